@@ -1,0 +1,41 @@
+//! The one error type: a message for a person, and the exit code it ends the program with.
+//!
+//! Nothing in the program branches on the *kind* of a failure beyond the exit code, so there are no further variants.
+//! Every message names the file, line or flag at fault, what was found, and what to do about it.
+
+use std::fmt::Display;
+use std::path::Path;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line or a configuration file asks for something that cannot be: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// A file, input or device did not deliver: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Error {
+    pub fn usage(message: impl Display) -> Self {
+        Error::Usage(message.to_string())
+    }
+
+    pub fn failed(message: impl Display) -> Self {
+        Error::Failed(message.to_string())
+    }
+
+    /// An operating-system error while `doing` something to `path`, e.g. `Error::io("read", path, e)`.
+    pub fn io(doing: &str, path: &Path, source: std::io::Error) -> Self {
+        Error::Failed(format!("cannot {doing} {}: {source}", path.display()))
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => 2,
+            Error::Failed(_) => 1,
+        }
+    }
+}

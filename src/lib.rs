@@ -1,0 +1,16 @@
+//! logwright: trains a GPT from scratch on raw machine logs, generates synthetic logs and reports on both.
+//!
+//! Data flows one way: `logs -> tokens -> dataset -> engine -> checkpoint -> sample -> report`.
+
+pub mod dataset;
+pub mod engine;
+pub mod error;
+pub mod gpt;
+pub mod cpu;
+pub mod logs;
+pub mod report;
+pub mod sample;
+pub mod tokens;
+pub mod train;
+
+pub use error::{Error, Result};
