@@ -2,11 +2,11 @@
 //!
 //! Data flows one way: `logs -> tokens -> dataset -> engine -> checkpoint -> sample -> report`.
 
+pub mod cpu;
 pub mod dataset;
 pub mod engine;
 pub mod error;
 pub mod gpt;
-pub mod cpu;
 pub mod logs;
 pub mod report;
 pub mod sample;

@@ -1,0 +1,70 @@
+//! The command line: one small file per command, each an argument struct and a `run`.
+//!
+//! Results go to stdout (JSON lines where another program reads them); progress, messages and errors to stderr.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use logwright::Result;
+use std::io::{IsTerminal, stderr};
+use tracing_subscriber::EnvFilter;
+
+/// A hand-written GPT engine for machine logs: train on raw logs, generate synthetic ones, report on both.
+#[derive(Parser)]
+#[command(name = "logwright", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(clap::Args)]
+pub struct OutputArgs {
+    /// Print nothing but results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// How the program's own messages look on stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {}
+
+impl Cli {
+    pub fn run(self) -> Result<()> {
+        match self.command {}
+    }
+}
+
+impl OutputArgs {
+    /// A progress bar on stderr over `total` of `unit`; draws nothing when quiet or when stderr is no terminal.
+    pub fn progress(&self, total: u64, unit: &str) -> ProgressBar {
+        if self.quiet || self.log_format == LogFormat::Json || !stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let template = match unit {
+            "bytes" => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}".to_string(),
+            unit => format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}}"),
+        };
+        let style = ProgressStyle::with_template(&template).expect("the template is a constant");
+        ProgressBar::new(total).with_style(style)
+    }
+}
+
+/// Sends `tracing` events to stderr; the `LOGWRIGHT_LOG` variable overrides the level (`debug`, `warn`, ...).
+pub fn init_logging(output: &OutputArgs) {
+    let level = if output.quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("LOGWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    match output.log_format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.without_time().with_target(false).with_ansi(stderr().is_terminal()).init(),
+    }
+}
