@@ -1,1 +1,104 @@
+//! The seam: all that training, generation and scoring know of an engine.
 //!
+//! An engine is the whole model, not one operation, so that each implementation may fuse, recompute and reuse buffers as it
+//! likes. [`crate::cpu`] is the plain one and the specification.
+
+use crate::Result;
+use crate::gpt::{Config, Layout};
+
+/// A target that does not count: no loss, no gradient.
+pub const IGNORE: u32 = u32::MAX;
+
+/// Tokens and their targets, both (B, T) row-major; a target may be [`IGNORE`].
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    pub tokens: &'a [u32],
+    pub targets: &'a [u32],
+    /// T; B follows from the lengths.
+    pub time: usize,
+}
+
+impl Batch<'_> {
+    pub fn counted(&self) -> usize {
+        self.targets.iter().filter(|&&target| target != IGNORE).count()
+    }
+}
+
+/// One AdamW step (Loshchilov and Hutter, 2019): gradients are scaled to norm `clip` at most, then
+/// `m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= rate ((m/(1-b1^t)) / (sqrt(v/(1-b2^t)) + eps) + decay p)`.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamW {
+    /// Learning rate of this step.
+    pub rate: f32,
+    pub beta_1: f32,
+    pub beta_2: f32,
+    pub epsilon: f32,
+    /// Weight decay, applied to two-dimensional tensors.
+    pub decay: f32,
+    /// Largest global gradient norm; 0 for no clipping.
+    pub clip: f32,
+    /// t: 1 for the first update.
+    pub time: u64,
+}
+
+/// What an update saw. When loss or norm is not finite, nothing was updated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// Sum over the accumulated batches of scale x loss: the mean loss when the scales add up to it.
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    pub norm: f64,
+}
+
+impl Update {
+    pub fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.norm.is_finite()
+    }
+}
+
+/// A named part of an engine's state, each of the layout's length, in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Parameters,
+    Gradients,
+    FirstMoment,
+    SecondMoment,
+}
+
+/// The whole model with its state.
+pub trait Engine: Send {
+    fn config(&self) -> &Config;
+
+    fn layout(&self) -> &Layout;
+
+    /// Loss of every target in nats: `losses` (B, T), 0 where the target is [`IGNORE`].
+    fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()>;
+
+    /// Logits (B, T, V) of `tokens` (B, T).
+    fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()>;
+
+    /// Adds `scale` x the gradient of the summed losses to the gradients, and `scale` x the summed losses to the loss.
+    fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()>;
+
+    /// Updates the parameters from the accumulated gradients, unless these or the loss are not finite; then clears both.
+    fn update(&mut self, step: &AdamW) -> Result<Update>;
+
+    /// Makes room for `slots` sequences of at most `context` tokens each, all empty.
+    fn open_cache(&mut self, slots: usize) -> Result<()>;
+
+    /// Tokens held in the slot's cache.
+    fn cached(&self, slot: usize) -> usize;
+
+    /// Empties a slot.
+    fn forget(&mut self, slot: usize);
+
+    /// Appends tokens to each named slot (each at most once) and gives the logits after its last token:
+    /// `logits` (sequences, V). A prompt is many tokens at once; decoding is one token a slot.
+    fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()>;
+
+    /// Copies a whole part of the state out; tensors lie at their `layout` ranges.
+    fn read(&self, state: State, out: &mut [f32]) -> Result<()>;
+
+    /// Overwrites a whole part of the state.
+    fn write(&mut self, state: State, values: &[f32]) -> Result<()>;
+}

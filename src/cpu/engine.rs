@@ -1,0 +1,157 @@
+//! The `Engine` seam over the f32 model.
+
+use super::adamw::{self, Slices};
+use super::decode::{self, Cache};
+use super::model::Model;
+use crate::engine::{AdamW, Batch, Engine, State, Update};
+use crate::gpt::{Config, Layout};
+use crate::{Error, Result};
+
+pub struct CpuEngine {
+    model: Model<f32>,
+    /// AdamW's moments, (layout.len) each; empty until the first update.
+    first: Vec<f32>,
+    second: Vec<f32>,
+    losses: Vec<f32>,
+    /// Sum of scale x loss since the last update.
+    loss: f64,
+    cache: Cache,
+}
+
+impl CpuEngine {
+    /// `parameters` (layout.len), e.g. from [`crate::gpt::init`] or a checkpoint.
+    pub fn new(config: Config, parameters: Vec<f32>) -> Self {
+        let model = Model::new(config, parameters);
+        CpuEngine { model, first: vec![], second: vec![], losses: vec![], loss: 0.0, cache: Cache::default() }
+    }
+
+    fn make_optimizer_state(&mut self) {
+        let len = self.model.layout.len;
+        for buffer in [&mut self.model.gradients, &mut self.first, &mut self.second] {
+            buffer.resize(len, 0.0);
+        }
+    }
+
+    /// The engine indexes tables with tokens; one that lies outside the vocabulary is an input error, not a panic.
+    fn check(&self, tokens: &[u32]) -> Result<()> {
+        let vocab = self.model.config.vocab;
+        match tokens.iter().find(|&&token| token as usize >= vocab) {
+            None => Ok(()),
+            Some(token) => Err(Error::failed(format!(
+                "token {token} lies outside the model's vocabulary of {vocab}: model and tokenizer do not belong together"
+            ))),
+        }
+    }
+
+    fn check_batch(&self, batch: Batch) -> Result<()> {
+        assert_eq!(batch.tokens.len(), batch.targets.len());
+        self.check(batch.tokens)?;
+        let vocab = self.model.config.vocab;
+        let counted = batch.targets.iter().filter(|&&target| target != crate::engine::IGNORE);
+        match counted.max() {
+            Some(&target) if target as usize >= vocab => self.check(&[target]),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Engine for CpuEngine {
+    fn config(&self) -> &Config {
+        &self.model.config
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.model.layout
+    }
+
+    fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()> {
+        self.check_batch(batch)?;
+        self.model.losses(batch, losses);
+        Ok(())
+    }
+
+    fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()> {
+        self.check(tokens)?;
+        self.model.logits(tokens, time, logits);
+        Ok(())
+    }
+
+    fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()> {
+        self.check_batch(batch)?;
+        self.losses.resize(batch.tokens.len(), 0.0);
+        self.model.accumulate(batch, &mut self.losses, scale);
+        self.loss += self.losses.iter().map(|&loss| loss as f64).sum::<f64>() * scale as f64;
+        Ok(())
+    }
+
+    fn update(&mut self, step: &AdamW) -> Result<Update> {
+        self.make_optimizer_state();
+        let Self { model, first, second, .. } = self;
+        let update = Update { loss: std::mem::take(&mut self.loss), norm: adamw::global_norm(&model.gradients) };
+        if update.is_finite() {
+            let clip = match step.clip as f64 {
+                limit if limit > 0.0 && update.norm > limit => (limit / update.norm) as f32,
+                _ => 1.0,
+            };
+            let split = model.layout.decayed;
+            for (range, decay) in [(0..split, step.decay), (split..model.layout.len, 0.0)] {
+                let state = Slices {
+                    parameters: &mut model.parameters[range.clone()],
+                    gradients: &model.gradients[range.clone()],
+                    first: &mut first[range.clone()],
+                    second: &mut second[range],
+                };
+                adamw::update(state, step, decay, clip);
+            }
+        }
+        model.gradients.fill(0.0);
+        Ok(update)
+    }
+
+    fn open_cache(&mut self, slots: usize) -> Result<()> {
+        self.cache = Cache::default();
+        self.cache = Cache::new(&self.model.config, slots);
+        Ok(())
+    }
+
+    fn cached(&self, slot: usize) -> usize {
+        self.cache.lengths[slot]
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.cache.lengths[slot] = 0;
+    }
+
+    fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()> {
+        sequences.iter().try_for_each(|(_, tokens)| self.check(tokens))?;
+        let Self { model, cache, .. } = self;
+        decode::extend(&model.config, &model.layout, &model.parameters, cache, sequences, logits);
+        Ok(())
+    }
+
+    fn read(&self, state: State, out: &mut [f32]) -> Result<()> {
+        let from = match state {
+            State::Parameters => &self.model.parameters,
+            State::Gradients => &self.model.gradients,
+            State::FirstMoment => &self.first,
+            State::SecondMoment => &self.second,
+        };
+        match from.is_empty() {
+            true => out.fill(0.0),
+            false => out.copy_from_slice(from),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, state: State, values: &[f32]) -> Result<()> {
+        self.make_optimizer_state();
+        let to = match state {
+            State::Parameters => &mut self.model.parameters,
+            State::Gradients => &mut self.model.gradients,
+            State::FirstMoment => &mut self.first,
+            State::SecondMoment => &mut self.second,
+        };
+        to.copy_from_slice(values);
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! What training will take, before anything is allocated.
+
+use super::cross_entropy;
+use crate::gpt::{Config, Layout};
+
+/// Bytes by purpose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Memory {
+    /// Parameters, gradients and two moments, f32.
+    pub state: u64,
+    /// Activations kept for the backward pass and the gradients of activations.
+    pub activations: u64,
+}
+
+impl Memory {
+    pub fn total(&self) -> u64 {
+        self.state + self.activations
+    }
+}
+
+/// Memory of training with micro-batches of `batch` sequences of `time` tokens.
+pub fn training(config: &Config, batch: usize, time: usize) -> Memory {
+    let (rows, c) = ((batch * time) as u64, config.channels as u64);
+    // A block keeps 16 C (norms 2, qkv 3, attended 1, middle 1, expanded 4, activated 4, out 1), its statistics 4 and lse NH.
+    let block = 16 * c + 4 + config.heads as u64;
+    // Outside the blocks: embedded, final norm (+ statistics), by_head; gradients: residual, narrow, wide 4, by_head 3;
+    // tokens, targets and losses.
+    let outside = (3 + 9) * c + 2 + 3;
+    let logits = (cross_entropy::piece_rows(rows as usize, config.vocab) * config.vocab) as u64;
+    Memory {
+        state: 4 * 4 * Layout::new(config).len as u64,
+        activations: 4 * (rows * (config.layers as u64 * block + outside) + logits),
+    }
+}
+
+/// The largest micro-batch whose training fits in `available` bytes; `None` when not even one sequence does.
+pub fn largest_batch(config: &Config, time: usize, available: u64) -> Option<usize> {
+    let fits = |batch: usize| training(config, batch, time).total() <= available;
+    let mut batch = fits(1).then_some(1)?;
+    while fits(batch * 2) {
+        batch *= 2;
+    }
+    (batch..batch * 2).take_while(|&batch| fits(batch)).last()
+}
+
+/// Memory that can still be had: the kernel's estimate of what is available without swapping, or what a control group
+/// leaves, whichever is less. `None` where neither can be read.
+pub fn available() -> Option<u64> {
+    let kilobytes = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max");
+    let group = limit.zip(number("/sys/fs/cgroup/memory.current")).map(|(limit, used)| limit.saturating_sub(used));
+    kilobytes.map(|kilobytes| kilobytes * 1024).into_iter().chain(group).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED_RUN: Config = Config { layers: 12, heads: 12, channels: 768, context: 2048, vocab: 82, bias: false };
+
+    #[test]
+    fn the_seed_run_trains_in_eight_gigabytes() {
+        assert!(training(&SEED_RUN, 1, 2048).total() < 8 << 30);
+    }
+
+    #[test]
+    fn the_largest_batch_fits_and_the_next_does_not() {
+        for available in [3 << 30, 20 << 30, 100u64 << 30] {
+            let batch = largest_batch(&SEED_RUN, 2048, available).unwrap();
+            assert!(training(&SEED_RUN, batch, 2048).total() <= available);
+            assert!(training(&SEED_RUN, batch + 1, 2048).total() > available);
+        }
+        assert_eq!(largest_batch(&SEED_RUN, 2048, 1 << 30), None);
+    }
+}

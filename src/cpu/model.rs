@@ -1,0 +1,294 @@
+//! The whole model: forward and backward pass over buffers that are allocated once.
+
+use super::attention::Shape;
+use super::{Real, attention, cross_entropy, embedding, gelu, layernorm, linear};
+use crate::engine::Batch;
+use crate::gpt::layout::{self, Block};
+use crate::gpt::{Config, Layout};
+
+/// Parameters, gradients and activations of a GPT-2.
+pub struct Model<R> {
+    pub config: Config,
+    pub layout: Layout,
+    /// (layout.len)
+    pub parameters: Vec<R>,
+    /// (layout.len), accumulated; empty until the first backward pass.
+    pub gradients: Vec<R>,
+    activations: Activations<R>,
+    backward: BackwardBuffers<R>,
+}
+
+/// What the forward pass leaves for the backward pass, for N = B*T rows.
+struct Activations<R> {
+    /// Rows there is room for.
+    rows: usize,
+    /// (N, C): sum of the embeddings, the input of the first block.
+    embedded: Vec<R>,
+    blocks: Vec<BlockActivations<R>>,
+    norm_final: NormActivations<R>,
+    /// (N, C): scratch of attention.
+    by_head: Vec<R>,
+    /// (piece, V): scratch of the head.
+    logits: Vec<R>,
+}
+
+struct NormActivations<R> {
+    out: Vec<R>,  // (N, C)
+    mean: Vec<R>, // (N)
+    rstd: Vec<R>, // (N)
+}
+
+struct BlockActivations<R> {
+    norm_1: NormActivations<R>,
+    qkv: Vec<R>,      // (N, 3, NH, HS)
+    lse: Vec<R>,      // (B, NH, T)
+    attended: Vec<R>, // (N, C)
+    middle: Vec<R>,   // (N, C): residual stream after attention
+    norm_2: NormActivations<R>,
+    expanded: Vec<R>,  // (N, 4C): before GELU
+    activated: Vec<R>, // (N, 4C): after GELU
+    out: Vec<R>,       // (N, C): residual stream after the block
+}
+
+/// Gradients of activations, reused by every block.
+struct BackwardBuffers<R> {
+    residual: Vec<R>, // (N, C)
+    narrow: Vec<R>,   // (N, C): of norm outputs and of attention's output
+    wide: Vec<R>,     // (N, 4C): of the expanded rows, and its first 3/4 of qkv
+    by_head: Vec<R>,  // (N, 3C): scratch of attention
+}
+
+fn zeros<R: Real>(len: usize) -> Vec<R> {
+    vec![R::ZERO; len]
+}
+
+impl<R: Real> Activations<R> {
+    fn new(config: &Config, rows: usize) -> Self {
+        let (c, vocab) = (config.channels, config.vocab);
+        let norm = || NormActivations { out: zeros(rows * c), mean: zeros(rows), rstd: zeros(rows) };
+        let block = || BlockActivations {
+            norm_1: norm(),
+            qkv: zeros(rows * 3 * c),
+            lse: zeros(rows * config.heads),
+            attended: zeros(rows * c),
+            middle: zeros(rows * c),
+            norm_2: norm(),
+            expanded: zeros(rows * 4 * c),
+            activated: zeros(rows * 4 * c),
+            out: zeros(rows * c),
+        };
+        Activations {
+            rows,
+            embedded: zeros(rows * c),
+            blocks: if rows == 0 { Vec::new() } else { (0..config.layers).map(|_| block()).collect() },
+            norm_final: norm(),
+            by_head: zeros(rows * c),
+            logits: zeros(if rows == 0 { 0 } else { cross_entropy::piece_rows(rows, vocab) * vocab }),
+        }
+    }
+}
+
+impl<R: Real> BackwardBuffers<R> {
+    fn new(config: &Config, rows: usize) -> Self {
+        let c = config.channels;
+        BackwardBuffers {
+            residual: zeros(rows * c),
+            narrow: zeros(rows * c),
+            wide: zeros(rows * 4 * c),
+            by_head: zeros(rows * 3 * c),
+        }
+    }
+}
+
+/// A LayerNorm's output and statistics for the first `n` rows.
+fn norm_forward<R: Real>(to: &mut NormActivations<R>, x: &[R], norm: &layout::Norm, parameters: &[R]) {
+    let (gain, shift) = (&parameters[norm.gain.range.clone()], bias_of(&norm.shift, parameters));
+    let n = x.len() / gain.len();
+    layernorm::forward(&mut to.out[..x.len()], &mut to.mean[..n], &mut to.rstd[..n], x, gain, shift);
+}
+
+pub(super) fn bias_of<'a, R>(bias: &Option<layout::Tensor>, parameters: &'a [R]) -> Option<&'a [R]> {
+    bias.as_ref().map(|tensor| &parameters[tensor.range.clone()])
+}
+
+/// The gradient of a weight (or gain) and, where there is one, of its bias (or shift).
+fn pair<'a, R>(
+    gradients: &'a mut [R],
+    weight: &layout::Tensor,
+    bias: &Option<layout::Tensor>,
+) -> (&'a mut [R], Option<&'a mut [R]>) {
+    match bias {
+        None => (&mut gradients[weight.range.clone()], None),
+        Some(bias) => {
+            let [weight, bias] = gradients
+                .get_disjoint_mut([weight.range.clone(), bias.range.clone()])
+                .expect("tensors of the table do not overlap");
+            (weight, Some(bias))
+        }
+    }
+}
+
+impl<R: Real> Model<R> {
+    pub fn new(config: Config, parameters: Vec<R>) -> Self {
+        let layout = Layout::new(&config);
+        assert_eq!(parameters.len(), layout.len);
+        let (activations, backward) = (Activations::new(&config, 0), BackwardBuffers::new(&config, 0));
+        Model { config, layout, parameters, gradients: Vec::new(), activations, backward }
+    }
+
+    /// Buffers grow to the largest batch seen; a run of equal batches allocates once.
+    fn make_room(&mut self, rows: usize, backward: bool) {
+        if self.activations.rows < rows {
+            // The old buffers go first, so that the peak is the new size and not the sum.
+            self.activations = Activations::new(&self.config, 0);
+            self.activations = Activations::new(&self.config, rows);
+        }
+        if backward && self.backward.residual.len() < rows * self.config.channels {
+            self.backward = BackwardBuffers::new(&self.config, 0);
+            self.backward = BackwardBuffers::new(&self.config, rows);
+        }
+        if backward && self.gradients.is_empty() {
+            self.gradients = zeros(self.layout.len);
+        }
+    }
+
+    fn shape(&self, rows: usize, time: usize) -> Shape {
+        assert!(time <= self.config.context && rows % time == 0, "{rows} rows of {time}");
+        Shape { batch: rows / time, time, heads: self.config.heads, head_size: self.config.head_size() }
+    }
+
+    /// Runs the blocks; leaves the final norm's output (N, C) in the activations.
+    fn forward(&mut self, tokens: &[u32], time: usize) {
+        let (n, c, shape) = (tokens.len(), self.config.channels, self.shape(tokens.len(), time));
+        let Self { layout, parameters, activations, .. } = self;
+        let Activations { embedded, blocks, norm_final, by_head, .. } = activations;
+        let table = |tensor: &layout::Tensor| &parameters[tensor.range.clone()];
+        let embedded = &mut embedded[..n * c];
+        embedding::forward(embedded, tokens, table(&layout.token_embedding), table(&layout.position_embedding), time, c);
+        let mut input: &[R] = embedded;
+        for (block, activations) in layout.blocks.iter().zip(blocks) {
+            block_forward(block, parameters, activations, &mut by_head[..n * c], input, shape);
+            input = &activations.out[..n * c];
+        }
+        norm_forward(norm_final, input, &layout.norm_final, parameters);
+    }
+
+    /// losses (B, T) in nats.
+    pub fn losses(&mut self, batch: Batch, losses: &mut [R]) {
+        let rows = batch.tokens.len();
+        self.make_room(rows, false);
+        self.forward(batch.tokens, batch.time);
+        let Self { layout, parameters, activations, config, .. } = self;
+        let head = &parameters[layout.token_embedding.range.clone()];
+        let x = &activations.norm_final.out[..rows * config.channels];
+        cross_entropy::forward(losses, &mut activations.logits, x, head, batch.targets, config.channels);
+    }
+
+    /// logits (B, T, V)
+    pub fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [R]) {
+        use super::matrix::{Matrix, Threads, multiply};
+        let (n, c, vocab) = (tokens.len(), self.config.channels, self.config.vocab);
+        self.make_room(n, false);
+        self.forward(tokens, time);
+        let head = Matrix::new(&self.parameters[self.layout.token_embedding.range.clone()], vocab, c);
+        multiply(logits, Matrix::new(&self.activations.norm_final.out[..n * c], n, c), head.t(), R::ONE, Threads::All);
+    }
+
+    /// Forward and backward: losses (B, T) =; gradients += scale x gradient of their sum.
+    pub fn accumulate(&mut self, batch: Batch, losses: &mut [R], scale: R) {
+        let (rows, c) = (batch.tokens.len(), self.config.channels);
+        self.make_room(rows, true);
+        self.forward(batch.tokens, batch.time);
+        let shape = self.shape(rows, batch.time);
+        let Self { layout, parameters, gradients, activations, backward, .. } = self;
+        let (residual, narrow) = (&mut backward.residual[..rows * c], &mut backward.narrow[..rows * c]);
+        let head = layout.token_embedding.range.clone();
+        let x = &activations.norm_final.out[..rows * c];
+        let (logits, dhead) = (&mut activations.logits, &mut gradients[head.clone()]);
+        cross_entropy::forward_backward(losses, narrow, dhead, logits, x, &parameters[head], batch.targets, scale, c);
+        residual.fill(R::ZERO);
+        let inputs = |layer: usize| match layer {
+            0 => &activations.embedded[..rows * c],
+            _ => &activations.blocks[layer - 1].out[..rows * c],
+        };
+        norm_backward(residual, narrow, inputs(layout.blocks.len()), &activations.norm_final, &layout.norm_final, parameters, gradients);
+        for (layer, block) in layout.blocks.iter().enumerate().rev() {
+            block_backward(block, parameters, gradients, &activations.blocks[layer], backward, inputs(layer), shape);
+        }
+        let [dtokens, dpositions] = gradients
+            .get_disjoint_mut([layout.token_embedding.range.clone(), layout.position_embedding.range.clone()])
+            .expect("tensors of the table do not overlap");
+        embedding::backward(dtokens, dpositions, &backward.residual[..rows * c], batch.tokens, batch.time, c);
+    }
+}
+
+fn block_forward<R: Real>(
+    block: &Block,
+    parameters: &[R],
+    to: &mut BlockActivations<R>,
+    by_head: &mut [R],
+    input: &[R],
+    shape: Shape,
+) {
+    let (nc, c) = (input.len(), block.norm_1.gain.len());
+    let n = nc / c;
+    let weights = |linear: &layout::Linear| &parameters[linear.weight.range.clone()];
+    let bias = |linear: &layout::Linear| bias_of(&linear.bias, parameters);
+    norm_forward(&mut to.norm_1, input, &block.norm_1, parameters);
+    linear::forward(&mut to.qkv[..3 * nc], &to.norm_1.out[..nc], weights(&block.qkv), bias(&block.qkv), c);
+    attention::forward(&mut to.attended[..nc], &mut to.lse[..n * shape.heads], by_head, &to.qkv[..3 * nc], shape);
+    let (projection, contract) = (&block.attention_out, &block.contract);
+    let middle = &mut to.middle[..nc];
+    linear::forward_residual(middle, input, &to.attended[..nc], weights(projection), bias(projection), c);
+    norm_forward(&mut to.norm_2, middle, &block.norm_2, parameters);
+    let expanded = &mut to.expanded[..4 * nc];
+    linear::forward(expanded, &to.norm_2.out[..nc], weights(&block.expand), bias(&block.expand), c);
+    gelu::forward(&mut to.activated[..4 * nc], expanded);
+    linear::forward_residual(&mut to.out[..nc], middle, &to.activated[..4 * nc], weights(contract), bias(contract), 4 * c);
+}
+
+/// dx += the gradient of a norm at dy; its gain's and shift's gradients +=.
+fn norm_backward<R: Real>(
+    dx: &mut [R],
+    dy: &[R],
+    x: &[R],
+    saved: &NormActivations<R>,
+    norm: &layout::Norm,
+    parameters: &[R],
+    gradients: &mut [R],
+) {
+    let n = x.len() / norm.gain.len();
+    let (dgain, dshift) = pair(gradients, &norm.gain, &norm.shift);
+    let gain = &parameters[norm.gain.range.clone()];
+    layernorm::backward(dx, dgain, dshift, dy, x, &saved.mean[..n], &saved.rstd[..n], gain);
+}
+
+/// Turns the gradient of a block's output, in `buffers.residual`, into that of its input.
+fn block_backward<R: Real>(
+    block: &Block,
+    parameters: &[R],
+    gradients: &mut [R],
+    saved: &BlockActivations<R>,
+    buffers: &mut BackwardBuffers<R>,
+    input: &[R],
+    shape: Shape,
+) {
+    let (nc, c) = (input.len(), block.norm_1.gain.len());
+    let BackwardBuffers { residual, narrow, wide, by_head } = buffers;
+    let (residual, narrow, wide) = (&mut residual[..nc], &mut narrow[..nc], &mut wide[..4 * nc]);
+    let linear_backward = |dx: &mut [R], dy: &[R], x: &[R], linear: &layout::Linear, gradients: &mut [R]| {
+        let (dweight, dbias) = pair(gradients, &linear.weight, &linear.bias);
+        linear::backward(dx, dweight, dbias, dy, x, &parameters[linear.weight.range.clone()], linear.weight.shape[0]);
+    };
+    linear_backward(wide, residual, &saved.activated[..4 * nc], &block.contract, gradients);
+    gelu::backward(wide, &saved.expanded[..4 * nc]);
+    linear_backward(narrow, wide, &saved.norm_2.out[..nc], &block.expand, gradients);
+    norm_backward(residual, narrow, &saved.middle[..nc], &saved.norm_2, &block.norm_2, parameters, gradients);
+
+    linear_backward(narrow, residual, &saved.attended[..nc], &block.attention_out, gradients);
+    let (dqkv, by_head) = (&mut wide[..3 * nc], &mut by_head[..3 * nc]);
+    let lse = &saved.lse[..nc / c * shape.heads];
+    attention::backward(dqkv, by_head, narrow, &saved.attended[..nc], lse, &saved.qkv[..3 * nc], shape);
+    linear_backward(narrow, dqkv, &saved.norm_1.out[..nc], &block.qkv, gradients);
+    norm_backward(residual, narrow, input, &saved.norm_1, &block.norm_1, parameters, gradients);
+}
