@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod dataset;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod gpt;
 pub mod logs;
 pub mod report;

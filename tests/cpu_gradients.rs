@@ -41,14 +41,19 @@ fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
         let h = 1e-4;
         let (near, far) = (difference(i, h), difference(i, 2.0 * h));
         let tolerance = 2.0 * (near - far).abs() + 100.0 * f64::EPSILON * size / h;
-        assert!((near - gradient[i]).abs() <= tolerance, "{what}[{i}]: {} but difference {near} +- {tolerance}", gradient[i]);
+        assert!(
+            (near - gradient[i]).abs() <= tolerance,
+            "{what}[{i}]: {} but difference {near} +- {tolerance}",
+            gradient[i]
+        );
     }
 }
 
 #[test]
 fn linear_layer() {
     let (n, inputs, outputs) = (3, 5, 7);
-    let (x, w, b, dy) = (values(n * inputs, 1), values(inputs * outputs, 2), values(outputs, 3), values(n * outputs, 4));
+    let (x, w, b, dy) =
+        (values(n * inputs, 1), values(inputs * outputs, 2), values(outputs, 3), values(n * outputs, 4));
     let loss = |x: &[f64], w: &[f64], b: &[f64]| {
         let mut y = vec![f64::NAN; n * outputs];
         linear::forward(&mut y, x, w, Some(b), inputs);

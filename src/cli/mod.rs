@@ -2,6 +2,12 @@
 //!
 //! Results go to stdout (JSON lines where another program reads them); progress, messages and errors to stderr.
 
+mod bench;
+mod evaluate;
+mod generate;
+mod model;
+mod train;
+
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use logwright::Result;
@@ -35,11 +41,22 @@ pub enum LogFormat {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Train(train::TrainArgs),
+    Generate(generate::GenerateArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    /// Measure how fast this machine trains and generates
+    Bench(bench::BenchArgs),
+}
 
 impl Cli {
     pub fn run(self) -> Result<()> {
-        match self.command {}
+        match self.command {
+            Command::Train(args) => train::run(args, &self.output),
+            Command::Generate(args) => generate::run(args, &self.output),
+            Command::Evaluate(args) => evaluate::run(args, &self.output),
+            Command::Bench(args) => bench::run(args, &self.output),
+        }
     }
 }
 

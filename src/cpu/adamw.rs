@@ -1,7 +1,7 @@
 //! Global gradient norm and AdamW over the flat buffers.
 
-use crate::engine::AdamW;
 use super::real::simd;
+use crate::engine::AdamW;
 use rayon::prelude::*;
 
 /// Elements of a parallel piece; also fixes the order in which partial sums of the norm are added.

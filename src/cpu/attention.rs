@@ -35,59 +35,69 @@ impl Shape {
 /// by_head: scratch (B,NH,T,HS).
 pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[R], shape: Shape) {
     let Shape { time, head_size, .. } = shape;
-    by_head.par_chunks_mut(time * head_size).zip(lse.par_chunks_mut(time)).enumerate().for_each(|(task, (out, lse))| {
-        let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
-        let mut scores = vec![R::ZERO; QUERIES.min(time) * time];
-        for start in (0..time).step_by(QUERIES) {
-            let end = (start + QUERIES).min(time);
-            let scores = &mut scores[..(end - start) * end];
-            block_scores(scores, &q, &k, start..end, shape);
-            for (row, lse) in lse[start..end].iter_mut().enumerate() {
-                *lse = simd(|| softmax(&mut scores[row * end..(row + 1) * end], start + row + 1));
+    by_head.par_chunks_mut(time * head_size).zip(lse.par_chunks_mut(time)).enumerate().for_each(
+        |(task, (out, lse))| {
+            let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
+            let mut scores = vec![R::ZERO; QUERIES.min(time) * time];
+            for start in (0..time).step_by(QUERIES) {
+                let end = (start + QUERIES).min(time);
+                let scores = &mut scores[..(end - start) * end];
+                block_scores(scores, &q, &k, start..end, shape);
+                for (row, lse) in lse[start..end].iter_mut().enumerate() {
+                    *lse = simd(|| softmax(&mut scores[row * end..(row + 1) * end], start + row + 1));
+                }
+                let out = &mut out[start * head_size..end * head_size];
+                multiply(
+                    out,
+                    Matrix::new(scores, end - start, end),
+                    Matrix::new(&v[..end * head_size], end, head_size),
+                    R::ONE,
+                    Threads::One,
+                );
             }
-            let out = &mut out[start * head_size..end * head_size];
-            multiply(
-                out,
-                Matrix::new(scores, end - start, end),
-                Matrix::new(&v[..end * head_size], end, head_size),
-                R::ONE,
-                Threads::One,
-            );
-        }
-    });
+        },
+    );
     scatter(out, by_head, 1, shape);
 }
 
 /// dqkv (B,T,3,NH,HS) = gradient of `forward` at dout (B,T,C), given its out and lse. by_head: scratch (B,NH,3,T,HS).
 pub fn backward<R: Real>(dqkv: &mut [R], by_head: &mut [R], dout: &[R], out: &[R], lse: &[R], qkv: &[R], shape: Shape) {
     let Shape { time, head_size, .. } = shape;
-    by_head.par_chunks_mut(3 * time * head_size).zip(lse.par_chunks(time)).enumerate().for_each(|(task, (grads, lse))| {
-        let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
-        let (dout, out) = (gather(dout, task, 0, 1, shape), gather(out, task, 0, 1, shape));
-        grads.fill(R::ZERO);
-        let (dq, dkv) = grads.split_at_mut(time * head_size);
-        let (dk, dv) = dkv.split_at_mut(time * head_size);
-        let mut probabilities = vec![R::ZERO; QUERIES.min(time) * time];
-        let mut dscores = probabilities.clone();
-        for start in (0..time).step_by(QUERIES) {
-            let end = (start + QUERIES).min(time);
-            let (rows, block, keys) = (end - start, start * head_size..end * head_size, ..end * head_size);
-            let (p, ds) = (&mut probabilities[..rows * end], &mut dscores[..rows * end]);
-            let matrix = |data| Matrix::new(data, rows, head_size);
-            block_scores(p, &q, &k, start..end, shape);
-            multiply(ds, matrix(&dout[block.clone()]), Matrix::new(&v[keys], end, head_size).t(), R::ONE, Threads::One);
-            for row in 0..rows {
-                let (at, visible) = ((start + row) * head_size, start + row + 1);
-                let (p, ds) = (&mut p[row * end..(row + 1) * end], &mut ds[row * end..(row + 1) * end]);
-                let (dout, out) = (&dout[at..at + head_size], &out[at..at + head_size]);
-                simd(|| row_backward(p, ds, lse[start + row], dout, out, visible, shape.scale()));
+    by_head.par_chunks_mut(3 * time * head_size).zip(lse.par_chunks(time)).enumerate().for_each(
+        |(task, (grads, lse))| {
+            let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
+            let (dout, out) = (gather(dout, task, 0, 1, shape), gather(out, task, 0, 1, shape));
+            grads.fill(R::ZERO);
+            let (dq, dkv) = grads.split_at_mut(time * head_size);
+            let (dk, dv) = dkv.split_at_mut(time * head_size);
+            let mut probabilities = vec![R::ZERO; QUERIES.min(time) * time];
+            let mut dscores = probabilities.clone();
+            for start in (0..time).step_by(QUERIES) {
+                let end = (start + QUERIES).min(time);
+                let (rows, block, keys) = (end - start, start * head_size..end * head_size, ..end * head_size);
+                let (p, ds) = (&mut probabilities[..rows * end], &mut dscores[..rows * end]);
+                let matrix = |data| Matrix::new(data, rows, head_size);
+                block_scores(p, &q, &k, start..end, shape);
+                multiply(
+                    ds,
+                    matrix(&dout[block.clone()]),
+                    Matrix::new(&v[keys], end, head_size).t(),
+                    R::ONE,
+                    Threads::One,
+                );
+                for row in 0..rows {
+                    let (at, visible) = ((start + row) * head_size, start + row + 1);
+                    let (p, ds) = (&mut p[row * end..(row + 1) * end], &mut ds[row * end..(row + 1) * end]);
+                    let (dout, out) = (&dout[at..at + head_size], &out[at..at + head_size]);
+                    simd(|| row_backward(p, ds, lse[start + row], dout, out, visible, shape.scale()));
+                }
+                let (p, ds) = (Matrix::new(p, rows, end), Matrix::new(ds, rows, end));
+                multiply(&mut dq[block.clone()], ds, Matrix::new(&k[keys], end, head_size), R::ONE, Threads::One);
+                multiply_add(&mut dk[keys], ds.t(), matrix(&q[block.clone()]), Threads::One);
+                multiply_add(&mut dv[keys], p.t(), matrix(&dout[block]), Threads::One);
             }
-            let (p, ds) = (Matrix::new(p, rows, end), Matrix::new(ds, rows, end));
-            multiply(&mut dq[block.clone()], ds, Matrix::new(&k[keys], end, head_size), R::ONE, Threads::One);
-            multiply_add(&mut dk[keys], ds.t(), matrix(&q[block.clone()]), Threads::One);
-            multiply_add(&mut dv[keys], p.t(), matrix(&dout[block]), Threads::One);
-        }
-    });
+        },
+    );
     scatter(dqkv, by_head, 3, shape);
 }
 

@@ -146,8 +146,7 @@ fn attend(config: &Config, cache: &LayerCache, rows: &[Row], qkv: &[f32]) -> Vec
 fn attend_one(out: &mut [f32], query: &[f32], keys: &[f32], values: &[f32]) {
     let hs = query.len();
     let scale = 1.0 / (hs as f32).sqrt();
-    let mut weights: Vec<f32> =
-        keys.chunks_exact(hs).map(|key| scale * sum_by(hs, |i| key[i] * query[i])).collect();
+    let mut weights: Vec<f32> = keys.chunks_exact(hs).map(|key| scale * sum_by(hs, |i| key[i] * query[i])).collect();
     let top = max_by(weights.len(), |i| weights[i]);
     weights.iter_mut().for_each(|weight| *weight = Real::exp(*weight - top));
     let sum = sum_by(weights.len(), |i| weights[i]);

@@ -24,7 +24,14 @@ pub fn row<R: Real>(y: &mut [R], a: &[R], b: &[R]) {
 /// dtoken_table[tokens[n]] += dy[n];  dposition_table[n mod time] += dy[n].
 ///
 /// One thread a table, rows in order: the sums keep their order, and at a few megabytes this is far from being the bottleneck.
-pub fn backward<R: Real>(dtoken_table: &mut [R], dposition_table: &mut [R], dy: &[R], tokens: &[u32], time: usize, c: usize) {
+pub fn backward<R: Real>(
+    dtoken_table: &mut [R],
+    dposition_table: &mut [R],
+    dy: &[R],
+    tokens: &[u32],
+    time: usize,
+    c: usize,
+) {
     assert_eq!(dy.len(), tokens.len() * c);
     let token_table = || {
         for (dy, &token) in dy.chunks_exact(c).zip(tokens) {

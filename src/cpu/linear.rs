@@ -20,7 +20,14 @@ pub fn forward<R: Real>(y: &mut [R], x: &[R], weight: &[R], bias: Option<&[R]>, 
 }
 
 /// y (n, out) = residual (n, out) + x (n, in) weight (in, out) + bias (out): the residual connection costs no pass of its own.
-pub fn forward_residual<R: Real>(y: &mut [R], residual: &[R], x: &[R], weight: &[R], bias: Option<&[R]>, inputs: usize) {
+pub fn forward_residual<R: Real>(
+    y: &mut [R],
+    residual: &[R],
+    x: &[R],
+    weight: &[R],
+    bias: Option<&[R]>,
+    inputs: usize,
+) {
     let (n, outputs) = (x.len() / inputs, weight.len() / inputs);
     let rows = per_piece(outputs) * outputs;
     y.par_chunks_mut(rows).zip(residual.par_chunks(rows)).for_each(|(y, residual)| {

@@ -164,7 +164,14 @@ impl<R: Real> Model<R> {
         let Activations { embedded, blocks, norm_final, by_head, .. } = activations;
         let table = |tensor: &layout::Tensor| &parameters[tensor.range.clone()];
         let embedded = &mut embedded[..n * c];
-        embedding::forward(embedded, tokens, table(&layout.token_embedding), table(&layout.position_embedding), time, c);
+        embedding::forward(
+            embedded,
+            tokens,
+            table(&layout.token_embedding),
+            table(&layout.position_embedding),
+            time,
+            c,
+        );
         let mut input: &[R] = embedded;
         for (block, activations) in layout.blocks.iter().zip(blocks) {
             block_forward(block, parameters, activations, &mut by_head[..n * c], input, shape);
@@ -211,7 +218,15 @@ impl<R: Real> Model<R> {
             0 => &activations.embedded[..rows * c],
             _ => &activations.blocks[layer - 1].out[..rows * c],
         };
-        norm_backward(residual, narrow, inputs(layout.blocks.len()), &activations.norm_final, &layout.norm_final, parameters, gradients);
+        norm_backward(
+            residual,
+            narrow,
+            inputs(layout.blocks.len()),
+            &activations.norm_final,
+            &layout.norm_final,
+            parameters,
+            gradients,
+        );
         for (layer, block) in layout.blocks.iter().enumerate().rev() {
             block_backward(block, parameters, gradients, &activations.blocks[layer], backward, inputs(layer), shape);
         }
@@ -244,7 +259,14 @@ fn block_forward<R: Real>(
     let expanded = &mut to.expanded[..4 * nc];
     linear::forward(expanded, &to.norm_2.out[..nc], weights(&block.expand), bias(&block.expand), c);
     gelu::forward(&mut to.activated[..4 * nc], expanded);
-    linear::forward_residual(&mut to.out[..nc], middle, &to.activated[..4 * nc], weights(contract), bias(contract), 4 * c);
+    linear::forward_residual(
+        &mut to.out[..nc],
+        middle,
+        &to.activated[..4 * nc],
+        weights(contract),
+        bias(contract),
+        4 * c,
+    );
 }
 
 /// dx += the gradient of a norm at dy; its gain's and shift's gradients +=.

@@ -38,7 +38,9 @@ impl Config {
             }
         }
         if vocab < 2 {
-            return Err(Error::usage(format!("a vocabulary of {vocab} leaves nothing to predict; at least 2 are needed")));
+            return Err(Error::usage(format!(
+                "a vocabulary of {vocab} leaves nothing to predict; at least 2 are needed"
+            )));
         }
         if channels % heads != 0 {
             return Err(Error::usage(format!("channels ({channels}) must be a multiple of heads ({heads})")));
@@ -89,7 +91,9 @@ impl Config {
         expect("scale_attn_by_inverse_layer_idx", json!(false))?;
         expect("add_cross_attention", json!(false))?;
         expect("layer_norm_epsilon", json!(LAYERNORM_EPSILON))?;
-        if let Some(inner) = config["n_inner"].as_u64().filter(|&inner| inner != 4 * config["n_embd"].as_u64().unwrap_or(0)) {
+        if let Some(inner) =
+            config["n_inner"].as_u64().filter(|&inner| inner != 4 * config["n_embd"].as_u64().unwrap_or(0))
+        {
             return Err(Error::failed(format!("\"n_inner\" is {inner}; this engine computes 4 x n_embd only")));
         }
         let read = Config {

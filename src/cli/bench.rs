@@ -1,0 +1,137 @@
+//! `logwright bench`: how fast an engine trains and generates at a given shape, on random tokens.
+
+use super::OutputArgs;
+use clap::{Args, Subcommand};
+use logwright::cpu::CpuEngine;
+use logwright::engine::{AdamW, Batch, Engine};
+use logwright::gpt::{Config, Layout, init};
+use logwright::{Error, Result};
+use serde_json::json;
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Training steps: forward, backward and update; prints one JSON object
+    Train(TrainBench),
+    /// Generation with a KV cache, up to a full context; prints one JSON object
+    Generate(GenerateBench),
+}
+
+#[derive(Args)]
+struct Shape {
+    #[arg(long, default_value_t = 4)]
+    layers: usize,
+    #[arg(long, default_value_t = 4)]
+    heads: usize,
+    #[arg(long, default_value_t = 256)]
+    channels: usize,
+    #[arg(long, default_value_t = 256)]
+    context: usize,
+    #[arg(long, default_value_t = 512)]
+    vocab: usize,
+    /// Sequences a micro-batch, or generated side by side
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+}
+
+#[derive(Args)]
+struct TrainBench {
+    #[command(flatten)]
+    shape: Shape,
+    /// Timed steps
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Steps before the clock starts
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+}
+
+#[derive(Args)]
+struct GenerateBench {
+    #[command(flatten)]
+    shape: Shape,
+    /// Tokens to generate for each sequence; the cache starts so full that they end at the context's end
+    #[arg(long, default_value_t = 64)]
+    tokens: usize,
+}
+
+impl Shape {
+    fn engine(&self) -> Result<CpuEngine> {
+        let Shape { layers, heads, channels, context, vocab, .. } = *self;
+        let config = Config { layers, heads, channels, context, vocab, bias: false };
+        config.check()?;
+        Ok(CpuEngine::new(config, init::parameters(&Layout::new(&config), 1)))
+    }
+
+    /// Tokens without a pattern; their values do not matter to the time.
+    fn tokens(&self, n: usize) -> Vec<u32> {
+        (0..n as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u32 % self.vocab as u32).collect()
+    }
+}
+
+pub fn run(args: BenchArgs, _output: &OutputArgs) -> Result<()> {
+    match args.what {
+        What::Train(bench) => train(bench),
+        What::Generate(bench) => generate(bench),
+    }
+}
+
+fn train(bench: TrainBench) -> Result<()> {
+    let shape = &bench.shape;
+    let mut engine = shape.engine()?;
+    let tokens = shape.tokens(shape.batch * shape.context + 1);
+    let n = tokens.len() - 1;
+    let batch = Batch { tokens: &tokens[..n], targets: &tokens[1..], time: shape.context };
+    let mut milliseconds = Vec::new();
+    for step in 0..bench.warmup + bench.steps {
+        let start = Instant::now();
+        engine.accumulate(batch, 1.0 / n as f32)?;
+        let time = step as u64 + 1;
+        engine.update(&AdamW { rate: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time })?;
+        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let mut timed = milliseconds.split_off(bench.warmup.min(milliseconds.len()));
+    let step_ms = timed.clone();
+    timed.sort_by(f64::total_cmp);
+    let median = *timed.get(timed.len() / 2).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
+    let report = json!({
+        "tokens_per_second": n as f64 / median * 1e3, "step_ms": step_ms, "batch": shape.batch, "config": engine.config(),
+    });
+    println!("{report}");
+    Ok(())
+}
+
+fn generate(bench: GenerateBench) -> Result<()> {
+    let shape = &bench.shape;
+    if bench.tokens == 0 || bench.tokens >= shape.context {
+        return Err(Error::usage(format!("--tokens must be in 1..{}, found {}", shape.context, bench.tokens)));
+    }
+    let mut engine = shape.engine()?;
+    let prompt = shape.tokens(shape.context - bench.tokens);
+    engine.open_cache(shape.batch)?;
+    let mut logits = vec![0.0; shape.batch * shape.vocab];
+    let start = Instant::now();
+    let prompts: Vec<(usize, &[u32])> = (0..shape.batch).map(|slot| (slot, prompt.as_slice())).collect();
+    engine.extend(&prompts, &mut logits)?;
+    let prefill = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    for step in 0..bench.tokens {
+        let token = [step as u32 % shape.vocab as u32];
+        let next: Vec<(usize, &[u32])> = (0..shape.batch).map(|slot| (slot, token.as_slice())).collect();
+        engine.extend(&next, &mut logits)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let report = json!({
+        "tokens_per_second": (bench.tokens * shape.batch) as f64 / seconds,
+        "prefill_tokens_per_second": (prompt.len() * shape.batch) as f64 / prefill,
+        "batch": shape.batch, "config": engine.config(),
+    });
+    println!("{report}");
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! `logwright generate`: a model -> synthetic records on stdout.
+
+use super::OutputArgs;
+use super::model::{self, DeviceArgs};
+use clap::{Args, ValueEnum};
+use logwright::report::{Summary, verdict};
+use logwright::sample::{Choice, Generated, Settings, generate};
+use logwright::{Error, Result};
+use serde_json::json;
+use std::io::{BufRead, BufReader, ErrorKind, Write, stdin, stdout};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Generate synthetic records with a trained model.
+///
+/// A record starts where records start in training and ends where the model ends it, or after --max-tokens. A record longer
+/// than the model's context goes on from the last half of the context.
+#[derive(Args)]
+pub struct GenerateArgs {
+    /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
+    #[arg(long, value_name = "RUN")]
+    model: PathBuf,
+    /// How each record begins
+    #[arg(long, default_value = "", value_name = "TEXT", conflicts_with = "prompts")]
+    prompt: String,
+    /// File with one prompt a line (- for standard input); each is used -n times
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Records to generate for each prompt
+    #[arg(short, default_value_t = 1, value_name = "N")]
+    n: usize,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// What to print: the records, or JSON lines with index, text, tokens, verdict
+    #[arg(long, value_enum, default_value_t = Format::Raw, value_name = "FORMAT")]
+    format: Format,
+    /// Leave out records that are cut off or do not parse, and count them
+    #[arg(long)]
+    only_valid: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Args)]
+pub struct SamplingArgs {
+    /// Randomness: 0 takes the likeliest token, 1 samples as trained
+    #[arg(long, default_value_t = 0.8, value_name = "X")]
+    temperature: f32,
+    /// Sample from the K likeliest tokens; 0: all
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    top_k: usize,
+    /// Sample from the likeliest tokens that together have this probability
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    top_p: f32,
+    /// Cut a record off after this many tokens
+    #[arg(long, default_value_t = 4096, value_name = "N")]
+    max_tokens: usize,
+    /// Seed; sample i draws from its own stream
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Records in progress at once
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    parallel: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Raw,
+    Jsonl,
+}
+
+impl SamplingArgs {
+    fn settings(&self, samples: usize) -> Result<Settings> {
+        let SamplingArgs { temperature, top_k, top_p, max_tokens, seed, parallel } = *self;
+        if !(temperature >= 0.0 && temperature.is_finite()) {
+            return Err(Error::usage(format!("--temperature must be 0 or more, found {temperature}")));
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Err(Error::usage(format!("--top-p must lie in (0, 1], found {top_p}")));
+        }
+        if max_tokens == 0 || parallel == 0 {
+            return Err(Error::usage("--max-tokens and --parallel must be at least 1"));
+        }
+        let choice = Choice { temperature, top_k, top_p };
+        Ok(Settings { choice, max_tokens, seed, parallel: parallel.min(samples).max(1) })
+    }
+}
+
+pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
+    let prompts = prompts(&args)?;
+    let settings = args.sampling.settings(prompts.len() * args.n)?;
+    let model::Model { mut engine, tokenizer, form, .. } = model::open(&args.model, &args.device)?;
+    let bar = output.progress((prompts.len() * args.n) as u64, "records");
+    let (started, mut summary, mut tokens, mut out) = (Instant::now(), Summary::default(), 0, stdout().lock());
+    let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt.clone(), args.n));
+    generate(engine.as_mut(), &tokenizer, each, &settings, &mut |record| {
+        let verdict = verdict(&record.text, record.ended, form);
+        summary.add(&verdict);
+        tokens += record.tokens;
+        bar.inc(1);
+        if args.only_valid && !verdict.is_valid() {
+            return Ok(());
+        }
+        let written = match args.format {
+            Format::Raw => out.write_all(&[&record.text[..], b"\n"].concat()),
+            Format::Jsonl => {
+                writeln!(out, "{}", describe(&record, serde_json::to_value(&verdict).map_err(Error::failed)?))
+            }
+        };
+        written.or_else(end_quietly)
+    })?;
+    out.flush().or_else(end_quietly)?;
+    bar.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(
+        "{} records in {seconds:.1} s ({:.0} tokens/s): {} complete, {} cut off; {} of the complete ones valid ({:.1} %)",
+        summary.records,
+        tokens as f64 / seconds,
+        summary.complete,
+        summary.records - summary.complete,
+        summary.parsed,
+        100.0 * summary.parsed as f64 / summary.complete.max(1) as f64
+    );
+    if args.only_valid {
+        tracing::info!("{} records left out by --only-valid", summary.records - summary.parsed);
+    }
+    Ok(())
+}
+
+fn describe(record: &Generated, verdict: serde_json::Value) -> serde_json::Value {
+    let text = String::from_utf8_lossy(&record.text);
+    json!({ "index": record.index, "text": text, "tokens": record.tokens, "ended": record.ended, "verdict": verdict["verdict"] })
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn end_quietly(error: std::io::Error) -> Result<()> {
+    match error.kind() {
+        ErrorKind::BrokenPipe => std::process::exit(0),
+        _ => Err(Error::failed(format!("cannot write to stdout: {error}"))),
+    }
+}
+
+fn prompts(args: &GenerateArgs) -> Result<Vec<Vec<u8>>> {
+    let Some(path) = &args.prompts else { return Ok(vec![args.prompt.clone().into_bytes()]) };
+    let reader: Box<dyn BufRead> = match path.to_str() {
+        Some("-") => Box::new(BufReader::new(stdin())),
+        _ => Box::new(BufReader::new(
+            std::fs::File::open(path).map_err(|e| Error::io("read the prompts from", path, e))?,
+        )),
+    };
+    let lines: std::io::Result<Vec<_>> = reader.split(b'\n').collect();
+    let mut lines = lines.map_err(|e| Error::io("read the prompts from", path, e))?;
+    lines.iter_mut().for_each(|line| line.truncate(line.strip_suffix(b"\r").unwrap_or(line).len()));
+    match lines.is_empty() {
+        true => Err(Error::failed(format!("{}: no prompts; one a line is expected", path.display()))),
+        false => Ok(lines),
+    }
+}

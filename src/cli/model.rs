@@ -1,0 +1,105 @@
+//! Finding and opening a model on a device.
+
+use clap::Args;
+use logwright::cpu::CpuEngine;
+use logwright::engine::Engine;
+use logwright::gpt::{Config, checkpoint};
+use logwright::report::Form;
+use logwright::tokens::Tokenizer;
+use logwright::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The best there is.
+    Auto,
+    Cpu,
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            _ if text == "cuda" || text.starts_with("cuda:") || text == "emulator" => {
+                Err(format!("this build has the CPU engine only, no {text}; use auto or cpu"))
+            }
+            _ => Err("expected auto or cpu".to_string()),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct DeviceArgs {
+    /// Where to compute: auto or cpu
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: Device,
+    /// Threads of the CPU engine [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl DeviceArgs {
+    /// An engine with these parameters (layout.len).
+    pub fn engine(&self, config: Config, parameters: Vec<f32>) -> Result<Box<dyn Engine>> {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().map_err(|e| Error::failed(format!("--threads {threads}: {e}")))?;
+        }
+        match self.device {
+            Device::Auto | Device::Cpu => Ok(Box::new(CpuEngine::new(config, parameters))),
+        }
+    }
+}
+
+/// A model read from a folder.
+pub struct Model {
+    pub folder: PathBuf,
+    pub engine: Box<dyn Engine>,
+    pub tokenizer: Tokenizer,
+    /// What the records it writes look like.
+    pub form: Form,
+}
+
+/// Opens a model folder, or a run folder's `best/` (else `last/`).
+pub fn open(path: &Path, device: &DeviceArgs) -> Result<Model> {
+    let folder = find(path)?;
+    let (config, parameters) = checkpoint::read_model(&folder)?;
+    let tokenizer = Tokenizer::load(&folder)?;
+    check_vocabulary(&folder, &config, &tokenizer)?;
+    let form = checkpoint::record_form(&folder)?;
+    let form = match form {
+        None => Form::Text,
+        Some(name) => serde_json::from_value(name.clone().into())
+            .map_err(|_| Error::failed(format!("{}/config.json: unknown record_form {name:?}", folder.display())))?,
+    };
+    Ok(Model { engine: device.engine(config, parameters)?, folder, tokenizer, form })
+}
+
+pub fn find(path: &Path) -> Result<PathBuf> {
+    let candidates = [path.to_path_buf(), path.join("best"), path.join("last")];
+    candidates.into_iter().find(|folder| folder.join("config.json").is_file()).ok_or_else(|| {
+        let what = if path.exists() { "holds no model (no config.json, best/ or last/)" } else { "does not exist" };
+        Error::failed(format!(
+            "{}: {what}; give a run folder of `logwright train` or a Hugging Face GPT-2 folder",
+            path.display()
+        ))
+    })
+}
+
+/// A tokenizer may know fewer tokens than the model (padding), never more.
+pub fn check_vocabulary(folder: &Path, config: &Config, tokenizer: &Tokenizer) -> Result<()> {
+    if tokenizer.vocab_size() <= config.vocab {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "{}: tokenizer.json has {} tokens, config.json a vocab_size of {}: they do not belong together",
+        folder.display(),
+        tokenizer.vocab_size(),
+        config.vocab
+    )))
+}

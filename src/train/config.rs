@@ -1,0 +1,207 @@
+//! Everything that decides a training run: preset, then TOML file, then flags, each overriding the one before.
+
+use super::schedule::Schedule;
+use crate::dataset::Windows;
+use crate::gpt::Config;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The resolved settings; saved as `config.toml` in the run folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    pub layers: usize,
+    pub heads: usize,
+    pub channels: usize,
+    pub context: usize,
+    pub bias: bool,
+    /// Sequences a micro-batch.
+    pub batch: usize,
+    /// Micro-batches an update.
+    pub accumulation: usize,
+    pub windows: Windows,
+    /// Updates in all.
+    pub steps: u64,
+    /// Peak learning rate.
+    pub learning_rate: f32,
+    /// Where the schedule ends.
+    pub min_learning_rate: f32,
+    /// Updates of linear warm-up.
+    pub warmup: u64,
+    pub schedule: Schedule,
+    /// Share of the steps that the `wsd` schedule's decay takes.
+    pub decay_fraction: f64,
+    pub beta_1: f32,
+    pub beta_2: f32,
+    pub epsilon: f32,
+    pub weight_decay: f32,
+    /// Largest global gradient norm; 0: no clipping.
+    pub grad_clip: f32,
+    /// Updates between validations; 0: only at the end.
+    pub eval_every: u64,
+    /// Windows a validation looks at, spread evenly; 0: all of them.
+    pub eval_windows: u64,
+    /// Updates between checkpoints of `last/`; 0: only at the end.
+    pub save_every: u64,
+    /// Validations without improvement before the run stops early; 0: never.
+    pub patience: u64,
+    /// Skipped (not finite) updates in a row before the run stops.
+    pub max_skipped: u64,
+    /// Train on the first batch again and again: a sound model's loss goes to almost nothing.
+    pub overfit: bool,
+    pub seed: u64,
+}
+
+/// Named starting points, as TOML.
+pub const PRESETS: [(&str, &str); 5] = [
+    ("tiny", include_str!("presets/tiny.toml")),
+    ("small", include_str!("presets/small.toml")),
+    ("cyber-foundation", include_str!("presets/cyber-foundation.toml")),
+    ("gpt2", include_str!("presets/gpt2.toml")),
+    ("gpt2-medium", include_str!("presets/gpt2-medium.toml")),
+];
+
+/// What every preset shares unless it says otherwise.
+const DEFAULTS: &str = include_str!("presets/defaults.toml");
+
+impl TrainConfig {
+    /// `overrides` are the flags that were given, as a TOML table.
+    pub fn resolve(preset: &str, file: Option<&Path>, overrides: toml::Table) -> Result<Self> {
+        let names = || PRESETS.map(|(name, _)| name).join(", ");
+        let (_, preset_text) = PRESETS
+            .iter()
+            .find(|(name, _)| *name == preset)
+            .ok_or_else(|| Error::usage(format!("--preset {preset}: unknown; there are {}", names())))?;
+        let mut table: toml::Table = DEFAULTS.parse().expect("the defaults are valid TOML");
+        table.extend(preset_text.parse::<toml::Table>().expect("presets are valid TOML"));
+        if let Some(path) = file {
+            table.extend(read_table(path)?);
+        }
+        table.extend(overrides);
+        let origin = file.map_or("flags".to_string(), |path| path.display().to_string());
+        Self::from_table(table, &origin)
+    }
+
+    /// Reads a `config.toml` that a run saved, with overrides on top.
+    pub fn resume(path: &Path, overrides: toml::Table) -> Result<Self> {
+        let mut table = read_table(path)?;
+        table.extend(overrides);
+        Self::from_table(table, &path.display().to_string())
+    }
+
+    fn from_table(table: toml::Table, origin: &str) -> Result<Self> {
+        let config: TrainConfig =
+            table.try_into().map_err(|e: toml::de::Error| Error::usage(format!("{origin}: {}", e.message())))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks the values that no type rules out.
+    fn check(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::usage(what));
+        for (name, value) in [("batch", self.batch), ("accumulation", self.accumulation)] {
+            if value == 0 {
+                return wrong(format!("{name} must be at least 1, found 0"));
+            }
+        }
+        if self.steps == 0 {
+            return wrong("steps must be at least 1, found 0".into());
+        }
+        let positive = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
+        for (name, value) in positive {
+            if !(value > 0.0 && value.is_finite()) {
+                return wrong(format!("{name} must be a positive number, found {value}"));
+            }
+        }
+        let not_negative = [
+            ("min_learning_rate", self.min_learning_rate),
+            ("weight_decay", self.weight_decay),
+            ("grad_clip", self.grad_clip),
+        ];
+        for (name, value) in not_negative {
+            if !(value >= 0.0 && value.is_finite()) {
+                return wrong(format!("{name} must be 0 or more, found {value}"));
+            }
+        }
+        for (name, value) in [("beta_1", self.beta_1), ("beta_2", self.beta_2)] {
+            if !(0.0..1.0).contains(&value) {
+                return wrong(format!("{name} must lie in [0, 1), found {value}"));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.decay_fraction) {
+            return wrong(format!("decay_fraction must lie in [0, 1], found {}", self.decay_fraction));
+        }
+        Ok(())
+    }
+
+    /// The model this run trains, for a vocabulary of `vocab`.
+    pub fn model(&self, vocab: usize) -> Result<Config> {
+        let TrainConfig { layers, heads, channels, context, bias, .. } = *self;
+        let config = Config { layers, heads, channels, context, vocab, bias };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Takes over the shape of a model that training starts from.
+    pub fn adopt(&mut self, model: &Config) {
+        let Config { layers, heads, channels, context, bias, .. } = *model;
+        *self = TrainConfig { layers, heads, channels, context, bias, ..self.clone() };
+    }
+
+    /// Tokens an update sees.
+    pub fn tokens_per_step(&self) -> u64 {
+        (self.batch * self.accumulation * self.context) as u64
+    }
+
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("plain values serialise")
+    }
+}
+
+fn read_table(path: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    text.parse().map_err(|e: toml::de::Error| Error::usage(format!("{}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_resolves() {
+        for (name, _) in PRESETS {
+            let config = TrainConfig::resolve(name, None, toml::Table::new()).unwrap();
+            config.model(512).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_seed_run_has_its_numbers() {
+        let config = TrainConfig::resolve("cyber-foundation", None, toml::Table::new()).unwrap();
+        assert_eq!(config.tokens_per_step(), 491_520);
+        assert_eq!(
+            (config.layers, config.heads, config.channels, config.context, config.bias),
+            (12, 12, 768, 2048, false)
+        );
+    }
+
+    #[test]
+    fn flags_win_over_the_file_which_wins_over_the_preset() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "steps = 7\nbatch = 3\n").unwrap();
+        let flags = toml::Table::from_iter([("steps".to_string(), toml::Value::from(9))]);
+        let config = TrainConfig::resolve("tiny", Some(file.path()), flags).unwrap();
+        assert_eq!((config.steps, config.batch), (9, 3));
+        let saved: TrainConfig = toml::from_str(&config.to_toml()).unwrap();
+        assert_eq!(saved, config);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "stepz = 7\n").unwrap();
+        let message = TrainConfig::resolve("tiny", Some(file.path()), toml::Table::new()).unwrap_err().to_string();
+        assert!(message.contains("stepz"), "{message}");
+    }
+}

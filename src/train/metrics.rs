@@ -1,0 +1,154 @@
+//! `metrics.jsonl`: one JSON object an update, and the throughput figures in it.
+
+use crate::gpt::{Config, Layout};
+use crate::report::LossCurve;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+/// What is known after an update. Losses in nats a token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Updates done, this one included.
+    pub step: u64,
+    #[serde(deserialize_with = "null_is_nan")]
+    pub loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub val_loss: Option<f64>,
+    /// Validation loss in bits a byte.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub val_bits_per_byte: Option<f64>,
+    /// Before clipping.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub grad_norm: f64,
+    pub learning_rate: f32,
+    /// The update was skipped because loss or norm was not finite (JSON writes these as null).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub skipped: bool,
+    /// Tokens seen so far.
+    pub tokens: u64,
+    pub tokens_per_second: f64,
+    /// Seconds of this process's training so far.
+    pub seconds: f64,
+    /// Model FLOPs utilisation by nanoGPT's formula, when the peak is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mfu_nanogpt: Option<f64>,
+    /// The same counting only the causal half of attention.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mfu_causal: Option<f64>,
+}
+
+/// JSON has no NaN or infinity; what was not finite is written as null.
+fn null_is_nan<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+/// Training FLOPs a token: forward and backward.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flops {
+    /// 6 N + 12 L C T with N the parameters less position embeddings: nanoGPT's `estimate_mfu`, after PaLM (Chowdhery et
+    /// al., 2022, appendix B).
+    pub nanogpt: f64,
+    /// 6 N + 6 L C T: a query sees half of the keys on average.
+    pub causal: f64,
+}
+
+pub fn flops_per_token(config: &Config) -> Flops {
+    let layout = Layout::new(config);
+    let weights = 6.0 * (layout.len - layout.position_embedding.len()) as f64;
+    let attention = 6.0 * (config.layers * config.channels * config.context) as f64;
+    Flops { nanogpt: weights + 2.0 * attention, causal: weights + attention }
+}
+
+/// Appends to a run's `metrics.jsonl`.
+pub struct MetricsFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsFile {
+    /// Opens the file for a run that has done `step` updates: lines of later updates (from before a kill) are cut off, as is
+    /// a line half-written.
+    pub fn open(path: &Path, step: u64) -> Result<(Self, LossCurve)> {
+        let kept: Vec<Line> = match File::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(Error::io("read", path, e)),
+            Ok(file) => BufReader::new(file)
+                .lines()
+                .map_while(|line| serde_json::from_str::<Line>(&line.ok()?).ok())
+                .take_while(|line| line.step <= step)
+                .collect(),
+        };
+        let text: String = kept.iter().map(|line| to_json(line) + "\n").collect();
+        crate::files::write_atomic(path, text.as_bytes())?;
+        let file = File::options().append(true).open(path).map_err(|e| Error::io("open", path, e))?;
+        let mut curve = LossCurve { train: vec![], val: vec![], unit: "nats per token".into() };
+        kept.iter().for_each(|line| extend(&mut curve, line));
+        Ok((MetricsFile { path: path.to_path_buf(), file }, curve))
+    }
+
+    pub fn append(&mut self, line: &Line) -> Result<()> {
+        let text = to_json(line) + "\n";
+        self.file.write_all(text.as_bytes()).map_err(|e| Error::io("write", &self.path, e))
+    }
+}
+
+fn to_json(line: &Line) -> String {
+    serde_json::to_string(line).expect("plain values serialise")
+}
+
+/// Adds a line's losses to the curve.
+pub fn extend(curve: &mut LossCurve, line: &Line) {
+    if !line.skipped {
+        curve.train.push((line.step, line.loss));
+    }
+    curve.val.extend(line.val_loss.map(|loss| (line.step, loss)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: u64) -> Line {
+        Line {
+            step,
+            loss: 1.0 / step as f64,
+            val_loss: None,
+            val_bits_per_byte: None,
+            grad_norm: 0.1,
+            learning_rate: 1e-3,
+            skipped: false,
+            tokens: 10 * step,
+            tokens_per_second: 3.0,
+            seconds: 1.5,
+            mfu_nanogpt: None,
+            mfu_causal: None,
+        }
+    }
+
+    #[test]
+    fn resuming_cuts_later_and_broken_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let (mut file, _) = MetricsFile::open(&path, 0).unwrap();
+        [1, 2].map(|step| file.append(&line(step)).unwrap());
+        let diverged = Line { loss: f64::NAN, skipped: true, ..line(3) };
+        file.append(&diverged).unwrap();
+        file.file.write_all(b"{\"step\":6,\"lo").unwrap();
+        for (step, kept, points) in [(5, 3, 2), (3, 3, 2), (1, 1, 1)] {
+            let (_, curve) = MetricsFile::open(&path, step).unwrap();
+            assert_eq!(curve.train, [(1, 1.0), (2, 0.5)][..points]);
+            assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), kept);
+        }
+    }
+
+    #[test]
+    fn flops_of_gpt2_by_hand() {
+        let gpt2 = Config { layers: 12, heads: 12, channels: 768, context: 1024, vocab: 50257, bias: true };
+        let flops = flops_per_token(&gpt2);
+        assert_eq!(flops.nanogpt, 6.0 * (124_439_808.0 - 786_432.0) + 12.0 * 12.0 * 768.0 * 1024.0);
+        assert_eq!(flops.nanogpt - flops.causal, 6.0 * 12.0 * 768.0 * 1024.0);
+    }
+}

@@ -1,0 +1,318 @@
+//! One training run in its folder: `best/` and `last/` (model folders), `config.toml`, `metrics.jsonl`, `loss.svg`.
+
+use super::config::TrainConfig;
+use super::metrics::{self, Flops, Line, MetricsFile};
+use super::{evaluate, schedule};
+use crate::dataset::{Dataset, Sampler};
+use crate::engine::{AdamW, Batch, Engine, State, Update};
+use crate::gpt::checkpoint;
+use crate::report::{LossCurve, loss_curve};
+use crate::{Error, Result, files};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// `train_state.json`: what a resumed run needs beside parameters and moments. Batches are a function of seed and step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainState {
+    /// Updates done.
+    pub step: u64,
+    pub seed: u64,
+    /// Updates that were not skipped: AdamW's clock.
+    pub updates: u64,
+    /// CRC-32 of the data folder's `meta.json`: resuming on other data is refused.
+    pub data: u32,
+    pub best_val_loss: Option<f64>,
+    pub validations_since_best: u64,
+}
+
+/// Where a run starts.
+pub enum Start {
+    /// From the engine's present parameters, in a folder that holds no run.
+    Fresh,
+    /// From the checkpoint in `last/`.
+    Resume,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub ended: Ended,
+    pub step: u64,
+    pub best_val_loss: Option<f64>,
+    pub last: Option<Line>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps done.
+    Finished,
+    /// Validation stopped improving.
+    Early,
+    /// Told to stop; `last/` holds the state.
+    Interrupted,
+}
+
+pub struct Run<'a> {
+    engine: &'a mut dyn Engine,
+    data: &'a Dataset,
+    config: TrainConfig,
+    folder: PathBuf,
+    sampler: Sampler,
+    state: TrainState,
+    metrics: MetricsFile,
+    curve: LossCurve,
+    flops: Flops,
+    /// FLOP/s the hardware could do, for MFU.
+    peak: Option<f64>,
+    /// Held while the run lives, so that no two write one folder.
+    _lock: File,
+}
+
+impl<'a> Run<'a> {
+    /// Opens the run folder. `peak`: FLOP/s of the hardware, if known.
+    pub fn open(
+        engine: &'a mut dyn Engine,
+        data: &'a Dataset,
+        config: TrainConfig,
+        folder: &Path,
+        start: Start,
+        peak: Option<f64>,
+    ) -> Result<Self> {
+        let lock = lock(folder)?;
+        data.train.check_context(config.context)?;
+        let fingerprint = data.meta.fingerprint();
+        let mut state = TrainState {
+            step: 0,
+            seed: config.seed,
+            updates: 0,
+            data: fingerprint,
+            best_val_loss: None,
+            validations_since_best: 0,
+        };
+        if let Start::Resume = start {
+            state = load(engine, &folder.join("last"), fingerprint)?;
+        }
+        files::write_atomic(&folder.join("config.toml"), config.to_toml().as_bytes())?;
+        let (metrics, curve) = MetricsFile::open(&folder.join("metrics.jsonl"), state.step)?;
+        let sampler = Sampler::new(config.windows, config.context, config.seed);
+        let flops = metrics::flops_per_token(engine.config());
+        Ok(Run {
+            engine,
+            data,
+            config,
+            folder: folder.into(),
+            sampler,
+            state,
+            metrics,
+            curve,
+            flops,
+            peak,
+            _lock: lock,
+        })
+    }
+
+    /// Updates already done.
+    pub fn step(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Trains to the end. `report` sees each update's line; setting `stop` ends the run at the next update, saved.
+    pub fn train(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Line, &TrainConfig)) -> Result<Outcome> {
+        let (started, mut skipped, mut last) = (Instant::now(), 0, None);
+        let mut ended = Ended::Finished;
+        while self.state.step < self.config.steps {
+            let update_started = Instant::now();
+            let (rate, update) = self.update()?;
+            skipped = if update.is_finite() { 0 } else { skipped + 1 };
+            let line = self.finish_step(rate, update, update_started, started)?;
+            report(&line, &self.config);
+            last = Some(line);
+            if skipped >= self.config.max_skipped {
+                return Err(self.diverged(skipped));
+            }
+            if self.config.patience > 0 && self.state.validations_since_best >= self.config.patience {
+                ended = Ended::Early;
+            } else if stop.load(Ordering::Relaxed) && self.state.step < self.config.steps {
+                ended = Ended::Interrupted;
+            }
+            let at_end = ended != Ended::Finished || self.state.step == self.config.steps;
+            if at_end || due(self.state.step, self.config.save_every) {
+                self.save_last()?;
+            }
+            if at_end {
+                break;
+            }
+        }
+        self.draw_curve()?;
+        Ok(Outcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
+    }
+
+    /// Accumulates the step's micro-batches and updates the parameters.
+    fn update(&mut self) -> Result<(f32, Update)> {
+        let TrainConfig { batch, accumulation, context, overfit, .. } = self.config;
+        let n = batch * context;
+        let (mut tokens, mut targets) = (vec![0; accumulation * n], vec![0; accumulation * n]);
+        let step = if overfit { 0 } else { self.state.step };
+        for (micro, (tokens, targets)) in tokens.chunks_mut(n).zip(targets.chunks_mut(n)).enumerate() {
+            let index = step * accumulation as u64 + micro as u64;
+            self.sampler.batch(&self.data.train, index, batch, tokens, targets);
+        }
+        // The mean is over all counted targets of the step, not a mean of means.
+        let whole = Batch { tokens: &tokens, targets: &targets, time: context };
+        let scale = 1.0 / whole.counted().max(1) as f32;
+        for (tokens, targets) in tokens.chunks(n).zip(targets.chunks(n)) {
+            self.engine.accumulate(Batch { tokens, targets, time: context }, scale)?;
+        }
+        let rate = schedule::rate(&self.config, self.state.step);
+        let TrainConfig { beta_1, beta_2, epsilon, weight_decay: decay, grad_clip: clip, .. } = self.config;
+        let time = self.state.updates + 1;
+        let update = self.engine.update(&AdamW { rate, beta_1, beta_2, epsilon, decay, clip, time })?;
+        Ok((rate, update))
+    }
+
+    /// Counts the step, validates when due, writes its line.
+    fn finish_step(&mut self, rate: f32, update: Update, update_started: Instant, started: Instant) -> Result<Line> {
+        self.state.step += 1;
+        if update.is_finite() {
+            self.state.updates += 1;
+        } else {
+            tracing::warn!(
+                "step {}: loss {}, gradient norm {}: update skipped",
+                self.state.step,
+                update.loss,
+                update.norm
+            );
+        }
+        let tokens_per_second = self.config.tokens_per_step() as f64 / update_started.elapsed().as_secs_f64();
+        let mfu = |flops: f64| self.peak.map(|peak| tokens_per_second * flops / peak);
+        let mut line = Line {
+            step: self.state.step,
+            loss: update.loss,
+            val_loss: None,
+            val_bits_per_byte: None,
+            grad_norm: update.norm,
+            learning_rate: rate,
+            skipped: !update.is_finite(),
+            tokens: self.state.step * self.config.tokens_per_step(),
+            tokens_per_second,
+            seconds: started.elapsed().as_secs_f64(),
+            mfu_nanogpt: mfu(self.flops.nanogpt),
+            mfu_causal: mfu(self.flops.causal),
+        };
+        let validate = self.state.step == self.config.steps || due(self.state.step, self.config.eval_every);
+        if validate {
+            self.validate(&mut line)?;
+        }
+        self.metrics.append(&line)?;
+        metrics::extend(&mut self.curve, &line);
+        if validate {
+            self.draw_curve()?;
+        }
+        Ok(line)
+    }
+
+    fn validate(&mut self, line: &mut Line) -> Result<()> {
+        let TrainConfig { batch, eval_windows, .. } = self.config;
+        let loss = evaluate::split_loss(self.engine, &self.data.val, &self.sampler, batch, eval_windows)?;
+        line.val_loss = Some(loss.mean());
+        line.val_bits_per_byte = Some(loss.bits_per_byte(self.data.val.tokens(), self.data.val.bytes()));
+        if self.state.best_val_loss.is_none_or(|best| loss.mean() < best) && loss.mean().is_finite() {
+            self.state.best_val_loss = Some(loss.mean());
+            self.state.validations_since_best = 0;
+            return self.save(&self.folder.join("best"), false);
+        }
+        self.state.validations_since_best += 1;
+        Ok(())
+    }
+
+    fn save_last(&self) -> Result<()> {
+        self.save(&self.folder.join("last"), true)
+    }
+
+    /// Writes a model folder; with the optimizer's state a run can resume from it.
+    fn save(&self, folder: &Path, resumable: bool) -> Result<()> {
+        let (config, layout) = (self.engine.config(), self.engine.layout());
+        let mut parameters = vec![0.0; layout.len];
+        self.engine.read(State::Parameters, &mut parameters)?;
+        files::replace_folder(folder, |to| {
+            let (separator, form) = (self.data.tokenizer.separator(), self.data.meta.record_form());
+            checkpoint::write_model(to, config, separator, form, &parameters)?;
+            self.data.tokenizer.save(to)?;
+            if !resumable {
+                return Ok(());
+            }
+            let (mut first, mut second) = (parameters.clone(), parameters.clone());
+            self.engine.read(State::FirstMoment, &mut first)?;
+            self.engine.read(State::SecondMoment, &mut second)?;
+            checkpoint::write_moments(to, layout, &first, &second)?;
+            let text = serde_json::to_string_pretty(&self.state).expect("plain values serialise");
+            let path = to.join("train_state.json");
+            fs::write(&path, text + "\n").map_err(|e| Error::io("write", &path, e))
+        })
+    }
+
+    fn draw_curve(&self) -> Result<()> {
+        loss_curve(&self.curve, &self.folder.join("loss.svg"))
+    }
+
+    fn diverged(&self, skipped: u64) -> Error {
+        let last = self.folder.join("last");
+        let kept = match last.exists() {
+            true => format!("the checkpoint in {} is from before", last.display()),
+            false => "no checkpoint was written yet".to_string(),
+        };
+        Error::failed(format!(
+            "step {}: loss or gradient norm was not finite {skipped} times in a row (max_skipped); {kept}. \
+             A lower --learning-rate, a longer --warmup or --grad-clip 1 usually cures it",
+            self.state.step
+        ))
+    }
+}
+
+fn due(step: u64, every: u64) -> bool {
+    every > 0 && step % every == 0
+}
+
+/// Creates the run folder and takes its lock.
+fn lock(folder: &Path) -> Result<File> {
+    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let path = folder.join(".lock");
+    let file = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::failed(format!(
+            "{}: another training is writing this folder; choose another --out",
+            folder.display()
+        ))),
+        Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
+    }
+}
+
+/// Reads `last/` into the engine.
+fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
+    let path = last.join("train_state.json");
+    let text = fs::read_to_string(&path).map_err(|e| Error::io("resume from", &path, e))?;
+    let state: TrainState = serde_json::from_str(&text)
+        .map_err(|e| Error::failed(format!("{}: {e}; the file is damaged", path.display())))?;
+    if state.data != data {
+        return Err(Error::failed(format!(
+            "{}: the run was trained on another data folder; to go on with new data, start a run with --init-from {}",
+            path.display(),
+            last.display()
+        )));
+    }
+    let (config, parameters) = checkpoint::read_model(last)?;
+    if config != *engine.config() {
+        let expected = engine.config();
+        return Err(Error::failed(format!("{}: holds {config:?}, but the run is set to {expected:?}", last.display())));
+    }
+    let (first, second) = checkpoint::read_moments(last, engine.layout())?;
+    engine.write(State::Parameters, &parameters)?;
+    engine.write(State::FirstMoment, &first)?;
+    engine.write(State::SecondMoment, &second)?;
+    Ok(state)
+}
