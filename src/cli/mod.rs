@@ -3,9 +3,12 @@
 //! Results go to stdout (JSON lines where another program reads them); progress, messages and errors to stderr.
 
 mod bench;
+mod demo;
 mod evaluate;
 mod generate;
 mod model;
+mod prepare;
+mod synth;
 mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -42,9 +45,12 @@ pub enum LogFormat {
 
 #[derive(Subcommand)]
 enum Command {
+    Prepare(prepare::PrepareArgs),
     Train(train::TrainArgs),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Demo(demo::DemoArgs),
+    Synth(synth::SynthArgs),
     /// Measure how fast this machine trains and generates
     Bench(bench::BenchArgs),
 }
@@ -52,9 +58,12 @@ enum Command {
 impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::Prepare(args) => prepare::run(args, &self.output),
             Command::Train(args) => train::run(args, &self.output),
             Command::Generate(args) => generate::run(args, &self.output),
             Command::Evaluate(args) => evaluate::run(args, &self.output),
+            Command::Demo(args) => demo::run(args, &self.output),
+            Command::Synth(args) => synth::run(args, &self.output),
             Command::Bench(args) => bench::run(args, &self.output),
         }
     }

@@ -1,1 +1,26 @@
+//! Raw machine logs -> records.
 //!
+//! A *record* is one log entry as bytes with no newline inside it. Files, folders, globs and standard input are read
+//! one after another in bounded memory; each file's compression and format are found by looking at its beginning.
+//!
+//! ```text
+//! inputs -> compression -> detect -> lines | json | table -> collect (checks, prefix) -> sink
+//! ```
+
+mod collect;
+mod compression;
+mod detect;
+mod inputs;
+mod json;
+mod lines;
+mod prefix;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
+pub use compression::Compression;
+pub use detect::Format;
+pub use prefix::{Prefix, Transform};
+pub use read::read_records;

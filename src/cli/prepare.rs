@@ -1,0 +1,141 @@
+//! `logwright prepare`: raw logs -> a data folder.
+
+use super::OutputArgs;
+use clap::Args;
+use logwright::dataset::{PrepareOptions, Prepared, SplitMode, prepare};
+use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Transform};
+use logwright::tokens::Kind;
+use logwright::{Error, Result};
+use std::path::PathBuf;
+use std::time::Instant;
+use tracing::{info, warn};
+
+/// Turn raw logs into a data folder: token shards, a record index, a tokenizer.
+///
+/// Reads JSON lines, JSON arrays, {"Records":[...]}, pretty-printed JSON, CSV and TSV with a header, and plain text lines;
+/// gzip and zstd are unpacked. Format and compression are found by looking at each file. The data folder appears complete
+/// or not at all; while at work, the disk also holds the unpacked logs once.
+#[derive(Args)]
+pub struct PrepareArgs {
+    /// Files, folders (with all in them), patterns such as 'logs/*.gz', or - for standard input
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+    /// The data folder to make
+    #[arg(long, value_name = "DATA")]
+    out: PathBuf,
+    /// Replace DATA if it is a data folder
+    #[arg(long)]
+    overwrite: bool,
+    /// How text becomes tokens: bpe is trained on these logs, bytes takes them as they are, char is nanoGPT's scheme
+    #[arg(long, value_enum, default_value_t = Kind::Bpe, value_name = "KIND")]
+    tokenizer: Kind,
+    /// Number of tokens of a bpe tokenizer [default: 2048]
+    #[arg(long, value_name = "N")]
+    vocab_size: Option<usize>,
+    /// Share of the records kept for validation
+    #[arg(long, default_value_t = 0.1, value_name = "F")]
+    val_fraction: f64,
+    /// Which records validate
+    #[arg(long, value_enum, default_value_t = SplitMode::Chronological, value_name = "HOW")]
+    split: SplitMode,
+    /// Put this field's value and a space before each record, for conditional generation: properties.userPrincipalName
+    #[arg(long, value_name = "PATH")]
+    prefix_field: Option<String>,
+    /// Change the prefix, in order: before=@ (what stands before the first @), after=X, lower; may be repeated
+    #[arg(long, value_name = "STEP", requires = "prefix_field")]
+    prefix_transform: Vec<Transform>,
+    /// Format of all inputs [default: found for each file by looking at it]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// What to do with a record that is not what its format promises
+    #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
+    bad_records: BadRecords,
+    /// Longest record accepted, in bytes
+    #[arg(long, default_value_t = ReadOptions::default().max_record_bytes, value_name = "N")]
+    max_record_bytes: usize,
+    /// Seed of the random split and of the sample a bpe tokenizer is trained on
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+}
+
+pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
+    let begin = Instant::now();
+    let options = options(args)?;
+    let prepared = prepare(&options, &output.progress(0, "bytes"))?;
+    warn_of_oddities(&prepared, &options);
+    summarise(&prepared, &options, begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn options(args: PrepareArgs) -> Result<PrepareOptions> {
+    if args.vocab_size.is_some() && args.tokenizer != Kind::Bpe {
+        return Err(Error::usage("--vocab-size is for --tokenizer bpe; the others have the vocabulary they have"));
+    }
+    if args.max_record_bytes == 0 {
+        return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
+    }
+    let prefix = args.prefix_field.map(|field| Prefix::new(&field, args.prefix_transform)).transpose()?;
+    let defaults = PrepareOptions::new(args.inputs, args.out);
+    Ok(PrepareOptions {
+        overwrite: args.overwrite,
+        read: ReadOptions {
+            format: args.format,
+            bad_records: args.bad_records,
+            max_record_bytes: args.max_record_bytes,
+            prefix,
+            ..ReadOptions::default()
+        },
+        tokenizer: args.tokenizer,
+        vocab_size: args.vocab_size.unwrap_or(defaults.vocab_size),
+        val_fraction: args.val_fraction,
+        split: args.split,
+        seed: args.seed,
+        ..defaults
+    })
+}
+
+fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
+    let report = &prepared.report;
+    if report.bad_records > 0 {
+        let done = if options.read.bad_records == BadRecords::Keep { "kept as they are" } else { "left out" };
+        warn!("{} bad records {done}; the first at {}", report.bad_records, report.bad_places.join(", "));
+    }
+    if report.nul_records > 0 {
+        warn!("{} records hold NUL bytes; they are kept", report.nul_records);
+    }
+    if report.invalid_utf8_records > 0 {
+        warn!("{} records hold bytes that are not UTF-8", report.invalid_utf8_records);
+    }
+    if report.missing_prefix > 0 {
+        warn!("{} records lack the prefix field; they begin with '-'", report.missing_prefix);
+    }
+    if report.empty_lines > 0 {
+        info!("{} empty lines skipped", report.empty_lines);
+    }
+}
+
+fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
+    let (meta, report) = (&prepared.meta, &prepared.report);
+    for source in &report.sources {
+        let (format, records) = (source.format.label(), source.records);
+        info!("{}: {format}, {records} records, {} bytes", source.name, source.bytes);
+    }
+    let tokens = meta.train.tokens + meta.val.tokens;
+    info!(
+        "{} records ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",
+        report.records,
+        meta.train.records,
+        meta.val.records,
+        meta.vocab_size,
+        meta.tokenizer,
+        tokens as f64 / report.records as f64,
+        report.bytes as f64 / tokens as f64,
+        meta.longest_record
+    );
+    info!(
+        "{} written: {:.1} MB of logs in {seconds:.1} s, {:.1} MB/s",
+        options.out.display(),
+        report.bytes as f64 / 1e6,
+        report.bytes as f64 / 1e6 / seconds
+    );
+}

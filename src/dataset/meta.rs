@@ -1,0 +1,88 @@
+//! `meta.json`: what a data folder holds and how it was made.
+
+use super::AGAIN;
+use super::staging::write_error;
+use crate::logs::{Prefix, SourceReport};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+const VERSION: u32 = 1;
+
+/// Which records validate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitMode {
+    /// The last records, in the order of the files
+    Chronological,
+    /// Records drawn at random, by the seed
+    Random,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    pub format_version: u32,
+    /// The logwright that wrote the folder.
+    pub logwright: String,
+    /// `char`, `bytes` or `bpe`.
+    pub tokenizer: String,
+    pub vocab_size: usize,
+    /// Token of the newline that ends each record.
+    pub separator: u32,
+    pub split: SplitMode,
+    pub val_fraction: f64,
+    pub seed: u64,
+    /// What stands in front of each record, if anything.
+    pub prefix: Option<Prefix>,
+    /// Longest record in tokens, its separator included.
+    pub longest_record: u64,
+    pub train: Counts,
+    pub val: Counts,
+    pub sources: Vec<SourceReport>,
+}
+
+/// The size of one split. Each record counts with its newline; characters are UTF-8 (all bytes but continuations).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    pub records: u64,
+    pub bytes: u64,
+    pub characters: u64,
+    pub tokens: u64,
+    pub shards: u32,
+}
+
+impl Meta {
+    /// Facts that do not depend on the data.
+    pub(super) fn version() -> (u32, String) {
+        (VERSION, env!("CARGO_PKG_VERSION").to_string())
+    }
+
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join("meta.json");
+        let text = fs::read_to_string(&path)
+            .map_err(|e| Error::failed(format!("cannot read {}: {e}; {AGAIN}", path.display())))?;
+        let meta: Meta = serde_json::from_str(&text)
+            .map_err(|e| Error::failed(format!("{}: expected the facts prepare writes: {e}; {AGAIN}", path.display())))?;
+        if meta.format_version != VERSION {
+            return Err(Error::failed(format!(
+                "{}: data format version {}, this logwright reads {VERSION}; run prepare again",
+                path.display(),
+                meta.format_version
+            )));
+        }
+        Ok(meta)
+    }
+
+    pub(super) fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("meta.json");
+        let text = serde_json::to_string_pretty(self).map_err(Error::failed)? + "\n";
+        let write = || {
+            let mut file = fs::File::create_new(&path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|e| write_error(&path, e))
+    }
+}

@@ -1,0 +1,267 @@
+//! `prepare`: raw logs -> a data folder, in two passes and bounded memory.
+//!
+//! Pass 1 reads the inputs once into a spool file beside the output and learns what the tokenizer needs. Pass 2 tokenises
+//! the spool in parallel chunks and writes shards. The spool costs the corpus' size on disk and is removed at the end.
+
+use super::intake::{Alphabet, Sample, Spool};
+use super::meta::{Meta, SplitMode};
+use super::permutation::Permutation;
+use super::staging::Staging;
+use super::writer::{RecordCounts, SplitWriter};
+use crate::logs::{ReadOptions, ReadReport, read_records};
+use crate::tokens::{Kind, Tokenizer};
+use crate::{Error, Result};
+use clap::ValueEnum;
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// Bytes of records that one thread tokenises at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Most tokens in a shard.
+const SHARD_TOKENS: u64 = 1 << 28;
+
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    pub inputs: Vec<String>,
+    pub out: PathBuf,
+    pub overwrite: bool,
+    pub read: ReadOptions,
+    pub tokenizer: Kind,
+    /// Vocabulary of a trained BPE.
+    pub vocab_size: usize,
+    pub val_fraction: f64,
+    pub split: SplitMode,
+    pub seed: u64,
+    /// Most tokens in a shard.
+    pub shard_tokens: u64,
+}
+
+impl PrepareOptions {
+    /// The defaults: BPE of 2048, the last tenth of the records for validation.
+    pub fn new(inputs: Vec<String>, out: PathBuf) -> Self {
+        Self {
+            inputs,
+            out,
+            overwrite: false,
+            read: ReadOptions::default(),
+            tokenizer: Kind::Bpe,
+            vocab_size: 2048,
+            val_fraction: 0.1,
+            split: SplitMode::Chronological,
+            seed: 0,
+            shard_tokens: SHARD_TOKENS,
+        }
+    }
+}
+
+/// What `prepare` did.
+pub struct Prepared {
+    pub meta: Meta,
+    pub report: ReadReport,
+}
+
+/// Makes the data folder `options.out`; it appears complete or not at all.
+///
+/// Memory: about 6 MiB a thread for chunks, a few times the longest record, and for BPE the sample (at most 32 MiB) with
+/// what training on it takes; none of it grows with the corpus. Disk: the corpus once more while at work.
+/// The same options and inputs give the same bytes, whatever the number of threads.
+pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
+    check_fraction(options.val_fraction)?;
+    let staging = Staging::create(&options.out, options.overwrite)?;
+    progress.set_message("reading");
+    let (spool, report, tokenizer) = intake(options, &staging.folder, progress)?;
+    let choice = Choice::new(report.records, options)?;
+    let mut writers = Writers::create(&staging.folder, &tokenizer, choice, options.shard_tokens)?;
+    progress.set_message("tokenising");
+    progress.set_length(report.bytes);
+    progress.reset();
+    tokenise(&spool, &tokenizer, &mut writers, progress)?;
+    fs::remove_file(&spool).map_err(|e| Error::io("remove", &spool, e))?;
+    tokenizer.save(&staging.folder)?;
+    let meta = writers.finish(options, &report, &tokenizer)?;
+    meta.save(&staging.folder)?;
+    staging.publish()?;
+    progress.finish_and_clear();
+    Ok(Prepared { meta, report })
+}
+
+fn check_fraction(fraction: f64) -> Result<()> {
+    if fraction > 0.0 && fraction < 1.0 {
+        return Ok(());
+    }
+    Err(Error::usage(format!("--val-fraction {fraction}: expected a number between 0 and 1, such as 0.1")))
+}
+
+/// Pass 1. Returns the spool's path, what was read, and the tokenizer.
+fn intake(
+    options: &PrepareOptions,
+    folder: &Path,
+    progress: &ProgressBar,
+) -> Result<(PathBuf, ReadReport, Tokenizer)> {
+    let mut spool = Spool::create(folder)?;
+    let mut alphabet = (options.tokenizer == Kind::Char).then(Alphabet::new);
+    let mut sample = (options.tokenizer == Kind::Bpe).then(|| Sample::new(options.seed));
+    let read = ReadOptions { require_utf8: options.tokenizer == Kind::Char, ..options.read.clone() };
+    let report = read_records(&options.inputs, &read, progress, &mut |record| {
+        if let Some(alphabet) = &mut alphabet {
+            alphabet.add(record);
+        }
+        if let Some(sample) = &mut sample {
+            sample.add(record);
+        }
+        spool.push(record)
+    })?;
+    let path = spool.finish()?;
+    let tokenizer = match (alphabet, sample) {
+        (Some(alphabet), _) => Tokenizer::chars(&alphabet.chars()),
+        (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
+        _ => Tokenizer::bytes(),
+    };
+    Ok((path, report, tokenizer))
+}
+
+fn train_bpe(sample: Sample, vocab_size: usize, progress: &ProgressBar) -> Result<Tokenizer> {
+    progress.set_message("training the tokenizer");
+    let records = sample.into_records();
+    Tokenizer::train_bpe(records.iter().map(Vec::as_slice), vocab_size)
+}
+
+/// Which records validate.
+enum Choice {
+    From(u64),
+    Drawn { order: Permutation, count: u64 },
+}
+
+impl Choice {
+    fn new(records: u64, options: &PrepareOptions) -> Result<Self> {
+        let count = (records as f64 * options.val_fraction).round() as u64;
+        if count == 0 || count >= records {
+            return Err(Error::usage(format!(
+                "--val-fraction {}: of {records} records this leaves {} for training and {count} for validation; give \
+                 another fraction or more logs",
+                options.val_fraction,
+                records - count.min(records)
+            )));
+        }
+        Ok(match options.split {
+            SplitMode::Chronological => Choice::From(records - count),
+            SplitMode::Random => Choice::Drawn { order: Permutation::new(records, options.seed, 0), count },
+        })
+    }
+
+    fn validates(&self, record: u64) -> bool {
+        match self {
+            Choice::From(first) => record >= *first,
+            Choice::Drawn { order, count } => order.at(record) < *count,
+        }
+    }
+}
+
+/// Both splits under way.
+struct Writers {
+    train: SplitWriter,
+    val: SplitWriter,
+    choice: Choice,
+    /// Number of the next record.
+    next: u64,
+}
+
+impl Writers {
+    fn create(folder: &Path, tokenizer: &Tokenizer, choice: Choice, shard_tokens: u64) -> Result<Self> {
+        let width = if tokenizer.vocab_size() <= 1 << 16 { 2 } else { 4 };
+        let train = SplitWriter::create(folder, "train", width, shard_tokens)?;
+        let val = SplitWriter::create(folder, "val", width, shard_tokens)?;
+        Ok(Self { train, val, choice, next: 0 })
+    }
+
+    fn push(&mut self, encoded: &Encoded) -> Result<()> {
+        let mut at = 0;
+        for counts in &encoded.records {
+            let ids = &encoded.ids[at..at + counts.tokens];
+            at += counts.tokens;
+            let writer = if self.choice.validates(self.next) { &mut self.val } else { &mut self.train };
+            writer.record(ids, *counts)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(self, options: &PrepareOptions, report: &ReadReport, tokenizer: &Tokenizer) -> Result<Meta> {
+        assert_eq!(self.next, report.records);
+        let (train, longest_train) = self.train.finish()?;
+        let (val, longest_val) = self.val.finish()?;
+        let (format_version, logwright) = Meta::version();
+        let kind = tokenizer.kind().to_possible_value();
+        Ok(Meta {
+            format_version,
+            logwright,
+            tokenizer: kind.map(|v| v.get_name().to_string()).unwrap_or_default(),
+            vocab_size: tokenizer.vocab_size(),
+            separator: tokenizer.separator(),
+            split: options.split,
+            val_fraction: options.val_fraction,
+            seed: options.seed,
+            prefix: options.read.prefix.clone(),
+            longest_record: longest_train.max(longest_val),
+            train,
+            val,
+            sources: report.sources.clone(),
+        })
+    }
+}
+
+/// Records of one chunk: their tokens on end, each record's separator included.
+struct Encoded {
+    ids: Vec<u32>,
+    records: Vec<RecordCounts>,
+}
+
+/// Pass 2: as many chunks as threads at once, written in order.
+fn tokenise(spool: &Path, tokenizer: &Tokenizer, writers: &mut Writers, progress: &ProgressBar) -> Result<()> {
+    let file = File::open(spool).map_err(|e| Error::io("read", spool, e))?;
+    let mut reader = BufReader::with_capacity(1 << 18, file);
+    loop {
+        let mut chunks = Vec::new();
+        while chunks.len() < rayon::current_num_threads() {
+            match chunk(&mut reader).map_err(|e| Error::io("read", spool, e))? {
+                Some(records) => chunks.push(records),
+                None => break,
+            }
+        }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = chunks.iter().map(Vec::len).sum();
+        let encoded: Vec<_> = chunks.into_par_iter().map(|records| encode(&records, tokenizer)).collect();
+        for encoded in encoded {
+            writers.push(&encoded?)?;
+        }
+        progress.inc(bytes as u64);
+    }
+}
+
+/// Whole records of about `CHUNK` bytes, or one longer than that.
+fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut records = Vec::with_capacity(CHUNK);
+    reader.by_ref().take(CHUNK as u64).read_to_end(&mut records)?;
+    if !records.is_empty() && !records.ends_with(b"\n") {
+        reader.read_until(b'\n', &mut records)?;
+    }
+    Ok((!records.is_empty()).then_some(records))
+}
+
+fn encode(records: &[u8], tokenizer: &Tokenizer) -> Result<Encoded> {
+    let mut encoded = Encoded { ids: Vec::new(), records: Vec::new() };
+    for line in records.split_inclusive(|&b| b == b'\n') {
+        let before = encoded.ids.len();
+        tokenizer.encode(&line[..line.len() - 1], &mut encoded.ids)?;
+        encoded.ids.push(tokenizer.separator());
+        let characters = line.iter().filter(|&&b| b & 0xc0 != 0x80).count();
+        encoded.records.push(RecordCounts { tokens: encoded.ids.len() - before, bytes: line.len(), characters });
+    }
+    Ok(encoded)
+}

@@ -1,0 +1,111 @@
+//! Seeded windows of tokens and targets: a pure function of seed and index, so that a resumed run needs only its step.
+
+use super::permutation::Permutation;
+use super::{Split, mix};
+use serde::{Deserialize, Serialize};
+
+/// The target of a position that counts for nothing (past the end of the split, or beyond a validation window's records).
+pub const IGNORE: u32 = u32::MAX;
+
+/// Where windows start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Windows {
+    /// Anywhere in the token stream, drawn uniformly with repetition (nanoGPT's)
+    Random,
+    /// At records: each start once an epoch, in random order, further records packed behind
+    Records,
+}
+
+/// Draws batches of windows of `context` tokens.
+///
+/// With [`Windows::Records`] position 0 holds the separator (the end of the record before), position 1 the first token of
+/// a record; the records that follow it in the file fill the window. A record longer than the context also starts windows
+/// at each multiple of the context inside it; there position 0 holds the token before. So each record is learnt as whole as
+/// it fits, and begins in training where it begins in generation.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    windows: Windows,
+    context: usize,
+    seed: u64,
+}
+
+impl Sampler {
+    pub fn new(windows: Windows, context: usize, seed: u64) -> Self {
+        assert!(context > 0);
+        Self { windows, context, seed }
+    }
+
+    /// Fills tokens and targets, both (batch, context), for batch number `index`.
+    ///
+    /// Random windows need [`Split::check_context`] to hold. Record windows may run over the end of the split: there tokens
+    /// are separators and targets [`IGNORE`].
+    pub fn batch(&self, split: &Split, index: u64, batch: usize, tokens: &mut [u32], targets: &mut [u32]) {
+        assert_eq!((tokens.len(), targets.len()), (batch * self.context, batch * self.context));
+        let rows = tokens.chunks_exact_mut(self.context).zip(targets.chunks_exact_mut(self.context));
+        for (row, (tokens, targets)) in rows.enumerate() {
+            let number = index * batch as u64 + row as u64;
+            let first_target = self.draw(split, number);
+            fill(split, first_target, split.tokens(), tokens, targets);
+        }
+    }
+
+    /// Position of the first target of training window `number`.
+    fn draw(&self, split: &Split, number: u64) -> u64 {
+        match self.windows {
+            Windows::Random => {
+                assert!(split.tokens() > self.context as u64, "check_context guards this");
+                let choices = split.tokens() - self.context as u64;
+                // The high half of a product is uniform up to a bias of choices / 2^64.
+                1 + ((u128::from(mix(self.seed, number, 0)) * u128::from(choices)) >> 64) as u64
+            }
+            Windows::Records => {
+                let starts = split.starts(self.context);
+                let (epoch, i) = (number / starts.total(), number % starts.total());
+                let start = Permutation::new(starts.total(), self.seed, epoch).at(i);
+                starts.position(split.offsets(), start)
+            }
+        }
+    }
+
+    /// Number of windows that cover the split: every target once, in order.
+    ///
+    /// Random windows tile the stream (its first token is nobody's target). Record windows hold as many whole records as
+    /// fit, so that each is judged with all of itself in view; only a record longer than the context is cut.
+    pub fn cover(&self, split: &Split) -> u64 {
+        match self.windows {
+            Windows::Random => (split.tokens() - 1).div_ceil(self.context as u64),
+            Windows::Records => split.starts(self.context).tiles().len() as u64 - 1,
+        }
+    }
+
+    /// The i-th window of [`Sampler::cover`]: tokens and targets (context); targets beyond its share are [`IGNORE`].
+    pub fn window(&self, split: &Split, i: u64, tokens: &mut [u32], targets: &mut [u32]) {
+        assert_eq!((tokens.len(), targets.len()), (self.context, self.context));
+        let (start, end) = match self.windows {
+            Windows::Random => {
+                let start = 1 + i * self.context as u64;
+                (start, split.tokens().min(start + self.context as u64))
+            }
+            Windows::Records => {
+                let starts = split.starts(self.context);
+                (starts.tiles()[i as usize], starts.tiles()[i as usize + 1])
+            }
+        };
+        fill(split, start, end, tokens, targets);
+    }
+}
+
+/// Targets are the stream from `start`, tokens the stream one place before: at position 0 of the stream, a separator.
+/// From `end` on, targets are [`IGNORE`] and tokens separators.
+fn fill(split: &Split, start: u64, end: u64, tokens: &mut [u32], targets: &mut [u32]) {
+    let length = targets.len().min((end - start) as usize);
+    split.read(start, &mut targets[..length]);
+    targets[length..].fill(IGNORE);
+    match start {
+        0 => tokens[0] = split.separator(),
+        _ => split.read(start - 1, &mut tokens[..1]),
+    }
+    tokens[1..length].copy_from_slice(&targets[..length - 1]);
+    tokens[length..].fill(split.separator());
+}

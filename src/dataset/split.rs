@@ -1,0 +1,130 @@
+//! One split of a data folder, mapped: any range of tokens, any record.
+
+use super::AGAIN;
+use super::format::{Content, Mapped, index_path, shard_path};
+use super::meta::Counts;
+use super::starts::Starts;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+pub struct Split {
+    /// `FOLDER (train)`, for messages.
+    name: String,
+    counts: Counts,
+    separator: u32,
+    /// Each with the position of its first token.
+    shards: Vec<(u64, Mapped)>,
+    index: Mapped,
+    /// Start points of record windows for the context last asked for.
+    starts: Mutex<Option<Arc<Starts>>>,
+}
+
+impl Split {
+    /// Maps and verifies the files of split `name`, `train` or `val`.
+    pub(super) fn open(folder: &Path, name: &str, counts: &Counts, separator: u32) -> Result<Self> {
+        let open = |shard| Mapped::open(&shard_path(folder, name, shard), Content::Tokens, name, shard);
+        let mapped = (0..counts.shards).into_par_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let mut tokens = 0;
+        let mut shards = Vec::with_capacity(mapped.len());
+        for shard in mapped {
+            let start = tokens;
+            tokens += shard.header.count;
+            shards.push((start, shard));
+        }
+        let path = index_path(folder, name);
+        let index = Mapped::open(&path, Content::Index, name, 0)?;
+        let name = format!("{} ({name})", folder.display());
+        let split = Self { name, counts: counts.clone(), separator, shards, index, starts: Mutex::new(None) };
+        let offsets = split.offsets();
+        let ends = (offsets.len() as u64, offsets.first().copied(), offsets.last().copied());
+        if ends != (counts.records + 1, Some(0), Some(counts.tokens)) || tokens != counts.tokens || counts.records == 0 {
+            return Err(Error::failed(format!(
+                "{}: shards, index and meta.json disagree ({tokens} tokens in shards, {} in meta.json); {AGAIN}",
+                path.display(),
+                counts.tokens
+            )));
+        }
+        Ok(split)
+    }
+
+    pub fn tokens(&self) -> u64 {
+        self.counts.tokens
+    }
+
+    pub fn records(&self) -> u64 {
+        self.counts.records
+    }
+
+    /// Bytes of the corpus in this split, newlines included: the denominator of bits per byte.
+    pub fn bytes(&self) -> u64 {
+        self.counts.bytes
+    }
+
+    pub(super) fn separator(&self) -> u32 {
+        self.separator
+    }
+
+    /// The tokens from `start` on, as many as `out` holds, across shards. They must exist.
+    pub fn read(&self, start: u64, out: &mut [u32]) {
+        assert!(start + out.len() as u64 <= self.tokens());
+        let mut done = 0;
+        let mut shard = self.shards.partition_point(|(first, _)| *first <= start) - 1;
+        while done < out.len() {
+            let (first, mapped) = &self.shards[shard];
+            let from = (start + done as u64 - first) as usize;
+            let length = (out.len() - done).min(mapped.header.count as usize - from);
+            copy(mapped, from, &mut out[done..done + length]);
+            done += length;
+            shard += 1;
+        }
+    }
+
+    /// Positions of the i-th record's tokens, its separator included.
+    pub fn record(&self, i: u64) -> Range<u64> {
+        let offsets = self.offsets();
+        offsets[i as usize]..offsets[i as usize + 1]
+    }
+
+    /// Where each record begins, and the end of the last: (records + 1).
+    pub(super) fn offsets(&self) -> &[u64] {
+        bytemuck::cast_slice(self.index.payload())
+    }
+
+    /// Can windows of `context` tokens and their targets be drawn at random from this split?
+    pub fn check_context(&self, context: usize) -> Result<()> {
+        if self.tokens() > context as u64 {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "{}: {} tokens, fewer than the context and one more ({}); use a shorter context, more data, another \
+             --val-fraction in prepare, or record-aligned windows",
+            self.name,
+            self.tokens(),
+            context + 1
+        )))
+    }
+
+    /// The start points of record windows for this context; counted once, then kept.
+    pub(super) fn starts(&self, context: usize) -> Arc<Starts> {
+        let mut kept = self.starts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*kept {
+            Some(starts) if starts.context() == context as u64 => starts.clone(),
+            _ => kept.insert(Arc::new(Starts::new(self.offsets(), context))).clone(),
+        }
+    }
+}
+
+/// Tokens `from..` of a shard, widened.
+fn copy(mapped: &Mapped, from: usize, out: &mut [u32]) {
+    let payload = mapped.payload();
+    if mapped.header.width == 2 {
+        let narrow: &[u16] = bytemuck::cast_slice(payload);
+        out.iter_mut().zip(&narrow[from..]).for_each(|(wide, id)| *wide = u32::from(*id));
+    } else {
+        let wide: &[u32] = bytemuck::cast_slice(payload);
+        out.copy_from_slice(&wide[from..from + out.len()]);
+    }
+}

@@ -1,0 +1,120 @@
+//! Writing one split: token shards and the record index.
+
+use super::format::{Content, HEADER, Header, index_path, shard_path};
+use super::meta::Counts;
+use super::staging::write_error;
+use crate::Result;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Bytes gathered before a write.
+const BUFFER: usize = 1 << 20;
+
+/// A file of numbers behind a header; the header is written last.
+struct NumberFile {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    buffer: Vec<u8>,
+    crc: crc32fast::Hasher,
+}
+
+impl NumberFile {
+    fn create(path: PathBuf, header: Header) -> Result<Self> {
+        let mut file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
+        file.write_all(&[0; HEADER]).map_err(|e| write_error(&path, e))?;
+        Ok(Self { path, file, header, buffer: Vec::with_capacity(BUFFER + 8), crc: crc32fast::Hasher::new() })
+    }
+
+    fn push(&mut self, number: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(number);
+        self.header.count += 1;
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.crc.update(&self.buffer);
+        self.file.write_all(&self.buffer).map_err(|e| write_error(&self.path, e))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        self.header.crc32 = self.crc.clone().finalize();
+        let write = |file: &mut File, header: &Header| {
+            file.rewind()?;
+            file.write_all(&header.to_bytes())?;
+            file.sync_all()
+        };
+        write(&mut self.file, &self.header).map_err(|e| write_error(&self.path, e))
+    }
+}
+
+/// What one record adds to the counts of its split.
+#[derive(Clone, Copy, Default)]
+pub(super) struct RecordCounts {
+    /// With the separator.
+    pub tokens: usize,
+    /// With the newline.
+    pub bytes: usize,
+    pub characters: usize,
+}
+
+/// Writes the records of one split. Memory: two buffers of 1 MiB.
+pub(super) struct SplitWriter {
+    folder: PathBuf,
+    name: &'static str,
+    width: u32,
+    shard_tokens: u64,
+    shard: NumberFile,
+    index: NumberFile,
+    pub counts: Counts,
+    pub longest_record: u64,
+}
+
+impl SplitWriter {
+    /// `width`: bytes of a token, 2 or 4; `shard_tokens`: most tokens in one shard.
+    pub fn create(folder: &Path, name: &'static str, width: u32, shard_tokens: u64) -> Result<Self> {
+        assert!(shard_tokens > 0 && (width == 2 || width == 4));
+        let shard = NumberFile::create(shard_path(folder, name, 0), Header::new(Content::Tokens, width, name, 0))?;
+        let mut index = NumberFile::create(index_path(folder, name), Header::new(Content::Index, 8, name, 0))?;
+        index.push(&0u64.to_le_bytes())?;
+        let counts = Counts { shards: 1, ..Counts::default() };
+        let folder = folder.to_owned();
+        Ok(Self { folder, name, width, shard_tokens, shard, index, counts, longest_record: 0 })
+    }
+
+    /// Appends a record: `ids` are its tokens and the separator.
+    pub fn record(&mut self, ids: &[u32], counts: RecordCounts) -> Result<()> {
+        assert_eq!(ids.len(), counts.tokens);
+        for id in ids {
+            if self.shard.header.count == self.shard_tokens {
+                self.next_shard()?;
+            }
+            // Little-endian: the low bytes come first.
+            self.shard.push(&id.to_le_bytes()[..self.width as usize])?;
+        }
+        self.counts.records += 1;
+        self.counts.tokens += ids.len() as u64;
+        self.counts.bytes += counts.bytes as u64;
+        self.counts.characters += counts.characters as u64;
+        self.longest_record = self.longest_record.max(ids.len() as u64);
+        self.index.push(&self.counts.tokens.to_le_bytes())
+    }
+
+    fn next_shard(&mut self) -> Result<()> {
+        let header = Header::new(Content::Tokens, self.width, self.name, self.counts.shards);
+        let next = NumberFile::create(shard_path(&self.folder, self.name, self.counts.shards), header)?;
+        self.counts.shards += 1;
+        std::mem::replace(&mut self.shard, next).finish()
+    }
+
+    /// Writes the headers and syncs. Returns the counts and the longest record.
+    pub fn finish(self) -> Result<(Counts, u64)> {
+        self.shard.finish()?;
+        self.index.finish()?;
+        Ok((self.counts, self.longest_record))
+    }
+}

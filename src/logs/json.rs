@@ -1,0 +1,251 @@
+//! JSON documents: arrays, wrapped arrays and pretty-printed objects, one record for each object, in bounded memory.
+//!
+//! The scanner follows only strings and brackets; each object it cuts out is then checked by serde_json. Numbers and the
+//! order of keys keep their bytes; white space outside strings goes.
+
+use super::collect::Collector;
+use super::lines::object_fault;
+use crate::{Error, Result};
+use std::io::BufRead;
+
+/// A first key that wraps the records when its value is an array of objects, as exports of many services do.
+const WRAPPERS: &[&[u8]] = &[
+    b"\"Records\"",
+    b"\"records\"",
+    b"\"value\"",
+    b"\"events\"",
+    b"\"Events\"",
+    b"\"logs\"",
+    b"\"logEvents\"",
+    b"\"entries\"",
+    b"\"items\"",
+    b"\"results\"",
+    b"\"data\"",
+    b"\"hits\"",
+];
+
+/// Is this (a JSON string with its quotes) a key that wraps records?
+pub(super) fn wraps(key: &[u8]) -> bool {
+    WRAPPERS.contains(&key)
+}
+
+/// Reads objects and arrays of objects, one after another, until the end.
+///
+/// `{"Records":[...]}` and its like are wrappers: their other members are left out. Keys that begin with `@` may stand
+/// before the array (OData). Memory: one record, bounded by the record limit.
+pub(super) fn read(reader: impl BufRead, out: &mut Collector) -> Result<()> {
+    let mut scanner = Scanner { reader, line: 1, column: 1 };
+    let mut record = Vec::new();
+    loop {
+        match scanner.next_token(out)? {
+            None => return Ok(()),
+            Some(b'[') => {
+                scanner.bump();
+                scanner.array(&mut record, out)?;
+            }
+            Some(b'{') => scanner.object(&mut record, out)?,
+            Some(byte) => {
+                let fault = format!("expected a JSON object or array, found {}", shown(byte));
+                return Err(out.broken(scanner.line, scanner.column, &fault));
+            }
+        }
+    }
+}
+
+fn shown(byte: u8) -> String {
+    if byte.is_ascii_graphic() { format!("'{}'", byte as char) } else { format!("byte 0x{byte:02x}") }
+}
+
+struct Scanner<R> {
+    reader: R,
+    /// Place of the next byte, from 1; the column counts bytes.
+    line: u64,
+    column: u64,
+}
+
+impl<R: BufRead> Scanner<R> {
+    fn peek(&mut self, out: &Collector) -> Result<Option<u8>> {
+        let line = self.line;
+        let buffer = self.reader.fill_buf().map_err(|e| out.read_error(line, e))?;
+        Ok(buffer.first().copied())
+    }
+
+    /// Steps over the byte just peeked, which is not a newline.
+    fn bump(&mut self) {
+        self.column += 1;
+        self.reader.consume(1);
+    }
+
+    /// The next byte that is not white space; it stays.
+    fn next_token(&mut self, out: &Collector) -> Result<Option<u8>> {
+        while let Some(byte) = self.peek(out)? {
+            match byte {
+                b'\n' => {
+                    self.bump();
+                    (self.line, self.column) = (self.line + 1, 1);
+                }
+                b' ' | b'\t' | b'\r' => self.bump(),
+                _ => return Ok(Some(byte)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn cut(&self, out: &Collector) -> Error {
+        out.broken(self.line, self.column, "the JSON is cut in the middle: expected more, found the end of the file")
+    }
+
+    /// The elements of an array whose bracket was read, each of them a record, and the closing bracket.
+    fn array(&mut self, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
+        loop {
+            match self.next_token(out)? {
+                None => return Err(self.cut(out)),
+                Some(b']') => break,
+                Some(_) => {
+                    let (line, column) = (self.line, self.column);
+                    record.clear();
+                    self.copy(record, 0, line, out)?;
+                    self.finish(record, line, column, out)?;
+                }
+            }
+            match self.next_token(out)? {
+                Some(b',') => self.bump(),
+                Some(b']') => break,
+                None => return Err(self.cut(out)),
+                Some(byte) => {
+                    let fault = format!("expected , or ] after an array element, found {}", shown(byte));
+                    return Err(out.broken(self.line, self.column, &fault));
+                }
+            }
+        }
+        self.bump();
+        Ok(())
+    }
+
+    /// An object: a record, or a wrapper of records.
+    fn object(&mut self, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
+        let (line, column) = (self.line, self.column);
+        record.clear();
+        self.bump();
+        record.push(b'{');
+        while self.next_token(out)? == Some(b'"') {
+            let key = record.len();
+            self.copy(record, 0, line, out)?;
+            if self.next_token(out)? != Some(b':') {
+                break;
+            }
+            self.take(b':', record);
+            let value = self.next_token(out)?;
+            if value == Some(b'[') && wraps(&record[key..record.len() - 1]) {
+                self.take(b'[', record);
+                if matches!(self.next_token(out)?, Some(b'{' | b']')) {
+                    return self.wrapped(record, line, out);
+                }
+                return self.rest_of_object(record, 2, (line, column), out);
+            }
+            if record[key + 1] != b'@' || value.is_none() {
+                break;
+            }
+            self.copy(record, 0, line, out)?;
+            if self.next_token(out)? != Some(b',') {
+                break;
+            }
+            self.take(b',', record);
+        }
+        self.rest_of_object(record, 1, (line, column), out)
+    }
+
+    fn take(&mut self, byte: u8, record: &mut Vec<u8>) {
+        self.bump();
+        record.push(byte);
+    }
+
+    fn rest_of_object(
+        &mut self,
+        record: &mut Vec<u8>,
+        depth: usize,
+        (line, column): (u64, u64),
+        out: &mut Collector,
+    ) -> Result<()> {
+        self.copy(record, depth, line, out)?;
+        self.finish(record, line, column, out)
+    }
+
+    /// The wrapped array after its bracket, then what is left of the wrapper.
+    fn wrapped(&mut self, record: &mut Vec<u8>, line: u64, out: &mut Collector) -> Result<()> {
+        self.array(record, out)?;
+        record.clear();
+        self.copy(record, 1, line, out)
+    }
+
+    /// Checks a value that began at the place given and hands it on.
+    fn finish(&self, record: &mut [u8], line: u64, column: u64, out: &mut Collector) -> Result<()> {
+        match object_fault(record) {
+            None => out.record(record, line),
+            Some((_, fault)) => {
+                // A raw newline inside a broken string must not end the record that is kept.
+                record.iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b' ');
+                out.bad(line, column, &fault, record)
+            }
+        }
+    }
+
+    /// Appends one value, or the rest of one that is `depth` brackets deep, without white space outside strings.
+    /// A plain value (number, word) ends before the `,` `]` `}` or white space behind it.
+    fn copy(&mut self, value: &mut Vec<u8>, mut depth: usize, start: u64, out: &Collector) -> Result<()> {
+        let (mut string, mut escape) = (false, false);
+        let begin = value.len();
+        loop {
+            let line = self.line;
+            let buffer = self.reader.fill_buf().map_err(|e| out.read_error(line, e))?;
+            if buffer.is_empty() {
+                return Err(self.cut(out));
+            }
+            let mut used = 0;
+            let mut done = false;
+            for &byte in buffer {
+                let space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+                let plain_end = space || matches!(byte, b',' | b']' | b'}' | b':');
+                if !string && depth == 0 && plain_end && value.len() > begin {
+                    done = true;
+                    break;
+                }
+                used += 1;
+                self.column += 1;
+                if byte == b'\n' {
+                    (self.line, self.column) = (self.line + 1, 1);
+                }
+                if string || !space {
+                    value.push(byte);
+                }
+                if string {
+                    string = escape || byte != b'"';
+                    escape = !escape && byte == b'\\';
+                    done = !string && depth == 0;
+                } else {
+                    match byte {
+                        b'"' => string = true,
+                        b'{' | b'[' => depth += 1,
+                        // At depth 0 this can only be the first byte, out of place: it ends the value it broke.
+                        b'}' | b']' => {
+                            depth = depth.saturating_sub(1);
+                            done = depth == 0;
+                        }
+                        b',' | b':' if depth == 0 => done = true,
+                        _ => {}
+                    }
+                }
+                if done {
+                    break;
+                }
+            }
+            self.reader.consume(used);
+            if value.len() > out.options.max_record_bytes {
+                return Err(out.too_long(start));
+            }
+            if done {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Formats of one record a line: text and JSON lines. Records keep their bytes; only the line end goes.
+
+use super::Format;
+use super::collect::Collector;
+use crate::Result;
+use serde::de::IgnoredAny;
+use std::io::{BufRead, Read};
+
+/// Reads lines until the end. Memory: one line, bounded by the record limit.
+///
+/// Lines of nothing but white space are skipped and counted; `\r\n` ends a line as `\n` does; the last line needs no end.
+pub(super) fn read(mut reader: impl BufRead, out: &mut Collector) -> Result<()> {
+    let limit = out.options.max_record_bytes;
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        // Two more than the limit leave room for "\r\n".
+        let mut bounded = reader.by_ref().take(limit as u64 + 2);
+        if bounded.read_until(b'\n', &mut line).map_err(|e| out.read_error(number, e))? == 0 {
+            break;
+        }
+        let record = line.strip_suffix(b"\n").unwrap_or(&line);
+        let record = record.strip_suffix(b"\r").unwrap_or(record);
+        if record.len() > limit {
+            return Err(out.too_long(number));
+        }
+        if record.trim_ascii().is_empty() {
+            out.empty_line();
+            continue;
+        }
+        match out.source.format {
+            Format::Jsonl => json_line(record, number, out)?,
+            _ => out.record(record, number)?,
+        }
+    }
+    Ok(())
+}
+
+fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Result<()> {
+    match object_fault(record) {
+        None => out.record(record, number),
+        Some((column, fault)) => out.bad(number, column, &fault, record),
+    }
+}
+
+/// Why `record` is not one JSON object, and at which column (from 1); `None` if it is one.
+pub(super) fn object_fault(record: &[u8]) -> Option<(u64, String)> {
+    let start = record.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
+    if record.get(start) != Some(&b'{') {
+        return Some((start as u64 + 1, "expected a JSON object, found something that does not begin with {".into()));
+    }
+    let error = serde_json::from_slice::<IgnoredAny>(record).err()?;
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or(&text);
+    Some((error.column() as u64, format!("expected one whole JSON object, found broken JSON ({reason})")))
+}

@@ -1,0 +1,146 @@
+//! `read_records`: the way of every input from its bytes to the sink.
+
+use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_error};
+use super::compression::{self, Compression, Head};
+use super::detect::{self, Format, PEEK};
+use super::inputs::{self, Source};
+use super::{json, lines, table};
+use crate::{Error, Result};
+use indicatif::ProgressBar;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+/// Reads every record of `inputs` (files, folders, globs, `-`) in order and hands it to `sink`, without its newline.
+///
+/// | format | a record is |
+/// |---|---|
+/// | text | a line, byte for byte |
+/// | JSON lines | a line that holds one object, byte for byte |
+/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like, or one of several pretty-printed objects; white space outside strings is removed |
+/// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
+///
+/// Lines may end in `\r\n`; empty ones are skipped and counted; a byte order mark is removed; the last line needs no
+/// newline. With [`ReadOptions::prefix`] each record becomes `VALUE RECORD`, as in `jtaylor {"time": ...}`.
+/// Memory is bounded by a few times `max_record_bytes`. `progress` counts stored bytes.
+///
+/// Errors name the file and place: nothing to read, a damaged stream, a record that is too long or bad (as the options
+/// say), no record in all inputs, no record with the prefix field; and whatever `sink` returns.
+pub fn read_records(
+    inputs: &[String],
+    options: &ReadOptions,
+    progress: &ProgressBar,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<ReadReport> {
+    let sources = inputs::expand(inputs)?;
+    progress.set_length(sources.iter().map(|s| s.bytes).sum());
+    let mut report = ReadReport::default();
+    for source in &sources {
+        let done = read_source(source, options, progress, &mut report, sink)?;
+        report.records += done.records;
+        report.bytes += done.bytes;
+        report.sources.push(done);
+    }
+    if report.records == 0 {
+        return Err(no_records(inputs, &report));
+    }
+    if let Some(prefix) = &options.prefix
+        && report.missing_prefix == report.records
+    {
+        return Err(Error::usage(format!(
+            "--prefix-field {}: none of the {} records has this field with a plain value; check its path",
+            prefix.field(),
+            report.records
+        )));
+    }
+    Ok(report)
+}
+
+fn no_records(inputs: &[String], report: &ReadReport) -> Error {
+    let skipped: u64 = report.sources.iter().map(|s| s.skipped).sum();
+    Error::failed(format!(
+        "{}: no complete record ({} empty lines, {skipped} bad records left out); nothing to prepare",
+        inputs.join(" "),
+        report.empty_lines
+    ))
+}
+
+fn read_source(
+    source: &Source,
+    options: &ReadOptions,
+    progress: &ProgressBar,
+    report: &mut ReadReport,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<SourceReport> {
+    let name = &source.name;
+    let (compression, mut stream) = compression::open(name, open(source, progress)?)?;
+    let mut head = Head::read(&mut *stream, PEEK);
+    if head.bytes.is_empty() {
+        return empty_source(source, compression, head, stream, options);
+    }
+    strip_mark(name, &mut head)?;
+    let format = options.format.unwrap_or_else(|| detect::format(&head.bytes, head.complete));
+    tracing::debug!(file = %name, ?format, ?compression, "reading");
+    let reader = BufReader::with_capacity(1 << 18, head.before(stream));
+    let mut collector = Collector {
+        options,
+        source: source_report(source, format, compression),
+        report,
+        sink,
+        scratch: Vec::new(),
+    };
+    match format {
+        Format::Text | Format::Jsonl => lines::read(reader, &mut collector)?,
+        Format::Json => json::read(reader, &mut collector)?,
+        Format::Csv => table::read(reader, b',', &mut collector)?,
+        Format::Tsv => table::read(reader, b'\t', &mut collector)?,
+    }
+    Ok(collector.source)
+}
+
+fn open(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {
+    let raw: Box<dyn Read> = match &source.path {
+        None => Box::new(io::stdin()),
+        Some(path) => Box::new(File::open(path).map_err(|e| Error::io("open", path, e))?),
+    };
+    Ok(Box::new(progress.wrap_read(raw)))
+}
+
+fn source_report(source: &Source, format: Format, compression: Compression) -> SourceReport {
+    let (name, stored_bytes) = (source.name.clone(), source.bytes);
+    SourceReport { name, format, compression, stored_bytes, records: 0, bytes: 0, skipped: 0 }
+}
+
+/// Nothing came: a failure to read, an empty file the user named (an error), or one among others (a warning).
+fn empty_source(
+    source: &Source,
+    compression: Compression,
+    head: Head,
+    stream: Box<dyn Read>,
+    options: &ReadOptions,
+) -> Result<SourceReport> {
+    if let Err(error) = head.before(stream).read(&mut [0]) {
+        return Err(read_error(&source.name, compression, 0, 1, &error));
+    }
+    if source.named {
+        return Err(Error::failed(format!("{}: the file is empty; name a file with logs", source.name)));
+    }
+    tracing::warn!("{}: the file is empty", source.name);
+    Ok(source_report(source, options.format.unwrap_or(Format::Text), compression))
+}
+
+/// Removes a UTF-8 byte order mark; refuses UTF-16 and UTF-32, and archives inside a compressed stream.
+fn strip_mark(name: &str, head: &mut Head) -> Result<()> {
+    if head.bytes.starts_with(b"\xff\xfe") || head.bytes.starts_with(b"\xfe\xff") {
+        return Err(Error::failed(format!(
+            "{name}: the file is UTF-16 (it begins with that byte order mark), expected UTF-8; convert it: iconv -f \
+             UTF-16 -t UTF-8 {name} > utf8.log"
+        )));
+    }
+    if head.bytes.get(257..262) == Some(b"ustar") {
+        return Err(Error::failed(format!("{name}: this is a tar archive; unpack it (tar -xf) and give the folder")));
+    }
+    if head.bytes.starts_with(b"\xef\xbb\xbf") {
+        head.bytes.drain(..3);
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! CSV and TSV with a header: each row becomes a JSON object, names in the header's order, every value a string.
+
+use super::collect::Collector;
+use crate::{Error, Result};
+use csv::ByteRecord;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+/// Reads the header and then rows until the end. Memory: one row, bounded by the record limit.
+///
+/// Quoted values may hold line ends (`\n` in the JSON string). Bytes that are not UTF-8 become U+FFFD and are counted,
+/// since JSON cannot hold them. A row with more or fewer fields than the header is a bad record; kept, it has the fields
+/// that it has, surplus ones named `column_N`. The table parser skips empty lines without counting them.
+pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Result<()> {
+    let limit = out.options.max_record_bytes;
+    let left = Rc::new(Cell::new(0));
+    let reader = Budget { inner: reader, left: left.clone() };
+    let mut rows =
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(reader);
+    let mut row = ByteRecord::new();
+    let mut keys: Option<Vec<String>> = None;
+    let mut record = Vec::new();
+    loop {
+        // One buffer of the parser's own may be read ahead.
+        left.set(limit.saturating_add(1 << 14));
+        let line = rows.position().line();
+        if !rows.read_byte_record(&mut row).map_err(|e| table_error(e, line, left.get(), out))? {
+            return Ok(());
+        }
+        let line = row.position().map_or(line, |p| p.line());
+        let Some(keys) = &keys else {
+            keys = Some(names(&row));
+            continue;
+        };
+        let invalid = object(keys, &row, &mut record);
+        if record.len() > limit {
+            return Err(out.too_long(line));
+        }
+        out.report.invalid_utf8_records += u64::from(invalid);
+        if row.len() == keys.len() {
+            out.record(&record, line)?;
+        } else {
+            let fault = format!("expected {} fields as in the header, found {}", keys.len(), row.len());
+            out.bad(line, 1, &fault, &record)?;
+        }
+    }
+}
+
+fn table_error(error: csv::Error, line: u64, left: usize, out: &Collector) -> Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(_) if left == 0 => out.too_long(line),
+        csv::ErrorKind::Io(error) => out.read_error(line, error),
+        other => out.broken(line, 1, &format!("expected a row of the table, found {other:?}")),
+    }
+}
+
+/// The keys of the objects: each name once; an empty one becomes `column_N` (from 1), a repeated one gets `_2`, `_3` ...
+fn names(header: &ByteRecord) -> Vec<String> {
+    let mut used = HashSet::new();
+    let unique = |(i, cell): (usize, &[u8])| {
+        let name = String::from_utf8_lossy(cell.trim_ascii()).into_owned();
+        let name = if name.is_empty() { format!("column_{}", i + 1) } else { name };
+        let mut candidate = name.clone();
+        for copy in 2.. {
+            if used.insert(candidate.clone()) {
+                break;
+            }
+            candidate = format!("{name}_{copy}");
+        }
+        candidate
+    };
+    header.iter().enumerate().map(unique).collect()
+}
+
+/// Writes the row as a JSON object into `record`. Returns whether a value was not UTF-8.
+fn object(keys: &[String], row: &ByteRecord, record: &mut Vec<u8>) -> bool {
+    let mut invalid = false;
+    record.clear();
+    record.push(b'{');
+    for (i, cell) in row.iter().enumerate() {
+        if i > 0 {
+            record.push(b',');
+        }
+        match keys.get(i) {
+            Some(key) => json_string(key, record),
+            None => json_string(&format!("column_{}", i + 1), record),
+        }
+        record.push(b':');
+        let text = String::from_utf8_lossy(cell);
+        invalid |= matches!(text, std::borrow::Cow::Owned(_));
+        json_string(&text, record);
+    }
+    record.push(b'}');
+    invalid
+}
+
+fn json_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a string and a vector cannot fail");
+}
+
+/// Stops a reader after a number of bytes, so that a quote nobody closes does not swallow the file into memory.
+struct Budget<R> {
+    inner: R,
+    left: Rc<Cell<usize>>,
+}
+
+impl<R: Read> Read for Budget<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.left.get());
+        if length == 0 {
+            return Err(io::Error::other("the row is too long"));
+        }
+        let read = self.inner.read(&mut buffer[..length])?;
+        self.left.set(self.left.get() - read);
+        Ok(read)
+    }
+}
