@@ -14,15 +14,18 @@ use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 use tokenizers::utils::SysRegex;
 
-/// Pieces that a thread remembers; at the limit it forgets them all, so that a cache full of one-off pieces renews itself.
+/// Pieces that a thread remembers for each expression; at the limit it forgets them all, so that a memory full of one-off
+/// pieces renews itself.
 const REMEMBERED: usize = 1 << 16;
 /// Longer pieces do not recur.
 const LONGEST_REMEMBERED: usize = 512;
 
+/// `levels[i]`: pieces that the expressions from number i + 1 on leave whole, and their tokens. Kept apart by level, because
+/// the same text may be cut further where more expressions are still to come.
 #[derive(Default)]
 struct Memory {
     owner: u64,
-    tokens: HashMap<Box<str>, Box<[u32]>>,
+    levels: Vec<HashMap<Box<str>, Box<[u32]>>>,
 }
 
 thread_local! {
@@ -40,31 +43,37 @@ impl Splitter {
         Ok(Self(patterns.iter().map(compile).collect::<Result<_>>()?))
     }
 
-    /// Calls `each` with every piece that the expressions from number `level` on leave of `text`, in order.
-    pub fn pieces<'t>(&self, level: usize, text: &'t str, each: &mut impl FnMut(&'t str)) {
-        let Some(regex) = self.0.get(level) else {
-            return each(text);
-        };
-        let mut done = 0;
-        for (start, end) in regex.find_iter(text) {
-            if done < start {
-                self.pieces(level + 1, &text[done..start], each);
-            }
-            if start < end {
-                self.pieces(level + 1, &text[start..end], each);
-            }
-            done = end;
-        }
-        if done < text.len() {
-            self.pieces(level + 1, &text[done..], each);
+    /// Calls `each` with every piece that the expressions leave of `text`, in order.
+    pub fn pieces<'t>(&self, text: &'t str, each: &mut impl FnMut(&'t str)) {
+        self.pieces_from(0, text, each);
+    }
+
+    fn pieces_from<'t>(&self, level: usize, text: &'t str, each: &mut impl FnMut(&'t str)) {
+        match self.0.get(level) {
+            Some(regex) => cut(regex, text, |piece| self.pieces_from(level + 1, piece, each)),
+            None => each(text),
         }
     }
-}
 
-impl Splitter {
     /// Whether the first expression matches somewhere in `text`.
     pub fn matches(&self, text: &str) -> bool {
         self.0[0].find_iter(text).next().is_some()
+    }
+}
+
+/// Calls `each` with the matches and with what lies between them, in order.
+fn cut<'t>(regex: &SysRegex, text: &'t str, mut each: impl FnMut(&'t str)) {
+    let mut done = 0;
+    for (start, end) in regex.find_iter(text) {
+        for range in [done..start, start..end] {
+            if !range.is_empty() {
+                each(&text[range]);
+            }
+        }
+        done = end;
+    }
+    if done < text.len() {
+        each(&text[done..]);
     }
 }
 
@@ -76,8 +85,7 @@ struct Entries {
 
 pub struct FastBpe {
     entries: Option<Entries>,
-    coarse: Splitter,
-    fine: Splitter,
+    splitter: Splitter,
     model: BPE,
     owner: u64,
 }
@@ -96,11 +104,9 @@ impl FastBpe {
         }
         static OWNERS: AtomicU64 = AtomicU64::new(1);
         model.resize_cache(0);
-        let (coarse, fine) = patterns.split_at(patterns.len().min(1));
         Ok(Some(Self {
             entries: compile_entries(entries)?,
-            coarse: Splitter::new(coarse)?,
-            fine: Splitter::new(fine)?,
+            splitter: Splitter::new(&patterns)?,
             model,
             owner: OWNERS.fetch_add(1, Ordering::Relaxed),
         }))
@@ -123,41 +129,53 @@ impl FastBpe {
     fn encode_between(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
         MEMORY.with_borrow_mut(|memory| {
             if memory.owner != self.owner {
-                *memory = Memory { owner: self.owner, ..Memory::default() };
+                memory.owner = self.owner;
+                memory.levels = vec![HashMap::new(); self.splitter.0.len()];
             }
-            let mut result = Ok(());
-            self.coarse.pieces(0, text, &mut |piece| {
-                if let Some(tokens) = memory.tokens.get(piece) {
-                    out.extend_from_slice(tokens);
-                } else if result.is_ok() {
-                    // Only the last pieces are remembered: whole identifiers rarely come back, their chunks always do.
-                    self.fine.pieces(0, piece, &mut |chunk| {
-                        if result.is_ok() {
-                            result = self.encode_piece(chunk, memory, out);
-                        }
-                    });
-                }
-            });
-            result
+            self.encode_from(0, text, &mut memory.levels, out)
         })
     }
 
-    fn encode_piece(&self, piece: &str, memory: &mut Memory, out: &mut Vec<u32>) -> Result<()> {
-        if let Some(tokens) = memory.tokens.get(piece) {
-            out.extend_from_slice(tokens);
+    /// Appends the tokens of `text`, which the expressions before number `level` have cut out.
+    fn encode_from(
+        &self,
+        level: usize,
+        text: &str,
+        memory: &mut [HashMap<Box<str>, Box<[u32]>>],
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        let Some(regex) = self.splitter.0.get(level) else {
+            let tokens = self.model.tokenize(&alphabet::spell(text.as_bytes())).map_err(Error::failed)?;
+            out.extend(tokens.iter().map(|token| token.id));
             return Ok(());
-        }
-        let tokens = self.model.tokenize(&alphabet::spell(piece.as_bytes())).map_err(Error::failed)?;
-        let first = out.len();
-        out.extend(tokens.iter().map(|token| token.id));
-        if piece.len() <= LONGEST_REMEMBERED {
-            if memory.tokens.len() >= REMEMBERED {
-                memory.tokens.clear();
+        };
+        let mut result = Ok(());
+        cut(regex, text, |piece| {
+            if let Some(tokens) = memory[level].get(piece) {
+                out.extend_from_slice(tokens);
+            } else if result.is_ok() {
+                let first = out.len();
+                result = self.encode_from(level + 1, piece, memory, out);
+                // An identifier rarely comes back, so only what later expressions leave whole is worth remembering.
+                if piece.len() <= LONGEST_REMEMBERED && self.is_whole(level + 1, piece) {
+                    remember(&mut memory[level], piece, &out[first..]);
+                }
             }
-            memory.tokens.insert(piece.into(), out[first..].into());
-        }
-        Ok(())
+        });
+        result
     }
+
+    /// Whether no expression from number `level` on matches in `piece`.
+    fn is_whole(&self, level: usize, piece: &str) -> bool {
+        self.splitter.0[level..].iter().all(|regex| regex.find_iter(piece).next().is_none())
+    }
+}
+
+fn remember(pieces: &mut HashMap<Box<str>, Box<[u32]>>, piece: &str, tokens: &[u32]) {
+    if pieces.len() >= REMEMBERED {
+        pieces.clear();
+    }
+    pieces.insert(piece.into(), tokens.into());
 }
 
 /// The patterns of a pre-tokenizer that is `Sequence[Split(Regex, Isolated)..., ByteLevel]` or `ByteLevel` alone.

@@ -72,7 +72,7 @@ fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
             break;
         }
         for text in record.utf8_chunks() {
-            coarse.pieces(0, text.valid(), &mut |piece| {
+            coarse.pieces(text.valid(), &mut |piece| {
                 let piece = &piece[..piece.floor_char_boundary(LONGEST_PIECE)];
                 match counts.get_mut(piece) {
                     Some(count) => *count += 1,
@@ -149,7 +149,7 @@ fn words(counts: &Counts, chunks: Chunks, recurring: &[String]) -> Result<BTreeM
     let splitter = Splitter::new(&pattern::splits(chunks)[1..])?;
     let mut words = BTreeMap::new();
     for (piece, count) in counts.iter().filter(|(piece, _)| !entries.contains(piece)) {
-        splitter.pieces(0, piece, &mut |word| *words.entry(alphabet::spell(word.as_bytes())).or_default() += count);
+        splitter.pieces(piece, &mut |word| *words.entry(alphabet::spell(word.as_bytes())).or_default() += count);
     }
     Ok(words)
 }
