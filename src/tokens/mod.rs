@@ -9,6 +9,8 @@ mod file;
 mod pattern;
 mod split;
 #[cfg(test)]
+mod study;
+#[cfg(test)]
 mod tests;
 mod train;
 

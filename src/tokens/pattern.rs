@@ -59,5 +59,14 @@ pub fn splits(chunks: Chunks) -> Vec<String> {
 /// Matches `piece` after `piece` from the start (`\A`, then where the last match ended, `\G`) of a text that is `whole`
 /// from end to end, and nothing in any other text.
 fn chunked(whole: &str, piece: &str) -> String {
-    format!(r"(?:\A(?=(?:{whole})\z)|(?!\A)\G)(?:{piece})")
+    format!("{CHUNKED_START}{whole}{CHUNKED_MIDDLE}{piece}{CHUNKED_END}")
+}
+
+const CHUNKED_START: &str = r"(?:\A(?=(?:";
+const CHUNKED_MIDDLE: &str = r")\z)|(?!\A)\G)(?:";
+const CHUNKED_END: &str = ")";
+
+/// `whole` and `piece` of a pattern that `chunked` made.
+pub fn unchunked(pattern: &str) -> Option<(&str, &str)> {
+    pattern.strip_prefix(CHUNKED_START)?.strip_suffix(CHUNKED_END)?.split_once(CHUNKED_MIDDLE)
 }

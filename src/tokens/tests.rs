@@ -1,7 +1,6 @@
 use super::*;
 use proptest::prelude::*;
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Records with all that the patterns know: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
 fn logs(n: usize) -> Vec<Vec<u8>> {
@@ -32,7 +31,7 @@ fn trained(vocab_size: usize) -> Tokenizer {
     Tokenizer::train_bpe(logs.iter().map(Vec::as_slice), vocab_size).unwrap()
 }
 
-fn real(name: &str) -> Option<Vec<u8>> {
+pub fn real(name: &str) -> Option<Vec<u8>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     match std::fs::read(&path) {
         Ok(content) => Some(content),
@@ -229,46 +228,6 @@ fn the_short_way_gives_the_ids_of_the_crate() {
     for record in &records[190..210] {
         assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, str::from_utf8(record).unwrap()));
     }
-}
-
-/// `cargo test --release --lib tokens::tests::speed -- --ignored --nocapture`: MB/s of training and encoding.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn speed() {
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
-    let records: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
-    for size in [512, 1024, 2048, 4096] {
-        let start = Instant::now();
-        let tokenizer = Tokenizer::train_bpe(records.iter().copied(), size).unwrap();
-        let training = start.elapsed().as_secs_f64();
-        let mut out = Vec::new();
-        let mut passes = 0;
-        let splitter = split::Splitter::new(&[pattern::coarse()]).unwrap();
-        let cpu = cpu_seconds();
-        let mut n = 0;
-        records.iter().for_each(|record| splitter.pieces(str::from_utf8(record).unwrap(), &mut |_| n += 1));
-        println!("coarse {:.1} MB/s, {} pieces", text.len() as f64 / 1e6 / (cpu_seconds() - cpu), n / 250);
-        let (start, cpu) = (Instant::now(), cpu_seconds());
-        while start.elapsed().as_secs_f64() < 1.0 {
-            out.clear();
-            records.iter().for_each(|record| tokenizer.encode(record, &mut out).unwrap());
-            passes += 1;
-        }
-        let rate = (passes * text.len()) as f64 / 1e6 / (cpu_seconds() - cpu);
-        let cpu = cpu_seconds();
-        records.iter().take(50).for_each(|record| drop(ids_by_full(&tokenizer, record)));
-        let slow = records.iter().take(50).map(|r| r.len()).sum::<usize>() as f64 / 1e6 / start.elapsed().as_secs_f64();
-        println!(
-            "{size}: trained in {training:.1} s, {} tokens/record, {rate:.1} MB/s, the crate alone {slow:.2} MB/s",
-            out.len() / 250
-        );
-    }
-}
-
-/// Processor time of this thread (Linux): other work on the machine does not count.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
 fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {

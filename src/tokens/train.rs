@@ -7,12 +7,13 @@
 use super::alphabet;
 use super::file;
 use super::pattern::{self, Chunks};
-use super::split::Splitter;
+use super::split::{Splitter, compile};
 use super::{Kind, Tokenizer};
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::utils::SysRegex;
 
 /// The smallest vocabulary: the 256 bytes and one merge.
 const SMALLEST: usize = 257;
@@ -205,14 +206,14 @@ fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
 }
 
 /// Tells whether a text is one of the patterns from end to end.
-struct Whole(Splitter);
+struct Whole(SysRegex);
 
 impl Whole {
     fn new(patterns: &[&str]) -> Result<Self> {
-        Ok(Self(Splitter::new(&[format!(r"\A(?:{})\z", patterns.join("|"))])?))
+        compile(&format!(r"\A(?:{})\z", patterns.join("|"))).map(Self)
     }
 
     fn is(&self, text: &str) -> bool {
-        self.0.matches(text)
+        self.0.find_iter(text).next().is_some()
     }
 }
