@@ -1,1 +1,236 @@
+//! Text to token ids and back: characters, bytes or a trained byte-level BPE, all kept as Hugging Face's tokenizer.json.
 //!
+//! Fixed for every kind: `\n` ends a record, is one token of its own, and is part of no other.
+//! The file is the tokenizer: each constructor makes the JSON document first and reads it back, so that what is
+//! used, what is saved and what `transformers` loads cannot differ.
+
+mod alphabet;
+mod file;
+mod pattern;
+mod split;
+#[cfg(test)]
+mod study;
+#[cfg(test)]
+mod tests;
+mod train;
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use split::FastBpe;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use tokenizers::ModelWrapper;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// One token a character of a fixed set (nanoGPT's scheme).
+    Char,
+    /// One token a byte.
+    Bytes,
+    /// Byte-level BPE, trained on the logs.
+    Bpe,
+}
+
+/// A reversible map between bytes and ids 0..vocab_size. Cheap to clone; shared between threads.
+#[derive(Clone)]
+pub struct Tokenizer(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    json: Vec<u8>,
+    /// What each id stands for; empty where the file leaves a gap.
+    bytes: Vec<Vec<u8>>,
+    separator: u32,
+    scheme: Scheme,
+}
+
+enum Scheme {
+    Char(HashMap<char, u32>),
+    Bytes([u32; 256]),
+    /// `fast` is none for files of others whose pre-tokenizer only the crate knows.
+    Bpe {
+        single: [u32; 256],
+        full: Box<tokenizers::Tokenizer>,
+        fast: Option<Box<FastBpe>>,
+    },
+}
+
+impl Tokenizer {
+    /// 256 tokens; the id of a byte is its value.
+    pub fn bytes() -> Self {
+        Self::from_json(file::bytes().to_string().as_bytes()).expect("the byte tokenizer is its own valid file")
+    }
+
+    /// One token for each of `chars` and `\n`; ids in the order of the code points.
+    pub fn chars(chars: &BTreeSet<char>) -> Self {
+        let mut chars = chars.clone();
+        chars.insert('\n');
+        Self::from_json(file::chars(&chars).to_string().as_bytes())
+            .expect("a character tokenizer is its own valid file")
+    }
+
+    /// Byte-level BPE of `vocab_size` tokens learnt from `sample`: records without their newline, of which the first GiB is
+    /// used. Ids below 256 are the bytes themselves. The same sample gives the same bytes of tokenizer.json.
+    /// Too little to merge: a smaller vocabulary and a warning.
+    /// Errors: a vocabulary below 257.
+    pub fn train_bpe<'a>(sample: impl Iterator<Item = &'a [u8]> + Send, vocab_size: usize) -> Result<Self> {
+        train::train(sample, vocab_size)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    /// The id of `\n`, which ends every record.
+    pub fn separator(&self) -> u32 {
+        self.0.separator
+    }
+
+    /// Appends the ids of `text`. Errors (`out` is then as before): with characters, one that the vocabulary lacks.
+    pub fn encode(&self, text: &[u8], out: &mut Vec<u32>) -> Result<()> {
+        let before = out.len();
+        let result = match &self.0.scheme {
+            Scheme::Char(ids) => self.encode_chars(ids, text, out),
+            Scheme::Bytes(ids) => {
+                out.extend(text.iter().map(|&byte| ids[byte as usize]));
+                Ok(())
+            }
+            Scheme::Bpe { single, full, fast } => encode_bpe(single, full, fast.as_deref(), text, out),
+        };
+        if result.is_err() {
+            out.truncate(before);
+        }
+        result
+    }
+
+    /// The text of `ids`: `decode(encode(x)) == x` for every x that `encode` accepts.
+    pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
+        ids.iter().flat_map(|&id| self.token_bytes(id)).copied().collect()
+    }
+
+    /// What `id` stands for; empty for an id that the vocabulary does not use.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.0.bytes.get(id as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Writes tokenizer.json and tokenizer_config.json, which `transformers.AutoTokenizer` loads as they are.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let mut config = file::config().to_string();
+        config.push('\n');
+        for (name, content) in [(file::NAME, &self.0.json[..]), (file::CONFIG_NAME, config.as_bytes())] {
+            let path = folder.join(name);
+            std::fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Reads `folder`/tokenizer.json, written by `save` or by another program (byte-level BPE).
+    /// Errors: a missing or damaged file; a tokenizer that would not give text back as it was; no token for `\n` alone.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(file::NAME);
+        let json = std::fs::read(&path).map_err(|e| Error::io("read the tokenizer", &path, e))?;
+        Self::from_json(&json).map_err(|e| Error::failed(format!("{}: {e}", path.display())))
+    }
+
+    fn from_json(json: &[u8]) -> Result<Self> {
+        let damaged = |e: &dyn std::fmt::Display| {
+            Error::failed(format!("not a whole tokenizer.json ({e}); take it from a backup, or run prepare again"))
+        };
+        let parsed: Value = serde_json::from_slice(json).map_err(|e| damaged(&e))?;
+        let (kind, bytes) = file::read(&parsed)?;
+        let ids: HashMap<&[u8], u32> =
+            bytes.iter().enumerate().filter(|(_, b)| !b.is_empty()).map(|(id, b)| (b.as_slice(), id as u32)).collect();
+        let separator = *ids.get(&b"\n"[..]).ok_or_else(|| {
+            Error::failed("no token stands for a newline alone, which must end every record; use a byte-level tokenizer such as GPT-2's")
+        })?;
+        let scheme = match kind {
+            Kind::Char => Scheme::Char(
+                ids.iter().filter_map(|(b, &id)| Some((str::from_utf8(b).ok()?.chars().next()?, id))).collect(),
+            ),
+            Kind::Bytes => Scheme::Bytes(single_bytes(&ids)?),
+            Kind::Bpe => {
+                let full = tokenizers::Tokenizer::from_bytes(json).map_err(|e| damaged(&e))?;
+                let ModelWrapper::BPE(model) = full.get_model() else {
+                    return Err(damaged(&"the model is not BPE"));
+                };
+                let fast = FastBpe::new(&parsed, model.clone())?.map(Box::new);
+                Scheme::Bpe { single: single_bytes(&ids)?, full: Box::new(full), fast }
+            }
+        };
+        drop(ids);
+        Ok(Self(Arc::new(Inner { kind, json: json.to_vec(), bytes, separator, scheme })))
+    }
+
+    fn encode_chars(&self, ids: &HashMap<char, u32>, text: &[u8], out: &mut Vec<u32>) -> Result<()> {
+        let mut place = 0;
+        for chunk in text.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                out.push(*ids.get(&c).ok_or_else(|| {
+                    self.unknown(&format!("the character '{}' (U+{:04X})", c.escape_default(), c as u32), place)
+                })?);
+                place += c.len_utf8();
+            }
+            if let Some(byte) = chunk.invalid().first() {
+                return Err(self.unknown(&format!("the byte 0x{byte:02x}, which is not UTF-8,"), place));
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, what: &str, place: usize) -> Error {
+        Error::failed(format!(
+            "{what} at byte {place} of the text is not among the {} characters of this tokenizer; remove it, prepare again with data \
+             that holds it, or use --tokenizer bytes or bpe, which take any byte",
+            self.vocab_size()
+        ))
+    }
+}
+
+/// The token of each single byte. Errors: a byte that has none, so that not every text could be encoded.
+fn single_bytes(ids: &HashMap<&[u8], u32>) -> Result<[u32; 256]> {
+    let mut single = [0; 256];
+    for byte in 0..=255u8 {
+        single[byte as usize] = *ids.get(&[byte][..]).ok_or_else(|| {
+            Error::failed(format!(
+                "no token stands for the byte 0x{byte:02x} alone; expected all 256, as in GPT-2's tokenizer"
+            ))
+        })?;
+    }
+    Ok(single)
+}
+
+/// The crate takes valid UTF-8 only, and the tokenizers of others may merge newlines: both are cut out first.
+fn encode_bpe(
+    single: &[u32; 256],
+    full: &tokenizers::Tokenizer,
+    fast: Option<&FastBpe>,
+    text: &[u8],
+    out: &mut Vec<u32>,
+) -> Result<()> {
+    for (i, record) in text.split(|&byte| byte == b'\n').enumerate() {
+        if i > 0 {
+            out.push(single[b'\n' as usize]);
+        }
+        for chunk in record.utf8_chunks() {
+            match fast {
+                _ if chunk.valid().is_empty() => {}
+                Some(fast) => fast.encode(chunk.valid(), out)?,
+                None => {
+                    let encoding =
+                        full.encode_fast(chunk.valid(), false).map_err(|e| Error::failed(format!("tokenizer: {e}")))?;
+                    out.extend_from_slice(encoding.get_ids());
+                }
+            }
+            out.extend(chunk.invalid().iter().map(|&byte| single[byte as usize]));
+        }
+    }
+    Ok(())
+}

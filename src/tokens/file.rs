@@ -1,0 +1,174 @@
+//! tokenizer.json: writing the three kinds, reading them and what other programs wrote.
+
+use super::{Kind, alphabet};
+use crate::{Error, Result};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+pub const NAME: &str = "tokenizer.json";
+pub const CONFIG_NAME: &str = "tokenizer_config.json";
+
+fn byte_level() -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false})
+}
+
+fn document(added: Vec<Value>, pre_tokenizer: Value, decoder: Value, model: Value) -> Value {
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": decoder, "model": model
+    })
+}
+
+fn isolate(pattern: &str) -> Value {
+    json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false})
+}
+
+fn bpe_model(vocab: Map<String, Value>, merges: Vec<Value>) -> Value {
+    json!({
+        "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+        "fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "vocab": vocab, "merges": merges
+    })
+}
+
+/// The 256 bytes, each its own value's id, then `tokens`; all spelt in the byte-level alphabet.
+fn vocabulary(tokens: &[String]) -> Map<String, Value> {
+    let bytes = (0..=255).map(|byte| alphabet::char_of(byte).to_string());
+    bytes.chain(tokens.iter().cloned()).enumerate().map(|(id, token)| (token, json!(id))).collect()
+}
+
+/// 256 tokens, no merges.
+pub fn bytes() -> Value {
+    document(vec![], byte_level(), byte_level(), bpe_model(vocabulary(&[]), vec![]))
+}
+
+/// One token a character, ids in the order of the code points.
+pub fn chars(chars: &BTreeSet<char>) -> Value {
+    let vocab: Map<String, Value> = chars.iter().enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
+    // The model insists on naming an unknown token; as the vocabulary has none of that name, an unknown character is an error.
+    let model = json!({"type": "WordLevel", "vocab": vocab, "unk_token": "unknown character"});
+    document(vec![], isolate(r"[\s\S]"), json!({"type": "Fuse"}), model)
+}
+
+/// Byte-level BPE: `tokens` in the order of their ids from 256, then `entries`, found whole before anything is cut.
+pub fn bpe(patterns: &[String], tokens: &[String], merges: &[(String, String)], entries: &[String]) -> Value {
+    let steps: Vec<Value> = patterns.iter().map(|p| isolate(p)).chain([byte_level()]).collect();
+    let entry = |(i, content): (usize, &String)| {
+        json!({"id": 256 + tokens.len() + i, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false, "special": false})
+    };
+    let added = entries.iter().enumerate().map(entry).collect();
+    let merges = merges.iter().map(|(left, right)| json!([left, right])).collect();
+    document(
+        added,
+        json!({"type": "Sequence", "pretokenizers": steps}),
+        byte_level(),
+        bpe_model(vocabulary(tokens), merges),
+    )
+}
+
+/// tokenizer_config.json: what `transformers.AutoTokenizer` needs. No special tokens: a record starts and ends with a
+/// plain newline, and naming it as a special token would hide it from decoding.
+pub fn config() -> Value {
+    json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false, "add_bos_token": false,
+           "add_eos_token": false, "model_max_length": 1_000_000_000})
+}
+
+/// The kind of a parsed tokenizer.json and the bytes of each id. Errors say what the program cannot use, not where.
+pub fn read(json: &Value) -> Result<(Kind, Vec<Vec<u8>>)> {
+    let model = &json["model"];
+    let vocab =
+        model["vocab"].as_object().ok_or_else(|| unusable("it has no model.vocab", "a BPE or WordLevel model"))?;
+    let kind = match model["type"].as_str() {
+        Some("WordLevel") => Kind::Char,
+        Some("BPE") if vocab.len() == 256 && model["merges"].as_array().is_some_and(Vec::is_empty) => Kind::Bytes,
+        Some("BPE") => Kind::Bpe,
+        other => {
+            return Err(unusable(
+                &format!("its model is {}", other.unwrap_or("unnamed")),
+                "byte-level BPE or characters",
+            ));
+        }
+    };
+    if !json["normalizer"].is_null() {
+        return Err(unusable("it normalizes text, so records would not come back as they were", "no normalizer"));
+    }
+    let mut bytes = Vec::new();
+    for (token, id) in vocab {
+        let known =
+            if kind == Kind::Char { one_char(token) } else { alphabet::unspell(token).or_else(|| added(json, token)) };
+        let known = known.ok_or_else(|| unusable(&format!("its token {token:?} is none of ours"), expected(kind)))?;
+        place(&mut bytes, id, known)?;
+    }
+    for token in json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
+        if token["lstrip"] == true || token["rstrip"] == true {
+            return Err(unusable(
+                &format!("its token {} swallows spaces", token["content"]),
+                "lstrip and rstrip false",
+            ));
+        }
+        place(&mut bytes, &token["id"], token["content"].as_str().unwrap_or_default().into())?;
+    }
+    if kind == Kind::Char {
+        check_chars(json, &bytes)?;
+    } else {
+        check_byte_level(json)?;
+    }
+    Ok((kind, bytes))
+}
+
+fn expected(kind: Kind) -> &'static str {
+    if kind == Kind::Char { "one character a token" } else { "tokens spelt in the byte-level alphabet" }
+}
+
+fn one_char(token: &str) -> Option<Vec<u8>> {
+    (token.chars().count() == 1).then(|| token.into())
+}
+
+/// The bytes of a special token such as `<｜end｜>` that stands in the vocabulary too.
+fn added(json: &Value, token: &str) -> Option<Vec<u8>> {
+    json["added_tokens"].as_array()?.iter().any(|t| t["content"] == token).then(|| token.into())
+}
+
+fn place(bytes: &mut Vec<Vec<u8>>, id: &Value, token: Vec<u8>) -> Result<()> {
+    let id = id
+        .as_u64()
+        .filter(|id| *id < 1 << 24)
+        .ok_or_else(|| unusable(&format!("the token id {id}"), "ids below 2^24"))? as usize;
+    if bytes.len() <= id {
+        bytes.resize(id + 1, Vec::new());
+    }
+    bytes[id] = token;
+    Ok(())
+}
+
+fn check_chars(json: &Value, bytes: &[Vec<u8>]) -> Result<()> {
+    if json["pre_tokenizer"] != isolate(r"[\s\S]") || bytes.iter().any(Vec::is_empty) {
+        return Err(unusable(
+            "its WordLevel model is not one token a character",
+            "a tokenizer that `prepare --tokenizer char` wrote",
+        ));
+    }
+    Ok(())
+}
+
+/// Byte-level throughout and nothing put in front: otherwise decoding does not give the text back.
+fn check_byte_level(json: &Value) -> Result<()> {
+    let single = std::slice::from_ref(&json["pre_tokenizer"]);
+    let steps = json["pre_tokenizer"]["pretokenizers"].as_array().map_or(single, Vec::as_slice);
+    let Some(step) = steps.iter().find(|step| step["type"] == "ByteLevel") else {
+        return Err(unusable("its BPE is not byte-level", "a ByteLevel pre-tokenizer"));
+    };
+    if step["add_prefix_space"] != false {
+        return Err(unusable("it puts a space in front of every text", "add_prefix_space false"));
+    }
+    let removes =
+        |step: &&Value| step["type"] == "Split" && step["behavior"] == "Removed" || step["type"] == "Whitespace";
+    if let Some(step) = steps.iter().find(removes) {
+        return Err(unusable(&format!("its pre-tokenizer {} drops text", step["type"]), "one that keeps every byte"));
+    }
+    Ok(())
+}
+
+fn unusable(found: &str, expected: &str) -> Error {
+    Error::failed(format!("cannot use this tokenizer: {found}; expected {expected}"))
+}

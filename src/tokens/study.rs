@@ -1,0 +1,141 @@
+//! Measurements of the trained tokenizer, printed: `cargo test --release --lib tokens::study -- --ignored --nocapture`.
+//! The candidates that lost are measured by `scripts/pretokenization_study.py`; rows compare directly.
+
+use super::split::compile;
+use super::tests::real;
+use super::*;
+use rayon::prelude::*;
+use std::io::Read;
+use std::time::Instant;
+
+const SIZES: [usize; 4] = [512, 1024, 2048, 4096];
+const UUID: &str = r"(?<![0-9a-fA-F-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F-])";
+const OTHERS: [(&str, &str); 3] = [
+    ("time", r"(?<![0-9])[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?"),
+    ("ip", r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])"),
+    ("number", r"(?<![\w.:/+-])[0-9]+(?:\.[0-9]+)?(?![\w.:/+-])"),
+];
+
+fn records(name: &str, limit: usize) -> Option<Vec<Vec<u8>>> {
+    let mut content = real(name)?;
+    if name.ends_with(".gz") {
+        let mut plain = Vec::new();
+        flate2::read::MultiGzDecoder::new(&content[..]).read_to_end(&mut plain).unwrap();
+        content = plain;
+    }
+    Some(content.split(|&b| b == b'\n').filter(|r| !r.is_empty()).take(limit).map(<[u8]>::to_vec).collect())
+}
+
+/// A record of about 555 characters, as `cut_down` of the Python script makes it.
+fn cut_down(record: &Vec<u8>) -> Vec<u8> {
+    let r: Value = serde_json::from_slice(record).unwrap();
+    let pick = |from: &Value, keys: &[&str]| -> serde_json::Map<String, Value> {
+        keys.iter().filter_map(|key| Some((key.to_string(), from.get(key)?.clone()))).collect()
+    };
+    let p = &r["properties"];
+    let mut inner = pick(p, &["id", "userPrincipalName", "appDisplayName", "correlationId", "riskState"]);
+    inner.insert("status".into(), pick(&p["status"], &["errorCode"]).into());
+    inner.insert("location".into(), pick(&p["location"], &["city", "geoCoordinates"]).into());
+    let mut outer = pick(&r, &["time", "operationName", "tenantId", "callerIpAddress", "identity"]);
+    outer.insert("properties".into(), inner.into());
+    // Python's separators.
+    Value::from(outer).to_string().replace("\":", "\": ").replace(",\"", ", \"").into_bytes()
+}
+
+/// Share of the matches of `pattern` in `records` that no token enters or leaves midway, in percent, and the token counts.
+fn intact(tokenizer: &Tokenizer, records: &[Vec<u8>], pattern: &str) -> (f64, BTreeSet<usize>) {
+    let regex = compile(pattern).unwrap();
+    let (mut seen, mut whole, mut lengths) = (0, 0, BTreeSet::new());
+    for record in records {
+        let mut ids = Vec::new();
+        tokenizer.encode(record, &mut ids).unwrap();
+        let mut borders = vec![0];
+        ids.iter().for_each(|&id| borders.push(borders.last().unwrap() + tokenizer.token_bytes(id).len()));
+        for (start, end) in regex.find_iter(&String::from_utf8_lossy(record)) {
+            seen += 1;
+            whole += usize::from(borders.contains(&start) && borders.contains(&end));
+            lengths.insert(borders.iter().filter(|&&b| start <= b && b < end).count());
+        }
+    }
+    (100.0 * whole as f64 / seen.max(1) as f64, lengths)
+}
+
+fn study(name: &str, records: &[Vec<u8>]) {
+    let (learn, held) = records.split_at(records.len() * 9 / 10);
+    for size in SIZES {
+        let start = Instant::now();
+        let tokenizer = Tokenizer::train_bpe(learn.iter().map(Vec::as_slice), size).unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        let mut ids = Vec::new();
+        held.iter().for_each(|record| tokenizer.encode(record, &mut ids).unwrap());
+        let (uuids, lengths) = intact(&tokenizer, held, UUID);
+        let others =
+            OTHERS.map(|(what, pattern)| format!("{what} {:.1} %", intact(&tokenizer, held, pattern).0)).join(", ");
+        println!(
+            "{name} {}: {:.0} tokens/record; intact: uuid {uuids:.1} %, {others}; UUID lengths {lengths:?}; {seconds:.1} s",
+            tokenizer.vocab_size(),
+            ids.len() as f64 / held.len() as f64
+        );
+    }
+}
+
+#[test]
+#[ignore = "a measurement, not a check"]
+fn tokens_a_record() {
+    let Some(azure) = records("azure-ad/azure_ad.jsonl", usize::MAX) else { return };
+    study("cut-down azure", &azure.iter().map(cut_down).collect::<Vec<_>>());
+    study("azure-ad", &azure);
+    for (name, limit) in [
+        ("cloudtrail/cloudtrail.jsonl.gz", usize::MAX),
+        ("apache/apache.log.gz", usize::MAX),
+        ("windows-attack/T1047_atomic_red_team.jsonl.gz", 2000),
+        ("hdfs-sessions/hdfs100k_sessions.jsonl.gz", usize::MAX),
+    ] {
+        if let Some(records) = records(name, limit) {
+            study(name, &records);
+        }
+    }
+}
+
+/// Processor time of this thread (Linux): other work on the machine does not count.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+/// MB/s of processor time that `encode` takes for `records`, the best of three passes.
+fn rate(records: &[Vec<u8>], mut encode: impl FnMut(&[u8])) -> f64 {
+    let megabytes = records.iter().map(Vec::len).sum::<usize>() as f64 / 1e6;
+    let mut pass = || {
+        let start = cpu_seconds();
+        records.iter().for_each(|record| encode(record));
+        megabytes / (cpu_seconds() - start)
+    };
+    (0..3).map(|_| pass()).fold(0.0, f64::max)
+}
+
+#[test]
+#[ignore = "a measurement, not a check"]
+fn speed() {
+    for name in ["azure-ad/azure_ad.jsonl", "apache/apache.log.gz", "windows-attack/T1047_atomic_red_team.jsonl.gz"] {
+        let Some(records) = records(name, 2000) else { return };
+        for size in [512, 2048] {
+            let tokenizer = Tokenizer::train_bpe(records.iter().map(Vec::as_slice), size).unwrap();
+            let Scheme::Bpe { full, .. } = &tokenizer.0.scheme else { panic!("BPE") };
+            let mut out = Vec::new();
+            let short = rate(&records, |record| {
+                out.clear();
+                tokenizer.encode(record, &mut out).unwrap();
+            });
+            let few = &records[..200];
+            let crates = rate(few, |record| drop(full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap()));
+            let start = Instant::now();
+            let encode = |record: &Vec<u8>| tokenizer.encode(record, &mut Vec::new()).unwrap();
+            (0..5).for_each(|_| records.par_iter().for_each(encode));
+            let wall = 5.0 * records.iter().map(Vec::len).sum::<usize>() as f64 / 1e6 / start.elapsed().as_secs_f64();
+            println!(
+                "{name} {size}: {short:.1} MB/s a thread, the crate's way {crates:.2}; rayon {wall:.1} MB/s wall clock"
+            );
+        }
+    }
+}

@@ -1,0 +1,274 @@
+use super::*;
+use proptest::prelude::*;
+use std::path::PathBuf;
+
+/// Records with all that the patterns know: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
+fn logs(n: usize) -> Vec<Vec<u8>> {
+    let record = |i: usize| {
+        let x = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!(
+            "{{\"time\": \"2022-08-{:02}T{:02}:10:{:02}.{:06}Z\", \"tenantId\": \"d3e5a967-5657-4a42-afcc-6106b6c3c299\", \
+             \"id\": \"{:08x}-{:04x}-4a4b-bcde-{:012x}\", \"ip\": \"10.{}.{}.7\", \"key\": \"x36uYB{}Hvg{}lm0w\", \"isManaged\": true, \
+             \"Level\": {}, \"user\": \"Joseph Täylor\", \"note\": \"{}\", \"agent\": \"Mozilla/5.0 (iPad; CPU OS 9_3_6)\", \"details\": []}}",
+            i % 28 + 1, i % 24, i % 60, i * 7 % 1_000_000, x >> 32, x & 0xffff, x >> 16, i % 256, i * 3 % 256, i % 97, i % 89, i % 5, note(i)
+        )
+        .into_bytes()
+    };
+    (0..n).map(record).collect()
+}
+
+/// Words of no pattern, enough of them for any vocabulary asked for here.
+fn note(i: usize) -> String {
+    let syllables = ["ka", "lor", "mi", "nesh", "op", "qua", "rit", "sou", "tev", "ul", "wym"];
+    (0..6)
+        .map(|k| syllables[(i * (k + 3) + i * i / (k + 2)) % syllables.len()])
+        .collect::<Vec<_>>()
+        .join(if i % 2 == 0 { "" } else { " " })
+}
+
+fn trained(vocab_size: usize) -> Tokenizer {
+    let logs = logs(300);
+    Tokenizer::train_bpe(logs.iter().map(Vec::as_slice), vocab_size).unwrap()
+}
+
+pub fn real(name: &str) -> Option<Vec<u8>> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    match std::fs::read(&path) {
+        Ok(content) => Some(content),
+        Err(e) => {
+            println!("skipped: {}: {e}", path.display());
+            None
+        }
+    }
+}
+
+fn ids(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
+    let mut ids = Vec::new();
+    tokenizer.encode(text, &mut ids).unwrap();
+    ids
+}
+
+/// The ids that the crate itself gives, which are those of Python's tokenizers.
+fn ids_by_crate(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let full = tokenizers::Tokenizer::from_bytes(&tokenizer.0.json).unwrap();
+    full.encode_fast(text, false).unwrap().get_ids().to_vec()
+}
+
+fn tokens_of(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
+    ids(tokenizer, text.as_bytes())
+        .iter()
+        .map(|&id| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned())
+        .collect()
+}
+
+#[test]
+fn bytes_are_their_own_ids() {
+    let tokenizer = Tokenizer::bytes();
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Bytes, 256, 10));
+    assert_eq!(ids(&tokenizer, b"a\n\xff\0"), [97, 10, 255, 0]);
+}
+
+#[test]
+fn chars_are_numbered_in_order_and_hold_the_newline() {
+    let tokenizer = Tokenizer::chars(&"zaé\"\u{10348}".chars().collect());
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Char, 6, 0));
+    assert_eq!(ids(&tokenizer, "a\nzé\u{10348}\"".as_bytes()), [2, 0, 3, 4, 5, 1]);
+    assert_eq!(ids_by_crate(&tokenizer, "a\nzé\u{10348}\""), [2, 0, 3, 4, 5, 1]);
+}
+
+#[test]
+fn an_unknown_character_is_named_and_leaves_the_output_alone() {
+    let tokenizer = Tokenizer::chars(&"ab".chars().collect());
+    let mut out = vec![7];
+    let message = tokenizer.encode("ab\u{e9}".as_bytes(), &mut out).unwrap_err().to_string();
+    assert!(message.contains("U+00E9") && message.contains(r"\u{e9}") && message.contains("at byte 2"), "{message}");
+    assert!(message.contains("--tokenizer bytes"), "{message}");
+    let message = tokenizer.encode(b"a\xff", &mut out).unwrap_err().to_string();
+    assert!(message.contains("0xff") && message.contains("at byte 1"), "{message}");
+    assert_eq!(out, [7]);
+}
+
+#[test]
+fn bpe_reaches_the_vocabulary_and_keeps_the_newline_apart() {
+    for size in [257, 300, 512, 700] {
+        let tokenizer = trained(size);
+        assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Bpe, size, 10));
+        for id in (0..size as u32).filter(|id| *id != 10) {
+            assert!(!tokenizer.token_bytes(id).is_empty() && !tokenizer.token_bytes(id).contains(&b'\n'), "token {id}");
+        }
+    }
+}
+
+#[test]
+fn identifiers_are_intact_and_regular() {
+    let tokenizer = trained(900);
+    let uuid = "0171151e-6e1f-4bc0-abcd-ff46c7756b00";
+    let tokens = tokens_of(&tokenizer, &format!(r#"{{"id": "{uuid}", "ip": "10.1.255.7", "Level": 3}}"#));
+    let start = tokens.iter().position(|token| token == "01").expect("the UUID starts a token");
+    let pairs = "01 71 15 1e - 6e 1f - 4b c0 - ab cd - ff 46 c7 75 6b 00";
+    assert_eq!(tokens[start..start + 20].join(" "), pairs);
+    let ip = tokens[start + 20..].join("|");
+    assert!(ip.contains("|10|.|1|.|25|5|.|7|"), "{ip}");
+    assert_eq!(tokens[start + 20], r#"", "ip": ""#, "the junction is one token");
+}
+
+#[test]
+fn a_recurring_identifier_is_one_token() {
+    let tokenizer = trained(600);
+    let tenant = "d3e5a967-5657-4a42-afcc-6106b6c3c299";
+    assert_eq!(tokens_of(&tokenizer, &format!("x{tenant}y")), ["x", tenant, "y"]);
+}
+
+/// At every vocabulary: each UUID that has no entry takes the same number of tokens.
+#[test]
+fn every_uuid_takes_as_many_tokens() {
+    for size in [300, 512, 600, 1024] {
+        let tokenizer = trained(size);
+        let length = |i: u64| {
+            let x = i.wrapping_mul(0xd134_2543_de82_ef95);
+            let uuid = format!("{:08x}-{:04x}-4a4b-bcde-{:012x}", x >> 32, x & 0xffff, x >> 16);
+            ids(&tokenizer, uuid.as_bytes()).len()
+        };
+        let lengths: BTreeSet<usize> = (1..200).map(length).collect();
+        assert_eq!(lengths.len(), 1, "vocabulary {size}: {lengths:?}");
+    }
+}
+
+#[test]
+fn training_twice_gives_the_same_file() {
+    assert_eq!(trained(512).0.json, trained(512).0.json);
+    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    let train = || Tokenizer::train_bpe(text.split(|&b| b == b'\n'), 2048).unwrap();
+    assert_eq!(train().0.json, train().0.json);
+}
+
+#[test]
+fn too_small_a_vocabulary_is_wrong_use_and_too_little_data_is_not() {
+    let error = Tokenizer::train_bpe([&b"abab"[..]].into_iter(), 256).err().unwrap();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--vocab-size 256") && error.to_string().contains("257"), "{error}");
+    let small = Tokenizer::train_bpe([&b"abab"[..]].into_iter(), 1000).unwrap();
+    assert_eq!(small.vocab_size(), 258, "ab and abab");
+    assert_eq!(Tokenizer::train_bpe(std::iter::empty(), 300).unwrap().vocab_size(), 256);
+}
+
+#[test]
+fn saved_and_loaded_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    for tokenizer in [Tokenizer::bytes(), Tokenizer::chars(&"ab\n{é".chars().collect()), trained(512)] {
+        tokenizer.save(folder.path()).unwrap();
+        let loaded = Tokenizer::load(folder.path()).unwrap();
+        assert_eq!(
+            (loaded.kind(), loaded.vocab_size(), loaded.separator()),
+            (tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator())
+        );
+        assert_eq!(loaded.0.json, tokenizer.0.json);
+        assert_eq!(ids(&loaded, "ba{é\n".as_bytes()), ids(&tokenizer, "ba{é\n".as_bytes()));
+    }
+}
+
+fn load_error(content: Option<&[u8]>) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(content) = content {
+        std::fs::write(folder.path().join("tokenizer.json"), content).unwrap();
+    }
+    let message = Tokenizer::load(folder.path()).err().expect("must not load").to_string();
+    assert!(message.contains("tokenizer.json"), "names the file: {message}");
+    message
+}
+
+#[test]
+fn bad_files_are_refused_by_name() {
+    let whole = trained(300).0.json.clone();
+    load_error(None);
+    assert!(load_error(Some(b"")).contains("not a whole tokenizer.json"));
+    for cut in [1, 100, whole.len() / 2, whole.len() - 1] {
+        assert!(load_error(Some(&whole[..cut])).contains("not a whole tokenizer.json"), "cut at {cut}");
+    }
+    assert!(load_error(Some(b"{}")).contains("model.vocab"));
+    assert!(load_error(Some(br#"{"model": {"type": "Unigram", "vocab": {}}}"#)).contains("Unigram"));
+    let edit = |edit: fn(&mut Value)| {
+        let mut json: Value = serde_json::from_slice(&whole).unwrap();
+        edit(&mut json);
+        load_error(Some(json.to_string().as_bytes()))
+    };
+    assert!(edit(|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("Ċ"))).contains("newline"));
+    assert!(edit(|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("ÿ"))).contains("0xff"));
+    assert!(edit(|json| json["normalizer"] = serde_json::json!({"type": "NFC"})).contains("normalizes"));
+    assert!(edit(|json| json["model"]["vocab"]["a"] = serde_json::json!(-1)).contains("-1"));
+    assert!(edit(|json| json["model"]["merges"][0] = serde_json::json!(["a", "nowhere"])).contains("not a whole"));
+}
+
+/// A file of another program: GPT-2's splitting, which merges newlines and that only the crate's own way knows.
+#[test]
+fn byte_level_files_of_others_load_and_keep_the_separator() {
+    let mut json =
+        file::bpe(&[], &["ĊĊ".into(), "he".into()], &[("Ċ".into(), "Ċ".into()), ("h".into(), "e".into())], &[]);
+    json["pre_tokenizer"] =
+        serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+    assert_eq!(ids(&tokenizer, b"he\n\nhe\xff"), [257, 10, 10, 257, 255]);
+}
+
+/// The short way and the crate agree, on made logs and on real ones.
+#[test]
+fn the_short_way_gives_the_ids_of_the_crate() {
+    for size in [300, 1024] {
+        let tokenizer = trained(size);
+        let Scheme::Bpe { fast, .. } = &tokenizer.0.scheme else { panic!("BPE") };
+        assert!(fast.is_some(), "our own file takes the short way");
+        for record in logs(400).iter().skip(290) {
+            let text = str::from_utf8(record).unwrap();
+            assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, text));
+        }
+    }
+    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    let records: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
+    let tokenizer = Tokenizer::train_bpe(records[..200].iter().copied(), 1024).unwrap();
+    for record in &records[190..210] {
+        assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, str::from_utf8(record).unwrap()));
+    }
+}
+
+fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
+    let Scheme::Bpe { full, .. } = &tokenizer.0.scheme else { panic!("BPE") };
+    full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap().get_ids().to_vec()
+}
+
+static BPE: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(|| trained(600));
+
+proptest! {
+    #[test]
+    fn any_bytes_come_back(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+        for tokenizer in [&Tokenizer::bytes(), &*BPE] {
+            let ids = ids(tokenizer, &text);
+            prop_assert_eq!(tokenizer.decode(&ids), text.clone());
+            let newlines = text.iter().filter(|&&b| b == b'\n').count();
+            prop_assert_eq!(ids.iter().filter(|&&id| id == tokenizer.separator()).count(), newlines);
+        }
+    }
+
+    #[test]
+    fn log_like_text_comes_back_with_the_ids_of_the_crate(text in r#"([0-9a-f-]{1,40}|[ {}\[\],:"\.]{1,6}|[A-Za-z0-9]{1,30}|"[a-z]{1,5}": |\PC{1,3}|\n){0,12}"#) {
+        let ids = ids(&BPE, text.as_bytes());
+        prop_assert_eq!(BPE.decode(&ids), text.as_bytes());
+        prop_assert_eq!(ids, ids_by_full(&BPE, text.as_bytes()));
+    }
+
+    #[test]
+    fn strings_over_the_alphabet_come_back(text in "[a-f{}é\u{10348}\n]{0,100}") {
+        let tokenizer = Tokenizer::chars(&"abcdef{}é\u{10348}".chars().collect());
+        let ids = ids(&tokenizer, text.as_bytes());
+        prop_assert_eq!(ids.len(), text.chars().count());
+        prop_assert_eq!(tokenizer.decode(&ids), text.as_bytes());
+    }
+
+    /// Whatever stands in the file, loading gives an answer.
+    #[test]
+    fn damaged_files_do_not_panic(at in 0usize..4000, byte in any::<u8>()) {
+        let mut json = BPE.0.json.clone();
+        let at = at * json.len() / 4000;
+        json[at] = byte;
+        let _ = Tokenizer::from_json(&json).map(|t| t.encode(b"x\n\"a\": \"1234\"", &mut Vec::new()));
+    }
+}

@@ -1,0 +1,219 @@
+//! Training of the byte-level BPE: which bytes merge, which identifiers are worth a token of their own.
+//!
+//! Ids: 0..256 are the bytes, then the merges in the order they were learnt, then the missing pairs of digits
+//! ("a class of chunks is whole or absent": with every pair of hexadecimal digits in the vocabulary a UUID is always 20
+//! tokens, with none always 36), last the identifiers that recur so often that they are worth an entry.
+
+use super::alphabet;
+use super::file;
+use super::pattern::{self, Chunks};
+use super::split::{Splitter, compile};
+use super::{Kind, Tokenizer};
+use crate::{Error, Result};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::utils::SysRegex;
+
+/// The smallest vocabulary: the 256 bytes and one merge.
+const SMALLEST: usize = 257;
+/// The trainer counts pairs in 32 bits; what a sample holds beyond this is left aside.
+const LARGEST_SAMPLE: usize = 1 << 30;
+/// Longer pieces are learnt from by their start: a piece costs its whole length at each merge.
+const LONGEST_PIECE: usize = 1024;
+/// An identifier seen less often is not worth an entry.
+const RECURS: u64 = 4;
+/// Recurring identifiers take at most this part of the vocabulary beyond the bytes.
+const RECURRING_SHARE: usize = 8;
+/// Shorter identifiers may occur inside longer text by chance, and added tokens match anywhere.
+const SHORTEST_RECURRING: usize = 16;
+
+/// Pieces of the first cut and how often each occurs. Ordered, so that training does not depend on a hash.
+type Counts = BTreeMap<String, u64>;
+
+/// Trains on `sample` (records without their newline); see `Tokenizer::train_bpe`.
+pub fn train<'a>(sample: impl Iterator<Item = &'a [u8]>, vocab_size: usize) -> Result<Tokenizer> {
+    if vocab_size < SMALLEST {
+        return Err(Error::usage(format!(
+            "--vocab-size {vocab_size}: byte-level BPE needs at least {SMALLEST}, the 256 bytes and one merge; ask for 512 or more, \
+             or use --tokenizer bytes"
+        )));
+    }
+    let counts = count_pieces(sample)?;
+    let slots = vocab_size - 256;
+    let recurring = recurring(&counts, slots / RECURRING_SHARE)?;
+    let mut best: Option<(u64, Tokenizer)> = None;
+    for (chunks, class) in candidates(&counts)? {
+        let Some(tokenizer) = train_with(&counts, vocab_size, chunks, &class, &recurring)? else {
+            continue;
+        };
+        let cost = tokens_in(&tokenizer, &counts)?;
+        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+            best = Some((cost, tokenizer));
+        }
+    }
+    let (_, tokenizer) = best.expect("single characters need no room, so that candidate always trains");
+    if tokenizer.vocab_size() < vocab_size {
+        tracing::warn!(
+            "the sample is too small or too uniform for a vocabulary of {vocab_size}: BPE found nothing more to merge at {}",
+            tokenizer.vocab_size()
+        );
+    }
+    Ok(tokenizer)
+}
+
+fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
+    let coarse = Splitter::new(&[pattern::coarse()])?;
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    let mut bytes = 0;
+    for record in sample {
+        bytes += record.len();
+        if bytes > LARGEST_SAMPLE {
+            tracing::warn!("the tokenizer learns from the first {} MiB of its sample", LARGEST_SAMPLE >> 20);
+            break;
+        }
+        for text in record.utf8_chunks() {
+            coarse.pieces(text.valid(), &mut |piece| {
+                let piece = &piece[..piece.floor_char_boundary(LONGEST_PIECE)];
+                match counts.get_mut(piece) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(piece.to_string(), 1)),
+                }
+            });
+        }
+    }
+    counts.remove("\n");
+    Ok(counts.into_iter().collect())
+}
+
+/// The identifiers whose own entry saves most tokens, at most `limit` of them, the best first.
+fn recurring(counts: &Counts, limit: usize) -> Result<Vec<String>> {
+    let identifier = Whole::new(&[pattern::UUID, pattern::HASH, pattern::KEY])?;
+    let mut found: Vec<(&String, u64)> = counts
+        .iter()
+        .filter(|(piece, count)| **count >= RECURS && piece.len() >= SHORTEST_RECURRING && identifier.is(piece))
+        .map(|(piece, count)| (piece, *count))
+        .collect();
+    found.sort_by_key(|(piece, count)| (Reverse(count * piece.len() as u64), *piece));
+    Ok(found.into_iter().take(limit).map(|(piece, _)| piece.clone()).collect())
+}
+
+/// Ways to cut identifiers, each with the pairs of digits that it needs in the vocabulary.
+fn candidates(counts: &Counts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
+    let hexadecimal = Whole::new(&[pattern::UUID, pattern::HASH])?;
+    let (mut lower, mut upper) = (0, 0);
+    for (piece, count) in counts.iter().filter(|(piece, _)| hexadecimal.is(piece)) {
+        lower += count * u64::from(piece.contains(|c: char| c.is_ascii_lowercase()));
+        upper += count * u64::from(piece.contains(|c: char| c.is_ascii_uppercase()));
+    }
+    let decimal = pairs("0123456789");
+    let mut hex = BTreeSet::new();
+    // A few identifiers in the other case do not deserve 156 entries.
+    if lower > 0 && lower * 10 >= upper {
+        hex.extend(pairs("0123456789abcdef"));
+    }
+    if upper > 0 && upper * 10 >= lower {
+        hex.extend(pairs("0123456789ABCDEF"));
+    }
+    let mut all = vec![(Chunks { digits: 1, hex: 1 }, BTreeSet::new()), (Chunks { digits: 2, hex: 1 }, decimal)];
+    if !hex.is_empty() {
+        all.push((Chunks { digits: 2, hex: 2 }, hex));
+    }
+    Ok(all)
+}
+
+fn pairs(digits: &str) -> BTreeSet<String> {
+    digits.chars().flat_map(|a| digits.chars().map(move |b| format!("{a}{b}"))).collect()
+}
+
+/// One candidate; none if its `class` of pairs does not fit beside the recurring identifiers.
+fn train_with(
+    counts: &Counts,
+    vocab_size: usize,
+    chunks: Chunks,
+    class: &BTreeSet<String>,
+    recurring: &[String],
+) -> Result<Option<Tokenizer>> {
+    let room = vocab_size - 256 - recurring.len();
+    if class.len() > room {
+        return Ok(None);
+    }
+    let learnt = merges(words(counts, chunks, recurring)?, 256 + room)?;
+    let (tokens, merges) = fit(learnt, class, room);
+    let json = file::bpe(&pattern::splits(chunks), &tokens, &merges, recurring);
+    Tokenizer::from_json(json.to_string().as_bytes()).map(Some)
+}
+
+/// What the trainer counts pairs in: the last pieces, spelt in the byte-level alphabet, less the recurring identifiers.
+fn words(counts: &Counts, chunks: Chunks, recurring: &[String]) -> Result<BTreeMap<String, u64>> {
+    let entries: BTreeSet<&String> = recurring.iter().collect();
+    let splitter = Splitter::new(&pattern::splits(chunks)[1..])?;
+    let mut words = BTreeMap::new();
+    for (piece, count) in counts.iter().filter(|(piece, _)| !entries.contains(piece)) {
+        splitter.pieces(piece, &mut |word| *words.entry(alphabet::spell(word.as_bytes())).or_default() += count);
+    }
+    Ok(words)
+}
+
+type Merge = (String, String);
+
+/// The merges, in the order learnt, that the crate's trainer finds for a vocabulary of `vocab_size`.
+fn merges(words: BTreeMap<String, u64>, vocab_size: usize) -> Result<Vec<Merge>> {
+    let alphabet = (0..=255).map(alphabet::char_of).collect();
+    let trainer = BpeTrainer::builder().vocab_size(vocab_size).show_progress(false).initial_alphabet(alphabet).build();
+    let counts = words.into_iter().map(|(word, count)| (word.as_str().into(), count)).collect();
+    let mut model = BPE::default();
+    trainer.do_train(&counts, &mut model).map_err(|e| Error::failed(format!("training the tokenizer: {e}")))?;
+    let json = serde_json::to_value(&model).map_err(|e| Error::failed(format!("training the tokenizer: {e}")))?;
+    serde_json::from_value(json["merges"].clone()).map_err(|e| Error::failed(format!("training the tokenizer: {e}")))
+}
+
+/// The first merges of `learnt` for which there is `room` beside all of `class`, then what is missing of `class`.
+/// (The first merges of a BPE are the BPE of a smaller vocabulary.)  Returns the new tokens and all merges.
+fn fit(learnt: Vec<Merge>, class: &BTreeSet<String>, room: usize) -> (Vec<String>, Vec<Merge>) {
+    let (mut tokens, mut kept, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut taken = class.len();
+    for (left, right) in learnt {
+        let token = format!("{left}{right}");
+        if !known.contains(&token) {
+            taken += usize::from(!class.contains(&token));
+            if taken > room {
+                break;
+            }
+            known.insert(token.clone());
+            tokens.push(token);
+        }
+        kept.push((left, right));
+    }
+    for pair in class.iter().filter(|pair| !known.contains(*pair)) {
+        tokens.push(pair.clone());
+        kept.push((pair[..1].to_string(), pair[1..].to_string()));
+    }
+    (tokens, kept)
+}
+
+/// Tokens that the sample takes.
+fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
+    debug_assert_eq!(tokenizer.kind(), Kind::Bpe);
+    let mut ids = Vec::new();
+    let mut total = 0;
+    for (piece, count) in counts {
+        ids.clear();
+        tokenizer.encode(piece.as_bytes(), &mut ids)?;
+        total += count * ids.len() as u64;
+    }
+    Ok(total)
+}
+
+/// Tells whether a text is one of the patterns from end to end.
+struct Whole(SysRegex);
+
+impl Whole {
+    fn new(patterns: &[&str]) -> Result<Self> {
+        compile(&format!(r"\A(?:{})\z", patterns.join("|"))).map(Self)
+    }
+
+    fn is(&self, text: &str) -> bool {
+        self.0.find_iter(text).next().is_some()
+    }
+}
