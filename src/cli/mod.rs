@@ -2,6 +2,8 @@
 //!
 //! Results go to stdout (JSON lines where another program reads them); progress, messages and errors to stderr.
 
+mod synth;
+
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use logwright::Result;
@@ -35,11 +37,15 @@ pub enum LogFormat {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Synth(synth::SynthArgs),
+}
 
 impl Cli {
     pub fn run(self) -> Result<()> {
-        match self.command {}
+        match self.command {
+            Command::Synth(args) => args.run(),
+        }
     }
 }
 
