@@ -52,15 +52,16 @@ pub struct Choice {
     pub unusual: bool,
 }
 
-/// `count` users with distinct names and principal names, `count <= MAX_USERS`.
+/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third one has a registered laptop:
+/// by number, not by chance, because a token can only be stolen from one of these.
 pub fn crowd(world: &World, count: usize, start: i64, draws: &mut Draws) -> Vec<User> {
     let mut taken = BTreeSet::new();
     let names = draws.sample(MAX_USERS, count);
-    let person = |i: usize| {
+    let person = |(k, i): (usize, usize)| {
         let (first, last) = (FIRST_NAMES[i / LAST_NAMES.len()], LAST_NAMES[i % LAST_NAMES.len()]);
-        User::new(first, last, principal(first, last, &mut taken), world, start, draws)
+        User::new(first, last, principal(first, last, &mut taken), k % 3 == 0, world, start, draws)
     };
-    names.into_iter().map(person).collect()
+    names.into_iter().enumerate().map(person).collect()
 }
 
 /// "Ada Cole" -> acole@domain.com; a second A. Cole becomes acole2@domain.com.
@@ -74,7 +75,15 @@ fn principal(first: &str, last: &str, taken: &mut BTreeSet<String>) -> String {
 }
 
 impl User {
-    fn new(first: &str, last: &str, principal: String, world: &World, start: i64, draws: &mut Draws) -> Self {
+    fn new(
+        first: &str,
+        last: &str,
+        principal: String,
+        managed: bool,
+        world: &World,
+        start: i64,
+        draws: &mut Draws,
+    ) -> Self {
         let place = draws.index(PLACES.len());
         let work = (draws.between(7, 9) as i64, draws.between(8, 10) as i64);
         let daily = draws.between(12, 48);
@@ -84,7 +93,7 @@ impl User {
             place,
             home: world.address(place, Use::Home, draws),
             office: world.address(place, Use::Office, draws),
-            devices: devices(&format!("{first}{last}").to_uppercase(), draws),
+            devices: devices(&format!("{first}{last}").to_uppercase(), managed, draws),
             app_weights: app_habits(draws),
             work,
             gap: (work.1 * HOUR) as u64 / daily,
@@ -169,10 +178,10 @@ impl User {
     }
 }
 
-/// A laptop, which the directory knows in four of ten cases, and for most people a phone, which it does not.
-fn devices(stem: &str, draws: &mut Draws) -> Vec<Device> {
+/// A laptop, which the directory knows if it is `managed`, and for most people a phone, which it does not.
+fn devices(stem: &str, managed: bool, draws: &mut Draws) -> Vec<Device> {
     let &(os, browser) = draws.pick(&LAPTOPS);
-    let registered = draws.chance(400).then(|| (draws.uuid(), format!("{stem}-LT")));
+    let registered = managed.then(|| (draws.uuid(), format!("{stem}-LT")));
     let mut all = vec![Device { registered, os, browser }];
     if draws.chance(700) {
         let &(os, browser) = draws.pick(&PHONES);
