@@ -63,7 +63,8 @@ impl Lines {
         let (train, val) = (usable(&curve.train), usable(&curve.val));
         let rate: Points = usable(&curve.rate).into_iter().filter(|p| p.1 >= 0.0).collect();
         let all = || train.iter().chain(&val);
-        let steps = 0.0..all().map(|p| p.0).fold(1.0, f64::max);
+        // At least ten, so that the labels of a run that has just begun differ from one another.
+        let steps = 0.0..all().map(|p| p.0).fold(10.0, f64::max);
         let losses = padded(all().map(|p| p.1), curve.log_y);
         let smooth = thin_last(&smoothed(&train), steps.end);
         Lines {
@@ -201,7 +202,7 @@ where
         .x_label_formatter(&|step| thousands(*step))
         .y_label_formatter(&|loss| short(*loss))
         .x_desc("steps")
-        .y_desc(format!("loss, {}", curve.unit))
+        .y_desc(if curve.unit.is_empty() { "loss".into() } else { format!("loss, {}", curve.unit) })
         .draw()?;
     draw_rate(&mut chart, lines, top_rate)?;
     draw_losses(&mut chart, lines)?;
