@@ -1,0 +1,108 @@
+//! `logwright synth`: the built-in log source as a command.
+
+use chrono::{DateTime, NaiveDate};
+use clap::Args;
+use logwright::logs::synth::{Settings, SignIn, SignIns};
+use logwright::{Error, Result};
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::path::{Path, PathBuf};
+
+/// Print sign-in records made by the built-in log source, one JSON object a line
+///
+/// The same options print the same bytes, on every machine. Attack episodes (password spray, impossible travel, MFA
+/// fatigue, token replay) are mixed in; --labels or --label-field say which records belong to one.
+#[derive(Args)]
+pub struct SynthArgs {
+    /// Number of records
+    #[arg(short, long = "count", value_name = "N")]
+    n: u64,
+    /// Seed of all random draws
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Share of the records that belong to an attack, 0 to 0.5
+    #[arg(long, default_value_t = 0.02, value_name = "FRACTION")]
+    attacks: f64,
+    /// Also write one label a record to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Put the label into the record itself, under this key, as the first one
+    #[arg(long, value_name = "NAME")]
+    label_field: Option<String>,
+    /// Number of users of the organisation
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    users: usize,
+    /// Time at which the records begin, UTC: 2022-08-27 or 2022-08-27T08:00:00Z
+    #[arg(long, value_parser = parse_start, value_name = "TIME", default_value = "2022-08-27")]
+    start: i64,
+}
+
+impl SynthArgs {
+    pub fn run(self) -> Result<()> {
+        let settings = Settings {
+            seed: self.seed,
+            attacks: self.attacks,
+            users: self.users,
+            start: self.start,
+            label_field: self.label_field,
+        };
+        let source = SignIns::new(settings).map_err(|e| Error::usage(format!("synth: {e}")))?;
+        let mut labels = self.labels.as_deref().map(Labels::create).transpose()?;
+        let mut out = BufWriter::with_capacity(1 << 16, stdout().lock());
+        let mut written = 0;
+        for (record, sign_in) in source.take(usize::try_from(self.n).unwrap_or(usize::MAX)).enumerate() {
+            if !keep_going(out.write_all(sign_in.json.as_bytes()).and_then(|()| out.write_all(b"\n")))? {
+                break;
+            }
+            if let Some(labels) = &mut labels {
+                labels.add(record, &sign_in)?;
+            }
+            written += 1;
+        }
+        keep_going(out.flush())?;
+        labels.map_or(Ok(()), Labels::finish)?;
+        tracing::debug!("{written} records");
+        Ok(())
+    }
+}
+
+/// False when the reader of stdout has left (`| head`): it has what it wanted, which is no failure.
+fn keep_going(result: std::io::Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Error::failed(format!("cannot write the records to standard output: {e}"))),
+    }
+}
+
+/// The labels file: `{"record": 0, "attack": null, "episode": null}` a line.
+struct Labels<'a> {
+    path: &'a Path,
+    out: BufWriter<File>,
+}
+
+impl<'a> Labels<'a> {
+    fn create(path: &'a Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| Error::io("create the labels file", path, e))?;
+        Ok(Labels { path, out: BufWriter::new(file) })
+    }
+
+    fn add(&mut self, record: usize, sign_in: &SignIn) -> Result<()> {
+        let attack = sign_in.attack.map(|attack| attack.name());
+        let label = serde_json::json!({ "record": record, "attack": attack, "episode": sign_in.episode });
+        writeln!(self.out, "{label}").map_err(|e| Error::io("write", self.path, e))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.out.flush().map_err(|e| Error::io("write", self.path, e))
+    }
+}
+
+/// Microseconds since 1970 of a date or of an RFC 3339 time.
+fn parse_start(text: &str) -> std::result::Result<i64, String> {
+    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
+    let time = DateTime::parse_from_rfc3339(text).map(|t| t.to_utc()).ok();
+    time.or_else(|| date().map(|d| d.and_utc()))
+        .map(|t| t.timestamp_micros())
+        .ok_or_else(|| "expected a date such as 2022-08-27 or a time such as 2022-08-27T08:00:00Z".to_string())
+}

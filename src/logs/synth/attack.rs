@@ -1,0 +1,170 @@
+//! The four attacks: what each one leaves in a sign-in log.
+//!
+//! * password spray: one foreign address tries one wrong password on many users, seconds apart; now and then one fits
+//! * impossible travel: minutes after a user signed in at home, the same user signs in from another continent
+//! * MFA fatigue: at night, somebody with the right password sends prompt after prompt until the sleeper gives in
+//! * token replay: a stolen token, so the victim's device id, from another address and browser, and no second factor
+
+use super::draw::Draws;
+use super::people::{Choice, Device, MINUTE, SECOND, User};
+use super::record::{Draft, Outcome};
+use super::world::{APPS, Address, INTRUDERS, PLACES, Use, World};
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Attack {
+    PasswordSpray,
+    ImpossibleTravel,
+    MfaFatigue,
+    TokenReplay,
+}
+
+impl Attack {
+    pub const ALL: [Attack; 4] =
+        [Attack::PasswordSpray, Attack::ImpossibleTravel, Attack::MfaFatigue, Attack::TokenReplay];
+
+    /// The name in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Attack::PasswordSpray => "password_spray",
+            Attack::ImpossibleTravel => "impossible_travel",
+            Attack::MfaFatigue => "mfa_fatigue",
+            Attack::TokenReplay => "token_replay",
+        }
+    }
+
+    /// What risk detection calls it, where it notices.
+    fn risk_event(self) -> &'static str {
+        match self {
+            Attack::PasswordSpray => "passwordSpray",
+            Attack::ImpossibleTravel => "unlikelyTravel",
+            Attack::MfaFatigue => "unfamiliarFeatures",
+            Attack::TokenReplay => "anomalousToken",
+        }
+    }
+}
+
+/// An episode decided on and waiting for its moment: its kind and its number of records.
+pub struct Plan {
+    pub attack: Attack,
+    pub size: usize,
+}
+
+impl Plan {
+    /// Short episodes are drawn more often than long ones, so that every kind has its share of the records.
+    pub fn draw(draws: &mut Draws) -> Self {
+        let attack = Attack::ALL[draws.weighted(&[2, 5, 3, 5])];
+        let (low, high) = match attack {
+            Attack::PasswordSpray => (6, 10),
+            Attack::ImpossibleTravel => (2, 4),
+            Attack::MfaFatigue => (5, 12),
+            Attack::TokenReplay => (2, 5),
+        };
+        Plan { attack, size: draws.between(low, high) as usize }
+    }
+
+    /// The records of the episode with their times, if this is the moment: `seen` was just written at time `at`.
+    pub fn begin(&self, at: i64, seen: &Draft, episode: u64, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
+        let steps = match self.attack {
+            Attack::PasswordSpray => Some(self.spray(at, scene)),
+            Attack::ImpossibleTravel => self.travel(at, seen, scene),
+            Attack::MfaFatigue => self.fatigue(at, scene),
+            Attack::TokenReplay => self.replay(at, seen, scene),
+        };
+        let mut steps = steps?;
+        for (_, draft) in &mut steps {
+            draft.attack = Some((self.attack, episode));
+            draft.risk = scene.draws.chance(400).then(|| self.attack.risk_event());
+        }
+        Some(steps)
+    }
+
+    fn spray(&self, at: i64, scene: &mut Scene) -> Vec<(i64, Draft)> {
+        let anywhere = scene.draws.index(PLACES.len());
+        let mut choice = scene.intruder(anywhere);
+        choice.app = scene.app(false);
+        let targets = scene.draws.sample(scene.users.len(), self.size);
+        let one_fits = scene.draws.chance(333);
+        let last = targets.len() - 1;
+        let outcome = |i| if one_fits && i == last { Outcome::Success } else { Outcome::WrongPassword };
+        let targets: Vec<_> = targets.into_iter().enumerate().map(|(i, user)| (user, outcome(i))).collect();
+        scene.steps(at, targets, &choice, (SECOND, 6 * SECOND))
+    }
+
+    fn travel(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
+        if seen.outcome.failed() {
+            return None;
+        }
+        let mut choice = scene.foreigner(seen.user);
+        choice.app = scene.app(false);
+        let begin = at + scene.draws.between(MINUTE as u64, 8 * MINUTE as u64) as i64;
+        Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (10 * SECOND, MINUTE)))
+    }
+
+    fn fatigue(&self, at: i64, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
+        let first = scene.draws.index(scene.users.len());
+        let everyone = (0..scene.users.len()).map(|i| (first + i) % scene.users.len());
+        let victim = everyone.into_iter().find(|&user| scene.users[user].asleep(at))?;
+        let mut choice = scene.foreigner(victim);
+        choice.app = scene.app(true);
+        let mut targets = vec![(victim, Outcome::MfaDeclined); self.size - 1];
+        targets.push((victim, Outcome::MfaCompleted));
+        Some(scene.steps(at, targets, &choice, (8 * SECOND, 50 * SECOND)))
+    }
+
+    fn replay(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
+        if seen.outcome.failed() || seen.choice.device.registered.is_none() {
+            return None;
+        }
+        let mut choice = scene.foreigner(seen.user);
+        choice.device.registered = seen.choice.device.registered.clone();
+        choice.app = scene.app(true);
+        let begin = at + scene.draws.between(5 * MINUTE as u64, 40 * MINUTE as u64) as i64;
+        Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (5 * SECOND, 2 * MINUTE)))
+    }
+}
+
+/// What an attack plays in.
+pub struct Scene<'a> {
+    pub world: &'a World,
+    pub users: &'a [User],
+    pub draws: &'a mut Draws,
+}
+
+impl Scene<'_> {
+    /// A machine unknown to the directory at a fresh address of a hosting network in `place`.
+    fn intruder(&mut self, place: usize) -> Choice {
+        let &(os, browser) = self.draws.pick(&INTRUDERS);
+        let address: Address = self.world.address(place, Use::Hosting, self.draws);
+        Choice { address, device: Device { registered: None, os, browser }, app: 0, unusual: true }
+    }
+
+    /// An intruder in another region than the one `victim` lives in.
+    fn foreigner(&mut self, victim: usize) -> Choice {
+        let home = PLACES[self.users[victim].place].region;
+        let candidates: Vec<usize> = (0..PLACES.len()).filter(|&i| PLACES[i].region != home).collect();
+        let place = *self.draws.pick(&candidates);
+        self.intruder(place)
+    }
+
+    /// An application that does, or does not, demand a second factor.
+    fn app(&mut self, mfa: bool) -> usize {
+        let candidates: Vec<usize> = (0..APPS.len()).filter(|&i| APPS[i].mfa == mfa).collect();
+        *self.draws.pick(&candidates)
+    }
+
+    /// One record for each (user, outcome), the first one `gap` after `at`, each next one `gap` after that, drawn afresh.
+    fn steps(
+        &mut self,
+        at: i64,
+        targets: Vec<(usize, Outcome)>,
+        choice: &Choice,
+        gap: (i64, i64),
+    ) -> Vec<(i64, Draft)> {
+        let mut now = at;
+        let mut step = |(user, outcome)| {
+            now += self.draws.between(gap.0 as u64, gap.1 as u64) as i64;
+            (now, Draft { user, choice: choice.clone(), outcome, risk: None, attack: None })
+        };
+        targets.into_iter().map(&mut step).collect()
+    }
+}

@@ -1,0 +1,145 @@
+//! Random draws whose results are fixed for ever by the seed.
+//!
+//! The bits are the ChaCha8 key stream, which is specified; every way of turning bits into a number is written out here
+//! with integers only, so that no update of a random-number crate and no platform's `ln` can change a byte of a corpus.
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// Key bytes 8..32: the user's seed fills the first eight. Another text here would be another family of corpora.
+const KEY_TAIL: &[u8; 24] = b"logwright sign-in source";
+
+pub struct Draws(ChaCha8Rng);
+
+impl Draws {
+    pub fn new(seed: u64) -> Self {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8..].copy_from_slice(KEY_TAIL);
+        Draws(ChaCha8Rng::from_seed(key))
+    }
+
+    /// Uniform in `0..n`: the high half of a 64 x 64-bit product. The bias, below n / 2^64, is far under what a log shows.
+    pub fn below(&mut self, n: u64) -> u64 {
+        ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
+    }
+
+    /// Uniform in `low..=high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// True in `per_mille` of 1,000 cases.
+    pub fn chance(&mut self, per_mille: u64) -> bool {
+        self.below(1000) < per_mille
+    }
+
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.index(items.len())]
+    }
+
+    /// An index into `weights`, each as likely as its weight; the weights must not all be zero.
+    pub fn weighted(&mut self, weights: &[u32]) -> usize {
+        let mut point = self.below(weights.iter().map(|&w| u64::from(w)).sum());
+        for (i, &weight) in weights.iter().enumerate() {
+            if point < u64::from(weight) {
+                return i;
+            }
+            point -= u64::from(weight);
+        }
+        unreachable!("the point is below the sum of the weights")
+    }
+
+    /// A waiting time with the given mean, close to exponential: the density is flat over one half-life and halves at
+    /// each next one. (Leading zeros of random bits count half-lives; the mean is 1 + 1/2 half-lives.)
+    pub fn wait(&mut self, mean: u64) -> u64 {
+        let half_life = mean * 2 / 3;
+        let whole = u64::from(self.0.next_u64().leading_zeros());
+        whole * half_life + self.below(half_life.max(1))
+    }
+
+    /// The first `count` places of a random order of `0..len` (Fisher-Yates, stopped early).
+    pub fn sample(&mut self, len: usize, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        for i in 0..count.min(len) {
+            let j = i + self.index(len - i);
+            order.swap(i, j);
+        }
+        order.truncate(count);
+        order
+    }
+
+    /// A version-4 UUID in lower-case hexadecimal, 36 characters (RFC 9562, section 5.4).
+    pub fn uuid(&mut self) -> String {
+        let high = (self.0.next_u64() & !0xf000) | 0x4000;
+        let low = (self.0.next_u64() & !(0b11 << 62)) | (0b10 << 62);
+        let mut text = String::with_capacity(36);
+        for (word, start, digits) in [(high, 0, 8), (high, 8, 4), (high, 12, 4), (low, 0, 4), (low, 4, 12)] {
+            if !text.is_empty() {
+                text.push('-');
+            }
+            for digit in start..start + digits {
+                let nibble = (word >> (60 - 4 * digit)) & 0xf;
+                text.push(char::from(b"0123456789abcdef"[nibble as usize]));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_stay_in_range_and_reach_both_ends() {
+        let mut draws = Draws::new(1);
+        let seen: std::collections::BTreeSet<u64> = (0..1000).map(|_| draws.between(3, 9)).collect();
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), (3..=9).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn weights_are_respected() {
+        let mut draws = Draws::new(2);
+        let mut counts = [0u32; 3];
+        (0..10_000).for_each(|_| counts[draws.weighted(&[1, 0, 3])] += 1);
+        assert_eq!(counts[1], 0);
+        let four_sigma = 4.0 * (10_000.0 * 0.25 * 0.75f64).sqrt();
+        assert!((f64::from(counts[0]) - 2500.0).abs() < four_sigma, "{counts:?}");
+    }
+
+    #[test]
+    fn waits_have_the_mean_asked_for() {
+        let mut draws = Draws::new(3);
+        let total: u64 = (0..20_000).map(|_| draws.wait(1_000_000)).sum();
+        let mean = total as f64 / 20_000.0;
+        // Spread of one wait: half-life * sqrt(2 + 1/12); the mean of 20,000 lies within five standard errors.
+        let error = 5.0 * (2.0 / 3.0) * 1e6 * (2.0f64 + 1.0 / 12.0).sqrt() / 20_000f64.sqrt();
+        assert!((mean - 1e6).abs() < error, "mean {mean}, allowed error {error}");
+    }
+
+    #[test]
+    fn uuids_have_version_and_variant() {
+        let mut draws = Draws::new(4);
+        for _ in 0..100 {
+            let id = draws.uuid();
+            assert_eq!(id.len(), 36);
+            assert_eq!(&id[14..15], "4");
+            assert!("89ab".contains(&id[19..20]), "{id}");
+            assert!([8, 13, 18, 23].iter().all(|&i| &id[i..=i] == "-"), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_sample_holds_distinct_places() {
+        let mut sample = Draws::new(5).sample(40, 20);
+        sample.sort_unstable();
+        sample.dedup();
+        assert_eq!(sample.len(), 20);
+        assert_eq!(Draws::new(5).sample(3, 20).len(), 3);
+    }
+}

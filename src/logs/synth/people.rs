@@ -1,0 +1,240 @@
+//! The users: who they are, what they sign in from, and when.
+
+use super::draw::Draws;
+use super::world::{APPS, Address, FIRST_NAMES, LAPTOPS, LAST_NAMES, PHONES, PLACES, Use, World};
+use std::collections::BTreeSet;
+
+/// Microseconds; times are counted from 1970-01-01T00:00:00Z.
+pub const SECOND: i64 = 1_000_000;
+pub const MINUTE: i64 = 60 * SECOND;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
+
+/// Passwords expire after as many days as Active Directory's default domain policy says.
+const PASSWORD_LIFE: i64 = 42 * DAY;
+/// One completed second factor serves a user this long.
+const MFA_LIFE: i64 = 8 * HOUR;
+
+/// As many distinct full names as the lists give.
+pub const MAX_USERS: usize = FIRST_NAMES.len() * LAST_NAMES.len();
+
+/// A machine a sign-in comes from; `registered` holds its directory id and its name, built from the user's.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Device {
+    pub registered: Option<(String, String)>,
+    pub os: &'static str,
+    pub browser: &'static str,
+}
+
+pub struct User {
+    pub name: String,
+    pub principal: String,
+    pub place: usize,
+    home: Address,
+    office: Address,
+    pub devices: Vec<Device>,
+    app_weights: [u32; APPS.len()],
+    /// First working hour of the day, local time, and the number of working hours.
+    work: (i64, i64),
+    /// Mean time between two sign-ins in a working hour, microseconds.
+    gap: u64,
+    mfa_until: i64,
+    password_expires: i64,
+}
+
+/// One sign-in as the user means it: from where, with what, to which application.
+#[derive(Clone)]
+pub struct Choice {
+    pub address: Address,
+    pub device: Device,
+    pub app: usize,
+    /// The address is not one of the user's usual ones.
+    pub unusual: bool,
+}
+
+/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third one has a registered laptop:
+/// by number, not by chance, because a token can only be stolen from one of these.
+pub fn crowd(world: &World, count: usize, start: i64, draws: &mut Draws) -> Vec<User> {
+    let mut taken = BTreeSet::new();
+    let names = draws.sample(MAX_USERS, count);
+    let person = |(k, i): (usize, usize)| {
+        let (first, last) = (FIRST_NAMES[i / LAST_NAMES.len()], LAST_NAMES[i % LAST_NAMES.len()]);
+        User::new(first, last, principal(first, last, &mut taken), k % 3 == 0, world, start, draws)
+    };
+    names.into_iter().enumerate().map(person).collect()
+}
+
+/// "Ada Cole" -> acole@domain.com; a second A. Cole becomes acole2@domain.com.
+fn principal(first: &str, last: &str, taken: &mut BTreeSet<String>) -> String {
+    let stem = format!("{}{last}", &first[..1]).to_lowercase();
+    let numbered = (2..).map(|k| format!("{stem}{k}"));
+    let free = std::iter::once(stem.clone()).chain(numbered).find(|name| !taken.contains(name));
+    let name = free.expect("the numbers do not run out");
+    taken.insert(name.clone());
+    format!("{name}@domain.com")
+}
+
+impl User {
+    fn new(
+        first: &str,
+        last: &str,
+        principal: String,
+        managed: bool,
+        world: &World,
+        start: i64,
+        draws: &mut Draws,
+    ) -> Self {
+        let place = draws.index(PLACES.len());
+        let work = (draws.between(7, 9) as i64, draws.between(8, 10) as i64);
+        let daily = draws.between(12, 48);
+        User {
+            name: format!("{first} {last}"),
+            principal,
+            place,
+            home: world.address(place, Use::Home, draws),
+            office: world.address(place, Use::Office, draws),
+            devices: devices(&format!("{first}{last}").to_uppercase(), managed, draws),
+            app_weights: app_habits(draws),
+            work,
+            gap: (work.1 * HOUR) as u64 / daily,
+            mfa_until: start,
+            password_expires: start + draws.below(PASSWORD_LIFE as u64) as i64,
+        }
+    }
+
+    /// Local time of day, in whole hours, and whether the day is a Saturday or Sunday.
+    fn local(&self, at: i64) -> (i64, bool) {
+        let local = at + PLACES[self.place].utc_offset * HOUR;
+        // 1970-01-01 was a Thursday: the third day of a week that begins on Monday with 0.
+        let weekday = (local.div_euclid(DAY) + 3).rem_euclid(7);
+        (local.rem_euclid(DAY) / HOUR, weekday >= 5)
+    }
+
+    /// Whether a person at the user's home place is asleep: one to five in the morning.
+    pub fn asleep(&self, at: i64) -> bool {
+        (1..5).contains(&self.local(at).0)
+    }
+
+    /// How busy the hour is, in per cent of a working hour; never zero.
+    fn activity(&self, at: i64) -> i64 {
+        let (hour, weekend) = self.local(at);
+        let (first, count) = self.work;
+        let weekday = match hour {
+            h if (first..first + count).contains(&h) => 100,
+            h if (first - 1..first + count + 4).contains(&h) => 20,
+            _ => 2,
+        };
+        if weekend { (weekday / 5).max(1) } else { weekday }
+    }
+
+    /// The time of the next sign-in after `at`: a random amount of *working* time, spent hour by hour at that hour's pace.
+    pub fn next_time(&self, at: i64, draws: &mut Draws) -> i64 {
+        let mut work_left = draws.wait(self.gap) as i64;
+        let mut now = at;
+        loop {
+            let pace = self.activity(now);
+            // Offsets are whole hours, so local hours end when UTC hours do.
+            let hour_end = (now.div_euclid(HOUR) + 1) * HOUR;
+            let room = (hour_end - now) * pace / 100;
+            if work_left <= room {
+                return now + work_left * 100 / pace;
+            }
+            work_left -= room;
+            now = hour_end;
+        }
+    }
+
+    /// Where from, with what and to what the user signs in at `at`.
+    pub fn choose(&self, at: i64, world: &World, draws: &mut Draws) -> Choice {
+        let at_work = self.activity(at) == 100;
+        let unusual = draws.chance(20);
+        let address = if unusual {
+            world.address(self.place, Use::Home, draws)
+        } else if at_work && draws.chance(750) {
+            self.office
+        } else {
+            self.home
+        };
+        let device =
+            self.devices[usize::from(self.devices.len() > 1 && draws.chance(if at_work { 250 } else { 700 }))].clone();
+        Choice { address, device, app: draws.weighted(&self.app_weights), unusual }
+    }
+
+    /// True once for each time the password has run out; the user then sets a new one.
+    pub fn password_expired(&mut self, at: i64) -> bool {
+        let expired = at >= self.password_expires;
+        if expired {
+            self.password_expires = at + PASSWORD_LIFE;
+        }
+        expired
+    }
+
+    pub fn has_mfa_claim(&self, at: i64) -> bool {
+        at < self.mfa_until
+    }
+
+    pub fn complete_mfa(&mut self, at: i64) {
+        self.mfa_until = at + MFA_LIFE;
+    }
+}
+
+/// A laptop, which the directory knows if it is `managed`, and for most people a phone, which it does not.
+fn devices(stem: &str, managed: bool, draws: &mut Draws) -> Vec<Device> {
+    let &(os, browser) = draws.pick(&LAPTOPS);
+    let registered = managed.then(|| (draws.uuid(), format!("{stem}-LT")));
+    let mut all = vec![Device { registered, os, browser }];
+    if draws.chance(700) {
+        let &(os, browser) = draws.pick(&PHONES);
+        all.push(Device { registered: None, os, browser });
+    }
+    all
+}
+
+/// Four to six applications, each at its popularity, more or less.
+fn app_habits(draws: &mut Draws) -> [u32; APPS.len()] {
+    let mut weights = [0; APPS.len()];
+    let count = draws.between(4, 6) as usize;
+    for app in draws.sample(APPS.len(), count) {
+        weights[app] = APPS[app].popularity * draws.between(5, 15) as u32;
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_can_be_used_and_no_principal_repeats() {
+        let mut draws = Draws::new(1);
+        let world = World::new(&mut draws);
+        let users = crowd(&world, MAX_USERS, 0, &mut draws);
+        let names: BTreeSet<_> = users.iter().map(|u| &u.name).collect();
+        let principals: BTreeSet<_> = users.iter().map(|u| &u.principal).collect();
+        assert_eq!((names.len(), principals.len()), (MAX_USERS, MAX_USERS));
+    }
+
+    #[test]
+    fn most_sign_ins_fall_into_working_hours() {
+        let mut draws = Draws::new(2);
+        let world = World::new(&mut draws);
+        let user = crowd(&world, 1, 0, &mut draws).remove(0);
+        let (mut at, mut working, mut weekend) = (0, 0, 0);
+        for _ in 0..2000 {
+            at = user.next_time(at, &mut draws);
+            working += i32::from(user.activity(at) == 100);
+            weekend += i32::from(user.local(at).1);
+        }
+        assert!(working > 1500, "{working} of 2000 in working hours");
+        assert!((10..250).contains(&weekend), "{weekend} of 2000 at a weekend");
+    }
+
+    #[test]
+    fn a_password_expires_once_per_life() {
+        let mut draws = Draws::new(3);
+        let world = World::new(&mut draws);
+        let mut user = crowd(&world, 1, 0, &mut draws).remove(0);
+        let expiries = (0..420).filter(|day| user.password_expired(day * DAY)).count();
+        assert!((9..=11).contains(&expiries), "{expiries} in 420 days");
+    }
+}

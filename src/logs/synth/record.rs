@@ -1,0 +1,182 @@
+//! One sign-in as JSON text, in the keys and the spacing of Azure AD's own sign-in log (`"key": value`, `", "` between).
+//!
+//! A real record has some 70 keys and 2,800 characters. These keep the ones that vary or that must agree with another:
+//! time + processingTimeInMilliseconds = createdDateTime, resultType = errorCode, identity = userDisplayName,
+//! callerIpAddress = ipAddress, and the address decides location and autonomousSystemNumber.
+
+use super::attack::Attack;
+use super::draw::Draws;
+use super::people::{Choice, DAY, SECOND, User};
+use super::world::{APPS, Address, World};
+use chrono::DateTime;
+use std::fmt::Write;
+
+/// How a sign-in ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Success,
+    MfaCompleted,
+    MfaClaim,
+    WrongPassword,
+    PasswordExpired,
+    MfaDeclined,
+    MfaNoAnswer,
+    ChallengeFailed,
+}
+
+impl Outcome {
+    /// Error code, failure reason and further details, worded as Azure AD words them.
+    pub fn status(self) -> (u32, Option<&'static str>, Option<&'static str>) {
+        const MFA_FAILED: &str = "Authentication failed during strong authentication request.";
+        match self {
+            Outcome::Success => (0, None, None),
+            Outcome::MfaCompleted => (0, None, Some("MFA completed in Azure AD")),
+            Outcome::MfaClaim => (0, None, Some("MFA requirement satisfied by claim in the token")),
+            Outcome::WrongPassword => {
+                (50126, Some("Error validating credentials due to invalid username or password."), None)
+            }
+            Outcome::PasswordExpired => (50055, Some("The password is expired."), None),
+            Outcome::MfaDeclined => (500121, Some(MFA_FAILED), Some("MFA denied; user declined the authentication")),
+            Outcome::MfaNoAnswer => (500121, Some(MFA_FAILED), Some("MFA denied; user did not respond to the prompt")),
+            Outcome::ChallengeFailed => (50158, Some("External security challenge was not satisfied."), None),
+        }
+    }
+
+    pub fn failed(self) -> bool {
+        self.status().0 != 0
+    }
+}
+
+/// All that decides a record, except the time and the ids drawn while writing it.
+#[derive(Clone)]
+pub struct Draft {
+    pub user: usize,
+    pub choice: Choice,
+    pub outcome: Outcome,
+    /// What the directory's risk detection reports; `None` reads as riskState "none".
+    pub risk: Option<&'static str>,
+    /// The attack it belongs to and the number of the episode.
+    pub attack: Option<(Attack, u64)>,
+}
+
+/// Writes records, remembering the calendar date of the last one: dates change rarely and are slow to work out.
+pub struct Writer {
+    label_field: Option<String>,
+    day: i64,
+    date: String,
+}
+
+impl Writer {
+    pub fn new(label_field: Option<String>) -> Self {
+        Writer { label_field, day: i64::MIN, date: String::new() }
+    }
+
+    /// `2022-08-27T00:59:39.181811Z` for a time in microseconds since 1970.
+    fn iso(&mut self, at: i64) -> String {
+        let day = at.div_euclid(DAY);
+        if day != self.day {
+            let midnight = DateTime::from_timestamp(day * (DAY / SECOND), 0).expect("years stay below 10,000");
+            self.date = midnight.format("%Y-%m-%d").to_string();
+            self.day = day;
+        }
+        let micros = at.rem_euclid(DAY);
+        let (seconds, fraction) = (micros / SECOND, micros % SECOND);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        format!("{}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z", self.date)
+    }
+
+    /// The record of `draft` at time `at`, without a newline. `user` is the draft's user.
+    pub fn write(&mut self, at: i64, draft: &Draft, user: &User, world: &World, draws: &mut Draws) -> String {
+        let processing = draws.between(40, 90) + draws.wait(60).min(900);
+        let (time, created) = (self.iso(at), self.iso(at + processing as i64 * 1000));
+        let (code, ip) = (draft.outcome.status().0, ip_text(world, draft.choice.address));
+        let (place, network) = (world.place_of(draft.choice.address), &world.networks[draft.choice.address.network]);
+        let mut out = String::with_capacity(1024);
+        out.push('{');
+        if let Some(field) = &self.label_field {
+            let label = draft.attack.map_or("null".to_string(), |(attack, _)| format!("\"{}\"", attack.name()));
+            let _ = write!(out, "\"{field}\": {label}, ");
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "\"time\": \"{time}\", \"resultType\": \"{code}\", \"callerIpAddress\": \"{ip}\", \"identity\": \"{}\", \
+             \"location\": \"{}\", \"properties\": {{\"id\": \"{}\", \"createdDateTime\": \"{created}\", \"userDisplayName\": \"{}\", \
+             \"userPrincipalName\": \"{}\", \"appDisplayName\": \"{}\", \"ipAddress\": \"{ip}\", \"status\": {{",
+            user.name,
+            place.country,
+            draws.uuid(),
+            user.name,
+            user.principal,
+            APPS[draft.choice.app].name,
+        );
+        write_status(&mut out, draft.outcome);
+        write_device(&mut out, &draft.choice);
+        let _ = write!(
+            out,
+            "\"location\": {{\"city\": \"{}\"}}, \"autonomousSystemNumber\": {}, \
+             \"processingTimeInMilliseconds\": {processing}, \"riskState\": ",
+            place.city, network.asn,
+        );
+        match draft.risk {
+            None => out.push_str("\"none\"}}"),
+            Some(event) => {
+                let _ = write!(out, "\"atRisk\", \"riskEventTypes\": [\"{event}\"]}}}}");
+            }
+        }
+        out
+    }
+}
+
+fn write_status(out: &mut String, outcome: Outcome) {
+    let (code, reason, details) = outcome.status();
+    let _ = write!(out, "\"errorCode\": {code}");
+    for (key, value) in [("failureReason", reason), ("additionalDetails", details)] {
+        if let Some(value) = value {
+            let _ = write!(out, ", \"{key}\": \"{value}\"");
+        }
+    }
+    out.push_str("}, ");
+}
+
+/// An unregistered device has an empty id and no name, as in the real log.
+fn write_device(out: &mut String, choice: &Choice) {
+    let device = &choice.device;
+    out.push_str("\"deviceDetail\": {\"deviceId\": \"");
+    match &device.registered {
+        Some((id, name)) => {
+            let _ = write!(out, "{id}\", \"displayName\": \"{name}\"");
+        }
+        None => out.push('"'),
+    }
+    let _ = write!(out, ", \"operatingSystem\": \"{}\", \"browser\": \"{}\"}}, ", device.os, device.browser);
+}
+
+fn ip_text(world: &World, address: Address) -> String {
+    let [a, b] = world.networks[address.network].prefix;
+    let [c, d] = address.host;
+    format!("{a}.{b}.{c}.{d}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_azure_writes_them() {
+        let mut writer = Writer::new(None);
+        assert_eq!(writer.iso(1_661_561_979_181_811), "2022-08-27T00:59:39.181811Z");
+        assert_eq!(writer.iso(1_661_561_979_181_811 + DAY), "2022-08-28T00:59:39.181811Z");
+        assert_eq!(writer.iso(-1), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn failures_have_a_reason_and_successes_none() {
+        use Outcome::*;
+        for outcome in
+            [Success, MfaCompleted, MfaClaim, WrongPassword, PasswordExpired, MfaDeclined, MfaNoAnswer, ChallengeFailed]
+        {
+            assert_eq!(outcome.failed(), outcome.status().1.is_some(), "{outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What exists before anybody signs in: places, networks, applications, kinds of machines, names.
+//!
+//! The lists are short on purpose. A model of a few million parameters is to learn the records within minutes, so the
+//! variety sits in the behaviour, not in a thousand city names.
+
+use super::draw::Draws;
+
+pub struct Place {
+    pub city: &'static str,
+    pub country: &'static str,
+    /// Places of different regions lie at least 3,000 km apart (a test checks it).
+    pub region: u8,
+    /// Hours east of UTC; no daylight saving.
+    pub utc_offset: i64,
+}
+
+const fn place(city: &'static str, country: &'static str, region: u8, utc_offset: i64) -> Place {
+    Place { city, country, region, utc_offset }
+}
+
+pub const PLACES: [Place; 8] = [
+    place("Oslo", "NO", 0, 1),
+    place("Paris", "FR", 0, 1),
+    place("Boston", "US", 1, -5),
+    place("Austin", "US", 1, -6),
+    place("Tokyo", "JP", 2, 9),
+    place("Seoul", "KR", 2, 9),
+    place("Lima", "PE", 3, -5),
+    place("Perth", "AU", 4, 8),
+];
+
+pub struct App {
+    pub name: &'static str,
+    /// Policy demands a second factor for it.
+    pub mfa: bool,
+    pub popularity: u32,
+}
+
+const fn app(name: &'static str, mfa: bool, popularity: u32) -> App {
+    App { name, mfa, popularity }
+}
+
+pub const APPS: [App; 10] = [
+    app("Outlook", false, 30),
+    app("Teams", false, 25),
+    app("SharePoint", false, 15),
+    app("Slack", false, 10),
+    app("Jira", false, 8),
+    app("Zoom", false, 6),
+    app("Salesforce", false, 5),
+    app("GitHub", true, 5),
+    app("AWS", true, 5),
+    app("Cisco VPN", true, 5),
+];
+
+/// (operating system, browser) of laptops, of phones, and of the machines attackers use.
+pub const LAPTOPS: [(&str, &str); 5] = [
+    ("Windows 10", "Edge 118"),
+    ("Windows 10", "Chrome 104"),
+    ("Windows 10", "Rich Client 5.2"),
+    ("MacOs", "Safari 15"),
+    ("Linux", "Firefox 102"),
+];
+pub const PHONES: [(&str, &str); 2] = [("Ios", "Safari 14"), ("Android", "Chrome 99")];
+pub const INTRUDERS: [(&str, &str); 3] = [("Linux", "Chrome 79"), ("Windows 7", "Firefox 68"), ("Linux", "Python 3.8")];
+
+pub const FIRST_NAMES: [&str; 40] = [
+    "Ada", "Alan", "Amy", "Anna", "Ben", "Carl", "Cora", "Dan", "Dora", "Emil", "Emma", "Eric", "Eva", "Finn", "Gail",
+    "Hana", "Hugo", "Ian", "Ida", "Ines", "Ivan", "Jack", "Jane", "Joel", "Kate", "Ken", "Lara", "Leo", "Lucy", "Maya",
+    "Mia", "Nina", "Noah", "Omar", "Paul", "Rosa", "Ruth", "Sam", "Tom", "Vera",
+];
+pub const LAST_NAMES: [&str; 50] = [
+    "Abe", "Adler", "Baker", "Bell", "Berg", "Bond", "Brown", "Chan", "Clark", "Cole", "Cook", "Cruz", "Day", "Diaz",
+    "Ford", "Fox", "Gray", "Green", "Hall", "Hill", "Hunt", "Ito", "Kato", "Kim", "King", "Klein", "Lane", "Lee",
+    "Lund", "Mann", "Mori", "Nash", "Park", "Perez", "Poe", "Price", "Reed", "Rice", "Ross", "Ruiz", "Sato", "Shaw",
+    "Silva", "Stone", "Vega", "Wang", "Ward", "West", "Wolf", "Young",
+];
+
+/// What a network is for; every place has one of each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    Home = 0,
+    Office = 1,
+    Hosting = 2,
+}
+
+const USES: usize = 3;
+
+/// A block of addresses under one prefix, with one location and one autonomous system number.
+pub struct Network {
+    pub prefix: [u8; 2],
+    pub asn: u32,
+    pub place: usize,
+}
+
+/// An address, and the network that decides its location.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    pub network: usize,
+    pub host: [u8; 2],
+}
+
+/// The networks of every place, in the order place, use.
+pub struct World {
+    pub networks: Vec<Network>,
+}
+
+impl World {
+    pub fn new(draws: &mut Draws) -> Self {
+        // First octets 11..=99 hold no private or reserved block; one each, so that no two networks overlap.
+        let first_octets = draws.sample(89, PLACES.len() * USES);
+        let network = |(i, octet): (usize, usize)| Network {
+            prefix: [11 + octet as u8, draws.between(1, 254) as u8],
+            asn: draws.between(10_000, 64_000) as u32,
+            place: i / USES,
+        };
+        World { networks: first_octets.into_iter().enumerate().map(network).collect() }
+    }
+
+    /// A fresh address of the network that `place` has for `purpose`.
+    pub fn address(&self, place: usize, purpose: Use, draws: &mut Draws) -> Address {
+        let host = [draws.below(10) as u8, draws.between(1, 254) as u8];
+        Address { network: place * USES + purpose as usize, host }
+    }
+
+    pub fn place_of(&self, address: Address) -> &'static Place {
+        &PLACES[self.networks[address.network].place]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (latitude, longitude) of each place, degrees.
+    const COORDINATES: [(f64, f64); PLACES.len()] = [
+        (59.91, 10.75),
+        (48.86, 2.35),
+        (42.36, -71.06),
+        (30.27, -97.74),
+        (35.68, 139.69),
+        (37.57, 126.98),
+        (-12.05, -77.04),
+        (-31.95, 115.86),
+    ];
+
+    /// Great-circle distance in km (haversine formula, Earth radius 6,371 km).
+    fn distance(a: (f64, f64), b: (f64, f64)) -> f64 {
+        let half = |x: f64| (x.to_radians() / 2.0).sin().powi(2);
+        let (ya, yb) = (a.0.to_radians().cos(), b.0.to_radians().cos());
+        let h = half(b.0 - a.0) + ya * yb * half(b.1 - a.1);
+        2.0 * 6371.0 * h.sqrt().asin()
+    }
+
+    #[test]
+    fn regions_lie_far_apart() {
+        for (a, here) in PLACES.iter().zip(COORDINATES) {
+            for (b, there) in PLACES.iter().zip(COORDINATES).filter(|(b, _)| b.region != a.region) {
+                let apart = distance(here, there);
+                assert!(apart > 3000.0, "{} and {}: {apart} km", a.city, b.city);
+            }
+        }
+    }
+
+    #[test]
+    fn networks_do_not_overlap_and_addresses_follow_their_place() {
+        let mut draws = Draws::new(9);
+        let world = World::new(&mut draws);
+        let mut firsts: Vec<u8> = world.networks.iter().map(|n| n.prefix[0]).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        assert_eq!(firsts.len(), PLACES.len() * USES);
+        for (i, place) in PLACES.iter().enumerate() {
+            for purpose in [Use::Home, Use::Office, Use::Hosting] {
+                let address = world.address(i, purpose, &mut draws);
+                assert_eq!(world.place_of(address).city, place.city);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The report of a run as one HTML page: no scripts, nothing loaded from elsewhere, readable in light and dark.
+
+use super::curve::{self, LossCurve};
+use super::parse::{Form, Summary, Verdict};
+use super::write_whole;
+use crate::Result;
+use std::fmt::Write;
+use std::path::Path;
+
+/// One generated record, as generated, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Without its newline; any bytes.
+    pub text: Vec<u8>,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug)]
+pub struct DemoReport {
+    pub title: String,
+    /// Headline numbers: what, and the value with its unit.
+    pub facts: Vec<(String, String)>,
+    pub curve: LossCurve,
+    pub form: Form,
+    pub samples: Vec<Sample>,
+    /// The resolved configuration, as TOML.
+    pub config: String,
+}
+
+const STYLE: &str = include_str!("page.css");
+
+/// Writes the report to `path`, replacing the file in one piece.
+///
+/// # Errors
+/// `Error::Failed` when the file cannot be written.
+pub fn page(report: &DemoReport, path: &Path) -> Result<()> {
+    write_whole(path, &html(report)?)
+}
+
+fn html(report: &DemoReport) -> Result<String> {
+    let title = escape(&report.title);
+    let summary: Summary = report.samples.iter().map(|sample| &sample.verdict).collect();
+    let facts: String = report.facts.iter().map(|(name, value)| fact(name, value)).collect();
+    let samples: String = report.samples.iter().map(|sample| article(sample, report.form)).collect();
+    Ok(format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n\
+         <dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>Loss</h2>\n<figure>\n{}</figure>\n</section>\n\
+         <section>\n<h2>Generated records</h2>\n<p>{}</p>\n{samples}</section>\n\
+         <section>\n<h2>Configuration</h2>\n<pre class=\"config\">{}</pre>\n</section>\n</main>\n</body>\n</html>\n",
+        curve::svg(&report.curve)?,
+        count_text(&summary, report.form),
+        escape(&report.config),
+    ))
+}
+
+fn fact(name: &str, value: &str) -> String {
+    format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value))
+}
+
+fn count_text(summary: &Summary, form: Form) -> String {
+    let Summary { records, complete, parsed } = summary;
+    match form {
+        Form::Text => format!("{complete} of the {records} records shown are complete."),
+        _ => format!(
+            "{complete} of the {records} records shown are complete, and {parsed} of these are valid JSON objects."
+        ),
+    }
+}
+
+fn article(sample: &Sample, form: Form) -> String {
+    let (class, label, error_at) = match &sample.verdict {
+        Verdict::Valid if form == Form::Text => ("valid", "complete".to_string(), None),
+        Verdict::Valid => ("valid", "valid JSON".to_string(), None),
+        Verdict::Broken { at, reason } => ("broken", format!("broken at byte {at}: {}", escape(reason)), Some(*at)),
+        Verdict::Truncated => ("truncated", "truncated".to_string(), None),
+    };
+    let text = match form {
+        Form::Text => plain(&sample.text),
+        _ => highlight(&sample.text, error_at),
+    };
+    format!("<article class=\"{class}\">\n<p class=\"verdict\">{label}</p>\n<pre>{text}</pre>\n</article>\n")
+}
+
+/// `text` as HTML with JSON keys and string values coloured, and the byte at `error_at` marked (the end, if beyond it).
+///
+/// Made for broken JSON too: it only follows quotes, and a string is a key if a colon comes next.
+fn highlight(text: &[u8], error_at: Option<usize>) -> String {
+    let mut out = String::new();
+    let mut at = 0;
+    while at < text.len() {
+        let (end, class) = match text[at] {
+            b'"' => {
+                let end = string_end(text, at);
+                let next = text[end..].iter().find(|b| !b.is_ascii_whitespace());
+                (end, Some(if next == Some(&b':') { "key" } else { "text" }))
+            }
+            _ => (text[at..].iter().position(|&b| b == b'"').map_or(text.len(), |i| at + i), None),
+        };
+        span(&mut out, text, at..end, class, error_at);
+        at = end;
+    }
+    if error_at.is_some_and(|e| e >= text.len()) {
+        out.push_str("<mark class=\"end\">end</mark>");
+    }
+    out
+}
+
+/// Offset after the closing quote of the string that opens at `start`; the end of the text if it never closes.
+fn string_end(text: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while at < text.len() {
+        match text[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+/// One coloured stretch of the text, cut in three where the error lies inside it.
+fn span(out: &mut String, text: &[u8], range: std::ops::Range<usize>, class: Option<&str>, error_at: Option<usize>) {
+    if let Some(class) = class {
+        let _ = write!(out, "<span class=\"{class}\">");
+    }
+    match error_at.filter(|at| range.contains(at)) {
+        None => out.push_str(&plain(&text[range])),
+        Some(at) => {
+            let end = (at + 1..range.end).find(|&i| !is_continuation(text[i])).unwrap_or(range.end);
+            let [before, marked, after] = [range.start..at, at..end, end..range.end].map(|part| plain(&text[part]));
+            let _ = write!(out, "{before}<mark>{marked}</mark>{after}");
+        }
+    }
+    if class.is_some() {
+        out.push_str("</span>");
+    }
+}
+
+/// A byte inside a UTF-8 character: the mark must not cut one in two.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
+}
+
+/// Bytes as HTML text; those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
+fn plain(text: &[u8]) -> String {
+    let visible = |c: char| match c {
+        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
+        '\x7f' => '\u{2421}',
+        c => c,
+    };
+    escape(&String::from_utf8_lossy(text).chars().map(visible).collect::<String>())
+}
+
+/// Safe as HTML text and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::verdict;
+
+    fn report(form: Form, texts: &[&[u8]]) -> DemoReport {
+        let sample = |text: &&[u8]| Sample { text: text.to_vec(), verdict: verdict(text, true, form) };
+        DemoReport {
+            title: "A <b>run</b>".into(),
+            facts: vec![("validation loss".into(), "0.5 < 0.6".into())],
+            curve: LossCurve { train: vec![(0, 3.0), (10, 1.0)], ..LossCurve::default() },
+            form,
+            samples: texts.iter().map(sample).collect(),
+            config: "name = \"<x>\"".into(),
+        }
+    }
+
+    #[test]
+    fn nothing_generated_becomes_markup() {
+        let hostile: &[u8] = b"{\"<script>\": \"</pre><script>alert('1')</script>\", &";
+        for form in [Form::Json, Form::Text] {
+            let page = html(&report(form, &[hostile])).expect("it renders");
+            assert!(!page.contains("<script") && !page.contains("<b>run"), "{page}");
+            assert!(page.contains("&lt;/pre&gt;&lt;script&gt;alert(&#39;1&#39;)"), "{page}");
+            assert_eq!(page.matches("<pre").count(), page.matches("</pre>").count());
+        }
+    }
+
+    #[test]
+    fn the_page_loads_nothing() {
+        let page = html(&report(Form::Json, &[b"{}"])).expect("it renders");
+        let links = page.replace("http://www.w3.org/2000/svg", "");
+        for words in ["http:", "https:", "<link", "src=", "url("] {
+            assert!(!links.contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn keys_are_told_from_values_and_the_error_is_marked() {
+        assert_eq!(
+            highlight(br#"{"a": "b", x}"#, Some(11)),
+            "{<span class=\"key\">&quot;a&quot;</span>: <span class=\"text\">&quot;b&quot;</span>, <mark>x</mark>}"
+        );
+        assert_eq!(highlight(br#"{"a"#, Some(3)), "{<span class=\"text\">&quot;a</span><mark class=\"end\">end</mark>");
+        assert!(highlight("{\"é\"".as_bytes(), Some(2)).contains("<mark>é</mark>"));
+        assert!(highlight(b"{\"a\\", Some(1)).contains("<mark>&quot;</mark>a\\"), "a backslash at the end");
+    }
+
+    #[test]
+    fn no_byte_is_lost_or_shown_raw() {
+        assert_eq!(plain(b"a\0\x1f\x7f\xff<"), "a\u{2400}\u{241f}\u{2421}\u{fffd}&lt;");
+    }
+
+    #[test]
+    fn the_counts_are_those_of_the_samples() {
+        let page = html(&report(Form::Json, &[b"{}", b"{", b"{}"])).expect("it renders");
+        assert!(page.contains("3 of the 3 records shown are complete, and 2 of these are valid"), "{page}");
+        assert!(page.contains("broken at byte 1: EOF while parsing an object"), "{page}");
+    }
+}

@@ -1,0 +1,247 @@
+//! Is a generated record whole, and is it valid? The verdict on one record, and the rates over many.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+/// What a record of the corpus looks like, and so what a generated one must look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// One JSON object.
+    Json,
+    /// Text (a field's value, put there by `prepare --prefix-field`), then one JSON object from the first `{` on.
+    PrefixedJson,
+    /// A line of text: nothing to parse.
+    Text,
+}
+
+impl Form {
+    /// Offset at which the JSON object of `text` begins; its length if there is none, 0 for plain text.
+    pub fn body_start(self, text: &[u8]) -> usize {
+        match self {
+            Form::PrefixedJson => text.iter().position(|&b| b == b'{').unwrap_or(text.len()),
+            Form::Json | Form::Text => 0,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// The generator ended the record, and it is valid for its form.
+    Valid,
+    /// The generator ended the record, and it is no JSON object; `at` is the byte offset of the error in the record.
+    Broken { at: usize, reason: String },
+    /// The generator stopped (token limit) before the record ended.
+    Truncated,
+}
+
+impl Verdict {
+    pub fn is_complete(&self) -> bool {
+        *self != Verdict::Truncated
+    }
+
+    pub fn is_valid(&self) -> bool {
+        *self == Verdict::Valid
+    }
+}
+
+/// The verdict on `text`, a generated record without its newline; `ended` says whether the newline was generated.
+///
+/// JSON is judged by RFC 8259 (UTF-8 included) and must be an object. Duplicate keys are allowed, as the RFC allows them.
+pub fn verdict(text: &[u8], ended: bool, form: Form) -> Verdict {
+    if !ended {
+        return Verdict::Truncated;
+    }
+    if form == Form::Text {
+        return Verdict::Valid;
+    }
+    let start = form.body_start(text);
+    match check_object(&text[start..]) {
+        Ok(()) => Verdict::Valid,
+        Err((at, reason)) => Verdict::Broken { at: start + at, reason },
+    }
+}
+
+fn check_object(body: &[u8]) -> Result<(), (usize, String)> {
+    let first = body.iter().position(|b| !b" \t\r\n".contains(b));
+    match first.map(|i| (i, body[i])) {
+        None => return Err((body.len(), "no JSON object".into())),
+        Some((i, byte)) if byte != b'{' => return Err((i, "expected `{`".into())),
+        Some(_) => (),
+    }
+    // Skipping values does not look at the bytes inside strings, so the encoding is checked first.
+    std::str::from_utf8(body).map_err(|e| (e.valid_up_to(), "invalid UTF-8".into()))?;
+    serde_json::from_slice::<IgnoredAny>(body).map(|_| ()).map_err(|e| (error_offset(body), reason(&e)))
+}
+
+/// Byte offset of the first byte that no valid object can have there; the length where the text only stops too early.
+///
+/// serde_json's own column is one off for some errors. A beginning of the text is hopeless if it fails other than by its
+/// end, and every longer one is then hopeless too, so the shortest hopeless one is found by bisection.
+fn error_offset(body: &[u8]) -> usize {
+    let hopeless = |length: usize| serde_json::from_slice::<IgnoredAny>(&body[..length]).is_err_and(|e| !e.is_eof());
+    let (mut fine, mut failing) = (0, body.len() + 1);
+    while failing - fine > 1 {
+        let middle = (fine + failing) / 2;
+        if hopeless(middle) { failing = middle } else { fine = middle }
+    }
+    fine
+}
+
+/// The message without its " at line 1 column 77".
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_string())
+}
+
+/// Counts over many generated records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Summary {
+    pub records: u64,
+    /// Records that the generator ended itself.
+    pub complete: u64,
+    /// Complete records that are valid.
+    pub parsed: u64,
+}
+
+impl Summary {
+    pub fn add(&mut self, verdict: &Verdict) {
+        self.records += 1;
+        self.complete += u64::from(verdict.is_complete());
+        self.parsed += u64::from(verdict.is_valid());
+    }
+
+    /// Complete of all; 0 when there are none, as with the other rates.
+    pub fn complete_rate(&self) -> f64 {
+        ratio(self.complete, self.records)
+    }
+
+    /// Valid of all.
+    pub fn parsed_rate(&self) -> f64 {
+        ratio(self.parsed, self.records)
+    }
+
+    /// Valid of the complete ones: the model's own doing, whatever the token limit was.
+    pub fn parsed_of_complete(&self) -> f64 {
+        ratio(self.parsed, self.complete)
+    }
+}
+
+impl<'a> FromIterator<&'a Verdict> for Summary {
+    fn from_iter<I: IntoIterator<Item = &'a Verdict>>(verdicts: I) -> Self {
+        let mut summary = Summary::default();
+        verdicts.into_iter().for_each(|verdict| summary.add(verdict));
+        summary
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json(text: &str) -> Verdict {
+        verdict(text.as_bytes(), true, Form::Json)
+    }
+
+    fn broken_at(verdict: Verdict) -> usize {
+        match verdict {
+            Verdict::Broken { at, .. } => at,
+            other => panic!("expected a broken record, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn whole_objects_are_valid() {
+        for text in ["{}", r#"{"a": [1, {"b": null}], "c": "\u00e9 é"}"#, r#" {"a": 1} "#] {
+            assert_eq!(json(text), Verdict::Valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_are_found_where_they_are() {
+        for (text, at) in [
+            ("", 0),
+            ("   ", 3),
+            ("[1]", 0),
+            ("7", 0),
+            (r#"{"a": 1"#, 7),
+            (r#"{"a": 1,}"#, 8),
+            (r#"{"a" 1}"#, 5),
+            (r#"{"a": x}"#, 6),
+            (r#"{"a": 1}}"#, 8),
+            ("{\n\"a\": x}", 7),
+            ("{\"a\": \"b\tc\"}", 8),
+        ] {
+            let Verdict::Broken { at: found, reason } = json(text) else { panic!("{text:?} passed") };
+            assert_eq!(found, at, "{text:?}: {reason}");
+            assert!(!reason.contains(" line "), "{reason}");
+        }
+        assert_eq!(broken_at(verdict(b"{\"a\": \"\xff\"}", true, Form::Json)), 7);
+    }
+
+    #[test]
+    fn a_prefix_is_passed_over_only_where_one_belongs() {
+        let text = b"jdoe {\"a\": 1}";
+        assert_eq!(verdict(text, true, Form::PrefixedJson), Verdict::Valid);
+        assert_eq!(broken_at(verdict(text, true, Form::Json)), 0);
+        assert_eq!(broken_at(verdict(b"jdoe {\"a\": x}", true, Form::PrefixedJson)), 11);
+        assert_eq!(broken_at(verdict(b"jdoe", true, Form::PrefixedJson)), 4);
+    }
+
+    #[test]
+    fn truncation_comes_before_all_else_and_text_is_not_parsed() {
+        assert_eq!(verdict(b"{}", false, Form::Json), Verdict::Truncated);
+        assert_eq!(verdict(b"Jun 1 sshd[1]: \xff", true, Form::Text), Verdict::Valid);
+        assert_eq!(verdict(b"Jun 1", false, Form::Text), Verdict::Truncated);
+    }
+
+    #[test]
+    fn rates_are_of_what_they_say() {
+        let broken = Verdict::Broken { at: 0, reason: String::new() };
+        let summary: Summary = [&Verdict::Valid, &Verdict::Truncated, &broken, &Verdict::Valid].into_iter().collect();
+        assert_eq!(summary, Summary { records: 4, complete: 3, parsed: 2 });
+        assert_eq!((summary.complete_rate(), summary.parsed_rate()), (0.75, 0.5));
+        assert_eq!(summary.parsed_of_complete(), 2.0 / 3.0);
+        assert_eq!(Summary::default().parsed_of_complete(), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_full_parse_and_points_into_the_text(text in r#"[{}\[\]:,"\\a1 é\t]{0,12}"#) {
+            let object = serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|value| value.is_object());
+            match json(&text) {
+                Verdict::Broken { at, .. } => prop_assert!(!object && at <= text.len()),
+                verdict => prop_assert!(object && verdict == Verdict::Valid),
+            }
+        }
+
+        #[test]
+        fn a_planted_error_is_found_where_it_was_planted(at in 0usize..28) {
+            let mut text = br#"{"abc": {"b": [1, 2]}, "c": 3}"#.to_vec();
+            text[at] = 0x01;
+            prop_assert_eq!(broken_at(verdict(&text, true, Form::Json)), at);
+        }
+
+        #[test]
+        fn any_bytes_get_a_verdict(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            for form in [Form::Json, Form::PrefixedJson] {
+                if let Verdict::Broken { at, .. } = verdict(&text, true, form) {
+                    prop_assert!(at <= text.len());
+                }
+            }
+        }
+
+        #[test]
+        fn any_cut_of_a_record_is_broken_at_its_end(cut in 1usize..39) {
+            let text = br#"{"a": {"b": [1, 2, "x\u00e9"]}, "c": t}"#.map(|b| if b == b't' { b'3' } else { b });
+            prop_assert_eq!(verdict(&text, true, Form::Json), Verdict::Valid);
+            prop_assert_eq!(broken_at(verdict(&text[..cut], true, Form::Json)), cut);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The built-in log source: every record consistent with itself, every attack with its defining property.
+
+use assert_cmd::Command;
+use logwright::logs::synth::{Attack, DEFAULT_START, MAX_USERS, Settings, SignIn, SignIns};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+const MINUTE: i64 = 60_000_000;
+
+fn make(settings: Settings, count: usize) -> Vec<SignIn> {
+    SignIns::new(settings).expect("valid settings").take(count).collect()
+}
+
+fn parse(sign_in: &SignIn) -> Value {
+    serde_json::from_str(&sign_in.json).unwrap_or_else(|e| panic!("{e}: {}", sign_in.json))
+}
+
+fn text<'a>(record: &'a Value, path: &str) -> &'a str {
+    record.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {path} in {record}"))
+}
+
+fn number(record: &Value, path: &str) -> i64 {
+    record.pointer(path).and_then(Value::as_i64).unwrap_or_else(|| panic!("no number at {path} in {record}"))
+}
+
+fn micros(time: &str) -> i64 {
+    assert_eq!(time.len(), 27, "{time}");
+    chrono::DateTime::parse_from_rfc3339(time).expect(time).timestamp_micros()
+}
+
+fn time(record: &Value) -> i64 {
+    micros(text(record, "/time"))
+}
+
+fn failure(record: &Value) -> Option<&str> {
+    record.pointer("/properties/status/failureReason").and_then(Value::as_str)
+}
+
+fn details(record: &Value) -> Option<&str> {
+    record.pointer("/properties/status/additionalDetails").and_then(Value::as_str)
+}
+
+fn needs_mfa(record: &Value) -> bool {
+    ["GitHub", "AWS", "Cisco VPN"].contains(&text(record, "/properties/appDisplayName"))
+}
+
+/// The fields that repeat or derive from one another within one record.
+fn check_record(record: &Value) {
+    assert_eq!(text(record, "/identity"), text(record, "/properties/userDisplayName"));
+    assert_eq!(text(record, "/callerIpAddress"), text(record, "/properties/ipAddress"));
+    text(record, "/callerIpAddress").parse::<std::net::Ipv4Addr>().expect("an address");
+    let elapsed = micros(text(record, "/properties/createdDateTime")) - time(record);
+    assert_eq!(elapsed, 1000 * number(record, "/properties/processingTimeInMilliseconds"));
+    let code = number(record, "/properties/status/errorCode");
+    assert_eq!(text(record, "/resultType"), code.to_string());
+    assert_eq!(code != 0, failure(record).is_some(), "{record}");
+    let name = text(record, "/identity").to_lowercase();
+    let (first, last) = name.split_once(' ').expect("two names");
+    assert!(text(record, "/properties/userPrincipalName").starts_with(&format!("{}{last}", &first[..1])));
+    let at_risk = text(record, "/properties/riskState") == "atRisk";
+    assert_eq!(at_risk, record.pointer("/properties/riskEventTypes/0").is_some(), "{record}");
+    let device = &record["properties"]["deviceDetail"];
+    let named = device.get("displayName").map(|name| name.as_str().expect("a text").to_string());
+    let expected = (device["deviceId"] != "").then(|| format!("{}-LT", format!("{first}{last}").to_uppercase()));
+    assert_eq!(named, expected, "{record}");
+}
+
+#[test]
+fn every_record_is_consistent() {
+    let records: Vec<Value> = make(Settings { attacks: 0.1, ..Settings::default() }, 5000).iter().map(parse).collect();
+    records.iter().for_each(check_record);
+    assert!(records.windows(2).all(|pair| time(&pair[0]) <= time(&pair[1])), "not in time order");
+    assert!(time(&records[0]) >= DEFAULT_START);
+}
+
+/// Location and number of the network depend on the address alone, names and codes on one another.
+#[test]
+fn what_depends_on_one_key_is_the_same_each_time() {
+    let records: Vec<Value> = make(Settings { attacks: 0.1, ..Settings::default() }, 5000).iter().map(parse).collect();
+    let pairs = [
+        ("/callerIpAddress", "/properties/location/city"),
+        ("/callerIpAddress", "/properties/autonomousSystemNumber"),
+        ("/properties/location/city", "/location"),
+        ("/identity", "/properties/userPrincipalName"),
+        ("/properties/userPrincipalName", "/identity"),
+        ("/resultType", "/properties/status/failureReason"),
+    ];
+    for (key, value) in pairs {
+        let mut seen = BTreeMap::new();
+        for record in &records {
+            let (key, value) = (record.pointer(key).cloned().unwrap_or_default(), record.pointer(value).cloned());
+            let first = seen.entry(key.to_string()).or_insert_with(|| value.clone());
+            assert_eq!(*first, value, "{key} in {record}");
+        }
+        assert!(seen.len() > 1, "{key} never varies");
+    }
+    let ids: BTreeSet<&str> = records.iter().map(|r| text(r, "/properties/id")).collect();
+    assert_eq!(ids.len(), records.len(), "request ids repeat");
+}
+
+#[test]
+fn records_have_the_promised_length_and_everyday_failures_their_rates() {
+    let records = make(Settings { attacks: 0.0, ..Settings::default() }, 20_000);
+    let mean = records.iter().map(|r| r.json.len()).sum::<usize>() as f64 / 20_000.0;
+    assert!((500.0..=650.0).contains(&mean), "mean length {mean}");
+    let records: Vec<Value> = records.iter().map(parse).collect();
+    let count = |code: &str| records.iter().filter(|r| text(r, "/resultType") == code).count();
+    assert!((250..600).contains(&count("50126")), "wrong passwords: {}", count("50126"));
+    assert!((5..100).contains(&count("50055")), "expired passwords: {}", count("50055"));
+    assert!((10..150).contains(&count("500121")), "failed second factors: {}", count("500121"));
+    let demanded = records.iter().filter(|r| needs_mfa(r) && failure(r).is_none());
+    assert!(demanded.into_iter().all(|r| details(r).is_some()), "a second factor was skipped");
+}
+
+#[test]
+fn the_share_of_attacks_is_the_one_asked_for() {
+    for (share, seed) in [(0.02, 1), (0.02, 2), (0.1, 3), (0.5, 4)] {
+        let count = 20_000;
+        let records = make(Settings { seed, attacks: share, ..Settings::default() }, count);
+        let attacked = records.iter().filter(|r| r.attack.is_some()).count() as f64;
+        // Four standard deviations of the binomial distribution; episodes are balanced, so they vary less than coins.
+        let allowed = 4.0 * (count as f64 * share * (1.0 - share)).sqrt();
+        assert!(
+            (attacked - count as f64 * share).abs() < allowed,
+            "seed {seed}: {attacked} of {count}, asked for {share}"
+        );
+    }
+    assert!(make(Settings { attacks: 0.0, ..Settings::default() }, 20_000).iter().all(|r| r.attack.is_none()));
+}
+
+/// The records with their position, by episode.
+fn episodes(kind: Attack) -> (Vec<Value>, BTreeMap<u64, Vec<usize>>) {
+    let made = make(Settings { attacks: 0.05, ..Settings::default() }, 20_000);
+    let mut episodes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (i, sign_in) in made.iter().enumerate() {
+        assert_eq!(sign_in.attack.is_some(), sign_in.episode.is_some());
+        if sign_in.attack == Some(kind) {
+            episodes.entry(sign_in.episode.expect("just checked")).or_default().push(i);
+        }
+    }
+    assert!(episodes.len() >= 10, "only {} episodes of {kind:?}", episodes.len());
+    (made.iter().map(parse).collect(), episodes)
+}
+
+#[test]
+fn a_password_spray_tries_many_users_from_one_address() {
+    let (records, episodes) = episodes(Attack::PasswordSpray);
+    let mut broken_in = 0;
+    for (episode, at) in &episodes {
+        let users: BTreeSet<&str> = at.iter().map(|&i| text(&records[i], "/identity")).collect();
+        let addresses: BTreeSet<&str> = at.iter().map(|&i| text(&records[i], "/callerIpAddress")).collect();
+        let wrong = at.iter().filter(|&&i| text(&records[i], "/resultType") == "50126").count();
+        assert_eq!((users.len(), addresses.len()), (at.len(), 1), "episode {episode}");
+        assert!(wrong + 1 >= at.len() && at.len() >= 5, "episode {episode}: {wrong} of {}", at.len());
+        broken_in += at.len() - wrong;
+    }
+    assert!(broken_in > 0 && broken_in < episodes.len(), "{broken_in} successes in {} episodes", episodes.len());
+}
+
+#[test]
+fn impossible_travel_follows_a_sign_in_far_away_within_minutes() {
+    let (records, episodes) = episodes(Attack::ImpossibleTravel);
+    for (episode, at) in &episodes {
+        let first = &records[at[0]];
+        let before = records[..at[0]].iter().rev().take_while(|r| time(r) > time(first) - 15 * MINUTE);
+        let elsewhere = before.into_iter().any(|r| {
+            text(r, "/identity") == text(first, "/identity")
+                && text(r, "/location") != text(first, "/location")
+                && text(r, "/resultType") == "0"
+        });
+        assert!(elsewhere, "episode {episode}: {first}");
+        assert!(at.iter().all(|&i| text(&records[i], "/resultType") == "0"), "episode {episode}");
+    }
+}
+
+#[test]
+fn mfa_fatigue_is_a_burst_of_denials_at_night_and_then_a_success() {
+    let offsets: BTreeMap<&str, i64> =
+        [("NO", 1), ("FR", 1), ("US", -6), ("JP", 9), ("KR", 9), ("PE", -5), ("AU", 8)].into();
+    let (records, episodes) = episodes(Attack::MfaFatigue);
+    // The home of a user is where most of that user's sign-ins come from.
+    let home = |user: &str| {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        records
+            .iter()
+            .filter(|r| text(r, "/identity") == user)
+            .for_each(|r| *counts.entry(text(r, "/location")).or_default() += 1);
+        counts.into_iter().max_by_key(|&(_, count)| count).expect("a user signs in").0
+    };
+    for (episode, at) in episodes.iter().filter(|(_, at)| *at.last().expect("no episode is empty") + 50 < records.len())
+    {
+        let (&last, denied) = at.split_last().expect("no episode is empty");
+        assert!(denied.len() >= 4, "episode {episode}");
+        assert!(denied.iter().all(|&i| text(&records[i], "/resultType") == "500121"), "episode {episode}");
+        assert!(denied.iter().all(|&i| details(&records[i]).expect("details").starts_with("MFA denied")));
+        assert_eq!(details(&records[last]), Some("MFA completed in Azure AD"), "episode {episode}");
+        let hour =
+            (time(&records[last]) / (60 * MINUTE) + offsets[home(text(&records[last], "/identity"))]).rem_euclid(24);
+        assert!((0..6).contains(&hour), "episode {episode}: {hour} o'clock at home");
+        assert!(time(&records[last]) - time(&records[at[0]]) < 15 * MINUTE, "episode {episode} is no burst");
+    }
+}
+
+#[test]
+fn token_replay_has_the_device_of_another_session_and_no_second_factor() {
+    let (records, episodes) = episodes(Attack::TokenReplay);
+    for (episode, at) in &episodes {
+        for record in at.iter().map(|&i| &records[i]) {
+            let id = text(record, "/properties/deviceDetail/deviceId");
+            assert!(!id.is_empty() && needs_mfa(record) && details(record).is_none(), "episode {episode}: {record}");
+            // The owner's session, not another replay of the same token: no second factor where one is due.
+            let own = |r: &&Value| {
+                text(r, "/properties/deviceDetail/deviceId") == id && (!needs_mfa(r) || details(r).is_some())
+            };
+            let before = records[..at[0]].iter().rev().find(own);
+            let before = before.unwrap_or_else(|| panic!("episode {episode}: device {id} was never seen before"));
+            for path in ["/callerIpAddress", "/properties/deviceDetail/browser"] {
+                assert_ne!(text(before, path), text(record, path), "episode {episode}");
+            }
+            assert_eq!(text(before, "/identity"), text(record, "/identity"));
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_for_ever() {
+    let checksum = |seed: u64| {
+        let text: String =
+            make(Settings { seed, ..Settings::default() }, 1000).into_iter().map(|r| r.json + "\n").collect();
+        crc32fast::hash(text.as_bytes())
+    };
+    assert_eq!(checksum(1), checksum(1));
+    assert_ne!(checksum(1), checksum(2));
+    assert_eq!(checksum(1), STORED, "the records of seed 1 have changed; published corpora could no longer be remade");
+}
+
+/// CRC-32 of the first 1,000 records of seed 1, each with its newline.
+const STORED: u32 = 2_733_127_586;
+
+#[test]
+fn smallest_and_largest_organisations_work() {
+    for users in [10, MAX_USERS] {
+        let records = make(Settings { users, attacks: 0.3, ..Settings::default() }, 5000);
+        let kinds: BTreeSet<Attack> = records.iter().filter_map(|r| r.attack).collect();
+        assert_eq!((records.len(), kinds.len()), (5000, 4), "{users} users");
+        records.iter().map(parse).for_each(|r| check_record(&r));
+    }
+}
+
+#[test]
+fn wrong_settings_are_wrong_use() {
+    let label = |name: &str| Settings { label_field: Some(name.into()), ..Settings::default() };
+    let wrong = [
+        (Settings { attacks: 0.6, ..Settings::default() }, "0 to 0.5"),
+        (Settings { attacks: f64::NAN, ..Settings::default() }, "NaN"),
+        (Settings { users: 9, ..Settings::default() }, "10 to 2000"),
+        (Settings { start: -1, ..Settings::default() }, "1970"),
+        (label("a b"), "\"a b\""),
+        (label("time"), "already"),
+    ];
+    for (settings, words) in wrong {
+        let Err(error) = SignIns::new(settings.clone()) else { panic!("accepted {settings:?}") };
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn the_command_prints_the_records_and_the_labels_file_agrees() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let labels = folder.path().join("labels.jsonl");
+    let output = Command::cargo_bin("logwright")
+        .expect("the binary")
+        .args(["synth", "-n", "2000", "--seed", "7", "--attacks", "0.1", "--label-field", "attack", "--labels"])
+        .arg(&labels)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let settings = Settings { seed: 7, attacks: 0.1, label_field: Some("attack".into()), ..Settings::default() };
+    let expected = make(settings, 2000);
+    let labels = std::fs::read_to_string(labels).expect("the labels file");
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!((lines.lines().count(), labels.lines().count()), (2000, 2000));
+    for (i, ((line, label), sign_in)) in lines.lines().zip(labels.lines()).zip(&expected).enumerate() {
+        assert_eq!(line, sign_in.json);
+        assert!(line.starts_with("{\"attack\": "), "{line}");
+        let label: Value = serde_json::from_str(label).expect(label);
+        let attack = sign_in.attack.map(Attack::name);
+        assert_eq!(label, serde_json::json!({"record": i, "attack": attack, "episode": sign_in.episode}));
+        assert_eq!(parse(sign_in)["attack"], label["attack"]);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
+    use std::process::Stdio;
+    let binary = assert_cmd::cargo::cargo_bin("logwright");
+    let mut child = std::process::Command::new(&binary)
+        .args(["synth", "-n", "100000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    for arguments in
+        [&["-n", "5", "--attacks", "2"][..], &["-n", "5", "--start", "yesterday"], &["-n", "5", "--users", "3"]]
+    {
+        let output = Command::new(&binary).arg("synth").args(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+}
