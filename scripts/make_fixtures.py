@@ -25,9 +25,10 @@ the last place of float32 at the largest value,
 Each of the eight is held against the other seven by this rule here, so a rule that rejects sound code is not committed.
 
 Update, as nanoGPT does it: g *= min(1, clip / (norm + 1e-6)); AdamW with bias correction; p -= lr * weight_decay * p
-first, on tensors with 2 dimensions only. The weights are drawn with a large spread, so that no gradient is tiny, except
-that the key part of `attn.c_attn.bias` has a gradient of exactly zero in theory (softmax ignores a shift): AdamW turns
-its rounding noise into steps of up to lr, in float32; `error.after...c_attn.bias` shows it, the loss does not feel it.
+first, on tensors with 2 dimensions only. The weights are drawn with a large spread, so that no gradient is tiny, with
+one exception: the key part of `attn.c_attn.bias` has a gradient of zero in theory (softmax ignores a shift), and AdamW
+turns its rounding noise into steps of up to lr. So `error.after...c_attn.bias` speaks of the query and value parts, and
+a test leaves out the middle third of that tensor; the loss does not feel it.
 """
 
 import argparse
@@ -118,9 +119,12 @@ def train(model, tokens, targets):
     return {"adamw.loss": torch.stack(losses), "adamw.norm": torch.stack(norms)}
 
 
-def error(x, truth):
-    """(largest absolute, root mean square) error"""
+def error(key, x, truth):
+    """(largest absolute, root mean square) error; without the key part of c_attn.bias after training, which is noise"""
     difference = (x - truth).abs()
+    if key.startswith("after.") and key.endswith("c_attn.bias"):
+        query, _, value = difference.chunk(3)
+        difference = torch.cat((query, value))
     return torch.stack((difference.max(), difference.square().mean().sqrt()))
 
 
@@ -139,7 +143,7 @@ def float32_versions(config, params, tokens, targets, seed):
 
 def tolerance(key, truth, versions):
     """error.<key> (2): the largest error of the versions, once none of them breaks the rule set by the others."""
-    errors = torch.stack([error(version[key], truth) for version in versions])
+    errors = torch.stack([error(key, version[key], truth) for version in versions])
     for i in range(len(versions)):
         others = torch.cat((errors[:i], errors[i + 1:])).amax(0)
         if (errors[i] > 2 * others + floor(truth)).any():
