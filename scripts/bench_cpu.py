@@ -6,18 +6,19 @@
 
 The sides take turns, round by round (A B A B ...), so that a machine that slows down slows both; neither runs while
 the other does. Each gets the same number of threads. A round's value is the median over its steps; the table shows the
-median over rounds, the smallest and largest round, and the ratio of medians against the better PyTorch variant.
+median over rounds, the smallest and largest round, and the ratio of medians.
 
 Training (one step: forward, backward, clipping, AdamW): eager and torch.compile'd (compile time is not counted; a C++
 compiler is needed). PyTorch gets its fused AdamW, which is faster on a CPU than nanoGPT's default.
 
-Generation, 6/6/384, T = 1024, as nanoGPT does it: no KV cache, the whole window is computed for every token. Two ways:
-`filling` makes the 1023 tokens that follow a one-token prompt (PyTorch is timed at the middle of 8 equal parts of the
-window and the mean cost per token is taken), the same work on both sides; `full` is PyTorch's rate once the window is
-full, where its cost per token stays from then on. logwright makes 1023 tokens with its KV cache in both rows.
+Generation, 6/6/384, T = 1024; nanoGPT has no KV cache, the whole window runs again for every token. Two jobs:
+`filling`, the 1023 tokens that follow a one-token prompt (nanoGPT is timed in the middle of 8 equal parts of the window
+and the mean cost per token is taken); `full`, the last 64 tokens of the window for logwright, and a full window for
+nanoGPT, where its cost per token stays from then on.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -89,11 +90,11 @@ def flags(shape):
 
 
 def logwright_train(args, shape):
-    """tokens/s, the median over `args.steps` steps after two of warm-up"""
-    result = logwright(args, "train", *flags(shape), "--steps", args.steps + 2)
+    """tokens/s, the median over `args.steps` steps; its warm-up steps come on top"""
+    result = logwright(args, "train", *flags(shape), "--steps", args.steps)
     if bool(result["config"].get("bias", args.bias)) != args.bias:
         sys.exit("logwright's bench has another `bias` than PyTorch here: use --bias, or drop it")
-    return 1e3 * shape["batch"] * shape["context"] / statistics.median(result["step_ms"][2:])
+    return result["tokens_per_second"]
 
 
 def bench_train(args, shape):
@@ -124,13 +125,15 @@ def nanogpt_filling(model, batch, tokens, parts=8):
     return 1 / statistics.mean(1 / nanogpt_rate(model, middle, batch, tokens) for middle in middles)
 
 
-def bench_generate(args, batch):
-    model = model_of(GENERATE, args.bias).eval()
-    nanogpt_rate(model, GENERATE["context"], batch, 1)  # warm-up
-    contenders = {"nanoGPT filling": lambda: nanogpt_filling(model, batch, args.tokens),
-                  "nanoGPT full": lambda: nanogpt_rate(model, GENERATE["context"], batch, args.tokens)}
+def bench_generate(args, batch, job):
+    """Rounds of both sides at one job, `filling` or `full` -> {name: [tokens/s of each round]}"""
+    model, context = model_of(GENERATE, args.bias).eval(), GENERATE["context"]
+    nanogpt_rate(model, context, batch, 1)  # warm-up
+    filling = job == "filling"
+    contenders = {"nanoGPT": lambda: nanogpt_filling(model, batch, args.tokens) if filling
+                  else nanogpt_rate(model, context, batch, args.tokens)}
     if not args.torch_only:
-        words = ["generate", *flags(GENERATE | {"batch": batch}), "--tokens", GENERATE["context"] - 1]
+        words = ["generate", *flags(GENERATE | {"batch": batch}), "--tokens", context - 1 if filling else 64]
         contenders["logwright"] = lambda: logwright(args, *words)["tokens_per_second"]
     return take_turns(args, contenders)
 
@@ -145,7 +148,7 @@ def take_turns(args, contenders):
 
 
 def summarise(rounds):
-    """Median, extremes and logwright's advantage over each contender and (training) over the better one."""
+    """Median, extremes, and how many times faster logwright's median is than each contender's."""
     medians = {name: statistics.median(x) for name, x in rounds.items()}
     out = {name: {"median": medians[name], "min": min(x), "max": max(x), "rounds": x} for name, x in rounds.items()}
     if "logwright" in medians:
@@ -199,10 +202,11 @@ def main():
             results["train"].append({"shape": shape | {"vocab": VOCAB}, "results": summary})
             tables.append(table("training " + "/".join(map(str, shape.values())), summary))
     if args.only != "train":
-        for batch in args.batches:
-            summary = summarise(bench_generate(args, batch))
-            results["generate"].append({"shape": GENERATE | {"vocab": VOCAB, "batch": batch}, "results": summary})
-            tables.append(table("generation " + "/".join(map(str, GENERATE.values())) + f", {batch} at once", summary))
+        for batch, job in itertools.product(args.batches, ("filling", "full")):
+            summary = summarise(bench_generate(args, batch, job))
+            shape = GENERATE | {"vocab": VOCAB, "batch": batch}
+            results["generate"].append({"shape": shape, "job": job, "results": summary})
+            tables.append(table(f"generation {'/'.join(map(str, GENERATE.values()))}, B={batch}, {job}", summary))
     args.out.write_text(json.dumps(results, indent=2) + "\n")
     print(f"Layers/heads/channels/context(/batch); vocabulary {VOCAB}; {json.dumps(results['machine'])}\n")
     print("\n".join(tables))
