@@ -1,0 +1,183 @@
+"""Checks that a logwright checkpoint is a Hugging Face folder that gives the same tokens, logits and loss.
+
+    python scripts/check_hf.py RUN --text access.log          # RUN, or a Hugging Face folder such as RUN/best
+    python scripts/check_hf.py RUN                            # the text is sampled from the model itself
+    python scripts/check_hf.py RUN --roundtrip                # and the reverse, see below
+
+Loads the folder with transformers (AutoModelForCausalLM, AutoTokenizer), calls `logwright evaluate --model FOLDER --text
+FILE --logits OUT` and compares. The text is a stream of tokens: a newline, then each line with its newline; windows of
+`context` tokens that do not overlap predict the next token each. Required:
+
+    tokens of the first window    equal; and encoding the text as a whole gives the same as line by line
+    logits of the first window    largest error <= 2 * that of transformers in f32 + 2^-23 * max|logit|
+    loss (mean nats a token)      error <= 2 * mean error of a token's loss in transformers' f32 + 2^-23 * loss
+
+where an error is the distance to the same weights evaluated in f64, and that of f32 is the larger of transformers'
+attention implementations `sdpa` and `eager`. Exit code 0 when all hold, 1 otherwise.
+
+--roundtrip saves a small, randomly initialised GPT2LMHeadModel (with biases, none of them zero) with transformers,
+beside the tokenizer of RUN, and demands the same of logwright on it. Costs: seconds for a small model; the text runs
+three times through transformers, once of it in f64.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import safetensors.torch
+import torch
+import transformers
+from torch.nn import functional as F
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def hf_folder(run):
+    """RUN/best, RUN/last or RUN itself, whichever holds a config.json."""
+    for folder in (run / "best", run / "last", run):
+        if (folder / "config.json").is_file():
+            return folder
+    sys.exit(f"{run}: found no config.json in it, nor in best/ or last/")
+
+
+def load_model(folder, dtype, attention):
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention)
+    return model.to(dtype).eval()
+
+
+def encode(tokenizer, lines):
+    """The stream of tokens: a newline, then each line with its newline."""
+    newline = tokenizer("\n")["input_ids"]
+    if len(newline) != 1:
+        sys.exit(f"the tokenizer makes {newline} of a newline, expected one token")
+    stream = list(newline)
+    for line in lines:
+        stream += tokenizer(line)["input_ids"] + newline
+    whole = tokenizer("\n" + "".join(line + "\n" for line in lines))["input_ids"]
+    if whole != stream:
+        at = next((i for i, (a, b) in enumerate(zip(whole, stream)) if a != b), min(len(whole), len(stream)))
+        sys.exit(f"the text as a whole gives other tokens than line by line, from token {at} on: a newline was merged")
+    return torch.tensor(stream)
+
+
+@torch.no_grad()
+def evaluate(model, stream):
+    """stream (n + 1) -> logits of the first window (T, V), losses of all n predicted tokens (n); nats, f64"""
+    context, first, losses = model.config.n_positions, None, []
+    for start in range(0, len(stream) - 1, context):
+        inputs = stream[start:start + context][:len(stream) - 1 - start]
+        targets = stream[start + 1:start + 1 + len(inputs)]
+        logits = model(inputs[None]).logits[0].double()
+        first = logits if first is None else first
+        losses.append(F.cross_entropy(logits, targets, reduction="none"))
+    return first, torch.cat(losses)
+
+
+def logwright(binary, folder, lines):
+    """What `logwright evaluate` makes of the text -> loss, number of predicted tokens, logits (T, V), tokens (T)"""
+    with tempfile.TemporaryDirectory() as temporary:
+        text, logits = pathlib.Path(temporary, "text.log"), pathlib.Path(temporary, "logits.safetensors")
+        text.write_bytes("".join(line + "\n" for line in lines).encode())
+        command = [binary, "evaluate", "--model", folder, "--text", text, "--logits", logits]
+        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(map(str, command))}: exit code {done.returncode}")
+        result, tensors = json.loads(done.stdout), safetensors.torch.load_file(logits)
+    return result["loss"], result["tokens"], tensors["logits"].double(), tensors["tokens"].long()
+
+
+def report(what, found, allowed, detail=""):
+    """Prints one line; True when `found` is within `allowed`. A NaN is within nothing."""
+    good = found <= allowed
+    print(f"  {'ok  ' if good else 'FAIL'} {what}: error {found:.3g}, allowed {allowed:.3g}{detail}")
+    return good
+
+
+def check(binary, folder, lines):
+    """Compares logwright and transformers on one folder and text -> do they agree?"""
+    stream = encode(transformers.AutoTokenizer.from_pretrained(folder), lines)
+    truth_logits, truth_losses = evaluate(load_model(folder, torch.float64, "eager"), stream)
+    f32 = [evaluate(load_model(folder, torch.float32, attention), stream) for attention in ("sdpa", "eager")]
+    loss, count, logits, tokens = logwright(binary, folder, lines)
+
+    print(f"{folder}: {len(lines)} lines, {len(stream)} tokens")
+    first = len(truth_logits)
+    if count != len(stream) - 1 or logits.shape != truth_logits.shape or len(tokens) != first:
+        print(f"  FAIL sizes: logwright predicts {count} tokens, its first window has {len(tokens)}, logits "
+              f"{tuple(logits.shape)}; transformers {len(stream) - 1}, {first}, {tuple(truth_logits.shape)}")
+        return False
+    if not torch.equal(tokens, stream[:first]):
+        at = (tokens != stream[:first]).nonzero()[0].item()
+        print(f"  FAIL tokens: token {at} is {tokens[at]} in logwright, {stream[at]} in transformers")
+        return False
+    print(f"  ok   tokens: equal in the first window ({first})")
+    naive = max((x - truth_logits).abs().max() for x, _ in f32)
+    allowed = 2 * naive + truth_logits.abs().max() * 2.0**-23
+    good = report("logits", (logits - truth_logits).abs().max().item(), allowed.item())
+    truth = truth_losses.mean()
+    allowed = 2 * max((x - truth_losses).abs().mean() for _, x in f32) + truth * 2.0**-23
+    return report("loss", abs(loss - truth).item(), allowed.item(), f"; {loss:.7f} nats a token") and good
+
+
+@torch.no_grad()
+def sample_lines(folder, seed, tokens=300):
+    """Text that the tokenizer can read: sampled from the model; what did not decode is dropped."""
+    transformers.set_seed(seed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model, ids = load_model(folder, torch.float32, "sdpa"), torch.tensor([tokenizer("\n")["input_ids"]])
+    for _ in range(tokens):
+        logits = model(ids[:, -model.config.n_positions:]).logits[:, -1]
+        ids = torch.cat((ids, torch.multinomial(logits.softmax(1), 1)), 1)
+    text = tokenizer.decode(ids[0].tolist()).replace("\ufffd", "").replace("\r", "")
+    return [line for line in text.split("\n") if line]
+
+
+@torch.no_grad()
+def random_hf_folder(tokenizer_folder, folder):
+    """A random GPT-2 as transformers saves it; a large spread, so that the logits are far from uniform."""
+    transformers.set_seed(1)
+    vocabulary = len(transformers.AutoTokenizer.from_pretrained(tokenizer_folder))
+    config = transformers.GPT2Config(vocab_size=vocabulary, n_positions=48, n_embd=48, n_layer=2, n_head=3,
+                                     initializer_range=0.15, bos_token_id=None, eos_token_id=None)
+    model = transformers.GPT2LMHeadModel(config)
+    for p in model.parameters():
+        if p.dim() == 1:
+            p.add_(0.1 * torch.randn(p.shape))
+    model.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        if (tokenizer_folder / name).exists():
+            shutil.copy(tokenizer_folder / name, folder)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=pathlib.Path, help="a run, or a Hugging Face folder")
+    parser.add_argument("--text", type=pathlib.Path, help="a text file, one record a line (empty lines are dropped)")
+    parser.add_argument("--roundtrip", action="store_true", help="also evaluate a model saved by transformers")
+    parser.add_argument("--seed", type=int, default=1, help="of the sampled text")
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
+    args = parser.parse_args()
+    transformers.utils.logging.disable_progress_bar()
+    if not args.binary.exists():
+        parser.error(f"{args.binary} does not exist: run `cargo build --release`")
+    folder = hf_folder(args.run)
+    lines = args.text.read_bytes().decode().split("\n") if args.text else sample_lines(folder, args.seed)
+    lines = [line.removesuffix("\r") for line in lines]
+    lines = [line for line in lines if line]
+    if not lines:
+        sys.exit(f"{args.text or 'the sampled text'}: found no line of text")
+    good = check(args.binary, folder, lines)
+    if args.roundtrip:
+        with tempfile.TemporaryDirectory() as temporary:
+            random_hf_folder(folder, pathlib.Path(temporary))
+            good = check(args.binary, pathlib.Path(temporary), lines) and good
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
