@@ -63,7 +63,7 @@ impl Cli {
             Command::Generate(args) => generate::run(args, &self.output),
             Command::Evaluate(args) => evaluate::run(args, &self.output),
             Command::Demo(args) => demo::run(args, &self.output),
-            Command::Synth(args) => synth::run(args, &self.output),
+            Command::Synth(args) => args.run(),
             Command::Bench(args) => bench::run(args, &self.output),
         }
     }

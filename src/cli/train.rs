@@ -6,6 +6,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use logwright::cpu::memory;
 use logwright::dataset::{Dataset, Windows};
+use logwright::engine::Engine;
 use logwright::gpt::{Config, Layout, checkpoint, init};
 use logwright::train::metrics::Line;
 use logwright::train::run::Ended;
@@ -143,14 +144,24 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
         true => resume(&args, overrides, &data)?,
         false => start(&args, overrides, &data)?,
     };
-    check_memory(&config, &model)?;
-    let mut engine = args.device.engine(model, parameters)?;
     let from = if args.resume { Start::Resume } else { Start::Fresh };
     let peak = args.peak_tflops.map(|tflops| tflops * 1e12);
+    let mut engine = fitting_engine(&config, model, parameters, &args.device)?;
     let run = Run::open(engine.as_mut(), &data, config, &args.out, from, peak)?;
     let outcome = train(run, output)?;
     conclude(&outcome, &args.out);
     Ok(())
+}
+
+/// An engine, after a report of what training in it will take.
+pub fn fitting_engine(
+    config: &TrainConfig,
+    model: Config,
+    parameters: Vec<f32>,
+    device: &DeviceArgs,
+) -> Result<Box<dyn Engine>> {
+    check_memory(config, &model)?;
+    device.engine(model, parameters)
 }
 
 /// Settings, model and initial parameters of a new run.
@@ -219,7 +230,7 @@ fn check_memory(config: &TrainConfig, model: &Config) -> Result<()> {
 }
 
 /// Trains with a progress bar and a line every few seconds, until the end or Ctrl-C.
-fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
+pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
     static STOP: AtomicBool = AtomicBool::new(false);
     // A second command of one process (the demo) finds the handler in place; that is as good.
     let _ = ctrlc::set_handler(|| match STOP.swap(true, Ordering::Relaxed) {

@@ -59,12 +59,29 @@ impl Meta {
         (VERSION, env!("CARGO_PKG_VERSION").to_string())
     }
 
+    /// CRC-32 of all these facts: tells one data folder from another.
+    pub fn fingerprint(&self) -> u32 {
+        crc32fast::hash(&serde_json::to_vec(self).expect("plain values serialise"))
+    }
+
+    /// What a record looks like, for those who judge generated ones: `json` (every source gives JSON records),
+    /// `prefixed_json` (with a prefix in front) or `text`.
+    pub fn record_form(&self) -> &'static str {
+        let json = self.sources.iter().all(|source| source.format.gives_json());
+        match (json, &self.prefix) {
+            (false, _) => "text",
+            (true, None) => "json",
+            (true, Some(_)) => "prefixed_json",
+        }
+    }
+
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("meta.json");
         let text = fs::read_to_string(&path)
             .map_err(|e| Error::failed(format!("cannot read {}: {e}; {AGAIN}", path.display())))?;
-        let meta: Meta = serde_json::from_str(&text)
-            .map_err(|e| Error::failed(format!("{}: expected the facts prepare writes: {e}; {AGAIN}", path.display())))?;
+        let meta: Meta = serde_json::from_str(&text).map_err(|e| {
+            Error::failed(format!("{}: expected the facts prepare writes: {e}; {AGAIN}", path.display()))
+        })?;
         if meta.format_version != VERSION {
             return Err(Error::failed(format!(
                 "{}: data format version {}, this logwright reads {VERSION}; run prepare again",

@@ -19,7 +19,7 @@ mod writer;
 
 pub use meta::{Counts, Meta, SplitMode};
 pub use prepare::{PrepareOptions, Prepared, prepare};
-pub use sampler::{IGNORE, Sampler, Windows};
+pub use sampler::{Sampler, Windows};
 pub use split::Split;
 
 use crate::tokens::Tokenizer;

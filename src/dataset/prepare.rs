@@ -97,11 +97,7 @@ fn check_fraction(fraction: f64) -> Result<()> {
 }
 
 /// Pass 1. Returns the spool's path, what was read, and the tokenizer.
-fn intake(
-    options: &PrepareOptions,
-    folder: &Path,
-    progress: &ProgressBar,
-) -> Result<(PathBuf, ReadReport, Tokenizer)> {
+fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<(PathBuf, ReadReport, Tokenizer)> {
     let mut spool = Spool::create(folder)?;
     let mut alphabet = (options.tokenizer == Kind::Char).then(Alphabet::new);
     let mut sample = (options.tokenizer == Kind::Bpe).then(|| Sample::new(options.seed));

@@ -2,10 +2,8 @@
 
 use super::permutation::Permutation;
 use super::{Split, mix};
+use crate::engine::IGNORE;
 use serde::{Deserialize, Serialize};
-
-/// The target of a position that counts for nothing (past the end of the split, or beyond a validation window's records).
-pub const IGNORE: u32 = u32::MAX;
 
 /// Where windows start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

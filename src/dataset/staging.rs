@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// The message for a failed write; a full disk gets its remedy.
 pub(super) fn write_error(path: &Path, error: io::Error) -> Error {
-    let full = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    );
+    let full =
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge);
     let remedy = if full { "; free some space or put --out on another disk (nothing was left behind)" } else { "" };
     Error::failed(format!("cannot write {}: {error}{remedy}", path.display()))
 }
@@ -104,7 +102,8 @@ fn remove_abandoned(parent: &Path, name: &OsStr) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
         let Some(pid) = file_name.to_str().and_then(|n| n.strip_prefix(&start)) else { continue };
-        let gone = pid.parse::<u32>().is_ok() && Path::new("/proc/self").exists() && !Path::new("/proc").join(pid).exists();
+        let gone =
+            pid.parse::<u32>().is_ok() && Path::new("/proc/self").exists() && !Path::new("/proc").join(pid).exists();
         if gone && fs::remove_dir_all(entry.path()).is_ok() {
             tracing::info!("removed {}, left by a prepare that was killed", entry.path().display());
         }

@@ -1,6 +1,7 @@
 //! Data folders as a whole: what `prepare` writes, `Dataset` reads, and damage is noticed.
 
 use super::*;
+use crate::engine::IGNORE;
 use indicatif::ProgressBar;
 use std::fs;
 use std::path::PathBuf;
@@ -119,7 +120,10 @@ fn random_starts_reach_both_ends() {
     for index in 0..50 {
         sampler.batch(&data.val, index, 1, &mut tokens, &mut targets);
         let start = usize::from(tokens != stream[..context]);
-        assert_eq!((&tokens[..], &targets[..]), (&stream[start..start + context], &stream[start + 1..start + 1 + context]));
+        assert_eq!(
+            (&tokens[..], &targets[..]),
+            (&stream[start..start + context], &stream[start + 1..start + 1 + context])
+        );
         seen[start] = true;
     }
     assert_eq!(seen, [true, true]);
@@ -131,9 +135,7 @@ fn an_epoch_of_record_windows_visits_each_start_once() {
     let data = prepared(&options);
     let split = &data.train;
     let context = 16;
-    let starts: Vec<u64> = (0..split.records())
-        .flat_map(|i| split.record(i).step_by(context))
-        .collect();
+    let starts: Vec<u64> = (0..split.records()).flat_map(|i| split.record(i).step_by(context)).collect();
     let mut stream = vec![data.meta.separator];
     stream.resize(1 + split.tokens() as usize, 0);
     split.read(0, &mut stream[1..]);
@@ -169,7 +171,9 @@ fn a_cover_holds_every_target_once() {
     let split = &data.train;
     let mut stream = vec![0; split.tokens() as usize];
     split.read(0, &mut stream);
-    for (windows, context) in [(Windows::Random, 16), (Windows::Records, 16), (Windows::Records, 64), (Windows::Records, 100_000)] {
+    for (windows, context) in
+        [(Windows::Random, 16), (Windows::Records, 16), (Windows::Records, 64), (Windows::Records, 100_000)]
+    {
         let sampler = Sampler::new(windows, context, 0);
         let mut covered = Vec::new();
         for i in 0..sampler.cover(split) {

@@ -1,6 +1,5 @@
 //! Raw machine logs -> records.
 //!
-<<<<<<< HEAD
 //! A *record* is one log entry as bytes with no newline inside it. Files, folders, globs and standard input are read
 //! one after another in bounded memory; each file's compression and format are found by looking at its beginning.
 //!
@@ -16,6 +15,7 @@ mod json;
 mod lines;
 mod prefix;
 mod read;
+pub mod synth;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,3 @@ pub use compression::Compression;
 pub use detect::Format;
 pub use prefix::{Prefix, Transform};
 pub use read::read_records;
-=======
-
-pub mod synth;
->>>>>>> synth

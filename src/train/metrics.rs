@@ -72,21 +72,12 @@ impl MetricsFile {
     /// Opens the file for a run that has done `step` updates: lines of later updates (from before a kill) are cut off, as is
     /// a line half-written.
     pub fn open(path: &Path, step: u64) -> Result<(Self, LossCurve)> {
-        let kept: Vec<Line> = match File::open(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(Error::io("read", path, e)),
-            Ok(file) => BufReader::new(file)
-                .lines()
-                .map_while(|line| serde_json::from_str::<Line>(&line.ok()?).ok())
-                .take_while(|line| line.step <= step)
-                .collect(),
-        };
+        let kept: Vec<Line> = if path.exists() { read(path)? } else { Vec::new() };
+        let kept: Vec<Line> = kept.into_iter().take_while(|line| line.step <= step).collect();
         let text: String = kept.iter().map(|line| to_json(line) + "\n").collect();
         crate::files::write_atomic(path, text.as_bytes())?;
         let file = File::options().append(true).open(path).map_err(|e| Error::io("open", path, e))?;
-        let mut curve = LossCurve { train: vec![], val: vec![], unit: "nats per token".into() };
-        kept.iter().for_each(|line| extend(&mut curve, line));
-        Ok((MetricsFile { path: path.to_path_buf(), file }, curve))
+        Ok((MetricsFile { path: path.to_path_buf(), file }, curve(&kept)))
     }
 
     pub fn append(&mut self, line: &Line) -> Result<()> {
@@ -99,12 +90,27 @@ fn to_json(line: &Line) -> String {
     serde_json::to_string(line).expect("plain values serialise")
 }
 
+/// The whole lines of a `metrics.jsonl`, up to the first that is broken.
+pub fn read(path: &Path) -> Result<Vec<Line>> {
+    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    let lines = BufReader::new(file).lines();
+    Ok(lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect())
+}
+
+/// The picture of these lines.
+pub fn curve(lines: &[Line]) -> LossCurve {
+    let mut curve = LossCurve { title: "Training".into(), unit: "nats per token".into(), ..LossCurve::default() };
+    lines.iter().for_each(|line| extend(&mut curve, line));
+    curve
+}
+
 /// Adds a line's losses to the curve.
 pub fn extend(curve: &mut LossCurve, line: &Line) {
     if !line.skipped {
         curve.train.push((line.step, line.loss));
     }
     curve.val.extend(line.val_loss.map(|loss| (line.step, loss)));
+    curve.rate.push((line.step, line.learning_rate as f64));
 }
 
 #[cfg(test)]
