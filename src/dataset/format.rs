@@ -95,7 +95,8 @@ pub(super) struct Mapped {
 impl Mapped {
     /// Maps `path` and checks magic, version, width, length, place and checksum against what is expected there.
     pub fn open(path: &Path, content: Content, split: &str, shard: u32) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::failed(format!("cannot open {}: {e}; {AGAIN}", path.display())))?;
+        let file =
+            File::open(path).map_err(|e| Error::failed(format!("cannot open {}: {e}; {AGAIN}", path.display())))?;
         // SAFETY: the mapping is read-only and the file is complete: it got its name by a rename after it was synced, and
         // this program never changes or shortens it afterwards (--overwrite replaces the folder, not the file).
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;

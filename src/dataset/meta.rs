@@ -63,8 +63,9 @@ impl Meta {
         let path = folder.join("meta.json");
         let text = fs::read_to_string(&path)
             .map_err(|e| Error::failed(format!("cannot read {}: {e}; {AGAIN}", path.display())))?;
-        let meta: Meta = serde_json::from_str(&text)
-            .map_err(|e| Error::failed(format!("{}: expected the facts prepare writes: {e}; {AGAIN}", path.display())))?;
+        let meta: Meta = serde_json::from_str(&text).map_err(|e| {
+            Error::failed(format!("{}: expected the facts prepare writes: {e}; {AGAIN}", path.display()))
+        })?;
         if meta.format_version != VERSION {
             return Err(Error::failed(format!(
                 "{}: data format version {}, this logwright reads {VERSION}; run prepare again",

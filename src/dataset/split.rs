@@ -40,7 +40,8 @@ impl Split {
         let split = Self { name, counts: counts.clone(), separator, shards, index, starts: Mutex::new(None) };
         let offsets = split.offsets();
         let ends = (offsets.len() as u64, offsets.first().copied(), offsets.last().copied());
-        if ends != (counts.records + 1, Some(0), Some(counts.tokens)) || tokens != counts.tokens || counts.records == 0 {
+        if ends != (counts.records + 1, Some(0), Some(counts.tokens)) || tokens != counts.tokens || counts.records == 0
+        {
             return Err(Error::failed(format!(
                 "{}: shards, index and meta.json disagree ({tokens} tokens in shards, {} in meta.json); {AGAIN}",
                 path.display(),

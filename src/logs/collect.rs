@@ -174,13 +174,7 @@ impl Collector<'_> {
 }
 
 /// The message for a source that stops delivering, with how far it got.
-pub(super) fn read_error(
-    name: &str,
-    compression: Compression,
-    records: u64,
-    line: u64,
-    error: &io::Error,
-) -> Error {
+pub(super) fn read_error(name: &str, compression: Compression, records: u64, line: u64, error: &io::Error) -> Error {
     let mut message = format!("{name}: cannot read on at line {line} ({records} records read so far): ");
     let tool = match compression {
         Compression::None => return Error::failed(message + &error.to_string()),

@@ -124,8 +124,7 @@ fn is_wrapper(text: &[u8]) -> bool {
 /// differ in number of commas; or a word of the first line stands in the same place further down.
 fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
     let seen = if complete { head } else { &head[..head.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)] };
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(seen);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(seen);
     let mut rows = reader.byte_records().map_while(Result::ok);
     let Some(header) = rows.next() else { return false };
     if header.len() < 2 || !header.iter().all(is_name) {

@@ -81,13 +81,8 @@ fn read_source(
     let format = options.format.unwrap_or_else(|| detect::format(&head.bytes, head.complete));
     tracing::debug!(file = %name, ?format, ?compression, "reading");
     let reader = BufReader::with_capacity(1 << 18, head.before(stream));
-    let mut collector = Collector {
-        options,
-        source: source_report(source, format, compression),
-        report,
-        sink,
-        scratch: Vec::new(),
-    };
+    let mut collector =
+        Collector { options, source: source_report(source, format, compression), report, sink, scratch: Vec::new() };
     match format {
         Format::Text | Format::Jsonl => lines::read(reader, &mut collector)?,
         Format::Json => json::read(reader, &mut collector)?,

@@ -17,8 +17,7 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
     let limit = out.options.max_record_bytes;
     let left = Rc::new(Cell::new(0));
     let reader = Budget { inner: reader, left: left.clone() };
-    let mut rows =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(reader);
+    let mut rows = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(reader);
     let mut row = ByteRecord::new();
     let mut keys: Option<Vec<String>> = None;
     let mut record = Vec::new();

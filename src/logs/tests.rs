@@ -9,15 +9,10 @@ fn read_with(bytes: &[u8], options: &ReadOptions) -> crate::Result<(Vec<Vec<u8>>
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let mut records = Vec::new();
-    let report = read_records(
-        &[file.path().display().to_string()],
-        options,
-        &ProgressBar::hidden(),
-        &mut |record| {
-            records.push(record.to_vec());
-            Ok(())
-        },
-    )?;
+    let report = read_records(&[file.path().display().to_string()], options, &ProgressBar::hidden(), &mut |record| {
+        records.push(record.to_vec());
+        Ok(())
+    })?;
     Ok((records, report))
 }
 
@@ -78,7 +73,10 @@ fn tables_become_objects() {
     let (kept, _) = read_with(ragged, &keep).unwrap();
     assert_eq!(kept[1], br#"{"time":"2","user":"b","column_3":"c"}"#);
     let (lossy, report) = read_with(b"time,user\n1,\xff\n", &ReadOptions::default()).unwrap();
-    assert_eq!((lossy[0].as_slice(), report.invalid_utf8_records), ("{\"time\":\"1\",\"user\":\"\u{fffd}\"}".as_bytes(), 1));
+    assert_eq!(
+        (lossy[0].as_slice(), report.invalid_utf8_records),
+        ("{\"time\":\"1\",\"user\":\"\u{fffd}\"}".as_bytes(), 1)
+    );
 }
 
 #[test]
@@ -105,9 +103,11 @@ fn bad_records_fail_are_left_out_or_kept() {
     let (kept, report) = with(BadRecords::Keep);
     assert_eq!((kept.len(), report.bad_records, report.sources[0].skipped), (5, 3, 0));
     assert_eq!(kept[1], b"Jan 1 text");
-    let (elements, _) =
-        read_with(b"[{\"a\":1}, 7, {\"b\" 2}, {\"c\":3}]", &ReadOptions { bad_records: BadRecords::Skip, ..Default::default() })
-            .unwrap();
+    let (elements, _) = read_with(
+        b"[{\"a\":1}, 7, {\"b\" 2}, {\"c\":3}]",
+        &ReadOptions { bad_records: BadRecords::Skip, ..Default::default() },
+    )
+    .unwrap();
     assert_eq!(elements, [b"{\"a\":1}".to_vec(), b"{\"c\":3}".to_vec()]);
 }
 
@@ -171,8 +171,27 @@ fn the_prefix_stands_before_the_record() {
 /// Bytes that resemble logs more often than plain noise does.
 fn log_like() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
-        "{", "}", "[", "]", "\"", "\\", ",", ":", "\n", "\r\n", " ", "\t", "1", "a", "\"k\":", "{\"Records\":[", "\0",
-        "\u{feff}", "\u{e9}", "true", "{\"a\":1}\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\",
+        ",",
+        ":",
+        "\n",
+        "\r\n",
+        " ",
+        "\t",
+        "1",
+        "a",
+        "\"k\":",
+        "{\"Records\":[",
+        "\0",
+        "\u{feff}",
+        "\u{e9}",
+        "true",
+        "{\"a\":1}\n",
     ]);
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..300),
