@@ -29,7 +29,7 @@ pub struct PrepareArgs {
     /// How text becomes tokens: bpe is trained on these logs, bytes takes them as they are, char is nanoGPT's scheme
     #[arg(long, value_enum, default_value_t = Kind::Bpe, value_name = "KIND")]
     tokenizer: Kind,
-    /// Number of tokens of a bpe tokenizer [default: 2048]
+    /// Number of tokens of a bpe tokenizer [default: 2048, or fewer where the logs give no more]
     #[arg(long, value_name = "N")]
     vocab_size: Option<usize>,
     /// Share of the records kept for validation
@@ -86,7 +86,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
             ..ReadOptions::default()
         },
         tokenizer: args.tokenizer,
-        vocab_size: args.vocab_size.unwrap_or(defaults.vocab_size),
+        vocab_size: args.vocab_size,
         val_fraction: args.val_fraction,
         split: args.split,
         seed: args.seed,

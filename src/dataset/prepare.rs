@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 /// Bytes of records that one thread tokenises at a time.
 const CHUNK: usize = 1 << 20;
 
+/// Vocabulary of a BPE unless told.
+const VOCABULARY: usize = 2048;
+
 /// Most tokens in a shard.
 const SHARD_TOKENS: u64 = 1 << 28;
 
@@ -31,8 +34,8 @@ pub struct PrepareOptions {
     pub overwrite: bool,
     pub read: ReadOptions,
     pub tokenizer: Kind,
-    /// Vocabulary of a trained BPE.
-    pub vocab_size: usize,
+    /// Vocabulary of a trained BPE: exactly this. `None`: 2048, or fewer where the corpus gives no more.
+    pub vocab_size: Option<usize>,
     pub val_fraction: f64,
     pub split: SplitMode,
     pub seed: u64,
@@ -49,7 +52,7 @@ impl PrepareOptions {
             overwrite: false,
             read: ReadOptions::default(),
             tokenizer: Kind::Bpe,
-            vocab_size: 2048,
+            vocab_size: None,
             val_fraction: 0.1,
             split: SplitMode::Chronological,
             seed: 0,
@@ -120,10 +123,17 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
     Ok((path, report, tokenizer))
 }
 
-fn train_bpe(sample: Sample, vocab_size: usize, progress: &ProgressBar) -> Result<Tokenizer> {
+fn train_bpe(sample: Sample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
     progress.set_message("training the tokenizer");
     let records = sample.into_records();
-    Tokenizer::train_bpe(records.iter().map(Vec::as_slice), vocab_size)
+    let tokenizer = Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))?;
+    match wanted {
+        Some(wanted) if wanted != tokenizer.vocab_size() => Err(Error::usage(format!(
+            "--vocab-size {wanted}: these logs give {} tokens and no more; ask for at most that, or leave it out",
+            tokenizer.vocab_size()
+        ))),
+        _ => Ok(tokenizer),
+    }
 }
 
 /// Which records validate.

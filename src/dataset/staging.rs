@@ -38,19 +38,36 @@ impl Staging {
         Ok(Self { folder, target: target.to_owned() })
     }
 
-    /// Syncs the folder and gives it its name; an old one is exchanged in one step, then removed.
+    /// Syncs all files and gives the folder its name. An old one is exchanged in one step where the file system can, else
+    /// moved aside first; then it is removed.
     pub fn publish(self) -> Result<()> {
+        for entry in fs::read_dir(&self.folder).map_err(|e| Error::io("list the folder", &self.folder, e))? {
+            sync(&entry.map_err(|e| Error::io("list the folder", &self.folder, e))?.path())?;
+        }
         sync(&self.folder)?;
         let target = &self.target;
         if target.exists() {
             // Afterwards the old folder has the staging name, and is removed when `self` is dropped.
-            renameat_with(CWD, &self.folder, CWD, target, RenameFlags::EXCHANGE).map_err(|e| {
-                Error::failed(format!("cannot replace {}: {e}; remove it and prepare again", target.display()))
-            })?;
+            let exchanged = renameat_with(CWD, &self.folder, CWD, target, RenameFlags::EXCHANGE);
+            exchanged
+                .map_err(io::Error::from)
+                .or_else(|_| self.move_aside())
+                .map_err(|e| Error::io("replace", target, e))?;
         } else {
             fs::rename(&self.folder, target).map_err(|e| Error::io("make", target, e))?;
         }
         sync(&parent(target))
+    }
+
+    /// Replaces the target in two renames, and puts the old one back if the second fails.
+    fn move_aside(&self) -> io::Result<()> {
+        let aside = self.folder.with_extension("old");
+        fs::rename(&self.target, &aside)?;
+        if let Err(error) = fs::rename(&self.folder, &self.target) {
+            fs::rename(&aside, &self.target)?;
+            return Err(error);
+        }
+        fs::remove_dir_all(&aside)
     }
 }
 
@@ -107,5 +124,35 @@ fn remove_abandoned(parent: &Path, name: &OsStr) {
         if gone && fs::remove_dir_all(entry.path()).is_ok() {
             tracing::info!("removed {}, left by a prepare that was killed", entry.path().display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacing_in_two_steps_leaves_only_the_new_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("meta.json"), "old").unwrap();
+        let staging = Staging::create(&target, true).unwrap();
+        fs::write(staging.folder.join("meta.json"), "new").unwrap();
+        staging.move_aside().unwrap();
+        drop(staging);
+        assert_eq!(fs::read_to_string(target.join("meta.json")).unwrap(), "new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_staging_folder_of_a_dead_process_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        // No process has this number: it is above the kernel's limit of 2^22.
+        fs::create_dir(dir.path().join(".data.partial-4194999")).unwrap();
+        fs::create_dir(dir.path().join(".data.partial-1")).unwrap();
+        drop(Staging::create(&dir.path().join("data"), false).unwrap());
+        assert!(!dir.path().join(".data.partial-4194999").exists());
+        assert!(dir.path().join(".data.partial-1").exists(), "its process lives");
     }
 }

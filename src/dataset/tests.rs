@@ -63,11 +63,8 @@ fn a_random_split_is_seeded_and_exact() {
     assert_eq!(both, want);
     options.out.set_file_name("other");
     options.seed = 1;
-    assert_ne!(all(&prepared(&options), &prepared_again(&options).val), all(&one, &one.val));
-}
-
-fn prepared_again(options: &PrepareOptions) -> Dataset {
-    Dataset::open(&options.out).unwrap()
+    let other = prepared(&options);
+    assert_ne!(all(&other, &other.val), all(&one, &one.val));
 }
 
 #[test]
@@ -200,8 +197,8 @@ fn a_context_longer_than_the_data_is_an_error() {
     assert!(data.val.check_context(tokens - 1).is_ok());
     let error = data.val.check_context(tokens).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    for part in [&format!("{tokens} tokens"), &format!("({})", tokens + 1), "(val)", "shorter context"] {
-        assert!(error.to_string().contains(part.as_ref() as &str), "{error}");
+    for part in [format!("{tokens} tokens"), format!("({})", tokens + 1), "(val)".into(), "shorter context".into()] {
+        assert!(error.to_string().contains(&part), "{error}");
     }
 }
 

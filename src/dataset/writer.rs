@@ -24,12 +24,34 @@ impl NumberFile {
     fn create(path: PathBuf, header: Header) -> Result<Self> {
         let mut file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
         file.write_all(&[0; HEADER]).map_err(|e| write_error(&path, e))?;
-        Ok(Self { path, file, header, buffer: Vec::with_capacity(BUFFER + 8), crc: crc32fast::Hasher::new() })
+        Ok(Self { path, file, header, buffer: Vec::with_capacity(2 * BUFFER), crc: crc32fast::Hasher::new() })
     }
 
-    fn push(&mut self, number: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(number);
-        self.header.count += 1;
+    /// Appends tokens, narrowed to the width of the file.
+    fn tokens(&mut self, ids: &[u32]) -> Result<()> {
+        let width = self.header.width as usize;
+        for ids in ids.chunks(BUFFER) {
+            let start = self.buffer.len();
+            self.buffer.resize(start + ids.len() * width, 0);
+            let room = &mut self.buffer[start..];
+            if width == 2 {
+                room.chunks_exact_mut(2).zip(ids).for_each(|(to, id)| to.copy_from_slice(&(*id as u16).to_le_bytes()));
+            } else {
+                room.chunks_exact_mut(4).zip(ids).for_each(|(to, id)| to.copy_from_slice(&id.to_le_bytes()));
+            }
+            self.added(ids.len())?;
+        }
+        Ok(())
+    }
+
+    /// Appends one number of an index.
+    fn offset(&mut self, offset: u64) -> Result<()> {
+        self.buffer.extend_from_slice(&offset.to_le_bytes());
+        self.added(1)
+    }
+
+    fn added(&mut self, count: usize) -> Result<()> {
+        self.header.count += count as u64;
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
 
@@ -62,7 +84,7 @@ pub(super) struct RecordCounts {
     pub characters: usize,
 }
 
-/// Writes the records of one split. Memory: two buffers of 1 MiB.
+/// Writes the records of one split. Memory: buffers of a few MiB.
 pub(super) struct SplitWriter {
     folder: PathBuf,
     name: &'static str,
@@ -80,7 +102,7 @@ impl SplitWriter {
         assert!(shard_tokens > 0 && (width == 2 || width == 4));
         let shard = NumberFile::create(shard_path(folder, name, 0), Header::new(Content::Tokens, width, name, 0))?;
         let mut index = NumberFile::create(index_path(folder, name), Header::new(Content::Index, 8, name, 0))?;
-        index.push(&0u64.to_le_bytes())?;
+        index.offset(0)?;
         let counts = Counts { shards: 1, ..Counts::default() };
         let folder = folder.to_owned();
         Ok(Self { folder, name, width, shard_tokens, shard, index, counts, longest_record: 0 })
@@ -89,19 +111,22 @@ impl SplitWriter {
     /// Appends a record: `ids` are its tokens and the separator.
     pub fn record(&mut self, ids: &[u32], counts: RecordCounts) -> Result<()> {
         assert_eq!(ids.len(), counts.tokens);
-        for id in ids {
+        let mut rest = ids;
+        while !rest.is_empty() {
             if self.shard.header.count == self.shard_tokens {
                 self.next_shard()?;
             }
-            // Little-endian: the low bytes come first.
-            self.shard.push(&id.to_le_bytes()[..self.width as usize])?;
+            let room = self.shard_tokens - self.shard.header.count;
+            let (now, later) = rest.split_at((rest.len() as u64).min(room) as usize);
+            self.shard.tokens(now)?;
+            rest = later;
         }
         self.counts.records += 1;
         self.counts.tokens += ids.len() as u64;
         self.counts.bytes += counts.bytes as u64;
         self.counts.characters += counts.characters as u64;
         self.longest_record = self.longest_record.max(ids.len() as u64);
-        self.index.push(&self.counts.tokens.to_le_bytes())
+        self.index.offset(self.counts.tokens)
     }
 
     fn next_shard(&mut self) -> Result<()> {

@@ -1,0 +1,285 @@
+//! `logwright prepare` end to end: what it makes, and what it says when it cannot.
+
+use assert_cmd::cargo::cargo_bin_cmd;
+use logwright::dataset::Dataset;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A folder with one input and a place for the output.
+struct Case {
+    dir: TempDir,
+    input: PathBuf,
+}
+
+/// What a run of the program said, and its exit code.
+struct Said {
+    code: i32,
+    text: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn has(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{}", self.text);
+        for part in parts {
+            assert!(self.text.contains(part), "expected '{part}' in: {}", self.text);
+        }
+        assert!(!self.text.contains("panicked"), "{}", self.text);
+    }
+}
+
+impl Case {
+    fn new(content: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("input.log");
+        fs::write(&input, content).unwrap();
+        Self { dir, input }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn prepare_from(&self, inputs: &[&Path], stdin: &[u8], flags: &[&str]) -> Said {
+        let mut command = cargo_bin_cmd!("logwright");
+        command.arg("prepare").args(inputs).arg("--out").arg(self.out()).args(flags).write_stdin(stdin);
+        let output = command.output().unwrap();
+        assert!(output.stdout.is_empty(), "messages belong on stderr");
+        Said { code: output.status.code().unwrap_or(-1), text: String::from_utf8_lossy(&output.stderr).into_owned() }
+    }
+
+    fn prepare(&self, flags: &[&str]) -> Said {
+        self.prepare_from(&[&self.input], b"", flags)
+    }
+
+    /// Runs that must fail: afterwards only what was there before is there.
+    #[track_caller]
+    fn fails(&self, code: i32, flags: &[&str], parts: &[&str]) {
+        self.prepare(flags).has(code, parts);
+        self.nothing_left();
+    }
+
+    #[track_caller]
+    fn nothing_left(&self) {
+        let names: Vec<_> = fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["input.log"], "nothing half-written is left");
+    }
+
+    fn open(&self) -> Dataset {
+        Dataset::open(&self.out()).unwrap()
+    }
+
+    /// All records, training first, as text.
+    fn records(&self) -> Vec<String> {
+        let data = self.open();
+        let mut text = Vec::new();
+        for split in [&data.train, &data.val] {
+            let mut ids = vec![0; split.tokens() as usize];
+            split.read(0, &mut ids);
+            text.extend(data.tokenizer.decode(&ids));
+        }
+        String::from_utf8(text).unwrap().lines().map(String::from).collect()
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn json_lines(n: usize) -> String {
+    (0..n).map(|i| format!("{{\"i\":{i},\"user\":{{\"name\":\"u{}@x.org\"}}}}\n", i % 7)).collect()
+}
+
+const BYTES: &[&str] = &["--tokenizer", "bytes"];
+const HALF: &[&str] = &["--tokenizer", "bytes", "--val-fraction", "0.5"];
+
+#[test]
+fn files_of_different_formats_make_one_corpus() {
+    let case = Case::new(json_lines(4).as_bytes());
+    let more = tempfile::tempdir().unwrap();
+    fs::write(more.path().join("1.gz"), gzip(b"[{\"a\": 1},\n {\"a\": 2}]")).unwrap();
+    fs::write(more.path().join("2.csv"), "time,user\n1,bob\n2,al\n").unwrap();
+    fs::write(more.path().join("3"), zstd::encode_all(&b"Jan 1 host sshd: ok\r\n\nlast"[..], 1).unwrap()).unwrap();
+    let said = case.prepare_from(&[&case.input, more.path(), Path::new("-")], b"from stdin", BYTES);
+    said.has(0, &["11 records (10 train, 1 val)", "MB/s", "tokens/record", "1 empty lines skipped"]);
+    let records = case.records();
+    assert_eq!(records[3..6], [r#"{"i":3,"user":{"name":"u3@x.org"}}"#, r#"{"a":1}"#, r#"{"a":2}"#]);
+    assert_eq!(records[6], r#"{"time":"1","user":"bob"}"#);
+    assert_eq!(records[8..], ["Jan 1 host sshd: ok", "last", "from stdin"]);
+    let meta = fs::read_to_string(case.out().join("meta.json")).unwrap();
+    let meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
+    let formats: Vec<_> = meta["sources"].as_array().unwrap().iter().map(|s| s["format"].as_str().unwrap()).collect();
+    assert_eq!(formats, ["jsonl", "json", "csv", "text", "text"]);
+    assert_eq!(meta["sources"][1]["compression"], "gzip");
+}
+
+#[test]
+fn a_prefix_stands_before_each_record() {
+    let case = Case::new(json_lines(20).as_bytes());
+    let flags = ["--tokenizer", "char", "--prefix-field", "user.name", "--prefix-transform", "before=@"];
+    case.prepare(&flags).has(0, &["20 records"]);
+    assert!(case.records()[8].starts_with("u1 {\"i\":8,"), "{:?}", case.records()[8]);
+    let data = case.open();
+    assert_eq!(data.meta.prefix.unwrap().field(), "user.name");
+    case.prepare(&["--overwrite", "--prefix-field", "none"]).has(2, &["--prefix-field none", "check its path"]);
+    case.prepare(&["--prefix-transform", "before=@"]).has(2, &["--prefix-field"]);
+    case.prepare(&["--prefix-field", "a", "--prefix-transform", "up"]).has(2, &["before=TEXT"]);
+}
+
+#[test]
+fn an_existing_folder_is_replaced_only_when_asked() {
+    let case = Case::new(json_lines(20).as_bytes());
+    case.prepare(BYTES).has(0, &[]);
+    case.prepare(BYTES).has(2, &["exists already", "--overwrite"]);
+    fs::write(&case.input, json_lines(40)).unwrap();
+    case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(0, &["40 records"]);
+    assert_eq!(case.open().train.records(), 36);
+    assert_eq!(fs::read_dir(case.dir.path()).unwrap().count(), 2, "the old folder is gone");
+    fs::write(&case.input, "").unwrap();
+    case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(1, &["empty"]);
+    assert_eq!(case.open().train.records(), 36, "a failed run leaves the old folder whole");
+    fs::remove_file(case.out().join("meta.json")).unwrap();
+    case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
+}
+
+#[test]
+fn empty_and_missing_inputs() {
+    Case::new(b"").fails(1, BYTES, &["input.log: the file is empty"]);
+    Case::new(&gzip(b"")).fails(1, BYTES, &["input.log: the file is empty"]);
+    Case::new(b"\n\n\r\n").fails(1, BYTES, &["no complete record (3 empty lines"]);
+    let case = Case::new(b"x");
+    let folder = tempfile::tempdir().unwrap();
+    case.prepare_from(&[folder.path()], b"", BYTES).has(1, &["holds no files"]);
+    case.prepare_from(&[&folder.path().join("none")], b"", BYTES).has(1, &["none: no such file or folder"]);
+    case.prepare_from(&[&folder.path().join("*.log")], b"", BYTES).has(1, &["no file matches"]);
+    case.prepare_from(&[Path::new("-")], b"", BYTES).has(1, &["stdin: the file is empty"]);
+    case.prepare_from(&[], b"", BYTES).has(2, &["INPUT"]);
+    // A file that opens but cannot be read, also for root.
+    case.prepare_from(&[Path::new("/proc/self/mem")], b"", BYTES).has(1, &["/proc/self/mem: cannot read on at line 1"]);
+    case.nothing_left();
+}
+
+#[test]
+fn one_line_of_50_megabytes() {
+    let mut content = b"first\n".to_vec();
+    content.resize(50_000_000, b'x');
+    let case = Case::new(&content);
+    case.fails(1, BYTES, &["input.log:2: a record longer than 16777216 bytes", "--max-record-bytes"]);
+    case.prepare(&["--tokenizer", "bytes", "--max-record-bytes", "60000000", "--val-fraction", "0.5"])
+        .has(0, &["2 records", "longest 49999995"]);
+    case.prepare(&["--overwrite", "--max-record-bytes", "0"]).has(2, &["--max-record-bytes 0"]);
+}
+
+#[test]
+fn nul_bytes_and_invalid_utf8() {
+    let content = b"a\0b\nc\xff\xfed\nplain\n";
+    let case = Case::new(content);
+    case.prepare(HALF).has(0, &["1 records hold NUL bytes", "1 records hold bytes that are not UTF-8"]);
+    let data = case.open();
+    let mut ids = vec![0; data.train.tokens() as usize];
+    data.train.read(0, &mut ids);
+    assert_eq!(data.tokenizer.decode(&ids), content[..data.train.bytes() as usize]);
+    let case = Case::new(content);
+    case.fails(1, &["--tokenizer", "char"], &["input.log:2: byte 2", "not valid UTF-8", "--tokenizer bpe or bytes"]);
+}
+
+#[test]
+fn truncated_and_cut_input() {
+    let whole = gzip((0..20_000).map(|i| format!("{}\n", i * 7919 % 10007)).collect::<String>().as_bytes());
+    let parts = ["input.log: cannot read on at line", "records read so far", "truncated", "fetch the file again"];
+    Case::new(&whole[..whole.len() / 2]).fails(1, BYTES, &parts);
+    let cut = ["input.log:2:5: the JSON is cut in the middle", "1 records read so far", "repair or fetch"];
+    Case::new(b"[{\"a\":1},\n{\"b\"").fails(1, BYTES, &cut);
+}
+
+#[test]
+fn mixed_formats() {
+    let case = Case::new(b"{\"a\":1}\nJan 1 secret text\n{\"a\":2}\n");
+    let parts = ["input.log:2:1: expected a JSON object", "mixes formats", "--bad-records skip", "--format"];
+    case.fails(1, BYTES, &parts);
+    assert!(!case.prepare(BYTES).text.contains("secret"), "messages hold no record contents");
+    let half = |flags: &[&'static str]| case.prepare(&[HALF, &["--overwrite"], flags].concat());
+    half(&["--bad-records", "skip"]).has(0, &["1 bad records left out", "input.log:2:1"]);
+    assert_eq!(case.records(), ["{\"a\":1}", "{\"a\":2}"]);
+    half(&["--bad-records", "keep"]).has(0, &["kept", "3 records"]);
+    half(&["--format", "text"]).has(0, &["3 records"]);
+}
+
+#[test]
+fn wrong_use() {
+    let case = Case::new(json_lines(8).as_bytes());
+    case.fails(2, &["--tokenizer", "bytes", "--val-fraction", "0.01"], &["leaves 8 for training and 0 for validation"]);
+    case.fails(2, &["--tokenizer", "bytes", "--val-fraction", "0.99"], &["leaves 0 for training"]);
+    case.fails(2, &["--val-fraction", "1.5"], &["--val-fraction 1.5: expected a number between 0 and 1"]);
+    case.fails(2, &["--val-fraction", "NaN"], &["--val-fraction NaN"]);
+    case.fails(2, &["--tokenizer", "char", "--vocab-size", "100"], &["--vocab-size is for --tokenizer bpe"]);
+    case.fails(2, &["--vocab-size", "50000"], &["--vocab-size 50000: these logs give", "ask for at most that"]);
+}
+
+#[test]
+fn folders_that_cannot_be_written() {
+    let case = Case::new(json_lines(8).as_bytes());
+    let mut command = cargo_bin_cmd!("logwright");
+    let output = command.arg("prepare").arg(&case.input).args(["--out", "/proc/data"]).output().unwrap();
+    let said = Said { code: output.status.code().unwrap(), text: String::from_utf8_lossy(&output.stderr).into_owned() };
+    said.has(1, &["--out /proc/data: cannot make a folder in /proc"]);
+    let under_a_file = case.input.join("data");
+    let mut command = cargo_bin_cmd!("logwright");
+    let output = command.arg("prepare").arg(&case.input).arg("--out").arg(under_a_file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    case.nothing_left();
+}
+
+/// RLIMIT_FSIZE stands for a full disk: writes fail from some size on (the signal is ignored, so that they do).
+#[test]
+fn a_full_disk_is_named_and_leaves_nothing() {
+    let case = Case::new(json_lines(100_000).as_bytes());
+    // Blocks of 512 or 1024 bytes, as the shell has it: at the lower limit the spool fails.
+    let script = r#"trap '' 25; ulimit -f 1000; exec "$0" prepare "$1" --out "$2" --tokenizer bytes"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(assert_cmd::cargo::cargo_bin!("logwright")).arg(&case.input).arg(case.out());
+    let output = command.output().unwrap();
+    let said = Said { code: output.status.code().unwrap(), text: String::from_utf8_lossy(&output.stderr).into_owned() };
+    said.has(1, &["cannot write", "data.partial-", "File too large", "free some space or put --out on another disk"]);
+    case.nothing_left();
+}
+
+#[test]
+fn damaged_data_folders_are_refused() {
+    let case = Case::new(json_lines(50).as_bytes());
+    case.prepare(BYTES).has(0, &[]);
+    for file in ["train-00000.bin", "val-00000.bin", "train.idx", "val.idx", "tokenizer.json", "meta.json"] {
+        let path = case.out().join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let message = Dataset::open(&case.out()).err().expect(file).to_string();
+        assert!(message.contains(file) && message.contains("run prepare again"), "{message}");
+        fs::write(&path, &whole).unwrap();
+    }
+    case.open();
+}
+
+/// The real logs, where they are at hand.
+#[test]
+fn real_logs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if !folder.is_dir() {
+        eprintln!("skipped: {} is not there", folder.display());
+        return;
+    }
+    let case = Case::new(b"x");
+    let said = case.prepare_from(&[&folder.join("azure-ad/azure_ad.jsonl")], b"", &["--tokenizer", "char"]);
+    said.has(0, &["JSON lines", "250 records (225 train, 25 val)", "710230 tokens"]);
+    let data = case.open();
+    assert_eq!(data.meta.train.characters + data.meta.val.characters, 710_230);
+    let logs = ["apache/*.gz", "cloudtrail/*.gz", "hdfs-sessions/*.gz", "stratus/*.gz", "windows-attack/*.gz"];
+    let globs: Vec<PathBuf> = logs.iter().map(|glob| folder.join(glob)).collect();
+    let paths: Vec<&Path> = globs.iter().map(PathBuf::as_path).collect();
+    let said = case.prepare_from(&paths, b"", &["--tokenizer", "bytes", "--overwrite"]);
+    said.has(0, &["apache.log.gz: text lines, 10000 records", "T1047_atomic_red_team.jsonl.gz: JSON lines"]);
+}
