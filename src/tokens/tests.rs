@@ -235,6 +235,39 @@ fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
     full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap().get_ids().to_vec()
 }
 
+/// Every kind on real logs, against Python: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers -- --ignored`.
+#[test]
+#[ignore = "needs LOGWRIGHT_PYTHON, a Python with transformers"]
+fn transformers_gives_the_same_ids() {
+    let python = std::env::var("LOGWRIGHT_PYTHON").expect("set LOGWRIGHT_PYTHON to a Python that has transformers");
+    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    let mut records: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter(|r| !r.is_empty()).map(<[u8]>::to_vec).collect();
+    let sample = records.clone();
+    records.truncate(60);
+    records.extend(logs(40));
+    records.push(
+        "Ünï\u{10348}\u{a0}code \t  spaces \u{2028} “quotes”  \\u003c 1,234.5 deadbeefdeadbeef0 a-1 -0.00012".into(),
+    );
+    let chars = records.iter().flat_map(|r| str::from_utf8(r).unwrap().chars()).collect();
+    let trained = |size| Tokenizer::train_bpe(sample.iter().map(Vec::as_slice), size).unwrap();
+    for tokenizer in [Tokenizer::bytes(), Tokenizer::chars(&chars), trained(300), trained(1024), trained(2048)] {
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer.save(folder.path()).unwrap();
+        let (mut text, mut expected) = (Vec::new(), String::new());
+        for record in &records {
+            let line = [&record[..], b"\n"].concat();
+            expected += &format!("{:?}\n", ids(&tokenizer, &line));
+            text.extend(line);
+        }
+        std::fs::write(folder.path().join("text"), text).unwrap();
+        std::fs::write(folder.path().join("ids"), expected).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_tokenizer.py");
+        let mut check = std::process::Command::new(&python);
+        check.current_dir(folder.path()).args([script, ".", "text", "--ids", "ids"]);
+        assert!(check.status().unwrap().success(), "{:?}, vocabulary {}", tokenizer.kind(), tokenizer.vocab_size());
+    }
+}
+
 static BPE: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(|| trained(600));
 
 proptest! {
