@@ -16,10 +16,10 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::utils::SysRegex;
 
 /// Pieces that a thread remembers for each expression; at the limit it forgets them all, so that a memory full of one-off
-/// pieces renews itself.
-const REMEMBERED: usize = 1 << 16;
-/// Longer pieces do not recur.
-const LONGEST_REMEMBERED: usize = 512;
+/// pieces renews itself. With the length below this bounds the memory to 16 MiB of text a thread.
+const REMEMBERED: usize = 1 << 14;
+/// Longer pieces rarely recur.
+const LONGEST_REMEMBERED: usize = 256;
 
 /// `levels[i]`: pieces that the expressions from number i + 1 on leave whole, and their tokens. Kept apart by level, because
 /// the same text may be cut further where more expressions are still to come.

@@ -268,6 +268,38 @@ fn transformers_gives_the_same_ids() {
     }
 }
 
+/// Nothing quadratic: with that, these would take hours.
+#[test]
+fn very_long_records_pass() {
+    for unit in ["a", "1", "1a", "{", "\"", "\"a\": ", " 1.", "d3e5a967-", "é"] {
+        let text = unit.repeat(1_000_000 / unit.len());
+        let ids = ids(&BPE, text.as_bytes());
+        assert!(BPE.decode(&ids) == text.as_bytes(), "{unit:?}");
+    }
+    let long = ["ab".repeat(1_000_000)];
+    assert!(Tokenizer::train_bpe(long.iter().map(String::as_bytes), 300).unwrap().vocab_size() < 300);
+}
+
+#[test]
+fn threads_may_share_it() {
+    fn shared<T: Send + Sync + Clone + 'static>() {}
+    shared::<Tokenizer>();
+    let (tokenizer, logs) = (trained(512), logs(50));
+    let alone = ids(&tokenizer, &logs[7]);
+    let threads: Vec<_> = (0..4).map(|_| (tokenizer.clone(), logs[7].clone())).collect();
+    let threads: Vec<_> = threads.into_iter().map(|(t, log)| std::thread::spawn(move || ids(&t, &log))).collect();
+    threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), alone));
+}
+
+/// Two tokenizers used in turn on one thread do not see each other's memory.
+#[test]
+fn tokenizers_do_not_mix_their_memories() {
+    let (a, b, record) = (trained(300), trained(700), &logs(8)[7]);
+    let (of_a, of_b) = (ids(&a, record), ids(&b, record));
+    assert_ne!(of_a, of_b);
+    assert_eq!((ids(&a, record), ids(&b, record), ids(&a, record)), (of_a.clone(), of_b, of_a));
+}
+
 static BPE: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(|| trained(600));
 
 proptest! {
