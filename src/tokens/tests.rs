@@ -195,6 +195,7 @@ fn bad_files_are_refused_by_name() {
     assert!(edit(|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("Ċ"))).contains("newline"));
     assert!(edit(|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("ÿ"))).contains("0xff"));
     assert!(edit(|json| json["normalizer"] = serde_json::json!({"type": "NFC"})).contains("normalizes"));
+    assert!(edit(|json| json["model"]["dropout"] = serde_json::json!(0.1)).contains("at random"));
     assert!(edit(|json| json["model"]["vocab"]["a"] = serde_json::json!(-1)).contains("-1"));
     assert!(edit(|json| json["model"]["merges"][0] = serde_json::json!(["a", "nowhere"])).contains("not a whole"));
 }
