@@ -23,7 +23,7 @@ fn note(i: usize) -> String {
     (0..6)
         .map(|k| syllables[(i * (k + 3) + i * i / (k + 2)) % syllables.len()])
         .collect::<Vec<_>>()
-        .join(if i % 2 == 0 { "" } else { " " })
+        .join(if i.is_multiple_of(2) { "" } else { " " })
 }
 
 fn trained(vocab_size: usize) -> Tokenizer {
