@@ -92,6 +92,9 @@ pub fn read(json: &Value) -> Result<(Kind, Vec<Vec<u8>>)> {
     if !json["normalizer"].is_null() {
         return Err(unusable("it normalizes text, so records would not come back as they were", "no normalizer"));
     }
+    if model["dropout"].as_f64().is_some_and(|share| share > 0.0) {
+        return Err(unusable("its model.dropout leaves merges out at random", "dropout null"));
+    }
     let mut bytes = Vec::new();
     for (token, id) in vocab {
         let known =

@@ -16,10 +16,10 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::utils::SysRegex;
 
 /// Pieces that a thread remembers for each expression; at the limit it forgets them all, so that a memory full of one-off
-/// pieces renews itself.
-const REMEMBERED: usize = 1 << 16;
-/// Longer pieces do not recur.
-const LONGEST_REMEMBERED: usize = 512;
+/// pieces renews itself. With the length below this bounds the memory to 16 MiB of text a thread.
+const REMEMBERED: usize = 1 << 14;
+/// Longer pieces rarely recur.
+const LONGEST_REMEMBERED: usize = 256;
 
 /// `levels[i]`: pieces that the expressions from number i + 1 on leave whole, and their tokens. Kept apart by level, because
 /// the same text may be cut further where more expressions are still to come.
@@ -190,7 +190,7 @@ impl FastBpe {
                 let first = out.len();
                 result = self.encode_from(level + 1, piece, memory, out);
                 // An identifier rarely comes back, so only what later expressions leave whole is worth remembering.
-                if piece.len() <= LONGEST_REMEMBERED && self.is_whole(level + 1, piece) {
+                if result.is_ok() && piece.len() <= LONGEST_REMEMBERED && self.is_whole(level + 1, piece) {
                     remember(&mut memory[level], piece, &out[first..]);
                 }
             }
@@ -224,9 +224,9 @@ fn isolated_patterns(json: &Value) -> Option<Vec<String>> {
     splits.iter().map(pattern).collect()
 }
 
-/// Content and id of each added token; none if one has a condition on what surrounds it.
+/// Content and id of each added token; none if one has a condition on what surrounds it or waits for a normalizer.
 fn plain_entries(json: &Value) -> Option<Vec<(String, u32)>> {
-    let plain = |t: &Value| ["single_word", "lstrip", "rstrip"].iter().all(|flag| t[flag] == false);
+    let plain = |t: &Value| ["single_word", "lstrip", "rstrip", "normalized"].iter().all(|flag| t[flag] == false);
     let entry =
         |t: &Value| plain(t).then(|| Some((t["content"].as_str()?.to_string(), t["id"].as_u64()? as u32))).flatten();
     json["added_tokens"].as_array().map_or(Some(Vec::new()), |tokens| tokens.iter().map(entry).collect())

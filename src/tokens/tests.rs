@@ -23,7 +23,7 @@ fn note(i: usize) -> String {
     (0..6)
         .map(|k| syllables[(i * (k + 3) + i * i / (k + 2)) % syllables.len()])
         .collect::<Vec<_>>()
-        .join(if i % 2 == 0 { "" } else { " " })
+        .join(if i.is_multiple_of(2) { "" } else { " " })
 }
 
 fn trained(vocab_size: usize) -> Tokenizer {
@@ -195,6 +195,7 @@ fn bad_files_are_refused_by_name() {
     assert!(edit(|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("Ċ"))).contains("newline"));
     assert!(edit(|json| drop(json["model"]["vocab"].as_object_mut().unwrap().remove("ÿ"))).contains("0xff"));
     assert!(edit(|json| json["normalizer"] = serde_json::json!({"type": "NFC"})).contains("normalizes"));
+    assert!(edit(|json| json["model"]["dropout"] = serde_json::json!(0.1)).contains("at random"));
     assert!(edit(|json| json["model"]["vocab"]["a"] = serde_json::json!(-1)).contains("-1"));
     assert!(edit(|json| json["model"]["merges"][0] = serde_json::json!(["a", "nowhere"])).contains("not a whole"));
 }
@@ -233,6 +234,71 @@ fn the_short_way_gives_the_ids_of_the_crate() {
 fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
     let Scheme::Bpe { full, .. } = &tokenizer.0.scheme else { panic!("BPE") };
     full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap().get_ids().to_vec()
+}
+
+/// Every kind on real logs, against Python: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers -- --ignored`.
+#[test]
+#[ignore = "needs LOGWRIGHT_PYTHON, a Python with transformers"]
+fn transformers_gives_the_same_ids() {
+    let python = std::env::var("LOGWRIGHT_PYTHON").expect("set LOGWRIGHT_PYTHON to a Python that has transformers");
+    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    let mut records: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter(|r| !r.is_empty()).map(<[u8]>::to_vec).collect();
+    let sample = records.clone();
+    records.truncate(60);
+    records.extend(logs(40));
+    records.push(
+        "Ünï\u{10348}\u{a0}code \t  spaces \u{2028} “quotes”  \\u003c 1,234.5 deadbeefdeadbeef0 a-1 -0.00012".into(),
+    );
+    let chars = records.iter().flat_map(|r| str::from_utf8(r).unwrap().chars()).collect();
+    let trained = |size| Tokenizer::train_bpe(sample.iter().map(Vec::as_slice), size).unwrap();
+    for tokenizer in [Tokenizer::bytes(), Tokenizer::chars(&chars), trained(300), trained(1024), trained(2048)] {
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer.save(folder.path()).unwrap();
+        let (mut text, mut expected) = (Vec::new(), String::new());
+        for record in &records {
+            let line = [&record[..], b"\n"].concat();
+            expected += &format!("{:?}\n", ids(&tokenizer, &line));
+            text.extend(line);
+        }
+        std::fs::write(folder.path().join("text"), text).unwrap();
+        std::fs::write(folder.path().join("ids"), expected).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_tokenizer.py");
+        let mut check = std::process::Command::new(&python);
+        check.current_dir(folder.path()).args([script, ".", "text", "--ids", "ids"]);
+        assert!(check.status().unwrap().success(), "{:?}, vocabulary {}", tokenizer.kind(), tokenizer.vocab_size());
+    }
+}
+
+/// Nothing quadratic: with that, these would take hours.
+#[test]
+fn very_long_records_pass() {
+    for unit in ["a", "1", "1a", "{", "\"", "\"a\": ", " 1.", "d3e5a967-", "é"] {
+        let text = unit.repeat(1_000_000 / unit.len());
+        let ids = ids(&BPE, text.as_bytes());
+        assert!(BPE.decode(&ids) == text.as_bytes(), "{unit:?}");
+    }
+    let long = ["ab".repeat(1_000_000)];
+    assert!(Tokenizer::train_bpe(long.iter().map(String::as_bytes), 300).unwrap().vocab_size() < 300);
+}
+
+#[test]
+fn threads_may_share_it() {
+    fn shared<T: Send + Sync + Clone + 'static>() {}
+    shared::<Tokenizer>();
+    let (tokenizer, logs) = (trained(512), logs(50));
+    let alone = ids(&tokenizer, &logs[7]);
+    let threads: Vec<_> = (0..4).map(|_| (tokenizer.clone(), logs[7].clone())).collect();
+    let threads: Vec<_> = threads.into_iter().map(|(t, log)| std::thread::spawn(move || ids(&t, &log))).collect();
+    threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), alone));
+}
+
+/// Two tokenizers used in turn on one thread do not see each other's memory.
+#[test]
+fn tokenizers_do_not_mix_their_memories() {
+    let (a, b, record) = (trained(300), trained(700), &logs(8)[7]);
+    let (of_a, of_b) = (ids(&a, record), ids(&b, record));
+    assert_ne!(of_a, of_b);
+    assert_eq!((ids(&a, record), ids(&b, record), ids(&a, record)), (of_a.clone(), of_b, of_a));
 }
 
 static BPE: std::sync::LazyLock<Tokenizer> = std::sync::LazyLock::new(|| trained(600));

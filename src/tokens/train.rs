@@ -4,11 +4,11 @@
 //! ("a class of chunks is whole or absent": with every pair of hexadecimal digits in the vocabulary a UUID is always 20
 //! tokens, with none always 36), last the identifiers that recur so often that they are worth an entry.
 
+use super::Tokenizer;
 use super::alphabet;
 use super::file;
 use super::pattern::{self, Chunks};
 use super::split::{Splitter, compile};
-use super::{Kind, Tokenizer};
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -74,7 +74,7 @@ fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
         }
         for text in record.utf8_chunks() {
             coarse.pieces(text.valid(), &mut |piece| {
-                let piece = &piece[..piece.floor_char_boundary(LONGEST_PIECE)];
+                let piece = start(piece, LONGEST_PIECE);
                 match counts.get_mut(piece) {
                     Some(count) => *count += 1,
                     None => drop(counts.insert(piece.to_string(), 1)),
@@ -84,6 +84,12 @@ fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
     }
     counts.remove("\n");
     Ok(counts.into_iter().collect())
+}
+
+/// The first characters of `text` that make at most `limit` bytes.
+fn start(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// The identifiers whose own entry saves most tokens, at most `limit` of them, the best first.
@@ -194,7 +200,6 @@ fn fit(learnt: Vec<Merge>, class: &BTreeSet<String>, room: usize) -> (Vec<String
 
 /// Tokens that the sample takes.
 fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
-    debug_assert_eq!(tokenizer.kind(), Kind::Bpe);
     let mut ids = Vec::new();
     let mut total = 0;
     for (piece, count) in counts {

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Checks that transformers reads a tokenizer folder as logwright does.
+
+Each line of the texts, its newline included, must encode without loss and without added special tokens, the newline as one
+token of its own; with --ids, to the very ids that logwright gives (one JSON array a line, for the lines of the texts in order).
+
+Usage: check_tokenizer.py FOLDER TEXT... [--ids FILE]
+Exit code: 0 all agree, 1 something differs.
+Needs: pip install transformers tokenizers
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+
+def differences(tokenizer, line, expected):
+    """What is wrong with one line; nothing if all is well."""
+    ids = tokenizer(line)["input_ids"]
+    newline = tokenizer("\n")["input_ids"]
+    if tokenizer.decode(ids) != line:
+        yield f"decodes to {tokenizer.decode(ids)[:80]!r}"
+    if ids != tokenizer.encode(line, add_special_tokens=False):
+        yield "special tokens were added"
+    if len(newline) != 1 or ids[-1:] != newline or ids.count(newline[0]) != 1:
+        yield f"the newline is not one token of its own: {newline}, {ids[-3:]}"
+    if expected is not None and ids != expected:
+        at = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), min(len(ids), len(expected)))
+        yield f"ids differ from token {at} on: transformers {ids[at:at + 5]}, logwright {expected[at:at + 5]}"
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("folder")
+    arguments.add_argument("texts", nargs="+", type=Path)
+    arguments.add_argument("--ids", type=Path)
+    args = arguments.parse_args()
+    tokenizer = AutoTokenizer.from_pretrained(args.folder)
+    lines = [line + "\n" for text in args.texts for line in text.read_text(encoding="utf-8").split("\n") if line]
+    expected = [json.loads(line) for line in args.ids.open()] if args.ids else [None] * len(lines)
+    if len(expected) != len(lines) or not lines:
+        sys.exit(f"{len(lines)} lines of text, {len(expected)} lines of ids")
+    wrong = tokens = 0
+    for number, (line, ids) in enumerate(zip(lines, expected), 1):
+        tokens += len(tokenizer(line)["input_ids"])
+        for what in differences(tokenizer, line, ids):
+            wrong += 1
+            print(f"line {number}: {what}", file=sys.stderr)
+    print(f"{args.folder}: {type(tokenizer).__name__}, vocabulary {len(tokenizer)}, {len(lines)} lines, {tokens} tokens, {wrong} differences")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
