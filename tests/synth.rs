@@ -305,9 +305,35 @@ fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     for arguments in
-        [&["-n", "5", "--attacks", "2"][..], &["-n", "5", "--start", "yesterday"], &["-n", "5", "--users", "3"]]
+        [&["-n", "5", "--attacks", "2"], &["-n", "5", "--start", "yesterday"], &["-n", "5", "--users", "3"]]
     {
         let output = Command::new(&binary).arg("synth").args(arguments).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
     }
+}
+
+/// Paths of all keys of a record, e.g. "/properties/status/errorCode".
+fn paths(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let path = format!("{prefix}/{key}");
+        paths(value, &path, into);
+        into.insert(path);
+    }
+}
+
+#[test]
+fn every_key_stands_where_the_real_log_has_it() {
+    let real = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure-ad/azure_ad.jsonl");
+    let Ok(real) = std::fs::read_to_string(&real) else {
+        println!("skipped: {} is not here", real.display());
+        return;
+    };
+    let (mut known, mut made) = (BTreeSet::new(), BTreeSet::new());
+    real.lines().for_each(|line| paths(&serde_json::from_str(line).expect(line), "", &mut known));
+    let records = make(Settings { attacks: 0.1, ..Settings::default() }, 2000);
+    records.iter().for_each(|record| paths(&parse(record), "", &mut made));
+    assert!(made.len() > 20, "{made:?}");
+    assert!(made.is_subset(&known), "{:?}", made.difference(&known));
+    let spacing = |line: &str| line.replace("\": ", "").replace("\", ", "").matches("\":").count();
+    assert!(real.lines().chain(records.iter().map(|r| r.json.as_str())).all(|line| spacing(line) == 0));
 }

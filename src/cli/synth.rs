@@ -4,9 +4,11 @@ use chrono::{DateTime, NaiveDate};
 use clap::Args;
 use logwright::logs::synth::{Settings, SignIn, SignIns};
 use logwright::{Error, Result};
-use std::fs::File;
+use std::fs::Permissions;
 use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Print sign-in records made by the built-in log source, one JSON object a line
 ///
@@ -75,15 +77,24 @@ fn keep_going(result: std::io::Result<()>) -> Result<bool> {
     }
 }
 
-/// The labels file: `{"record": 0, "attack": null, "episode": null}` a line.
+/// The labels file: `{"record": 0, "attack": null, "episode": null}` a line. It gets its name when it is complete.
 struct Labels<'a> {
     path: &'a Path,
-    out: BufWriter<File>,
+    out: BufWriter<NamedTempFile>,
 }
 
 impl<'a> Labels<'a> {
     fn create(path: &'a Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| Error::io("create the labels file", path, e))?;
+        // A rename would put a plain file in the place of a device or a pipe.
+        if path.exists() && !path.is_file() {
+            let path = path.display();
+            return Err(Error::usage(format!(
+                "--labels {path}: expected the name of a plain file, found something else"
+            )));
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder);
+        let file = file.map_err(|e| Error::io("create the labels file", path, e))?;
         Ok(Labels { path, out: BufWriter::new(file) })
     }
 
@@ -93,8 +104,11 @@ impl<'a> Labels<'a> {
         writeln!(self.out, "{label}").map_err(|e| Error::io("write", self.path, e))
     }
 
-    fn finish(mut self) -> Result<()> {
-        self.out.flush().map_err(|e| Error::io("write", self.path, e))
+    fn finish(self) -> Result<()> {
+        let failed = |e| Error::io("write", self.path, e);
+        let file = self.out.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.persist(self.path).map_err(|e| failed(e.error))?;
+        Ok(())
     }
 }
 

@@ -336,8 +336,10 @@ mod tests {
         ];
         for log_y in [false, true] {
             for curve in odd.iter().cloned().map(|curve| LossCurve { log_y, ..curve }) {
-                let text = svg(&curve).expect("it draws");
-                assert!(text.ends_with("</svg>\n") && !text.contains("NaN"), "{curve:?}: {text}");
+                let range = Lines::new(&curve).losses;
+                assert!(range.start < range.end && range.end.is_finite(), "{curve:?}: {range:?}");
+                assert!(range.start > 0.0 || !log_y, "{curve:?}: {range:?}");
+                assert!(svg(&curve).expect("it draws").ends_with("</svg>\n"), "{curve:?}");
             }
         }
     }
