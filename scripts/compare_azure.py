@@ -5,8 +5,8 @@
 
 Both sides read scripts/compare_azure.toml (or --config FILE): model, steps, batch, schedule, AdamW, clipping, and start
 from their own random weights and their own random windows, once for each seed. What must agree is the distribution, so
-the difference of the mean final validation losses is held against its 95 % confidence interval (Welch's t); exit code 1
-when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is that
+the difference of the mean final validation losses is held against its 95 % confidence interval (Welch's t); exit code
+1 when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is that
 of the last line in RUN/metrics.jsonl with a `val_loss`.
 
 Cost with the committed configuration, on 2 cores: about 3 minutes a run, 6 runs.
@@ -179,7 +179,8 @@ def main():
     shape, train = read_config(args.config)
     splits = {split: read_split(args.data, split) for split in ("train", "val")}
     vocab = tokenizers.Tokenizer.from_file(str(args.data / "tokenizer.json")).get_vocab_size()
-    print(f"{len(splits['train'])} training and {len(splits['val'])} validation tokens, vocabulary {vocab}", file=sys.stderr)
+    sizes = f"{len(splits['train'])} training and {len(splits['val'])} validation tokens, vocabulary {vocab}"
+    print(sizes, file=sys.stderr)
     result = {"model": shape, "train": train, "vocab": vocab, "seeds": args.seeds, "torch": torch.__version__}
     if not args.torch_only:
         result["logwright"] = side("logwright", args.seeds, lambda seed: logwright_run(args, seed))
@@ -188,7 +189,8 @@ def main():
     for name in ("logwright", "pytorch"):
         if name in result:
             x = result[name]
-            print(f"| {name} | {x['mean']:.4f} ± {x['deviation']:.4f} | {', '.join(f'{y:.4f}' for y in x['losses'])} | "
+            losses = ", ".join(f"{loss:.4f}" for loss in x["losses"])
+            print(f"| {name} | {x['mean']:.4f} ± {x['deviation']:.4f} | {losses} | "
                   f"{statistics.median(x['seconds']):.0f} |")
     if not args.torch_only:
         result |= compare(result["logwright"], result["pytorch"])
