@@ -6,8 +6,8 @@
 Both sides read scripts/compare_azure.toml (or --config FILE): model, steps, batch, schedule, AdamW, clipping, and start
 from their own random weights and their own random windows, once for each seed. What must agree is the distribution, so
 the difference of the mean final validation losses is held against its 95 % confidence interval (Welch's t); exit code
-1 when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is that
-of the last line in RUN/metrics.jsonl with a `val_loss`.
+1 when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is
+that of the last line in RUN/metrics.jsonl with a `val_loss`.
 
 Cost with the committed configuration, on 2 cores: about 3 minutes a run, 6 runs.
 """
