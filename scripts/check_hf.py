@@ -4,9 +4,9 @@
     python scripts/check_hf.py RUN                            # the text is sampled from the model itself
     python scripts/check_hf.py RUN --roundtrip                # and the reverse, see below
 
-Loads the folder with transformers (AutoModelForCausalLM, AutoTokenizer), calls `logwright evaluate --model FOLDER --text
-FILE --logits OUT` and compares. The text is a stream of tokens: a newline, then each line with its newline; windows of
-`context` tokens that do not overlap predict the next token each. Required:
+Loads the folder with transformers (AutoModelForCausalLM, AutoTokenizer), calls `logwright evaluate --model FOLDER
+--text FILE --logits OUT` and compares. The text is a stream of tokens: a newline, then each line with its newline;
+windows of `context` tokens that do not overlap predict the next token each. Required:
 
     tokens of the first window    equal; and encoding the text as a whole gives the same as line by line
     logits of the first window    largest error <= 2 * that of transformers in f32 + 2^-23 * max|logit|

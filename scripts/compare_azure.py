@@ -5,9 +5,9 @@
 
 Both sides read scripts/compare_azure.toml (or --config FILE): model, steps, batch, schedule, AdamW, clipping, and start
 from their own random weights and their own random windows, once for each seed. What must agree is the distribution, so
-the difference of the mean final validation losses is held against its 95 % confidence interval (Welch's t); exit code 1
-when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is that
-of the last line in RUN/metrics.jsonl with a `val_loss`.
+the difference of the mean final validation losses is held against its 95 % confidence interval (Welch's t); exit code
+1 when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is
+that of the last line in RUN/metrics.jsonl with a `val_loss`.
 
 Cost with the committed configuration, on 2 cores: about 3 minutes a run, 6 runs.
 """
@@ -34,7 +34,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAGIC, HEADER_BYTES = b"LWTOKENS", 64
 WIDTHS = {2: "<u2", 4: "<u4"}
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}  # two-sided, by degrees of freedom
-FIXED = {"windows": "random", "schedule": "cosine"}  # what the PyTorch side can do
+MODEL_KEYS = ["layers", "heads", "channels", "context", "bias"]
+TRAIN_KEYS = ["steps", "batch", "accumulation", "warmup", "learning_rate", "min_learning_rate", "beta_1", "beta_2",
+              "epsilon", "weight_decay", "grad_clip"]
+# What the PyTorch side does; and a full validation at the end on both.
+FIXED = {"windows": "random", "schedule": "cosine", "eval_windows": 0, "patience": 0}
 
 
 def read_shard(path):
@@ -57,19 +61,15 @@ def read_split(data, split):
 
 
 def read_config(path):
-    """The [model] and [train] tables of the configuration file."""
+    """The flat table of the configuration file -> sizes of the model, settings of the training"""
     config = tomllib.loads(path.read_text())
-    model, train = config.get("model", {}), config.get("train", {})
-    wanted = {"model": "layers heads channels context bias", "train": "steps batch accumulation windows schedule "
-              "warmup rate min_rate beta_1 beta_2 decay clip"}
-    for table, keys in wanted.items():
-        missing = set(keys.split()) - config.get(table, {}).keys()
-        if missing:
-            sys.exit(f"{path}: [{table}] lacks {', '.join(sorted(missing))}; both sides must be told the same")
+    missing = set(MODEL_KEYS + TRAIN_KEYS) - config.keys()
+    if missing:
+        sys.exit(f"{path}: lacks {', '.join(sorted(missing))}; both sides must be told the same")
     for key, value in FIXED.items():
-        if train[key] != value:
-            sys.exit(f"{path}: {key} is {train[key]!r}, the PyTorch side knows {value!r} only")
-    return model, train
+        if config[key] != value:
+            sys.exit(f"{path}: {key} is {config[key]!r}, this comparison needs {value!r}")
+    return {key: config[key] for key in MODEL_KEYS}, {key: config[key] for key in TRAIN_KEYS}
 
 
 def random_batch(tokens, batch, context, generator):
@@ -98,18 +98,19 @@ def torch_run(shape, vocab, train, splits, seed):
     """One run of nanoGPT's loop -> final full validation loss"""
     torch.manual_seed(seed)
     model = nanogpt.NanoGpt(nanogpt.Config(vocab=vocab, **shape))
-    optimizer = nanogpt.adamw(model, betas=(train["beta_1"], train["beta_2"]), weight_decay=train["decay"], fused=True)
+    optimizer = nanogpt.adamw(model, betas=(train["beta_1"], train["beta_2"]), weight_decay=train["weight_decay"],
+                              eps=train["epsilon"], fused=True)
     generator = torch.Generator().manual_seed(seed)
     for step in range(train["steps"]):
-        lr = nanogpt.cosine_lr(step, train["steps"], train["warmup"], train["rate"], train["min_rate"])
-        nanogpt.set_lr(optimizer, lr)
+        peak, floor = train["learning_rate"], train["min_learning_rate"]
+        nanogpt.set_lr(optimizer, nanogpt.cosine_lr(step, train["steps"], train["warmup"], peak, floor))
         total = 0.0
         for _ in range(train["accumulation"]):
             batch = random_batch(splits["train"], train["batch"], shape["context"], generator)
             loss = model(*batch)[1] / train["accumulation"]
             loss.backward()
             total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), train["clip"])
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train["grad_clip"])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if step % 100 == 0:
@@ -120,6 +121,8 @@ def torch_run(shape, vocab, train, splits, seed):
 def logwright_run(args, seed):
     """One run of `logwright train` -> its last validation loss"""
     run = args.runs / f"seed-{seed}"
+    if run.exists():
+        sys.exit(f"{run} exists: delete it, or choose another folder with --runs")
     command = [args.binary, "train", "--data", args.data, "--out", run, "--config", args.config, "--seed", seed]
     command += ["--device", "cpu", "--quiet"]
     environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
@@ -179,7 +182,8 @@ def main():
     shape, train = read_config(args.config)
     splits = {split: read_split(args.data, split) for split in ("train", "val")}
     vocab = tokenizers.Tokenizer.from_file(str(args.data / "tokenizer.json")).get_vocab_size()
-    print(f"{len(splits['train'])} training and {len(splits['val'])} validation tokens, vocabulary {vocab}", file=sys.stderr)
+    sizes = f"{len(splits['train'])} training and {len(splits['val'])} validation tokens, vocabulary {vocab}"
+    print(sizes, file=sys.stderr)
     result = {"model": shape, "train": train, "vocab": vocab, "seeds": args.seeds, "torch": torch.__version__}
     if not args.torch_only:
         result["logwright"] = side("logwright", args.seeds, lambda seed: logwright_run(args, seed))
@@ -188,7 +192,8 @@ def main():
     for name in ("logwright", "pytorch"):
         if name in result:
             x = result[name]
-            print(f"| {name} | {x['mean']:.4f} ± {x['deviation']:.4f} | {', '.join(f'{y:.4f}' for y in x['losses'])} | "
+            losses = ", ".join(f"{loss:.4f}" for loss in x["losses"])
+            print(f"| {name} | {x['mean']:.4f} ± {x['deviation']:.4f} | {losses} | "
                   f"{statistics.median(x['seconds']):.0f} |")
     if not args.torch_only:
         result |= compare(result["logwright"], result["pytorch"])

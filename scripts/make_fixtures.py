@@ -3,8 +3,8 @@
     python scripts/make_fixtures.py            # writes the files; about 10 s
     python scripts/make_fixtures.py --check    # compares with the committed files instead, allowing another torch
 
-Two files, `gpt2_bias` (2 layers, a few ignored targets) and `gpt2_nobias` (1 layer). The metadata entry `config` of each
-header is a JSON object: vocab, context, layers, heads, channels, bias, batch, time, and `adamw` (betas, eps,
+Two files, `gpt2_bias` (2 layers, a few ignored targets) and `gpt2_nobias` (1 layer). The metadata entry `config` of
+each header is a JSON object: vocab, context, layers, heads, channels, bias, batch, time, and `adamw` (betas, eps,
 weight_decay, clip). Tensors, with names and Conv1D layout (in, out) of Hugging Face, only parameters that exist:
 
     tokens, targets     (B, T) i32; a target of -1 does not count
