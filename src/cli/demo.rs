@@ -53,7 +53,7 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
     let mean_bytes = write_corpus(&args, &corpus)?;
     tracing::info!("{}: {} synthetic sign-in records, {mean_bytes:.0} bytes each", corpus.display(), args.records);
     let mut options = PrepareOptions::new(vec![corpus.display().to_string()], args.out.join("data"));
-    (options.vocab_size, options.seed) = (args.vocab_size, args.seed);
+    (options.vocab_size, options.seed) = (Some(args.vocab_size), args.seed);
     prepare(&options, &output.progress(0, "bytes"))?;
     let data = Dataset::open(&options.out)?;
     let (config, outcome) = fit(&args, &data, output)?;

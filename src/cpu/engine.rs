@@ -89,9 +89,10 @@ impl Engine for CpuEngine {
         let Self { model, first, second, .. } = self;
         let update = Update { loss: std::mem::take(&mut self.loss), norm: adamw::global_norm(&model.gradients) };
         if update.is_finite() {
+            // The 1e-6 is PyTorch's `clip_grad_norm_`.
             let clip = match step.clip as f64 {
-                limit if limit > 0.0 && update.norm > limit => (limit / update.norm) as f32,
-                _ => 1.0,
+                0.0 => 1.0,
+                limit => (limit / (update.norm + 1e-6)).min(1.0) as f32,
             };
             let split = model.layout.decayed;
             for (range, decay) in [(0..split, step.decay), (split..model.layout.len, 0.0)] {

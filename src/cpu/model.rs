@@ -153,7 +153,7 @@ impl<R: Real> Model<R> {
     }
 
     fn shape(&self, rows: usize, time: usize) -> Shape {
-        assert!(time <= self.config.context && rows % time == 0, "{rows} rows of {time}");
+        assert!(time <= self.config.context && rows.is_multiple_of(time), "{rows} rows of {time}");
         Shape { batch: rows / time, time, heads: self.config.heads, head_size: self.config.head_size() }
     }
 

@@ -68,7 +68,7 @@ impl Real for f32 {
     fn exp(self) -> f32 {
         // 1.5 * 2^23 + 127: adding it rounds to an integer, which then sits, biased, in the low bits of the sum.
         const ROUND: f32 = 12_583_039.0;
-        const LN2_HIGH: f32 = 0.693_359_375;
+        const LN2_HIGH: f32 = 355.0 / 512.0;
         const LN2_LOW: f32 = -2.121_944_4e-4;
         let x = if self > 88.37 { 88.37 } else { self };
         let x = if x < -87.0 { -87.0 } else { x };

@@ -46,7 +46,7 @@ impl Config {
             return Err(Error::usage(format!("channels ({channels}) must be a multiple of heads ({heads})")));
         }
         let size = self.head_size();
-        if size % 8 != 0 || size > 128 {
+        if !size.is_multiple_of(8) || size > 128 {
             return Err(Error::usage(format!(
                 "head size is channels / heads = {size}; it must be a multiple of 8 and at most 128"
             )));

@@ -60,13 +60,13 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
 
     const ALL: Choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
-    /// Probabilities 0.1, 0.2, 0.3, 0.4.
-    const LOGITS: [f32; 4] = [-2.302_585, -1.609_438, -1.203_973, -0.916_291];
+    const SHARES: [f32; 4] = [0.1, 0.2, 0.3, 0.4];
 
     fn shares(choice: Choice, allowed: impl Fn(u32) -> bool + Copy) -> [f64; 4] {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut counts = [0.0; 4];
-        (0..40_000).for_each(|_| counts[choice.draw(&LOGITS, allowed, &mut rng) as usize] += 1.0 / 40_000.0);
+        (0..40_000)
+            .for_each(|_| counts[choice.draw(&SHARES.map(f32::ln), allowed, &mut rng) as usize] += 1.0 / 40_000.0);
         counts
     }
 

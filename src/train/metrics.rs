@@ -139,7 +139,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let (mut file, _) = MetricsFile::open(&path, 0).unwrap();
-        [1, 2].map(|step| file.append(&line(step)).unwrap());
+        (1..=2).for_each(|step| file.append(&line(step)).unwrap());
         let diverged = Line { loss: f64::NAN, skipped: true, ..line(3) };
         file.append(&diverged).unwrap();
         file.file.write_all(b"{\"step\":6,\"lo").unwrap();

@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
 }
 
 fn due(step: u64, every: u64) -> bool {
-    every > 0 && step % every == 0
+    every > 0 && step.is_multiple_of(every)
 }
 
 /// Creates the run folder and takes its lock.
