@@ -70,7 +70,8 @@ pub struct Prepared {
 /// Makes the data folder `options.out`; it appears complete or not at all.
 ///
 /// Memory: about 6 MiB a thread for chunks, a few times the longest record, and for BPE the sample (at most 32 MiB) with
-/// what training on it takes; none of it grows with the corpus. Disk: the corpus once more while at work.
+/// what training on it takes; none of it grows with the corpus. Measured on 1.1 GB with 2 threads: 46 MB for bytes, 37 MB
+/// for characters, 231 MB for a BPE of 2048. Disk: the corpus once more while at work.
 /// The same options and inputs give the same bytes, whatever the number of threads.
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
