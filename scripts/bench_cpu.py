@@ -195,6 +195,9 @@ def arguments():
 def main():
     args = arguments()
     torch.set_num_threads(args.threads)
+    if os.getloadavg()[0] > 0.5:
+        print(f"warning: load average {os.getloadavg()[0]:.1f}: others use the cores, and PyTorch's threads, waiting "
+              "for each other at every operation, suffer most; measure on an idle machine", file=sys.stderr)
     results, tables = {"machine": machine(args), "train": [], "generate": []}, []
     if args.only != "generate":
         for shape in TRAIN:

@@ -160,8 +160,10 @@ def main():
     parser.add_argument("--text", type=pathlib.Path, help="a text file, one record a line (empty lines are dropped)")
     parser.add_argument("--roundtrip", action="store_true", help="also evaluate a model saved by transformers")
     parser.add_argument("--seed", type=int, default=1, help="of the sampled text")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; one suits small models and busy machines")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     transformers.utils.logging.disable_progress_bar()
     if not args.binary.exists():
         parser.error(f"{args.binary} does not exist: run `cargo build --release`")
