@@ -3,79 +3,119 @@
 use crate::{Error, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The message for a failed write; a full disk gets its remedy.
+pub fn write_error(path: &Path, error: io::Error) -> Error {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+    let remedy = if full { "; free some space or put --out on another disk (nothing half-written is left)" } else { "" };
+    Error::failed(format!("cannot write {}: {error}{remedy}", path.display()))
+}
 
 /// Writes a file that is never seen half-written, even through a crash.
 pub fn write_atomic(path: &Path, contents: &[u8]) -> Result<()> {
-    let failed = |e| Error::io("write", path, e);
+    let failed = |e| write_error(path, e);
     let folder = parent(path);
-    let mut file = builder(".partial-", 0o666).tempfile_in(folder).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are private by default; results have the usual permissions, less the process's mask.
+    builder.prefix(".partial-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(&folder).map_err(failed)?;
     file.write_all(contents).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
-    sync(folder)
+    sync(&folder)
 }
 
-/// Replaces (or creates) the folder `path` with what `fill` writes into an empty one. A kill or failure at any moment leaves
-/// the previous folder whole; what it leaves behind beside it, `.NAME.partial-…`, goes at the next replacement.
+/// Replaces (or creates) the folder `path` with what `fill` writes into an empty one: see [`Staging`].
 pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let prefix = format!(".{}.partial-", path.file_name().expect("a folder has a name").to_string_lossy());
-    let beside = parent(path);
-    fs::create_dir_all(beside).map_err(|e| Error::io("create", beside, e))?;
-    remove_leftovers(beside, &prefix)?;
-    let failed = |e| Error::io("write", path, e);
-    let staging = builder(&prefix, 0o777).tempdir_in(beside).map_err(failed)?;
-    fill(staging.path())?;
-    for entry in fs::read_dir(staging.path()).map_err(failed)? {
-        File::open(entry.map_err(failed)?.path()).and_then(|file| file.sync_all()).map_err(failed)?;
-    }
-    sync(staging.path())?;
-    exchange(staging.path(), path).map_err(failed)?;
-    // After an exchange the staging path holds the previous folder; dropping `staging` removes it.
-    sync(beside)
+    let staging = Staging::create(path)?;
+    fill(&staging.folder)?;
+    staging.publish()
 }
 
-/// Puts `new` under the name `path`; if `path` exists, it takes the name of `new` in the same atomic step.
-fn exchange(new: &Path, path: &Path) -> std::io::Result<()> {
-    if !path.exists() {
-        return fs::rename(new, path);
+/// A folder under construction, `.NAME.partial-PID` beside its final place `NAME`. A failure or kill at any moment leaves
+/// what was there before; dropped unpublished, it is removed.
+pub struct Staging {
+    pub folder: PathBuf,
+    target: PathBuf,
+}
+
+impl Staging {
+    pub fn create(target: &Path) -> Result<Self> {
+        let name = target.file_name().ok_or_else(|| {
+            Error::usage(format!("{}: expected the name of a folder to make", target.display()))
+        })?;
+        let prefix = format!(".{}.partial-", name.to_string_lossy());
+        let parent = parent(target);
+        let unwritable = |e| Error::failed(format!("{}: cannot make it in {}: {e}", target.display(), parent.display()));
+        fs::create_dir_all(&parent).map_err(unwritable)?;
+        remove_abandoned(&parent, &prefix);
+        let folder = parent.join(format!("{prefix}{}", std::process::id()));
+        fs::create_dir(&folder).map_err(unwritable)?;
+        Ok(Self { folder, target: target.to_owned() })
     }
-    match renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(()),
-        // Some network file systems cannot exchange names; there, a kill between the two renames leaves the previous
-        // folder under its `.old` name.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
-            let old = path.with_extension("old");
-            fs::rename(path, &old)?;
-            fs::rename(new, path)?;
-            fs::remove_dir_all(old)
+
+    /// Syncs all files and gives the folder its name. An old one is exchanged in one step where the file system can, else
+    /// moved aside first; then it is removed.
+    pub fn publish(self) -> Result<()> {
+        for entry in fs::read_dir(&self.folder).map_err(|e| Error::io("list the folder", &self.folder, e))? {
+            sync(&entry.map_err(|e| Error::io("list the folder", &self.folder, e))?.path())?;
         }
-        Err(other) => Err(other.into()),
+        sync(&self.folder)?;
+        let target = &self.target;
+        if target.exists() {
+            // Afterwards the old folder has the staging name, and is removed when `self` is dropped.
+            let exchanged = renameat_with(CWD, &self.folder, CWD, target, RenameFlags::EXCHANGE);
+            let replaced = exchanged.map_err(io::Error::from).or_else(|_| self.move_aside());
+            replaced.map_err(|e| Error::io("replace", target, e))?;
+        } else {
+            fs::rename(&self.folder, target).map_err(|e| Error::io("make", target, e))?;
+        }
+        sync(&parent(target))
+    }
+
+    /// Replaces the target in two renames, and puts the old one back if the second fails.
+    fn move_aside(&self) -> io::Result<()> {
+        let aside = self.folder.with_extension("old");
+        fs::rename(&self.target, &aside)?;
+        if let Err(error) = fs::rename(&self.folder, &self.target) {
+            fs::rename(&aside, &self.target)?;
+            return Err(error);
+        }
+        fs::remove_dir_all(&aside)
     }
 }
 
-fn remove_leftovers(folder: &Path, prefix: &str) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            fs::remove_dir_all(entry.path()).map_err(|e| Error::io("remove", &entry.path(), e))?;
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Nothing to be done about a failure here; the next run tries again.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Removes what a killed process left under the prefix: a staging folder whose process is gone.
+fn remove_abandoned(parent: &Path, prefix: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        let Some(pid) = file_name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
+        let gone =
+            pid.parse::<u32>().is_ok() && Path::new("/proc/self").exists() && !Path::new("/proc").join(pid).exists();
+        if gone && fs::remove_dir_all(entry.path()).is_ok() {
+            tracing::info!("removed {}, left by a run that was killed", entry.path().display());
         }
     }
-    Ok(())
 }
 
-/// Temporary files are private by default; results have the usual permissions, less the process's mask.
-fn builder(prefix: &str, mode: u32) -> tempfile::Builder<'_, '_> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix).permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-    builder
+fn parent(target: &Path) -> PathBuf {
+    match target.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::io("sync", folder, e))
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|e| Error::io("sync", path, e))
 }
 
 #[cfg(test)]
@@ -83,8 +123,8 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = entries.collect();
         names.sort();
         names
     }
@@ -93,7 +133,6 @@ mod tests {
     fn a_folder_is_replaced_whole() {
         let home = tempfile::tempdir().unwrap();
         let target = home.path().join("last");
-        fs::create_dir(home.path().join(".last.partial-killed")).unwrap();
         for text in ["first", "second"] {
             replace_folder(&target, |folder| write_atomic(&folder.join(text), text.as_bytes())).unwrap();
             assert_eq!(names(&target), [text]);
@@ -113,5 +152,29 @@ mod tests {
         assert!(failure.is_err());
         assert_eq!(names(&target), ["good"]);
         assert_eq!(names(home.path()), ["last"]);
+    }
+
+    #[test]
+    fn replacing_in_two_steps_leaves_only_the_new_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("data");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("old"), "").unwrap();
+        let staging = Staging::create(&target).unwrap();
+        fs::write(staging.folder.join("new"), "").unwrap();
+        staging.move_aside().unwrap();
+        drop(staging);
+        assert_eq!(names(&target), ["new"]);
+        assert_eq!(names(home.path()), ["data"]);
+    }
+
+    #[test]
+    fn a_staging_folder_of_a_dead_process_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        // No process has the first number: it is above the kernel's limit of 2^22.
+        fs::create_dir(home.path().join(".data.partial-4194999")).unwrap();
+        fs::create_dir(home.path().join(".data.partial-1")).unwrap();
+        drop(Staging::create(&home.path().join("data")).unwrap());
+        assert_eq!(names(home.path()), [".data.partial-1"], "the process of the second lives");
     }
 }

@@ -29,7 +29,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     records: usize,
     /// Tokens of the vocabulary
-    #[arg(long, default_value_t = 512, value_name = "N")]
+    #[arg(long, default_value_t = 1024, value_name = "N")]
     vocab_size: usize,
     /// Updates to train for [default: the tiny preset's]
     #[arg(long, value_name = "N")]

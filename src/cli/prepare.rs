@@ -4,7 +4,7 @@ use super::OutputArgs;
 use clap::Args;
 use logwright::dataset::{PrepareOptions, Prepared, SplitMode, prepare};
 use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Transform};
-use logwright::tokens::Kind;
+use logwright::tokens::{Kind, Tokenizer};
 use logwright::{Error, Result};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,6 +29,9 @@ pub struct PrepareArgs {
     /// How text becomes tokens: bpe is trained on these logs, bytes takes them as they are, char is nanoGPT's scheme
     #[arg(long, value_enum, default_value_t = Kind::Bpe, value_name = "KIND")]
     tokenizer: Kind,
+    /// Use the tokenizer of this model or data folder: to train a model further, or to evaluate it
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["tokenizer", "vocab_size"])]
+    tokenizer_from: Option<PathBuf>,
     /// Number of tokens of a bpe tokenizer [default: 2048, or fewer where the logs give no more]
     #[arg(long, value_name = "N")]
     vocab_size: Option<usize>,
@@ -75,6 +78,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
     let prefix = args.prefix_field.map(|field| Prefix::new(&field, args.prefix_transform)).transpose()?;
+    let existing = args.tokenizer_from.map(|folder| Tokenizer::load(&tokenizer_folder(folder))).transpose()?;
     let defaults = PrepareOptions::new(args.inputs, args.out);
     Ok(PrepareOptions {
         overwrite: args.overwrite,
@@ -85,13 +89,22 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
             prefix,
             ..ReadOptions::default()
         },
-        tokenizer: args.tokenizer,
+        tokenizer: existing.as_ref().map_or(args.tokenizer, Tokenizer::kind),
+        existing,
         vocab_size: args.vocab_size,
         val_fraction: args.val_fraction,
         split: args.split,
         seed: args.seed,
         ..defaults
     })
+}
+
+/// A data folder holds its tokenizer itself; a run folder in its model.
+fn tokenizer_folder(folder: PathBuf) -> PathBuf {
+    match folder.join("tokenizer.json").exists() {
+        true => folder,
+        false => super::model::find(&folder).unwrap_or(folder),
+    }
 }
 
 fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {

@@ -1,7 +1,7 @@
 //! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
 
 use super::mix;
-use super::staging::write_error;
+use crate::files::write_error;
 use crate::Result;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! `meta.json`: what a data folder holds and how it was made.
 
 use super::AGAIN;
-use super::staging::write_error;
+use crate::files::write_error;
 use crate::logs::{Prefix, SourceReport};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

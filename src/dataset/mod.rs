@@ -11,7 +11,6 @@ mod permutation;
 mod prepare;
 mod sampler;
 mod split;
-mod staging;
 mod starts;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@
 use super::intake::{Alphabet, Sample, Spool};
 use super::meta::{Meta, SplitMode};
 use super::permutation::Permutation;
-use super::staging::Staging;
 use super::writer::{RecordCounts, SplitWriter};
+use crate::files::Staging;
 use crate::logs::{ReadOptions, ReadReport, read_records};
 use crate::tokens::{Kind, Tokenizer};
 use crate::{Error, Result};
@@ -27,13 +27,15 @@ const VOCABULARY: usize = 2048;
 /// Most tokens in a shard.
 const SHARD_TOKENS: u64 = 1 << 28;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PrepareOptions {
     pub inputs: Vec<String>,
     pub out: PathBuf,
     pub overwrite: bool,
     pub read: ReadOptions,
     pub tokenizer: Kind,
+    /// Use this one instead of making one: that of a model that is to be trained further or evaluated.
+    pub existing: Option<Tokenizer>,
     /// Vocabulary of a trained BPE: exactly this. `None`: 2048, or fewer where the corpus gives no more.
     pub vocab_size: Option<usize>,
     pub val_fraction: f64,
@@ -52,6 +54,7 @@ impl PrepareOptions {
             overwrite: false,
             read: ReadOptions::default(),
             tokenizer: Kind::Bpe,
+            existing: None,
             vocab_size: None,
             val_fraction: 0.1,
             split: SplitMode::Chronological,
@@ -75,7 +78,8 @@ pub struct Prepared {
 /// The same options and inputs give the same bytes, whatever the number of threads.
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
-    let staging = Staging::create(&options.out, options.overwrite)?;
+    check_target(&options.out, options.overwrite)?;
+    let staging = Staging::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
     progress.set_message("reading");
     let (spool, report, tokenizer) = intake(options, &staging.folder, progress)?;
     let choice = Choice::new(report.records, options)?;
@@ -93,6 +97,27 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     Ok(Prepared { meta, report })
 }
 
+/// Refuses a target that exists, unless `overwrite` is set and it is a data folder (or empty).
+fn check_target(target: &Path, overwrite: bool) -> Result<()> {
+    let empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+    if !target.exists() || empty {
+        return Ok(());
+    }
+    if !overwrite {
+        return Err(Error::usage(format!(
+            "--out {}: it exists already; choose another name, or replace it with --overwrite",
+            target.display()
+        )));
+    }
+    if !target.join("meta.json").is_file() {
+        return Err(Error::usage(format!(
+            "--out {}: it is no data folder (it has no meta.json), so --overwrite leaves it alone; choose another name",
+            target.display()
+        )));
+    }
+    Ok(())
+}
+
 fn check_fraction(fraction: f64) -> Result<()> {
     if fraction > 0.0 && fraction < 1.0 {
         return Ok(());
@@ -103,8 +128,9 @@ fn check_fraction(fraction: f64) -> Result<()> {
 /// Pass 1. Returns the spool's path, what was read, and the tokenizer.
 fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<(PathBuf, ReadReport, Tokenizer)> {
     let mut spool = Spool::create(folder)?;
-    let mut alphabet = (options.tokenizer == Kind::Char).then(Alphabet::new);
-    let mut sample = (options.tokenizer == Kind::Bpe).then(|| Sample::new(options.seed));
+    let make = |kind| options.existing.is_none() && options.tokenizer == kind;
+    let mut alphabet = make(Kind::Char).then(Alphabet::new);
+    let mut sample = make(Kind::Bpe).then(|| Sample::new(options.seed));
     let read = ReadOptions { require_utf8: options.tokenizer == Kind::Char, ..options.read.clone() };
     let report = read_records(&options.inputs, &read, progress, &mut |record| {
         if let Some(alphabet) = &mut alphabet {
@@ -119,7 +145,7 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
     let tokenizer = match (alphabet, sample) {
         (Some(alphabet), _) => Tokenizer::chars(&alphabet.chars()),
         (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
-        _ => Tokenizer::bytes(),
+        _ => options.existing.clone().unwrap_or_else(Tokenizer::bytes),
     };
     Ok((path, report, tokenizer))
 }

@@ -2,7 +2,7 @@
 
 use super::format::{Content, HEADER, Header, index_path, shard_path};
 use super::meta::Counts;
-use super::staging::write_error;
+use crate::files::write_error;
 use crate::Result;
 use std::fs::File;
 use std::io::{Seek, Write};

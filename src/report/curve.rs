@@ -1,6 +1,6 @@
 //! The loss curve as an SVG picture: training loss (raw and smoothed), validation loss, learning rate behind them.
 
-use super::write_whole;
+use crate::files::write_atomic;
 use crate::{Error, Result};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
@@ -39,7 +39,7 @@ pub struct LossCurve {
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
 pub fn loss_curve(curve: &LossCurve, path: &Path) -> Result<()> {
-    write_whole(path, &svg(curve)?)
+    write_atomic(path, svg(curve)?.as_bytes())
 }
 
 type Points = Vec<(f64, f64)>;

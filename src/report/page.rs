@@ -2,7 +2,7 @@
 
 use super::curve::{self, LossCurve};
 use super::parse::{Form, Summary, Verdict};
-use super::write_whole;
+use crate::files::write_atomic;
 use crate::Result;
 use std::fmt::Write;
 use std::path::Path;
@@ -34,7 +34,7 @@ const STYLE: &str = include_str!("page.css");
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
 pub fn page(report: &DemoReport, path: &Path) -> Result<()> {
-    write_whole(path, &html(report)?)
+    write_atomic(path, html(report)?.as_bytes())
 }
 
 fn html(report: &DemoReport) -> Result<String> {
