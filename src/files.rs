@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 pub fn write_error(path: &Path, error: io::Error) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
-    let remedy = if full { "; free some space or put --out on another disk (nothing half-written is left)" } else { "" };
+    let remedy =
+        if full { "; free some space or put --out on another disk (nothing half-written is left)" } else { "" };
     Error::failed(format!("cannot write {}: {error}{remedy}", path.display()))
 }
 
@@ -43,12 +44,13 @@ pub struct Staging {
 
 impl Staging {
     pub fn create(target: &Path) -> Result<Self> {
-        let name = target.file_name().ok_or_else(|| {
-            Error::usage(format!("{}: expected the name of a folder to make", target.display()))
-        })?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| Error::usage(format!("{}: expected the name of a folder to make", target.display())))?;
         let prefix = format!(".{}.partial-", name.to_string_lossy());
         let parent = parent(target);
-        let unwritable = |e| Error::failed(format!("{}: cannot make it in {}: {e}", target.display(), parent.display()));
+        let unwritable =
+            |e| Error::failed(format!("{}: cannot make it in {}: {e}", target.display(), parent.display()));
         fs::create_dir_all(&parent).map_err(unwritable)?;
         remove_abandoned(&parent, &prefix);
         let folder = parent.join(format!("{prefix}{}", std::process::id()));

@@ -35,15 +35,7 @@ pub trait Real:
     /// # Safety
     /// Every index that shape and strides form must lie in the allocation of its matrix, and `dst` must be row-major, writable
     /// and overlap neither `a` nor `b`.
-    unsafe fn gemm(
-        shape: [usize; 3],
-        dst: *mut Self,
-        accumulate: bool,
-        a: View<Self>,
-        b: View<Self>,
-        scale: Self,
-        parallel: bool,
-    );
+    unsafe fn gemm(shape: [usize; 3], dst: *mut Self, accumulate: bool, a: View<Self>, b: View<Self>, scale: Self);
 }
 
 /// Pointer, row stride, column stride of a matrix that is read.
@@ -94,17 +86,8 @@ impl Real for f32 {
         f32::sqrt(self)
     }
 
-    unsafe fn gemm(
-        shape: [usize; 3],
-        dst: *mut f32,
-        accumulate: bool,
-        a: View<f32>,
-        b: View<f32>,
-        scale: f32,
-        parallel: bool,
-    ) {
+    unsafe fn gemm(shape: [usize; 3], dst: *mut f32, accumulate: bool, a: View<f32>, b: View<f32>, scale: f32) {
         let [m, n, k] = shape;
-        let threads = if parallel { gemm_common::Parallelism::Rayon(0) } else { gemm_common::Parallelism::None };
         let gemm = gemm_f32::gemm::f32::get_gemm_fn();
         // The library wants a column-major destination, so it is given the transposed product: dst' = b' a'.
         // SAFETY: the caller vouches for the indexes; strides are passed as (column, row) of the transposed matrices.
@@ -128,7 +111,7 @@ impl Real for f32 {
                 false,
                 false,
                 false,
-                threads,
+                gemm_common::Parallelism::None,
             )
         }
     }
@@ -159,15 +142,7 @@ impl Real for f64 {
     }
 
     /// Three plain loops: f64 serves tests on tiny shapes only.
-    unsafe fn gemm(
-        shape: [usize; 3],
-        dst: *mut f64,
-        accumulate: bool,
-        a: View<f64>,
-        b: View<f64>,
-        scale: f64,
-        _parallel: bool,
-    ) {
+    unsafe fn gemm(shape: [usize; 3], dst: *mut f64, accumulate: bool, a: View<f64>, b: View<f64>, scale: f64) {
         let [m, n, k] = shape;
         for i in 0..m {
             for j in 0..n {

@@ -1,8 +1,8 @@
 //! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
 
 use super::mix;
-use crate::files::write_error;
 use crate::Result;
+use crate::files::write_error;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fs::File;
 use std::io::{BufWriter, Write};

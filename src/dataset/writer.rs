@@ -2,8 +2,8 @@
 
 use super::format::{Content, HEADER, Header, index_path, shard_path};
 use super::meta::Counts;
-use crate::files::write_error;
 use crate::Result;
+use crate::files::write_error;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};

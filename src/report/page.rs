@@ -2,8 +2,8 @@
 
 use super::curve::{self, LossCurve};
 use super::parse::{Form, Summary, Verdict};
-use crate::files::write_atomic;
 use crate::Result;
+use crate::files::write_atomic;
 use std::fmt::Write;
 use std::path::Path;
 

@@ -1,0 +1,102 @@
+//! House rules that a reader relies on: short files, short functions, nothing left lying about.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 70;
+
+fn sources() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("tests"), root.join("kernels"), root.join("scripts")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => folders.push(entry),
+                false => files.push(entry),
+            }
+        }
+    }
+    let wanted =
+        |file: &PathBuf| file.extension().is_some_and(|kind| ["rs", "cu", "cuh", "py"].iter().any(|k| *k == kind));
+    files.retain(wanted);
+    assert!(files.len() > 50, "the walk found the sources");
+    files
+}
+
+/// (first line, lines) of each function longer than `limit`: from `fn` to the closing brace at the same indentation.
+fn long_functions(text: &str, limit: usize) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let body = line.trim_start();
+        let words = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "unsafe fn ", "pub unsafe fn "];
+        if !words.iter().any(|word| body.starts_with(word)) {
+            continue;
+        }
+        let closing = format!("{}}}", &line[..line.len() - body.len()]);
+        let end = lines[start..].iter().position(|line| *line == closing).unwrap_or(0);
+        if end + 1 > limit {
+            found.push((start + 1, end + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().count();
+        assert!(lines <= FILE_LINES, "{}: {lines} lines, at most {FILE_LINES}", file.display());
+        let long = long_functions(&text, FUNCTION_LINES);
+        assert!(long.is_empty(), "{}: functions (line, length) {long:?}, at most {FUNCTION_LINES}", file.display());
+    }
+}
+
+#[test]
+fn the_measure_of_functions_measures() {
+    let body = "    x();\n".repeat(70);
+    assert_eq!(long_functions(&format!("fn a() {{\n{body}}}\nfn b() {{\n}}\n"), 70), [(1, 72)]);
+}
+
+#[test]
+fn nothing_is_left_lying_about() {
+    // Spelt in halves, so that this file does not find itself.
+    let words = [["TO", "DO"], ["FIX", "ME"], ["dbg", "!("], ["unimple", "mented!"], ["to", "do!("]];
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        for word in words.map(|halves| halves.concat()) {
+            assert!(!text.contains(&word), "{}: {word}", file.display());
+        }
+    }
+}
+
+/// Data flows one way; these are the arrows that must not point back.
+#[test]
+fn modules_import_in_one_direction() {
+    let forbidden = [
+        ("logs", ["gpt", "cpu", "engine", "train", "sample", "dataset", "tokens", "report"].as_slice()),
+        ("tokens", &["gpt", "cpu", "engine", "train", "sample", "dataset", "logs", "report"]),
+        ("cpu", &["logs", "tokens", "dataset", "train", "sample", "report", "files"]),
+        ("gpt", &["cpu", "logs", "tokens", "dataset", "train", "sample", "report"]),
+        ("dataset", &["gpt", "cpu", "train", "sample", "report"]),
+        ("report", &["gpt", "cpu", "train", "sample", "dataset", "logs", "tokens"]),
+    ];
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        for (module, others) in forbidden {
+            let inside = file.to_string_lossy().contains(&format!("src/{module}/"));
+            for other in others.iter().filter(|_| inside) {
+                assert!(!text.contains(&format!("crate::{other}")), "{}: imports {other}", file.display());
+            }
+        }
+        let library = file.to_string_lossy().contains("/src/") && !file.to_string_lossy().contains("/src/cli/");
+        assert!(
+            !library || file.ends_with("main.rs") || !text.contains("crate::cli"),
+            "{}: imports cli",
+            file.display()
+        );
+    }
+}
