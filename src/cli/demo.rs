@@ -4,7 +4,6 @@ use super::model::{self, DeviceArgs};
 use super::{OutputArgs, train};
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
-use logwright::gpt::{Layout, init};
 use logwright::logs::synth::{Settings as SourceSettings, SignIns};
 use logwright::report::{DemoReport, Sample, Summary, page, verdict};
 use logwright::sample::{Choice, Settings, generate};
@@ -106,9 +105,8 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<(TrainCon
     let mut overrides = toml::Table::from_iter([("seed".to_string(), toml::Value::Integer(args.seed as i64))]);
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
     let config = TrainConfig::resolve("tiny", None, overrides)?;
-    let model = config.model(data.tokenizer.vocab_size())?;
-    let parameters = init::parameters(&Layout::new(&model), config.seed);
-    let mut engine = train::fitting_engine(&config, model, parameters, &args.device)?;
+    let (model, parameters) = train::fresh(&config, data.tokenizer.vocab_size())?;
+    let mut engine = args.device.engine(model, parameters)?;
     let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), Start::Fresh, None)?;
     Ok((config, train::train(run, output)?))
 }

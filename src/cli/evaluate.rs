@@ -92,6 +92,9 @@ fn on_text(
 ) -> Result<(Loss, u64, u64)> {
     let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|&byte| byte == b'\n');
+    if text.is_empty() {
+        return Err(Error::failed(format!("{}: holds no text to evaluate on", path.display())));
+    }
     let mut stream = vec![tokenizer.separator()];
     for (number, line) in lines.enumerate() {
         let encoded = tokenizer.encode(line, &mut stream);

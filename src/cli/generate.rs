@@ -44,7 +44,7 @@ pub struct GenerateArgs {
 #[derive(Args)]
 pub struct SamplingArgs {
     /// Randomness: 0 takes the likeliest token, 1 samples as trained
-    #[arg(long, default_value_t = 0.8, value_name = "X")]
+    #[arg(long, default_value_t = 0.8, value_name = "X", allow_negative_numbers = true)]
     temperature: f32,
     /// Sample from the K likeliest tokens; 0: all
     #[arg(long, default_value_t = 0, value_name = "K")]

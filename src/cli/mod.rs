@@ -13,13 +13,13 @@ mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use logwright::Result;
+use logwright::{Error, Result};
 use std::io::{IsTerminal, stderr};
 use tracing_subscriber::EnvFilter;
 
 /// A hand-written GPT engine for machine logs: train on raw logs, generate synthetic ones, report on both.
 #[derive(Parser)]
-#[command(name = "logwright", version, max_term_width = 110)]
+#[command(name = "logwright", version, max_term_width = 110, args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +35,9 @@ pub struct OutputArgs {
     /// How the program's own messages look on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, value_name = "FORMAT")]
     pub log_format: LogFormat,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -46,7 +49,7 @@ pub enum LogFormat {
 #[derive(Subcommand)]
 enum Command {
     Prepare(prepare::PrepareArgs),
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Demo(demo::DemoArgs),
@@ -57,9 +60,13 @@ enum Command {
 
 impl Cli {
     pub fn run(self) -> Result<()> {
+        if let Some(threads) = self.output.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build_global().map_err(|e| Error::failed(format!("--threads {threads}: {e}")))?;
+        }
         match self.command {
             Command::Prepare(args) => prepare::run(args, &self.output),
-            Command::Train(args) => train::run(args, &self.output),
+            Command::Train(args) => train::run(*args, &self.output),
             Command::Generate(args) => generate::run(args, &self.output),
             Command::Evaluate(args) => evaluate::run(args, &self.output),
             Command::Demo(args) => demo::run(args, &self.output),

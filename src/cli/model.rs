@@ -38,18 +38,11 @@ pub struct DeviceArgs {
     /// Where to compute: auto or cpu
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: Device,
-    /// Threads of the CPU engine [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
 }
 
 impl DeviceArgs {
     /// An engine with these parameters (layout.len).
     pub fn engine(&self, config: Config, parameters: Vec<f32>) -> Result<Box<dyn Engine>> {
-        if let Some(threads) = self.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global().map_err(|e| Error::failed(format!("--threads {threads}: {e}")))?;
-        }
         match self.device {
             Device::Auto | Device::Cpu => Ok(Box::new(CpuEngine::new(config, parameters))),
         }

@@ -6,7 +6,6 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use logwright::cpu::memory;
 use logwright::dataset::{Dataset, Windows};
-use logwright::engine::Engine;
 use logwright::gpt::{Config, Layout, checkpoint, init};
 use logwright::train::metrics::Line;
 use logwright::train::run::Ended;
@@ -146,22 +145,11 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     };
     let from = if args.resume { Start::Resume } else { Start::Fresh };
     let peak = args.peak_tflops.map(|tflops| tflops * 1e12);
-    let mut engine = fitting_engine(&config, model, parameters, &args.device)?;
+    let mut engine = args.device.engine(model, parameters)?;
     let run = Run::open(engine.as_mut(), &data, config, &args.out, from, peak)?;
     let outcome = train(run, output)?;
     conclude(&outcome, &args.out);
     Ok(())
-}
-
-/// An engine, after a report of what training in it will take.
-pub fn fitting_engine(
-    config: &TrainConfig,
-    model: Config,
-    parameters: Vec<f32>,
-    device: &DeviceArgs,
-) -> Result<Box<dyn Engine>> {
-    check_memory(config, &model)?;
-    device.engine(model, parameters)
 }
 
 /// Settings, model and initial parameters of a new run.
@@ -174,8 +162,8 @@ fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(Tr
     let mut config = TrainConfig::resolve(&args.preset, args.config.as_deref(), overrides)?;
     let vocab = data.tokenizer.vocab_size();
     let Some(folder) = &args.init_from else {
-        let model = config.model(vocab)?;
-        return Ok((config.clone(), model, init::parameters(&Layout::new(&model), config.seed)));
+        let (model, parameters) = fresh(&config, vocab)?;
+        return Ok((config, model, parameters));
     };
     let folder = model::find(folder)?;
     let (model, parameters) = checkpoint::read_model(&folder)?;
@@ -190,7 +178,15 @@ fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(Tr
         )));
     }
     config.adopt(&model);
+    check_memory(&config, &model)?;
     Ok((config, model, parameters))
+}
+
+/// A new model with random parameters, after a report of what training it will take.
+pub fn fresh(config: &TrainConfig, vocab: usize) -> Result<(Config, Vec<f32>)> {
+    let model = config.model(vocab)?;
+    check_memory(config, &model)?;
+    Ok((model, init::parameters(&Layout::new(&model), config.seed)))
 }
 
 /// Settings and model of a run that goes on; its parameters are read when the run opens.
@@ -201,6 +197,7 @@ fn resume(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(T
     }
     let config = TrainConfig::resume(&path, overrides)?;
     let model = config.model(data.tokenizer.vocab_size())?;
+    check_memory(&config, &model)?;
     Ok((config, model, vec![0.0; Layout::new(&model).len]))
 }
 

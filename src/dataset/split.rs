@@ -100,7 +100,7 @@ impl Split {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "{}: {} tokens, fewer than the context and one more ({}); use a shorter context, more data, another \
+            "{}: {} tokens, fewer than the context and one more ({}); use a shorter --context, more data, another \
              --val-fraction in prepare, or record-aligned windows",
             self.name,
             self.tokens(),

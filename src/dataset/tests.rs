@@ -197,7 +197,7 @@ fn a_context_longer_than_the_data_is_an_error() {
     assert!(data.val.check_context(tokens - 1).is_ok());
     let error = data.val.check_context(tokens).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    for part in [format!("{tokens} tokens"), format!("({})", tokens + 1), "(val)".into(), "shorter context".into()] {
+    for part in [format!("{tokens} tokens"), format!("({})", tokens + 1), "(val)".into(), "shorter --context".into()] {
         assert!(error.to_string().contains(&part), "{error}");
     }
 }

@@ -1,16 +1,18 @@
-//! The model as a Hugging Face folder: `config.json`, `model.safetensors`, and for resuming `optimizer.safetensors`.
+//! The model as a Hugging Face folder: `config.json`, `model.safetensors`, `checksums.json`, and for resuming
+//! `optimizer.safetensors`.
 //!
 //! `transformers.AutoModelForCausalLM.from_pretrained` loads what is written here, and folders it wrote load here. Tensors
 //! are f32 under Hugging Face names; biases the model does not have are written as zeros.
 
 use super::layout::{Layout, Tensor};
 use super::{Config, layout};
+use crate::files::write_error;
 use crate::{Error, Result};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -34,8 +36,7 @@ pub fn write_model(
     let mut hf = config.to_hf(separator);
     hf["record_form"] = record_form.into();
     let text = serde_json::to_string_pretty(&hf).expect("JSON values serialise");
-    fs::write(folder.join("config.json"), text + "\n")
-        .map_err(|e| Error::io("write", &folder.join("config.json"), e))?;
+    fs::write(folder.join("config.json"), text + "\n").map_err(|e| write_error(&folder.join("config.json"), e))?;
     let absent = absent_biases(config, &layout);
     let zeros = vec![0.0; 4 * config.channels];
     let biases = absent.iter().map(|(name, len)| (name.as_str(), vec![*len], &zeros[..*len]));
@@ -60,22 +61,59 @@ fn named<'a>(layout: &Layout, prefix: &str, values: &'a [f32]) -> Vec<Named<'a>>
     layout.tensors().map(one).collect()
 }
 
-/// The metadata carries a CRC-32 over the tensors in the order of their names: safetensors itself notices a file cut
-/// short, but not a flipped bit.
 fn write_tensors<'a>(path: &Path, tensors: impl Iterator<Item = Named<'a>>) -> Result<()> {
-    let mut tensors: Vec<_> = tensors.collect();
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    let view = |(name, shape, values): &Named<'a>| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-        (name.clone(), view.expect("shapes of the table match their slices"))
+    let view = |(name, shape, values): Named<'a>| {
+        let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values));
+        (name, view.expect("shapes of the table match their slices"))
     };
-    let views: Vec<_> = tensors.iter().map(view).collect();
-    let mut checksum = crc32fast::Hasher::new();
-    views.iter().for_each(|(_, view)| checksum.update(view.data()));
-    let crc = format!("{:08x}", checksum.finalize());
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string()), ("crc32".to_string(), crc)]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| broken(path, e))?;
-    fs::write(path, bytes).map_err(|e| Error::io("write", path, e))
+    // One entry only: the map's order, and so the bytes of the file, would change from run to run.
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let bytes = safetensors::serialize(tensors.map(view), Some(metadata)).map_err(|e| broken(path, e))?;
+    fs::write(path, &bytes).map_err(|e| write_error(path, e))?;
+    record_checksum(path, &bytes)
+}
+
+/// File name -> CRC-32 of the whole file: safetensors itself notices a file cut short, but not a flipped bit.
+const CHECKSUMS: &str = "checksums.json";
+
+fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let path = folder.join(CHECKSUMS);
+    match fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(e) => Err(Error::io("read", &path, e)),
+        Ok(text) => serde_json::from_slice(&text).map_err(|e| broken(&path, format!("{e}; the file is damaged"))),
+    }
+}
+
+/// Folder and file name of a file in a model folder.
+fn split(path: &Path) -> (&Path, String) {
+    let name = path.file_name().expect("a file of a model folder").to_string_lossy();
+    (path.parent().expect("a file of a model folder"), name.into_owned())
+}
+
+fn record_checksum(path: &Path, bytes: &[u8]) -> Result<()> {
+    let (folder, name) = split(path);
+    let mut sums = checksums(folder)?;
+    sums.insert(name, format!("{:08x}", crc32fast::hash(bytes)));
+    let text = serde_json::to_string_pretty(&sums).expect("strings serialise") + "\n";
+    let path = folder.join(CHECKSUMS);
+    fs::write(&path, text).map_err(|e| write_error(&path, e))
+}
+
+/// Folders of other programs have no checksums; their files are taken as they are.
+fn verify_checksum(path: &Path, bytes: &[u8]) -> Result<()> {
+    let (folder, name) = split(path);
+    let found = format!("{:08x}", crc32fast::hash(bytes));
+    match checksums(folder)?.get(&name) {
+        Some(expected) if *expected != found => Err(broken(
+            path,
+            format!(
+                "checksum {found}, but {CHECKSUMS} says {expected}: the file is damaged; use another checkpoint (or delete \
+                 {CHECKSUMS} if the file was replaced on purpose)"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn broken(path: &Path, problem: impl std::fmt::Display) -> Error {
@@ -126,20 +164,10 @@ impl<'a> TensorFile<'a> {
     fn read(path: &'a Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
         let remedy = "the file is damaged or cut short; use another checkpoint";
+        verify_checksum(path, &bytes)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| broken(path, format!("{e}; {remedy}")))?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(path, e))?;
-        let mut tensors: Vec<_> = file.tensors();
-        tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        if let Some(expected) = metadata.metadata().as_ref().and_then(|metadata| metadata.get("crc32")) {
-            let mut checksum = crc32fast::Hasher::new();
-            tensors.iter().for_each(|(_, view)| checksum.update(view.data()));
-            let found = format!("{:08x}", checksum.finalize());
-            if found != *expected {
-                return Err(broken(path, format!("checksum {found}, expected {expected}; {remedy}")));
-            }
-        }
         let decode = |(name, view): (String, TensorView)| Ok((name, (view.shape().to_vec(), floats(path, &view)?)));
-        Ok(TensorFile { path, tensors: tensors.into_iter().map(decode).collect::<Result<_>>()? })
+        Ok(TensorFile { path, tensors: file.tensors().into_iter().map(decode).collect::<Result<_>>()? })
     }
 
     /// Folders saved from the bare `GPT2Model` lack the `transformer.` prefix.
@@ -215,12 +243,14 @@ mod tests {
         let good = fs::read(&path).unwrap();
         let mut flipped = good.clone();
         *flipped.last_mut().unwrap() ^= 1;
-        for (bad, word) in [
-            (&flipped[..], "checksum"),
-            (&good[..good.len() - 4], "damaged"),
-            (&good[..3], "damaged"),
-            (&[], "damaged"),
-        ] {
+        for bad in [&flipped[..], &good[..good.len() - 4], &good[..3], &[]] {
+            fs::write(&path, bad).unwrap();
+            let message = read_model(folder.path()).unwrap_err().to_string();
+            assert!(message.contains("model.safetensors") && message.contains("checksum"), "{message}");
+        }
+        // A folder of another program has no checksums; a file cut short is noticed all the same.
+        fs::remove_file(folder.path().join(CHECKSUMS)).unwrap();
+        for (bad, word) in [(&good[..good.len() - 4], "damaged"), (&good[..3], "damaged"), (&[], "damaged")] {
             fs::write(&path, bad).unwrap();
             let message = read_model(folder.path()).unwrap_err().to_string();
             assert!(message.contains("model.safetensors") && message.contains(word), "{message}");

@@ -1,5 +1,6 @@
 //! `metrics.jsonl`: one JSON object an update, and the throughput figures in it.
 
+use crate::files::write_error;
 use crate::gpt::{Config, Layout};
 use crate::report::LossCurve;
 use crate::{Error, Result};
@@ -82,7 +83,7 @@ impl MetricsFile {
 
     pub fn append(&mut self, line: &Line) -> Result<()> {
         let text = to_json(line) + "\n";
-        self.file.write_all(text.as_bytes()).map_err(|e| Error::io("write", &self.path, e))
+        self.file.write_all(text.as_bytes()).map_err(|e| write_error(&self.path, e))
     }
 }
 

@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
             checkpoint::write_moments(to, layout, &first, &second)?;
             let text = serde_json::to_string_pretty(&self.state).expect("plain values serialise");
             let path = to.join("train_state.json");
-            fs::write(&path, text + "\n").map_err(|e| Error::io("write", &path, e))
+            fs::write(&path, text + "\n").map_err(|e| files::write_error(&path, e))
         })
     }
 
