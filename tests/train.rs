@@ -40,6 +40,29 @@ fn training_learns_and_overfitting_learns_by_heart() {
 }
 
 #[test]
+fn a_run_that_no_longer_improves_stops_early() {
+    let home = corpus(60, BYTES);
+    let flags = "--steps 50 --eval-every 2 --patience 3 --learning-rate 1e-30 --weight-decay 0";
+    let said = run(home.path(), &format!("train --data data --out run {SMALL} {flags}"));
+    said.has(0, &["stopped early"]);
+    // The first validation is the best for ever; three more without improvement end the run.
+    assert_eq!(losses(&home.path().join("run")).len(), 8);
+}
+
+#[test]
+fn settings_come_from_preset_then_file_then_flags() {
+    let home = corpus(60, BYTES);
+    fs::write(home.path().join("my.toml"), "steps = 3\nbatch = 1\nlayers = 1\n").unwrap();
+    run(home.path(), &format!("train --data data --out run --config my.toml {SMALL} --batch 3")).has(0, &["finished at step 3"]);
+    let saved = fs::read_to_string(home.path().join("run/config.toml")).unwrap();
+    assert!(["batch = 3", "steps = 3", "weight_decay = 0.1"].iter().all(|line| saved.contains(line)), "{saved}");
+    fs::write(home.path().join("bad.toml"), "stepz = 3\n").unwrap();
+    run(home.path(), "train --data data --out other --config bad.toml").has(2, &["bad.toml", "stepz"]);
+    run(home.path(), "train --data data --out other --config absent.toml").has(1, &["absent.toml"]);
+    run(home.path(), "train --data data --out other --steps 0").has(2, &["steps must be at least 1"]);
+}
+
+#[test]
 fn the_number_of_threads_changes_nothing() {
     let home = corpus(60, BYTES);
     for threads in [1, 2, 3] {

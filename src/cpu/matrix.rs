@@ -56,22 +56,41 @@ pub fn multiply_add<R: Real>(dst: &mut [R], a: Matrix<R>, b: Matrix<R>, threads:
 
 /// Fewest rows of a piece: below this, packing the other operand anew for each piece costs more than a thread gives.
 const PIECE_ROWS: usize = 96;
+/// Columns of a piece are a multiple of this, the width of the widest kernel, so that no piece has a ragged edge of its own.
+const PIECE_COLUMNS: usize = 64;
 
-/// Large products are cut into row pieces, one a thread. The sum over k is never cut, so the number of pieces does not
-/// change a bit of the result. (The GEMM library's own threading reached 115-158 GFLOP/s where this reaches 160-170.)
+/// Large products are cut into pieces, one a thread: of rows, or of columns where rows are few (decoding). The sum over k
+/// is never cut, so the number of pieces does not change a bit of the result. (The GEMM library's own threading was slower
+/// on two threads, and leaves a single row to one.)
 fn product<R: Real>(dst: &mut [R], accumulate: bool, a: Matrix<R>, b: Matrix<R>, scale: R, threads: Threads) {
     assert_eq!(dst.len(), a.rows * b.columns);
-    let pieces = match threads {
-        Threads::One => 1,
-        Threads::All => rayon::current_num_threads().min(a.rows / PIECE_ROWS),
-    };
-    if pieces <= 1 {
+    let most = if threads == Threads::All { rayon::current_num_threads() } else { 1 };
+    let row_pieces = most.min(a.rows / PIECE_ROWS);
+    if row_pieces > 1 {
+        let rows = a.rows.div_ceil(row_pieces);
+        return dst.par_chunks_mut(rows * b.columns).enumerate().for_each(|(i, dst)| {
+            piece(dst, accumulate, a.rows(i * rows, dst.len() / b.columns), b, scale);
+        });
+    }
+    let columns = b.columns.div_ceil(most).next_multiple_of(PIECE_COLUMNS);
+    if columns >= b.columns || accumulate {
         return piece(dst, accumulate, a, b, scale);
     }
-    let rows = a.rows.div_ceil(pieces);
-    dst.par_chunks_mut(rows * b.columns).enumerate().for_each(|(i, dst)| {
-        piece(dst, accumulate, a.rows(i * rows, dst.len() / b.columns), b, scale);
-    });
+    let parts: Vec<Vec<R>> = (0..b.columns.div_ceil(columns))
+        .into_par_iter()
+        .map(|i| {
+            let b = b.t().rows(i * columns, columns.min(b.columns - i * columns)).t();
+            let mut part = vec![R::ZERO; a.rows * b.columns];
+            piece(&mut part, false, a, b, scale);
+            part
+        })
+        .collect();
+    for (row, dst) in dst.chunks_exact_mut(b.columns).enumerate() {
+        for (dst, part) in dst.chunks_mut(columns).zip(&parts) {
+            let width = dst.len();
+            dst.copy_from_slice(&part[row * width..][..width]);
+        }
+    }
 }
 
 fn piece<R: Real>(dst: &mut [R], accumulate: bool, a: Matrix<R>, b: Matrix<R>, scale: R) {
