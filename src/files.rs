@@ -15,13 +15,16 @@ pub fn write_error(path: &Path, error: io::Error) -> Error {
     Error::failed(format!("cannot write {}: {error}{remedy}", path.display()))
 }
 
+/// How the names of unfinished files begin.
+const PARTIAL: &str = ".partial-";
+
 /// Writes a file that is never seen half-written, even through a crash.
 pub fn write_atomic(path: &Path, contents: &[u8]) -> Result<()> {
     let failed = |e| write_error(path, e);
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
     // Temporary files are private by default; results have the usual permissions, less the process's mask.
-    builder.prefix(".partial-").permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(PARTIAL).permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(&folder).map_err(failed)?;
     file.write_all(contents).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
@@ -52,6 +55,7 @@ impl Staging {
         let unwritable =
             |e| Error::failed(format!("{}: cannot make it in {}: {e}", target.display(), parent.display()));
         fs::create_dir_all(&parent).map_err(unwritable)?;
+        recover(target);
         remove_abandoned(&parent, &prefix);
         let folder = parent.join(format!("{prefix}{}", std::process::id()));
         fs::create_dir(&folder).map_err(unwritable)?;
@@ -79,7 +83,7 @@ impl Staging {
 
     /// Replaces the target in two renames, and puts the old one back if the second fails.
     fn move_aside(&self) -> io::Result<()> {
-        let aside = self.folder.with_extension("old");
+        let aside = aside(&self.target);
         fs::rename(&self.target, &aside)?;
         if let Err(error) = fs::rename(&self.folder, &self.target) {
             fs::rename(&aside, &self.target)?;
@@ -96,13 +100,38 @@ impl Drop for Staging {
     }
 }
 
-/// Removes what a killed process left under the prefix: a staging folder whose process is gone.
+/// Removes temporary files that a kill inside [`write_atomic`] left in a folder that nobody else writes.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Where the previous folder waits while it is replaced in two steps.
+fn aside(target: &Path) -> PathBuf {
+    parent(target).join(format!(".{}.old", target.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Brings back a folder that a kill left aside in the middle of a replacement in two steps; call before looking for it.
+pub fn recover(target: &Path) {
+    let aside = aside(target);
+    let _ = match target.exists() {
+        false => fs::rename(&aside, target),
+        true => fs::remove_dir_all(&aside),
+    };
+}
+
+/// Removes what a killed process left under the prefix: a staging folder whose process is gone. One of this very process
+/// number is left over, too (containers give the same numbers at every start).
 fn remove_abandoned(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
         let Some(pid) = file_name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
-        let gone =
-            pid.parse::<u32>().is_ok() && Path::new("/proc/self").exists() && !Path::new("/proc").join(pid).exists();
+        let Ok(number) = pid.parse::<u32>() else { continue };
+        let own = number == std::process::id();
+        let gone = own || Path::new("/proc/self").exists() && !Path::new("/proc").join(pid).exists();
         if gone && fs::remove_dir_all(entry.path()).is_ok() {
             tracing::info!("removed {}, left by a run that was killed", entry.path().display());
         }
@@ -176,7 +205,17 @@ mod tests {
         // No process has the first number: it is above the kernel's limit of 2^22.
         fs::create_dir(home.path().join(".data.partial-4194999")).unwrap();
         fs::create_dir(home.path().join(".data.partial-1")).unwrap();
+        fs::create_dir(home.path().join(format!(".data.partial-{}", std::process::id()))).unwrap();
         drop(Staging::create(&home.path().join("data")).unwrap());
         assert_eq!(names(home.path()), [".data.partial-1"], "the process of the second lives");
+    }
+
+    #[test]
+    fn a_kill_between_the_two_steps_loses_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("last");
+        fs::create_dir(home.path().join(".last.old")).unwrap();
+        recover(&target);
+        assert_eq!(names(home.path()), ["last"]);
     }
 }

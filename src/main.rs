@@ -6,6 +6,9 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // SAFETY: ignoring a signal installs no handler; no other thread runs yet. A file-size limit then gives an error that
+    // names the file, as a full disk does, instead of a kill.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = cli::Cli::parse();
     cli::init_logging(&cli.output);
     match cli.run() {

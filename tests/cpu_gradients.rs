@@ -210,3 +210,28 @@ fn whole_model() {
         });
     }
 }
+
+/// Many sequences at once are cut into parallel pieces; one at a time they are not. Both must give the same.
+#[test]
+fn a_large_batch_is_its_sequences_one_by_one() {
+    let config = Config { layers: 1, heads: 2, channels: 64, context: 9, vocab: 7000, bias: true };
+    let (time, sequences) = (9, 90);
+    let layout = Layout::new(&config);
+    let parameters: Vec<f64> = values(layout.len, 3).iter().map(|x| 0.1 * x).collect();
+    let token = |i: usize, step: usize| (i * step % config.vocab) as u32;
+    let tokens: Vec<u32> = (0..time * sequences).map(|i| token(i, 37)).collect();
+    let targets: Vec<u32> = (0..time * sequences).map(|i| token(i, 53)).collect();
+    let mut model = Model::new(config, parameters.clone());
+    let mut together = vec![f64::NAN; tokens.len()];
+    model.accumulate(Batch { tokens: &tokens, targets: &targets, time }, &mut together, 1.0);
+    let mut alone = Model::new(config, parameters);
+    for (i, together) in together.chunks(time).enumerate() {
+        let at = i * time..(i + 1) * time;
+        let mut losses = vec![f64::NAN; time];
+        alone.accumulate(Batch { tokens: &tokens[at.clone()], targets: &targets[at], time }, &mut losses, 1.0);
+        assert!(losses.iter().zip(together).all(|(a, b)| (a - b).abs() <= 64.0 * f64::EPSILON * b.abs()));
+    }
+    let largest = alone.gradients.iter().fold(0.0f64, |top, g| top.max(g.abs()));
+    let rounding = f64::EPSILON * largest * tokens.len() as f64;
+    assert!(model.gradients.iter().zip(&alone.gradients).all(|(a, b)| (a - b).abs() <= rounding));
+}

@@ -4,6 +4,7 @@ mod common;
 
 use common::{SMALL, corpus, logwright, run};
 use logwright::cpu::CpuEngine;
+use logwright::cpu::model::Model;
 use logwright::engine::Engine;
 use logwright::gpt::{Config, Layout, init};
 use std::io::Write;
@@ -20,11 +21,20 @@ fn trained(flags: &str, steps: usize) -> tempfile::TempDir {
 fn the_cache_gives_the_logits_of_the_plain_forward_pass() {
     for bias in [false, true] {
         let config = Config { layers: 2, heads: 3, channels: 24, context: 20, vocab: 13, bias };
-        let parameters = init::parameters(&Layout::new(&config), 4).iter().map(|p| p * 5.0).collect();
+        let parameters: Vec<f32> = init::parameters(&Layout::new(&config), 4).iter().map(|p| p * 5.0).collect();
+        let mut exact = Model::new(config, parameters.iter().map(|&p| p as f64).collect());
         let mut engine = CpuEngine::new(config, parameters);
         let tokens: Vec<u32> = (0..20).map(|i| i * 7 % 13).collect();
         let mut plain = vec![f32::NAN; 20 * 13];
         engine.logits(&tokens, 20, &mut plain).unwrap();
+        let mut truth = vec![f64::NAN; 20 * 13];
+        exact.logits(&tokens, 20, &mut truth);
+        // The cache may err twice as much as the plain pass does, and a rounding of the largest logit.
+        let error = |ours: &[f32], truth: &[f64]| {
+            ours.iter().zip(truth).map(|(a, b)| (*a as f64 - b).abs()).fold(0.0, f64::max)
+        };
+        let largest = truth.iter().fold(0.0f64, |top, x| top.max(x.abs()));
+        let allowed = 2.0 * error(&plain, &truth) + f32::EPSILON as f64 * largest;
         engine.open_cache(3).unwrap();
         let mut logits = [f32::NAN; 2 * 13];
         // Slot 2 reads everything at once, slot 0 in pieces; slot 1 holds something else and must not matter.
@@ -35,10 +45,8 @@ fn the_cache_gives_the_logits_of_the_plain_forward_pass() {
             let logits = &mut logits[..sequences.len() * 13];
             engine.extend(&sequences, logits).unwrap();
             for logits in logits.chunks(13) {
-                for (ours, plain) in logits.iter().zip(&plain[(to - 1) * 13..]) {
-                    // Sums in another order: a few roundings of values of order 1.
-                    assert!((ours - plain).abs() <= 100.0 * f32::EPSILON * plain.abs().max(1.0), "{ours} {plain}");
-                }
+                let found = error(logits, &truth[(to - 1) * 13..to * 13]);
+                assert!(found <= allowed, "{found:e}, allowed {allowed:e}");
             }
         }
         assert_eq!([0, 1, 2].map(|slot| engine.cached(slot)), [20, 6, 20]);
@@ -131,7 +139,12 @@ fn mistakes_are_named() {
     run(home.path(), "generate --model run --top-p 0").has(2, &["--top-p"]);
     run(home.path(), "generate --model run --max-tokens 0").has(2, &["--max-tokens"]);
     run(home.path(), "generate --model run --prompt \u{20ac}").has(1, &["20ac"]);
+    std::fs::write(home.path().join("prompts"), "{\"time\n\u{20ac}\n").unwrap();
+    let said = run(home.path(), "generate --model run --prompts prompts");
+    said.has(1, &["prompts:2", "20ac"]);
+    assert_eq!(said.out, "", "no record is printed before a prompt is refused");
     run(home.path(), "generate --model run --prompts absent").has(1, &["absent"]);
+    run(home.path(), "generate --model run --parallel 100000").has(2, &["--parallel"]);
     run(home.path(), "evaluate --model run").has(2, &["--data"]);
     std::fs::write(home.path().join("odd"), "{\"a\": 1}\n\u{20ac}\n").unwrap();
     run(home.path(), "evaluate --model run --text odd").has(1, &["odd:2"]);

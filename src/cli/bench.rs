@@ -5,7 +5,10 @@ use clap::{Args, Subcommand};
 use logwright::cpu::CpuEngine;
 use logwright::engine::{AdamW, Batch, Engine};
 use logwright::gpt::{Config, Layout, init};
+use logwright::sample::Choice;
 use logwright::{Error, Result};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde_json::json;
 use std::time::Instant;
 
@@ -25,14 +28,19 @@ enum What {
 
 #[derive(Args)]
 struct Shape {
+    /// Transformer blocks
     #[arg(long, default_value_t = 4)]
     layers: usize,
+    /// Attention heads
     #[arg(long, default_value_t = 4)]
     heads: usize,
+    /// Width of the model
     #[arg(long, default_value_t = 256)]
     channels: usize,
+    /// Tokens a sequence
     #[arg(long, default_value_t = 256)]
     context: usize,
+    /// Tokens in the vocabulary
     #[arg(long, default_value_t = 512)]
     vocab: usize,
     /// Sequences a micro-batch, or generated side by side
@@ -66,6 +74,9 @@ impl Shape {
         let Shape { layers, heads, channels, context, vocab, .. } = *self;
         let config = Config { layers, heads, channels, context, vocab, bias: false };
         config.check()?;
+        if self.batch == 0 {
+            return Err(Error::usage("--batch must be at least 1"));
+        }
         Ok(CpuEngine::new(config, init::parameters(&Layout::new(&config), 1)))
     }
 
@@ -103,8 +114,7 @@ fn train(bench: TrainBench) -> Result<()> {
     let report = json!({
         "tokens_per_second": n as f64 / median * 1e3, "step_ms": step_ms, "batch": shape.batch, "config": engine.config(),
     });
-    println!("{report}");
-    Ok(())
+    super::print_line(&report)
 }
 
 fn generate(bench: GenerateBench) -> Result<()> {
@@ -120,10 +130,13 @@ fn generate(bench: GenerateBench) -> Result<()> {
     let prompts: Vec<(usize, &[u32])> = (0..shape.batch).map(|slot| (slot, prompt.as_slice())).collect();
     engine.extend(&prompts, &mut logits)?;
     let prefill = start.elapsed().as_secs_f64();
+    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
     let start = Instant::now();
-    for step in 0..bench.tokens {
-        let token = [step as u32 % shape.vocab as u32];
-        let next: Vec<(usize, &[u32])> = (0..shape.batch).map(|slot| (slot, token.as_slice())).collect();
+    for _ in 0..bench.tokens {
+        let draw = |logits: &[f32]| [choice.draw(logits, |_| true, &mut rng)];
+        let tokens: Vec<[u32; 1]> = logits.chunks_exact(shape.vocab).map(draw).collect();
+        let next: Vec<(usize, &[u32])> = tokens.iter().map(|token| &token[..]).enumerate().collect();
         engine.extend(&next, &mut logits)?;
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -132,6 +145,5 @@ fn generate(bench: GenerateBench) -> Result<()> {
         "prefill_tokens_per_second": (prompt.len() * shape.batch) as f64 / prefill,
         "batch": shape.batch, "config": engine.config(),
     });
-    println!("{report}");
-    Ok(())
+    super::print_line(&report)
 }

@@ -7,7 +7,8 @@ use logwright::dataset::{Dataset, PrepareOptions, prepare};
 use logwright::logs::synth::{Settings as SourceSettings, SignIns};
 use logwright::report::{DemoReport, Sample, Summary, page, verdict};
 use logwright::sample::{Choice, Settings, generate};
-use logwright::train::{Outcome, Run, Start, TrainConfig, metrics};
+use logwright::train::metrics::{self, Line};
+use logwright::train::{Run, Start, TrainConfig};
 use logwright::{Error, Result, files};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -25,8 +26,8 @@ pub struct DemoArgs {
     #[arg(long, default_value = "demo", value_name = "FOLDER")]
     out: PathBuf,
     /// Records of the corpus
-    #[arg(long, default_value_t = 20_000, value_name = "N")]
-    records: usize,
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..))]
+    records: u32,
     /// Tokens of the vocabulary
     #[arg(long, default_value_t = 1024, value_name = "N")]
     vocab_size: usize,
@@ -36,14 +37,15 @@ pub struct DemoArgs {
     /// Records to generate
     #[arg(long, default_value_t = 200, value_name = "N")]
     samples: usize,
-    #[arg(long, default_value_t = 1, value_name = "N", help = "Seed of corpus, training and generation")]
+    /// Seed of corpus, training and generation
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-/// The parts of a demo folder.
-const PARTS: [&str; 7] = ["corpus.jsonl", "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
+/// Says that a demo made this folder, and so may replace what is in it.
+const MARKER: &str = ".logwright-demo";
 
 pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
     let started = Instant::now();
@@ -55,36 +57,31 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
     (options.vocab_size, options.seed) = (Some(args.vocab_size), args.seed);
     prepare(&options, &output.progress(0, "bytes"))?;
     let data = Dataset::open(&options.out)?;
-    let (config, outcome) = fit(&args, &data, output)?;
+    let config = fit(&args, &data, output)?;
+    if train::stopped() {
+        std::process::exit(train::INTERRUPTED);
+    }
     let records = sample(&args)?;
     let summary: Summary = records.iter().map(|record| &record.verdict).collect();
-    let facts = facts(&args, &data, &outcome, &summary, mean_bytes, started);
-    write_report(&args.out, &facts, records, &config)?;
-    println!("{facts}");
-    Ok(())
+    let lines = metrics::read(&args.out.join("run/metrics.jsonl"))?;
+    let facts = facts(&args, &data, &lines, &summary, mean_bytes, started);
+    write_report(&args.out, &facts, records, &lines, &config)?;
+    super::print_line(&facts)
 }
 
-/// Makes the folder and removes an earlier demo's parts from it; a folder with anything else in it is left alone.
+/// Makes the folder, or empties one that an earlier demo made; any other folder is left alone.
 fn clear(folder: &Path) -> Result<()> {
+    let marker = folder.join(MARKER);
+    let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    if !empty && !marker.exists() {
+        let message = format!("{} holds something that no demo made; choose another --out", folder.display());
+        return Err(Error::usage(message));
+    }
+    if !empty {
+        fs::remove_dir_all(folder).map_err(|e| Error::io("remove", folder, e))?;
+    }
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let entries = fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?.flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        if !PARTS.iter().any(|part| *part == name) {
-            let found = name.to_string_lossy();
-            let message =
-                format!("{} holds {found:?}, which is no part of a demo; choose another --out", folder.display());
-            return Err(Error::usage(message));
-        }
-    }
-    for part in PARTS.map(|part| folder.join(part)) {
-        let removed = if part.is_dir() { fs::remove_dir_all(&part) } else { fs::remove_file(&part) };
-        match removed {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &part, e)),
-            _ => (),
-        }
-    }
-    Ok(())
+    fs::write(&marker, "").map_err(|e| files::write_error(&marker, e))
 }
 
 /// Writes the corpus; returns the mean record length in bytes.
@@ -93,22 +90,23 @@ fn write_corpus(args: &DemoArgs, path: &Path) -> Result<f64> {
     let mut out = BufWriter::new(File::create(path).map_err(failed)?);
     let mut bytes = 0;
     let source = SignIns::new(SourceSettings { seed: args.seed, ..SourceSettings::default() })?;
-    for record in source.take(args.records) {
+    for record in source.take(args.records as usize) {
         bytes += record.json.len();
         writeln!(out, "{}", record.json).map_err(failed)?;
     }
     out.flush().map_err(failed)?;
-    Ok(bytes as f64 / args.records as f64)
+    Ok(bytes as f64 / f64::from(args.records))
 }
 
-fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<(TrainConfig, Outcome)> {
+fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConfig> {
     let mut overrides = toml::Table::from_iter([("seed".to_string(), toml::Value::Integer(args.seed as i64))]);
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
     let config = TrainConfig::resolve("tiny", None, overrides)?;
     let (model, parameters) = train::fresh(&config, data.tokenizer.vocab_size())?;
     let mut engine = args.device.engine(model, parameters)?;
     let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), Start::Fresh, None)?;
-    Ok((config, train::train(run, output)?))
+    train::train(run, output)?;
+    Ok(config)
 }
 
 /// Generates records from nothing but the record start, at temperature 0.8, unconstrained.
@@ -119,6 +117,9 @@ fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
     generate(engine.as_mut(), &tokenizer, prompts, &settings, &mut |record| {
+        if train::stopped() {
+            std::process::exit(train::INTERRUPTED);
+        }
         let verdict = verdict(&record.text, record.ended, form);
         records.push(Sample { text: record.text, verdict });
         Ok(())
@@ -130,36 +131,46 @@ fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
 fn facts(
     args: &DemoArgs,
     data: &Dataset,
-    outcome: &Outcome,
+    lines: &[Line],
     summary: &Summary,
     mean_bytes: f64,
     started: Instant,
 ) -> Value {
-    let last = outcome.last.as_ref();
+    let last = lines.last();
+    let best = lines
+        .iter()
+        .filter(|line| line.val_loss.is_some())
+        .min_by(|a, b| a.val_loss.partial_cmp(&b.val_loss).expect("finite"));
     json!({
-        "parse_rate": summary.parsed as f64 / summary.complete.max(1) as f64,
+        "parse_rate": summary.parsed_of_complete(),
         "samples": summary.records,
         "complete": summary.complete,
         "parsed": summary.parsed,
-        "val_loss": outcome.best_val_loss,
-        "val_bits_per_byte": last.and_then(|line| line.val_bits_per_byte),
+        "val_loss": best.and_then(|line| line.val_loss),
+        "val_bits_per_byte": best.and_then(|line| line.val_bits_per_byte),
         "seconds": started.elapsed().as_secs_f64(),
         "tokens_per_second": last.map(|line| line.tokens as f64 / line.seconds),
-        "steps": outcome.step,
+        "steps": last.map(|line| line.step),
         "corpus_records": args.records,
         "mean_record_bytes": mean_bytes,
         "mean_record_tokens": data.train.tokens() as f64 / data.train.records() as f64,
     })
 }
 
-fn write_report(folder: &Path, facts: &Value, samples: Vec<Sample>, config: &TrainConfig) -> Result<()> {
+fn write_report(
+    folder: &Path,
+    facts: &Value,
+    samples: Vec<Sample>,
+    lines: &[Line],
+    config: &TrainConfig,
+) -> Result<()> {
     let mut text = Vec::new();
     samples.iter().for_each(|sample| text.extend([&sample.text[..], b"\n"].concat()));
     files::write_atomic(&folder.join("samples.txt"), &text)?;
     for sample in samples.iter().take(3) {
-        println!("{}", String::from_utf8_lossy(&sample.text));
+        super::print_line(&String::from_utf8_lossy(&sample.text))?;
     }
-    let curve = metrics::curve(&metrics::read(&folder.join("run").join("metrics.jsonl"))?);
+    let curve = metrics::curve(lines);
     logwright::report::loss_curve(&curve, &folder.join("loss.svg"))?;
     let shown = |value: &Value| value.as_f64().map_or(value.to_string(), |x| format!("{x:.4}"));
     let headline =

@@ -26,14 +26,14 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Write the logits and tokens of the text's first window to this safetensors file
-    #[arg(long, value_name = "FILE", requires = "text")]
+    #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "data")]
     logits: Option<PathBuf>,
     /// Windows of the validation split
     #[arg(long, value_enum, default_value_t = Windows::Records)]
     windows: Windows,
     /// Windows to compute at once
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    batch: usize,
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -51,8 +51,7 @@ pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
         "loss": loss.mean(), "perplexity": loss.mean().exp(), "tokens": loss.targets,
         "nats_per_byte": nats_per_byte, "bits_per_byte": loss.bits_per_byte(tokens, bytes),
     });
-    println!("{report}");
-    Ok(())
+    super::print_line(&report)
 }
 
 /// Loss on the validation split, with the split's tokens and bytes.
@@ -64,9 +63,7 @@ fn on_data(
     args: &EvaluateArgs,
 ) -> Result<(Loss, u64, u64)> {
     let data = Dataset::open(folder)?;
-    let same = |id: u32| data.tokenizer.token_bytes(id) == tokenizer.token_bytes(id);
-    let vocab = tokenizer.vocab_size();
-    if data.tokenizer.vocab_size() != vocab || !(0..vocab as u32).all(same) {
+    if !data.tokenizer.same_tokens(tokenizer) {
         return Err(Error::usage(format!(
             "--data {} was prepared with another tokenizer than that of --model {}; evaluate on the text instead (--text), or \
              prepare the data with the model's tokenizer (prepare --tokenizer-from {})",
@@ -76,10 +73,7 @@ fn on_data(
         )));
     }
     let context = engine.config().context;
-    if args.batch == 0 {
-        return Err(Error::usage("--batch must be at least 1"));
-    }
-    let loss = split_loss(engine, &data.val, &Sampler::new(args.windows, context, 0), args.batch, 0)?;
+    let loss = split_loss(engine, &data.val, &Sampler::new(args.windows, context, 0), args.batch.into(), 0)?;
     Ok((loss, data.val.tokens(), data.val.bytes()))
 }
 

@@ -1,14 +1,15 @@
 //! `logwright generate`: a model -> synthetic records on stdout.
 
-use super::OutputArgs;
 use super::model::{self, DeviceArgs};
+use super::{OutputArgs, end_quietly};
 use clap::{Args, ValueEnum};
 use logwright::report::{Summary, verdict};
 use logwright::sample::{Choice, Generated, Settings, generate};
+use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
-use std::io::{BufRead, BufReader, ErrorKind, Write, stdin, stdout};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Write, stdin, stdout};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Generate synthetic records with a trained model.
@@ -63,6 +64,9 @@ pub struct SamplingArgs {
     parallel: usize,
 }
 
+/// Each record in progress has a KV cache of its own; more of them bring no speed.
+const MOST_PARALLEL: usize = 1024;
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
     Raw,
@@ -78,8 +82,8 @@ impl SamplingArgs {
         if !(top_p > 0.0 && top_p <= 1.0) {
             return Err(Error::usage(format!("--top-p must lie in (0, 1], found {top_p}")));
         }
-        if max_tokens == 0 || parallel == 0 {
-            return Err(Error::usage("--max-tokens and --parallel must be at least 1"));
+        if max_tokens == 0 || !(1..=MOST_PARALLEL).contains(&parallel) {
+            return Err(Error::usage(format!("--max-tokens must be at least 1, --parallel 1 to {MOST_PARALLEL}")));
         }
         let choice = Choice { temperature, top_k, top_p };
         Ok(Settings { choice, max_tokens, seed, parallel: parallel.min(samples).max(1) })
@@ -90,6 +94,7 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
     let prompts = prompts(&args)?;
     let settings = args.sampling.settings(prompts.len() * args.n)?;
     let model::Model { mut engine, tokenizer, form, .. } = model::open(&args.model, &args.device)?;
+    check_prompts(&prompts, &tokenizer, args.prompts.as_deref())?;
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
     let (started, mut summary, mut tokens, mut out) = (Instant::now(), Summary::default(), 0, stdout().lock());
     let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt.clone(), args.n));
@@ -119,7 +124,7 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
         summary.complete,
         summary.records - summary.complete,
         summary.parsed,
-        100.0 * summary.parsed as f64 / summary.complete.max(1) as f64
+        100.0 * summary.parsed_of_complete()
     );
     if args.only_valid {
         tracing::info!("{} records left out by --only-valid", summary.records - summary.parsed);
@@ -132,12 +137,16 @@ fn describe(record: &Generated, verdict: serde_json::Value) -> serde_json::Value
     json!({ "index": record.index, "text": text, "tokens": record.tokens, "ended": record.ended, "verdict": verdict["verdict"] })
 }
 
-/// A reader that has seen enough (`| head`) is no error.
-fn end_quietly(error: std::io::Error) -> Result<()> {
-    match error.kind() {
-        ErrorKind::BrokenPipe => std::process::exit(0),
-        _ => Err(Error::failed(format!("cannot write to stdout: {error}"))),
+/// A prompt that the tokenizer cannot write stops the program before the first record, not in the middle.
+fn check_prompts(prompts: &[Vec<u8>], tokenizer: &Tokenizer, file: Option<&Path>) -> Result<()> {
+    for (line, prompt) in prompts.iter().enumerate() {
+        let place = file.map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
+        if prompt.contains(&b'\n') {
+            return Err(Error::usage(format!("{place}: a prompt is the beginning of one record and holds no newline")));
+        }
+        tokenizer.encode(prompt, &mut Vec::new()).map_err(|e| Error::failed(format!("{place}: {e}")))?;
     }
+    Ok(())
 }
 
 fn prompts(args: &GenerateArgs) -> Result<Vec<Vec<u8>>> {

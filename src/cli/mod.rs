@@ -17,6 +17,15 @@ use logwright::{Error, Result};
 use std::io::{IsTerminal, stderr};
 use tracing_subscriber::EnvFilter;
 
+/// Largest seed: configuration files must hold it, too, and TOML's integers are signed.
+const MOST_SEED: u64 = i64::MAX as u64;
+
+/// Parses a seed.
+pub fn seed(text: &str) -> std::result::Result<u64, String> {
+    let seed: u64 = text.parse().map_err(|e| format!("{e}"))?;
+    if seed > MOST_SEED { Err(format!("expected at most {MOST_SEED}")) } else { Ok(seed) }
+}
+
 /// A hand-written GPT engine for machine logs: train on raw logs, generate synthetic ones, report on both.
 #[derive(Parser)]
 #[command(name = "logwright", version, max_term_width = 110, args_override_self = true)]
@@ -88,6 +97,21 @@ impl OutputArgs {
         };
         let style = ProgressStyle::with_template(&template).expect("the template is a constant");
         ProgressBar::new(total).with_style(style)
+    }
+}
+
+/// Prints a result. A reader that has left (`| head`) is no failure; a full disk is.
+pub fn print_line(line: &impl std::fmt::Display) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).or_else(end_quietly)
+}
+
+/// Ends the program when the reader of stdout has left; any other failure is an error.
+pub fn end_quietly(error: std::io::Error) -> Result<()> {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        _ => Err(Error::failed(format!("cannot write to stdout: {error}"))),
     }
 }
 

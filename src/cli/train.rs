@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use logwright::cpu::memory;
 use logwright::dataset::{Dataset, Windows};
 use logwright::gpt::{Config, Layout, checkpoint, init};
+use logwright::tokens::Tokenizer;
 use logwright::train::metrics::Line;
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
@@ -33,7 +34,7 @@ pub struct TrainArgs {
     /// Starting point: tiny, small, cyber-foundation, gpt2, gpt2-medium
     #[arg(long, default_value = "tiny", value_name = "NAME", conflicts_with = "resume")]
     preset: String,
-    /// Settings in TOML, under the names of the flags (see config.toml of a run)
+    /// Settings in TOML, one `name = value` a line; names as in config.toml of a run (flags with _ for -)
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
     /// Go on with the run in RUN/last
@@ -131,9 +132,12 @@ struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     overfit: Option<bool>,
     /// Seed of the initial parameters and of the batches
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::seed)]
     seed: Option<u64>,
 }
+
+/// Exit code of a run that was told to stop, as a shell gives it: a script that goes on after `train` should not.
+pub const INTERRUPTED: i32 = 130;
 
 pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     let data = Dataset::open(&args.data)?;
@@ -149,16 +153,15 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     let run = Run::open(engine.as_mut(), &data, config, &args.out, from, peak)?;
     let outcome = train(run, output)?;
     conclude(&outcome, &args.out);
-    Ok(())
+    match outcome.ended {
+        Ended::Interrupted => std::process::exit(INTERRUPTED),
+        Ended::Finished | Ended::Early => Ok(()),
+    }
 }
 
 /// Settings, model and initial parameters of a new run.
 fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(TrainConfig, Config, Vec<f32>)> {
-    let last = args.out.join("last");
-    if last.exists() {
-        let hint = "go on with it by --resume, or choose another --out";
-        return Err(Error::usage(format!("{} holds a run already; {hint}", args.out.display())));
-    }
+    let flags = overrides.clone();
     let mut config = TrainConfig::resolve(&args.preset, args.config.as_deref(), overrides)?;
     let vocab = data.tokenizer.vocab_size();
     let Some(folder) = &args.init_from else {
@@ -177,7 +180,16 @@ fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(Tr
             folder.display()
         )));
     }
-    config.adopt(&model);
+    if folder.join("tokenizer.json").exists() && !Tokenizer::load(&folder)?.same_tokens(&data.tokenizer) {
+        return Err(Error::usage(format!(
+            "--init-from {}: --data {} was prepared with another tokenizer; prepare it with the model's \
+             (prepare --tokenizer-from {})",
+            folder.display(),
+            args.data.display(),
+            folder.display()
+        )));
+    }
+    config.adopt(&model, &flags)?;
     check_memory(&config, &model)?;
     Ok((config, model, parameters))
 }
@@ -226,13 +238,19 @@ fn check_memory(config: &TrainConfig, model: &Config) -> Result<()> {
     )))
 }
 
+/// Set by Ctrl-C or a termination signal.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
 /// Trains with a progress bar and a line every few seconds, until the end or Ctrl-C.
 pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
-    static STOP: AtomicBool = AtomicBool::new(false);
     // A second command of one process (the demo) finds the handler in place; that is as good.
     let _ = ctrlc::set_handler(|| match STOP.swap(true, Ordering::Relaxed) {
-        false => eprintln!("stopping after this update and saving; press Ctrl-C again to stop at once"),
-        true => std::process::exit(130),
+        false => tracing::warn!("stopping as soon as all is saved; press Ctrl-C again to stop at once"),
+        true => std::process::exit(INTERRUPTED),
     });
     let bar = output.progress(0, "steps");
     bar.set_position(run.step());

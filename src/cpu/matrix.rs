@@ -56,41 +56,25 @@ pub fn multiply_add<R: Real>(dst: &mut [R], a: Matrix<R>, b: Matrix<R>, threads:
 
 /// Fewest rows of a piece: below this, packing the other operand anew for each piece costs more than a thread gives.
 const PIECE_ROWS: usize = 96;
-/// Columns of a piece are a multiple of this, the width of the widest kernel, so that no piece has a ragged edge of its own.
-const PIECE_COLUMNS: usize = 64;
+/// Most pieces. The last one then has at least PIECE_ROWS - MOST_PIECES + 1 = 65 rows, which keeps it out of the GEMM
+/// library's path for small products, where sums over k are cut elsewhere.
+const MOST_PIECES: usize = 32;
 
-/// Large products are cut into pieces, one a thread: of rows, or of columns where rows are few (decoding). The sum over k
-/// is never cut, so the number of pieces does not change a bit of the result. (The GEMM library's own threading was slower
-/// on two threads, and leaves a single row to one.)
+/// Large products are cut into row pieces, one a thread. The sum over k is never cut, so the number of pieces does not
+/// change a bit of the result.
 fn product<R: Real>(dst: &mut [R], accumulate: bool, a: Matrix<R>, b: Matrix<R>, scale: R, threads: Threads) {
     assert_eq!(dst.len(), a.rows * b.columns);
-    let most = if threads == Threads::All { rayon::current_num_threads() } else { 1 };
-    let row_pieces = most.min(a.rows / PIECE_ROWS);
-    if row_pieces > 1 {
-        let rows = a.rows.div_ceil(row_pieces);
-        return dst.par_chunks_mut(rows * b.columns).enumerate().for_each(|(i, dst)| {
-            piece(dst, accumulate, a.rows(i * rows, dst.len() / b.columns), b, scale);
-        });
-    }
-    let columns = b.columns.div_ceil(most).next_multiple_of(PIECE_COLUMNS);
-    if columns >= b.columns || accumulate {
+    let pieces = match threads {
+        Threads::One => 1,
+        Threads::All => rayon::current_num_threads().min(a.rows / PIECE_ROWS).min(MOST_PIECES),
+    };
+    if pieces <= 1 {
         return piece(dst, accumulate, a, b, scale);
     }
-    let parts: Vec<Vec<R>> = (0..b.columns.div_ceil(columns))
-        .into_par_iter()
-        .map(|i| {
-            let b = b.t().rows(i * columns, columns.min(b.columns - i * columns)).t();
-            let mut part = vec![R::ZERO; a.rows * b.columns];
-            piece(&mut part, false, a, b, scale);
-            part
-        })
-        .collect();
-    for (row, dst) in dst.chunks_exact_mut(b.columns).enumerate() {
-        for (dst, part) in dst.chunks_mut(columns).zip(&parts) {
-            let width = dst.len();
-            dst.copy_from_slice(&part[row * width..][..width]);
-        }
-    }
+    let rows = a.rows.div_ceil(pieces);
+    dst.par_chunks_mut(rows * b.columns).enumerate().for_each(|(i, dst)| {
+        piece(dst, accumulate, a.rows(i * rows, dst.len() / b.columns), b, scale);
+    });
 }
 
 fn piece<R: Real>(dst: &mut [R], accumulate: bool, a: Matrix<R>, b: Matrix<R>, scale: R) {
@@ -114,30 +98,35 @@ fn piece<R: Real>(dst: &mut [R], accumulate: bool, a: Matrix<R>, b: Matrix<R>, s
 mod tests {
     use super::*;
 
+    /// Multiples of 1/64 and small, so that f32 sums of a few hundred products are exact in any order.
+    fn values(n: usize, step: usize) -> Vec<f64> {
+        (0..n).map(|i| ((i * step % 101) as f64 - 50.0) / 64.0).collect()
+    }
+
+    fn transposed(values: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+        (0..columns * rows).map(|i| values[i % rows * columns + i / rows]).collect()
+    }
+
     #[test]
-    fn both_scalars_agree_in_every_orientation() {
-        let (m, n, k) = (5, 19, 33);
-        let a: Vec<f64> = (0..m * k).map(|i| ((i * 37 % 101) as f64 - 50.0) / 64.0).collect();
-        let b: Vec<f64> = (0..k * n).map(|i| ((i * 53 % 97) as f64 - 48.0) / 64.0).collect();
+    fn both_scalars_agree_in_every_orientation_and_cut() {
         let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
-        let transposed = |values: &[f64], rows: usize, columns: usize| {
-            (0..columns * rows).map(|i| values[i % rows * columns + i / rows]).collect::<Vec<_>>()
-        };
-        let mut truth = vec![0.25; m * n];
-        multiply_add(&mut truth, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Threads::One);
-        let mut by_hand = 0.25;
-        for p in 0..k {
-            by_hand += a[2 * k + p] * b[p * n + 7];
-        }
-        assert!((truth[2 * n + 7] - by_hand).abs() < 1e-12);
-        // The inputs are multiples of 1/64 and small: f32 sums of their products are exact.
-        let (a_t, b_t) = (narrow(&transposed(&a, m, k)), narrow(&transposed(&b, k, n)));
-        let (a, b) = (narrow(&a), narrow(&b));
-        for a in [Matrix::new(&a, m, k), Matrix::new(&a_t, k, m).t()] {
-            for b in [Matrix::new(&b, k, n), Matrix::new(&b_t, n, k).t()] {
-                let mut dst = vec![0.25f32; m * n];
-                multiply_add(&mut dst, a, b, Threads::All);
-                assert!(dst.iter().zip(&truth).all(|(&x, &y)| x as f64 == y));
+        // The second shape is cut into row pieces where there are threads; 331 is no multiple of anything.
+        for (m, n, k) in [(5, 19, 33), (331, 23, 40)] {
+            let (a, b) = (values(m * k, 37), values(k * n, 53));
+            let mut truth = vec![0.25; m * n];
+            multiply_add(&mut truth, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Threads::One);
+            let by_hand: f64 = (0..k).map(|p| a[2 * k + p] * b[p * n + 7]).sum();
+            assert_eq!(truth[2 * n + 7], 0.25 + by_hand);
+            let (a_t, b_t) = (narrow(&transposed(&a, m, k)), narrow(&transposed(&b, k, n)));
+            let (a, b) = (narrow(&a), narrow(&b));
+            for a in [Matrix::new(&a, m, k), Matrix::new(&a_t, k, m).t()] {
+                for b in [Matrix::new(&b, k, n), Matrix::new(&b_t, n, k).t()] {
+                    let mut dst = vec![0.25f32; m * n];
+                    multiply_add(&mut dst, a, b, Threads::All);
+                    assert!(dst.iter().zip(&truth).all(|(&x, &y)| x as f64 == y));
+                    multiply(&mut dst, a, b, 0.5, Threads::All);
+                    assert!(dst.iter().zip(&truth).all(|(&x, &y)| x as f64 == 0.5 * (y - 0.25)));
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::gpt::{Config, Layout};
 /// Bytes by purpose.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Memory {
-    /// Parameters, gradients and two moments, f32.
+    /// Parameters, gradients and two moments, f32, and the three copies that writing a checkpoint takes.
     pub state: u64,
     /// Activations kept for the backward pass and the gradients of activations.
     pub activations: u64,
@@ -14,22 +14,23 @@ pub struct Memory {
 
 impl Memory {
     pub fn total(&self) -> u64 {
-        self.state + self.activations
+        self.state.saturating_add(self.activations)
     }
 }
 
 /// Memory of training with micro-batches of `batch` sequences of `time` tokens.
 pub fn training(config: &Config, batch: usize, time: usize) -> Memory {
-    let (rows, c) = ((batch * time) as u64, config.channels as u64);
+    let (rows, c) = ((batch as u64).saturating_mul(time as u64), config.channels as u64);
     // A block keeps 16 C (norms 2, qkv 3, attended 1, middle 1, expanded 4, activated 4, out 1), its statistics 4 and lse NH.
     let block = 16 * c + 4 + config.heads as u64;
     // Outside the blocks: embedded, final norm (+ statistics), by_head; gradients: residual, narrow, wide 4, by_head 3;
     // tokens, targets and losses.
     let outside = (3 + 9) * c + 2 + 3;
     let logits = (cross_entropy::piece_rows(rows as usize, config.vocab) * config.vocab) as u64;
+    let kept = config.layers as u64 * block + outside;
     Memory {
-        state: 4 * 4 * Layout::new(config).len as u64,
-        activations: 4 * (rows * (config.layers as u64 * block + outside) + logits),
+        state: (4 + 3) * 4 * Layout::new(config).len as u64,
+        activations: rows.saturating_mul(kept).saturating_add(logits).saturating_mul(4),
     }
 }
 
@@ -52,8 +53,18 @@ pub fn available() -> Option<u64> {
     });
     let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
     let limit = number("/sys/fs/cgroup/memory.max");
-    let group = limit.zip(number("/sys/fs/cgroup/memory.current")).map(|(limit, used)| limit.saturating_sub(used));
+    // Cached files count as used, but the kernel gives them up first.
+    let used = number("/sys/fs/cgroup/memory.current").map(|used| used.saturating_sub(cached_files()));
+    let group = limit.zip(used).map(|(limit, used)| limit.saturating_sub(used));
     kilobytes.map(|kilobytes| kilobytes * 1024).into_iter().chain(group).min()
+}
+
+/// Page cache charged to the control group.
+fn cached_files() -> u64 {
+    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let files = lines.filter(|(name, _)| ["active_file", "inactive_file"].contains(name));
+    files.filter_map(|(_, bytes)| bytes.parse::<u64>().ok()).sum()
 }
 
 #[cfg(test)]
@@ -69,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_largest_batch_fits_and_the_next_does_not() {
-        for available in [3 << 30, 20 << 30, 100u64 << 30] {
+        for available in [5 << 30, 20 << 30, 100u64 << 30] {
             let batch = largest_batch(&SEED_RUN, 2048, available).unwrap();
             assert!(training(&SEED_RUN, batch, 2048).total() <= available);
             assert!(training(&SEED_RUN, batch + 1, 2048).total() > available);

@@ -24,6 +24,9 @@ pub struct Config {
 /// LayerNorm's epsilon, as in GPT-2.
 pub const LAYERNORM_EPSILON: f64 = 1e-5;
 
+/// Largest layers, channels, context and vocabulary.
+const MOST: usize = 1 << 24;
+
 impl Config {
     pub fn head_size(&self) -> usize {
         self.channels / self.heads
@@ -35,6 +38,12 @@ impl Config {
         for (name, value) in [("layers", layers), ("heads", heads), ("channels", channels), ("context", context)] {
             if value == 0 {
                 return Err(Error::usage(format!("{name} must be at least 1, found 0")));
+            }
+        }
+        // A damaged config.json must not ask for all memory; no real model comes near.
+        for (name, value) in [("layers", layers), ("channels", channels), ("context", context), ("vocab", vocab)] {
+            if value > MOST {
+                return Err(Error::usage(format!("{name} must be at most {MOST}, found {value}")));
             }
         }
         if vocab < 2 {

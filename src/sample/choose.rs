@@ -20,15 +20,21 @@ impl Choice {
         let mut candidates: Vec<(u32, f32)> =
             logits.iter().enumerate().map(|(token, &logit)| (token as u32, logit)).filter(|c| allowed(c.0)).collect();
         assert!(!candidates.is_empty(), "some token must be allowed");
-        // A stable sort by logit, so that equal logits stay in the order of their tokens.
-        candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
         if self.temperature == 0.0 {
-            return candidates[0].0;
+            return candidates
+                .into_iter()
+                .reduce(|best, next| if next.1 > best.1 { next } else { best })
+                .expect("some")
+                .0;
+        }
+        if self.top_k > 0 || self.top_p < 1.0 {
+            // A stable sort by logit, so that equal logits stay in the order of their tokens.
+            candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
         }
         if self.top_k > 0 {
             candidates.truncate(self.top_k);
         }
-        let top = candidates[0].1;
+        let top = candidates.iter().fold(f32::NEG_INFINITY, |top, candidate| top.max(candidate.1));
         let weight = |&(_, logit): &(u32, f32)| (((logit - top) / self.temperature) as f64).exp();
         let mut weights: Vec<f64> = candidates.iter().map(weight).collect();
         if self.top_p < 1.0 {

@@ -13,7 +13,7 @@ pub struct Settings {
     pub choice: Choice,
     /// Tokens after which a sample is cut off, its record unfinished.
     pub max_tokens: usize,
-    /// Sample i draws from stream i of this seed, so samples differ and each can be had again.
+    /// Sample i draws from stream i of this seed, so samples differ; the same settings give the same samples.
     pub seed: u64,
     /// Samples in progress at once.
     pub parallel: usize,
@@ -120,23 +120,22 @@ impl Work {
 
     /// Draws the next token; a finished sample is handed back.
     fn step(&mut self, logits: &[f32], tokenizer: &Tokenizer, settings: &Settings) -> Option<Generated> {
+        // A model may have more tokens than its tokenizer (padding); those stand for nothing.
         let fits = |token: u32| {
             let bytes = tokenizer.token_bytes(token);
-            bytes.starts_with(&self.owed) || (!bytes.is_empty() && self.owed.starts_with(bytes))
+            !bytes.is_empty() && (bytes.starts_with(&self.owed) || self.owed.starts_with(bytes))
         };
-        let token = match self.owed.is_empty() {
-            true => settings.choice.draw(logits, |_| true, &mut self.rng),
-            false => settings.choice.draw(logits, fits, &mut self.rng),
-        };
+        let token = settings.choice.draw(logits, fits, &mut self.rng);
         let ended = token == tokenizer.separator() && self.owed.is_empty();
-        self.drawn += 1;
+        // Tokens that only write the prompt again do not count.
+        self.drawn += usize::from(self.owed.len() <= tokenizer.token_bytes(token).len());
         if !ended {
             let written = tokenizer.token_bytes(token).len().min(self.owed.len());
             self.owed.drain(..written);
             self.tokens.push(token);
             self.pending = 1;
         }
-        if !ended && self.drawn < settings.max_tokens {
+        if !ended && (self.drawn < settings.max_tokens || !self.owed.is_empty()) {
             return None;
         }
         let text = tokenizer.decode(&self.tokens[1..]);

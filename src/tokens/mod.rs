@@ -121,13 +121,18 @@ impl Tokenizer {
         self.0.bytes.get(id as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether both give every id the same bytes.
+    pub fn same_tokens(&self, other: &Tokenizer) -> bool {
+        self.0.bytes == other.0.bytes
+    }
+
     /// Writes tokenizer.json and tokenizer_config.json, which `transformers.AutoTokenizer` loads as they are.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let mut config = file::config().to_string();
         config.push('\n');
         for (name, content) in [(file::NAME, &self.0.json[..]), (file::CONFIG_NAME, config.as_bytes())] {
             let path = folder.join(name);
-            std::fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
+            std::fs::write(&path, content).map_err(|e| crate::files::write_error(&path, e))?;
         }
         Ok(())
     }

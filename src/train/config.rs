@@ -62,6 +62,9 @@ pub const PRESETS: [(&str, &str); 5] = [
     ("gpt2-medium", include_str!("presets/gpt2-medium.toml")),
 ];
 
+/// Most tokens an update, a guard against slips: 137 times the 0.5 M of the large presets.
+const MOST_TOKENS: usize = 1 << 26;
+
 /// What every preset shares unless it says otherwise.
 const DEFAULTS: &str = include_str!("presets/defaults.toml");
 
@@ -83,16 +86,25 @@ impl TrainConfig {
         Self::from_table(table, &origin)
     }
 
-    /// Reads a `config.toml` that a run saved, with overrides on top.
+    /// Reads a `config.toml` that a run saved, with overrides on top, as far as these leave model and data order alone.
     pub fn resume(path: &Path, overrides: toml::Table) -> Result<Self> {
         let mut table = read_table(path)?;
+        let saved = Self::from_table(table.clone(), &path.display().to_string())?;
         table.extend(overrides);
-        Self::from_table(table, &path.display().to_string())
+        let config = Self::from_table(table, &path.display().to_string())?;
+        match config.differences(&saved).first() {
+            None => Ok(config),
+            Some(name) => Err(Error::usage(format!(
+                "--resume: {name} cannot change in the middle of a run (model and order of the data hang on it); \
+                 start another run with --init-from"
+            ))),
+        }
     }
 
     fn from_table(table: toml::Table, origin: &str) -> Result<Self> {
-        let config: TrainConfig =
-            table.try_into().map_err(|e: toml::de::Error| Error::usage(format!("{origin}: {}", e.message())))?;
+        let config: TrainConfig = table
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::usage(format!("{origin}: {}", e.to_string().trim())))?;
         config.check()?;
         Ok(config)
     }
@@ -105,8 +117,14 @@ impl TrainConfig {
                 return wrong(format!("{name} must be at least 1, found 0"));
             }
         }
-        if self.steps == 0 {
-            return wrong("steps must be at least 1, found 0".into());
+        for (name, value) in [("steps", self.steps), ("max_skipped", self.max_skipped)] {
+            if value == 0 {
+                return wrong(format!("{name} must be at least 1, found 0"));
+            }
+        }
+        let window = self.batch.checked_mul(self.accumulation).and_then(|n| n.checked_mul(self.context));
+        if window.is_none_or(|tokens| tokens > MOST_TOKENS) {
+            return wrong(format!("batch x accumulation x context must be at most {MOST_TOKENS} tokens an update"));
         }
         let positive = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
         for (name, value) in positive {
@@ -143,10 +161,34 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Takes over the shape of a model that training starts from.
-    pub fn adopt(&mut self, model: &Config) {
+    /// Takes over the shape of a model that training starts from; a flag that asks for another one is refused.
+    pub fn adopt(&mut self, model: &Config, flags: &toml::Table) -> Result<()> {
+        let asked = self.clone();
         let Config { layers, heads, channels, context, bias, .. } = *model;
-        *self = TrainConfig { layers, heads, channels, context, bias, ..self.clone() };
+        *self = TrainConfig { layers, heads, channels, context, bias, ..asked.clone() };
+        let shape = ["layers", "heads", "channels", "context", "bias"];
+        match self.differences(&asked).into_iter().find(|name| shape.contains(name) && flags.contains_key(*name)) {
+            Some(name) => {
+                Err(Error::usage(format!("--{name}: the model that training starts from has another; leave it out")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Names of the settings in which two configurations differ.
+    fn differences(&self, other: &TrainConfig) -> Vec<&'static str> {
+        let pairs = [
+            ("layers", self.layers == other.layers),
+            ("heads", self.heads == other.heads),
+            ("channels", self.channels == other.channels),
+            ("context", self.context == other.context),
+            ("bias", self.bias == other.bias),
+            ("windows", self.windows == other.windows),
+            ("seed", self.seed == other.seed),
+            ("overfit", self.overfit == other.overfit),
+            ("batch x accumulation", self.batch * self.accumulation == other.batch * other.accumulation),
+        ];
+        pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
 
     /// Tokens an update sees.

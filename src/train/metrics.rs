@@ -91,11 +91,11 @@ fn to_json(line: &Line) -> String {
     serde_json::to_string(line).expect("plain values serialise")
 }
 
-/// The whole lines of a `metrics.jsonl`, up to the first that is broken.
+/// The whole lines of a `metrics.jsonl`; broken ones (a kill leaves one at the end) are left out.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let lines = BufReader::new(file).lines();
-    Ok(lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect())
+    Ok(lines.map_while(|line| line.ok()).filter_map(|line| serde_json::from_str(&line).ok()).collect())
 }
 
 /// The picture of these lines.

@@ -20,7 +20,6 @@ use std::time::Instant;
 pub struct TrainState {
     /// Updates done.
     pub step: u64,
-    pub seed: u64,
     /// Updates that were not skipped: AdamW's clock.
     pub updates: u64,
     /// CRC-32 of the data folder's `meta.json`: resuming on other data is refused.
@@ -31,7 +30,7 @@ pub struct TrainState {
 
 /// Where a run starts.
 pub enum Start {
-    /// From the engine's present parameters, in a folder that holds no run.
+    /// From the engine's present parameters; refused where the folder holds a run (or anything else) already.
     Fresh,
     /// From the checkpoint in `last/`.
     Resume,
@@ -62,6 +61,9 @@ pub struct Run<'a> {
     config: TrainConfig,
     folder: PathBuf,
     sampler: Sampler,
+    /// The step's micro-batches, (accumulation, batch, context).
+    tokens: Vec<u32>,
+    targets: Vec<u32>,
     state: TrainState,
     metrics: MetricsFile,
     curve: LossCurve,
@@ -83,29 +85,28 @@ impl<'a> Run<'a> {
         peak: Option<f64>,
     ) -> Result<Self> {
         let lock = lock(folder)?;
-        data.train.check_context(config.context)?;
+        files::recover(&folder.join("last"));
+        files::sweep(folder);
         let fingerprint = data.meta.fingerprint();
-        let mut state = TrainState {
-            step: 0,
-            seed: config.seed,
-            updates: 0,
-            data: fingerprint,
-            best_val_loss: None,
-            validations_since_best: 0,
-        };
-        if let Start::Resume = start {
-            state = load(engine, &folder.join("last"), fingerprint)?;
+        let mut state =
+            TrainState { step: 0, updates: 0, data: fingerprint, best_val_loss: None, validations_since_best: 0 };
+        match start {
+            Start::Resume => state = load(engine, &folder.join("last"), fingerprint)?,
+            Start::Fresh => check_fresh(folder)?,
         }
         files::write_atomic(&folder.join("config.toml"), config.to_toml().as_bytes())?;
         let (metrics, curve) = MetricsFile::open(&folder.join("metrics.jsonl"), state.step)?;
         let sampler = Sampler::new(config.windows, config.context, config.seed);
         let flops = metrics::flops_per_token(engine.config());
+        let tokens = config.tokens_per_step() as usize;
         Ok(Run {
             engine,
             data,
             config,
             folder: folder.into(),
             sampler,
+            tokens: vec![0; tokens],
+            targets: vec![0; tokens],
             state,
             metrics,
             curve,
@@ -121,10 +122,21 @@ impl<'a> Run<'a> {
     }
 
     /// Trains to the end. `report` sees each update's line; setting `stop` ends the run at the next update, saved.
+    ///
+    /// A checkpoint that is due waits while the parameters are not sound, so that the last good one stays.
     pub fn train(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Line, &TrainConfig)) -> Result<Outcome> {
-        let (started, mut skipped, mut last) = (Instant::now(), 0, None);
-        let mut ended = Ended::Finished;
-        while self.state.step < self.config.steps {
+        let (started, mut skipped, mut last, mut unsaved) = (Instant::now(), 0, None, false);
+        let ended = loop {
+            let ended = self.ended(stop);
+            let due = due(self.state.step, self.config.save_every) || ended.is_some();
+            unsaved |= due && last.is_some();
+            if unsaved && skipped == 0 && self.is_sound()? {
+                self.save_last()?;
+                unsaved = false;
+            }
+            if let Some(ended) = ended {
+                break ended;
+            }
             let update_started = Instant::now();
             let (rate, update) = self.update()?;
             skipped = if update.is_finite() { 0 } else { skipped + 1 };
@@ -134,35 +146,46 @@ impl<'a> Run<'a> {
             if skipped >= self.config.max_skipped {
                 return Err(self.diverged(skipped));
             }
-            if self.config.patience > 0 && self.state.validations_since_best >= self.config.patience {
-                ended = Ended::Early;
-            } else if stop.load(Ordering::Relaxed) && self.state.step < self.config.steps {
-                ended = Ended::Interrupted;
-            }
-            let at_end = ended != Ended::Finished || self.state.step == self.config.steps;
-            if at_end || due(self.state.step, self.config.save_every) {
-                self.save_last()?;
-            }
-            if at_end {
-                break;
-            }
-        }
+        };
         self.draw_curve()?;
         Ok(Outcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
+    }
+
+    /// Whether the loss of the batch just seen is finite after its update: one bad update can ruin finite parameters, and
+    /// the next loss is the first to show it.
+    fn is_sound(&mut self) -> Result<bool> {
+        let Self { engine, tokens, targets, config, .. } = self;
+        let n = config.batch * config.context;
+        let batch = Batch { tokens: &tokens[..n], targets: &targets[..n], time: config.context };
+        let mut losses = vec![0.0; n];
+        engine.losses(batch, &mut losses)?;
+        Ok(losses.iter().all(|loss| loss.is_finite()))
+    }
+
+    /// Why the run ends here, if it does.
+    fn ended(&self, stop: &AtomicBool) -> Option<Ended> {
+        let patience = self.config.patience;
+        if self.state.step >= self.config.steps {
+            Some(Ended::Finished)
+        } else if patience > 0 && self.state.validations_since_best >= patience {
+            Some(Ended::Early)
+        } else {
+            stop.load(Ordering::Relaxed).then_some(Ended::Interrupted)
+        }
     }
 
     /// Accumulates the step's micro-batches and updates the parameters.
     fn update(&mut self) -> Result<(f32, Update)> {
         let TrainConfig { batch, accumulation, context, overfit, .. } = self.config;
         let n = batch * context;
-        let (mut tokens, mut targets) = (vec![0; accumulation * n], vec![0; accumulation * n]);
+        let Self { tokens, targets, .. } = self;
         let step = if overfit { 0 } else { self.state.step };
         for (micro, (tokens, targets)) in tokens.chunks_mut(n).zip(targets.chunks_mut(n)).enumerate() {
             let index = step * accumulation as u64 + micro as u64;
             self.sampler.batch(&self.data.train, index, batch, tokens, targets);
         }
         // The mean is over all counted targets of the step, not a mean of means.
-        let whole = Batch { tokens: &tokens, targets: &targets, time: context };
+        let whole = Batch { tokens, targets, time: context };
         let scale = 1.0 / whole.counted().max(1) as f32;
         for (tokens, targets) in tokens.chunks(n).zip(targets.chunks(n)) {
             self.engine.accumulate(Batch { tokens, targets, time: context }, scale)?;
@@ -262,7 +285,7 @@ impl<'a> Run<'a> {
     fn diverged(&self, skipped: u64) -> Error {
         let last = self.folder.join("last");
         let kept = match last.exists() {
-            true => format!("the checkpoint in {} is from before", last.display()),
+            true => format!("the checkpoint in {} is from before that", last.display()),
             false => "no checkpoint was written yet".to_string(),
         };
         Error::failed(format!(
@@ -292,10 +315,24 @@ fn lock(folder: &Path) -> Result<File> {
     }
 }
 
+/// A new run replaces nothing: it wants a folder without any of the names it writes.
+fn check_fresh(folder: &Path) -> Result<()> {
+    let names = ["last", "best", "metrics.jsonl", "config.toml", "loss.svg"];
+    match names.iter().find(|name| folder.join(name).exists()) {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(format!(
+            "{} holds {name} already: go on with that run by --resume, or choose another --out",
+            folder.display()
+        ))),
+    }
+}
+
 /// Reads `last/` into the engine.
 fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
     let path = last.join("train_state.json");
-    let text = fs::read_to_string(&path).map_err(|e| Error::io("resume from", &path, e))?;
+    let hint = "the run was stopped before its first checkpoint: remove the folder and start it again";
+    let text = fs::read_to_string(&path)
+        .map_err(|e| Error::failed(format!("cannot resume from {}: {e}; {hint}", path.display())))?;
     let state: TrainState = serde_json::from_str(&text)
         .map_err(|e| Error::failed(format!("{}: {e}; the file is damaged", path.display())))?;
     if state.data != data {
