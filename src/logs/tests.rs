@@ -9,7 +9,7 @@ fn read_with(bytes: &[u8], options: &ReadOptions) -> crate::Result<(Vec<Vec<u8>>
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let mut records = Vec::new();
-    let report = read_records(&[file.path().display().to_string()], options, &ProgressBar::hidden(), &mut |record| {
+    let report = read_records(&[file.path().to_path_buf()], options, &ProgressBar::hidden(), &mut |record| {
         records.push(record.to_vec());
         Ok(())
     })?;

@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let lock = lock(folder)?;
         data.train.check_context(config.context)?;
-        let fingerprint = data.meta.fingerprint();
+        let fingerprint = data.fingerprint();
         let mut state = TrainState {
             step: 0,
             seed: config.seed,
