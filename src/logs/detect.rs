@@ -212,6 +212,8 @@ mod tests {
         check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", Format::Jsonl);
         check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", Format::Jsonl);
         check("{\"a\":1}\nplain text\n", Format::Jsonl);
+        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", Format::Jsonl);
+        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", Format::Jsonl);
         assert_eq!(format(b"{\"long\":\"aaaa", false), Format::Jsonl, "the first line is longer than what is seen");
     }
 
@@ -220,6 +222,9 @@ mod tests {
         check("[{\"a\":1},\n{\"a\":2}]", Format::Json);
         check("[\n  {\n    \"a\": 1\n  }\n]\n", Format::Json);
         check("{\"Records\":[{\"a\":1}]}", Format::Json);
+        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", Format::Json);
+        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", Format::Json);
+        check("{\"Records\":[{\"a\":1},", Format::Json);
         check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", Format::Json);
         check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Format::Json);
         check("[{\"a\":1},{\"b", Format::Json);
@@ -239,14 +244,29 @@ mod tests {
         check("1,2,3\n4,5,6\n", Format::Text);
         check("a,b,c\n1,2\n", Format::Text);
         check("one line", Format::Text);
+        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", Format::Text);
+        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", Format::Text);
+        check("time,user\n1,bob\n2,al\n", Format::Text);
+        check("time,time\n1,bob\n2,al\n3,jo\n", Format::Text);
     }
 
     #[test]
     fn tables() {
-        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n", Format::Csv);
-        check("time,\"two\"\n1,\"line\nbreak\"\n", Format::Csv);
-        check("time\tuser\n1\tbob\n", Format::Tsv);
-        check("time,,x\n1,2,\n", Format::Csv);
-        check("time,user\r\n1,bob\r\n", Format::Csv);
+        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", Format::Csv);
+        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", Format::Csv);
+        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", Format::Tsv);
+        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", Format::Csv);
+        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", Format::Csv);
+        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", Format::Csv);
+        check("time;user\n1;a,b\n2;al\n3;jo\n", Format::Csv);
+        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", Format::Csv);
+    }
+
+    #[test]
+    fn delimiters() {
+        assert_eq!(delimiter(b"sep=;\na;b\n"), b';');
+        assert_eq!(delimiter(b"a;b,c;d\n"), b';');
+        assert_eq!(delimiter(b"a,b;c\n"), b',');
+        assert_eq!(delimiter(b""), b',');
     }
 }
