@@ -94,7 +94,7 @@ impl Collector<'_> {
         self.report.nul_records += u64::from(record.contains(&0));
         if let Err(error) = std::str::from_utf8(record) {
             if self.options.require_utf8 {
-                return Err(self.not_utf8(line, error.valid_up_to()));
+                return Err(self.not_utf8(line, error.valid_up_to(), "record"));
             }
             self.report.invalid_utf8_records += 1;
         }
@@ -168,9 +168,9 @@ impl Collector<'_> {
         read_error(&self.source.name, self.source.compression, self.source.records, line, &error)
     }
 
-    pub fn not_utf8(&self, line: u64, at: usize) -> Error {
+    pub fn not_utf8(&self, line: u64, at: usize, part: &str) -> Error {
         Error::failed(format!(
-            "{}:{line}: byte {} of the record is not valid UTF-8, so the character tokenizer cannot hold it; use \
+            "{}:{line}: byte {} of a {part} is not valid UTF-8, so the character tokenizer cannot hold it; use \
              --tokenizer bpe or bytes, which take any bytes, or convert the file",
             self.source.name,
             at + 1

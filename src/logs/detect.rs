@@ -20,7 +20,7 @@ pub enum Format {
     Json,
     /// One record a line, whatever it holds
     Text,
-    /// Comma-separated values with a header
+    /// Comma- or semicolon-separated values with a header
     Csv,
     /// Tab-separated values with a header
     Tsv,
@@ -171,8 +171,8 @@ fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
     if header.len() < 2 || !unique || !header.iter().all(is_name) {
         return false;
     }
-    let mut rows: Vec<_> = rows.take(ROWS).collect();
-    if !complete && rows.len() < ROWS {
+    let mut rows: Vec<_> = rows.take(ROWS + 1).collect();
+    if !complete {
         // The last row seen may be cut inside quotes.
         rows.pop();
     }

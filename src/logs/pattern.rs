@@ -41,7 +41,7 @@ pub(super) fn matches(text: &str) -> Result<Vec<PathBuf>> {
         }
         paths = next;
     }
-    Ok(paths)
+    Ok(paths.iter().map(|path| here(path).to_owned()).collect())
 }
 
 fn here(path: &Path) -> &Path {
@@ -61,4 +61,19 @@ fn add_folders(path: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_start_at_any_folder() {
+        assert_eq!(matches("**").unwrap()[0], Path::new("."));
+        let manifest = Path::new("Cargo.toml");
+        assert_eq!(matches("Cargo.t?ml").unwrap(), [manifest]);
+        assert_eq!(matches("./src/../Cargo.to*").unwrap(), [Path::new("./src/../Cargo.toml")]);
+        assert!(matches("Cargo.toml/*").unwrap().is_empty());
+        assert!(matches("a**/b").unwrap_err().to_string().contains("not a valid pattern"));
+    }
 }

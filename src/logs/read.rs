@@ -11,13 +11,16 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 
+/// Most bytes looked at to find the end of a file's first object, whatever the limit of a record.
+const FIRST_OBJECT: usize = 64 << 20;
+
 /// Reads every record of `inputs` (files, folders, globs, `-`) in order and hands it to `sink`, without its newline.
 ///
 /// | format | a record is |
 /// |---|---|
 /// | text | a line, byte for byte |
 /// | JSON lines | a line that holds one object, byte for byte |
-/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like, or one of several pretty-printed objects; white space outside strings is removed |
+/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like (if that is all the file holds: its other members are left out with a warning), or one of several pretty-printed objects; white space outside strings is removed |
 /// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
 ///
 /// Lines may end in `\r\n`; empty ones are skipped and counted; a byte order mark is removed; the last line needs no
@@ -122,11 +125,11 @@ fn read_source(
 }
 
 /// Reads on until the first object of a file ends and something follows it, for [`detect::is_wrapper`] to judge by; at most
-/// as far as a record may be long, for no longer one is a record.
+/// as far as a record may be long, for no longer one is a record, or [`FIRST_OBJECT`].
 fn see_first_object(head: &mut Head, stream: &mut dyn Read, limit: usize) {
     while head.bytes.trim_ascii_start().starts_with(b"{")
         && !head.stopped()
-        && head.bytes.len() <= limit
+        && head.bytes.len() <= limit.min(FIRST_OBJECT)
         && !detect::sees_past_first(&head.bytes)
     {
         head.extend(stream, head.bytes.len());

@@ -34,10 +34,10 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
         if unclosed.get() {
             return Err(out.broken(line, 1, "a quote of the row that begins here is never closed"));
         }
-        if let Some(cell) = row.iter().find_map(|cell| std::str::from_utf8(cell).err())
+        if let Some(error) = row.iter().find_map(|cell| std::str::from_utf8(cell).err())
             && out.options.require_utf8
         {
-            return Err(out.not_utf8(line, cell.valid_up_to()));
+            return Err(out.not_utf8(line, error.valid_up_to(), "cell"));
         }
         let Some(keys) = &keys else {
             if !row.get(0).is_some_and(|cell| line == 1 && cell == b"sep=") {
