@@ -53,8 +53,7 @@ fn a_run_that_no_longer_improves_stops_early() {
 fn settings_come_from_preset_then_file_then_flags() {
     let home = corpus(60, BYTES);
     fs::write(home.path().join("my.toml"), "steps = 3\nbatch = 1\nlayers = 1\n").unwrap();
-    run(home.path(), &format!("train --data data --out run --config my.toml {SMALL} --batch 3"))
-        .has(0, &["finished at step 3"]);
+    run(home.path(), &format!("train --data data --out run --config my.toml {SMALL} --batch 3")).has(0, &["finished at step 3"]);
     let saved = fs::read_to_string(home.path().join("run/config.toml")).unwrap();
     assert!(["batch = 3", "steps = 3", "weight_decay = 0.1"].iter().all(|line| saved.contains(line)), "{saved}");
     fs::write(home.path().join("bad.toml"), "stepz = 3\n").unwrap();
