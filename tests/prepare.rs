@@ -103,14 +103,15 @@ fn files_of_different_formats_make_one_corpus() {
     let case = Case::new(json_lines(4).as_bytes());
     let more = tempfile::tempdir().unwrap();
     fs::write(more.path().join("1.gz"), gzip(b"[{\"a\": 1},\n {\"a\": 2}]")).unwrap();
-    fs::write(more.path().join("2.csv"), "time,user\n1,bob\n2,al\n").unwrap();
+    fs::write(more.path().join("2.csv"), "time,user\n1,bob\n2,al\n3,jo\n").unwrap();
     fs::write(more.path().join("3"), zstd::encode_all(&b"Jan 1 host sshd: ok\r\n\nlast"[..], 1).unwrap()).unwrap();
     let said = case.prepare_from(&[&case.input, more.path(), Path::new("-")], b"from stdin", BYTES);
-    said.has(0, &["11 records (10 train, 1 val)", "MB/s", "tokens/record", "1 empty lines skipped"]);
+    said.has(0, &["12 records (11 train, 1 val)", "MB/s", "tokens/record", "1 empty lines skipped"]);
+    said.has(0, &["2.csv: taken as CSV with columns time, user; --format text", "3: plain text among inputs of JSON"]);
     let records = case.records();
     assert_eq!(records[3..6], [r#"{"i":3,"user":{"name":"u3@x.org"}}"#, r#"{"a":1}"#, r#"{"a":2}"#]);
     assert_eq!(records[6], r#"{"time":"1","user":"bob"}"#);
-    assert_eq!(records[8..], ["Jan 1 host sshd: ok", "last", "from stdin"]);
+    assert_eq!(records[9..], ["Jan 1 host sshd: ok", "last", "from stdin"]);
     let meta = fs::read_to_string(case.out().join("meta.json")).unwrap();
     let meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
     let formats: Vec<_> = meta["sources"].as_array().unwrap().iter().map(|s| s["format"].as_str().unwrap()).collect();
@@ -143,8 +144,55 @@ fn an_existing_folder_is_replaced_only_when_asked() {
     fs::write(&case.input, "").unwrap();
     case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(1, &["empty"]);
     assert_eq!(case.open().train.records(), 36, "a failed run leaves the old folder whole");
+    fs::write(case.out().join("meta.json"), "{\"name\": \"someone else's\"}").unwrap();
+    case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
     fs::remove_file(case.out().join("meta.json")).unwrap();
     case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
+    assert!(case.out().join("train.idx").exists(), "what is not ours stays");
+}
+
+#[test]
+fn its_own_output_is_no_input() {
+    let case = Case::new(json_lines(20).as_bytes());
+    for flags in [BYTES, &["--tokenizer", "bytes", "--overwrite"]] {
+        case.prepare_from(&[case.dir.path()], b"", flags).has(0, &["20 records"]);
+    }
+    let own = case.out().join("meta.json");
+    case.prepare_from(&[&own], b"", &["--overwrite"])
+        .has(2, &["meta.json: this is in the folder that is being written"]);
+}
+
+/// Nothing in a folder makes it hang, fail or panic: pipes, dangling links, names that are not UTF-8.
+#[test]
+fn odd_folders() {
+    use std::os::unix::ffi::OsStringExt;
+    let case = Case::new(b"first\nsecond\n");
+    let odd = std::ffi::OsString::from_vec(b"odd\xff.log".to_vec());
+    fs::write(case.dir.path().join(&odd), "third\n").unwrap();
+    assert!(Command::new("mkfifo").arg(case.dir.path().join("pipe.log")).status().unwrap().success());
+    std::os::unix::fs::symlink("nowhere", case.dir.path().join("link.log")).unwrap();
+    let warnings = ["3 records", "pipe.log: left out, it is no regular file", "link.log: left out, it is a link"];
+    case.prepare_from(&[case.dir.path()], b"", HALF).has(0, &warnings);
+    let again: Vec<&str> = HALF.iter().chain(&["--overwrite"]).copied().collect();
+    case.prepare_from(&[&case.dir.path().join("*.log")], b"", &again).has(0, &warnings);
+    case.prepare_from(&[case.dir.path(), &case.input], b"", &again)
+        .has(0, &["input.log: named more than once, read once"]);
+    case.prepare_from(&[&case.dir.path().join(&odd), &case.input], b"", &again).has(0, &["3 records"]);
+}
+
+#[test]
+fn what_is_left_out_or_doubtful_is_told() {
+    Case::new(b"{\"id\":1,\"items\":[{\"x\":1},{\"x\":2}],\"n\":2}\n")
+        .prepare(HALF)
+        .has(0, &["2 records", "only the records of the array are read; beside it are left out: \"id\", \"n\""]);
+    Case::new(b"#Fields: a b\n1 2\n").prepare(HALF).has(0, &["the lines that begin with # are kept"]);
+    Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);
+    let lossy = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--format", "csv"];
+    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 CSV or TSV rows held bytes that are not UTF-8"]);
+    let case = Case::new(b"t,u\n1,\xff\n2,b\n");
+    case.fails(1, &["--tokenizer", "char", "--format", "csv"], &["input.log:2: byte 1", "not valid UTF-8"]);
+    let huge = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--max-record-bytes", "18446744073709551615"];
+    Case::new(b"a\nb\n").prepare(&huge).has(0, &["2 records"]);
 }
 
 #[test]

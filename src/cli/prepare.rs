@@ -13,13 +13,14 @@ use tracing::{info, warn};
 /// Turn raw logs into a data folder: token shards, a record index, a tokenizer.
 ///
 /// Reads JSON lines, JSON arrays, {"Records":[...]}, pretty-printed JSON, CSV and TSV with a header, and plain text lines;
-/// gzip and zstd are unpacked. Format and compression are found by looking at each file. The data folder appears complete
+/// gzip and zstd are unpacked. Format and compression are found by looking at each file. Files of a folder or pattern are
+/// read by name, those that logrotate moved on from the oldest (app.2.gz, app.1, app), each file once. The data folder appears complete
 /// or not at all; while at work, the disk also holds the unpacked logs once.
 #[derive(Args)]
 pub struct PrepareArgs {
     /// Files, folders (with all in them), patterns such as 'logs/*.gz', or - for standard input
     #[arg(required = true, value_name = "INPUT")]
-    inputs: Vec<String>,
+    inputs: Vec<PathBuf>,
     /// The data folder to make
     #[arg(long, value_name = "DATA")]
     out: PathBuf,
@@ -118,6 +119,12 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     }
     if report.invalid_utf8_records > 0 {
         warn!("{} records hold bytes that are not UTF-8", report.invalid_utf8_records);
+    }
+    if report.lossy_rows > 0 {
+        warn!(
+            "{} CSV or TSV rows held bytes that are not UTF-8; they are lost, U+FFFD stands for them",
+            report.lossy_rows
+        );
     }
     if report.missing_prefix > 0 {
         warn!("{} records lack the prefix field; they begin with '-'", report.missing_prefix);

@@ -59,11 +59,6 @@ impl Meta {
         (VERSION, env!("CARGO_PKG_VERSION").to_string())
     }
 
-    /// CRC-32 of all these facts: tells one data folder from another.
-    pub fn fingerprint(&self) -> u32 {
-        crc32fast::hash(&serde_json::to_vec(self).expect("plain values serialise"))
-    }
-
     /// What a record looks like, for those who judge generated ones: `json` (every source gives JSON records),
     /// `prefixed_json` (with a prefix in front) or `text`.
     pub fn record_form(&self) -> &'static str {
@@ -73,6 +68,11 @@ impl Meta {
             (true, None) => "json",
             (true, Some(_)) => "prefixed_json",
         }
+    }
+
+    /// Whether `folder` holds a `meta.json` that `prepare` wrote.
+    pub(super) fn is_in(folder: &Path) -> bool {
+        fs::read(folder.join("meta.json")).is_ok_and(|text| serde_json::from_slice::<Meta>(&text).is_ok())
     }
 
     pub fn load(folder: &Path) -> Result<Self> {

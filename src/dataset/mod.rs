@@ -31,6 +31,7 @@ pub struct Dataset {
     pub tokenizer: Tokenizer,
     pub train: Split,
     pub val: Split,
+    fingerprint: u32,
 }
 
 impl Dataset {
@@ -58,8 +59,27 @@ impl Dataset {
         }
         let train = Split::open(folder, "train", &meta.train, meta.separator)?;
         let val = Split::open(folder, "val", &meta.val, meta.separator)?;
-        Ok(Self { meta, tokenizer, train, val })
+        let fingerprint = fingerprint(folder, [&train, &val])?;
+        Ok(Self { meta, tokenizer, train, val, fingerprint })
     }
+
+    /// Tells one data folder from another by what a model learns from: the tokens of both splits and the tokenizer, not
+    /// the names or places of the logs they came from.
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
+    }
+}
+
+/// CRC-32 over `tokenizer.json` and the lengths and checksums of all shards.
+fn fingerprint(folder: &Path, splits: [&Split; 2]) -> Result<u32> {
+    let path = folder.join("tokenizer.json");
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?);
+    for split in splits {
+        crc.update(&split.tokens().to_le_bytes());
+        split.checksums().for_each(|checksum| crc.update(&checksum.to_le_bytes()));
+    }
+    Ok(crc.finalize())
 }
 
 /// The remedy for a damaged data folder.

@@ -29,7 +29,7 @@ const SHARD_TOKENS: u64 = 1 << 28;
 
 #[derive(Clone)]
 pub struct PrepareOptions {
-    pub inputs: Vec<String>,
+    pub inputs: Vec<PathBuf>,
     pub out: PathBuf,
     pub overwrite: bool,
     pub read: ReadOptions,
@@ -47,9 +47,9 @@ pub struct PrepareOptions {
 
 impl PrepareOptions {
     /// The defaults: BPE of 2048, the last tenth of the records for validation.
-    pub fn new(inputs: Vec<String>, out: PathBuf) -> Self {
+    pub fn new(inputs: impl IntoIterator<Item = impl Into<PathBuf>>, out: PathBuf) -> Self {
         Self {
-            inputs,
+            inputs: inputs.into_iter().map(Into::into).collect(),
             out,
             overwrite: false,
             read: ReadOptions::default(),
@@ -82,7 +82,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     let staging = Staging::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
     progress.set_message("reading");
     let (spool, report, tokenizer) = intake(options, &staging.folder, progress)?;
-    let choice = Choice::new(report.records, options)?;
+    let choice = Choice::new(&report, options)?;
     let mut writers = Writers::create(&staging.folder, &tokenizer, choice, options.shard_tokens)?;
     progress.set_message("tokenising");
     progress.set_length(report.bytes);
@@ -109,9 +109,10 @@ fn check_target(target: &Path, overwrite: bool) -> Result<()> {
             target.display()
         )));
     }
-    if !target.join("meta.json").is_file() {
+    if !Meta::is_in(target) {
         return Err(Error::usage(format!(
-            "--out {}: it is no data folder (it has no meta.json), so --overwrite leaves it alone; choose another name",
+            "--out {}: it is no data folder (it has no meta.json as prepare writes it), so --overwrite leaves it alone; \
+             choose another name, or remove it yourself",
             target.display()
         )));
     }
@@ -131,7 +132,8 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
     let make = |kind| options.existing.is_none() && options.tokenizer == kind;
     let mut alphabet = make(Kind::Char).then(Alphabet::new);
     let mut sample = make(Kind::Bpe).then(|| Sample::new(options.seed));
-    let read = ReadOptions { require_utf8: options.tokenizer == Kind::Char, ..options.read.clone() };
+    let leave_out = vec![options.out.clone(), folder.to_owned()];
+    let read = ReadOptions { require_utf8: options.tokenizer == Kind::Char, leave_out, ..options.read.clone() };
     let report = read_records(&options.inputs, &read, progress, &mut |record| {
         if let Some(alphabet) = &mut alphabet {
             alphabet.add(record);
@@ -170,7 +172,17 @@ enum Choice {
 }
 
 impl Choice {
-    fn new(records: u64, options: &PrepareOptions) -> Result<Self> {
+    fn new(report: &ReadReport, options: &PrepareOptions) -> Result<Self> {
+        let records = report.records;
+        if let (1, Some(source)) = (records, report.sources.iter().find(|source| source.records > 0)) {
+            return Err(Error::usage(format!(
+                "{}: 1 record of {} bytes, read as {}; training needs at least 2: if the file holds more, choose with \
+                 --format",
+                source.name,
+                source.bytes,
+                source.format.label()
+            )));
+        }
         let count = (records as f64 * options.val_fraction).round() as u64;
         if count == 0 || count >= records {
             return Err(Error::usage(format!(

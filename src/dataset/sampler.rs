@@ -2,6 +2,7 @@
 
 use super::permutation::Permutation;
 use super::{Split, mix};
+use crate::Result;
 use crate::engine::IGNORE;
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +35,17 @@ impl Sampler {
         Self { windows, context, seed }
     }
 
+    /// Can windows be drawn from this split? Record windows always can; random ones need more tokens than the context.
+    pub fn check(&self, split: &Split) -> Result<()> {
+        match self.windows {
+            Windows::Random => split.check_context(self.context),
+            Windows::Records => Ok(()),
+        }
+    }
+
     /// Fills tokens and targets, both (batch, context), for batch number `index`.
     ///
-    /// Random windows need [`Split::check_context`] to hold. Record windows may run over the end of the split: there tokens
+    /// [`Sampler::check`] must hold. Record windows may run over the end of the split: there tokens
     /// are separators and targets [`IGNORE`].
     pub fn batch(&self, split: &Split, index: u64, batch: usize, tokens: &mut [u32], targets: &mut [u32]) {
         assert_eq!((tokens.len(), targets.len()), (batch * self.context, batch * self.context));
@@ -52,7 +61,7 @@ impl Sampler {
     fn draw(&self, split: &Split, number: u64) -> u64 {
         match self.windows {
             Windows::Random => {
-                assert!(split.tokens() > self.context as u64, "check_context guards this");
+                assert!(split.tokens() > self.context as u64, "Sampler::check guards this");
                 let choices = split.tokens() - self.context as u64;
                 // The high half of a product is uniform up to a bias of choices / 2^64.
                 1 + ((u128::from(mix(self.seed, number, 0)) * u128::from(choices)) >> 64) as u64

@@ -64,6 +64,11 @@ impl Split {
         self.counts.bytes
     }
 
+    /// CRC-32 of each shard's tokens, in order.
+    pub(super) fn checksums(&self) -> impl Iterator<Item = u32> + '_ {
+        self.shards.iter().map(|(_, shard)| shard.header.crc32)
+    }
+
     pub(super) fn separator(&self) -> u32 {
         self.separator
     }
@@ -95,13 +100,13 @@ impl Split {
     }
 
     /// Can windows of `context` tokens and their targets be drawn at random from this split?
-    pub fn check_context(&self, context: usize) -> Result<()> {
+    pub(super) fn check_context(&self, context: usize) -> Result<()> {
         if self.tokens() > context as u64 {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "{}: {} tokens, fewer than the context and one more ({}); use a shorter --context, more data, another \
-             --val-fraction in prepare, or record-aligned windows",
+            "{}: {} tokens, fewer than the context and one more ({}); use --windows records, a shorter --context, more \
+             data, or another --val-fraction in prepare",
             self.name,
             self.tokens(),
             context + 1

@@ -194,12 +194,30 @@ fn a_context_longer_than_the_data_is_an_error() {
     let (_dir, options, _) = corpus(20);
     let data = prepared(&options);
     let tokens = data.val.tokens() as usize;
-    assert!(data.val.check_context(tokens - 1).is_ok());
-    let error = data.val.check_context(tokens).unwrap_err();
+    assert!(Sampler::new(Windows::Random, tokens - 1, 0).check(&data.val).is_ok());
+    assert!(Sampler::new(Windows::Records, tokens, 0).check(&data.val).is_ok());
+    let error = Sampler::new(Windows::Random, tokens, 0).check(&data.val).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    for part in [format!("{tokens} tokens"), format!("({})", tokens + 1), "(val)".into(), "shorter --context".into()] {
+    for part in [format!("{tokens} tokens"), format!("({})", tokens + 1), "(val)".into(), "--windows records".into()] {
         assert!(error.to_string().contains(&part), "{error}");
     }
+}
+
+#[test]
+fn a_fingerprint_is_of_the_tokens_and_the_tokenizer() {
+    let (dir, mut options, _) = corpus(60);
+    let first = prepared(&options).fingerprint();
+    let moved = dir.path().join("moved.log");
+    fs::rename(&options.inputs[0], &moved).unwrap();
+    (options.inputs, options.out) = (vec![moved.clone()], dir.path().join("again"));
+    assert_eq!(prepared(&options).fingerprint(), first, "moving the logs changes nothing");
+    options.out = dir.path().join("chars");
+    options.tokenizer = crate::tokens::Kind::Char;
+    assert_ne!(prepared(&options).fingerprint(), first);
+    fs::write(&moved, fs::read_to_string(&moved).unwrap().replacen("x", "y", 1)).unwrap();
+    options.out = dir.path().join("other");
+    options.tokenizer = crate::tokens::Kind::Bytes;
+    assert_ne!(prepared(&options).fingerprint(), first);
 }
 
 #[test]

@@ -21,12 +21,15 @@ pub struct ReadOptions {
     /// Fail at a record that is not valid UTF-8 (the character tokenizer has no token for such bytes).
     pub require_utf8: bool,
     pub prefix: Option<Prefix>,
+    /// Folders not to read though an input holds them: the one being written.
+    pub leave_out: Vec<std::path::PathBuf>,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
         let max_record_bytes = 16 << 20;
-        Self { format: None, bad_records: BadRecords::Fail, max_record_bytes, require_utf8: false, prefix: None }
+        let bad_records = BadRecords::Fail;
+        Self { format: None, bad_records, max_record_bytes, require_utf8: false, prefix: None, leave_out: Vec::new() }
     }
 }
 
@@ -53,6 +56,8 @@ pub struct ReadReport {
     /// Records with a NUL byte, and with bytes that are not UTF-8: both are kept as they are in lines.
     pub nul_records: u64,
     pub invalid_utf8_records: u64,
+    /// Table rows whose bytes that are not UTF-8 became U+FFFD, since JSON cannot hold them.
+    pub lossy_rows: u64,
     /// Records without the prefix field: they got the placeholder `-`.
     pub missing_prefix: u64,
     pub sources: Vec<SourceReport>,
@@ -89,7 +94,7 @@ impl Collector<'_> {
         self.report.nul_records += u64::from(record.contains(&0));
         if let Err(error) = std::str::from_utf8(record) {
             if self.options.require_utf8 {
-                return Err(self.not_utf8(line, error.valid_up_to()));
+                return Err(self.not_utf8(line, error.valid_up_to(), "record"));
             }
             self.report.invalid_utf8_records += 1;
         }
@@ -163,9 +168,9 @@ impl Collector<'_> {
         read_error(&self.source.name, self.source.compression, self.source.records, line, &error)
     }
 
-    fn not_utf8(&self, line: u64, at: usize) -> Error {
+    pub fn not_utf8(&self, line: u64, at: usize, part: &str) -> Error {
         Error::failed(format!(
-            "{}:{line}: byte {} of the record is not valid UTF-8, so the character tokenizer cannot hold it; use \
+            "{}:{line}: byte {} of a {part} is not valid UTF-8, so the character tokenizer cannot hold it; use \
              --tokenizer bpe or bytes, which take any bytes, or convert the file",
             self.source.name,
             at + 1

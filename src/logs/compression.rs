@@ -55,10 +55,21 @@ pub(super) struct Head {
 impl Head {
     /// Up to `length` bytes of `reader`.
     pub fn read(reader: &mut dyn Read, length: usize) -> Self {
-        let mut bytes = Vec::new();
-        let failed = reader.take(length as u64).read_to_end(&mut bytes).err();
-        let complete = failed.is_none() && bytes.len() < length;
-        Self { bytes, failed, complete }
+        let mut head = Self { bytes: Vec::new(), failed: None, complete: false };
+        head.extend(reader, length);
+        head
+    }
+
+    /// Looks at up to `length` further bytes.
+    pub fn extend(&mut self, reader: &mut dyn Read, length: usize) {
+        let before = self.bytes.len();
+        self.failed = reader.take(length as u64).read_to_end(&mut self.bytes).err();
+        self.complete = self.failed.is_none() && self.bytes.len() - before < length;
+    }
+
+    /// Nothing follows what was seen, or nothing that can be read.
+    pub fn stopped(&self) -> bool {
+        self.complete || self.failed.is_some()
     }
 
     /// The stream from its beginning again; an error already met is met again at its place.

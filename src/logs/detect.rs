@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 /// How much of a file is looked at, in bytes.
 pub(super) const PEEK: usize = 1 << 16;
 
-/// Rows of a table that are compared with its header.
+/// Rows of a table that are compared with its header, and how many it takes to believe in one.
 const ROWS: usize = 20;
+const MIN_ROWS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -19,7 +20,7 @@ pub enum Format {
     Json,
     /// One record a line, whatever it holds
     Text,
-    /// Comma-separated values with a header
+    /// Comma- or semicolon-separated values with a header
     Csv,
     /// Tab-separated values with a header
     Tsv,
@@ -53,7 +54,7 @@ pub(super) fn format(head: &[u8], complete: bool) -> Format {
         Some(b'{') => object(text, complete),
         Some(b'[') if is_array_of_objects(text) => Format::Json,
         _ if is_table(head, b'\t', complete) => Format::Tsv,
-        _ if is_table(head, b',', complete) => Format::Csv,
+        _ if is_table(head, delimiter(head), complete) => Format::Csv,
         _ => Format::Text,
     }
 }
@@ -98,61 +99,101 @@ fn is_array_of_objects(text: &[u8]) -> bool {
     }
 }
 
-/// Begins with a wrapper key and an array of objects: `{"Records":[{`; OData's `@` keys may stand before it.
-fn is_wrapper(text: &[u8]) -> bool {
-    let mut rest = text[1..].trim_ascii_start();
-    while rest.first() == Some(&b'"') {
-        let Some(close) = rest[1..].iter().position(|&b| b == b'"') else { return false };
-        let (key, after) = rest.split_at(close + 2);
-        let Some(value) = after.trim_ascii_start().strip_prefix(b":") else { return false };
-        let value = value.trim_ascii_start();
-        if wraps(key) {
-            let Some(inside) = value.strip_prefix(b"[") else { return false };
-            return matches!(inside.trim_ascii_start().first(), Some(b'{' | b']'));
-        }
-        if !key.starts_with(b"\"@") {
-            return false;
-        }
-        let mut values = serde_json::Deserializer::from_slice(value).into_iter::<IgnoredAny>();
-        if !matches!(values.next(), Some(Ok(_))) {
-            return false;
-        }
-        let Some(next) = value[values.byte_offset()..].trim_ascii_start().strip_prefix(b",") else { return false };
-        rest = next.trim_ascii_start();
-    }
-    false
+/// Is this one document that wraps records: an object with a wrapper key and an array of objects under it, as in
+/// `{"count":2,"Records":[{`, and no further line behind it? Further lines make it an object among others, a record.
+pub(super) fn is_wrapper(head: &[u8]) -> bool {
+    let text = head.trim_ascii_start();
+    let behind = first_value_end(text).map(|end| &text[end..]);
+    let lines_follow = behind.is_some_and(|behind| {
+        let next = behind.trim_ascii_start();
+        !next.is_empty() && behind[..behind.len() - next.len()].contains(&b'\n')
+    });
+    text.starts_with(b"{") && has_wrapper_key(&text[1..]) && !lines_follow
 }
 
-/// A header of names, and rows of as many fields that do not repeat it.
+/// Whether the first value of `head` ends there (or is broken) and something other than white space follows it.
+pub(super) fn sees_past_first(head: &[u8]) -> bool {
+    let text = head.trim_ascii_start();
+    first_value_end(text).map_or(!first_value_holds(text), |end| !text[end..].trim_ascii().is_empty())
+}
+
+/// Where the first value ends; `None` if it is cut or broken.
+fn first_value_end(text: &[u8]) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(values.byte_offset())
+}
+
+/// Whether a member, of those that are seen, is an array of records by its name and first element. `rest`: the inside of
+/// an object.
+fn has_wrapper_key(mut rest: &[u8]) -> bool {
+    loop {
+        rest = rest.trim_ascii_start();
+        let Some(end) = first_value_end(rest).filter(|_| rest.starts_with(b"\"")) else { return false };
+        let (key, after) = rest.split_at(end);
+        let Some(value) = after.trim_ascii_start().strip_prefix(b":") else { return false };
+        let value = value.trim_ascii_start();
+        if wraps(key)
+            && let Some(inside) = value.strip_prefix(b"[")
+            && matches!(inside.trim_ascii_start().first(), Some(b'{' | b']'))
+        {
+            return true;
+        }
+        let Some(end) = first_value_end(value) else { return false };
+        let Some(next) = value[end..].trim_ascii_start().strip_prefix(b",") else { return false };
+        rest = next;
+    }
+}
+
+/// What separates the cells of a CSV file: as a first line `sep=;` says, else `;` where the first line has more of those.
+pub(super) fn delimiter(head: &[u8]) -> u8 {
+    let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
+    match line.trim_ascii_end() {
+        [b's', b'e', b'p', b'=', mark] if !mark.is_ascii_alphanumeric() => *mark,
+        line => {
+            let count = |mark| line.iter().filter(|&&b| b == mark).count();
+            if count(b';') > count(b',') { b';' } else { b',' }
+        }
+    }
+}
+
+/// A header of names, each once, and at least three rows of as many fields that look unlike it.
 ///
 /// Text with commas fails one of these: its first line has spaces after commas, times, numbers or symbols; its lines
-/// differ in number of commas; or a word of the first line stands in the same place further down.
+/// differ in number of commas; words of the first line stand in the same place in many of them; or all its columns hold
+/// words such as a header has (a table has times, numbers or sentences in one of them).
 fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
     let seen = if complete { head } else { &head[..head.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)] };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(seen);
-    let mut rows = reader.byte_records().map_while(Result::ok);
+    let mut rows = reader.byte_records().map_while(Result::ok).skip_while(|row| row.get(0) == Some(b"sep="));
     let Some(header) = rows.next() else { return false };
-    if header.len() < 2 || !header.iter().all(is_name) {
+    let unique = header.iter().collect::<std::collections::BTreeSet<_>>().len() == header.len();
+    if header.len() < 2 || !unique || !header.iter().all(is_name) {
         return false;
     }
-    let rows: Vec<_> = rows.take(ROWS).collect();
-    let fits = |row: &csv::ByteRecord| {
-        row.len() == header.len() && header.iter().zip(row).all(|(name, cell)| name.is_empty() || name != cell)
-    };
-    // The last row seen may be cut inside quotes.
-    let (cut, whole) = if complete { (None, &rows[..]) } else { (rows.last(), &rows[..rows.len().saturating_sub(1)]) };
-    !rows.is_empty() && whole.iter().all(fits) && (cut.is_some() || complete)
+    let mut rows: Vec<_> = rows.take(ROWS + 1).collect();
+    if !complete {
+        // The last row seen may be cut inside quotes.
+        rows.pop();
+    }
+    let repeats = |row: &&csv::ByteRecord| header.iter().zip(*row).any(|(name, cell)| name == cell);
+    let unlike =
+        |column: usize| rows.iter().all(|row| row.get(column).is_some_and(|cell| !cell.is_empty() && !is_name(cell)));
+    rows.len() >= MIN_ROWS
+        && rows.iter().all(|row| row.len() == header.len())
+        && 4 * rows.iter().filter(repeats).count() <= rows.len()
+        && (0..header.len()).any(unlike)
 }
 
-/// Looks like the name of a column: short, begins with a letter, holds no other marks than names do. It may be empty.
+/// Looks like the name of a column: short, begins with a letter, holds no other marks than names do.
 fn is_name(cell: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(cell) else { return false };
-    let Some(first) = text.chars().next() else { return true };
-    let inner = |c: char| c.is_alphanumeric() || "_-. /()#@:%$".contains(c);
+    let Some(first) = text.chars().next() else { return false };
+    let inner = |c: char| c.is_alphanumeric() || "_-. /()[]#@:%$?&".contains(c);
     text.len() <= 64
         && (first.is_alphabetic() || "_@#$".contains(first))
         && text.chars().all(inner)
-        && text.split(' ').count() <= 4
+        && text.split(' ').count() <= 5
         && !text.contains(": ")
 }
 
@@ -171,6 +212,8 @@ mod tests {
         check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", Format::Jsonl);
         check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", Format::Jsonl);
         check("{\"a\":1}\nplain text\n", Format::Jsonl);
+        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", Format::Jsonl);
+        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", Format::Jsonl);
         assert_eq!(format(b"{\"long\":\"aaaa", false), Format::Jsonl, "the first line is longer than what is seen");
     }
 
@@ -179,6 +222,9 @@ mod tests {
         check("[{\"a\":1},\n{\"a\":2}]", Format::Json);
         check("[\n  {\n    \"a\": 1\n  }\n]\n", Format::Json);
         check("{\"Records\":[{\"a\":1}]}", Format::Json);
+        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", Format::Json);
+        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", Format::Json);
+        check("{\"Records\":[{\"a\":1},", Format::Json);
         check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", Format::Json);
         check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Format::Json);
         check("[{\"a\":1},{\"b", Format::Json);
@@ -198,14 +244,29 @@ mod tests {
         check("1,2,3\n4,5,6\n", Format::Text);
         check("a,b,c\n1,2\n", Format::Text);
         check("one line", Format::Text);
+        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", Format::Text);
+        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", Format::Text);
+        check("time,user\n1,bob\n2,al\n", Format::Text);
+        check("time,time\n1,bob\n2,al\n3,jo\n", Format::Text);
     }
 
     #[test]
     fn tables() {
-        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n", Format::Csv);
-        check("time,\"two\"\n1,\"line\nbreak\"\n", Format::Csv);
-        check("time\tuser\n1\tbob\n", Format::Tsv);
-        check("time,,x\n1,2,\n", Format::Csv);
-        check("time,user\r\n1,bob\r\n", Format::Csv);
+        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", Format::Csv);
+        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", Format::Csv);
+        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", Format::Tsv);
+        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", Format::Csv);
+        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", Format::Csv);
+        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", Format::Csv);
+        check("time;user\n1;a,b\n2;al\n3;jo\n", Format::Csv);
+        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", Format::Csv);
+    }
+
+    #[test]
+    fn delimiters() {
+        assert_eq!(delimiter(b"sep=;\na;b\n"), b';');
+        assert_eq!(delimiter(b"a;b,c;d\n"), b';');
+        assert_eq!(delimiter(b"a,b;c\n"), b',');
+        assert_eq!(delimiter(b""), b',');
     }
 }

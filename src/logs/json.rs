@@ -8,7 +8,7 @@ use super::lines::object_fault;
 use crate::{Error, Result};
 use std::io::BufRead;
 
-/// A first key that wraps the records when its value is an array of objects, as exports of many services do.
+/// A key that wraps the records when its value is an array of objects, as exports of many services do.
 const WRAPPERS: &[&[u8]] = &[
     b"\"Records\"",
     b"\"records\"",
@@ -31,14 +31,17 @@ pub(super) fn wraps(key: &[u8]) -> bool {
 
 /// Reads objects and arrays of objects, one after another, until the end.
 ///
-/// `{"Records":[...]}` and its like are wrappers: their other members are left out. Keys that begin with `@` may stand
-/// before the array (OData). Memory: one record, bounded by the record limit.
-pub(super) fn read(reader: impl BufRead, out: &mut Collector) -> Result<()> {
-    let mut scanner = Scanner { reader, line: 1, column: 1 };
+/// `wrapped`: an object such as `{"Records":[...]}` stands for the objects of that array; the names of its other members
+/// are told once, for they are left out. Memory: one record, bounded by the record limit.
+pub(super) fn read(reader: impl BufRead, wrapped: bool, out: &mut Collector) -> Result<()> {
+    let mut scanner = Scanner { reader, line: 1, column: 1, wrapped, dropped: Vec::new() };
     let mut record = Vec::new();
     loop {
         match scanner.next_token(out)? {
-            None => return Ok(()),
+            None => {
+                tell_dropped(&scanner.dropped, out);
+                return Ok(());
+            }
             Some(b'[') => {
                 scanner.bump();
                 scanner.array(&mut record, out)?;
@@ -52,6 +55,13 @@ pub(super) fn read(reader: impl BufRead, out: &mut Collector) -> Result<()> {
     }
 }
 
+fn tell_dropped(dropped: &[String], out: &Collector) {
+    if !dropped.is_empty() {
+        let (name, dropped) = (&out.source.name, dropped.join(", "));
+        tracing::warn!("{name}: only the records of the array are read; beside it are left out: {dropped}");
+    }
+}
+
 fn shown(byte: u8) -> String {
     if byte.is_ascii_graphic() { format!("'{}'", byte as char) } else { format!("byte 0x{byte:02x}") }
 }
@@ -61,6 +71,10 @@ struct Scanner<R> {
     /// Place of the next byte, from 1; the column counts bytes.
     line: u64,
     column: u64,
+    /// Objects at the top may wrap records.
+    wrapped: bool,
+    /// Members beside the records of a wrapper, each name once, with its quotes; OData's `@` ones go untold.
+    dropped: Vec<String>,
 }
 
 impl<R: BufRead> Scanner<R> {
@@ -124,35 +138,42 @@ impl<R: BufRead> Scanner<R> {
 
     /// An object: a record, or a wrapper of records.
     fn object(&mut self, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
-        let (line, column) = (self.line, self.column);
+        let place = (self.line, self.column);
         record.clear();
         self.bump();
         record.push(b'{');
-        while self.next_token(out)? == Some(b'"') {
+        let (mut names, mut empty) = (Vec::new(), false);
+        while self.wrapped && self.next_token(out)? == Some(b'"') {
             let key = record.len();
-            self.copy(record, 0, line, out)?;
+            self.copy(record, 0, place.0, out)?;
+            let name = record[key..].to_vec();
             if self.next_token(out)? != Some(b':') {
                 break;
             }
             self.take(b':', record);
-            let value = self.next_token(out)?;
-            if value == Some(b'[') && wraps(&record[key..record.len() - 1]) {
+            if wraps(&name) && self.next_token(out)? == Some(b'[') {
                 self.take(b'[', record);
-                if matches!(self.next_token(out)?, Some(b'{' | b']')) {
-                    return self.wrapped(record, line, out);
+                match self.next_token(out)? {
+                    Some(b'{') => return self.records_of(names, record, out),
+                    Some(b']') => empty = true,
+                    _ => names.push(name),
                 }
-                return self.rest_of_object(record, 2, (line, column), out);
+                self.copy(record, 1, place.0, out)?;
+            } else if self.next_token(out)?.is_some() {
+                names.push(name);
+                self.copy(record, 0, place.0, out)?;
             }
-            if record[key + 1] != b'@' || value.is_none() {
-                break;
-            }
-            self.copy(record, 0, line, out)?;
             if self.next_token(out)? != Some(b',') {
                 break;
             }
             self.take(b',', record);
         }
-        self.rest_of_object(record, 1, (line, column), out)
+        self.copy(record, 1, place.0, out)?;
+        // A wrapper of nothing holds no record, but an object with an empty list and facts of its own is one.
+        if empty && names.iter().all(|name| name.starts_with(b"\"@")) && object_fault(record).is_none() {
+            return Ok(());
+        }
+        self.finish(record, place.0, place.1, out)
     }
 
     fn take(&mut self, byte: u8, record: &mut Vec<u8>) {
@@ -160,21 +181,31 @@ impl<R: BufRead> Scanner<R> {
         record.push(byte);
     }
 
-    fn rest_of_object(
-        &mut self,
-        record: &mut Vec<u8>,
-        depth: usize,
-        (line, column): (u64, u64),
-        out: &mut Collector,
-    ) -> Result<()> {
-        self.copy(record, depth, line, out)?;
-        self.finish(record, line, column, out)
-    }
-
-    /// The wrapped array after its bracket, then what is left of the wrapper.
-    fn wrapped(&mut self, record: &mut Vec<u8>, line: u64, out: &mut Collector) -> Result<()> {
+    /// The array of a wrapper after its bracket, then what is left of the wrapper: all but the records is left out.
+    fn records_of(&mut self, mut names: Vec<Vec<u8>>, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
         self.array(record, out)?;
+        while self.next_token(out)? == Some(b',') {
+            self.bump();
+            let line = self.line;
+            record.clear();
+            self.copy(record, 0, line, out)?;
+            names.push(record.clone());
+            if self.next_token(out)? != Some(b':') {
+                break;
+            }
+            self.bump();
+            if self.next_token(out)?.is_some() {
+                self.copy(record, 0, line, out)?;
+            }
+        }
+        for name in names.iter().filter(|name| !name.starts_with(b"\"@")) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            if !self.dropped.contains(&name) {
+                self.dropped.push(name);
+            }
+        }
         record.clear();
+        let line = self.line;
         self.copy(record, 1, line, out)
     }
 

@@ -15,7 +15,7 @@ pub(super) fn read(mut reader: impl BufRead, out: &mut Collector) -> Result<()> 
     for number in 1.. {
         line.clear();
         // Two more than the limit leave room for "\r\n".
-        let mut bounded = reader.by_ref().take(limit as u64 + 2);
+        let mut bounded = reader.by_ref().take((limit as u64).saturating_add(2));
         if bounded.read_until(b'\n', &mut line).map_err(|e| out.read_error(number, e))? == 0 {
             break;
         }

@@ -7,12 +7,14 @@
 //! inputs -> compression -> detect -> lines | json | table -> collect (checks, prefix) -> sink
 //! ```
 
+mod binary;
 mod collect;
 mod compression;
 mod detect;
 mod inputs;
 mod json;
 mod lines;
+mod pattern;
 mod prefix;
 mod read;
 pub mod synth;

@@ -4,11 +4,15 @@ use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_erro
 use super::compression::{self, Compression, Head};
 use super::detect::{self, Format, PEEK};
 use super::inputs::{self, Source};
-use super::{json, lines, table};
+use super::{binary, json, lines, table};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
+
+/// Most bytes looked at to find the end of a file's first object, whatever the limit of a record.
+const FIRST_OBJECT: usize = 64 << 20;
 
 /// Reads every record of `inputs` (files, folders, globs, `-`) in order and hands it to `sink`, without its newline.
 ///
@@ -16,7 +20,7 @@ use std::io::{self, BufReader, Read};
 /// |---|---|
 /// | text | a line, byte for byte |
 /// | JSON lines | a line that holds one object, byte for byte |
-/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like, or one of several pretty-printed objects; white space outside strings is removed |
+/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like (if that is all the file holds: its other members are left out with a warning), or one of several pretty-printed objects; white space outside strings is removed |
 /// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
 ///
 /// Lines may end in `\r\n`; empty ones are skipped and counted; a byte order mark is removed; the last line needs no
@@ -26,12 +30,12 @@ use std::io::{self, BufReader, Read};
 /// Errors name the file and place: nothing to read, a damaged stream, a record that is too long or bad (as the options
 /// say), no record in all inputs, no record with the prefix field; and whatever `sink` returns.
 pub fn read_records(
-    inputs: &[String],
+    inputs: &[PathBuf],
     options: &ReadOptions,
     progress: &ProgressBar,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<ReadReport> {
-    let sources = inputs::expand(inputs)?;
+    let sources = inputs::expand(inputs, &options.leave_out)?;
     progress.set_length(sources.iter().map(|s| s.bytes).sum());
     let mut report = ReadReport::default();
     for source in &sources {
@@ -40,6 +44,7 @@ pub fn read_records(
         report.bytes += done.bytes;
         report.sources.push(done);
     }
+    warn_of_mixture(&report);
     if report.records == 0 {
         return Err(no_records(inputs, &report));
     }
@@ -55,11 +60,22 @@ pub fn read_records(
     Ok(report)
 }
 
-fn no_records(inputs: &[String], report: &ReadReport) -> Error {
+/// A licence or a README among JSON logs is rarely meant.
+fn warn_of_mixture(report: &ReadReport) {
+    let mut full = report.sources.iter().filter(|source| source.records > 0);
+    if full.clone().any(|source| source.format.gives_json())
+        && let Some(text) = full.find(|source| !source.format.gives_json())
+    {
+        tracing::warn!("{}: plain text among inputs of JSON records; leave it out if it is no log", text.name);
+    }
+}
+
+fn no_records(inputs: &[PathBuf], report: &ReadReport) -> Error {
+    let names: Vec<_> = inputs.iter().map(|input| input.display().to_string()).collect();
     let skipped: u64 = report.sources.iter().map(|s| s.skipped).sum();
     Error::failed(format!(
         "{}: no complete record ({} empty lines, {skipped} bad records left out); nothing to prepare",
-        inputs.join(" "),
+        names.join(" "),
         report.empty_lines
     ))
 }
@@ -78,18 +94,46 @@ fn read_source(
         return empty_source(source, compression, head, stream, options);
     }
     strip_mark(name, &mut head)?;
+    if options.format.is_none()
+        && let Some(what) = binary::kind(&head.bytes)
+    {
+        return Err(Error::failed(format!(
+            "{name}: this seems to be {what}, expected logs as text; leave it out, convert it, or take it as it is with \
+             --format text"
+        )));
+    }
+    if !matches!(options.format, Some(Format::Text | Format::Jsonl | Format::Csv | Format::Tsv)) {
+        see_first_object(&mut head, &mut *stream, options.max_record_bytes);
+    }
     let format = options.format.unwrap_or_else(|| detect::format(&head.bytes, head.complete));
+    let wrapper = detect::is_wrapper(&head.bytes);
+    let delimiter = detect::delimiter(&head.bytes);
+    if format == Format::Text && head.bytes.starts_with(b"#") {
+        tracing::warn!("{name}: the lines that begin with # are kept as records; remove them if they are no logs");
+    }
     tracing::debug!(file = %name, ?format, ?compression, "reading");
     let reader = BufReader::with_capacity(1 << 18, head.before(stream));
     let mut collector =
         Collector { options, source: source_report(source, format, compression), report, sink, scratch: Vec::new() };
     match format {
         Format::Text | Format::Jsonl => lines::read(reader, &mut collector)?,
-        Format::Json => json::read(reader, &mut collector)?,
-        Format::Csv => table::read(reader, b',', &mut collector)?,
+        Format::Json => json::read(reader, wrapper, &mut collector)?,
+        Format::Csv => table::read(reader, delimiter, &mut collector)?,
         Format::Tsv => table::read(reader, b'\t', &mut collector)?,
     }
     Ok(collector.source)
+}
+
+/// Reads on until the first object of a file ends and something follows it, for [`detect::is_wrapper`] to judge by; at most
+/// as far as a record may be long, for no longer one is a record, or [`FIRST_OBJECT`].
+fn see_first_object(head: &mut Head, stream: &mut dyn Read, limit: usize) {
+    while head.bytes.trim_ascii_start().starts_with(b"{")
+        && !head.stopped()
+        && head.bytes.len() <= limit.min(FIRST_OBJECT)
+        && !detect::sees_past_first(&head.bytes)
+    {
+        head.extend(stream, head.bytes.len());
+    }
 }
 
 fn open(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {

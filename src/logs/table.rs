@@ -11,12 +11,14 @@ use std::rc::Rc;
 /// Reads the header and then rows until the end. Memory: one row, bounded by the record limit.
 ///
 /// Quoted values may hold line ends (`\n` in the JSON string). Bytes that are not UTF-8 become U+FFFD and are counted,
-/// since JSON cannot hold them. A row with more or fewer fields than the header is a bad record; kept, it has the fields
+/// since JSON cannot hold them, or are an error where the options say so. A first line `sep=;` is passed over. A row with more or fewer fields than the header is a bad record; kept, it has the fields
 /// that it has, surplus ones named `column_N`. The table parser skips empty lines without counting them.
 pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Result<()> {
     let limit = out.options.max_record_bytes;
     let left = Rc::new(Cell::new(0));
-    let reader = Budget { inner: reader, left: left.clone() };
+    let unclosed = Rc::new(Cell::new(false));
+    let quotes = Quotes { inner: reader, delimiter, state: Quote::FieldStart, unclosed: unclosed.clone() };
+    let reader = Budget { inner: quotes, left: left.clone() };
     let mut rows = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(reader);
     let mut row = ByteRecord::new();
     let mut keys: Option<Vec<String>> = None;
@@ -29,21 +31,42 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
             return Ok(());
         }
         let line = row.position().map_or(line, |p| p.line());
+        if unclosed.get() {
+            return Err(out.broken(line, 1, "a quote of the row that begins here is never closed"));
+        }
+        if let Some(error) = row.iter().find_map(|cell| std::str::from_utf8(cell).err())
+            && out.options.require_utf8
+        {
+            return Err(out.not_utf8(line, error.valid_up_to(), "cell"));
+        }
         let Some(keys) = &keys else {
-            keys = Some(names(&row));
+            if !row.get(0).is_some_and(|cell| line == 1 && cell == b"sep=") {
+                keys = Some(names(&row));
+                tell_columns(keys.as_deref().unwrap_or_default(), out);
+            }
             continue;
         };
         let invalid = object(keys, &row, &mut record);
         if record.len() > limit {
             return Err(out.too_long(line));
         }
-        out.report.invalid_utf8_records += u64::from(invalid);
+        out.report.lossy_rows += u64::from(invalid);
         if row.len() == keys.len() {
             out.record(&record, line)?;
         } else {
             let fault = format!("expected {} fields as in the header, found {}", keys.len(), row.len());
             out.bad(line, 1, &fault, &record)?;
         }
+    }
+}
+
+/// A format that was found, not chosen, is told, so that text taken for a table is noticed.
+fn tell_columns(keys: &[String], out: &Collector) {
+    if out.options.format.is_none() {
+        let shown = keys.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if keys.len() > 8 { ", ..." } else { "" };
+        let (name, format) = (&out.source.name, out.source.format.label());
+        tracing::info!("{name}: taken as {format} with columns {shown}{more}; --format text takes lines as they are");
     }
 }
 
@@ -113,6 +136,41 @@ impl<R: Read> Read for Budget<R> {
         }
         let read = self.inner.read(&mut buffer[..length])?;
         self.left.set(self.left.get() - read);
+        Ok(read)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Quote {
+    FieldStart,
+    Plain,
+    Quoted,
+    /// Behind a quote inside a quoted field: its end, or the first of a doubled quote.
+    Closing,
+}
+
+/// Follows the quotes of a table as its parser does, since that takes the end of the file for a closing quote.
+struct Quotes<R> {
+    inner: R,
+    delimiter: u8,
+    state: Quote,
+    /// Set at the end of the stream if a quote is open there.
+    unclosed: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for Quotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        for &byte in &buffer[..read] {
+            self.state = match (self.state, byte) {
+                (Quote::Quoted, b'"') => Quote::Closing,
+                (Quote::Quoted, _) | (Quote::FieldStart | Quote::Closing, b'"') => Quote::Quoted,
+                (_, b'\n' | b'\r') => Quote::FieldStart,
+                (_, byte) if byte == self.delimiter => Quote::FieldStart,
+                _ => Quote::Plain,
+            };
+        }
+        self.unclosed.set(read == 0 && self.state == Quote::Quoted);
         Ok(read)
     }
 }

@@ -9,7 +9,7 @@ fn read_with(bytes: &[u8], options: &ReadOptions) -> crate::Result<(Vec<Vec<u8>>
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let mut records = Vec::new();
-    let report = read_records(&[file.path().display().to_string()], options, &ProgressBar::hidden(), &mut |record| {
+    let report = read_records(&[file.path().to_path_buf()], options, &ProgressBar::hidden(), &mut |record| {
         records.push(record.to_vec());
         Ok(())
     })?;
@@ -60,8 +60,10 @@ fn documents_become_lines() {
 
 #[test]
 fn tables_become_objects() {
+    let csv = ReadOptions { format: Some(Format::Csv), ..Default::default() };
+    let rows = read_with(b"time,user,,user\n1,\"a \"\"b\"\"\",x,y\n2,\"c\nd\",,\n", &csv).unwrap().0;
     assert_eq!(
-        records(b"time,user,,user\n1,\"a \"\"b\"\"\",x,y\n2,\"c\nd\",,\n"),
+        rows.iter().map(|row| std::str::from_utf8(row).unwrap()).collect::<Vec<_>>(),
         [
             r#"{"time":"1","user":"a \"b\"","column_3":"x","user_2":"y"}"#,
             r#"{"time":"2","user":"c\nd","column_3":"","user_2":""}"#
@@ -72,11 +74,68 @@ fn tables_become_objects() {
     let keep = ReadOptions { format: Some(Format::Csv), bad_records: BadRecords::Keep, ..Default::default() };
     let (kept, _) = read_with(ragged, &keep).unwrap();
     assert_eq!(kept[1], br#"{"time":"2","user":"b","column_3":"c"}"#);
-    let (lossy, report) = read_with(b"time,user\n1,\xff\n", &ReadOptions::default()).unwrap();
-    assert_eq!(
-        (lossy[0].as_slice(), report.invalid_utf8_records),
-        ("{\"time\":\"1\",\"user\":\"\u{fffd}\"}".as_bytes(), 1)
-    );
+    let (lossy, report) = read_with(b"time,user\n1,\xff\n", &csv).unwrap();
+    assert_eq!((lossy[0].as_slice(), report.lossy_rows), ("{\"time\":\"1\",\"user\":\"\u{fffd}\"}".as_bytes(), 1));
+    let utf8 = ReadOptions { require_utf8: true, ..csv };
+    let message = read_with(b"time,user\n1,a\n2,\xff\n", &utf8).unwrap_err().to_string();
+    assert!(message.contains(":3: byte 1") && message.contains("not valid UTF-8"), "{message}");
+    let first = r#"{"time":"1","user":"bob"}"#;
+    assert_eq!(records(b"sep=;\r\ntime;user\r\n1;bob\r\n2;al\r\n3;jo\r\n")[0], first);
+    assert_eq!(records(b"time;user\n1;bob\n2;al\n3;jo\n").len(), 3);
+}
+
+#[test]
+fn an_open_quote_does_not_swallow_the_rest() {
+    for bad in [&b"t,u\n1,a\n2,\"b\n3,c\n4,d\n"[..], b"t,u\n1,a\n2,\"\"\"b\n"] {
+        let message = error_as(bad, Format::Csv);
+        assert!(message.contains(":3:1: a quote of the row that begins here is never closed"), "{message}");
+    }
+    assert!(error_as(b"\"t,u\n1,a\n", Format::Csv).contains(":1:1: a quote"));
+    let csv = ReadOptions { format: Some(Format::Csv), ..Default::default() };
+    for good in [&b"t,u\n1,\"b\""[..], b"t,u\n1,a\"b\n", b"t,u\n\"1\"\"\",2"] {
+        assert_eq!(read_with(good, &csv).unwrap().1.records, 1);
+    }
+}
+
+#[test]
+fn a_wrapper_is_the_only_document_of_its_file() {
+    let lines = "{\"id\":1,\"items\":[{\"x\":1}]}\n{\"items\":[],\"id\":2}\n{\"items\":[{\"x\":2}]}\n";
+    assert_eq!(records(lines.as_bytes()), lines.lines().collect::<Vec<_>>());
+    let pretty: Vec<_> = lines.lines().map(|line| line.replace("{\"i", "{\n\"i")).collect();
+    assert_eq!(records(pretty.join("\n").as_bytes()), lines.lines().collect::<Vec<_>>());
+    // The first line is longer than what is looked at to begin with.
+    let long = format!("{{\"items\":[{{\"x\":\"{}\"}}]}}\n", "y".repeat(200_000)).repeat(2);
+    assert_eq!(records(long.as_bytes()), long.lines().collect::<Vec<_>>());
+    let first = &long[..long.len() / 2];
+    assert_eq!(records(first.as_bytes()), [&first[10..first.len() - 3]]);
+    let want = ["{\"a\":1}", "{\"b\":[2]}"];
+    assert_eq!(records(b"{\"count\": 60, \"Records\": [{\"a\": 1}, {\"b\": [2]}], \"c\": {\"d\": 1}}\n"), want);
+    assert_eq!(records(b"{\"Records\":[{\"a\":1}]}{\"Records\":[{\"b\":[2]}]}"), want);
+    assert_eq!(records(b"{\"id\":1,\"items\":[]}"), ["{\"id\":1,\"items\":[]}"], "facts of its own stay");
+    assert!(error(b"{\"Records\":[]}").contains("no complete record"));
+    assert!(error(b"{\"Records\":[{\"a\":1}],\"b").contains("cut in the middle"));
+}
+
+#[test]
+fn what_is_no_text_is_refused_unless_asked_for() {
+    for (bytes, what) in [
+        (b"\x7fELF\x02\x01\x01".to_vec(), "a program (ELF)"),
+        (gzip(&gzip(b"x\n")), "gzip inside gzip"),
+        ("{\"a\":1}\n".bytes().flat_map(|b| [b, 0]).collect(), "UTF-16 without a byte order mark"),
+    ] {
+        let message = error(&bytes);
+        assert!(message.contains(what) && message.contains("--format text"), "{message}");
+        let text = ReadOptions { format: Some(Format::Text), ..Default::default() };
+        assert!(read_with(&bytes, &text).is_ok());
+    }
+}
+
+#[test]
+fn the_longest_record_limit_may_be_any_number() {
+    let options = ReadOptions { max_record_bytes: usize::MAX, ..Default::default() };
+    for text in [&b"a\nb\n"[..], b"{\"a\":1}\n{\"b\":2}\n", b"[{\"a\":1},{\"b\":2}]"] {
+        assert_eq!(read_with(text, &options).unwrap().1.records, 2);
+    }
 }
 
 #[test]

@@ -84,10 +84,12 @@ impl<'a> Run<'a> {
         start: Start,
         peak: Option<f64>,
     ) -> Result<Self> {
+        let sampler = Sampler::new(config.windows, config.context, config.seed);
+        sampler.check(&data.train)?;
         let lock = lock(folder)?;
         files::recover(&folder.join("last"));
         files::sweep(folder);
-        let fingerprint = data.meta.fingerprint();
+        let fingerprint = data.fingerprint();
         let mut state =
             TrainState { step: 0, updates: 0, data: fingerprint, best_val_loss: None, validations_since_best: 0 };
         match start {
@@ -96,7 +98,6 @@ impl<'a> Run<'a> {
         }
         files::write_atomic(&folder.join("config.toml"), config.to_toml().as_bytes())?;
         let (metrics, curve) = MetricsFile::open(&folder.join("metrics.jsonl"), state.step)?;
-        let sampler = Sampler::new(config.windows, config.context, config.seed);
         let flops = metrics::flops_per_token(engine.config());
         let tokens = config.tokens_per_step() as usize;
         Ok(Run {

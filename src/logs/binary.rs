@@ -1,0 +1,66 @@
+//! What is surely no text, found by looking at the beginning of a file.
+
+/// How much of a file is looked at, in bytes.
+const SEEN: usize = 4096;
+
+const MAGIC: &[(&[u8], &str)] = &[
+    (b"\x7fELF", "a program (ELF)"),
+    (b"MZ\x90\0", "a Windows program"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"%PDF-", "a PDF document"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\x1f\x8b\x08", "gzip inside gzip or zstd"),
+    (b"\x28\xb5\x2f\xfd", "zstd inside gzip or zstd"),
+];
+
+/// What `head`, the (decompressed) beginning of a file, seems to be if it is no text.
+///
+/// Control bytes tell: text has tabs, line ends, escapes of colours and perhaps one more as a separator (FIX messages have
+/// 0x01 between fields), NULs where a crash left a hole; compressed and other binary data have all of them, in one byte of
+/// nine. NULs at every second place are UTF-16.
+pub(super) fn kind(head: &[u8]) -> Option<&'static str> {
+    if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Some(what);
+    }
+    let head = &head[..head.len().min(SEEN)];
+    let nuls = |parity: usize| head.iter().skip(parity).step_by(2).filter(|&&b| b == 0).count();
+    let (even, odd) = (nuls(0), nuls(1));
+    if head.len() >= 8 && even.max(odd) * 2 > head.len() * 4 / 5 && even.min(odd) * 20 < head.len() {
+        return Some("UTF-16 without a byte order mark (iconv -f UTF-16LE or UTF-16BE -t UTF-8 converts it)");
+    }
+    let mut kinds = [false; 256];
+    let odd_ones = head.iter().filter(|&&b| b.is_ascii_control() && !b"\t\r\n\x1b\0".contains(&b));
+    let count = odd_ones.inspect(|&&b| kinds[usize::from(b)] = true).count();
+    let many = count * 20 > head.len() && kinds.iter().filter(|&&kind| kind).count() >= 4;
+    many.then_some("binary data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary_data_is_seen() {
+        let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        assert_eq!(kind(&noise), Some("binary data"));
+        let utf16: Vec<u8> = "Jan 1 started\n".bytes().flat_map(|b| [b, 0]).collect();
+        assert!(kind(&utf16).unwrap().contains("UTF-16"));
+        assert!(kind(&utf16[1..]).unwrap().contains("UTF-16"));
+        assert!(kind(b"\x7fELF\x02\x01").unwrap().contains("ELF"));
+        assert!(kind(b"\x1f\x8b\x08\0").unwrap().contains("gzip inside"));
+    }
+
+    #[test]
+    fn text_with_odd_bytes_is_text() {
+        let hole = [b"a line\n".to_vec(), vec![0; 3000], b"next\n".to_vec()].concat();
+        let texts: [&[u8]; 5] = [
+            b"8=FIX.4.2\x019=5\x0135=0\x01\n",
+            b"\x1b[31mred\x1b[0m\x1b[32m\n",
+            b"\xe9\xe8\xff latin\n",
+            b"a\0b\n\xff\n",
+            &hole,
+        ];
+        texts.iter().for_each(|text| assert_eq!(kind(text), None, "{text:?}"));
+    }
+}
