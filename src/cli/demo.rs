@@ -172,7 +172,10 @@ fn write_report(
     }
     let curve = metrics::curve(lines);
     logwright::report::loss_curve(&curve, &folder.join("loss.svg"))?;
-    let shown = |value: &Value| value.as_f64().map_or(value.to_string(), |x| format!("{x:.4}"));
+    let shown = |value: &Value| match value.as_f64() {
+        Some(x) if value.is_f64() => format!("{x:.3}"),
+        _ => value.to_string(),
+    };
     let headline =
         facts.as_object().expect("an object").iter().map(|(name, value)| (name.replace('_', " "), shown(value)));
     let report = DemoReport {

@@ -25,7 +25,6 @@ pub trait Real:
     const ONE: Self;
 
     fn of(value: f64) -> Self;
-    fn f64(self) -> f64;
     fn exp(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
@@ -47,10 +46,6 @@ impl Real for f32 {
 
     fn of(value: f64) -> f32 {
         value as f32
-    }
-
-    fn f64(self) -> f64 {
-        self as f64
     }
 
     /// e^x within 2 ulp, in plain arithmetic so that loops over it vectorise (libm's does not): x = n ln2 + r, a polynomial
@@ -123,10 +118,6 @@ impl Real for f64 {
 
     fn of(value: f64) -> f64 {
         value
-    }
-
-    fn f64(self) -> f64 {
-        self
     }
 
     fn exp(self) -> f64 {

@@ -112,17 +112,7 @@ impl Summary {
         self.parsed += u64::from(verdict.is_valid());
     }
 
-    /// Complete of all; 0 when there are none, as with the other rates.
-    pub fn complete_rate(&self) -> f64 {
-        ratio(self.complete, self.records)
-    }
-
-    /// Valid of all.
-    pub fn parsed_rate(&self) -> f64 {
-        ratio(self.parsed, self.records)
-    }
-
-    /// Valid of the complete ones: the model's own doing, whatever the token limit was.
+    /// Valid of the complete ones: the model's own doing, whatever the token limit was; 0 when there are none.
     pub fn parsed_of_complete(&self) -> f64 {
         ratio(self.parsed, self.complete)
     }
@@ -206,7 +196,6 @@ mod tests {
         let broken = Verdict::Broken { at: 0, reason: String::new() };
         let summary: Summary = [&Verdict::Valid, &Verdict::Truncated, &broken, &Verdict::Valid].into_iter().collect();
         assert_eq!(summary, Summary { records: 4, complete: 3, parsed: 2 });
-        assert_eq!((summary.complete_rate(), summary.parsed_rate()), (0.75, 0.5));
         assert_eq!(summary.parsed_of_complete(), 2.0 / 3.0);
         assert_eq!(Summary::default().parsed_of_complete(), 0.0);
     }

@@ -4,7 +4,7 @@
 //! with integers only, so that no update of a random-number crate and no platform's `ln` can change a byte of a corpus.
 
 use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Key bytes 8..32: the user's seed fills the first eight. Another text here would be another family of corpora.
 const KEY_TAIL: &[u8; 24] = b"logwright sign-in source";
