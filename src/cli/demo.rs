@@ -12,7 +12,7 @@ use logwright::train::{Run, Start, TrainConfig};
 use logwright::{Error, Result, files};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -69,7 +69,10 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
     super::print_line(&facts)
 }
 
-/// Makes the folder, or empties one that an earlier demo made; any other folder is left alone.
+/// What a demo writes beside its marker.
+const PARTS: [&str; 7] = ["corpus.jsonl", "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
+
+/// Makes the folder, or removes an earlier demo's parts from one that an earlier demo made; any other folder is left alone.
 fn clear(folder: &Path) -> Result<()> {
     let marker = folder.join(MARKER);
     let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
@@ -77,8 +80,11 @@ fn clear(folder: &Path) -> Result<()> {
         let message = format!("{} holds something that no demo made; choose another --out", folder.display());
         return Err(Error::usage(message));
     }
-    if !empty {
-        fs::remove_dir_all(folder).map_err(|e| Error::io("remove", folder, e))?;
+    for part in PARTS.map(|part| folder.join(part)) {
+        let removed = if part.is_dir() { fs::remove_dir_all(&part) } else { fs::remove_file(&part) };
+        if let Err(e) = removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
+            return Err(Error::io("remove", &part, e));
+        }
     }
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     fs::write(&marker, "").map_err(|e| files::write_error(&marker, e))

@@ -148,6 +148,9 @@ impl<'a> Run<'a> {
                 return Err(self.diverged(skipped));
             }
         };
+        if unsaved {
+            tracing::warn!("the final parameters give no finite loss and were not saved; last/ is from before them");
+        }
         self.draw_curve()?;
         Ok(Outcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
     }
