@@ -3,6 +3,7 @@
 //! Data flows one way: `logs -> tokens -> dataset -> engine -> checkpoint -> sample -> report`.
 
 pub mod cpu;
+pub mod cuda;
 pub mod dataset;
 pub mod engine;
 pub mod error;

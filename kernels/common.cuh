@@ -1,0 +1,84 @@
+// What every kernel file includes: the language of kernels on both compilers, and helpers that several kernels share.
+//
+// Kernels contain no asm (ptx.cuh has all of it), no <<<>>> and no bare __shared__: shared memory is declared with
+// SHARED_VAR, SHARED_ARRAY and DYN_SHARED, so that the emulator can watch its bounds and its initialisation.
+// KERNEL_EXPORT(name) behind a kernel gives the emulator its entry; under nvcc it is nothing.
+#pragma once
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#include <cstdint>
+#define SHARED_VAR(T, name) __shared__ T name
+#define SHARED_ARRAY(T, name, dims) __shared__ T name dims
+#define DYN_SHARED(T, name)                                            \
+    extern __shared__ __align__(1024) unsigned char dyn_shared_[];     \
+    T *name = reinterpret_cast<T *>(dyn_shared_)
+#define KERNEL_EXPORT(name) static_assert(true, "")
+#else
+#include "cuda_emu.h"
+#define SHARED_VAR(T, name) \
+    static char name##_key; \
+    T &name = *(T *)cuemu::static_shared(&name##_key, sizeof(T), alignof(T), #name)
+#define SHARED_ARRAY(T, name, dims) \
+    static char name##_key;         \
+    typedef T name##_t dims;        \
+    name##_t &name = *(name##_t *)cuemu::static_shared(&name##_key, sizeof(name##_t), alignof(name##_t), #name)
+#define DYN_SHARED(T, name) T *name = cuemu::dyn_shared<T>()
+#define KERNEL_EXPORT(name)                             \
+    extern "C" const cuemu::KernelDesc cuemu_desc_##name; \
+    const cuemu::KernelDesc cuemu_desc_##name = cuemu::Desc<name>::make(#name)
+#endif
+#include "ptx.cuh"
+
+typedef __nv_bfloat16 bf16;
+typedef __nv_bfloat162 bf162;
+
+constexpr unsigned ALL_LANES = 0xffffffffu;
+
+// Eight bf16 moved by one 16-byte access.
+union alignas(16) Pack8 {
+    uint4 words;
+    bf16 values[8];
+    __device__ __forceinline__ Pack8() {}
+};
+
+__device__ __forceinline__ Pack8 load8(const bf16 *from) {
+    Pack8 pack;
+    pack.words = *reinterpret_cast<const uint4 *>(from);
+    return pack;
+}
+// Read once, not worth a place in the cache.
+__device__ __forceinline__ Pack8 load8_streaming(const bf16 *from) {
+    Pack8 pack;
+    pack.words = __ldcs(reinterpret_cast<const uint4 *>(from));
+    return pack;
+}
+__device__ __forceinline__ void store8(bf16 *to, const Pack8 &pack) { *reinterpret_cast<uint4 *>(to) = pack.words; }
+
+// Two f32 rounded to bf16, the first in the low half.
+__device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
+    const bf162 pair = __floats2bfloat162_rn(low, high);
+    return (uint32_t)__bfloat16_as_ushort(pair.y) << 16 | __bfloat16_as_ushort(pair.x);
+}
+
+__device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset >>= 1) value += __shfl_xor_sync(ALL_LANES, value, offset);
+    return value;
+}
+__device__ __forceinline__ float warp_max(float value) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset >>= 1) value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
+    return value;
+}
+
+// Sum over a block of WARPS full warps, the same in every thread. Safe to call again at once.
+template <int WARPS>
+__device__ __forceinline__ float block_sum(float value) {
+    SHARED_ARRAY(float, partial, [WARPS]);
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    value = warp_sum(value);
+    __syncthreads();  // partial[] of the previous call has been read
+    if (lane == 0) partial[warp] = value;
+    __syncthreads();
+    return warp_sum(lane < WARPS ? partial[lane] : 0.f);
+}

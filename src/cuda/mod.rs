@@ -1,0 +1,14 @@
+//! The CUDA engine: bf16 weights and activations, f32 sums, hand-written kernels (`kernels/`), matrix products by cuBLASLt.
+//!
+//! One file per operation, named as its kernel file and its reference in [`crate::cpu`]. A driver takes [`Span`]s, asserts
+//! their lengths (which bounds every index its kernel forms) and launches. Everything under a driver goes through the
+//! [`Device`] seam: a GPU, or the emulator that runs the same kernels on the CPU.
+
+pub mod device;
+#[cfg(feature = "emulator")]
+pub mod emulator;
+pub mod gemm;
+pub mod kernels;
+pub mod layernorm;
+
+pub use device::{Buffer, Device, Graph, Launch, Ptr, Span};
