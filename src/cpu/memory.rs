@@ -36,12 +36,23 @@ pub fn training(config: &Config, batch: usize, time: usize) -> Memory {
 
 /// The largest micro-batch whose training fits in `available` bytes; `None` when not even one sequence does.
 pub fn largest_batch(config: &Config, time: usize, available: u64) -> Option<usize> {
-    let fits = |batch: usize| training(config, batch, time).total() <= available;
-    let mut batch = fits(1).then_some(1)?;
-    while fits(batch * 2) {
-        batch *= 2;
+    largest(|batch| training(config, batch, time).total() <= available)
+}
+
+/// The largest n >= 1 that fits, where fitting n means fitting all below it; `None` when 1 does not.
+pub fn largest(fits: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut n = fits(1).then_some(1)?;
+    while fits(n * 2) {
+        n *= 2;
     }
-    (batch..batch * 2).take_while(|&batch| fits(batch)).last()
+    let mut step = n / 2;
+    while step > 0 {
+        if fits(n + step) {
+            n += step;
+        }
+        step /= 2;
+    }
+    Some(n)
 }
 
 /// Memory that can still be had: the kernel's estimate of what is available without swapping, or what a control group

@@ -66,6 +66,22 @@ pub trait Device: Send + Sync {
     fn end_range(&self) {}
 }
 
+/// A named range of a profiler, until it is dropped.
+pub struct Range<'a>(&'a dyn Device);
+
+impl<'a> Range<'a> {
+    pub fn open(device: &'a dyn Device, name: &str) -> Self {
+        device.begin_range(name);
+        Range(device)
+    }
+}
+
+impl Drop for Range<'_> {
+    fn drop(&mut self) {
+        self.0.end_range();
+    }
+}
+
 /// Recorded work, to be queued again as a whole. It reads and writes the buffers it was recorded with.
 pub trait Graph: Send {
     fn replay(&self) -> Result<()>;
@@ -143,6 +159,13 @@ impl<T> Span<T> {
 /// The null pointer where there is nothing.
 pub fn optional<T>(span: Option<Span<T>>) -> Ptr<T> {
     span.map_or(Ptr::NULL, |span| span.ptr())
+}
+
+impl<T> Span<T> {
+    /// A span of nothing: stands in where buffers are only counted.
+    pub(super) fn dangling(len: usize) -> Span<T> {
+        Span { address: 0, len, of: PhantomData }
+    }
 }
 
 impl Span<u8> {

@@ -1,0 +1,272 @@
+//! The KV cache and the forward pass of new tokens over it: prompts and, one token a sequence, decoding.
+//!
+//! Rows of all sequences go through the linear layers together. Attention is of two kinds: a prompt that starts an empty slot
+//! attends within itself, by the batch kernel; every other row attends to its slot's cache.
+
+use super::arena::Arena;
+use super::attention;
+use super::decode::{self, CacheShape};
+use super::device::{Device, Range, Span};
+use super::gemm::{Epilogue, Gemm, Operand, Output};
+use super::layernorm::{self, Normed};
+use super::weights::{self, Weights};
+use super::{embedding, linear};
+use crate::Result;
+use crate::gpt::Config;
+use crate::gpt::layout::Block;
+use half::bf16;
+use std::sync::Arc;
+
+/// New tokens of one slot.
+pub type Sequence<'a> = (usize, &'a [u32]);
+
+pub struct Cache {
+    shape: CacheShape,
+    /// Tokens held of each slot.
+    pub lengths: Vec<usize>,
+    layers: Vec<KeysValues>,
+    rows: RowBuffers,
+    _arena: Arena,
+}
+
+#[derive(Clone, Copy)]
+struct KeysValues {
+    keys: Span<bf16>,   // (S, NH, context, HS)
+    values: Span<bf16>, // (S, NH, context, HS)
+}
+
+/// Buffers for up to R rows.
+struct RowBuffers {
+    capacity: usize,
+    tokens: Span<u32>,     // (R)
+    positions: Span<u32>,  // (R)
+    slots: Span<u32>,      // (R)
+    last: Span<u32>,       // (S): the last row of each sequence
+    stream: Span<bf16>,    // (R, C): residual stream
+    normed: Normed,        // (R, C)
+    qkv: Span<bf16>,       // (R, 3, NH, HS)
+    attended: Span<bf16>,  // (R, C)
+    branch: Span<bf16>,    // (R, C)
+    expanded: Span<bf16>,  // (R, 4C)
+    activated: Span<bf16>, // (R, 4C)
+    lse: Span<f32>,        // (NH, R)
+    scratch: Span<f32>,    // of decode::attend
+    gathered: Span<bf16>,  // (S, C)
+    logits: Span<bf16>,    // (S, Vp)
+}
+
+impl RowBuffers {
+    fn take(arena: &mut Arena, config: &Config, shape: CacheShape) -> Result<Self> {
+        let (c, slots) = (config.channels, shape.slots);
+        let capacity = shape.context.max(slots);
+        Ok(RowBuffers {
+            capacity,
+            tokens: arena.take(capacity)?,
+            positions: arena.take(capacity)?,
+            slots: arena.take(capacity)?,
+            last: arena.take(slots)?,
+            stream: arena.take(capacity * c)?,
+            normed: Normed { y: arena.take(capacity * c)?, mean: arena.take(capacity)?, rstd: arena.take(capacity)? },
+            qkv: arena.take(capacity * 3 * c)?,
+            attended: arena.take(capacity * c)?,
+            branch: arena.take(capacity * c)?,
+            expanded: arena.take(capacity * 4 * c)?,
+            activated: arena.take(capacity * 4 * c)?,
+            lse: arena.take(capacity * config.heads)?,
+            scratch: arena.take(decode::scratch(capacity, shape))?,
+            gathered: arena.take(slots * c)?,
+            logits: arena.take(slots * weights::padded(config).vocab)?,
+        })
+    }
+}
+
+/// The rows of one pass: first those that attend to the cache, then whole prompts.
+struct Rows {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    slots: Vec<u32>,
+    /// Rows that attend to the cache.
+    cached: usize,
+    /// Lengths of the prompts behind them.
+    prompts: Vec<usize>,
+    /// The last row of each sequence, in the order given.
+    last: Vec<u32>,
+}
+
+impl Rows {
+    fn new(sequences: &[Sequence], lengths: &[usize]) -> Self {
+        let is_prompt = |&(slot, tokens): &Sequence| lengths[slot] == 0 && tokens.len() > 1;
+        let mut rows = Rows {
+            tokens: vec![],
+            positions: vec![],
+            slots: vec![],
+            cached: 0,
+            prompts: vec![],
+            last: vec![0; sequences.len()],
+        };
+        for prompts in [false, true] {
+            for (i, &(slot, tokens)) in sequences.iter().enumerate().filter(|(_, s)| is_prompt(s) == prompts) {
+                rows.tokens.extend_from_slice(tokens);
+                rows.positions.extend((0..tokens.len()).map(|t| (lengths[slot] + t) as u32));
+                rows.slots.extend(std::iter::repeat_n(slot as u32, tokens.len()));
+                rows.last[i] = rows.tokens.len() as u32 - 1;
+                match prompts {
+                    true => rows.prompts.push(tokens.len()),
+                    false => rows.cached += tokens.len(),
+                }
+            }
+        }
+        rows
+    }
+}
+
+impl Cache {
+    pub fn bytes(config: &Config, slots: usize) -> Result<u64> {
+        let mut arena = Arena::counting();
+        Self::take(&mut arena, config, slots)?;
+        Ok(arena.bytes())
+    }
+
+    pub fn new(device: &Arc<dyn Device>, config: &Config, slots: usize) -> Result<Self> {
+        let mut arena = Arena::on(device);
+        let (shape, layers, rows) = Self::take(&mut arena, config, slots)?;
+        Ok(Cache { shape, lengths: vec![0; slots], layers, rows, _arena: arena })
+    }
+
+    fn take(arena: &mut Arena, config: &Config, slots: usize) -> Result<(CacheShape, Vec<KeysValues>, RowBuffers)> {
+        let (heads, head_size, context) = (config.heads, config.head_size(), config.context);
+        let shape = CacheShape { slots, context, heads, head_size };
+        let len = slots * heads * context * head_size;
+        let mut layer = || Ok(KeysValues { keys: arena.take(len)?, values: arena.take(len)? });
+        let layers = (0..config.layers).map(|_| layer()).collect::<Result<_>>()?;
+        Ok((shape, layers, RowBuffers::take(arena, config, shape)?))
+    }
+
+    /// Appends the tokens to their slots and leaves each sequence's next logits on the device: (sequences, Vp).
+    /// Tokens are checked, slots distinct, and every sequence fits its slot.
+    pub fn extend(
+        &mut self,
+        device: &dyn Device,
+        config: &Config,
+        weights: &Weights,
+        sequences: &[Sequence],
+    ) -> Result<Span<bf16>> {
+        let vocab = weights.layout.token_embedding.shape[0];
+        let mut done = 0;
+        while done < sequences.len() {
+            let group = self.group(&sequences[done..]);
+            let logits = self.rows.logits.slice(done * vocab..(done + group) * vocab);
+            self.pass(device, config, weights, &sequences[done..done + group], logits)?;
+            done += group;
+        }
+        Ok(self.rows.logits.first(sequences.len() * vocab))
+    }
+
+    /// How many of the sequences go through together.
+    fn group(&self, sequences: &[Sequence]) -> usize {
+        let mut rows = 0;
+        let fitting = sequences.iter().take_while(|(_, tokens)| {
+            rows += tokens.len();
+            rows <= self.rows.capacity
+        });
+        let fitting = fitting.count();
+        assert!(fitting > 0, "a sequence is longer than the context");
+        fitting
+    }
+
+    fn pass(
+        &mut self,
+        device: &dyn Device,
+        config: &Config,
+        weights: &Weights,
+        sequences: &[Sequence],
+        logits: Span<bf16>,
+    ) -> Result<()> {
+        for &(slot, tokens) in sequences {
+            assert!(!tokens.is_empty() && self.lengths[slot] + tokens.len() <= self.shape.context);
+        }
+        let rows = Rows::new(sequences, &self.lengths);
+        let (n, c) = (rows.tokens.len(), config.channels);
+        let to = &self.rows;
+        to.tokens.first(n).upload(device, &rows.tokens)?;
+        to.positions.first(n).upload(device, &rows.positions)?;
+        to.slots.first(n).upload(device, &rows.slots)?;
+        to.last.first(rows.last.len()).upload(device, &rows.last)?;
+        let layout = &weights.layout;
+        let _range = Range::open(device, "extend");
+        embedding::forward(
+            device,
+            to.stream.first(n * c),
+            to.tokens.first(n),
+            to.positions.first(n),
+            weights.working(&layout.token_embedding),
+            weights.working(&layout.position_embedding),
+            c,
+        )?;
+        for (layer, of) in layout.blocks.iter().enumerate() {
+            self.block(device, weights, of, layer, &rows)?;
+        }
+        self.head(device, weights, rows.last.len(), n, logits)?;
+        sequences.iter().for_each(|&(slot, tokens)| self.lengths[slot] += tokens.len());
+        Ok(())
+    }
+
+    fn normed(&self, n: usize, c: usize) -> Normed {
+        let Normed { y, mean, rstd } = self.rows.normed;
+        Normed { y: y.first(n * c), mean: mean.first(n), rstd: rstd.first(n) }
+    }
+
+    /// Stream before the block -> stream after it but for the last addition, which the next norm makes: `branch`.
+    fn block(&self, device: &dyn Device, weights: &Weights, of: &Block, layer: usize, rows: &Rows) -> Result<()> {
+        let (to, n, c) = (&self.rows, rows.tokens.len(), of.norm_1.gain.len());
+        let (stream, branch, normed) = (to.stream.first(n * c), to.branch.first(n * c), self.normed(n, c));
+        let norm = weights.norm(&of.norm_1);
+        match layer {
+            0 => layernorm::forward(device, normed, stream, &norm)?,
+            _ => layernorm::residual_forward(device, stream, normed, stream, branch, &norm)?,
+        }
+        linear::forward(device, to.qkv.first(n * 3 * c), normed.y, &weights.linear(&of.qkv), n)?;
+        self.attend(device, layer, rows, c)?;
+        linear::forward(device, branch, to.attended.first(n * c), &weights.linear(&of.attention_out), n)?;
+        layernorm::residual_forward(device, stream, normed, stream, branch, &weights.norm(&of.norm_2))?;
+        let (expanded, activated) = (to.expanded.first(n * 4 * c), to.activated.first(n * 4 * c));
+        linear::forward_gelu(device, activated, expanded, normed.y, &weights.linear(&of.expand), n)?;
+        linear::forward(device, branch, activated, &weights.linear(&of.contract), n)
+    }
+
+    fn attend(&self, device: &dyn Device, layer: usize, rows: &Rows, c: usize) -> Result<()> {
+        let (to, shape, n) = (&self.rows, self.shape, rows.tokens.len());
+        let KeysValues { keys, values } = self.layers[layer];
+        let (slots, positions, qkv) = (to.slots.first(n), to.positions.first(n), to.qkv.first(n * 3 * c));
+        decode::append(device, keys, values, qkv, slots, positions, shape)?;
+        if rows.cached > 0 {
+            let n = rows.cached;
+            let scratch = to.scratch.first(decode::scratch(n, shape));
+            let (out, qkv) = (to.attended.first(n * c), qkv.first(n * 3 * c));
+            decode::attend(device, out, scratch, qkv, keys, values, slots.first(n), positions.first(n), shape)?;
+        }
+        let mut start = rows.cached;
+        for &time in &rows.prompts {
+            let cells = |width: usize| start * width..(start + time) * width;
+            let shape = attention::Shape { batch: 1, time, heads: shape.heads, head_size: shape.head_size };
+            let (out, lse) = (to.attended.slice(cells(c)), to.lse.first(time * shape.heads));
+            attention::forward(device, out, lse, to.qkv.slice(cells(3 * c)), shape)?;
+            start += time;
+        }
+        Ok(())
+    }
+
+    /// logits (sequences, Vp) of each sequence's last row, of `n`.
+    fn head(&self, device: &dyn Device, weights: &Weights, sequences: usize, n: usize, logits: Span<bf16>) -> Result<()> {
+        let (to, layout) = (&self.rows, &weights.layout);
+        let table = &layout.token_embedding;
+        let (vocab, c) = (table.shape[0], table.shape[1]);
+        let (stream, normed) = (to.stream.first(n * c), self.normed(n, c));
+        let norm = weights.norm(&layout.norm_final);
+        layernorm::residual_forward(device, stream, normed, stream, to.branch.first(n * c), &norm)?;
+        let gathered = to.gathered.first(sequences * c);
+        decode::gather(device, gathered, normed.y, to.last.first(sequences))?;
+        let (a, b) = (Operand::plain(gathered), Operand::transposed(weights.working(table)));
+        device.gemm(&Gemm { m: sequences, n: vocab, k: c, a, b, d: Output::Rounded(logits, Epilogue::None) })
+    }
+}

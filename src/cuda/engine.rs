@@ -1,0 +1,338 @@
+//! The `Engine` seam over the CUDA model.
+
+use super::activations::{Activations, BackwardBuffers, Purpose, Recompute};
+use super::adamw;
+use super::arena::Arena;
+use super::backward::Training;
+use super::cache::Cache;
+use super::device::{Device, Graph};
+use super::forward::Pass;
+use super::weights::{self, Optimizer, Weights};
+use super::{attention, embedding, memory};
+use crate::engine::{AdamW, Batch, Engine, IGNORE, State, Update};
+use crate::gpt::{Config, Layout};
+use crate::{Error, Result};
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use std::sync::Arc;
+
+/// How the engine works; none of it changes what it computes, beyond roundings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub recompute: Recompute,
+    /// Queue every kernel by itself instead of replaying a recorded step: for debuggers and profilers.
+    pub plain: bool,
+}
+
+pub struct CudaEngine {
+    config: Config,
+    layout: Layout,
+    options: Options,
+    device: Arc<dyn Device>,
+    weights: Weights,
+    room: Option<Room>,
+    training: Option<TrainingState>,
+    cache: Option<Cache>,
+}
+
+/// Activations for up to `activations.rows` rows.
+struct Room {
+    activations: Activations,
+    /// T that `activations.positions` count for.
+    time: usize,
+    _arena: Arena,
+}
+
+/// What training needs besides weights and activations.
+struct TrainingState {
+    optimizer: Optimizer,
+    _arena: Arena,
+    backward: Option<(BackwardBuffers, Arena)>,
+    step: Option<RecordedStep>,
+    /// Host side of `BackwardBuffers::{order, starts}`.
+    order: Vec<u32>,
+    starts: Vec<u32>,
+}
+
+/// Forward and backward pass of one shape, recorded; the first pass of a shape runs plainly, which also lets every product
+/// find its algorithm outside a recording.
+struct RecordedStep {
+    batch: usize,
+    time: usize,
+    graph: Option<Box<dyn Graph>>,
+}
+
+impl CudaEngine {
+    /// `parameters` (layout.len), e.g. from [`crate::gpt::init`] or a checkpoint. Fails for a head size that has no kernel,
+    /// and when the device has no room for the weights.
+    pub fn new(device: Arc<dyn Device>, config: Config, parameters: Vec<f32>, options: Options) -> Result<Self> {
+        attention::supported(config.head_size())?;
+        let layout = Layout::new(&config);
+        assert_eq!(parameters.len(), layout.len);
+        let weights = Weights::new(&device, &config)?;
+        weights::upload(&*device, weights.parameters, &weights.layout, &parameters, &layout)?;
+        weights.narrow(&*device)?;
+        Ok(CudaEngine { config, layout, options, device, weights, room: None, training: None, cache: None })
+    }
+
+    /// An error of the device where a token lies outside the vocabulary would be an illegal address, or silence.
+    fn check(&self, tokens: &[u32]) -> Result<()> {
+        let vocab = self.config.vocab;
+        match tokens.iter().find(|&&token| token as usize >= vocab) {
+            None => Ok(()),
+            Some(token) => Err(Error::failed(format!(
+                "token {token} lies outside the model's vocabulary of {vocab}: model and tokenizer do not belong together"
+            ))),
+        }
+    }
+
+    fn check_batch(&self, batch: Batch) -> Result<()> {
+        assert_eq!(batch.tokens.len(), batch.targets.len());
+        self.check(batch.tokens)?;
+        let outside = |&&target: &&u32| target != IGNORE && target as usize >= self.config.vocab;
+        match batch.targets.iter().find(outside) {
+            None => Ok(()),
+            Some(&target) => self.check(&[target]),
+        }
+    }
+
+    /// Activations for this many rows, and positions for sequences of `time`.
+    fn make_room(&mut self, rows: usize, time: usize, training: bool) -> Result<()> {
+        assert!(time <= self.config.context && rows.is_multiple_of(time), "{rows} rows of {time}");
+        let purpose = if training { Purpose::Training(self.options.recompute) } else { Purpose::Inference };
+        let enough = |room: &Room| {
+            let has = &room.activations;
+            has.rows >= rows && (!training || has.purpose == purpose)
+        };
+        if !self.room.as_ref().is_some_and(enough) {
+            if let Some(training) = &mut self.training {
+                training.step = None;
+            }
+            // The old buffers go first, so that the peak is the new size and not the sum.
+            self.room = None;
+            let mut arena = Arena::on(&self.device);
+            let activations = Activations::take(&mut arena, &self.config, rows, purpose);
+            let activations = activations.map_err(|error| self.explain(error, rows / time, time, purpose))?;
+            self.room = Some(Room { activations, time: 0, _arena: arena });
+        }
+        let room = self.room.as_mut().expect("made above");
+        if room.time != time {
+            let positions: Vec<u32> = (0..room.activations.rows).map(|row| (row % time) as u32).collect();
+            room.activations.positions.upload(&*self.device, &positions)?;
+            room.time = time;
+        }
+        Ok(())
+    }
+
+    /// Optimizer state and buffers of the backward pass; gradients and moments start at zero.
+    fn make_training(&mut self, rows: usize, time: usize) -> Result<()> {
+        self.make_optimizer()?;
+        self.make_room(rows, time, true)?;
+        let capacity = self.room.as_ref().expect("made above").activations.rows;
+        let purpose = Purpose::Training(self.options.recompute);
+        let training = self.training.as_mut().expect("made above");
+        if training.order.len() != capacity {
+            training.backward = None;
+            let mut arena = Arena::on(&self.device);
+            match BackwardBuffers::take(&mut arena, &self.config, capacity) {
+                Err(error) => return Err(self.explain(error, rows / time, time, purpose)),
+                Ok(buffers) => training.backward = Some((buffers, arena)),
+            }
+            training.order = vec![0; capacity];
+        }
+        Ok(())
+    }
+
+    fn make_optimizer(&mut self) -> Result<()> {
+        if self.training.is_none() {
+            let mut arena = Arena::on(&self.device);
+            let optimizer = Optimizer::take(&mut arena, self.weights.layout.len)?;
+            optimizer.clear(&*self.device)?;
+            let starts = vec![0; self.weights.layout.token_embedding.shape[0] + 1];
+            self.training =
+                Some(TrainingState { optimizer, _arena: arena, backward: None, step: None, order: vec![], starts });
+        }
+        Ok(())
+    }
+
+    /// Adds to an allocation's error what would fit.
+    fn explain(&self, error: Error, batch: usize, time: usize, purpose: Purpose) -> Error {
+        memory::explain(error, &*self.device, &self.config, batch, time, purpose, self.training.is_some())
+    }
+
+    fn pass(&self, rows: usize, time: usize) -> Pass<'_> {
+        let activations = &self.room.as_ref().expect("make_room comes before").activations;
+        let (device, config, weights) = (&*self.device, &self.config, &self.weights);
+        Pass { device, config, weights, activations, batch: rows / time, time }
+    }
+
+    /// Runs the uploaded batch forward and backward: plainly, or by replay of the recorded step.
+    fn run_step(&mut self, rows: usize, time: usize) -> Result<()> {
+        let batch = rows / time;
+        let training = self.training.as_ref().expect("make_training comes before");
+        let known = training.step.as_ref().filter(|step| (step.batch, step.time) == (batch, time));
+        if let Some(graph) = known.and_then(|step| step.graph.as_ref()) {
+            return graph.replay();
+        }
+        let buffers = &training.backward.as_ref().expect("make_training comes before").0;
+        let work = Training { pass: self.pass(rows, time), buffers, optimizer: &training.optimizer };
+        let graph = if known.is_none() || self.options.plain {
+            work.accumulate()?;
+            None
+        } else {
+            self.device.begin_recording()?;
+            let recorded = work.accumulate();
+            let graph = self.device.end_recording();
+            recorded?;
+            let graph = graph?;
+            graph.replay()?;
+            Some(graph)
+        };
+        self.training.as_mut().expect("present above").step = Some(RecordedStep { batch, time, graph });
+        Ok(())
+    }
+
+    fn training(&self) -> &TrainingState {
+        self.training.as_ref().expect("make_training comes before")
+    }
+
+    fn extend_on_device(&mut self, sequences: &[(usize, &[u32])]) -> Result<super::Span<bf16>> {
+        sequences.iter().try_for_each(|(_, tokens)| self.check(tokens))?;
+        let cache = self.cache.as_mut().expect("open_cache comes before");
+        cache.extend(&*self.device, &self.config, &self.weights, sequences)
+    }
+
+    /// Widens logits (rows, Vp) into (rows, V).
+    fn download_logits(&self, from: super::Span<bf16>, to: &mut [f32]) -> Result<()> {
+        let (vocab, padded) = (self.config.vocab, self.weights.layout.token_embedding.shape[0]);
+        let mut narrow = vec![bf16::ZERO; from.len()];
+        from.download(&*self.device, &mut narrow)?;
+        for (row, to) in narrow.chunks_exact(padded).zip(to.chunks_exact_mut(vocab)) {
+            row[..vocab].convert_to_f32_slice(to);
+        }
+        Ok(())
+    }
+}
+
+impl Engine for CudaEngine {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()> {
+        self.check_batch(batch)?;
+        let rows = batch.tokens.len();
+        self.make_room(rows, batch.time, false)?;
+        let pass = self.pass(rows, batch.time);
+        pass.activations.tokens.first(rows).upload(pass.device, batch.tokens)?;
+        pass.activations.targets.first(rows).upload(pass.device, batch.targets)?;
+        pass.losses()?;
+        pass.activations.losses.first(rows).download(pass.device, losses)
+    }
+
+    fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()> {
+        self.check(tokens)?;
+        let (rows, vocab) = (tokens.len(), self.config.vocab);
+        self.make_room(rows, time, false)?;
+        let pass = self.pass(rows, time);
+        pass.activations.tokens.first(rows).upload(pass.device, tokens)?;
+        pass.forward()?;
+        let padded = self.weights.layout.token_embedding.shape[0];
+        pass.head(|start, piece| {
+            let rows = piece.len() / padded;
+            self.download_logits(piece, &mut logits[start * vocab..(start + rows) * vocab])
+        })
+    }
+
+    fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()> {
+        self.check_batch(batch)?;
+        let rows = batch.tokens.len();
+        self.make_training(rows, batch.time)?;
+        let vocab = self.weights.layout.token_embedding.shape[0];
+        let training = self.training.as_mut().expect("made above");
+        embedding::sort(batch.tokens, vocab, &mut training.order[..rows], &mut training.starts);
+        let (training, device) = (self.training(), &*self.device);
+        let (buffers, activations) =
+            (&training.backward.as_ref().expect("made above").0, &self.pass(rows, batch.time).activations);
+        activations.tokens.first(rows).upload(device, batch.tokens)?;
+        activations.targets.first(rows).upload(device, batch.targets)?;
+        buffers.order.first(rows).upload(device, &training.order[..rows])?;
+        buffers.starts.upload(device, &training.starts)?;
+        buffers.scale.upload(device, &[scale])?;
+        self.run_step(rows, batch.time)
+    }
+
+    fn update(&mut self, step: &AdamW) -> Result<Update> {
+        self.make_optimizer()?;
+        let (device, weights, state) = (&*self.device, &self.weights, &self.training().optimizer);
+        state.settings.upload(device, &adamw::settings(step))?;
+        adamw::norm_partials(device, state.partials, state.gradients)?;
+        adamw::decide(device, state.decision, state.report, state.partials, state.loss, state.settings)?;
+        adamw::update(
+            device,
+            weights.parameters,
+            weights.working,
+            state.gradients,
+            state.first,
+            state.second,
+            weights.layout.decayed,
+            state.settings,
+            state.decision,
+        )?;
+        let mut report = [0f64; 2];
+        state.report.download(device, &mut report)?;
+        Ok(Update { loss: report[0], norm: report[1] })
+    }
+
+    fn open_cache(&mut self, slots: usize) -> Result<()> {
+        self.cache = None;
+        let cache = Cache::new(&self.device, &self.config, slots);
+        self.cache = Some(cache.map_err(|error| memory::explain_cache(error, &*self.device, &self.config, slots))?);
+        Ok(())
+    }
+
+    fn cached(&self, slot: usize) -> usize {
+        self.cache.as_ref().expect("open_cache comes before").lengths[slot]
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.cache.as_mut().expect("open_cache comes before").lengths[slot] = 0;
+    }
+
+    fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()> {
+        let found = self.extend_on_device(sequences)?;
+        self.download_logits(found, logits)
+    }
+
+    fn read(&self, state: State, out: &mut [f32]) -> Result<()> {
+        let from = match (state, &self.training) {
+            (State::Parameters, _) => self.weights.parameters,
+            (_, Some(training)) => training.optimizer.part(state).expect("not the parameters"),
+            (_, None) => {
+                out.fill(0.0);
+                return Ok(());
+            }
+        };
+        weights::download(&*self.device, out, &self.layout, from, &self.weights.layout)
+    }
+
+    fn write(&mut self, state: State, values: &[f32]) -> Result<()> {
+        let device = self.device.clone();
+        let to = match state {
+            State::Parameters => self.weights.parameters,
+            _ => {
+                self.make_optimizer()?;
+                self.training().optimizer.part(state).expect("not the parameters")
+            }
+        };
+        weights::upload(&*device, to, &self.weights.layout, values, &self.layout)?;
+        if state == State::Parameters {
+            self.weights.narrow(&*device)?;
+        }
+        Ok(())
+    }
+}
