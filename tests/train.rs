@@ -217,7 +217,7 @@ fn what_does_not_belong_together_is_refused() {
     run(home.path(), "train --data absent --out new").has(1, &["absent", "logwright prepare"]);
     run(home.path(), "train --data data --out new --preset huge").has(2, &["huge", "tiny, small"]);
     run(home.path(), "train --data data --out new --channels 30").has(2, &["multiple of"]);
-    run(home.path(), "train --data data --out new --device cuda").has(2, &["CPU engine only"]);
+    run(home.path(), "train --data data --out new --device tpu").has(2, &["tpu", "expected auto, cpu, cuda"]);
     assert!(!home.path().join("new/last").exists());
 }
 

@@ -51,6 +51,17 @@ pub trait Device: Send + Sync {
     /// Queues a matrix product.
     fn gemm(&self, gemm: &Gemm) -> Result<()>;
 
+    /// Whether `gemm` can do this product; where it cannot do an epilogue, the product and a kernel behind it can.
+    fn supports(&self, _gemm: &Gemm) -> bool {
+        true
+    }
+
+    /// Plans a product ahead of its first use. Choosing an algorithm by measurement is possible here and at a first use
+    /// outside a recording, but not inside one. Nothing is written to the product's buffers.
+    fn prepare(&self, _gemm: &Gemm) -> Result<()> {
+        Ok(())
+    }
+
     /// Waits for all queued work; reports what went wrong in it.
     fn synchronize(&self) -> Result<()>;
 
@@ -64,6 +75,9 @@ pub trait Device: Send + Sync {
     fn begin_range(&self, _name: &str) {}
 
     fn end_range(&self) {}
+
+    /// Starts or stops the profiler's capture, for profilers told to wait for it.
+    fn profile(&self, _start: bool) {}
 }
 
 /// A named range of a profiler, until it is dropped.

@@ -10,5 +10,7 @@ pub mod emulator;
 pub mod gemm;
 pub mod kernels;
 pub mod layernorm;
+mod place;
 
 pub use device::{Buffer, Device, Graph, Launch, Ptr, Span};
+pub use place::{Place, first, open};

@@ -6,7 +6,7 @@
 use bytemuck::Pod;
 use half::bf16;
 use logwright::cuda::emulator::Emulator;
-use logwright::cuda::{Buffer, Device, Span};
+use logwright::cuda::{Buffer, Device, Place, Span};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -19,6 +19,15 @@ macro_rules! on_devices {
                 #[test]
                 fn $name() {
                     [0, 5].into_iter().for_each(|seed| super::$name(&crate::harness::Bench::emulator(seed)));
+                }
+            )*
+        }
+        mod gpu {
+            $(
+                #[test]
+                #[ignore = "needs a GPU"]
+                fn $name() {
+                    super::$name(&crate::harness::Bench::gpu());
                 }
             )*
         }
@@ -43,6 +52,12 @@ impl Bench {
     pub fn emulator(seed: u32) -> Self {
         let device = Arc::new(Emulator::new(seed));
         Bench { device, behind: 0, fresh_is_nan: true, guards: RefCell::default() }
+    }
+
+    /// The first GPU; each test has a stream of its own.
+    pub fn gpu() -> Self {
+        let device = logwright::cuda::open(Place::Gpu(0)).unwrap();
+        Bench { device, behind: SENTINEL_BYTES, fresh_is_nan: false, guards: RefCell::default() }
     }
 
     pub fn device(&self) -> &dyn Device {

@@ -1,0 +1,38 @@
+//! Opening a device by its place.
+
+use super::Device;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// Where the CUDA engine's kernels run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The GPU with this ordinal, as the driver counts them (`CUDA_VISIBLE_DEVICES` changes the count).
+    Gpu(usize),
+    /// The CPU, thread by thread.
+    Emulator,
+}
+
+/// Opens the device. The error says what is missing and how to get it.
+pub fn open(place: Place) -> Result<Arc<dyn Device>> {
+    match place {
+        Place::Gpu(ordinal) => Err(Error::failed(format!("GPU {ordinal}: this build cannot drive GPUs"))),
+        Place::Emulator => emulator(),
+    }
+}
+
+/// The first GPU that can be used. The error says why there is none.
+pub fn first() -> Result<Arc<dyn Device>> {
+    open(Place::Gpu(0))
+}
+
+#[cfg(feature = "emulator")]
+fn emulator() -> Result<Arc<dyn Device>> {
+    Ok(Arc::new(super::emulator::Emulator::new(0)))
+}
+
+#[cfg(not(feature = "emulator"))]
+fn emulator() -> Result<Arc<dyn Device>> {
+    let how = "build with `cargo build --release --features emulator`";
+    Err(Error::usage(format!("the emulator is not in this build: {how}")))
+}
