@@ -1,7 +1,7 @@
 //! `logwright demo`: the main job from end to end, on logs of its own making.
 
-use super::model::{self, DeviceArgs};
-use super::{OutputArgs, train};
+use super::device::DeviceArgs;
+use super::{OutputArgs, model, train};
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
 use logwright::logs::synth::{Settings as SourceSettings, SignIns};
@@ -108,9 +108,10 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
     let mut overrides = toml::Table::from_iter([("seed".to_string(), toml::Value::Integer(args.seed as i64))]);
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
     let config = TrainConfig::resolve("tiny", None, overrides)?;
-    let (model, parameters) = train::fresh(&config, data.tokenizer.vocab_size())?;
-    let mut engine = args.device.engine(model, parameters)?;
-    let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), Start::Fresh, None)?;
+    let device = args.device.open()?;
+    let (model, parameters) = train::fresh(&config, data.tokenizer.vocab_size(), &device)?;
+    let mut engine = device.engine(model, parameters)?;
+    let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), Start::Fresh, device.peak())?;
     train::train(run, output)?;
     Ok(config)
 }

@@ -1,7 +1,8 @@
 //! `logwright evaluate`: a model's loss on a text or on the validation split, as one JSON object.
 
 use super::OutputArgs;
-use super::model::{self, DeviceArgs};
+use super::device::DeviceArgs;
+use super::model;
 use clap::Args;
 use logwright::dataset::{Dataset, Sampler, Windows};
 use logwright::engine::Engine;

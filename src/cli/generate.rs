@@ -1,6 +1,7 @@
 //! `logwright generate`: a model -> synthetic records on stdout.
 
-use super::model::{self, DeviceArgs};
+use super::device::DeviceArgs;
+use super::model;
 use super::{OutputArgs, end_quietly};
 use clap::{Args, ValueEnum};
 use logwright::report::{Summary, verdict};

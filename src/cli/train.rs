@@ -1,10 +1,10 @@
 //! `logwright train`: a data folder -> a run folder.
 
-use super::model::{self, DeviceArgs};
+use super::device::{DeviceArgs, Opened, TrainingArgs};
+use super::model;
 use super::{LogFormat, OutputArgs};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
-use logwright::cpu::memory;
 use logwright::dataset::{Dataset, Windows};
 use logwright::gpt::{Config, Layout, checkpoint, init};
 use logwright::tokens::Tokenizer;
@@ -50,6 +50,8 @@ pub struct TrainArgs {
     settings: Settings,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
 }
 
 /// The settings as flags; names and meanings are `TrainConfig`'s.
@@ -143,13 +145,14 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     let data = Dataset::open(&args.data)?;
     // TOML has no null: flags that were not given are simply absent.
     let overrides = toml::Table::try_from(&args.settings).map_err(Error::usage)?;
+    let device = args.device.open_for_training(args.training)?;
     let (config, model, parameters) = match args.resume {
-        true => resume(&args, overrides, &data)?,
-        false => start(&args, overrides, &data)?,
+        true => resume(&args, overrides, &data, &device)?,
+        false => start(&args, overrides, &data, &device)?,
     };
     let from = if args.resume { Start::Resume } else { Start::Fresh };
-    let peak = args.peak_tflops.map(|tflops| tflops * 1e12);
-    let mut engine = args.device.engine(model, parameters)?;
+    let peak = args.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
+    let mut engine = device.engine(model, parameters)?;
     let run = Run::open(engine.as_mut(), &data, config, &args.out, from, peak)?;
     let outcome = train(run, output)?;
     conclude(&outcome, &args.out);
@@ -160,12 +163,12 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
 }
 
 /// Settings, model and initial parameters of a new run.
-fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(TrainConfig, Config, Vec<f32>)> {
+fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset, device: &Opened) -> Result<(TrainConfig, Config, Vec<f32>)> {
     let flags = overrides.clone();
     let mut config = TrainConfig::resolve(&args.preset, args.config.as_deref(), overrides)?;
     let vocab = data.tokenizer.vocab_size();
     let Some(folder) = &args.init_from else {
-        let (model, parameters) = fresh(&config, vocab)?;
+        let (model, parameters) = fresh(&config, vocab, device)?;
         return Ok((config, model, parameters));
     };
     let folder = model::find(folder)?;
@@ -190,52 +193,27 @@ fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(Tr
         )));
     }
     config.adopt(&model, &flags)?;
-    check_memory(&config, &model)?;
+    device.check_memory(&model, config.batch, config.context)?;
     Ok((config, model, parameters))
 }
 
 /// A new model with random parameters, after a report of what training it will take.
-pub fn fresh(config: &TrainConfig, vocab: usize) -> Result<(Config, Vec<f32>)> {
+pub fn fresh(config: &TrainConfig, vocab: usize, device: &Opened) -> Result<(Config, Vec<f32>)> {
     let model = config.model(vocab)?;
-    check_memory(config, &model)?;
+    device.check_memory(&model, config.batch, config.context)?;
     Ok((model, init::parameters(&Layout::new(&model), config.seed)))
 }
 
 /// Settings and model of a run that goes on; its parameters are read when the run opens.
-fn resume(args: &TrainArgs, overrides: toml::Table, data: &Dataset) -> Result<(TrainConfig, Config, Vec<f32>)> {
+fn resume(args: &TrainArgs, overrides: toml::Table, data: &Dataset, device: &Opened) -> Result<(TrainConfig, Config, Vec<f32>)> {
     let path = args.out.join("config.toml");
     if !path.exists() {
         return Err(Error::usage(format!("--resume: {} holds no run (no config.toml)", args.out.display())));
     }
     let config = TrainConfig::resume(&path, overrides)?;
     let model = config.model(data.tokenizer.vocab_size())?;
-    check_memory(&config, &model)?;
+    device.check_memory(&model, config.batch, config.context)?;
     Ok((config, model, vec![0.0; Layout::new(&model).len]))
-}
-
-/// Says what the run will take and refuses, naming what would fit, rather than being killed half-way.
-fn check_memory(config: &TrainConfig, model: &Config) -> Result<()> {
-    let need = memory::training(model, config.batch, config.context);
-    tracing::info!(
-        "{} parameters; memory: {} for parameters, gradients and moments, {} for activations of a micro-batch of {} x {} tokens",
-        Layout::new(model).len,
-        HumanBytes(need.state),
-        HumanBytes(need.activations),
-        config.batch,
-        config.context
-    );
-    let Some(available) = memory::available().filter(|&available| need.total() > available) else { return Ok(()) };
-    let advice = match memory::largest_batch(model, config.context, available) {
-        Some(batch) => {
-            format!("the largest micro-batch that fits is --batch {batch} (raise --accumulation to make up for it)")
-        }
-        None => "not even --batch 1 fits: use a smaller model or --context".to_string(),
-    };
-    Err(Error::failed(format!(
-        "training needs {} of memory, {} are available; {advice}",
-        HumanBytes(need.total()),
-        HumanBytes(available)
-    )))
 }
 
 /// Set by Ctrl-C or a termination signal.

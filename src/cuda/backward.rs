@@ -85,7 +85,6 @@ impl Training<'_> {
         layernorm::backward(
             self.pass.device,
             self.residual(),
-            first,
             self.gradient(&norm.gain),
             dshift,
             self.buffers.partials.first(layernorm::partials(n, c)),
@@ -94,6 +93,7 @@ impl Training<'_> {
             saved.mean,
             saved.rstd,
             self.pass.weights.working(&norm.gain),
+            first,
         )
     }
 

@@ -10,8 +10,9 @@ use super::device::{Device, Range, Span};
 use super::gemm::{Epilogue, Gemm, Operand, Output};
 use super::layernorm::{self, Normed};
 use super::weights::{self, Weights};
-use super::{embedding, linear};
+use super::{embedding, linear, sampling};
 use crate::Result;
+use crate::engine::Draw;
 use crate::gpt::Config;
 use crate::gpt::layout::Block;
 use half::bf16;
@@ -53,6 +54,9 @@ struct RowBuffers {
     scratch: Span<f32>,    // of decode::attend
     gathered: Span<bf16>,  // (S, C)
     logits: Span<bf16>,    // (S, Vp)
+    draws: Span<u32>,      // (S, sampling::WORDS)
+    masks: Span<u32>,      // (S, ceil(V/32))
+    drawn: Span<u32>,      // (S)
 }
 
 impl RowBuffers {
@@ -76,6 +80,9 @@ impl RowBuffers {
             scratch: arena.take(decode::scratch(capacity, shape))?,
             gathered: arena.take(slots * c)?,
             logits: arena.take(slots * weights::padded(config).vocab)?,
+            draws: arena.take(slots * sampling::WORDS)?,
+            masks: arena.take(slots * config.vocab.div_ceil(32))?,
+            drawn: arena.take(slots)?,
         })
     }
 }
@@ -209,6 +216,35 @@ impl Cache {
         self.head(device, weights, rows.last.len(), n, logits)?;
         sequences.iter().for_each(|&(slot, tokens)| self.lengths[slot] += tokens.len());
         Ok(())
+    }
+
+    /// tokens (sequences): one drawn from each row of logits (sequences, Vp).
+    pub fn draw(
+        &self,
+        device: &dyn Device,
+        vocab: usize,
+        logits: Span<bf16>,
+        draws: &[Draw],
+        tokens: &mut [u32],
+    ) -> Result<()> {
+        let (n, words) = (draws.len(), vocab.div_ceil(32));
+        assert_eq!(tokens.len(), n);
+        let encoded: Vec<u32> = draws.iter().flat_map(sampling::encode).collect();
+        let on_device = self.rows.draws.first(encoded.len());
+        on_device.upload(device, &encoded)?;
+        let masks = match draws.iter().any(|draw| draw.allowed.is_some()) {
+            false => None,
+            true => {
+                let all = vec![u32::MAX; words];
+                let masks: Vec<u32> = draws.iter().flat_map(|draw| draw.allowed.unwrap_or(&all)).copied().collect();
+                let on_device = self.rows.masks.first(n * words);
+                on_device.upload(device, &masks)?;
+                Some(on_device)
+            }
+        };
+        let drawn = self.rows.drawn.first(n);
+        sampling::draw(device, drawn, logits, on_device, masks, vocab)?;
+        drawn.download(device, tokens)
     }
 
     fn normed(&self, n: usize, c: usize) -> Normed {

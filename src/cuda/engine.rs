@@ -9,7 +9,7 @@ use super::device::{Device, Graph};
 use super::forward::Pass;
 use super::weights::{self, Optimizer, Weights};
 use super::{attention, embedding, memory};
-use crate::engine::{AdamW, Batch, Engine, IGNORE, State, Update};
+use crate::engine::{AdamW, Batch, Draw, Engine, IGNORE, State, Update};
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
 use half::bf16;
@@ -269,7 +269,7 @@ impl Engine for CudaEngine {
     fn update(&mut self, step: &AdamW) -> Result<Update> {
         self.make_optimizer()?;
         let (device, weights, state) = (&*self.device, &self.weights, &self.training().optimizer);
-        state.settings.upload(device, &adamw::settings(step))?;
+        state.settings.upload(device, &adamw::Settings::of(step))?;
         adamw::norm_partials(device, state.partials, state.gradients)?;
         adamw::decide(device, state.decision, state.report, state.partials, state.loss, state.settings)?;
         adamw::update(
@@ -306,6 +306,12 @@ impl Engine for CudaEngine {
     fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()> {
         let found = self.extend_on_device(sequences)?;
         self.download_logits(found, logits)
+    }
+
+    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()> {
+        let logits = self.extend_on_device(sequences)?;
+        let cache = self.cache.as_ref().expect("open_cache comes before");
+        cache.draw(&*self.device, self.config.vocab, logits, draws, tokens)
     }
 
     fn read(&self, state: State, out: &mut [f32]) -> Result<()> {

@@ -57,6 +57,20 @@ impl Operand {
 }
 
 impl Gemm {
+    /// Sizes and epilogue, e.g. `gemm 4096x768x3072 bias`; accumulating products end in `+=`.
+    pub fn label(&self) -> String {
+        let Gemm { m, n, k, .. } = self;
+        let what = match self.d {
+            Output::Accumulated(_) => " +=",
+            Output::Rounded(_, Epilogue::None) => "",
+            Output::Rounded(_, Epilogue::Bias(_)) => " bias",
+            Output::Rounded(_, Epilogue::Gelu { bias: None, .. }) => " gelu",
+            Output::Rounded(_, Epilogue::Gelu { bias: Some(_), .. }) => " bias gelu",
+            Output::Rounded(_, Epilogue::GeluBackward { .. }) => " dgelu",
+        };
+        format!("gemm {m}x{n}x{k}{what}")
+    }
+
     /// Asserts that every buffer has the length its place demands.
     pub fn check(&self) {
         let Gemm { m, n, k, .. } = *self;

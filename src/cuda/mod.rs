@@ -4,13 +4,34 @@
 //! their lengths (which bounds every index its kernel forms) and launches. Everything under a driver goes through the
 //! [`Device`] seam: a GPU, or the emulator that runs the same kernels on the CPU.
 
+pub mod activations;
+pub mod adamw;
+mod arena;
+pub mod attention;
+mod backward;
+pub mod bias;
+mod cache;
+pub mod cards;
+pub mod cross_entropy;
+pub mod decode;
 pub mod device;
+pub mod embedding;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+mod engine;
+mod forward;
+pub mod gelu;
 pub mod gemm;
 pub mod kernels;
 pub mod layernorm;
+pub mod linear;
+pub mod memory;
 mod place;
+pub mod roofline;
+pub mod sampling;
+pub mod timed;
+mod weights;
 
 pub use device::{Buffer, Device, Graph, Launch, Ptr, Span};
+pub use engine::{CudaEngine, Options};
 pub use place::{Place, first, open};

@@ -1,0 +1,275 @@
+//! The whole CUDA engine against the CPU engine.
+
+use crate::harness::{Bench, assert_close, on_devices};
+use crate::naive::Naive;
+use logwright::cpu::adamw::{self as cpu_adamw, Slices};
+use logwright::cpu::model::Model;
+use logwright::cpu::CpuEngine;
+use logwright::cuda::activations::Recompute;
+use logwright::cuda::{CudaEngine, Options};
+use logwright::engine::{AdamW, Batch, Engine, IGNORE, State};
+use logwright::gpt::{Config, Layout, init};
+
+on_devices! {
+    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recompute_levels_agree
+    logits_and_losses_of_a_smaller_batch cache_gives_the_logits_of_the_forward_pass state_moves_between_engines
+    a_step_that_is_not_finite_changes_nothing a_token_outside_the_vocabulary_is_an_error
+}
+
+const PLAIN: Config = Config { layers: 2, heads: 2, channels: 64, context: 80, vocab: 82, bias: false };
+const BIASED: Config = Config { layers: 2, heads: 1, channels: 64, context: 80, vocab: 200, bias: true };
+const WIDE_HEADS: Config = Config { layers: 1, heads: 2, channels: 256, context: 70, vocab: 130, bias: true };
+const CONFIGS: [Config; 3] = [PLAIN, BIASED, WIDE_HEADS];
+
+/// Weights well away from their tiny initial values, and gains and shifts that matter.
+fn parameters(config: &Config) -> Vec<f32> {
+    let mut parameters = init::parameters(&Layout::new(config), 3);
+    let noise = crate::harness::random(parameters.len(), 9, 0.1);
+    parameters.iter_mut().zip(noise).for_each(|(p, noise)| *p = half::bf16::from_f32(*p + noise).to_f32());
+    parameters
+}
+
+fn tokens(config: &Config, n: usize, seed: u64) -> Vec<u32> {
+    let noise = crate::harness::random(n, seed, 1.0);
+    // Squares, so that some tokens are common and some are missing.
+    noise.iter().map(|x| ((x * x) as f64 * config.vocab as f64 * 0.9) as u32).collect()
+}
+
+struct Data {
+    tokens: Vec<u32>,
+    targets: Vec<u32>,
+    time: usize,
+}
+
+impl Data {
+    fn new(config: &Config, batch: usize, time: usize, seed: u64) -> Self {
+        let tokens = tokens(config, batch * time, seed);
+        let mut targets = self::tokens(config, batch * time, seed + 100);
+        targets.iter_mut().step_by(7).for_each(|target| *target = IGNORE);
+        Data { tokens, targets, time }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch { tokens: &self.tokens, targets: &self.targets, time: self.time }
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / self.batch().counted().max(1) as f32
+    }
+}
+
+fn engine(bench: &Bench, config: Config, options: Options) -> CudaEngine {
+    CudaEngine::new(bench.device.clone(), config, parameters(&config), options).unwrap()
+}
+
+fn read(engine: &dyn Engine, state: State) -> Vec<f32> {
+    let mut values = vec![0.0; engine.layout().len];
+    engine.read(state, &mut values).unwrap();
+    values
+}
+
+fn step(time: u64) -> AdamW {
+    AdamW { rate: 1e-3, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time }
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| x as f64).collect()
+}
+
+fn losses_and_gradients(bench: &Bench) {
+    for (config, time) in CONFIGS.into_iter().zip([65, 17, 70]) {
+        let data = Data::new(&config, 3, time, 1);
+        let parameters = parameters(&config);
+        let mut truth = Model::<f64>::new(config, wide(&parameters));
+        let mut true_losses = vec![0.0; data.tokens.len()];
+        truth.accumulate(data.batch(), &mut true_losses, data.scale() as f64);
+        let mut naive = Naive::new(config, &parameters);
+        let naive_losses = naive.accumulate(data.batch(), data.scale());
+
+        let mut engine = engine(bench, config, Options::default());
+        let mut losses = vec![f32::NAN; data.tokens.len()];
+        engine.losses(data.batch(), &mut losses).unwrap();
+        assert_close("losses", &losses, &true_losses, &naive_losses);
+        engine.accumulate(data.batch(), data.scale()).unwrap();
+        let gradients = read(&engine, State::Gradients);
+        for tensor in Layout::new(&config).tensors() {
+            let of = |values: &[f32]| values[tensor.range.clone()].to_vec();
+            let truth = &truth.gradients[tensor.range.clone()];
+            assert_close(&tensor.name, &of(&gradients), truth, &of(&naive.gradients));
+        }
+    }
+}
+
+/// Losses and norms of ten steps of two micro-batches, by the naive model with f32 AdamW.
+fn naive_steps(config: Config, batches: &[Data]) -> Vec<f32> {
+    let mut parameters = parameters(&config);
+    let layout = Layout::new(&config);
+    let (mut first, mut second) = (vec![0.0; layout.len], vec![0.0; layout.len]);
+    let steps = batches.chunks(2).enumerate().map(|(i, pair)| {
+        let mut model = Naive::new(config, &parameters);
+        let mut loss = 0.0;
+        for data in pair {
+            let losses = model.accumulate(data.batch(), data.scale() / 2.0);
+            loss += losses.iter().sum::<f32>() * data.scale() / 2.0;
+        }
+        let norm = cpu_adamw::global_norm(&model.gradients);
+        let clip = (1.0 / (norm + 1e-6)).min(1.0) as f32;
+        let split = layout.decayed;
+        for (range, decay) in [(0..split, 0.1), (split..layout.len, 0.0)] {
+            let state = Slices {
+                parameters: &mut parameters[range.clone()],
+                gradients: &model.gradients[range.clone()],
+                first: &mut first[range.clone()],
+                second: &mut second[range],
+            };
+            cpu_adamw::update(state, &step(i as u64 + 1), decay, clip);
+        }
+        [loss, norm as f32]
+    });
+    steps.flatten().collect()
+}
+
+fn engine_steps(engine: &mut dyn Engine, batches: &[Data]) -> Vec<f64> {
+    let steps = batches.chunks(2).enumerate().map(|(i, pair)| {
+        pair.iter().for_each(|data| engine.accumulate(data.batch(), data.scale() / 2.0).unwrap());
+        let update = engine.update(&step(i as u64 + 1)).unwrap();
+        [update.loss, update.norm]
+    });
+    steps.flatten().collect()
+}
+
+/// Twenty micro-batches of one shape, so that the recorded step is replayed.
+fn batches(config: &Config) -> Vec<Data> {
+    (0..20).map(|i| Data::new(config, 2, 33, i)).collect()
+}
+
+fn ten_steps(bench: &Bench) {
+    for config in [PLAIN, BIASED] {
+        let batches = batches(&config);
+        let truth = engine_steps(&mut CpuEngine::new(config, parameters(&config)), &batches);
+        let found = engine_steps(&mut engine(bench, config, Options::default()), &batches);
+        let narrow: Vec<f32> = found.iter().map(|&x| x as f32).collect();
+        assert_close("losses and norms of ten steps", &narrow, &truth, &naive_steps(config, &batches));
+    }
+}
+
+fn trained_state(bench: &Bench, options: Options) -> (Vec<f64>, [Vec<f32>; 3]) {
+    let mut engine = engine(bench, BIASED, options);
+    let reports = engine_steps(&mut engine, &batches(&BIASED)[..6]);
+    (reports, [State::Parameters, State::FirstMoment, State::SecondMoment].map(|state| read(&engine, state)))
+}
+
+fn runs_twice_alike(bench: &Bench) {
+    assert_eq!(trained_state(bench, Options::default()), trained_state(bench, Options::default()));
+}
+
+fn recorded_and_plain_steps_agree(bench: &Bench) {
+    let plain = Options { plain: true, ..Options::default() };
+    assert_eq!(trained_state(bench, Options::default()), trained_state(bench, plain));
+}
+
+/// Running a block again gives its very bits. GELU computed again starts from rounded values, where the fused product had the
+/// sums, so those levels agree among themselves only (and with the truth as the others do).
+fn recompute_levels_agree(bench: &Bench) {
+    let at = |recompute| trained_state(bench, Options { recompute, ..Options::default() });
+    assert_eq!(at(Recompute::Nothing), at(Recompute::Blocks));
+    assert_eq!(at(Recompute::Gelu), at(Recompute::Norms));
+}
+
+/// Buffers made for a large batch serve a small one, and what it leaves behind does not show.
+fn logits_and_losses_of_a_smaller_batch(bench: &Bench) {
+    let (large, small) = (Data::new(&PLAIN, 3, 80, 1), Data::new(&PLAIN, 1, 5, 2));
+    let run = |before: Option<&Data>| {
+        let mut engine = engine(bench, PLAIN, Options::default());
+        if let Some(data) = before {
+            engine.accumulate(data.batch(), data.scale()).unwrap();
+        }
+        let (mut losses, mut logits) = (vec![f32::NAN; 5], vec![f32::NAN; 5 * PLAIN.vocab]);
+        engine.losses(small.batch(), &mut losses).unwrap();
+        engine.logits(&small.tokens, small.time, &mut logits).unwrap();
+        assert!(losses.iter().chain(&logits).all(|x| x.is_finite()));
+        (losses, logits)
+    };
+    assert_eq!(run(None), run(Some(&large)));
+}
+
+fn cache_gives_the_logits_of_the_forward_pass(bench: &Bench) {
+    for config in CONFIGS {
+        let (vocab, time) = (config.vocab, 40);
+        let streams: Vec<Vec<u32>> = (0..3).map(|i| tokens(&config, time, i)).collect();
+        let mut reference = Model::<f64>::new(config, wide(&parameters(&config)));
+        let mut engine = engine(bench, config, Options::default());
+        engine.open_cache(3).unwrap();
+        // A prompt, a single token and a prompt cut in two; then single tokens; then many at once behind what is there.
+        let cuts: [&[(usize, usize, usize)]; 4] = [
+            &[(0, 0, 20), (2, 0, 1), (1, 0, 9)],
+            &[(1, 9, 20), (0, 20, 21)],
+            &[(2, 1, 2), (0, 21, 22), (1, 20, 21)],
+            &[(0, 22, 40), (1, 21, 22)],
+        ];
+        for cut in cuts {
+            let sequences: Vec<(usize, &[u32])> = cut.iter().map(|&(slot, a, b)| (slot, &streams[slot][a..b])).collect();
+            let mut logits = vec![f32::NAN; cut.len() * vocab];
+            engine.extend(&sequences, &mut logits).unwrap();
+            for (&(slot, _, end), logits) in cut.iter().zip(logits.chunks_exact(vocab)) {
+                assert_eq!(engine.cached(slot), end);
+                let seen = &streams[slot][..end];
+                let mut truth = vec![0.0; end * vocab];
+                reference.logits(seen, end, &mut truth);
+                // The engine's own forward pass is as naive as a cache can be.
+                let mut whole = vec![f32::NAN; end * vocab];
+                engine.logits(seen, end, &mut whole).unwrap();
+                let last = (end - 1) * vocab..;
+                assert_close("logits", logits, &truth[last.clone()], &whole[last]);
+            }
+        }
+        engine.forget(0);
+        assert_eq!(engine.cached(0), 0);
+    }
+}
+
+fn state_moves_between_engines(bench: &Bench) {
+    let batches = batches(&BIASED);
+    let mut cuda = engine(bench, BIASED, Options::default());
+    engine_steps(&mut cuda, &batches[..6]);
+    let states = [State::Parameters, State::FirstMoment, State::SecondMoment];
+    let mut cpu = CpuEngine::new(BIASED, vec![0.0; Layout::new(&BIASED).len]);
+    states.iter().for_each(|&state| cpu.write(state, &read(&cuda, state)).unwrap());
+    let mut again = engine(bench, BIASED, Options::default());
+    states.iter().for_each(|&state| again.write(state, &read(&cpu, state)).unwrap());
+    for state in states {
+        assert_eq!(read(&again, state), read(&cuda, state), "{state:?}");
+    }
+    // What came through the CPU engine goes on bit for bit.
+    assert_eq!(engine_steps(&mut again, &batches[6..10]), engine_steps(&mut cuda, &batches[6..10]));
+}
+
+fn a_step_that_is_not_finite_changes_nothing(bench: &Bench) {
+    let mut engine = engine(bench, PLAIN, Options::default());
+    let data = Data::new(&PLAIN, 1, 9, 1);
+    engine.accumulate(data.batch(), data.scale()).unwrap();
+    assert!(engine.update(&step(1)).unwrap().is_finite());
+    let before = read(&engine, State::Parameters);
+    engine.accumulate(data.batch(), f32::INFINITY).unwrap();
+    assert!(!engine.update(&step(2)).unwrap().is_finite());
+    assert_eq!(read(&engine, State::Parameters), before);
+    engine.accumulate(data.batch(), data.scale()).unwrap();
+    assert!(engine.update(&step(2)).unwrap().is_finite());
+    assert_ne!(read(&engine, State::Parameters), before);
+}
+
+fn a_token_outside_the_vocabulary_is_an_error(bench: &Bench) {
+    let mut engine = engine(bench, PLAIN, Options::default());
+    let mut data = Data::new(&PLAIN, 1, 9, 1);
+    data.targets[3] = PLAIN.vocab as u32;
+    let message = engine.accumulate(data.batch(), 1.0).unwrap_err().to_string();
+    assert!(message.contains("token 82") && message.contains("vocabulary"), "{message}");
+}
+
+#[test]
+fn a_head_size_without_a_kernel_is_refused() {
+    let config = Config { heads: 8, ..PLAIN };
+    let bench = Bench::emulator(0);
+    let error = CudaEngine::new(bench.device.clone(), config, parameters(&config), Options::default()).err().unwrap();
+    assert!(error.to_string().contains("head size 8"), "{error}");
+}
