@@ -4,6 +4,7 @@
 //! their lengths (which bounds every index its kernel forms) and launches. Everything under a driver goes through the
 //! [`Device`] seam: a GPU, or the emulator that runs the same kernels on the CPU.
 
+pub mod attention;
 pub mod device;
 #[cfg(feature = "emulator")]
 pub mod emulator;
