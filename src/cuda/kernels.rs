@@ -78,6 +78,28 @@ kernels! {
         n: i32, c: i32);
     residual_layernorm_forward(sum: Ptr<bf16>, y: Ptr<bf16>, mean: Ptr<f32>, rstd: Ptr<f32>, x: Ptr<bf16>,
         branch: Ptr<bf16>, gain: Ptr<bf16>, shift: Ptr<bf16>, n: i32, c: i32);
+
+    // attention_forward.cu
+    attention_forward_32(out: Ptr<bf16>, lse: Ptr<f32>, qkv: Ptr<bf16>, t: i32, nh: i32, scale: f32);
+    attention_forward_64(out: Ptr<bf16>, lse: Ptr<f32>, qkv: Ptr<bf16>, t: i32, nh: i32, scale: f32);
+    attention_forward_128(out: Ptr<bf16>, lse: Ptr<f32>, qkv: Ptr<bf16>, t: i32, nh: i32, scale: f32);
+
+    // attention_backward.cu
+    attention_backward_rows_32(rows: Ptr<f32>, dout: Ptr<bf16>, out: Ptr<bf16>, lse: Ptr<f32>, t: i32, nh: i32);
+    attention_backward_rows_64(rows: Ptr<f32>, dout: Ptr<bf16>, out: Ptr<bf16>, lse: Ptr<f32>, t: i32, nh: i32);
+    attention_backward_rows_128(rows: Ptr<f32>, dout: Ptr<bf16>, out: Ptr<bf16>, lse: Ptr<f32>, t: i32, nh: i32);
+    attention_backward_keys_32(dqkv: Ptr<bf16>, rows: Ptr<f32>, dout: Ptr<bf16>, qkv: Ptr<bf16>, t: i32, nh: i32,
+        scale: f32);
+    attention_backward_keys_64(dqkv: Ptr<bf16>, rows: Ptr<f32>, dout: Ptr<bf16>, qkv: Ptr<bf16>, t: i32, nh: i32,
+        scale: f32);
+    attention_backward_keys_128(dqkv: Ptr<bf16>, rows: Ptr<f32>, dout: Ptr<bf16>, qkv: Ptr<bf16>, t: i32, nh: i32,
+        scale: f32);
+    attention_backward_queries_32(dqkv: Ptr<bf16>, rows: Ptr<f32>, dout: Ptr<bf16>, qkv: Ptr<bf16>, t: i32, nh: i32,
+        scale: f32);
+    attention_backward_queries_64(dqkv: Ptr<bf16>, rows: Ptr<f32>, dout: Ptr<bf16>, qkv: Ptr<bf16>, t: i32, nh: i32,
+        scale: f32);
+    attention_backward_queries_128(dqkv: Ptr<bf16>, rows: Ptr<f32>, dout: Ptr<bf16>, qkv: Ptr<bf16>, t: i32, nh: i32,
+        scale: f32);
 }
 
 /// A size as kernels take it.

@@ -1,5 +1,6 @@
 //! The CUDA kernels against the CPU reference, on every device there is: the emulator here, a GPU where there is one.
 
+mod attention;
 mod harness;
 mod layernorm;
 

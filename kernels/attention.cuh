@@ -1,0 +1,138 @@
+// What the attention kernels share: tiles of a head in shared memory, and products of tiles on the tensor cores.
+//
+// A block is four warps. It owns MT * 64 rows of one head (queries or keys, MT * 16 to a warp) and streams the other side
+// past them in tiles, two in flight: one is computed on while the next one arrives by cp.async.
+// A tile is rows of HS bf16 in chunks of 16 bytes. A matrix of sums lies in the registers as mma.m16n8k16 leaves it:
+// sums[m][n][e] is row m*16 + lane/4 + e/2*8, column n*8 + lane%4*2 + e%2.
+#pragma once
+#include "common.cuh"
+
+constexpr int WARPS = 4, THREADS = 32 * WARPS;
+constexpr float LOG2_E = 1.4426950408889634f;
+
+// Rows of the scratch buffer of the backward pass are padded to a multiple of this: every tile and every block fits.
+constexpr int ROW_PADDING = 128;
+
+__device__ __forceinline__ int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Element at which a chunk of a tile begins. A chunk's place is XORed with its row, so that the eight rows of an 8x8
+// matrix lie in different banks; rows of HS = 32 are half as long as all banks, and change place every second row.
+template <int HS>
+__device__ __forceinline__ int chunk_at(int row, int chunk) {
+    static_assert(HS == 32 || HS % 64 == 0, "the swizzle knows rows of half a bank line or of whole ones");
+    const int turn = HS == 32 ? row >> 1 & 3 : row & 7;
+    return row * HS + ((chunk ^ turn) << 3);
+}
+
+// Starts the copy of ROWS rows of a head into a tile; zeros behind the last of its T rows. `stride`: elements from one
+// row to the next.
+template <int HS, int ROWS>
+__device__ __forceinline__ void copy_tile(bf16 *tile, const bf16 *head, int first_row, int T, int stride) {
+    constexpr int CHUNKS = HS / 8, STEP = THREADS / CHUNKS;
+    static_assert(ROWS % STEP == 0, "all threads copy equally much");
+    const int chunk = threadIdx.x % CHUNKS;
+#pragma unroll
+    for (int row = threadIdx.x / CHUNKS, i = 0; i < ROWS / STEP; i++, row += STEP) {
+        const bool valid = first_row + row < T;
+        cp_async16(tile + chunk_at<HS>(row, chunk), head + (valid ? (first_row + row) * stride : 0) + chunk * 8, valid);
+    }
+}
+
+template <int MT, int NT>
+__device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int n = 0; n < NT; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0.f;
+}
+
+// s = A B' over the head size: MT * 16 rows of tile `a` from `a_row` on, the first NT * 8 rows of tile `b`.
+template <int HS, int MT, int NT>
+__device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, int a_row, const bf16 *b) {
+    const int lane = threadIdx.x % 32;
+    clear(s);
+#pragma unroll
+    for (int k = 0; k < HS / 16; k++) {
+        uint32_t a_part[MT][4];
+#pragma unroll
+        for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + chunk_at<HS>(a_row + m * 16 + lane % 16, k * 2 + lane / 16));
+#pragma unroll
+        for (int n = 0; n < NT; n += 2) {
+            uint32_t b_part[4];
+            ldmatrix_x4(b_part, b + chunk_at<HS>(n * 8 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                mma_m16n8k16(s[m][n], a_part[m], b_part[0], b_part[1]);
+                mma_m16n8k16(s[m][n + 1], a_part[m], b_part[2], b_part[3]);
+            }
+        }
+    }
+}
+
+// sums += P B: P (MT * 16, NT * 8) from registers, rounded to bf16 (a product's result lies as the next product's left side
+// wants it), and the first NT * 8 rows of tile `b`.
+template <int HS, int MT, int NT>
+__device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const float (&p)[MT][NT][4], const bf16 *b) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int k = 0; k < NT / 2; k++) {
+        uint32_t p_part[MT][4];
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                p_part[m][i] = pack_bf16(p[m][2 * k + i / 2][i % 2 * 2], p[m][2 * k + i / 2][i % 2 * 2 + 1]);
+#pragma unroll
+        for (int n = 0; n < HS / 8; n += 2) {
+            uint32_t b_part[4];
+            ldmatrix_x4_trans(b_part, b + chunk_at<HS>(k * 16 + lane % 16, n + lane / 16));
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                mma_m16n8k16(sums[m][n], p_part[m], b_part[0], b_part[1]);
+                mma_m16n8k16(sums[m][n + 1], p_part[m], b_part[2], b_part[3]);
+            }
+        }
+    }
+}
+
+// Scores of keys behind their query become -infinity. `ahead`: first column's position less the first row's.
+template <bool KEYS_ARE_ROWS, int MT, int NT>
+__device__ __forceinline__ void hide_the_future(float (&s)[MT][NT][4], int ahead) {
+    const int lane = threadIdx.x % 32;
+    const int corner = ahead + lane % 4 * 2 - lane / 4;
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int column_less_row = corner + n * 8 + e % 2 - m * 16 - e / 2 * 8;
+                if (KEYS_ARE_ROWS ? column_less_row < 0 : column_less_row > 0) s[m][n][e] = -INFINITY;
+            }
+}
+
+// to = sums * factor, rounded, for the rows of a warp that lie before T; `row` is the warp's first row in the block, and
+// `factor` is per row. The rows go through the same rows of `tile`, which no other warp reads, to leave 16 bytes at a time.
+template <int HS, int MT>
+__device__ __forceinline__ void store_rows(bf16 *to, bf16 *tile, const float (&sums)[MT][HS / 8][4],
+                                           const float (&factor)[MT][2], int row, int first_row, int T, int stride) {
+    constexpr int CHUNKS = HS / 8, STEP = 32 / CHUNKS;
+    const int lane = threadIdx.x % 32;
+    __syncwarp();  // all lanes have read what the tile held
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int n = 0; n < CHUNKS; n++)
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                bf16 *pair = tile + chunk_at<HS>(row + m * 16 + r * 8 + lane / 4, n) + lane % 4 * 2;
+                *reinterpret_cast<uint32_t *>(pair) =
+                    pack_bf16(sums[m][n][2 * r] * factor[m][r], sums[m][n][2 * r + 1] * factor[m][r]);
+            }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < MT * 16 / STEP; i++) {
+        const int r = row + i * STEP + lane / CHUNKS, chunk = lane % CHUNKS;
+        if (first_row + r < T) store8(to + (first_row + r) * stride + chunk * 8, load8(tile + chunk_at<HS>(r, chunk)));
+    }
+}

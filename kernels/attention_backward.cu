@@ -1,0 +1,206 @@
+#include "attention.cuh"
+
+// Backward pass of causal self-attention without atomics: row statistics, then dK and dV by blocks of keys, then dQ by
+// blocks of queries; the last two compute the probabilities again from the log-sum-exp. One instance per head size.
+//   maths      p[i,j] = exp(scale * q[i] . k[j] - lse[i]) for j <= i, else 0;  delta[i] = dout[i] . out[i]
+//              ds[i,j] = p[i,j] * (dout[i] . v[j] - delta[i])
+//              dv[j] = sum_i p[i,j] dout[i];  dk[j] = scale * sum_i ds[i,j] q[i];  dq[i] = scale * sum_j ds[i,j] k[j]
+//              p and ds are rounded to bf16 for the tensor cores
+//   shapes     qkv, dqkv (B,T,3,NH,HS), out, dout (B,T,NH,HS) bf16; lse (B,NH,T) f32; T * 3 * NH * HS < 2^31
+//              rows (B,NH,2,Tp) f32, Tp = T padded: lse / ln 2, then delta; zeros from T on
+//   writes     rows, dqkv: every element, overwritten (=)
+//   reference  cpu::attention::backward
+
+//   launch     statistics: grid (NH*B, ceil(Tp / (1024/HS))), block 128: HS/8 lanes own one row
+//   floor      4*B*T*NH*HS bytes
+template <int HS>
+__device__ __forceinline__ void statistics(float *rows, const bf16 *dout, const bf16 *out, const float *lse, int T, int NH) {
+    constexpr int CHUNKS = HS / 8;
+    const int b = blockIdx.x / NH, h = blockIdx.x % NH, padded = round_up(T, ROW_PADDING);
+    const int t = blockIdx.y * (THREADS / CHUNKS) + threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    float delta = 0.f;
+    if (t < T) {
+        const long at = (((long)b * T + t) * NH + h) * HS + chunk * 8;
+        const Pack8 x = load8(dout + at), y = load8_streaming(out + at);
+#pragma unroll
+        for (int i = 0; i < 8; i++) delta = fmaf(__bfloat162float(x.values[i]), __bfloat162float(y.values[i]), delta);
+    }
+#pragma unroll
+    for (int offset = CHUNKS / 2; offset > 0; offset /= 2) delta += __shfl_xor_sync(ALL_LANES, delta, offset);
+    if (chunk == 0) {
+        float *row = rows + (long)blockIdx.x * 2 * padded + t;
+        row[0] = t < T ? lse[(long)blockIdx.x * T + t] * LOG2_E : 0.f;
+        row[padded] = delta;
+    }
+}
+
+template <int HS, int MT, int QUERIES>
+struct KeysShared {
+    bf16 k[MT * 64 * HS], v[MT * 64 * HS];
+    bf16 q[2][QUERIES * HS], dout[2][QUERIES * HS];
+    float lse[2][QUERIES], delta[2][QUERIES];
+
+    // Starts the copy of a tile of queries with all that belongs to them. Their zeros behind T add nothing to dK and dV.
+    __device__ __forceinline__ void copy_queries(int slot, const bf16 *q_head, const bf16 *dout_head, const float *rows,
+                                                 int first, int T, int NH) {
+        copy_tile<HS, QUERIES>(q[slot], q_head, first, T, 3 * NH * HS);
+        copy_tile<HS, QUERIES>(dout[slot], dout_head, first, T, NH * HS);
+        const int i = threadIdx.x * 4;
+        if (i < QUERIES) cp_async16(lse[slot] + i, rows + first + i);
+        else if (i < 2 * QUERIES) cp_async16(delta[slot] + i - QUERIES, rows + round_up(T, ROW_PADDING) + first + i - QUERIES);
+        cp_async_commit();
+    }
+};
+
+// dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its products.
+//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(KeysShared) dynamic: one block owns MT*64 keys of a head
+//   floor      4*B*NH*T*T*HS FLOPs on the tensor cores
+template <int HS, int MT, int QUERIES>
+__device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
+                                     float scale) {
+    typedef KeysShared<HS, MT, QUERIES> Tiles;
+    DYN_SHARED(Tiles, shared);
+    const int b = blockIdx.x / NH, h = blockIdx.x % NH, lane = threadIdx.x % 32;
+    // Earlier keys are seen by more queries: the longest blocks start first.
+    const int first = blockIdx.y * (MT * 64), row = threadIdx.x / 32 * (MT * 16);
+    const int stride = 3 * NH * HS, begin = first / QUERIES, tiles = (T + QUERIES - 1) / QUERIES;
+    const long head = (long)b * T * stride + h * HS;
+    const bf16 *q = qkv + head, *dout_head = dout + (long)b * T * NH * HS + h * HS;
+    rows += (long)blockIdx.x * 2 * round_up(T, ROW_PADDING);
+
+    copy_tile<HS, MT * 64>(shared->k, q + NH * HS, first, T, stride);
+    copy_tile<HS, MT * 64>(shared->v, q + 2 * NH * HS, first, T, stride);
+    shared->copy_queries(begin % 2, q, dout_head, rows, begin * QUERIES, T, NH);
+
+    float dk[MT][HS / 8][4], dv[MT][HS / 8][4];
+    clear(dk);
+    clear(dv);
+    for (int j = begin; j < tiles; j++) {
+        const int now = j % 2, ahead = j * QUERIES - first - row;
+        cp_async_wait<0>();
+        __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
+        if (j + 1 < tiles) shared->copy_queries(1 - now, q, dout_head, rows, (j + 1) * QUERIES, T, NH);
+        if (ahead + QUERIES <= 0) continue;  // all queries lie before this warp's keys
+        float p[MT][QUERIES / 8][4], ds[MT][QUERIES / 8][4];
+        product<HS>(p, shared->k, row, shared->q[now]);
+        if (ahead < MT * 16 - 1) hide_the_future<true>(p, ahead);
+#pragma unroll
+        for (int n = 0; n < QUERIES / 8; n++) {
+            const float2 lse = *reinterpret_cast<const float2 *>(shared->lse[now] + n * 8 + lane % 4 * 2);
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    p[m][n][e] = exp2_approximate(fmaf(p[m][n][e], scale * LOG2_E, -(e % 2 ? lse.y : lse.x)));
+        }
+        multiply_add<HS>(dv, p, shared->dout[now]);
+        product<HS>(ds, shared->v, row, shared->dout[now]);
+#pragma unroll
+        for (int n = 0; n < QUERIES / 8; n++) {
+            const float2 delta = *reinterpret_cast<const float2 *>(shared->delta[now] + n * 8 + lane % 4 * 2);
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) ds[m][n][e] = p[m][n][e] * (ds[m][n][e] - (e % 2 ? delta.y : delta.x));
+        }
+        multiply_add<HS>(dk, ds, shared->q[now]);
+    }
+    float ones[MT][2], scales[MT][2];
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        ones[m][0] = ones[m][1] = 1.f;
+        scales[m][0] = scales[m][1] = scale;
+    }
+    store_rows<HS>(dqkv + head + NH * HS, shared->k, dk, scales, row, first, T, stride);
+    store_rows<HS>(dqkv + head + 2 * NH * HS, shared->v, dv, ones, row, first, T, stride);
+}
+
+template <int HS, int MT, int KEYS>
+struct QueriesShared {
+    bf16 q[MT * 64 * HS], dout[MT * 64 * HS];
+    bf16 k[2][KEYS * HS], v[2][KEYS * HS];
+};
+
+// dQ.
+//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(QueriesShared) dynamic: one block owns MT*64 queries of a head
+//   floor      3*B*NH*T*T*HS FLOPs on the tensor cores
+template <int HS, int MT, int KEYS>
+__device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
+                                        float scale) {
+    typedef QueriesShared<HS, MT, KEYS> Tiles;
+    DYN_SHARED(Tiles, shared);
+    const int b = blockIdx.x / NH, h = blockIdx.x % NH, lane = threadIdx.x % 32, padded = round_up(T, ROW_PADDING);
+    // Later queries see more keys: the longest blocks start first.
+    const int first = (gridDim.y - 1 - blockIdx.y) * (MT * 64), row = threadIdx.x / 32 * (MT * 16);
+    const int stride = 3 * NH * HS, tiles = (min(first + MT * 64, T) + KEYS - 1) / KEYS;
+    const long head = (long)b * T * stride + h * HS;
+    const bf16 *k = qkv + head + NH * HS, *v = k + NH * HS;
+
+    copy_tile<HS, MT * 64>(shared->q, qkv + head, first, T, stride);
+    copy_tile<HS, MT * 64>(shared->dout, dout + (long)b * T * NH * HS + h * HS, first, T, NH * HS);
+    copy_tile<HS, KEYS>(shared->k[0], k, 0, T, stride);
+    copy_tile<HS, KEYS>(shared->v[0], v, 0, T, stride);
+    cp_async_commit();
+
+    float dq[MT][HS / 8][4], lse[MT][2], delta[MT][2], scales[MT][2];
+    clear(dq);
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const float *at = rows + (long)blockIdx.x * 2 * padded + first + row + m * 16 + r * 8 + lane / 4;
+            lse[m][r] = at[0];
+            delta[m][r] = at[padded];
+            scales[m][r] = scale;
+        }
+    for (int j = 0; j < tiles; j++) {
+        const int now = j % 2, ahead = j * KEYS - first - row;
+        cp_async_wait<0>();
+        __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
+        if (j + 1 < tiles) {
+            copy_tile<HS, KEYS>(shared->k[1 - now], k, (j + 1) * KEYS, T, stride);
+            copy_tile<HS, KEYS>(shared->v[1 - now], v, (j + 1) * KEYS, T, stride);
+            cp_async_commit();
+        }
+        if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
+        float p[MT][KEYS / 8][4], ds[MT][KEYS / 8][4];
+        product<HS>(p, shared->q, row, shared->k[now]);
+        if (ahead + KEYS > 1) hide_the_future<false>(p, ahead);
+        product<HS>(ds, shared->dout, row, shared->v[now]);
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    ds[m][n][e] = exp2_approximate(fmaf(p[m][n][e], scale * LOG2_E, -lse[m][e / 2])) *
+                                  (ds[m][n][e] - delta[m][e / 2]);
+        multiply_add<HS>(dq, ds, shared->k[now]);
+    }
+    store_rows<HS>(dqkv + head, shared->q, dq, scales, row, first, T, stride);
+}
+
+// Two blocks on an SM; without the 2 the compiler stops at 128 registers and spills.
+#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE)                                                \
+    extern "C" __global__ void __launch_bounds__(128)                                                                    \
+        attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout, const bf16 *__restrict__ out, \
+                                     const float *__restrict__ lse, int T, int NH) {                                     \
+        statistics<HS>(rows, dout, out, lse, T, NH);                                                                     \
+    }                                                                                                                    \
+    KERNEL_EXPORT(attention_backward_rows_##HS);                                                                         \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                                 \
+        attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows, const bf16 *__restrict__ dout, \
+                                     const bf16 *__restrict__ qkv, int T, int NH, float scale) {                         \
+        keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                              \
+    }                                                                                                                    \
+    KERNEL_EXPORT(attention_backward_keys_##HS);                                                                         \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                                 \
+        attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows, const bf16 *__restrict__ dout, \
+                                        const bf16 *__restrict__ qkv, int T, int NH, float scale) {                      \
+        queries<HS, QUERIES_MT, KEY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                          \
+    }                                                                                                                    \
+    KERNEL_EXPORT(attention_backward_queries_##HS)
+
+ATTENTION_BACKWARD(32, 2, 64, 2, 64);
+ATTENTION_BACKWARD(64, 2, 32, 2, 64);
+ATTENTION_BACKWARD(128, 1, 32, 1, 32);

@@ -1,0 +1,115 @@
+#include "attention.cuh"
+
+// Causal self-attention by blocks of queries in the manner of FlashAttention-2 (Dao, 2023): the softmax runs along with the
+// tiles of keys, and nothing of size T x T is held. One instance per head size.
+//   maths      s[i,j] = scale * q[i] . k[j] for j <= i;  lse[i] = log sum_j exp(s[i,j]);  out[i] = sum_j exp(s[i,j] - lse[i]) v[j]
+//              exp(s[i,j] - running maximum) is rounded to bf16 for the tensor cores; its sum is taken before that, in f32
+//   shapes     qkv (B,T,3,NH,HS), out (B,T,NH,HS) bf16; lse (B,NH,T) f32; T * 3 * NH * HS < 2^31
+//   writes     out, lse: every element, overwritten (=)
+//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(Shared) dynamic: one block owns MT*64 queries of a head
+//   floor      2*B*NH*T*T*HS FLOPs on the tensor cores (half of the full square's), 8*B*T*NH*HS bytes
+//   reference  cpu::attention::forward
+template <int HS, int MT, int KEYS>
+struct Shared {
+    bf16 q[MT * 64 * HS];
+    bf16 k[2][KEYS * HS], v[2][KEYS * HS];
+};
+
+// Scores of one tile -> exp(score - maximum so far), with sums and outputs of the earlier tiles brought to the new maximum.
+// Every row sees a key in the first tile, so the maximum is finite from there on.
+template <int MT, int NT, int OT>
+__device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4], float (&top)[MT][2],
+                                               float (&sum)[MT][2], float to_log2) {
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float highest = top[m][r];
+#pragma unroll
+            for (int n = 0; n < NT; n++) highest = fmaxf(highest, fmaxf(s[m][n][2 * r], s[m][n][2 * r + 1]));
+            // The four lanes of a row.
+            highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 1));
+            highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 2));
+            const float level = highest * to_log2, shrink = exp2_approximate(top[m][r] * to_log2 - level);
+            float part = 0.f;
+#pragma unroll
+            for (int n = 0; n < NT; n++)
+#pragma unroll
+                for (int e = 2 * r; e < 2 * r + 2; e++) {
+                    s[m][n][e] = exp2_approximate(fmaf(s[m][n][e], to_log2, -level));
+                    part += s[m][n][e];
+                }
+            top[m][r] = highest;
+            sum[m][r] = fmaf(sum[m][r], shrink, part);
+#pragma unroll
+            for (int n = 0; n < OT; n++) {
+                o[m][n][2 * r] *= shrink;
+                o[m][n][2 * r + 1] *= shrink;
+            }
+        }
+}
+
+template <int HS, int MT, int KEYS>
+__device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, int T, int NH, float scale) {
+    typedef Shared<HS, MT, KEYS> Tiles;
+    DYN_SHARED(Tiles, shared);
+    const int b = blockIdx.x / NH, h = blockIdx.x % NH, lane = threadIdx.x % 32;
+    // Later queries see more keys: the longest blocks start first.
+    const int first = (gridDim.y - 1 - blockIdx.y) * (MT * 64), row = threadIdx.x / 32 * (MT * 16);
+    const int stride = 3 * NH * HS, tiles = (min(first + MT * 64, T) + KEYS - 1) / KEYS;
+    const bf16 *q = qkv + (long)b * T * stride + h * HS, *k = q + NH * HS, *v = k + NH * HS;
+
+    copy_tile<HS, MT * 64>(shared->q, q, first, T, stride);
+    copy_tile<HS, KEYS>(shared->k[0], k, 0, T, stride);
+    copy_tile<HS, KEYS>(shared->v[0], v, 0, T, stride);
+    cp_async_commit();
+
+    float o[MT][HS / 8][4], top[MT][2], sum[MT][2];
+    clear(o);
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        top[m][0] = top[m][1] = -INFINITY;
+        sum[m][0] = sum[m][1] = 0.f;
+    }
+    for (int j = 0; j < tiles; j++) {
+        const int now = j % 2, ahead = j * KEYS - first - row;
+        cp_async_wait<0>();
+        __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
+        if (j + 1 < tiles) {
+            copy_tile<HS, KEYS>(shared->k[1 - now], k, (j + 1) * KEYS, T, stride);
+            copy_tile<HS, KEYS>(shared->v[1 - now], v, (j + 1) * KEYS, T, stride);
+            cp_async_commit();
+        }
+        if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
+        float s[MT][KEYS / 8][4];
+        product<HS>(s, shared->q, row, shared->k[now]);
+        if (ahead + KEYS > 1) hide_the_future<false>(s, ahead);
+        online_softmax(s, o, top, sum, scale * LOG2_E);
+        multiply_add<HS>(o, s, shared->v[now]);
+    }
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float total = sum[m][r];
+            total += __shfl_xor_sync(ALL_LANES, total, 1);
+            total += __shfl_xor_sync(ALL_LANES, total, 2);
+            sum[m][r] = 1.f / total;
+            const int query = first + row + m * 16 + r * 8 + lane / 4;
+            if (lane % 4 == 0 && query < T) lse[(long)blockIdx.x * T + query] = fmaf(top[m][r], scale, logf(total));
+        }
+    store_rows<HS>(out + (long)b * T * NH * HS + h * HS, shared->q, o, sum, row, first, T, NH * HS);
+}
+
+// Two blocks on an SM; without the 2 the compiler stops at 128 registers and spills.
+#define ATTENTION_FORWARD(HS, MT, KEYS)                                                                          \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                         \
+        attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T, int NH, \
+                               float scale) {                                                                    \
+        forward<HS, MT, KEYS>(out, lse, qkv, T, NH, scale);                                                      \
+    }                                                                                                            \
+    KERNEL_EXPORT(attention_forward_##HS)
+
+ATTENTION_FORWARD(32, 2, 64);
+ATTENTION_FORWARD(64, 2, 64);
+ATTENTION_FORWARD(128, 2, 32);

@@ -1,0 +1,230 @@
+use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use logwright::cpu;
+use logwright::cuda::attention::{self, HEAD_SIZES, Shape};
+
+on_devices! { forward backward rising_scores }
+
+/// B, T, NH: fewer rows than a tile, whole tiles, tails of one row and of a tile less one, several blocks.
+const SHAPES: [(usize, usize, usize); 7] =
+    [(2, 1, 3), (1, 17, 3), (2, 63, 2), (2, 64, 1), (1, 65, 2), (1, 128, 1), (1, 257, 1)];
+
+/// Of the inputs: nearly uniform attention, the usual, and scores of many tens.
+const SCALES: [f32; 3] = [0.25, 1.0, 12.0];
+
+fn shapes() -> impl Iterator<Item = Shape> {
+    let shape = |(batch, time, heads)| HEAD_SIZES.map(|head_size| Shape { batch, time, heads, head_size });
+    SHAPES.into_iter().flat_map(shape)
+}
+
+/// Elements of (B,T,NH,HS).
+fn activations(shape: Shape) -> usize {
+    shape.batch * shape.time * shape.heads * shape.head_size
+}
+
+fn rows(shape: Shape) -> usize {
+    shape.batch * shape.heads * shape.time
+}
+
+fn cpu_shape(shape: Shape) -> cpu::attention::Shape {
+    let Shape { batch, time, heads, head_size } = shape;
+    cpu::attention::Shape { batch, time, heads, head_size }
+}
+
+/// Packed queries, keys and values, and a gradient of the output.
+fn inputs(shape: Shape, scale: f32) -> (Vec<f32>, Vec<f32>) {
+    let (mut qkv, mut dout) = (random(3 * activations(shape), 1, scale), random(activations(shape), 2, 1.0));
+    if shape.time == 1 {
+        // The scores' gradient is then zero by cancellation. Few bits make every sum exact, and zero what must be.
+        let coarse = |values: &mut [f32], scale: f32| values.iter_mut().for_each(|x| *x = (*x / scale * 8.0).round());
+        coarse(&mut qkv, scale);
+        coarse(&mut dout, 1.0);
+    }
+    (qkv, dout)
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add_scaled(sums: &mut [f32], factor: f32, values: &[f32]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+}
+
+fn narrow(x: f32) -> f32 {
+    bf16::from_f32(x).to_f32()
+}
+
+/// One head of a sequence as plain loops see it.
+#[derive(Clone, Copy)]
+struct Head {
+    shape: Shape,
+    b: usize,
+    h: usize,
+}
+
+impl Head {
+    fn all(shape: Shape) -> impl Iterator<Item = Head> {
+        (0..shape.batch * shape.heads).map(move |i| Head { shape, b: i / shape.heads, h: i % shape.heads })
+    }
+
+    /// Where row t lies in (B,T,parts,NH,HS).
+    fn range(&self, t: usize, part: usize, parts: usize) -> std::ops::Range<usize> {
+        let Shape { time, heads, head_size, .. } = self.shape;
+        let start = (((self.b * time + t) * parts + part) * heads + self.h) * head_size;
+        start..start + head_size
+    }
+
+    /// Where it lies in (B,NH,T).
+    fn row(&self, t: usize) -> usize {
+        (self.b * self.shape.heads + self.h) * self.shape.time + t
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.shape.head_size as f32).sqrt()
+    }
+
+    /// Scaled scores of query t with the keys that it sees.
+    fn scores(&self, qkv: &[f32], t: usize) -> Vec<f32> {
+        let q = &qkv[self.range(t, 0, 3)];
+        (0..=t).map(|j| dot(q, &qkv[self.range(j, 1, 3)]) * self.scale()).collect()
+    }
+}
+
+/// out and lse by plain loops in f32, with exp(score - maximum) rounded before it meets the values.
+fn naive_forward(qkv: &[f32], shape: Shape) -> (Vec<bf16>, Vec<f32>) {
+    let (mut out, mut lse) = (vec![0.0; activations(shape)], vec![0.0; rows(shape)]);
+    for head in Head::all(shape) {
+        for t in 0..shape.time {
+            let scores = head.scores(qkv, t);
+            let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let p: Vec<f32> = scores.iter().map(|score| (score - top).exp()).collect();
+            let sum: f32 = p.iter().sum();
+            let out = &mut out[head.range(t, 0, 1)];
+            p.iter().enumerate().for_each(|(j, &p)| add_scaled(out, narrow(p), &qkv[head.range(j, 2, 3)]));
+            out.iter_mut().for_each(|x| *x /= sum);
+            lse[head.row(t)] = top + sum.ln();
+        }
+    }
+    (round(&out), lse)
+}
+
+/// dqkv by plain loops in f32, with probabilities and the scores' gradients rounded before their products.
+fn naive_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Shape) -> Vec<bf16> {
+    let mut dqkv = vec![0.0; qkv.len()];
+    for head in Head::all(shape) {
+        for t in 0..shape.time {
+            let dout = &dout[head.range(t, 0, 1)];
+            let delta = dot(dout, &out[head.range(t, 0, 1)]);
+            for (j, score) in head.scores(qkv, t).into_iter().enumerate() {
+                let p = (score - lse[head.row(t)]).exp();
+                let ds = narrow(p * (dot(dout, &qkv[head.range(j, 2, 3)]) - delta)) * head.scale();
+                add_scaled(&mut dqkv[head.range(j, 2, 3)], narrow(p), dout);
+                add_scaled(&mut dqkv[head.range(j, 1, 3)], ds, &qkv[head.range(t, 0, 3)]);
+                add_scaled(&mut dqkv[head.range(t, 0, 3)], ds, &qkv[head.range(j, 1, 3)]);
+            }
+        }
+    }
+    round(&dqkv)
+}
+
+fn true_forward(qkv: &[f32], shape: Shape) -> (Vec<f64>, Vec<f64>) {
+    let (mut out, mut lse) = (vec![0.0; activations(shape)], vec![0.0; rows(shape)]);
+    let mut by_head = out.clone();
+    cpu::attention::forward(&mut out, &mut lse, &mut by_head, &wide(qkv), cpu_shape(shape));
+    (out, lse)
+}
+
+fn true_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Shape) -> Vec<f64> {
+    let mut dqkv = vec![0.0; qkv.len()];
+    let mut by_head = dqkv.clone();
+    let [dout, out, lse, qkv] = [dout, out, lse, qkv].map(wide);
+    cpu::attention::backward(&mut dqkv, &mut by_head, &dout, &out, &lse, &qkv, cpu_shape(shape));
+    dqkv
+}
+
+fn check_forward(bench: &Bench, qkv: &[f32], shape: Shape) {
+    let (out, lse) = (bench.output(activations(shape)), bench.output(rows(shape)));
+    attention::forward(bench.device(), out, lse, bench.rounded(qkv), shape).unwrap();
+    let (truth, naive) = (true_forward(qkv, shape), naive_forward(qkv, shape));
+    assert_close(&format!("out of {shape:?}"), &bench.read(out), &truth.0, &naive.0);
+    assert_close(&format!("lse of {shape:?}"), &bench.read(lse), &truth.1, &naive.1);
+}
+
+fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: Shape) {
+    let (out, lse) = naive_forward(qkv, shape);
+    let out = out.to_f32_vec();
+    let dqkv = bench.output::<bf16>(qkv.len());
+    let scratch = bench.output(attention::scratch(shape));
+    let [dout_span, out_span, qkv_span] = [dout, &out, qkv].map(|values| bench.rounded(values));
+    attention::backward(bench.device(), dqkv, scratch, dout_span, out_span, bench.input(&lse), qkv_span, shape)
+        .unwrap();
+    let found = bench.read(dqkv);
+    let truth = true_backward(dout, &out, &lse, qkv, shape);
+    let naive = naive_backward(dout, &out, &lse, qkv, shape);
+    for (part, name) in ["dq", "dk", "dv"].into_iter().enumerate() {
+        let what = format!("{name} of {shape:?}");
+        assert_close(&what, &pick(&found, part, shape), &pick(&truth, part, shape), &pick(&naive, part, shape));
+    }
+}
+
+/// One of the three parts of (B,T,3,NH,HS).
+fn pick<T: Copy>(packed: &[T], part: usize, shape: Shape) -> Vec<T> {
+    let width = shape.heads * shape.head_size;
+    packed.chunks_exact(width).skip(part).step_by(3).flatten().copied().collect()
+}
+
+fn forward(bench: &Bench) {
+    for shape in shapes() {
+        SCALES.into_iter().for_each(|scale| check_forward(bench, &inputs(shape, scale).0, shape));
+    }
+}
+
+fn backward(bench: &Bench) {
+    for shape in shapes() {
+        for scale in SCALES {
+            let (qkv, dout) = inputs(shape, scale);
+            check_backward(bench, &qkv, &dout, shape);
+        }
+    }
+}
+
+/// Later keys score higher and higher, so that every tile moves the maximum and all sums before it.
+fn rising_scores(bench: &Bench) {
+    for head_size in HEAD_SIZES {
+        let shape = Shape { batch: 1, time: 257, heads: 1, head_size };
+        let (mut qkv, dout) = inputs(shape, 1.0);
+        for (t, row) in qkv.chunks_exact_mut(3 * head_size).enumerate() {
+            row[..head_size].iter_mut().for_each(|q| *q = narrow(0.5 + 0.25 * *q));
+            row[head_size..2 * head_size].iter_mut().for_each(|k| *k = narrow((t / 16) as f32 + *k));
+        }
+        check_forward(bench, &qkv, shape);
+        check_backward(bench, &qkv, &dout, shape);
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_schedule() {
+    let run = |seed, shape: Shape| {
+        let bench = Bench::emulator(seed);
+        let (qkv, dout) = inputs(shape, 2.0);
+        let (out, dqkv) = (bench.output::<bf16>(dout.len()), bench.output::<bf16>(qkv.len()));
+        let (lse, scratch) = (bench.output::<f32>(rows(shape)), bench.output(attention::scratch(shape)));
+        let (qkv, dout) = (bench.rounded(&qkv), bench.rounded(&dout));
+        attention::forward(bench.device(), out, lse, qkv, shape).unwrap();
+        attention::backward(bench.device(), dqkv, scratch, dout, out, lse, qkv, shape).unwrap();
+        (bench.read(out), bench.read(lse).iter().map(|x: &f32| x.to_bits()).collect::<Vec<_>>(), bench.read(dqkv))
+    };
+    for head_size in HEAD_SIZES {
+        let shape = Shape { batch: 2, time: 145, heads: 2, head_size };
+        assert!(run(0, shape) == run(5, shape), "{shape:?}");
+    }
+}
+
+#[test]
+fn other_head_sizes_are_refused_by_name() {
+    HEAD_SIZES.into_iter().for_each(|head_size| attention::supported(head_size).unwrap());
+    let message = attention::supported(80).unwrap_err().to_string();
+    assert!(message.contains("80") && message.contains("[32, 64, 128]"), "{message}");
+}
