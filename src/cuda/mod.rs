@@ -4,9 +4,14 @@
 //! their lengths (which bounds every index its kernel forms) and launches. Everything under a driver goes through the
 //! [`Device`] seam: a GPU, or the emulator that runs the same kernels on the CPU.
 
+pub mod adamw;
+pub mod bias;
+pub mod cross_entropy;
 pub mod device;
+pub mod embedding;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod gelu;
 pub mod gemm;
 pub mod kernels;
 pub mod layernorm;
