@@ -60,7 +60,8 @@ __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
     return (uint32_t)__bfloat16_as_ushort(pair.y) << 16 | __bfloat16_as_ushort(pair.x);
 }
 
-__device__ __forceinline__ float warp_sum(float value) {
+template <class T>
+__device__ __forceinline__ T warp_sum(T value) {
 #pragma unroll
     for (int offset = 16; offset > 0; offset >>= 1) value += __shfl_xor_sync(ALL_LANES, value, offset);
     return value;
@@ -72,13 +73,13 @@ __device__ __forceinline__ float warp_max(float value) {
 }
 
 // Sum over a block of WARPS full warps, the same in every thread. Safe to call again at once.
-template <int WARPS>
-__device__ __forceinline__ float block_sum(float value) {
-    SHARED_ARRAY(float, partial, [WARPS]);
+template <int WARPS, class T>
+__device__ __forceinline__ T block_sum(T value) {
+    SHARED_ARRAY(T, partial, [WARPS]);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     value = warp_sum(value);
     __syncthreads();  // partial[] of the previous call has been read
     if (lane == 0) partial[warp] = value;
     __syncthreads();
-    return warp_sum(lane < WARPS ? partial[lane] : 0.f);
+    return warp_sum(lane < WARPS ? partial[lane] : T(0));
 }

@@ -18,6 +18,8 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
     if (row >= n) return;
     const bf16 *from = (ADD ? sum : x) + row * c;
     float total = 0.f;
+    // Left alone, the compiler unrolls by 4 and spills on sm_80.
+#pragma unroll 2
     for (int i = lane * 8; i < c; i += 256) {
         Pack8 values = load8(x + row * c + i);
         if (ADD) {
@@ -33,6 +35,7 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
     const float m = warp_sum(total) / c;
     // Each lane reads again what it alone has read or written: no synchronisation is needed.
     float squares = 0.f;
+#pragma unroll 2
     for (int i = lane * 8; i < c; i += 256) {
         const Pack8 values = load8(from + i);
 #pragma unroll
@@ -42,6 +45,7 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
         }
     }
     const float r = rsqrtf(warp_sum(squares) / c + EPSILON);
+#pragma unroll 2
     for (int i = lane * 8; i < c; i += 256) {
         const Pack8 values = load8(from + i), g = load8(gain + i);
         Pack8 s, out;
@@ -73,3 +77,89 @@ extern "C" __global__ void __launch_bounds__(128)
     forward<true>(sum, y, mean, rstd, x, branch, gain, shift, n, c);
 }
 KERNEL_EXPORT(residual_layernorm_forward);
+
+// Gradient of LayerNorm, added to that of the residual stream, and what each block adds to the gradients of gain and shift.
+//   maths      h = (x - mean) * rstd;  g = dy * gain;  dx[n,c] += rstd[n] * (g - mean_c(g) - h * mean_c(g * h))
+//              gain_partials[block,c] = sum over the block's rows of dy * h;  shift_partials[block,c] = ... of dy
+//   shapes     dx, dy, x (N,C) bf16, C % 8 == 0, C <= 8192; gain (C) bf16; mean, rstd (N) f32; partials (grid, C) f32;
+//              shift_partials may be null
+//   writes     dx: += in f32, rounded once, or = without being read where dx_is_new; partials =
+//   launch     grid at most ceil(N/groups), block width * groups: `width` threads (C/8 rounded up to whole warps) own 8
+//              channels each of one row, `groups` rows are under way at once; dynamic shared memory 32 bytes a thread
+//   floor      8*N*C bytes; 6*N*C where dx_is_new
+//   reference  cpu::layernorm::backward
+//
+// A thread keeps its 8 channels for all rows of the block, so that the sums over rows stay in registers for any C.
+__device__ __forceinline__ void combine_groups(float *partial, const float (&own)[8], float *shared, int width, int c) {
+    float4 *slot = reinterpret_cast<float4 *>(shared + threadIdx.x * 8);
+    __syncthreads();  // the previous call's sums have been read
+    slot[0] = make_float4(own[0], own[1], own[2], own[3]);
+    slot[1] = make_float4(own[4], own[5], own[6], own[7]);
+    __syncthreads();
+    for (int i = threadIdx.x; i < c; i += blockDim.x) {
+        float total = 0.f;
+        for (int from = i; from < (int)blockDim.x * 8; from += width * 8) total += shared[from];
+        partial[i] = total;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(1024)
+    layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ gain_partials, float *__restrict__ shift_partials,
+                       const bf16 *__restrict__ dy, const bf16 *__restrict__ x, const float *__restrict__ mean,
+                       const float *__restrict__ rstd, const bf16 *__restrict__ gain, int width, int dx_is_new, int n, int c) {
+    DYN_SHARED(float, shared);
+    // Two sets of sums, used in turn: one barrier a round is enough.
+    SHARED_ARRAY(float2, warp_sums, [2][32]);
+    const int groups = blockDim.x / width, group = threadIdx.x / width, channel = threadIdx.x % width * 8;
+    const int warp = threadIdx.x / 32, first_warp = group * (width / 32);
+    const float part = 1.f / c;
+    Pack8 g;
+    if (channel < c) g = load8(gain + channel);
+    float dgain[8] = {}, dshift[8] = {};
+    for (int base = blockIdx.x * groups, set = 0; base < n; base += gridDim.x * groups, set ^= 1) {
+        const int row = base + group;
+        const bool active = channel < c && row < n;
+        const long at = (long)row * c + channel;
+        Pack8 old, dy_pack;
+        float h[8], r = 0.f, sum = 0.f, sum_h = 0.f;
+        if (active) {
+            const Pack8 x_pack = load8_streaming(x + at);
+            dy_pack = load8_streaming(dy + at);
+            if (!dx_is_new) old = load8(dx + at);
+            const float m = mean[row];
+            r = rstd[row];
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                const float d = __bfloat162float(dy_pack.values[j]);
+                const float scaled = d * __bfloat162float(g.values[j]);
+                h[j] = (__bfloat162float(x_pack.values[j]) - m) * r;
+                sum += scaled;
+                sum_h += scaled * h[j];
+                dgain[j] += d * h[j];
+                dshift[j] += d;
+            }
+        }
+        sum = warp_sum(sum);
+        sum_h = warp_sum(sum_h);
+        if (threadIdx.x % 32 == 0) warp_sums[set][warp] = make_float2(sum, sum_h);
+        __syncthreads();
+        sum = sum_h = 0.f;
+        for (int w = first_warp; w < first_warp + width / 32; w++) {
+            sum += warp_sums[set][w].x;
+            sum_h += warp_sums[set][w].y;
+        }
+        if (active) {
+            Pack8 out;
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                const float scaled = __bfloat162float(dy_pack.values[j]) * __bfloat162float(g.values[j]);
+                const float d = r * (scaled - sum * part - h[j] * (sum_h * part));
+                out.values[j] = __float2bfloat16_rn(dx_is_new ? d : __bfloat162float(old.values[j]) + d);
+            }
+            store8(dx + at, out);
+        }
+    }
+    combine_groups(gain_partials + (long)blockIdx.x * c, dgain, shared, width, c);
+    if (shift_partials) combine_groups(shift_partials + (long)blockIdx.x * c, dshift, shared, width, c);
+}
+KERNEL_EXPORT(layernorm_backward);

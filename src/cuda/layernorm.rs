@@ -1,5 +1,6 @@
-//! LayerNorm over the channels of each token, and its fusion with the residual stream.
+//! LayerNorm over the channels of each token, its fusion with the residual stream, and its gradient.
 
+use super::bias::add_partials;
 use super::device::{Device, Launch, Span, optional};
 use super::kernels::{self, int};
 use crate::Result;
@@ -7,6 +8,13 @@ use half::bf16;
 
 /// Tokens a block of the forward kernels owns: one a warp.
 const ROWS: usize = 4;
+/// Most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, at the 64 registers of a thread all
+/// that it holds at once. Each leaves one row of partial sums.
+const BACKWARD_BLOCKS: usize = 432;
+/// Threads that a block of the backward kernel should have; more where one row needs more.
+const BACKWARD_THREADS: usize = 256;
+/// A thread owns 8 channels, and a block has at most 1024.
+const MOST_CHANNELS: usize = 8192;
 
 /// Gain and, with biases, shift: (c) each.
 #[derive(Clone, Copy)]
@@ -83,4 +91,72 @@ pub fn residual_forward(
             int(c),
         )
     }
+}
+
+/// How the backward kernel is cut.
+struct Cut {
+    /// Threads of a row: whole warps.
+    width: usize,
+    /// Rows under way in a block.
+    groups: usize,
+    blocks: usize,
+}
+
+impl Cut {
+    fn of(n: usize, c: usize) -> Self {
+        let width = (c / 8).next_multiple_of(32);
+        let groups = (BACKWARD_THREADS / width).max(1);
+        Cut { width, groups, blocks: n.div_ceil(groups).min(BACKWARD_BLOCKS) }
+    }
+}
+
+/// Elements of scratch that [`backward`] needs for n tokens of c channels.
+pub fn partials(n: usize, c: usize) -> usize {
+    2 * c * Cut::of(n, c).blocks
+}
+
+/// Gradient of [`forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dgain, dshift (c) +=.
+/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); gain: (c).
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    device: &dyn Device,
+    dx: Span<bf16>,
+    dgain: Span<f32>,
+    dshift: Option<Span<f32>>,
+    partials: Span<f32>,
+    dy: Span<bf16>,
+    x: Span<bf16>,
+    mean: Span<f32>,
+    rstd: Span<f32>,
+    gain: Span<bf16>,
+    dx_is_new: bool,
+) -> Result<()> {
+    let (n, c) = (mean.len(), gain.len());
+    assert!(c.is_multiple_of(8) && c <= MOST_CHANNELS, "{c} channels: a multiple of 8, at most {MOST_CHANNELS}");
+    assert_eq!((dx.len(), dy.len(), x.len(), rstd.len()), (n * c, n * c, n * c, n));
+    assert!(dgain.len() == c && dshift.is_none_or(|dshift| dshift.len() == c));
+    let Cut { width, groups, blocks } = Cut::of(n, c);
+    let rows = partials.first(2 * c * blocks);
+    let (gain_rows, shift_rows) = (rows.first(c * blocks), dshift.map(|_| rows.slice(c * blocks..rows.len())));
+    let threads = width * groups;
+    // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in both parts of the scratch.
+    unsafe {
+        kernels::layernorm_backward(
+            device,
+            Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>()),
+            dx.ptr(),
+            gain_rows.ptr(),
+            optional(shift_rows),
+            dy.ptr(),
+            x.ptr(),
+            mean.ptr(),
+            rstd.ptr(),
+            gain.ptr(),
+            int(width),
+            dx_is_new as i32,
+            int(n),
+            int(c),
+        )
+    }?;
+    add_partials(device, dgain, dshift, rows, blocks)
 }

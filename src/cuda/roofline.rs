@@ -5,6 +5,7 @@
 
 use super::activations::{Recompute, head_rows};
 use super::cards::Card;
+use super::cross_entropy;
 use super::timed::Seen;
 use super::weights::padded;
 use crate::gpt::{Config, Layout};
@@ -121,10 +122,10 @@ fn attention(table: &mut Table, config: &Config, batch: usize, time: usize) {
     let (nc, statistics) = ((batch * time * c) as f64, 4.0 * (batch * time * heads) as f64);
     let product = 2.0 * (batch * c) as f64 * (time * (time + 1) / 2) as f64;
     let size = config.head_size();
-    table.add(format!("attention_forward_hs{size}"), layers, 2.0 * product, 8.0 * nc + statistics);
-    table.add(format!("attention_backward_delta_hs{size}"), layers, 0.0, 4.0 * nc + statistics);
-    table.add(format!("attention_backward_dkv_hs{size}"), layers, 4.0 * product, 12.0 * nc + 2.0 * statistics);
-    table.add(format!("attention_backward_dq_hs{size}"), layers, 3.0 * product, 10.0 * nc + 2.0 * statistics);
+    table.add(format!("attention_forward_{size}"), layers, 2.0 * product, 8.0 * nc + statistics);
+    table.add(format!("attention_backward_rows_{size}"), layers, 0.0, 4.0 * nc + statistics);
+    table.add(format!("attention_backward_keys_{size}"), layers, 4.0 * product, 12.0 * nc + 2.0 * statistics);
+    table.add(format!("attention_backward_queries_{size}"), layers, 3.0 * product, 10.0 * nc + 2.0 * statistics);
 }
 
 fn head(table: &mut Table, sizes: &Sizes, config: &Config) {
@@ -133,7 +134,7 @@ fn head(table: &mut Table, sizes: &Sizes, config: &Config) {
     for start in (0..n).step_by(piece) {
         let rows = piece.min(n - start);
         table.gemm(1, [rows, vocab, c], "", 0.0);
-        table.add(super::cross_entropy::kernel(config.vocab), 1, 0.0, 4.0 * (rows * vocab) as f64);
+        table.add(cross_entropy::kernel(vocab), 1, 0.0, 4.0 * (rows * vocab) as f64);
         table.gemm(1, [rows, c, vocab], "", 0.0);
         table.gemm(1, [vocab, c, rows], " +=", 0.0);
     }

@@ -3,7 +3,7 @@ use half::bf16;
 use logwright::cpu;
 use logwright::cuda::layernorm::{self, Normed, Weights};
 
-on_devices! { forward residual_forward }
+on_devices! { forward residual_forward backward backward_of_many_rows }
 
 const SHAPES: [(usize, usize); 6] = [(1, 64), (3, 128), (5, 384), (4, 768), (7, 1024), (2, 1600)];
 
@@ -51,4 +51,70 @@ fn residual_forward(bench: &Bench) {
         assert_eq!(bench.read(sum), round(&added));
         check(bench, to, &added, &gain, None);
     }
+}
+
+/// One backward pass on the device and in the reference.
+struct Backward {
+    n: usize,
+    c: usize,
+    with_shift: bool,
+    dx_is_new: bool,
+}
+
+/// dx, dgain and dshift of the reference; the statistics are those that the kernel gets.
+fn backward_reference<R: cpu::Real>(start: [&[R]; 3], dy: &[R], x: &[R], stats: [&[R]; 2], gain: &[R]) -> [Vec<R>; 3] {
+    let [mut dx, mut dgain, mut dshift] = start.map(<[R]>::to_vec);
+    cpu::layernorm::backward(&mut dx, &mut dgain, Some(&mut dshift), dy, x, stats[0], stats[1], gain);
+    [dx, dgain, dshift]
+}
+
+fn check_backward(bench: &Bench, case: Backward) {
+    let Backward { n, c, with_shift, dx_is_new } = case;
+    let (x, dy, gain) = (random(n * c, 1, 3.0), random(n * c, 2, 1.0), random(c, 3, 1.5));
+    let (dgain, dshift) = (random(c, 5, 1.0), random(c, 6, 1.0));
+    let dx = if dx_is_new { vec![0.0; n * c] } else { random(n * c, 4, 1.0) };
+    let (_, mean, rstd) = reference(&x, &gain, None);
+
+    let device_dx = if dx_is_new { bench.output(n * c) } else { bench.rounded(&dx) };
+    let (device_dgain, device_dshift) = (bench.input(&dgain), bench.input(&dshift));
+    layernorm::backward(
+        bench.device(),
+        device_dx,
+        device_dgain,
+        with_shift.then_some(device_dshift),
+        bench.output(layernorm::partials(n, c)),
+        bench.rounded(&dy),
+        bench.rounded(&x),
+        bench.input(&mean),
+        bench.input(&rstd),
+        bench.rounded(&gain),
+        dx_is_new,
+    )
+    .unwrap();
+
+    let naive = backward_reference([&dx, &dgain, &dshift], &dy, &x, [&mean, &rstd], &gain);
+    let [dx, dgain, shift_start, dy, x, mean, rstd, gain] =
+        [&dx, &dgain, &dshift, &dy, &x, &mean, &rstd, &gain].map(|values| wide(values));
+    let truth = backward_reference([&dx, &dgain, &shift_start], &dy, &x, [&mean, &rstd], &gain);
+    assert_close("dx", &bench.read(device_dx), &truth[0], &round(&naive[0]));
+    assert_close("dgain", &bench.read(device_dgain), &truth[1], &naive[1]);
+    match with_shift {
+        true => assert_close("dshift", &bench.read(device_dshift), &truth[2], &naive[2]),
+        false => assert_eq!(bench.read(device_dshift), dshift),
+    }
+}
+
+fn backward(bench: &Bench) {
+    for (n, c) in SHAPES {
+        for with_shift in [false, true] {
+            check_backward(bench, Backward { n, c, with_shift, dx_is_new: !with_shift });
+        }
+    }
+    check_backward(bench, Backward { n: 2, c: 8192, with_shift: true, dx_is_new: false });
+}
+
+/// More rows than the blocks take at once.
+fn backward_of_many_rows(bench: &Bench) {
+    check_backward(bench, Backward { n: 4001, c: 64, with_shift: true, dx_is_new: false });
+    assert_eq!(layernorm::partials(1 << 20, 768), layernorm::partials(1 << 12, 768));
 }

@@ -1,6 +1,11 @@
 //! The CUDA kernels against the CPU reference, on every device there is: the emulator here, a GPU where there is one.
 
 mod attention;
+mod adamw;
+mod bias;
+mod cross_entropy;
+mod embedding;
+mod gelu;
 mod harness;
 mod layernorm;
 

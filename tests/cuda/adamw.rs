@@ -1,0 +1,134 @@
+use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
+use half::bf16;
+use logwright::cpu;
+use logwright::cuda::adamw::{self, PARTIALS, Settings};
+use logwright::engine::AdamW;
+
+on_devices! { norm decisions ten_updates a_refused_update narrow }
+
+const STEP: AdamW = AdamW { rate: 6e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time: 1 };
+
+/// [factor, go], [loss, norm] and the loss left, from all gradients.
+fn decide(bench: &Bench, gradients: &[f32], loss: f64, step: &AdamW) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
+    let (partials, decision, report) = (bench.output(PARTIALS), bench.output(2), bench.output(2));
+    let (loss, settings) = (bench.input(&[loss]), bench.input(&Settings::of(step)));
+    adamw::norm_partials(bench.device(), partials, bench.input(gradients)).unwrap();
+    adamw::decide(bench.device(), decision, report, partials, loss, settings).unwrap();
+    (bench.read(decision), bench.read(report), bench.read(loss))
+}
+
+/// Multiples of 1/256: their squares add up exactly in f64, whatever the order.
+fn exact(n: usize) -> Vec<f32> {
+    random(n, 7, 1.0).iter().map(|x| (x * 256.0).round() / 256.0).collect()
+}
+
+fn norm(bench: &Bench) {
+    for n in [4, 1028, 40_004] {
+        let gradients = exact(n);
+        let (_, report, _) = decide(bench, &gradients, 2.5, &STEP);
+        assert_eq!(report, [2.5, cpu::adamw::global_norm(&gradients)]);
+    }
+    // Squares beyond f32.
+    assert_eq!(decide(bench, &[3e25, 0.0, 0.0, 4e25], 0.0, &STEP).1[1], cpu::adamw::global_norm(&[3e25, 4e25]));
+}
+
+fn decisions(bench: &Bench) {
+    let gradients = [3.0, 0.0, 4.0, 0.0];
+    let clipped = (2.0 / (5.0 + 1e-6)) as f32;
+    let cases = [(0.0, 1.0), (2.0, clipped), (5.5, 1.0)];
+    for (clip, factor) in cases {
+        let (decision, _, left) = decide(bench, &gradients, 0.5, &AdamW { clip, ..STEP });
+        assert_eq!((decision, left), (vec![factor, 1.0], vec![0.0]), "clip {clip}");
+    }
+    let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    for x in bad {
+        assert_eq!(decide(bench, &gradients, x as f64, &STEP).0[1], 0.0, "loss {x}");
+        let (decision, report, left) = decide(bench, &[0.0, 1.0, x, 0.0], 0.5, &STEP);
+        assert_eq!((decision[1], report[0], left[0]), (0.0, 0.5, 0.0), "gradient {x}");
+        assert!(!report[1].is_finite());
+    }
+}
+
+/// Parameters and moments.
+struct State<T>([Vec<T>; 3]);
+
+/// The formula of [`AdamW`] in f64, with the settings as they are in f32.
+fn truth(state: &mut State<f64>, gradients: &[f32], step: &AdamW, decayed: usize, factor: f32) {
+    let AdamW { rate, beta_1, beta_2, epsilon, decay, .. } = *step;
+    let [rate, b1, b2, epsilon, decay] = [rate, beta_1, beta_2, epsilon, decay].map(|x| x as f64);
+    let [p, m, v] = &mut state.0;
+    for (i, &g) in gradients.iter().enumerate() {
+        let g = g as f64 * factor as f64;
+        m[i] = b1 * m[i] + (1.0 - b1) * g;
+        v[i] = b2 * v[i] + (1.0 - b2) * g * g;
+        let unbiased = |x: f64, beta: f64| x / (1.0 - beta.powi(step.time as i32));
+        let decay = if i < decayed { decay } else { 0.0 };
+        p[i] -= rate * (unbiased(m[i], b1) / (unbiased(v[i], b2).sqrt() + epsilon) + decay * p[i]);
+    }
+}
+
+fn naive(state: &mut State<f32>, gradients: &[f32], step: &AdamW, decayed: usize, factor: f32) {
+    let [p, m, v] = &mut state.0;
+    for (range, decay) in [(0..decayed, step.decay), (decayed..gradients.len(), 0.0)] {
+        let slices = cpu::adamw::Slices {
+            parameters: &mut p[range.clone()],
+            gradients: &gradients[range.clone()],
+            first: &mut m[range.clone()],
+            second: &mut v[range],
+        };
+        cpu::adamw::update(slices, step, decay, factor);
+    }
+}
+
+fn ten_updates(bench: &Bench) {
+    for (n, decayed) in [(4, 4), (1028, 517), (5000, 0)] {
+        let start = [random(n, 1, 1.0), vec![0.0; n], vec![0.0; n]];
+        let [parameters, first, second] = [0, 1, 2].map(|i| bench.input(&start[i]));
+        let mut exact = State([0, 1, 2].map(|i| wide(&start[i])));
+        let mut plain = State(start);
+        let (working, gradients) = (bench.output(n), bench.output(n));
+        let factor = 0.7;
+        let (settings, decision) = (bench.output(8), bench.input(&[factor, 1.0]));
+        for time in 1..=10 {
+            let step = AdamW { time, rate: 1e-2 / time as f32, ..STEP };
+            let values = random(n, 100 + time, 1.0);
+            gradients.upload(bench.device(), &values).unwrap();
+            settings.upload(bench.device(), &Settings::of(&step)).unwrap();
+            adamw::update(bench.device(), parameters, working, gradients, first, second, decayed, settings, decision)
+                .unwrap();
+            truth(&mut exact, &values, &step, decayed, factor);
+            naive(&mut plain, &values, &step, decayed, factor);
+            for (i, (what, found)) in
+                [("parameters", parameters), ("first", first), ("second", second)].iter().enumerate()
+            {
+                assert_close(&format!("{what}, step {time}"), &bench.read(*found), &exact.0[i], &plain.0[i]);
+            }
+            assert_eq!(bench.read(working), round(&bench.read(parameters)));
+            assert_eq!(bench.read(gradients), vec![0.0; n]);
+        }
+    }
+}
+
+/// Only the gradients are cleared.
+fn a_refused_update(bench: &Bench) {
+    let n = 1028;
+    let values = random(n, 1, 1.0);
+    let [parameters, gradients, first, second] = [(); 4].map(|_| bench.input(&values));
+    let working = bench.rounded(&values);
+    let (settings, decision) = (bench.input(&Settings::of(&STEP)), bench.input(&[1f32, 0.0]));
+    adamw::update(bench.device(), parameters, working, gradients, first, second, n, settings, decision).unwrap();
+    for untouched in [parameters, first, second] {
+        assert_eq!(bench.read(untouched), values);
+    }
+    assert_eq!(bench.read(working), round(&values));
+    assert_eq!(bench.read(gradients), vec![0.0; n]);
+}
+
+fn narrow(bench: &Bench) {
+    for n in [4, 1028, 5000] {
+        let values: Vec<f32> = random(n, 1, 1.0).iter().zip(random(n, 2, 1e-3)).map(|(a, b)| a + b).collect();
+        let working = bench.output::<bf16>(n);
+        adamw::narrow(bench.device(), working, bench.input(&values)).unwrap();
+        assert_eq!(bench.read(working), round(&values));
+    }
+}

@@ -1,0 +1,45 @@
+use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
+use half::bf16;
+use logwright::cpu;
+use logwright::cuda::gelu;
+
+on_devices! { forward backward the_ends_of_the_range }
+
+const LENGTHS: [usize; 4] = [8, 3 * 64, 5 * 384, 9 * 1600];
+
+fn forward(bench: &Bench) {
+    for (len, scale) in LENGTHS.into_iter().flat_map(|len| [(len, 1.0), (len, 12.0)]) {
+        let x = random(len, 1, scale);
+        let y = bench.output(len);
+        gelu::forward(bench.device(), y, bench.rounded(&x)).unwrap();
+        let (mut truth, mut naive) = (vec![0f64; len], vec![0f32; len]);
+        cpu::gelu::forward(&mut truth, &wide(&x));
+        cpu::gelu::forward(&mut naive, &x);
+        assert_close("y", &bench.read(y), &truth, &round(&naive));
+    }
+}
+
+fn backward(bench: &Bench) {
+    for (len, scale) in LENGTHS.into_iter().flat_map(|len| [(len, 1.0), (len, 12.0)]) {
+        let (x, dy) = (random(len, 1, scale), random(len, 2, 1.0));
+        let d = bench.rounded(&dy);
+        gelu::backward(bench.device(), d, bench.rounded(&x)).unwrap();
+        let (mut truth, mut naive) = (wide(&dy), dy);
+        cpu::gelu::backward(&mut truth, &wide(&x));
+        cpu::gelu::backward(&mut naive, &x);
+        assert_close("dx", &bench.read(d), &truth, &round(&naive));
+    }
+}
+
+/// Far from zero the gate is 0 or 1, to the bit; at zero the slope is a half.
+fn the_ends_of_the_range(bench: &Bench) {
+    let x = [0.0, 256.0, -256.0, 1e4, -1e4, 1e9, -1e9, f32::INFINITY].map(bf16::from_f32);
+    let y = bench.output::<bf16>(8);
+    gelu::forward(bench.device(), y, bench.input(&x)).unwrap();
+    assert_eq!(bench.read(y), x.map(|x| if x > bf16::ZERO { x } else { bf16::ZERO }));
+    let d = bench.input(&[bf16::ONE; 8]);
+    gelu::backward(bench.device(), d, bench.input(&x)).unwrap();
+    let slopes =
+        x[..7].iter().map(|&x| bf16::from_f32(if x == bf16::ZERO { 0.5 } else { (x > bf16::ZERO) as u8 as f32 }));
+    assert_eq!(bench.read(d)[..7], slopes.collect::<Vec<_>>());
+}
