@@ -158,11 +158,12 @@ impl Activations {
 }
 
 impl BackwardBuffers {
-    pub fn take(arena: &mut Arena, config: &Config, rows: usize) -> Result<Self> {
+    /// For up to `rows` rows in sequences of `time`.
+    pub fn take(arena: &mut Arena, config: &Config, rows: usize, time: usize) -> Result<Self> {
         let (c, vocab) = (config.channels, weights::padded(config).vocab);
         let partials = layernorm::partials(rows, c).max(bias::partials(rows, 4 * c));
-        // At most what any split of the rows into sequences needs: it grows with B NH T alone.
-        let shape = attention::Shape { batch: 1, time: rows, heads: config.heads, head_size: config.head_size() };
+        let (heads, head_size) = (config.heads, config.head_size());
+        let shape = attention::Shape { batch: rows.div_ceil(time), time, heads, head_size };
         Ok(BackwardBuffers {
             residual: arena.take(rows * c)?,
             narrow: arena.take(rows * c)?,

@@ -130,11 +130,13 @@ impl CudaEngine {
         self.make_room(rows, time, true)?;
         let capacity = self.room.as_ref().expect("made above").activations.rows;
         let purpose = Purpose::Training(self.options.recompute);
+        let needed = attention::scratch(self.pass(rows, time).shape());
         let training = self.training.as_mut().expect("made above");
-        if training.order.len() != capacity {
-            training.backward = None;
+        let scratch = training.backward.as_ref().map_or(0, |(buffers, _)| buffers.attention.len());
+        if training.order.len() != capacity || scratch < needed {
+            (training.backward, training.step) = (None, None);
             let mut arena = Arena::on(&self.device);
-            match BackwardBuffers::take(&mut arena, &self.config, capacity) {
+            match BackwardBuffers::take(&mut arena, &self.config, capacity, time) {
                 Err(error) => return Err(self.explain(error, rows / time, time, purpose)),
                 Ok(buffers) => training.backward = Some((buffers, arena)),
             }

@@ -28,15 +28,16 @@ impl Memory {
 
 /// Memory of a pass over `batch` sequences of `time` tokens.
 pub fn of(config: &Config, batch: usize, time: usize, purpose: Purpose) -> Memory {
-    count(config, batch * time, purpose).expect("counting allocates nothing")
+    count(config, batch, time, purpose).expect("counting allocates nothing")
 }
 
-fn count(config: &Config, rows: usize, purpose: Purpose) -> Result<Memory> {
+fn count(config: &Config, batch: usize, time: usize, purpose: Purpose) -> Result<Memory> {
+    let rows = batch * time;
     let mut memory = Memory { weights: Weights::bytes(config)?, ..Memory::default() };
     let mut arena = Arena::counting();
     Activations::take(&mut arena, config, rows, purpose)?;
     if matches!(purpose, Purpose::Training(_)) {
-        BackwardBuffers::take(&mut arena, config, rows)?;
+        BackwardBuffers::take(&mut arena, config, rows, time)?;
         let mut optimizer = Arena::counting();
         Optimizer::take(&mut optimizer, Layout::new(&padded(config)).len)?;
         memory.optimizer = optimizer.bytes();
