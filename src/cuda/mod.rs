@@ -4,11 +4,13 @@
 //! their lengths (which bounds every index its kernel forms) and launches. Everything under a driver goes through the
 //! [`Device`] seam: a GPU, or the emulator that runs the same kernels on the CPU.
 
+pub mod decode;
 pub mod device;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gemm;
 pub mod kernels;
 pub mod layernorm;
+pub mod sampling;
 
 pub use device::{Buffer, Device, Graph, Launch, Ptr, Span};

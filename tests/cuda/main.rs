@@ -1,7 +1,9 @@
 //! The CUDA kernels against the CPU reference, on every device there is: the emulator here, a GPU where there is one.
 
+mod decode;
 mod harness;
 mod layernorm;
+mod sampling;
 
 #[test]
 fn the_kernel_table_agrees_with_the_sources() {
