@@ -20,21 +20,22 @@ struct Cache {
 //   maths      keys[slot[r],h,position[r],:] = qkv[r,1,h,:];  values[slot[r],h,position[r],:] = qkv[r,2,h,:]
 //   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0; slot, position (R) u32
 //   writes     one position of keys and values a row, overwritten (=)
-//   launch     grid ceil(R*2*NH*HS/8 / 256), block 256: a thread moves 16 bytes; no shared memory
+//   launch     grid R, block 256: a block moves a row by 16 bytes; no shared memory
 //   floor      8*R*NH*HS bytes
 //   reference  cpu::decode::remember
 extern "C" __global__ void __launch_bounds__(256)
     decode_append(bf16 *__restrict__ keys, bf16 *__restrict__ values, const bf16 *__restrict__ qkv,
-                  const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int rows, int slots, int context,
-                  int heads, int head_size) {
+                  const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context, int heads,
+                  int head_size) {
     const Cache cache = {slots, context, heads, head_size};
-    const int packs = head_size / 8;
-    const long task = (long)blockIdx.x * 256 + threadIdx.x;
-    const int pack = task % packs, head = task / packs % heads, part = task / packs / heads % 2;
-    const long row = task / packs / heads / 2;
-    if (row >= rows || cache.seen(slot[row], position[row]) == 0) return;
-    bf16 *to = (part == 0 ? keys : values) + cache.start(slot[row], head) + (long)position[row] * head_size;
-    store8(to + pack * 8, load8(qkv + ((row * 3 + 1 + part) * heads + head) * head_size + pack * 8));
+    const long row = blockIdx.x;
+    if (cache.seen(slot[row], position[row]) == 0) return;
+    const int channels = heads * head_size;
+    for (int at = threadIdx.x * 8; at < 2 * channels; at += 256 * 8) {
+        const int channel = at % channels, head = channel / head_size;
+        bf16 *to = (at < channels ? keys : values) + cache.start(slot[row], head) + (long)position[row] * head_size;
+        store8(to + channel % head_size, load8(qkv + row * 3 * channels + channels + at));
+    }
 }
 KERNEL_EXPORT(decode_append);
 
@@ -182,19 +183,21 @@ KERNEL_EXPORT(decode_attend);
 //   maths      out = sum_i partial[i] * 2^(top[i]-top) / sum_i sum[i] * 2^(top[i]-top);  top = max top[i]
 //   shapes     out (R,NH,HS) bf16, HS % 8 == 0; partial, statistic, slot, position as above
 //   writes     out: every element, overwritten (=)
-//   launch     grid ceil(R*NH*HS/4 / 128), block 128: a thread owns four channels; no shared memory
+//   launch     grid (R, ceil(NH*HS/4 / 64)), block 64: a thread owns four channels; no shared memory
 //   floor      4*HS bytes a row, head and split held, 2*R*NH*HS bytes written
 //   reference  cpu::decode::attend
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(64)
     decode_combine(bf16 *__restrict__ out, const float *__restrict__ partial, const float *__restrict__ statistic,
-                   const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int rows, int slots,
-                   int context, int heads, int head_size) {
+                   const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context,
+                   int heads, int head_size) {
     const Cache cache = {slots, context, heads, head_size};
-    const long at = ((long)blockIdx.x * 128 + threadIdx.x) * 4, task = at / head_size, row = task / heads;
-    if (row >= rows) return;
-    const int splits = (context + SPLIT - 1) / SPLIT;
+    const long row = blockIdx.x;
+    const int channel = (blockIdx.y * 64 + threadIdx.x) * 4, splits = (context + SPLIT - 1) / SPLIT;
+    if (channel >= heads * head_size) return;
     const int held = (cache.seen(slot[row], position[row]) + SPLIT - 1) / SPLIT;
-    const float2 *of_split = reinterpret_cast<const float2 *>(statistic) + task * splits;
+    const long first = (row * heads + channel / head_size) * splits;
+    const float2 *of_split = reinterpret_cast<const float2 *>(statistic) + first;
+    const float *values = partial + first * head_size + channel % head_size;
     float top = NOTHING;
     for (int i = 0; i < held; i++) top = fmaxf(top, of_split[i].x);
     float sum = 0.f;
@@ -202,7 +205,7 @@ extern "C" __global__ void __launch_bounds__(128)
 #pragma unroll 4
     for (int i = 0; i < held; i++) {
         const float factor = exp2_approximate(of_split[i].x - top);
-        const float4 part = *reinterpret_cast<const float4 *>(partial + (task * splits + i) * head_size + at % head_size);
+        const float4 part = *reinterpret_cast<const float4 *>(values + (long)i * head_size);
         sum += of_split[i].y * factor;
         total.x += part.x * factor;
         total.y += part.y * factor;
@@ -211,7 +214,7 @@ extern "C" __global__ void __launch_bounds__(128)
     }
     const float share = held > 0 ? 1.f / sum : 0.f;
     const uint2 pair = {pack_bf16(total.x * share, total.y * share), pack_bf16(total.z * share, total.w * share)};
-    *reinterpret_cast<uint2 *>(out + at) = pair;
+    *reinterpret_cast<uint2 *>(out + row * heads * head_size + channel) = pair;
 }
 KERNEL_EXPORT(decode_combine);
 
@@ -219,17 +222,18 @@ KERNEL_EXPORT(decode_combine);
 //   maths      to[r,:] = from[row[r],:]; 0 where row[r] >= N
 //   shapes     to (R,C), from (N,C) bf16, C % 8 == 0; row (R) u32
 //   writes     to: every element, overwritten (=)
-//   launch     grid ceil(R*C/8 / 128), block 128: a thread moves 16 bytes; no shared memory
+//   launch     grid R, block 128: a block moves a row by 16 bytes; no shared memory
 //   floor      4*R*C bytes
 //   reference  cpu::decode::extend
 extern "C" __global__ void __launch_bounds__(128)
-    decode_gather(bf16 *__restrict__ to, const bf16 *__restrict__ from, const uint32_t *__restrict__ row, int rows, int n,
-                  int c) {
-    const long at = ((long)blockIdx.x * 128 + threadIdx.x) * 8, r = at / c;
-    if (r >= rows) return;
+    decode_gather(bf16 *__restrict__ to, const bf16 *__restrict__ from, const uint32_t *__restrict__ row, int n, int c) {
+    const long r = blockIdx.x;
+    const bool exists = row[r] < (uint32_t)n;
     Pack8 pack;
     pack.words = make_uint4(0, 0, 0, 0);
-    if (row[r] < (uint32_t)n) pack = load8(from + (long)row[r] * c + at % c);
-    store8(to + at, pack);
+    for (int channel = threadIdx.x * 8; channel < c; channel += 128 * 8) {
+        if (exists) pack = load8(from + (long)row[r] * c + channel);
+        store8(to + r * c + channel, pack);
+    }
 }
 KERNEL_EXPORT(decode_gather);

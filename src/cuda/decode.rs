@@ -8,7 +8,7 @@ use super::kernels::{self, int};
 use crate::Result;
 use half::bf16;
 
-/// Positions that a block of the attention kernel takes: `SPLIT` of `kernels/decode.cu`.
+/// Positions that a block of the attention kernel attends to: `SPLIT` of `kernels/decode.cu`.
 const SPLIT: usize = 256;
 
 /// The largest head size.
@@ -79,13 +79,12 @@ pub fn append(
     unsafe {
         kernels::decode_append(
             device,
-            Launch::cover(rows * 2 * cache.channels() / 8, 256, 256),
+            Launch::new([rows, 1, 1], 256),
             keys.ptr(),
             values.ptr(),
             qkv.ptr(),
             slots.ptr(),
             positions.ptr(),
-            int(rows),
             int(cache.slots),
             int(cache.context),
             int(cache.heads),
@@ -136,13 +135,12 @@ pub fn attend(
         )?;
         kernels::decode_combine(
             device,
-            Launch::cover(rows * cache.channels() / 4, 128, 128),
+            Launch::new([rows, cache.channels().div_ceil(4 * 64), 1], 64),
             out.ptr(),
             partial.ptr(),
             statistic.ptr(),
             slots.ptr(),
             positions.ptr(),
-            int(rows),
             int(cache.slots),
             int(cache.context),
             int(cache.heads),
@@ -161,11 +159,10 @@ pub fn gather(device: &dyn Device, to: Span<bf16>, from: Span<bf16>, rows: Span<
     unsafe {
         kernels::decode_gather(
             device,
-            Launch::cover(to.len() / 8, 128, 128),
+            Launch::new([rows.len(), 1, 1], 128),
             to.ptr(),
             from.ptr(),
             rows.ptr(),
-            int(rows.len()),
             int(from.len() / c),
             int(c),
         )

@@ -144,7 +144,7 @@ fn exact_boundaries(bench: &Bench) {
         (Choice { temperature: 1.0, top_k: 64, top_p: 0.5 }, 32),
         (Choice { temperature: 1.0, top_k: 0, top_p: 0.25 }, 24),
     ] {
-        // Powers of two times kept / 96 are exact; the others start inside a share.
+        // Where a share is a power of two, uniforms and sums are exact at its very start; else the first is a little inside.
         let inside = |token: usize, by: f64| (token as f64 + by) / kept as f64;
         let mut draws = Vec::new();
         for token in 0..kept {
