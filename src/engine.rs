@@ -56,6 +56,32 @@ impl Update {
     }
 }
 
+/// How a token is drawn from logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Divides the logits; 0: the likeliest token.
+    pub temperature: f32,
+    /// Keeps the k likeliest tokens; 0: all.
+    pub top_k: usize,
+    /// Keeps the likeliest tokens that together reach this probability (nucleus sampling, Holtzman et al., 2020); 1: all.
+    pub top_p: f32,
+}
+
+/// One token to draw.
+///
+/// The largest logit wins at temperature 0. Else, of the allowed tokens the `top_k` likeliest are kept, and of these the
+/// fewest likeliest that reach `top_p` of their weight; the kept tokens, in the order of their numbers, share 0..1 by weight,
+/// and the one in whose share `uniform` falls is drawn. Of equal logits the lower token counts as the likelier; a NaN counts
+/// as minus infinity.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw<'a> {
+    pub choice: Choice,
+    /// In 0..1, without 1.
+    pub uniform: f64,
+    /// Bit set over the tokens, ceil(V/32) words, token t at bit t % 32 of word t / 32; none: every token is allowed.
+    pub allowed: Option<&'a [u32]>,
+}
+
 /// A named part of an engine's state, each of the layout's length, in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -95,6 +121,9 @@ pub trait Engine: Send {
     /// Appends tokens to each named slot (each at most once) and gives the logits after its last token:
     /// `logits` (sequences, V). A prompt is many tokens at once; decoding is one token a slot.
     fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()>;
+
+    /// `extend`, then draws one token for each sequence: `draws` and `tokens` (sequences). Each draw allows some token.
+    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()>;
 
     /// Copies a whole part of the state out; tensors lie at their `layout` ranges.
     fn read(&self, state: State, out: &mut [f32]) -> Result<()>;

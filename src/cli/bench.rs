@@ -3,12 +3,9 @@
 use super::OutputArgs;
 use clap::{Args, Subcommand};
 use logwright::cpu::CpuEngine;
-use logwright::engine::{AdamW, Batch, Engine};
+use logwright::engine::{AdamW, Batch, Choice, Draw, Engine};
 use logwright::gpt::{Config, Layout, init};
-use logwright::sample::Choice;
 use logwright::{Error, Result};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use serde_json::json;
 use std::time::Instant;
 
@@ -125,19 +122,20 @@ fn generate(bench: GenerateBench) -> Result<()> {
     let mut engine = shape.engine()?;
     let prompt = shape.tokens(shape.context - bench.tokens);
     engine.open_cache(shape.batch)?;
-    let mut logits = vec![0.0; shape.batch * shape.vocab];
+    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
+    let uniform = |slot: usize| (slot as f64 + 0.5) / shape.batch as f64;
+    let draws: Vec<Draw> =
+        (0..shape.batch).map(|slot| Draw { choice, uniform: uniform(slot), allowed: None }).collect();
+    let mut drawn = vec![0; shape.batch];
     let start = Instant::now();
     let prompts: Vec<(usize, &[u32])> = (0..shape.batch).map(|slot| (slot, prompt.as_slice())).collect();
-    engine.extend(&prompts, &mut logits)?;
+    engine.sample(&prompts, &draws, &mut drawn)?;
     let prefill = start.elapsed().as_secs_f64();
-    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
     let start = Instant::now();
     for _ in 0..bench.tokens {
-        let draw = |logits: &[f32]| [choice.draw(logits, |_| true, &mut rng)];
-        let tokens: Vec<[u32; 1]> = logits.chunks_exact(shape.vocab).map(draw).collect();
-        let next: Vec<(usize, &[u32])> = tokens.iter().map(|token| &token[..]).enumerate().collect();
-        engine.extend(&next, &mut logits)?;
+        let tokens = drawn.clone();
+        let next: Vec<(usize, &[u32])> = tokens.chunks_exact(1).enumerate().collect();
+        engine.sample(&next, &draws, &mut drawn)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     let report = json!({

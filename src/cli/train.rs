@@ -163,7 +163,12 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
 }
 
 /// Settings, model and initial parameters of a new run.
-fn start(args: &TrainArgs, overrides: toml::Table, data: &Dataset, device: &Opened) -> Result<(TrainConfig, Config, Vec<f32>)> {
+fn start(
+    args: &TrainArgs,
+    overrides: toml::Table,
+    data: &Dataset,
+    device: &Opened,
+) -> Result<(TrainConfig, Config, Vec<f32>)> {
     let flags = overrides.clone();
     let mut config = TrainConfig::resolve(&args.preset, args.config.as_deref(), overrides)?;
     let vocab = data.tokenizer.vocab_size();
@@ -205,7 +210,12 @@ pub fn fresh(config: &TrainConfig, vocab: usize, device: &Opened) -> Result<(Con
 }
 
 /// Settings and model of a run that goes on; its parameters are read when the run opens.
-fn resume(args: &TrainArgs, overrides: toml::Table, data: &Dataset, device: &Opened) -> Result<(TrainConfig, Config, Vec<f32>)> {
+fn resume(
+    args: &TrainArgs,
+    overrides: toml::Table,
+    data: &Dataset,
+    device: &Opened,
+) -> Result<(TrainConfig, Config, Vec<f32>)> {
     let path = args.out.join("config.toml");
     if !path.exists() {
         return Err(Error::usage(format!("--resume: {} holds no run (no config.toml)", args.out.display())));

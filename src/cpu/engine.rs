@@ -3,9 +3,11 @@
 use super::adamw::{self, Slices};
 use super::decode::{self, Cache};
 use super::model::Model;
-use crate::engine::{AdamW, Batch, Engine, State, Update};
+use super::sampling;
+use crate::engine::{AdamW, Batch, Draw, Engine, State, Update};
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
+use rayon::prelude::*;
 
 pub struct CpuEngine {
     model: Model<f32>,
@@ -13,6 +15,8 @@ pub struct CpuEngine {
     first: Vec<f32>,
     second: Vec<f32>,
     losses: Vec<f32>,
+    /// Of `sample`: (sequences, V).
+    logits: Vec<f32>,
     /// Sum of scale x loss since the last update.
     loss: f64,
     cache: Cache,
@@ -22,7 +26,15 @@ impl CpuEngine {
     /// `parameters` (layout.len), e.g. from [`crate::gpt::init`] or a checkpoint.
     pub fn new(config: Config, parameters: Vec<f32>) -> Self {
         let model = Model::new(config, parameters);
-        CpuEngine { model, first: vec![], second: vec![], losses: vec![], loss: 0.0, cache: Cache::default() }
+        CpuEngine {
+            model,
+            first: vec![],
+            second: vec![],
+            losses: vec![],
+            logits: vec![],
+            loss: 0.0,
+            cache: Cache::default(),
+        }
     }
 
     fn make_optimizer_state(&mut self) {
@@ -127,6 +139,18 @@ impl Engine for CpuEngine {
         sequences.iter().try_for_each(|(_, tokens)| self.check(tokens))?;
         let Self { model, cache, .. } = self;
         decode::extend(&model.config, &model.layout, &model.parameters, cache, sequences, logits);
+        Ok(())
+    }
+
+    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()> {
+        assert_eq!((draws.len(), tokens.len()), (sequences.len(), sequences.len()));
+        let vocab = self.model.config.vocab;
+        let mut logits = std::mem::take(&mut self.logits);
+        logits.resize(sequences.len() * vocab, 0.0);
+        self.extend(sequences, &mut logits)?;
+        let rows = logits.par_chunks_exact(vocab).zip(draws);
+        tokens.par_iter_mut().zip(rows).for_each(|(token, (logits, draw))| *token = sampling::draw(logits, draw));
+        self.logits = logits;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod model;
 pub mod real;
 mod rows;
+pub mod sampling;
 
 pub use engine::CpuEngine;
 pub use real::Real;

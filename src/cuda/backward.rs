@@ -1,7 +1,7 @@
 //! The backward pass: gradients of the parameters, accumulated, from what the forward pass has left.
 
 use super::activations::{BackwardBuffers, Purpose, Recompute};
-use super::device::{Range, Span};
+use super::device::{Phase, Span};
 use super::forward::Pass;
 use super::gemm::{Epilogue, Gemm, Operand, Output};
 use super::layernorm::{self, Normed};
@@ -28,10 +28,10 @@ impl Training<'_> {
         let (n, layers) = (self.pass.rows(), config.layers);
         let losses = activations.losses.first(n);
         cross_entropy::add_losses(device, self.optimizer.loss, losses, self.buffers.scale)?;
-        let _range = Range::open(device, "backward");
+        let _phase = Phase::open(device, "backward");
         self.norm(self.pass.input(layers), self.pass.norm_final(), &weights.layout.norm_final, true)?;
         for layer in (0..layers).rev() {
-            let _range = Range::open(device, &format!("block {layer} backward"));
+            let _phase = Phase::open(device, &format!("block {layer} backward"));
             self.mlp(layer)?;
             self.attention(layer)?;
         }

@@ -6,7 +6,7 @@
 use super::arena::Arena;
 use super::attention;
 use super::decode::{self, CacheShape};
-use super::device::{Device, Range, Span};
+use super::device::{Device, Phase, Span};
 use super::gemm::{Epilogue, Gemm, Operand, Output};
 use super::layernorm::{self, Normed};
 use super::weights::{self, Weights};
@@ -200,7 +200,7 @@ impl Cache {
         to.slots.first(n).upload(device, &rows.slots)?;
         to.last.first(rows.last.len()).upload(device, &rows.last)?;
         let layout = &weights.layout;
-        let _range = Range::open(device, "extend");
+        let _phase = Phase::open(device, "extend");
         embedding::forward(
             device,
             to.stream.first(n * c),
@@ -293,7 +293,14 @@ impl Cache {
     }
 
     /// logits (sequences, Vp) of each sequence's last row, of `n`.
-    fn head(&self, device: &dyn Device, weights: &Weights, sequences: usize, n: usize, logits: Span<bf16>) -> Result<()> {
+    fn head(
+        &self,
+        device: &dyn Device,
+        weights: &Weights,
+        sequences: usize,
+        n: usize,
+        logits: Span<bf16>,
+    ) -> Result<()> {
         let (to, layout) = (&self.rows, &weights.layout);
         let table = &layout.token_embedding;
         let (vocab, c) = (table.shape[0], table.shape[1]);

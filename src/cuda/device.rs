@@ -80,17 +80,17 @@ pub trait Device: Send + Sync {
     fn profile(&self, _start: bool) {}
 }
 
-/// A named range of a profiler, until it is dropped.
-pub struct Range<'a>(&'a dyn Device);
+/// A named range of a profiler's time line, until it is dropped.
+pub struct Phase<'a>(&'a dyn Device);
 
-impl<'a> Range<'a> {
+impl<'a> Phase<'a> {
     pub fn open(device: &'a dyn Device, name: &str) -> Self {
         device.begin_range(name);
-        Range(device)
+        Phase(device)
     }
 }
 
-impl Drop for Range<'_> {
+impl Drop for Phase<'_> {
     fn drop(&mut self) {
         self.0.end_range();
     }

@@ -2,7 +2,7 @@
 
 use super::activations::{Activations, BlockActivations, head_rows};
 use super::attention::{self, Shape};
-use super::device::{Device, Range, Span};
+use super::device::{Device, Phase, Span};
 use super::gemm::{Epilogue, Gemm, Operand, Output};
 use super::layernorm::{self, Normed};
 use super::weights::Weights;
@@ -75,7 +75,7 @@ impl Pass<'_> {
     pub fn forward(&self) -> Result<()> {
         let Pass { device, config, weights, activations, .. } = *self;
         let (n, layout) = (self.rows(), &weights.layout);
-        let _range = Range::open(device, "forward");
+        let _phase = Phase::open(device, "forward");
         embedding::forward(
             device,
             self.input(0),
@@ -86,7 +86,7 @@ impl Pass<'_> {
             config.channels,
         )?;
         for (layer, block) in layout.blocks.iter().enumerate() {
-            let _range = Range::open(device, &format!("block {layer}"));
+            let _phase = Phase::open(device, &format!("block {layer}"));
             self.block_input(layer)?;
             self.attention_half(layer)?;
             self.expand(layer)?;
@@ -136,7 +136,7 @@ impl Pass<'_> {
         let vocab = layout.token_embedding.shape[0];
         let (x, table) = (self.norm_final().y, self.weights.working(&layout.token_embedding));
         let piece = head_rows(self.activations.rows, self.config);
-        let _range = Range::open(self.device, "head");
+        let _phase = Phase::open(self.device, "head");
         for start in (0..n).step_by(piece) {
             let rows = piece.min(n - start);
             let logits = self.activations.logits.first(rows * vocab);

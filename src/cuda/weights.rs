@@ -134,7 +134,13 @@ pub fn upload(device: &dyn Device, to: Span<f32>, padded: &Layout, values: &[f32
 }
 
 /// Copies a part of the state from the device, leaving the padding behind.
-pub fn download(device: &dyn Device, values: &mut [f32], layout: &Layout, from: Span<f32>, padded: &Layout) -> Result<()> {
+pub fn download(
+    device: &dyn Device,
+    values: &mut [f32],
+    layout: &Layout,
+    from: Span<f32>,
+    padded: &Layout,
+) -> Result<()> {
     let mut wide = vec![0.0; padded.len];
     from.download(device, &mut wide)?;
     copy_tensors(values, layout, &wide, padded);

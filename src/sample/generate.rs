@@ -2,10 +2,10 @@
 
 use super::Choice;
 use crate::Result;
-use crate::engine::Engine;
+use crate::engine::{Draw, Engine};
 use crate::tokens::Tokenizer;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,8 +40,12 @@ struct Work {
     drawn: usize,
     /// Prompt bytes still to be written by the first tokens (see `heal`).
     owed: Vec<u8>,
+    /// Tokens that continue or begin what is owed (a bit set over the vocabulary); none where nothing is owed.
+    paying: Option<Vec<u32>>,
     /// Tokens not yet in the cache.
     pending: usize,
+    /// Decides the next token: in 0..1.
+    uniform: f64,
 }
 
 /// Generates one record for each prompt and hands the samples to `sink` in the order of the prompts.
@@ -60,8 +64,8 @@ pub fn generate(
     let mut slots: Vec<Option<Work>> = Vec::new();
     slots.resize_with(settings.parallel, || None);
     engine.open_cache(slots.len())?;
-    let vocab = engine.config().vocab;
-    let mut logits = vec![0.0; slots.len() * vocab];
+    let usual = usual_tokens(tokenizer, engine.config().vocab);
+    let mut drawn = vec![0; slots.len()];
     let mut finished: VecDeque<Option<Generated>> = VecDeque::new();
     let mut handed_on = 0;
     loop {
@@ -75,10 +79,14 @@ pub fn generate(
         if busy.is_empty() {
             return Ok(());
         }
-        feed(engine, &mut slots, &busy, &mut logits[..busy.len() * vocab])?;
-        for (&slot, logits) in busy.iter().zip(logits.chunks_exact(vocab)) {
+        let vocab = engine.config().vocab;
+        for work in slots.iter_mut().flatten() {
+            work.prepare(tokenizer, vocab);
+        }
+        draw(engine, &mut slots, settings.choice, usual.as_deref(), &mut drawn[..busy.len()])?;
+        for (&slot, &token) in busy.iter().zip(&drawn) {
             let work = slots[slot].as_mut().expect("busy slots hold work");
-            if let Some(done) = work.step(logits, tokenizer, settings) {
+            if let Some(done) = work.step(token, tokenizer, settings.max_tokens) {
                 let place = done.index - handed_on;
                 finished[place] = Some(done);
                 slots[slot] = None;
@@ -92,20 +100,43 @@ pub fn generate(
     }
 }
 
-/// Brings the busy slots' pending tokens into the cache; logits (busy, V).
-fn feed(engine: &mut dyn Engine, slots: &mut [Option<Work>], busy: &[usize], logits: &mut [f32]) -> Result<()> {
+/// Brings all pending tokens into the cache and draws the next token of each busy slot: `drawn` (busy).
+fn draw(
+    engine: &mut dyn Engine,
+    slots: &mut [Option<Work>],
+    choice: Choice,
+    usual: Option<&[u32]>,
+    drawn: &mut [u32],
+) -> Result<()> {
     let context = engine.config().context;
-    let mut sequences: Vec<(usize, &[u32])> = Vec::with_capacity(busy.len());
     for (slot, work) in slots.iter_mut().enumerate() {
         let Some(work) = work else { continue };
         if engine.cached(slot) + work.pending > context {
             engine.forget(slot);
             work.pending = (context / 2).max(1).min(work.tokens.len());
         }
-        sequences.push((slot, &work.tokens[work.tokens.len() - work.pending..]));
-        work.pending = 0;
     }
-    engine.extend(&sequences, logits)
+    let mut sequences: Vec<(usize, &[u32])> = Vec::with_capacity(drawn.len());
+    let mut draws = Vec::with_capacity(drawn.len());
+    for (slot, work) in slots.iter().enumerate() {
+        let Some(work) = work else { continue };
+        sequences.push((slot, &work.tokens[work.tokens.len() - work.pending..]));
+        draws.push(Draw { choice, uniform: work.uniform, allowed: work.paying.as_deref().or(usual) });
+    }
+    engine.sample(&sequences, &draws, drawn)
+}
+
+/// Bit set of the tokens of `vocab` that fit; none where all do.
+fn bits(vocab: usize, fits: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
+    let mut bits = vec![0; vocab.div_ceil(32)];
+    let fitting = (0..vocab as u32).filter(|&token| fits(token));
+    let count = fitting.map(|token| bits[token as usize / 32] |= 1 << (token % 32)).count();
+    (count < vocab).then_some(bits)
+}
+
+/// The tokens that stand for something: a model may have more of them than its tokenizer (padding).
+fn usual_tokens(tokenizer: &Tokenizer, vocab: usize) -> Option<Vec<u32>> {
+    bits(vocab, |token| !tokenizer.token_bytes(token).is_empty())
 }
 
 impl Work {
@@ -115,17 +146,22 @@ impl Work {
         let owed = heal(&mut tokens, tokenizer);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
-        Ok(Work { index, rng, pending: tokens.len(), tokens, drawn: 0, owed })
+        let pending = tokens.len();
+        Ok(Work { index, rng, tokens, drawn: 0, owed, paying: None, pending, uniform: 0.0 })
     }
 
-    /// Draws the next token; a finished sample is handed back.
-    fn step(&mut self, logits: &[f32], tokenizer: &Tokenizer, settings: &Settings) -> Option<Generated> {
-        // A model may have more tokens than its tokenizer (padding); those stand for nothing.
-        let fits = |token: u32| {
+    /// Makes ready what decides the next token.
+    fn prepare(&mut self, tokenizer: &Tokenizer, vocab: usize) {
+        self.uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let fits = |token| {
             let bytes = tokenizer.token_bytes(token);
             !bytes.is_empty() && (bytes.starts_with(&self.owed) || self.owed.starts_with(bytes))
         };
-        let token = settings.choice.draw(logits, fits, &mut self.rng);
+        self.paying = if self.owed.is_empty() { None } else { bits(vocab, fits) };
+    }
+
+    /// Takes the drawn token; a finished sample is handed back.
+    fn step(&mut self, token: u32, tokenizer: &Tokenizer, max_tokens: usize) -> Option<Generated> {
         let ended = token == tokenizer.separator() && self.owed.is_empty();
         // Tokens that only write the prompt again do not count.
         self.drawn += usize::from(self.owed.len() <= tokenizer.token_bytes(token).len());
@@ -135,7 +171,7 @@ impl Work {
             self.tokens.push(token);
             self.pending = 1;
         }
-        if !ended && (self.drawn < settings.max_tokens || !self.owed.is_empty()) {
+        if !ended && (self.drawn < max_tokens || !self.owed.is_empty()) {
             return None;
         }
         let text = tokenizer.decode(&self.tokens[1..]);

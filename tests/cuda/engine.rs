@@ -2,9 +2,9 @@
 
 use crate::harness::{Bench, assert_close, on_devices};
 use crate::naive::Naive;
+use logwright::cpu::CpuEngine;
 use logwright::cpu::adamw::{self as cpu_adamw, Slices};
 use logwright::cpu::model::Model;
-use logwright::cpu::CpuEngine;
 use logwright::cuda::activations::Recompute;
 use logwright::cuda::{CudaEngine, Options};
 use logwright::engine::{AdamW, Batch, Engine, IGNORE, State};
@@ -208,7 +208,8 @@ fn cache_gives_the_logits_of_the_forward_pass(bench: &Bench) {
             &[(0, 22, 40), (1, 21, 22)],
         ];
         for cut in cuts {
-            let sequences: Vec<(usize, &[u32])> = cut.iter().map(|&(slot, a, b)| (slot, &streams[slot][a..b])).collect();
+            let sequences: Vec<(usize, &[u32])> =
+                cut.iter().map(|&(slot, a, b)| (slot, &streams[slot][a..b])).collect();
             let mut logits = vec![f32::NAN; cut.len() * vocab];
             engine.extend(&sequences, &mut logits).unwrap();
             for (&(slot, _, end), logits) in cut.iter().zip(logits.chunks_exact(vocab)) {

@@ -1,13 +1,17 @@
 //! The CUDA kernels against the CPU reference, on every device there is: the emulator here, a GPU where there is one.
 
-mod attention;
 mod adamw;
+mod attention;
 mod bias;
 mod cross_entropy;
+mod decode;
 mod embedding;
+mod engine;
 mod gelu;
 mod harness;
 mod layernorm;
+mod naive;
+mod sampling;
 
 #[test]
 fn the_kernel_table_agrees_with_the_sources() {

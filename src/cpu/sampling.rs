@@ -1,0 +1,132 @@
+//! From logits to a token: the specification of [`Draw`].
+
+use crate::engine::{Choice, Draw};
+
+/// Draws a token from `logits` (V). Panics where no token is allowed.
+pub fn draw(logits: &[f32], draw: &Draw) -> u32 {
+    let kept = kept(logits, &draw.choice, draw.allowed);
+    let target = draw.uniform * kept.iter().map(|&(_, weight)| weight).sum::<f64>();
+    let mut reached = 0.0;
+    let drawn = kept.iter().find(|&&(_, weight)| {
+        reached += weight;
+        reached > target
+    });
+    // Rounding may lift the target to the total: then it is the last that has a share.
+    let last = || kept.iter().rfind(|&&(_, weight)| weight > 0.0).expect("the likeliest token has weight 1");
+    drawn.unwrap_or_else(last).0
+}
+
+/// The tokens that may be drawn, in the order of their numbers, with their weights: 1 for the likeliest.
+/// Panics where no token is allowed.
+pub fn kept(logits: &[f32], choice: &Choice, allowed: Option<&[u32]>) -> Vec<(u32, f64)> {
+    let is_allowed = |token: usize| allowed.is_none_or(|bits| bits[token / 32] >> (token % 32) & 1 == 1);
+    let usable = |logit: f32| if logit.is_nan() { f32::NEG_INFINITY } else { logit };
+    let candidates = logits.iter().enumerate().filter(|&(token, _)| is_allowed(token));
+    let mut candidates: Vec<(u32, f32)> = candidates.map(|(token, &logit)| (token as u32, usable(logit))).collect();
+    let larger = |best: (u32, f32), next: (u32, f32)| if next.1 > best.1 { next } else { best };
+    let top = candidates.iter().copied().reduce(larger).expect("some token must be allowed");
+    if choice.temperature == 0.0 {
+        return vec![(top.0, 1.0)];
+    }
+    let cuts = choice.top_k > 0 || choice.top_p < 1.0;
+    if cuts {
+        // A stable sort: equal logits stay in the order of their tokens.
+        candidates.sort_by(|a, b| b.1.partial_cmp(&a.1).expect("no NaN is left"));
+    }
+    if choice.top_k > 0 {
+        candidates.truncate(choice.top_k);
+    }
+    let sharpness = 1.0 / choice.temperature;
+    // A difference of two infinities would be NaN.
+    let weight = |logit: f32| if logit == top.1 { 1.0 } else { (((logit - top.1) * sharpness) as f64).exp() };
+    let mut kept: Vec<(u32, f64)> = candidates.into_iter().map(|(token, logit)| (token, weight(logit))).collect();
+    if choice.top_p < 1.0 {
+        let wanted = choice.top_p as f64 * kept.iter().map(|&(_, weight)| weight).sum::<f64>();
+        let mut reached = 0.0;
+        let needed = kept.iter().take_while(|&&(_, weight)| {
+            let more = reached < wanted;
+            reached += weight;
+            more
+        });
+        let needed = needed.count().max(1);
+        kept.truncate(needed);
+    }
+    if cuts {
+        kept.sort_by_key(|&(token, _)| token);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    const SHARES: [f32; 4] = [0.1, 0.2, 0.3, 0.4];
+    const DRAWS: usize = 1000;
+
+    /// Shares of the tokens over evenly spread uniforms.
+    fn shares(logits: [f32; 4], choice: Choice, allowed: Option<&[u32]>) -> [f64; 4] {
+        let mut counts = [0.0; 4];
+        for i in 0..DRAWS {
+            let uniform = (i as f64 + 0.5) / DRAWS as f64;
+            counts[draw(&logits, &Draw { choice, uniform, allowed }) as usize] += 1.0 / DRAWS as f64;
+        }
+        counts
+    }
+
+    fn assert_close(found: [f64; 4], wanted: [f64; 4]) {
+        // A share that is cut at both ends may miss one uniform more or less.
+        let near = |(found, wanted): (&f64, &f64)| match *wanted {
+            0.0 => *found == 0.0,
+            wanted => (found - wanted).abs() <= 1.01 / DRAWS as f64,
+        };
+        assert!(found.iter().zip(&wanted).all(near), "{found:?} {wanted:?}");
+    }
+
+    #[test]
+    fn shares_follow_the_probabilities() {
+        let logits = SHARES.map(f32::ln);
+        assert_close(shares(logits, ALL, None), [0.1, 0.2, 0.3, 0.4]);
+        assert_close(shares(logits, ALL, Some(&[0b0111])), [1.0 / 6.0, 2.0 / 6.0, 3.0 / 6.0, 0.0]);
+    }
+
+    #[test]
+    fn temperature_top_k_and_top_p() {
+        let shares = |choice| shares(SHARES.map(f32::ln), choice, None);
+        assert_close(shares(Choice { temperature: 0.5, ..ALL }), [1.0 / 30.0, 4.0 / 30.0, 9.0 / 30.0, 16.0 / 30.0]);
+        assert_close(shares(Choice { top_k: 2, ..ALL }), [0.0, 0.0, 3.0 / 7.0, 4.0 / 7.0]);
+        assert_close(shares(Choice { top_p: 0.65, ..ALL }), [0.0, 0.0, 3.0 / 7.0, 4.0 / 7.0]);
+        assert_close(shares(Choice { top_p: 0.1, ..ALL }), [0.0, 0.0, 0.0, 1.0]);
+        // top_p counts within what top_k has left: 0.4 / 0.7 is below 0.6, and above 0.57.
+        assert_close(shares(Choice { top_k: 2, top_p: 0.6, ..ALL }), [0.0, 0.0, 3.0 / 7.0, 4.0 / 7.0]);
+        assert_close(shares(Choice { top_k: 2, top_p: 0.57, ..ALL }), [0.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn kept_tokens_share_in_the_order_of_their_numbers() {
+        let choice = Choice { top_k: 2, ..ALL };
+        let drawn = |uniform| draw(&[0.0, 1.0, 0.5, 1.0], &Draw { choice, uniform, allowed: None });
+        assert_eq!([0.0, 0.49, 0.5, 1.0f64.next_down()].map(drawn), [1, 1, 3, 3]);
+    }
+
+    #[test]
+    fn of_equals_the_first_counts_as_likelier() {
+        let choice = Choice { temperature: 0.0, ..ALL };
+        assert_eq!(draw(&[0.0, 2.0, 2.0], &Draw { choice, uniform: 0.9, allowed: None }), 1);
+        assert_close(shares([1.0; 4], Choice { top_k: 2, ..ALL }, None), [0.5, 0.5, 0.0, 0.0]);
+        assert_close(
+            shares([1.0; 4], Choice { top_p: 0.75, ..ALL }, Some(&[0b1110])),
+            [0.0, 1. / 3., 1. / 3., 1. / 3.],
+        );
+        assert_close(shares([0.0, -0.0, 0.0, -0.0], Choice { top_k: 2, ..ALL }, None), [0.5, 0.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn infinite_logits_and_nan_are_no_trap() {
+        const NEVER: f32 = f32::NEG_INFINITY;
+        assert_close(shares([NEVER, f32::NAN, 3.0, NEVER], ALL, None), [0.0, 0.0, 1.0, 0.0]);
+        assert_close(shares([NEVER; 4], ALL, None), [0.25; 4]);
+        assert_close(shares([0.0, f32::INFINITY, 3.0, f32::INFINITY], ALL, None), [0.0, 0.5, 0.0, 0.5]);
+    }
+}
