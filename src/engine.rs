@@ -130,4 +130,12 @@ pub trait Engine: Send {
 
     /// Overwrites a whole part of the state.
     fn write(&mut self, state: State, values: &[f32]) -> Result<()>;
+
+    /// Bytes in use on the engine's device, where that has a memory of its own.
+    fn device_memory(&self) -> Option<u64> {
+        None
+    }
+
+    /// Starts or stops the capture of a profiler that waits for it (`cuProfilerStart`).
+    fn profile(&self, _start: bool) {}
 }

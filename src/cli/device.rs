@@ -136,6 +136,13 @@ impl Opened {
         })
     }
 
+    pub fn name(&self) -> String {
+        match self {
+            Opened::Cpu => "cpu".to_string(),
+            Opened::Cuda(device, _) => device.name(),
+        }
+    }
+
     /// Peak of the hardware in FLOP/s, where it is known.
     pub fn peak(&self) -> Option<f64> {
         match self {

@@ -9,6 +9,7 @@ mod evaluate;
 mod generate;
 mod model;
 mod prepare;
+mod roofline;
 mod synth;
 mod train;
 

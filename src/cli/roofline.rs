@@ -60,7 +60,9 @@ pub fn run(args: &RooflineArgs) -> Result<()> {
     let (mut card, mut measured) = (args.gpu.as_deref().map(named).transpose()?, None);
     if args.measure {
         let Opened::Cuda(device, _) = args.device.open()? else {
-            return Err(Error::usage("--measure needs --device cuda (or emulator): the CPU engine has no such operations"));
+            return Err(Error::usage(
+                "--measure needs --device cuda (or emulator): the CPU engine has no such operations",
+            ));
         };
         card = card.or_else(|| cards::by_device_name(&device.name()));
         measured = Some(measure(device, config, batch)?);

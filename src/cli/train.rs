@@ -11,7 +11,7 @@ use logwright::tokens::Tokenizer;
 use logwright::train::metrics::Line;
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
-use logwright::train::{Outcome, Run, Start, TrainConfig};
+use logwright::train::{Outcome, ProfileSteps, Run, Start, TrainConfig};
 use logwright::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,12 @@ pub struct TrainArgs {
     /// Start from this Hugging Face GPT-2 folder (or run): its shape, parameters and vocabulary
     #[arg(long, value_name = "HF_FOLDER")]
     init_from: Option<PathBuf>,
-    /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation
+    /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: known GPUs' data sheets]
     #[arg(long, value_name = "X")]
     peak_tflops: Option<f64>,
+    /// Let a profiler that waits for cuProfilerStart capture these steps, counted from 1, e.g. 10..12
+    #[arg(long, value_name = "A..B")]
+    profile_steps: Option<ProfileSteps>,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -154,7 +157,7 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     let peak = args.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let mut engine = device.engine(model, parameters)?;
     let run = Run::open(engine.as_mut(), &data, config, &args.out, from, peak)?;
-    let outcome = train(run, output)?;
+    let outcome = train(run.profile(args.profile_steps), output)?;
     conclude(&outcome, &args.out);
     match outcome.ended {
         Ended::Interrupted => std::process::exit(INTERRUPTED),
@@ -275,7 +278,8 @@ fn tell(line: &Line, config: &TrainConfig, bar: &ProgressBar, output: &OutputArg
         }
         _ => String::new(),
     };
-    let memory = resident().map(|bytes| format!(", {}", HumanBytes(bytes))).unwrap_or_default();
+    let memory =
+        line.device_memory.or_else(resident).map(|bytes| format!(", {}", HumanBytes(bytes))).unwrap_or_default();
     bar.suspend(|| {
         tracing::info!(
             "step {}/{}: loss {:.4}{val}, norm {:.3}, rate {:.2e}, {:.0} tokens/s{mfu}{memory}, ETA {eta}",

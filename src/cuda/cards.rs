@@ -48,7 +48,7 @@ pub fn by_device_name(device: &str) -> Option<&'static Card> {
     let found: Vec<String> =
         device.split(|c: char| !c.is_alphanumeric()).map(|word| word.to_ascii_lowercase()).collect();
     let has = |word: &&str| found.contains(&word.to_ascii_lowercase());
-    CARDS.iter().find(|card| card.words.iter().all(|word| has(&word)))
+    CARDS.iter().find(|card| card.words.iter().all(|word| has(word)))
 }
 
 /// The card of a short name, in any case.

@@ -343,4 +343,12 @@ impl Engine for CudaEngine {
         }
         Ok(())
     }
+
+    fn device_memory(&self) -> Option<u64> {
+        self.device.memory().ok().map(|(free, total)| total - free)
+    }
+
+    fn profile(&self, start: bool) {
+        self.device.profile(start);
+    }
 }

@@ -39,6 +39,9 @@ pub struct Line {
     /// The same counting only the causal half of attention.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mfu_causal: Option<f64>,
+    /// Bytes in use on the device, where it has a memory of its own.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_memory: Option<u64>,
 }
 
 /// JSON has no NaN or infinity; what was not finite is written as null.
@@ -132,6 +135,7 @@ mod tests {
             seconds: 1.5,
             mfu_nanogpt: None,
             mfu_causal: None,
+            device_memory: None,
         }
     }
 

@@ -3,8 +3,10 @@
 pub mod config;
 pub mod evaluate;
 pub mod metrics;
+mod profile;
 pub mod run;
 pub mod schedule;
 
 pub use config::TrainConfig;
+pub use profile::ProfileSteps;
 pub use run::{Outcome, Run, Start};

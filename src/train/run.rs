@@ -2,6 +2,7 @@
 
 use super::config::TrainConfig;
 use super::metrics::{self, Flops, Line, MetricsFile};
+use super::profile::ProfileSteps;
 use super::{evaluate, schedule};
 use crate::dataset::{Dataset, Sampler};
 use crate::engine::{AdamW, Batch, Engine, State, Update};
@@ -70,6 +71,8 @@ pub struct Run<'a> {
     flops: Flops,
     /// FLOP/s the hardware could do, for MFU.
     peak: Option<f64>,
+    /// Steps that a profiler is told to capture.
+    profiled: Option<ProfileSteps>,
     /// Held while the run lives, so that no two write one folder.
     _lock: File,
 }
@@ -113,8 +116,14 @@ impl<'a> Run<'a> {
             curve,
             flops,
             peak,
+            profiled: None,
             _lock: lock,
         })
+    }
+
+    /// Tells a profiler to capture these steps.
+    pub fn profile(self, steps: Option<ProfileSteps>) -> Self {
+        Run { profiled: steps, ..self }
     }
 
     /// Updates already done.
@@ -191,13 +200,15 @@ impl<'a> Run<'a> {
         // The mean is over all counted targets of the step, not a mean of means.
         let whole = Batch { tokens, targets, time: context };
         let scale = 1.0 / whole.counted().max(1) as f32;
-        for (tokens, targets) in tokens.chunks(n).zip(targets.chunks(n)) {
-            self.engine.accumulate(Batch { tokens, targets, time: context }, scale)?;
-        }
         let rate = schedule::rate(&self.config, self.state.step);
         let TrainConfig { beta_1, beta_2, epsilon, weight_decay: decay, grad_clip: clip, .. } = self.config;
         let time = self.state.updates + 1;
-        let update = self.engine.update(&AdamW { rate, beta_1, beta_2, epsilon, decay, clip, time })?;
+        let update = ProfileSteps::around(self.profiled, self.state.step + 1, self.engine, |engine| {
+            for (tokens, targets) in tokens.chunks(n).zip(targets.chunks(n)) {
+                engine.accumulate(Batch { tokens, targets, time: context }, scale)?;
+            }
+            engine.update(&AdamW { rate, beta_1, beta_2, epsilon, decay, clip, time })
+        })?;
         Ok((rate, update))
     }
 
@@ -229,6 +240,7 @@ impl<'a> Run<'a> {
             seconds: started.elapsed().as_secs_f64(),
             mfu_nanogpt: mfu(self.flops.nanogpt),
             mfu_causal: mfu(self.flops.causal),
+            device_memory: self.engine.device_memory(),
         };
         let validate = self.state.step == self.config.steps || due(self.state.step, self.config.eval_every);
         if validate {

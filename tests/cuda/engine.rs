@@ -272,5 +272,5 @@ fn a_head_size_without_a_kernel_is_refused() {
     let config = Config { heads: 8, ..PLAIN };
     let bench = Bench::emulator(0);
     let error = CudaEngine::new(bench.device.clone(), config, parameters(&config), Options::default()).err().unwrap();
-    assert!(error.to_string().contains("head size 8"), "{error}");
+    assert!(error.to_string().contains("this model's is 8"), "{error}");
 }
