@@ -46,20 +46,34 @@ __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
         for (int n = 0; n < NT; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0.f;
 }
 
+// ldmatrix lets a lane name a row of 16 bytes. These are the elements at which the first 16x16 piece of a tile has it, for
+// pieces taken as they lie along rows (left sides) or along columns, and for right sides held as rows of their transpose.
+// The piece `chunks` further right has it at offset ^ chunks * 8, the one 16 rows further down at offset + 16 * HS.
+template <int HS>
+__device__ __forceinline__ int piece_lane() {
+    const int lane = threadIdx.x % 32;
+    return chunk_at<HS>(lane % 16, lane / 16);
+}
+template <int HS>
+__device__ __forceinline__ int transposed_piece_lane() {
+    const int lane = threadIdx.x % 32;
+    return chunk_at<HS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+}
+
 // s = A B' over the head size: MT * 16 rows of tile `a` from `a_row` on, the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
 __device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, int a_row, const bf16 *b) {
-    const int lane = threadIdx.x % 32;
+    const int a_lane = piece_lane<HS>(), b_lane = transposed_piece_lane<HS>();
     clear(s);
 #pragma unroll
     for (int k = 0; k < HS / 16; k++) {
         uint32_t a_part[MT][4];
 #pragma unroll
-        for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + chunk_at<HS>(a_row + m * 16 + lane % 16, k * 2 + lane / 16));
+        for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + (a_row + m * 16) * HS + (a_lane ^ k * 16));
 #pragma unroll
         for (int n = 0; n < NT; n += 2) {
             uint32_t b_part[4];
-            ldmatrix_x4(b_part, b + chunk_at<HS>(n * 8 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+            ldmatrix_x4(b_part, b + n * 8 * HS + (b_lane ^ k * 16));
 #pragma unroll
             for (int m = 0; m < MT; m++) {
                 mma_m16n8k16(s[m][n], a_part[m], b_part[0], b_part[1]);
@@ -73,7 +87,7 @@ __device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, in
 // wants it), and the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
 __device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const float (&p)[MT][NT][4], const bf16 *b) {
-    const int lane = threadIdx.x % 32;
+    const int b_lane = piece_lane<HS>();
 #pragma unroll
     for (int k = 0; k < NT / 2; k++) {
         uint32_t p_part[MT][4];
@@ -85,7 +99,7 @@ __device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const
 #pragma unroll
         for (int n = 0; n < HS / 8; n += 2) {
             uint32_t b_part[4];
-            ldmatrix_x4_trans(b_part, b + chunk_at<HS>(k * 16 + lane % 16, n + lane / 16));
+            ldmatrix_x4_trans(b_part, b + k * 16 * HS + (b_lane ^ n * 8));
 #pragma unroll
             for (int m = 0; m < MT; m++) {
                 mma_m16n8k16(sums[m][n], p_part[m], b_part[0], b_part[1]);
@@ -133,6 +147,8 @@ __device__ __forceinline__ void store_rows(bf16 *to, bf16 *tile, const float (&s
 #pragma unroll
     for (int i = 0; i < MT * 16 / STEP; i++) {
         const int r = row + i * STEP + lane / CHUNKS, chunk = lane % CHUNKS;
-        if (first_row + r < T) store8(to + (first_row + r) * stride + chunk * 8, load8(tile + chunk_at<HS>(r, chunk)));
+        if (first_row + r < T)
+            *reinterpret_cast<uint4 *>(to + (first_row + r) * stride + chunk * 8) =
+                *reinterpret_cast<const uint4 *>(tile + chunk_at<HS>(r, chunk));
     }
 }

@@ -3,7 +3,7 @@
 // Causal self-attention by blocks of queries in the manner of FlashAttention-2 (Dao, 2023): the softmax runs along with the
 // tiles of keys, and nothing of size T x T is held. One instance per head size.
 //   maths      s[i,j] = scale * q[i] . k[j] for j <= i;  lse[i] = log sum_j exp(s[i,j]);  out[i] = sum_j exp(s[i,j] - lse[i]) v[j]
-//              exp(s[i,j] - running maximum) is rounded to bf16 for the tensor cores; its sum is taken before that, in f32
+//              exp(s[i,j] - running reference) is rounded to bf16 for the tensor cores; its sum is taken before that, in f32
 //   shapes     qkv (B,T,3,NH,HS), out (B,T,NH,HS) bf16; lse (B,NH,T) f32; T * 3 * NH * HS < 2^31
 //   writes     out, lse: every element, overwritten (=)
 //   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(Shared) dynamic: one block owns MT*64 queries of a head
@@ -15,37 +15,47 @@ struct Shared {
     bf16 k[2][KEYS * HS], v[2][KEYS * HS];
 };
 
-// Scores of one tile -> exp(score - maximum so far), with sums and outputs of the earlier tiles brought to the new maximum.
-// Every row sees a key in the first tile, so the maximum is finite from there on.
+// Powers of two by which a score may exceed its row's reference before that is raised: f32 sums and bf16's exponents have room,
+// and most tiles then leave the outputs as they are.
+constexpr float HEADROOM = 8.f;
+
+// Scores of one tile -> exp(score - reference), with sums and outputs of the earlier tiles brought to the same reference.
+// Every row sees a key in the first tile, so its reference is finite from there on.
 template <int MT, int NT, int OT>
-__device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4], float (&top)[MT][2],
+__device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4], float (&reference)[MT][2],
                                                float (&sum)[MT][2], float to_log2) {
+    float shrink[MT][2];
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float highest = top[m][r];
+            float top = reference[m][r];
 #pragma unroll
-            for (int n = 0; n < NT; n++) highest = fmaxf(highest, fmaxf(s[m][n][2 * r], s[m][n][2 * r + 1]));
+            for (int n = 0; n < NT; n++) top = fmaxf(top, fmaxf(s[m][n][2 * r], s[m][n][2 * r + 1]));
             // The four lanes of a row.
-            highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 1));
-            highest = fmaxf(highest, __shfl_xor_sync(ALL_LANES, highest, 2));
-            const float level = highest * to_log2, shrink = exp2_approximate(top[m][r] * to_log2 - level);
+            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
+            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
+            const float before = reference[m][r] * to_log2;
+            if ((top - reference[m][r]) * to_log2 > HEADROOM) reference[m][r] = top;
+            const float now = reference[m][r] * to_log2;
+            shrink[m][r] = exp2_approximate(before - now);
             float part = 0.f;
 #pragma unroll
             for (int n = 0; n < NT; n++)
 #pragma unroll
                 for (int e = 2 * r; e < 2 * r + 2; e++) {
-                    s[m][n][e] = exp2_approximate(fmaf(s[m][n][e], to_log2, -level));
+                    s[m][n][e] = exp2_approximate(fmaf(s[m][n][e], to_log2, -now));
                     part += s[m][n][e];
                 }
-            top[m][r] = highest;
-            sum[m][r] = fmaf(sum[m][r], shrink, part);
+            sum[m][r] = fmaf(sum[m][r], shrink[m][r], part);
+        }
 #pragma unroll
-            for (int n = 0; n < OT; n++) {
-                o[m][n][2 * r] *= shrink;
-                o[m][n][2 * r + 1] *= shrink;
-            }
+    for (int m = 0; m < MT; m++)
+        if (__any_sync(ALL_LANES, fminf(shrink[m][0], shrink[m][1]) < 1.f)) {
+#pragma unroll
+            for (int n = 0; n < OT; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) o[m][n][e] *= shrink[m][e / 2];
         }
 }
 
@@ -64,11 +74,11 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     copy_tile<HS, KEYS>(shared->v[0], v, 0, T, stride);
     cp_async_commit();
 
-    float o[MT][HS / 8][4], top[MT][2], sum[MT][2];
+    float o[MT][HS / 8][4], reference[MT][2], sum[MT][2];
     clear(o);
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        top[m][0] = top[m][1] = -INFINITY;
+        reference[m][0] = reference[m][1] = -INFINITY;
         sum[m][0] = sum[m][1] = 0.f;
     }
     for (int j = 0; j < tiles; j++) {
@@ -84,7 +94,7 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
         float s[MT][KEYS / 8][4];
         product<HS>(s, shared->q, row, shared->k[now]);
         if (ahead + KEYS > 1) hide_the_future<false>(s, ahead);
-        online_softmax(s, o, top, sum, scale * LOG2_E);
+        online_softmax(s, o, reference, sum, scale * LOG2_E);
         multiply_add<HS>(o, s, shared->v[now]);
     }
 #pragma unroll
@@ -96,7 +106,7 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
             total += __shfl_xor_sync(ALL_LANES, total, 2);
             sum[m][r] = 1.f / total;
             const int query = first + row + m * 16 + r * 8 + lane / 4;
-            if (lane % 4 == 0 && query < T) lse[(long)blockIdx.x * T + query] = fmaf(top[m][r], scale, logf(total));
+            if (lane % 4 == 0 && query < T) lse[(long)blockIdx.x * T + query] = fmaf(reference[m][r], scale, logf(total));
         }
     store_rows<HS>(out + (long)b * T * NH * HS + h * HS, shared->q, o, sum, row, first, T, NH * HS);
 }
