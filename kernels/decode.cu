@@ -1,8 +1,8 @@
 #include "common.cuh"
 
 // Decoding with a cache of keys and values: a row is one new token of one slot, at one position.
-// A row whose slot or position lies outside the cache is nobody's (a batch may be padded with them): nothing is appended
-// for it, and its attention is 0.
+// A row whose slot or position lies outside the cache is nobody's (a batch may be padded with them): nothing is
+// appended for it, and its attention is 0.
 struct Cache {
     int slots, context, heads, head_size;
 
@@ -25,8 +25,8 @@ struct Cache {
 //   reference  cpu::decode::remember
 extern "C" __global__ void __launch_bounds__(256)
     decode_append(bf16 *__restrict__ keys, bf16 *__restrict__ values, const bf16 *__restrict__ qkv,
-                  const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context, int heads,
-                  int head_size) {
+                  const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context,
+                  int heads, int head_size) {
     const Cache cache = {slots, context, heads, head_size};
     const long row = blockIdx.x;
     if (cache.seen(slot[row], position[row]) == 0) return;
@@ -47,8 +47,8 @@ constexpr int AHEAD = 4;
 // Stands for the largest score of no keys. Finite, so that a difference of two is no NaN.
 constexpr float NOTHING = -3e38f;
 
-// A softmax under way over some keys, in powers of two: the largest score, the sum of the weights relative to it, and the
-// weighted sum of eight channels of the values.
+// A softmax under way over some keys, in powers of two: the largest score, the sum of the weights relative to it, and
+// the weighted sum of eight channels of the values.
 struct Softmax {
     float top = NOTHING, sum = 0.f, values[8] = {};
 
@@ -96,7 +96,8 @@ __device__ __forceinline__ Softmax attend_keys(const bf16 *query, const bf16 *ke
 #pragma unroll
             for (int j = 0; j < 8; j++) score[i] += q[j] * __bfloat162float(k[i].values[j]);
 #pragma unroll
-            for (int offset = LANES / 2; offset > 0; offset >>= 1) score[i] += __shfl_xor_sync(ALL_LANES, score[i], offset);
+            for (int offset = LANES / 2; offset > 0; offset >>= 1)
+                score[i] += __shfl_xor_sync(ALL_LANES, score[i], offset);
             if (first + i * GROUPS + (int)threadIdx.x / LANES >= count) score[i] = -INFINITY;
             top = fmaxf(top, score[i]);
         }
@@ -139,7 +140,8 @@ __device__ __forceinline__ void merge_groups(float *partial, float2 *statistic, 
     for (int w = 0; w < WARPS; w++) {
         const float factor = exp2_approximate(warp_statistic[w].x - top);
         sum += warp_statistic[w].y * factor;
-        if ((int)threadIdx.x < head_size) value += reinterpret_cast<const float *>(warp_values[w])[threadIdx.x] * factor;
+        const float *values = reinterpret_cast<const float *>(warp_values[w]);
+        if ((int)threadIdx.x < head_size) value += values[threadIdx.x] * factor;
     }
     if ((int)threadIdx.x < head_size) partial[threadIdx.x] = value;
     if (threadIdx.x == 0) *statistic = make_float2(top, sum);
@@ -148,16 +150,17 @@ __device__ __forceinline__ void merge_groups(float *partial, float2 *statistic, 
 // One query over one split of its slot's keys and values (flash-decoding).
 //   maths      s[i] = q . keys[i] / sqrt(HS) * log2(e) for the split's positions i up to the row's own;  top = max s
 //              statistic = (top, sum 2^(s[i]-top));  partial[:] = sum 2^(s[i]-top) * values[i,:]
-//   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0, HS <= 128; slot, position (R) u32;
-//              partial (R,NH,splits,HS) f32; statistic (R,NH,splits) pairs of f32; splits = ceil(context/256)
-//   writes     partial, statistic: the splits that hold positions up to the row's own, overwritten (=); others untouched
+//   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0, HS <= 128; slot, position (R)
+//              u32; partial (R,NH,splits,HS) f32; statistic (R,NH,splits) pairs of f32; splits = ceil(context/256)
+//   writes     partial, statistic: splits that hold positions up to the row's own, overwritten (=); others untouched
 //   launch     grid (R, NH, splits), block 128: 4, 8 or 16 lanes a key by head size; 3.6 KiB of shared memory
 //   floor      4*HS*(position+1) bytes a row and head
 //   reference  cpu::decode::attend, cpu::attention::forward (last row)
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
     decode_attend(float *__restrict__ partial, float *__restrict__ statistic, const bf16 *__restrict__ qkv,
                   const bf16 *__restrict__ keys, const bf16 *__restrict__ values, const uint32_t *__restrict__ slot,
-                  const uint32_t *__restrict__ position, int slots, int context, int heads, int head_size, float scale) {
+                  const uint32_t *__restrict__ position, int slots, int context, int heads, int head_size,
+                  float scale) {
     const Cache cache = {slots, context, heads, head_size};
     const long row = blockIdx.x;
     const int head = blockIdx.y, first = blockIdx.z * SPLIT;
@@ -226,7 +229,8 @@ KERNEL_EXPORT(decode_combine);
 //   floor      4*R*C bytes
 //   reference  cpu::decode::extend
 extern "C" __global__ void __launch_bounds__(128)
-    decode_gather(bf16 *__restrict__ to, const bf16 *__restrict__ from, const uint32_t *__restrict__ row, int n, int c) {
+    decode_gather(bf16 *__restrict__ to, const bf16 *__restrict__ from, const uint32_t *__restrict__ row, int n,
+                  int c) {
     const long r = blockIdx.x;
     const bool exists = row[r] < (uint32_t)n;
     Pack8 pack;

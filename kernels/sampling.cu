@@ -1,7 +1,7 @@
 #include "common.cuh"
 
-// Weights are integers: sums are exact in any order, so that two ways to add them up never disagree about where one token
-// ends and the next begins. 2^40 is the likeliest token's; one that is 2^-40 as likely or less has none.
+// Weights are integers: sums are exact in any order, so that two ways to add them up never disagree about where the share
+// of one token ends and the next begins. 2^40 is the likeliest token's; one that is less than 2^-40 as likely has none.
 typedef unsigned long long Weight;
 constexpr Weight ONE = 1ull << 40;
 constexpr int BLOCK = 256, LOW_KEYS = 256;
@@ -101,16 +101,17 @@ __device__ __forceinline__ Weight total_weight(const Row &row, const Cut &cut) {
     return total + cut.ties * row.weight(cut.key);
 }
 
-// The cut behind which the tokens that `all` keeps, likeliest first and equal ones by number, first reach `wanted` together;
-// `all` where they never do. What they add up is their weights, or their count.
-// Takes the keys by their high bytes, from the top: one pass over the logits counts the tokens of every key with that byte,
-// and what they add follows from the counts.
+// The cut behind which the tokens, likeliest first and equal ones by number, first reach `wanted` together, in count or in
+// weight; one that keeps all where they never do. (Weights behind an earlier cut are not looked at: `wanted` is at most
+// what that cut keeps, so it is reached before.)
+// Takes the keys by their high bytes, from the top: one pass over the logits counts the tokens of every key with that
+// byte, and what they weigh follows from the counts.
 template <bool BY_WEIGHT>
-__device__ __forceinline__ Cut find_cut(const Row &row, const Cut &all, Weight wanted) {
+__device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
     SHARED_ARRAY(uint32_t, counts, [LOW_KEYS]);
     SHARED_VAR(Cut, found);
     Weight reached = 0;
-    if (threadIdx.x == 0) found = all;
+    if (threadIdx.x == 0) found = {0, 0};
     uint32_t largest = row.top;
     while (largest > 0) {
         const uint32_t high = largest & 0xff00;
@@ -126,8 +127,7 @@ __device__ __forceinline__ Cut find_cut(const Row &row, const Cut &all, Weight w
         __syncthreads();
         // Threads take the keys downwards.
         const uint32_t key = high | (LOW_KEYS - 1 - threadIdx.x);
-        uint32_t count = counts[key & 0xff];
-        if (key <= all.key) count = key == all.key ? min(count, all.ties) : 0;
+        const uint32_t count = counts[key & 0xff];
         const Weight one = BY_WEIGHT && count > 0 ? row.weight(key) : 1;
         Weight total;
         const Weight behind = reached + block_scan(one * count, total), before = behind - one * count;
@@ -173,11 +173,11 @@ __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut 
 }
 
 // Draws a token for each row of logits.
-//   maths      allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest likeliest that reach
-//              top_p of their weight, where weight = exp((logit - largest) * (1 / temperature)); equal logits by number. Then the
-//              first, by number, whose cumulated weight exceeds uniform * total. Temperature 0: top_k = 1
-//   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,5) u32: temperature, top_p (f32 bits), top_k,
-//              uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride, or null
+//   maths      allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest likeliest that
+//              reach top_p of their weight, where weight = exp((logit - largest) * (1 / temperature)); equal logits by
+//              number. Then the first, by number, whose cumulated weight exceeds uniform * total. Temperature 0: top_k = 1
+//   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,5) u32: temperature, top_p (f32 bits),
+//              top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride, or null
 //   writes     token: every element, overwritten (=); 0xffffffff where no token is allowed
 //   launch     grid R, block 256: more threads would idle over the small vocabularies of logs; 2.2 KiB of shared memory
 //   floor      2*R*vocab bytes; passes over a row beyond the first are served by L2
@@ -198,11 +198,11 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
         return;
     }
     Cut cut = {0, 0};
-    if (top_k > 0 && top_k < (uint32_t)vocab) cut = find_cut<false>(row, cut, top_k);
+    if (top_k > 0 && top_k < (uint32_t)vocab) cut = find_cut<false>(row, top_k);
     Weight total = total_weight(row, cut);
     if (!greedy && top_p < 1.f) {
         const Weight wanted = (Weight)ceil((double)total * top_p);
-        cut = find_cut<true>(row, cut, max(wanted, (Weight)1));
+        cut = find_cut<true>(row, max(wanted, (Weight)1));
         total = total_weight(row, cut);
     }
     // The high half of the product: an integer below total, and as good as uniform * total against integer sums.

@@ -63,16 +63,17 @@ pub struct Choice {
     pub temperature: f32,
     /// Keeps the k likeliest tokens; 0: all.
     pub top_k: usize,
-    /// Keeps the likeliest tokens that together reach this probability (nucleus sampling, Holtzman et al., 2020); 1: all.
+    /// Keeps the likeliest tokens that together reach this probability (nucleus sampling, Holtzman et al., 2020);
+    /// 1: all.
     pub top_p: f32,
 }
 
 /// One token to draw.
 ///
-/// The largest logit wins at temperature 0. Else, of the allowed tokens the `top_k` likeliest are kept, and of these the
-/// fewest likeliest that reach `top_p` of their weight; the kept tokens, in the order of their numbers, share 0..1 by weight,
-/// and the one in whose share `uniform` falls is drawn. Of equal logits the lower token counts as the likelier; a NaN counts
-/// as minus infinity.
+/// Of the allowed tokens the likeliest is drawn at temperature 0. Else the `top_k` likeliest are kept, and of these the
+/// fewest likeliest that reach `top_p` of their weight; the kept tokens, in the order of their numbers, share 0..1 by
+/// weight, and the one in whose share `uniform` falls is drawn. Of equal logits the lower token counts as the likelier;
+/// a NaN counts as minus infinity.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw<'a> {
     pub choice: Choice,

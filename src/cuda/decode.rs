@@ -1,7 +1,8 @@
 //! Decoding with a cache of keys and values, of one layer.
 //!
-//! A *row* is one new token: R rows, each with the slot it belongs to and its position there. A row whose slot or position
-//! lies outside the cache is nobody's: it changes nothing and its attention is 0, so a batch may be padded with them.
+//! A *row* is one new token: R rows, each with the slot it belongs to and its position there. A row whose slot or
+//! position lies outside the cache is nobody's: it changes nothing and its attention is 0, so a batch may be padded with
+//! them.
 
 use super::device::{Device, Launch, Span};
 use super::kernels::{self, int};
@@ -64,7 +65,8 @@ pub fn scratch(rows: usize, cache: CacheShape) -> usize {
     rows * cache.heads * cache.context.div_ceil(SPLIT) * (cache.head_size + 2)
 }
 
-/// keys[slot,h,position,:] and values[slot,h,position,:] = those of each row.  qkv: (R, 3, NH, HS); slots, positions: (R).
+/// keys[slot,h,position,:] and values[slot,h,position,:] = those of each row.
+/// qkv: (R, 3, NH, HS); slots, positions: (R). No two rows may name the same place.
 pub fn append(
     device: &dyn Device,
     keys: Span<bf16>,
@@ -149,8 +151,8 @@ pub fn attend(
     }
 }
 
-/// to (R, C) = the named rows of `from` (N, C), 0 for a row that `from` lacks.  rows: (R); C, a multiple of 8, follows from
-/// the lengths.
+/// to (R, C) = the named rows of `from` (N, C), 0 for a row that `from` lacks.
+/// rows: (R); C, a multiple of 8, follows from the lengths.
 pub fn gather(device: &dyn Device, to: Span<bf16>, from: Span<bf16>, rows: Span<u32>) -> Result<()> {
     let c = to.len() / rows.len();
     assert!(c > 0 && c.is_multiple_of(8), "{c} channels are not a multiple of 8");

@@ -138,8 +138,8 @@ kernels! {
         context: i32, heads: i32, head_size: i32);
     decode_attend(partial: Ptr<f32>, statistic: Ptr<f32>, qkv: Ptr<bf16>, keys: Ptr<bf16>, values: Ptr<bf16>,
         slot: Ptr<u32>, position: Ptr<u32>, slots: i32, context: i32, heads: i32, head_size: i32, scale: f32);
-    decode_combine(out: Ptr<bf16>, partial: Ptr<f32>, statistic: Ptr<f32>, slot: Ptr<u32>, position: Ptr<u32>, slots: i32,
-        context: i32, heads: i32, head_size: i32);
+    decode_combine(out: Ptr<bf16>, partial: Ptr<f32>, statistic: Ptr<f32>, slot: Ptr<u32>, position: Ptr<u32>,
+        slots: i32, context: i32, heads: i32, head_size: i32);
     decode_gather(to: Ptr<bf16>, from: Ptr<bf16>, row: Ptr<u32>, n: i32, c: i32);
     // sampling.cu
     sampling_draw(token: Ptr<u32>, logits: Ptr<bf16>, draw: Ptr<u32>, allowed: Ptr<u32>, mask_stride: i32, vocab: i32,

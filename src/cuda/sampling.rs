@@ -37,7 +37,7 @@ pub fn draw(
     let masks_len = masks.map_or(words, |masks| masks.len());
     assert!(masks_len == words || masks_len == rows * words, "masks of {masks_len} words for {rows} rows");
     let mask_stride = if masks_len == words { 0 } else { words };
-    // SAFETY: the assertions bound every index; vectors of eight logits end within a row, as its length is a multiple of 8.
+    // SAFETY: the assertions bound every index; eight logits are read at once, which a row holds a whole number of times.
     unsafe {
         kernels::sampling_draw(
             device,

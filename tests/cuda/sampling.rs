@@ -9,13 +9,13 @@ use logwright::engine::{Choice, Draw};
 
 on_devices! { small_vocabulary large_vocabulary exact_boundaries greedy_takes_the_first_of_equals nothing_allowed }
 
-/// How far a weight of the kernel, in units of the largest, may lie from the true one: CUDA's expf errs by 2 ulp at most
-/// (CUDA C++ Programming Guide, "Mathematical Functions"), and weights are cut to whole multiples of 2^-40.
+/// How far a weight of the kernel, in units of the largest, may lie from the true one: CUDA's expf errs by 2 ulp at
+/// most (CUDA C++ Programming Guide, "Mathematical Functions"), and weights are cut to whole multiples of 2^-40.
 fn weight_error(weight: f64) -> f64 {
     2.0 * f32::EPSILON as f64 * weight + 2f64.powi(-40)
 }
 
-/// Whether `token` may be drawn, given the errors of the weights; `at_once`: it is what the host draws.
+/// Whether `token` may be drawn, given the errors of the weights.
 fn is_right(token: u32, logits: &[f32], draw: &Draw) -> bool {
     if sampling::draw(logits, draw) == token {
         return true;
@@ -112,7 +112,7 @@ fn mask(vocab: usize, without: usize) -> Vec<u32> {
 }
 
 fn small_vocabulary(bench: &Bench) {
-    let choices = choices(&[0.0, 0.5, 1.0], &[0, 1, 40, 200], &[0.1, 0.9, 1.0]);
+    let choices = choices(&[0.0, 0.5, 1.0], &[0, 1, 40, 60, 200], &[0.1, 0.9, 1.0]);
     let mask = mask(82, 2);
     for (kind, logits) in kinds(82) {
         check(bench, kind, &logits, &draws(&choices, 3, None), None);
@@ -139,16 +139,16 @@ fn large_vocabulary(bench: &Bench) {
 fn exact_boundaries(bench: &Bench) {
     let logits = [2.5; 96];
     for (choice, kept) in [
-        (Choice { temperature: 1.0, top_k: 0, top_p: 1.0 }, 96),
+        (Choice { temperature: 1.0, top_k: 0, top_p: 1.0 }, 96usize),
         (Choice { temperature: 0.7, top_k: 64, top_p: 1.0 }, 64),
         (Choice { temperature: 1.0, top_k: 64, top_p: 0.5 }, 32),
         (Choice { temperature: 1.0, top_k: 0, top_p: 0.25 }, 24),
     ] {
-        // Where a share is a power of two, uniforms and sums are exact at its very start; else the first is a little inside.
+        // Where a share is a power of two its very start is exact; the other shares are entered a little further in.
         let inside = |token: usize, by: f64| (token as f64 + by) / kept as f64;
         let mut draws = Vec::new();
         for token in 0..kept {
-            let start = if (kept as usize).is_power_of_two() { inside(token, 0.0) } else { inside(token, 1e-9) };
+            let start = if kept.is_power_of_two() { inside(token, 0.0) } else { inside(token, 1e-9) };
             draws.push((token, start));
             draws.push((token, inside(token, 1.0 - 1e-9)));
         }
