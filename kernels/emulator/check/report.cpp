@@ -1,0 +1,69 @@
+// What was found in a launch, in words.
+#include "shadow.h"
+#include <cstdio>
+#include <dlfcn.h>
+#include <set>
+
+namespace cuemu {
+namespace check {
+constexpr size_t MOST = 20;
+static std::string kernel;
+static std::vector<std::string> findings;
+static std::set<std::pair<std::string, const void *>> seen;
+static size_t total = 0;
+
+static const char *program() {
+    static const char *const base = [] {
+        Dl_info image;
+        return dladdr(reinterpret_cast<void *>(report), &image) ? static_cast<const char *>(image.dli_fbase) : nullptr;
+    }();
+    return base;
+}
+
+uint32_t offset_in_program(const void *pc) {
+    return pc ? static_cast<uint32_t>(static_cast<const char *>(pc) - program()) : 0;
+}
+
+static std::string at(const void *pc) { return pc ? " at " + where(pc) : ""; }
+
+static std::string describe(const char *kind, const Incident &incident, const std::string &more, const Other &other) {
+    const uint3 block = current->block->index;
+    char place[300];
+    snprintf(place, sizeof place, "%s: %zu-byte %s of %p%s by thread %d of block (%u,%u,%u)", kind, incident.bytes,
+             incident.write ? "write" : "read", incident.at, at(incident.pc).c_str(), current->linear, block.x, block.y,
+             block.z);
+    std::string text = place;
+    if (other.what) {
+        const bool here = other.when.block() == now(current->linear).block();
+        text += std::string(" with a ") + other.what + (other.pc ? at(program() + other.pc) : "") + " by thread " +
+                std::to_string(other.when.thread()) + " of " + (here ? "the same block" : "another block");
+    }
+    return text + more;
+}
+
+void report(const char *kind, const Incident &incident, const std::string &more, const Other &other) {
+    total++;
+    if (findings.size() < MOST && seen.insert({kind, incident.pc}).second)
+        findings.push_back(describe(kind, incident, more, other));
+}
+
+void fatal(const char *kind, const Incident &incident, const std::string &more) {
+    fail("%s", describe(kind, incident, more, {}).c_str());
+}
+
+void begin(const char *name) {
+    kernel = name;
+    findings.clear();
+    seen.clear();
+    total = 0;
+    clocks_begin_launch();
+}
+
+std::string finish() {
+    std::string text;
+    for (const std::string &finding : findings) text += (text.empty() ? "kernel " + kernel + ": " : "\n    ") + finding;
+    if (total > findings.size()) text += "\n    (" + std::to_string(total) + " findings in all)";
+    return text;
+}
+}  // namespace check
+}  // namespace cuemu

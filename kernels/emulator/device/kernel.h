@@ -1,0 +1,56 @@
+// The entry of a kernel: its name, its signature, and a function that calls it as cuLaunchKernel would.
+#pragma once
+#include "state.h"
+
+namespace cuemu {
+struct KernelDesc {
+    const char *name;
+    void (*invoke)(void **arguments);
+    int arguments;
+    const uint8_t *sizes;
+    const char *kinds;
+};
+
+// Letter of an argument's kind: capitals for pointers, by what they point to.
+template <class T>
+constexpr char kind_of() {
+    using U = std::remove_cv_t<T>;
+    if constexpr (std::is_pointer_v<U>) {
+        using V = std::remove_cv_t<std::remove_pointer_t<U>>;
+        if (std::is_same_v<V, float>) return 'F';
+        if (std::is_same_v<V, double>) return 'D';
+        if (std::is_same_v<V, int>) return 'I';
+        if (std::is_same_v<V, unsigned>) return 'U';
+        if (std::is_same_v<V, long> || std::is_same_v<V, long long>) return 'L';
+        if (std::is_same_v<V, unsigned long> || std::is_same_v<V, unsigned long long>) return 'W';
+        if (std::is_same_v<V, unsigned char>) return 'C';
+        return !std::is_integral_v<V> && sizeof(V) == 2 ? 'B' : 'P';
+    } else {
+        if (std::is_same_v<U, float>) return 'f';
+        if (std::is_same_v<U, double>) return 'd';
+        if (std::is_same_v<U, int>) return 'i';
+        if (std::is_same_v<U, unsigned>) return 'u';
+        if (std::is_same_v<U, long> || std::is_same_v<U, long long>) return 'l';
+        if (std::is_same_v<U, unsigned long> || std::is_same_v<U, unsigned long long>) return 'w';
+        return 'p';
+    }
+}
+
+template <auto KERNEL>
+struct Desc;
+template <class... A, void (*KERNEL)(A...)>
+struct Desc<KERNEL> {
+    // One more than there are, so that a kernel without arguments has no empty array.
+    static constexpr uint8_t sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
+    static constexpr char kinds[sizeof...(A) + 1] = {kind_of<A>()..., 0};
+
+    template <size_t... I>
+    CUEMU_UNCHECKED static void call(void **arguments, std::index_sequence<I...>) {
+        KERNEL(*static_cast<std::remove_const_t<A> *>(arguments[I])...);
+    }
+    CUEMU_UNCHECKED static void invoke(void **arguments) { call(arguments, std::make_index_sequence<sizeof...(A)>()); }
+    static constexpr KernelDesc make(const char *name) {
+        return {name, invoke, static_cast<int>(sizeof...(A)), sizes, kinds};
+    }
+};
+}  // namespace cuemu

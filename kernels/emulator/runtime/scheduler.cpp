@@ -1,0 +1,254 @@
+// Which thread runs next, and how threads of a block meet: barriers and warp collectives.
+#include "../check/checker.h"
+#include "runtime.h"
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <map>
+
+namespace cuemu {
+thread_local Thread *current = nullptr;
+thread_local Worker *worker = nullptr;
+
+// seed 0: in order; 1: newest first; others: at random.
+Thread *pick() {
+    Worker &w = *worker;
+    const unsigned ready = w.ready.size();
+    if (!ready && !w.unstarted) return nullptr;
+    const bool start = w.seed < 2 ? w.unstarted > 0 : w.unstarted && w.random() % (ready + w.unstarted) >= ready;
+    if (start) return &w.threads[w.order[w.block.size - w.unstarted--]];
+    if (w.seed == 1) return w.ready.pop_newest();
+    if (w.seed > 1) std::swap(w.ready.at(w.ready.head), w.ready.at(w.ready.head + w.random() % ready));
+    return w.ready.pop_oldest();
+}
+
+void resume(Fibre *from, Thread *thread) {
+    if (thread->state == UNSTARTED) {
+        thread->fibre = take_fibre();
+        thread->fibre->thread = thread;
+    }
+    Fibre *to = thread->fibre;
+    if (to->fresh) {
+        to->fresh = false;
+        worker->starting = to;
+    }
+    switch_fibre(from, to, thread);
+}
+
+static void make_ready(Thread *thread) {
+    thread->state = READY;
+    thread->waits_in = nullptr;
+    worker->ready.push(thread);
+}
+
+void fail(const char *format, ...) {
+    char text[1600];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    const uint3 b = current->block->index, t = current->index;
+    char place[200];
+    snprintf(place, sizeof place, "kernel %s, block (%u,%u,%u), thread (%u,%u,%u): ", worker->kernel->name, b.x, b.y, b.z,
+             t.x, t.y, t.z);
+    worker->message = std::string(place) + text;
+    worker->failed = true;
+    // Whatever stands on the fibres of this block is abandoned.
+    switch_fibre(current->fibre, &worker->main, nullptr);
+    __builtin_unreachable();
+}
+
+[[noreturn]] static void deadlock() {
+    std::map<std::string, std::pair<int, int>> waiting;  // place -> number of threads, the first
+    for (const Thread &thread : worker->threads) {
+        if (thread.state != IN_WARP && thread.state != IN_BARRIER) continue;
+        std::string place = thread.waits_in;
+        char mask[32];
+        snprintf(mask, sizeof mask, " (mask %08x)", thread.mask);
+        if (thread.state == IN_WARP) place += mask;
+        place += " at " + where(thread.waits_at);
+        waiting.emplace(place, std::make_pair(0, thread.linear)).first->second.first++;
+    }
+    std::string list;
+    for (const auto &[place, threads] : waiting)
+        list += std::to_string(threads.first) + " threads (first: " + std::to_string(threads.second) + ") wait in " + place + "; ";
+    const Block &block = worker->block;
+    fail("deadlock: %s%d of %d threads have exited", list.c_str(), block.size - block.live, block.size);
+}
+
+// Runs others until somebody makes this thread ready again.
+static void wait(Thread *thread) {
+    Thread *next = pick();
+    if (!next) deadlock();
+    if (next != thread) resume(thread->fibre, next);
+}
+
+static void release_barrier(int id) {
+    Worker &w = *worker;
+    w.met.clear();
+    for (int i = 0; i < w.block.size; i++)
+        if (w.threads[i].state == IN_BARRIER && w.barrier_of[i] == id) w.met.push_back(i);
+    check::joined(w.met.data(), static_cast<int>(w.met.size()));
+    for (int i : w.met) make_ready(&w.threads[i]);
+    w.barriers[id] = {};
+    if (id == 0) {
+        w.decided = w.votes;
+        w.votes = {0, 1, 0};
+    }
+}
+
+static bool same(const char *a, const char *b) { return a == b || !strcmp(a, b); }
+
+// Whether all lanes that `thread` waits for wait in the same collective.
+static bool warp_has_met(const Warp &warp, const Thread *thread, unsigned needed) {
+    for (int lane = 0; lane < 32; lane++) {
+        if (!(needed >> lane & 1)) continue;
+        const Thread *other = warp.lanes[lane];
+        if (other->state != IN_WARP || other->mask != thread->mask || !same(other->waits_in, thread->waits_in)) return false;
+    }
+    return true;
+}
+
+static void complete_collective(Warp &warp, const Thread *thread, unsigned needed) {
+    thread->exchange(warp, needed);
+    if (check::ON && thread->orders_memory) {
+        worker->met.clear();
+        for (int lane = 0; lane < 32; lane++)
+            if (needed >> lane & 1) worker->met.push_back(warp.lanes[lane]->linear);
+        check::joined(worker->met.data(), static_cast<int>(worker->met.size()));
+    }
+    warp.waiting &= ~needed;
+    for (unsigned left = needed; left; left &= left - 1) {
+        Thread *other = warp.lanes[__builtin_ctz(left)];
+        if (other != current) make_ready(other);
+    }
+}
+
+// An exited thread is waited for no longer: those left behind may be complete now.
+static void leave(Thread *thread) {
+    Worker &w = *worker;
+    finish_copies(thread);
+    thread->state = DONE;
+    w.block.live--;
+    Warp &warp = *thread->warp;
+    warp.live &= ~(1u << thread->lane);
+    for (int lane = 0; lane < 32; lane++) {
+        if (!(warp.waiting >> lane & 1)) continue;
+        const Thread *other = warp.lanes[lane];
+        const unsigned needed = other->mask & warp.live;
+        if (warp_has_met(warp, other, needed)) complete_collective(warp, other, needed);
+    }
+    const Barrier &all = w.barriers[0];
+    if (w.block.live && all.arrived && all.arrived >= (all.expected ? all.expected : w.block.live)) release_barrier(0);
+}
+
+void fibre_main() {
+    Fibre *fibre = worker->starting;
+    arrived_on_fibre();
+    for (;;) {
+        Thread *thread = fibre->thread;
+        thread->fibre = fibre;
+        thread->state = READY;
+        worker->kernel->invoke(worker->arguments);
+        leave(thread);
+        Thread *next = pick();
+        if (next && next->state == UNSTARTED) {
+            // Kernels that never wait cost no switch at all.
+            fibre->thread = next;
+            next->fibre = fibre;
+            current = next;
+            continue;
+        }
+        if (!next && worker->block.live) deadlock();
+        worker->idle.push_back(fibre);
+        if (next) {
+            resume(fibre, next);
+        } else {
+            switch_fibre(fibre, &worker->main, nullptr);
+        }
+    }
+}
+
+// Another lane waits for this one, but in another collective.
+static void reject_divergence(const Warp &warp, const Thread *thread, unsigned needed) {
+    for (int lane = 0; lane < 32; lane++) {
+        if (!(needed & warp.waiting & 1u << lane)) continue;
+        const Thread *other = warp.lanes[lane];
+        const bool waits_for_us = other->mask >> thread->lane & 1;
+        if (waits_for_us && (other->mask != thread->mask || !same(other->waits_in, thread->waits_in)))
+            fail("divergent warp: lane %d is in %s (mask %08x) at %s while lane %d waits for it in %s (mask %08x) at %s",
+                 thread->lane, thread->waits_in, thread->mask, where(thread->waits_at).c_str(), lane, other->waits_in,
+                 other->mask, where(other->waits_at).c_str());
+    }
+}
+
+void meet(const char *what, void *site, unsigned mask, void *io, Exchange exchange, bool orders_memory) {
+    Thread *thread = current;
+    Warp &warp = *thread->warp;
+    if (!(mask >> thread->lane & 1)) fail("%s: the calling lane %d is not in its mask %08x", what, thread->lane, mask);
+    thread->waits_in = what;
+    thread->waits_at = site;
+    thread->mask = mask;
+    thread->state = IN_WARP;
+    thread->exchange = exchange;
+    thread->orders_memory = orders_memory;
+    warp.io[thread->lane] = io;
+    const unsigned needed = mask & warp.live;
+    if (!warp.waiting) {
+        warp.mask = mask;
+        warp.what = what;
+        warp.mixed = false;
+    } else if (warp.mask != mask || !same(warp.what, what)) {
+        warp.mixed = true;
+        reject_divergence(warp, thread, needed);
+    }
+    warp.waiting |= 1u << thread->lane;
+    const bool met = warp.mixed ? warp_has_met(warp, thread, needed) : !(needed & ~warp.waiting);
+    if (!met) return wait(thread);
+    complete_collective(warp, thread, needed);
+    thread->state = READY;
+    thread->waits_in = nullptr;
+    if (worker->seed > 1) {
+        make_ready(thread);
+        wait(thread);
+    }
+}
+
+void collective(const char *what, unsigned mask, void *io, Exchange exchange, bool orders_memory) {
+    meet(what, __builtin_return_address(0), mask, io, exchange, orders_memory);
+}
+
+static void arrive(const char *what, void *site, int id, int threads) {
+    Worker &w = *worker;
+    Thread *thread = current;
+    Barrier &barrier = w.barriers[id];
+    if (threads % 32 || (barrier.arrived && barrier.expected != threads))
+        fail("%s: barrier %d called for %d threads, others expect %d", what, id, threads, barrier.expected);
+    if (barrier.arrived && !same(barrier.what, what))
+        fail("divergent block: this thread is in %s at %s, others meet it in %s", what, where(site).c_str(), barrier.what);
+    barrier.what = what;
+    thread->waits_in = what;
+    thread->waits_at = site;
+    thread->state = IN_BARRIER;
+    w.barrier_of[thread->linear] = id;
+    barrier.expected = threads;
+    barrier.arrived++;
+    if (barrier.arrived >= (threads ? threads : w.block.live)) release_barrier(id);
+    wait(thread);
+}
+
+void barrier(const char *what, int id, int threads) { arrive(what, __builtin_return_address(0), id, threads); }
+
+Votes barrier_vote(const char *what, bool vote) {
+    Votes &votes = worker->votes;
+    votes.any |= vote;
+    votes.all &= vote;
+    votes.count += vote;
+    arrive(what, __builtin_return_address(0), 0, 0);
+    // Nobody votes again before every thread has passed this barrier and come to the next one, which decides anew.
+    return worker->decided;
+}
+
+void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+void note(const void *at, size_t bytes, Access access) { check::noted(at, bytes, access, __builtin_return_address(0)); }
+}  // namespace cuemu

@@ -1,0 +1,75 @@
+//! The emulator's own tests: what it must compute, what it must notice, and whom it must not blame.
+
+mod bugs;
+mod device;
+mod features;
+
+use logwright::Result;
+use logwright::cuda::emulator::{Emulator, Entry, Run};
+use logwright::cuda::{Buffer, Device, Ptr, Span};
+use std::ffi::c_void;
+use std::sync::Arc;
+
+/// Order of threads and blocks: forwards, backwards, shuffled.
+pub const SEEDS: std::ops::Range<u32> = 0..8;
+
+pub fn emulator() -> Arc<dyn Device> {
+    Arc::new(Emulator::new(0))
+}
+
+/// Device memory that holds these values; the buffer owns it.
+pub fn buffer<T: bytemuck::Pod>(device: &Arc<dyn Device>, values: &[T]) -> Buffer<T> {
+    let buffer = Buffer::new(device, values.len()).unwrap();
+    buffer.span().upload(&**device, values).unwrap();
+    buffer
+}
+
+pub fn read<T: bytemuck::Pod>(device: &Arc<dyn Device>, span: Span<T>) -> Vec<T> {
+    let mut values = vec![T::zeroed(); span.len()];
+    span.download(&**device, &mut values).unwrap();
+    values
+}
+
+/// An argument with its kind, as the kernel table would pass it.
+pub struct Passed {
+    bytes: [u8; 8],
+    size: u8,
+    kind: u8,
+}
+
+pub fn pass<T: Copy>(value: T, kind: u8) -> Passed {
+    let mut bytes = [0; 8];
+    assert!(size_of::<T>() <= bytes.len());
+    // SAFETY: `bytes` has room, and any value of these types may be copied as bytes.
+    unsafe { std::ptr::copy_nonoverlapping((&raw const value).cast(), bytes.as_mut_ptr(), size_of::<T>()) };
+    Passed { bytes, size: size_of::<T>() as u8, kind }
+}
+
+pub fn floats(pointer: Ptr<f32>) -> Passed {
+    pass(pointer.address, b'F')
+}
+
+pub fn ints(pointer: Ptr<i32>) -> Passed {
+    pass(pointer.address, b'I')
+}
+
+pub fn launch(entry: &Entry, run: Run, mut passed: Vec<Passed>) -> Result<()> {
+    let sizes: Vec<u8> = passed.iter().map(|argument| argument.size).collect();
+    let kinds: Vec<u8> = passed.iter().map(|argument| argument.kind).collect();
+    let mut pointers: Vec<*mut c_void> =
+        passed.iter_mut().map(|argument| argument.bytes.as_mut_ptr().cast::<c_void>()).collect();
+    // SAFETY: each argument points to its bytes, of the size that is passed along.
+    unsafe { entry.run(run, &mut pointers, &sizes, &kinds) }
+}
+
+/// The entries of kernels that KERNEL_EXPORT has exported, by name.
+macro_rules! entries {
+    ($($prefix:literal $name:ident)*) => { {
+        unsafe extern "C" {
+            $(#[link_name = concat!("cuemu_desc_", $prefix, stringify!($name))] static $name: logwright::cuda::emulator::Entry;)*
+        }
+        // SAFETY: KERNEL_EXPORT defines each as a constant with the layout of `Entry`.
+        unsafe { [$(&*(&raw const $name)),*] as [&'static logwright::cuda::emulator::Entry; _] }
+    } };
+}
+pub(crate) use entries;
