@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod doctor;
 mod evaluate;
 mod generate;
 mod model;
@@ -65,6 +66,8 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Measure how fast this machine trains and generates
     Bench(bench::BenchArgs),
+    /// Report what this machine can compute on, what is missing, and how to get it
+    Doctor(doctor::DoctorArgs),
 }
 
 impl Cli {
@@ -81,6 +84,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args, &self.output),
             Command::Synth(args) => args.run(),
             Command::Bench(args) => bench::run(args, &self.output),
+            Command::Doctor(args) => doctor::run(args),
         }
     }
 }
