@@ -1,23 +1,30 @@
-//! Compiles `kernels/`: for the host with the feature `emulator`.
+//! Compiles `kernels/`: for GPUs where there is an nvcc (`build/nvcc.rs`), for the host with the feature `emulator`.
 
 #[cfg(feature = "emulator")]
 #[path = "build/emulator.rs"]
 mod emulator;
+#[path = "build/nvcc.rs"]
+mod nvcc;
+#[path = "build/ptxas.rs"]
+mod ptxas;
 
 use std::path::PathBuf;
 
 fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=kernels");
+    let sources = files("cu");
+    nvcc::build(&sources, &files("cuh"));
     #[cfg(feature = "emulator")]
-    emulator::build(&sources());
+    emulator::build(&sources);
 }
 
-/// Every kernel file, in the order of the names.
-#[cfg_attr(not(feature = "emulator"), allow(dead_code))]
-fn sources() -> Vec<PathBuf> {
+/// The files of `kernels/` with this suffix, in the order of their names.
+fn files(suffix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir("kernels").expect("the package has a folder kernels/");
     let paths = entries.map(|entry| entry.expect("kernels/ can be listed").path());
-    let mut sources: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "cu")).collect();
-    sources.sort();
-    sources
+    let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|s| s == suffix)).collect();
+    files.sort();
+    files
 }

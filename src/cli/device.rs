@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use logwright::cpu::{self, CpuEngine};
 use logwright::cuda::activations::{Purpose, Recompute};
-use logwright::cuda::{self, CudaEngine, Options, Place, cards};
+use logwright::cuda::{self, CudaEngine, Options, Place, peaks};
 use logwright::engine::Engine;
 use logwright::gpt::{Config, Layout};
 use logwright::{Error, Result};
@@ -147,7 +147,7 @@ impl Opened {
     pub fn peak(&self) -> Option<f64> {
         match self {
             Opened::Cpu => None,
-            Opened::Cuda(device, _) => Some(cards::by_device_name(&device.name())?.tflops * 1e12),
+            Opened::Cuda(device, _) => Some(peaks::by_device_name(&device.name())?.tflops * 1e12),
         }
     }
 

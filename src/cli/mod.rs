@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod device;
+mod doctor;
 mod evaluate;
 mod generate;
 mod model;
@@ -67,6 +68,8 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Measure how fast this machine trains and generates
     Bench(bench::BenchArgs),
+    /// Report what this machine can compute on, what is missing, and how to get it
+    Doctor(doctor::DoctorArgs),
 }
 
 impl Cli {
@@ -83,6 +86,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args, &self.output),
             Command::Synth(args) => args.run(),
             Command::Bench(args) => bench::run(args, &self.output),
+            Command::Doctor(args) => doctor::run(args),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::device::{DeviceArgs, Opened};
 use clap::Args;
-use logwright::cuda::cards::{self, CARDS, Card};
+use logwright::cuda::peaks::{self, PEAKS, Peaks};
 use logwright::cuda::timed::{Seen, Timed};
 use logwright::cuda::{CudaEngine, Options, roofline};
 use logwright::engine::{AdamW, Batch, Engine};
@@ -64,7 +64,7 @@ pub fn run(args: &RooflineArgs) -> Result<()> {
                 "--measure needs --device cuda (or emulator): the CPU engine has no such operations",
             ));
         };
-        card = card.or_else(|| cards::by_device_name(&device.name()));
+        card = card.or_else(|| peaks::by_device_name(&device.name()));
         measured = Some(measure(device, config, batch)?);
     }
     let card = card.ok_or_else(|| Error::usage(format!("which card? --gpu takes {}", names())))?;
@@ -79,11 +79,11 @@ pub fn run(args: &RooflineArgs) -> Result<()> {
 }
 
 fn names() -> String {
-    CARDS.iter().map(|card| card.name).collect::<Vec<_>>().join(", ")
+    PEAKS.iter().map(|card| card.name).collect::<Vec<_>>().join(", ")
 }
 
-fn named(name: &str) -> Result<&'static Card> {
-    cards::by_name(name).ok_or_else(|| Error::usage(format!("--gpu {name}: no such card here; known are {}", names())))
+fn named(name: &str) -> Result<&'static Peaks> {
+    peaks::by_name(name).ok_or_else(|| Error::usage(format!("--gpu {name}: no such card here; known are {}", names())))
 }
 
 /// Times of one step's operations, after a step that warms everything up.

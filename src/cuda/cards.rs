@@ -1,90 +1,85 @@
-//! What GPUs can do at most, for model FLOPs utilisation and the roofline.
+//! The GPUs that the driver shows.
 
-/// Peaks of a card.
-#[derive(Clone, Copy, Debug, PartialEq)]
+use super::driver::Driver;
+use crate::{Error, Result};
+use cudarc::driver::sys::CUdevice_attribute as Attribute;
+use std::ffi::CStr;
+use std::fmt;
+
+/// bf16 tensor cores and asynchronous copies came with 8.0.
+const OLDEST: (i32, i32) = (8, 0);
+
+/// A GPU.
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Card {
-    /// Short name, as `--gpu` takes it.
-    pub name: &'static str,
-    /// All of these words stand in the name that the driver gives.
-    words: &'static [&'static str],
-    /// Dense bf16 products with f32 sums on the tensor cores, in TFLOP/s.
-    pub tflops: f64,
-    /// Bandwidth of device memory, in GB/s.
-    pub bandwidth: f64,
+    pub ordinal: usize,
+    pub name: String,
+    /// Compute capability: major, minor.
+    pub capability: (i32, i32),
+    /// Bytes.
+    pub memory: u64,
+    /// Streaming multiprocessors.
+    pub processors: i32,
 }
 
-const fn card(name: &'static str, words: &'static [&'static str], tflops: f64, bandwidth: f64) -> Card {
-    Card { name, words, tflops, bandwidth }
-}
-
-/// From NVIDIA's data sheets and architecture papers; dense figures, without sparsity. The first match counts, so a variant
-/// stands before the plain name.
-pub const CARDS: &[Card] = &[
-    card("a100-40gb", &["A100", "40GB"], 312.0, 1555.0),
-    card("a100-pcie", &["A100", "PCIe"], 312.0, 1935.0),
-    card("a100", &["A100"], 312.0, 2039.0),
-    card("h100-pcie", &["H100", "PCIe"], 756.0, 2039.0),
-    card("h100-nvl", &["H100", "NVL"], 835.0, 3938.0),
-    card("h100", &["H100"], 989.4, 3352.0),
-    card("gh200", &["GH200"], 989.4, 4000.0),
-    card("h200-nvl", &["H200", "NVL"], 835.0, 4800.0),
-    card("h200", &["H200"], 989.4, 4800.0),
-    card("b200", &["B200"], 2250.0, 8000.0),
-    card("a10", &["A10"], 125.0, 600.0),
-    card("a30", &["A30"], 165.0, 933.0),
-    card("a40", &["A40"], 149.7, 696.0),
-    card("l4", &["L4"], 121.0, 300.0),
-    card("l40s", &["L40S"], 362.0, 864.0),
-    card("l40", &["L40"], 181.0, 864.0),
-    card("rtx-a6000", &["RTX", "A6000"], 154.8, 768.0),
-    card("rtx-6000-ada", &["RTX", "6000", "Ada"], 364.2, 960.0),
-    card("3090", &["RTX", "3090"], 71.0, 936.0),
-    card("4090", &["RTX", "4090"], 165.2, 1008.0),
-    card("5090", &["RTX", "5090"], 209.5, 1792.0),
-];
-
-/// The card of a driver's device name, e.g. `NVIDIA A100-SXM4-80GB`.
-pub fn by_device_name(device: &str) -> Option<&'static Card> {
-    let found: Vec<String> =
-        device.split(|c: char| !c.is_alphanumeric()).map(|word| word.to_ascii_lowercase()).collect();
-    let has = |word: &&str| found.contains(&word.to_ascii_lowercase());
-    CARDS.iter().find(|card| card.words.iter().all(|word| has(word)))
-}
-
-/// The card of a short name, in any case.
-pub fn by_name(name: &str) -> Option<&'static Card> {
-    CARDS.iter().find(|card| card.name.eq_ignore_ascii_case(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drivers_names_find_their_card() {
-        for (device, name) in [
-            ("NVIDIA A100-SXM4-80GB", "a100"),
-            ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
-            ("NVIDIA A100-PCIE-40GB", "a100-40gb"),
-            ("NVIDIA A100 80GB PCIe", "a100-pcie"),
-            ("NVIDIA H100 80GB HBM3", "h100"),
-            ("NVIDIA H100 PCIe", "h100-pcie"),
-            ("NVIDIA H200", "h200"),
-            ("NVIDIA L40S", "l40s"),
-            ("NVIDIA L4", "l4"),
-            ("NVIDIA A10", "a10"),
-            ("NVIDIA GeForce RTX 4090", "4090"),
-            ("NVIDIA RTX A6000", "rtx-a6000"),
-        ] {
-            assert_eq!(by_device_name(device).map(|card| card.name), Some(name), "{device}");
-        }
-        assert_eq!(by_device_name("Quadro P400"), None);
+impl fmt::Display for Card {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        write!(to, "GPU {} ({})", self.ordinal, self.name)
     }
+}
 
-    #[test]
-    fn short_names_are_unique_and_found() {
-        for card in CARDS {
-            assert_eq!(by_name(&card.name.to_uppercase()), Some(card));
-        }
+impl Card {
+    /// Why it cannot be used, where it cannot.
+    pub fn refusal(&self) -> Option<String> {
+        let ((major, minor), (needed, _)) = (self.capability, OLDEST);
+        (self.capability < OLDEST).then(|| {
+            format!(
+                "{self} has compute capability {major}.{minor}, the kernels need {needed}.0 or later (A100, RTX 30, L40S, H100, \
+                 ...); use --device cpu"
+            )
+        })
     }
+}
+
+/// Every GPU, in the driver's order.
+pub fn all(driver: &Driver) -> Result<Vec<Card>> {
+    let mut count = 0;
+    // SAFETY: writes one number.
+    driver.check(unsafe { (driver.call.cuDeviceGetCount)(&mut count) }, "counting GPUs")?;
+    (0..count).map(|ordinal| read(driver, ordinal)).collect()
+}
+
+/// The GPU with this ordinal, if it can be used.
+pub fn find(driver: &Driver, ordinal: usize) -> Result<Card> {
+    let mut cards = all(driver)?;
+    if ordinal >= cards.len() {
+        let names: Vec<String> = cards.iter().map(Card::to_string).collect();
+        let there = if names.is_empty() { "none".to_string() } else { names.join(", ") };
+        let how = "see nvidia-smi and CUDA_VISIBLE_DEVICES";
+        return Err(Error::failed(format!("there is no GPU {ordinal}; the driver shows {there}; {how}")));
+    }
+    let card = cards.swap_remove(ordinal);
+    card.refusal().map_or(Ok(card), |refusal| Err(Error::failed(refusal)))
+}
+
+fn read(driver: &Driver, ordinal: i32) -> Result<Card> {
+    let (call, doing) = (&driver.call, format!("reading the properties of GPU {ordinal}"));
+    let (mut device, mut memory, mut name) = (0, 0, [0; 128]);
+    // SAFETY: the ordinal is one of those counted; the name fits its buffer, whose length is given, and ends in zero.
+    unsafe {
+        driver.check((call.cuDeviceGet)(&mut device, ordinal), &doing)?;
+        driver.check((call.cuDeviceGetName)(name.as_mut_ptr(), name.len() as i32 - 1, device), &doing)?;
+        driver.check((call.cuDeviceTotalMem_v2)(&mut memory, device), &doing)?;
+    }
+    let attribute = |attribute| {
+        let mut value = 0;
+        // SAFETY: writes one number.
+        driver.check(unsafe { (call.cuDeviceGetAttribute)(&mut value, attribute, device) }, &doing).map(|()| value)
+    };
+    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    // SAFETY: the last byte is zero whatever the driver wrote.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
+    let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    Ok(Card { ordinal: ordinal as usize, name, capability: (major, minor), memory: memory as u64, processors })
 }

@@ -1,6 +1,9 @@
 //! Opening a device by its place.
 
-use super::Device;
+use super::cards;
+use super::device::Device;
+use super::driver::Driver;
+use super::gpu::Gpu;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -16,14 +19,22 @@ pub enum Place {
 /// Opens the device. The error says what is missing and how to get it.
 pub fn open(place: Place) -> Result<Arc<dyn Device>> {
     match place {
-        Place::Gpu(ordinal) => Err(Error::failed(format!("GPU {ordinal}: this build cannot drive GPUs"))),
+        Place::Gpu(ordinal) => Ok(Arc::new(Gpu::open(ordinal)?)),
         Place::Emulator => emulator(),
     }
 }
 
 /// The first GPU that can be used. The error says why there is none.
 pub fn first() -> Result<Arc<dyn Device>> {
-    open(Place::Gpu(0))
+    let cards = cards::all(Driver::get()?)?;
+    let mut why = Error::failed("the driver shows none");
+    for card in cards {
+        match Gpu::open(card.ordinal).and_then(|gpu| gpu.require_products().map(|()| gpu)) {
+            Ok(gpu) => return Ok(Arc::new(gpu)),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
 }
 
 #[cfg(feature = "emulator")]

@@ -4,8 +4,8 @@
 //! Bytes are the compulsory ones: each operand read once, each result written once.
 
 use super::activations::{Recompute, head_rows};
-use super::cards::Card;
 use super::cross_entropy;
+use super::peaks::Peaks;
 use super::timed::Seen;
 use super::weights::padded;
 use crate::gpt::{Config, Layout};
@@ -26,7 +26,7 @@ pub struct Operation {
 
 impl Operation {
     /// Seconds below which the card cannot do it.
-    pub fn floor(&self, card: &Card) -> f64 {
+    pub fn floor(&self, card: &Peaks) -> f64 {
         (self.flops / (card.tflops * 1e12)).max(self.bytes / (card.bandwidth * 1e9))
     }
 }
@@ -158,7 +158,7 @@ fn update(table: &mut Table, parameters: f64) {
 }
 
 /// The table as text, the slowest floor first; `measured` where a device ran the step.
-pub fn text(operations: &[Operation], card: &Card, measured: Option<&BTreeMap<String, Seen>>) -> String {
+pub fn text(operations: &[Operation], card: &Peaks, measured: Option<&BTreeMap<String, Seen>>) -> String {
     let mut rows: Vec<&Operation> = operations.iter().collect();
     rows.sort_by(|a, b| b.floor(card).total_cmp(&a.floor(card)));
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);

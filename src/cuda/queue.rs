@@ -1,0 +1,121 @@
+//! A GPU's primary context, the one stream that all work goes through, and events in it.
+
+use super::driver::Driver;
+use crate::Result;
+use cudarc::driver::sys::{CUcontext, CUdevice, CUevent, CUevent_flags, CUstream};
+use std::fmt::Display;
+use std::ptr::null_mut;
+use std::sync::Arc;
+
+/// Not synchronised with the default stream, which therefore does not disturb a recording.
+const NON_BLOCKING: u32 = 1;
+
+pub struct Queue {
+    pub driver: &'static Driver,
+    device: CUdevice,
+    context: CUcontext,
+    pub stream: CUstream,
+}
+
+// SAFETY: the driver's handles may be used from any thread; every use makes the context current first.
+unsafe impl Send for Queue {}
+// SAFETY: as above; the driver locks.
+unsafe impl Sync for Queue {}
+
+impl Queue {
+    pub fn new(driver: &'static Driver, ordinal: usize) -> Result<Arc<Self>> {
+        let mut queue = Queue { driver, device: 0, context: null_mut(), stream: null_mut() };
+        let doing = format!("starting GPU {ordinal}");
+        // SAFETY: the handles are written before they are used.
+        unsafe {
+            driver.check((driver.call.cuDeviceGet)(&mut queue.device, ordinal as i32), &doing)?;
+            driver.check((driver.call.cuDevicePrimaryCtxRetain)(&mut queue.context, queue.device), &doing)?;
+            queue.bind()?;
+            let made = (driver.call.cuStreamCreate)(&mut queue.stream, NON_BLOCKING);
+            queue.check(made, "making a stream")?;
+        }
+        Ok(Arc::new(queue))
+    }
+
+    /// Makes the context current to this thread: before every call that needs one.
+    pub fn bind(&self) -> Result<()> {
+        // SAFETY: the context is retained as long as this lives.
+        self.check(unsafe { (self.driver.call.cuCtxSetCurrent)(self.context) }, "choosing the GPU")
+    }
+
+    pub fn check(&self, code: u32, doing: impl Display) -> Result<()> {
+        self.driver.check(code, format_args!("GPU {}: {doing}", self.device))
+    }
+
+    /// Waits for all queued work; what went wrong in it comes out here.
+    pub fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the stream is this one's own.
+        self.check(unsafe { (self.driver.call.cuStreamSynchronize)(self.stream) }, "running the queued work")
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: nothing that uses the stream or the context outlives this: it would hold an Arc. A stream that was never
+        // made is null, which is an error code.
+        unsafe {
+            (self.driver.call.cuCtxSetCurrent)(self.context);
+            if !self.stream.is_null() {
+                (self.driver.call.cuStreamDestroy_v2)(self.stream);
+            }
+            if !self.context.is_null() {
+                (self.driver.call.cuDevicePrimaryCtxRelease_v2)(self.device);
+            }
+        }
+    }
+}
+
+/// A point in the stream.
+pub struct Event {
+    queue: Arc<Queue>,
+    event: CUevent,
+}
+
+// SAFETY: as for Queue.
+unsafe impl Send for Event {}
+
+impl Event {
+    /// To be waited for; with `timed` also to measure with.
+    pub fn new(queue: &Arc<Queue>, timed: bool) -> Result<Self> {
+        queue.bind()?;
+        let flags = if timed { CUevent_flags::CU_EVENT_DEFAULT } else { CUevent_flags::CU_EVENT_DISABLE_TIMING };
+        let mut event = null_mut();
+        // SAFETY: writes one handle.
+        queue.check(unsafe { (queue.driver.call.cuEventCreate)(&mut event, flags as u32) }, "making an event")?;
+        Ok(Event { queue: queue.clone(), event })
+    }
+
+    pub fn record(&self) -> Result<()> {
+        let call = self.queue.driver.call.cuEventRecord;
+        // SAFETY: event and stream belong to the same context, which the caller's operation made current.
+        self.queue.check(unsafe { call(self.event, self.queue.stream) }, "recording an event")
+    }
+
+    /// Waits until the stream has passed the point of the last `record`; at once if there was none.
+    pub fn wait(&self) -> Result<()> {
+        // SAFETY: the event is this one's own.
+        self.queue.check(unsafe { (self.queue.driver.call.cuEventSynchronize)(self.event) }, "running the queued work")
+    }
+
+    /// Milliseconds from `start` to this; both were recorded with timing, and this was waited for.
+    pub fn since(&self, start: &Event) -> Result<f32> {
+        let mut milliseconds = 0.0;
+        let call = self.queue.driver.call.cuEventElapsedTime;
+        // SAFETY: both events live; writes one float.
+        self.queue.check(unsafe { call(&mut milliseconds, start.event, self.event) }, "measuring time")?;
+        Ok(milliseconds)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the event is this one's own; the driver keeps it until the stream has passed it.
+        unsafe { (self.queue.driver.call.cuEventDestroy_v2)(self.event) };
+    }
+}
