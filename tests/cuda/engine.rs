@@ -5,10 +5,14 @@ use crate::naive::Naive;
 use logwright::cpu::CpuEngine;
 use logwright::cpu::adamw::{self as cpu_adamw, Slices};
 use logwright::cpu::model::Model;
-use logwright::cuda::activations::Recompute;
-use logwright::cuda::{CudaEngine, Options};
+use logwright::cuda::activations::{Purpose, Recompute};
+use logwright::cuda::emulator::Emulator;
+use logwright::cuda::timed::Timed;
+use logwright::cuda::{CudaEngine, Device, Options, memory, roofline};
 use logwright::engine::{AdamW, Batch, Engine, IGNORE, State};
 use logwright::gpt::{Config, Layout, init};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 on_devices! {
     losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recompute_levels_agree
@@ -273,4 +277,73 @@ fn a_head_size_without_a_kernel_is_refused() {
     let bench = Bench::emulator(0);
     let error = CudaEngine::new(bench.device.clone(), config, parameters(&config), Options::default()).err().unwrap();
     assert!(error.to_string().contains("this model's is 8"), "{error}");
+}
+
+/// The roofline lists the very operations of a step, as often as they happen.
+#[test]
+fn the_roofline_lists_what_a_step_runs() {
+    for (config, batch, time) in [(PLAIN, 3, 65), (BIASED, 2, 17), (Config { vocab: 2500, ..BIASED }, 1, 33)] {
+        let timed = Arc::new(Timed::new(Bench::emulator(0).device.clone()));
+        let options = Options { plain: true, recompute: roofline::RECOMPUTE };
+        let mut engine = CudaEngine::new(timed.clone(), config, parameters(&config), options).unwrap();
+        let data = Data::new(&config, batch, time, 1);
+        timed.take();
+        engine.accumulate(data.batch(), data.scale()).unwrap();
+        engine.update(&step(1)).unwrap();
+        let seen: BTreeMap<String, usize> = timed.take().into_iter().map(|(name, seen)| (name, seen.count)).collect();
+        let listed = roofline::step(&config, batch, time);
+        let listed: BTreeMap<String, usize> = listed.into_iter().map(|row| (row.name, row.count)).collect();
+        assert_eq!(listed, seen);
+    }
+}
+
+/// Room for the model and for a batch of `batch`, no more.
+fn device_for(config: &Config, batch: usize, time: usize) -> Arc<dyn Device> {
+    let purpose = Purpose::Training(Recompute::Nothing);
+    Arc::new(Emulator::with_memory(0, memory::of(config, batch, time, purpose).total()))
+}
+
+/// What the memory report counts is what training takes: a batch that it says fits does, and the error about the next names it.
+#[test]
+fn a_full_device_names_the_largest_batch() {
+    let device = device_for(&PLAIN, 3, 65);
+    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), Options::default()).unwrap();
+    let fits = Data::new(&PLAIN, 3, 65, 1);
+    engine.accumulate(fits.batch(), fits.scale()).unwrap();
+    engine.update(&step(1)).unwrap();
+    let large = Data::new(&PLAIN, 4, 65, 1);
+    let error = engine.accumulate(large.batch(), large.scale()).unwrap_err().to_string();
+    assert!(error.contains("the largest batch that fits is 3 sequences"), "{error}");
+    // The engine survives it.
+    engine.accumulate(fits.batch(), fits.scale()).unwrap();
+    let error = engine.open_cache(4000).unwrap_err().to_string();
+    assert!(error.contains("KV cache of 4000 sequences") && error.contains("--parallel"), "{error}");
+}
+
+#[test]
+fn a_full_device_with_no_room_for_one_sequence_says_what_to_do() {
+    let enough = memory::of(&PLAIN, 1, 65, Purpose::Training(Recompute::Blocks)).total();
+    let device = Arc::new(Emulator::with_memory(0, enough));
+    let mut engine = CudaEngine::new(device.clone(), PLAIN, parameters(&PLAIN), Options::default()).unwrap();
+    let data = Data::new(&PLAIN, 1, 65, 1);
+    let error = engine.accumulate(data.batch(), data.scale()).unwrap_err().to_string();
+    assert!(error.contains("--recompute blocks"), "{error}");
+    drop(engine);
+    let options = Options { recompute: Recompute::Blocks, ..Options::default() };
+    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), options).unwrap();
+    engine.accumulate(data.batch(), data.scale()).unwrap();
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_stays_one() {
+    let device = Arc::new(Emulator::lost_after(0, 40));
+    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), Options::default()).unwrap();
+    let data = Data::new(&PLAIN, 1, 9, 1);
+    let mut train = || -> logwright::Result<()> {
+        engine.accumulate(data.batch(), data.scale())?;
+        engine.update(&step(1)).map(drop)
+    };
+    let error = (0..3).find_map(|_| train().err()).expect("the device is lost on the way").to_string();
+    assert!(error.contains("lost"), "{error}");
+    assert!(train().is_err());
 }
