@@ -1,7 +1,7 @@
 // What the attention kernels share: tiles of a head in shared memory, and products of tiles on the tensor cores.
 //
-// A block is four warps. It owns MT * 64 rows of one head (queries or keys, MT * 16 to a warp) and streams the other side
-// past them in tiles, two in flight: one is computed on while the next one arrives by cp.async.
+// A block is four warps. It owns MT * 64 rows of one head (queries or keys, MT * 16 to a warp) and streams the other
+// side past them in tiles, two in flight: one is computed on while the next one arrives by cp.async.
 // A tile is rows of HS bf16 in chunks of 16 bytes. A matrix of sums lies in the registers as mma.m16n8k16 leaves it:
 // sums[m][n][e] is row m*16 + lane/4 + e/2*8, column n*8 + lane%4*2 + e%2.
 #pragma once
@@ -34,7 +34,8 @@ __device__ __forceinline__ void copy_tile(bf16 *tile, const bf16 *head, int firs
 #pragma unroll
     for (int row = threadIdx.x / CHUNKS, i = 0; i < ROWS / STEP; i++, row += STEP) {
         const bool valid = first_row + row < T;
-        cp_async16(tile + chunk_at<HS>(row, chunk), head + (valid ? (first_row + row) * stride : 0) + chunk * 8, valid);
+        const bf16 *from = head + (valid ? (first_row + row) * stride : 0) + chunk * 8;
+        cp_async16(tile + chunk_at<HS>(row, chunk), from, valid);
     }
 }
 
@@ -46,9 +47,9 @@ __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
         for (int n = 0; n < NT; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0.f;
 }
 
-// ldmatrix lets a lane name a row of 16 bytes. These are the elements at which the first 16x16 piece of a tile has it, for
-// pieces taken as they lie along rows (left sides) or along columns, and for right sides held as rows of their transpose.
-// The piece `chunks` further right has it at offset ^ chunks * 8, the one 16 rows further down at offset + 16 * HS.
+// Each lane names one chunk of a 16x16 piece to ldmatrix. These are its elements in the first piece of a tile: for left
+// sides and for right sides as they are, and for right sides that the tile holds transposed. The piece `chunks` further
+// right has it at offset ^ chunks * 8, the piece 16 rows further down at offset + 16 * HS.
 template <int HS>
 __device__ __forceinline__ int piece_lane() {
     const int lane = threadIdx.x % 32;
@@ -83,10 +84,11 @@ __device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, in
     }
 }
 
-// sums += P B: P (MT * 16, NT * 8) from registers, rounded to bf16 (a product's result lies as the next product's left side
-// wants it), and the first NT * 8 rows of tile `b`.
+// sums += P B: P (MT * 16, NT * 8) from registers, rounded to bf16 (a product's result lies as the next product's left
+// side wants it), and the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
-__device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const float (&p)[MT][NT][4], const bf16 *b) {
+__device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const float (&p)[MT][NT][4],
+                                             const bf16 *b) {
     const int b_lane = piece_lane<HS>();
 #pragma unroll
     for (int k = 0; k < NT / 2; k++) {
@@ -125,8 +127,8 @@ __device__ __forceinline__ void hide_the_future(float (&s)[MT][NT][4], int ahead
             }
 }
 
-// to = sums * factor, rounded, for the rows of a warp that lie before T; `row` is the warp's first row in the block, and
-// `factor` is per row. The rows go through the same rows of `tile`, which no other warp reads, to leave 16 bytes at a time.
+// to = sums * factor, rounded, for the rows of a warp that lie before T; `row` is the warp's first row in the block,
+// `factor` is per row. They go through the same rows of `tile`, which no other warp reads, to leave 16 bytes at a time.
 template <int HS, int MT>
 __device__ __forceinline__ void store_rows(bf16 *to, bf16 *tile, const float (&sums)[MT][HS / 8][4],
                                            const float (&factor)[MT][2], int row, int first_row, int T, int stride) {

@@ -14,7 +14,8 @@
 //   launch     statistics: grid (NH*B, ceil(Tp / (1024/HS))), block 128: HS/8 lanes own one row
 //   floor      4*B*T*NH*HS bytes
 template <int HS>
-__device__ __forceinline__ void statistics(float *rows, const bf16 *dout, const bf16 *out, const float *lse, int T, int NH) {
+__device__ __forceinline__ void statistics(float *rows, const bf16 *dout, const bf16 *out, const float *lse, int T,
+                                           int NH) {
     constexpr int CHUNKS = HS / 8;
     const int b = blockIdx.x / NH, h = blockIdx.x % NH, padded = round_up(T, ROW_PADDING);
     const int t = blockIdx.y * (THREADS / CHUNKS) + threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
@@ -40,20 +41,21 @@ struct KeysShared {
     bf16 q[2][QUERIES * HS], dout[2][QUERIES * HS];
     float lse[2][QUERIES], delta[2][QUERIES];
 
-    // Starts the copy of a tile of queries with all that belongs to them. Their zeros behind T add nothing to dK and dV.
+    // Starts the copy of a tile of queries and what belongs to them. Their zeros behind T add nothing to dK and dV.
     __device__ __forceinline__ void copy_queries(int slot, const bf16 *q_head, const bf16 *dout_head, const float *rows,
                                                  int first, int T, int NH) {
         copy_tile<HS, QUERIES>(q[slot], q_head, first, T, 3 * NH * HS);
         copy_tile<HS, QUERIES>(dout[slot], dout_head, first, T, NH * HS);
-        const int i = threadIdx.x * 4;
-        if (i < QUERIES) cp_async16(lse[slot] + i, rows + first + i);
-        else if (i < 2 * QUERIES) cp_async16(delta[slot] + i - QUERIES, rows + round_up(T, ROW_PADDING) + first + i - QUERIES);
+        const int i = threadIdx.x % (QUERIES / 4) * 4;
+        if (threadIdx.x < QUERIES / 4) cp_async16(lse[slot] + i, rows + first + i);
+        else if (threadIdx.x < QUERIES / 2) cp_async16(delta[slot] + i, rows + round_up(T, ROW_PADDING) + first + i);
         cp_async_commit();
     }
 };
 
-// dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its products.
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(KeysShared) dynamic: one block owns MT*64 keys of a head
+// dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its
+// products, and stay in registers.
+//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for KeysShared: MT*64 keys to a block
 //   floor      4*B*NH*T*T*HS FLOPs on the tensor cores
 template <int HS, int MT, int QUERIES>
 __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
@@ -122,7 +124,7 @@ struct QueriesShared {
 };
 
 // dQ.
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(QueriesShared) dynamic: one block owns MT*64 queries of a head
+//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for QueriesShared: MT*64 queries to a block
 //   floor      3*B*NH*T*T*HS FLOPs on the tensor cores
 template <int HS, int MT, int KEYS>
 __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
@@ -180,25 +182,27 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     store_rows<HS>(dqkv + head, shared->q, dq, scales, row, first, T, stride);
 }
 
-// Two blocks on an SM; without the 2 the compiler stops at 128 registers and spills.
-#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE)                                                \
-    extern "C" __global__ void __launch_bounds__(128)                                                                    \
-        attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout, const bf16 *__restrict__ out, \
-                                     const float *__restrict__ lse, int T, int NH) {                                     \
-        statistics<HS>(rows, dout, out, lse, T, NH);                                                                     \
-    }                                                                                                                    \
-    KERNEL_EXPORT(attention_backward_rows_##HS);                                                                         \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                                 \
-        attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows, const bf16 *__restrict__ dout, \
-                                     const bf16 *__restrict__ qkv, int T, int NH, float scale) {                         \
-        keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                              \
-    }                                                                                                                    \
-    KERNEL_EXPORT(attention_backward_keys_##HS);                                                                         \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                                 \
-        attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows, const bf16 *__restrict__ dout, \
-                                        const bf16 *__restrict__ qkv, int T, int NH, float scale) {                      \
-        queries<HS, QUERIES_MT, KEY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                          \
-    }                                                                                                                    \
+// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills.
+#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE)                                              \
+    extern "C" __global__ void __launch_bounds__(128)                                                                  \
+        attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout,                          \
+                                     const bf16 *__restrict__ out, const float *__restrict__ lse, int T, int NH) {     \
+        statistics<HS>(rows, dout, out, lse, T, NH);                                                                   \
+    }                                                                                                                  \
+    KERNEL_EXPORT(attention_backward_rows_##HS);                                                                       \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+        attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                          \
+                                     const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,       \
+                                     float scale) {                                                                    \
+        keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                            \
+    }                                                                                                                  \
+    KERNEL_EXPORT(attention_backward_keys_##HS);                                                                       \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+        attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                       \
+                                        const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,    \
+                                        float scale) {                                                                 \
+        queries<HS, QUERIES_MT, KEY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                        \
+    }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_queries_##HS)
 
 ATTENTION_BACKWARD(32, 2, 64, 2, 64);

@@ -1,12 +1,13 @@
 #include "attention.cuh"
 
-// Causal self-attention by blocks of queries in the manner of FlashAttention-2 (Dao, 2023): the softmax runs along with the
-// tiles of keys, and nothing of size T x T is held. One instance per head size.
-//   maths      s[i,j] = scale * q[i] . k[j] for j <= i;  lse[i] = log sum_j exp(s[i,j]);  out[i] = sum_j exp(s[i,j] - lse[i]) v[j]
-//              exp(s[i,j] - running reference) is rounded to bf16 for the tensor cores; its sum is taken before that, in f32
+// Causal self-attention by blocks of queries in the manner of FlashAttention-2 (Dao, 2023): the softmax runs along with
+// the tiles of keys, and nothing of size T x T is held. One instance per head size.
+//   maths      s[i,j] = scale * q[i] . k[j] for j <= i;  lse[i] = log sum_j exp(s[i,j])
+//              out[i] = sum_j exp(s[i,j] - lse[i]) v[j]
+//              exp(s[i,j] - running reference) is rounded to bf16 for the tensor cores, but summed before that
 //   shapes     qkv (B,T,3,NH,HS), out (B,T,NH,HS) bf16; lse (B,NH,T) f32; T * 3 * NH * HS < 2^31
 //   writes     out, lse: every element, overwritten (=)
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, sizeof(Shared) dynamic: one block owns MT*64 queries of a head
+//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for Shared: MT*64 queries to a block
 //   floor      2*B*NH*T*T*HS FLOPs on the tensor cores (half of the full square's), 8*B*T*NH*HS bytes
 //   reference  cpu::attention::forward
 template <int HS, int MT, int KEYS>
@@ -15,15 +16,15 @@ struct Shared {
     bf16 k[2][KEYS * HS], v[2][KEYS * HS];
 };
 
-// Powers of two by which a score may exceed its row's reference before that is raised: f32 sums and bf16's exponents have room,
-// and most tiles then leave the outputs as they are.
+// Powers of two by which a score may exceed its row's reference before that is raised: f32 sums and bf16's exponents
+// have room, and most tiles then leave the outputs as they are.
 constexpr float HEADROOM = 8.f;
 
-// Scores of one tile -> exp(score - reference), with sums and outputs of the earlier tiles brought to the same reference.
+// Scores of one tile -> exp(score - reference), with sums and outputs of earlier tiles brought to the same reference.
 // Every row sees a key in the first tile, so its reference is finite from there on.
 template <int MT, int NT, int OT>
-__device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4], float (&reference)[MT][2],
-                                               float (&sum)[MT][2], float to_log2) {
+__device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4],
+                                               float (&reference)[MT][2], float (&sum)[MT][2], float to_log2) {
     float shrink[MT][2];
 #pragma unroll
     for (int m = 0; m < MT; m++)
@@ -35,9 +36,10 @@ __device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)
             // The four lanes of a row.
             top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
             top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
-            const float before = reference[m][r] * to_log2;
+            // Fused into the subtraction below, a product would leave a remainder where the reference stays.
+            const float before = __fmul_rn(reference[m][r], to_log2);
             if ((top - reference[m][r]) * to_log2 > HEADROOM) reference[m][r] = top;
-            const float now = reference[m][r] * to_log2;
+            const float now = __fmul_rn(reference[m][r], to_log2);
             shrink[m][r] = exp2_approximate(before - now);
             float part = 0.f;
 #pragma unroll
@@ -106,18 +108,19 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
             total += __shfl_xor_sync(ALL_LANES, total, 2);
             sum[m][r] = 1.f / total;
             const int query = first + row + m * 16 + r * 8 + lane / 4;
-            if (lane % 4 == 0 && query < T) lse[(long)blockIdx.x * T + query] = fmaf(reference[m][r], scale, logf(total));
+            if (lane % 4 == 0 && query < T)
+                lse[(long)blockIdx.x * T + query] = fmaf(reference[m][r], scale, logf(total));
         }
     store_rows<HS>(out + (long)b * T * NH * HS + h * HS, shared->q, o, sum, row, first, T, NH * HS);
 }
 
-// Two blocks on an SM; without the 2 the compiler stops at 128 registers and spills.
-#define ATTENTION_FORWARD(HS, MT, KEYS)                                                                          \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                         \
-        attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T, int NH, \
-                               float scale) {                                                                    \
-        forward<HS, MT, KEYS>(out, lse, qkv, T, NH, scale);                                                      \
-    }                                                                                                            \
+// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills.
+#define ATTENTION_FORWARD(HS, MT, KEYS)                                                                                \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+        attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T,   \
+                               int NH, float scale) {                                                                  \
+        forward<HS, MT, KEYS>(out, lse, qkv, T, NH, scale);                                                            \
+    }                                                                                                                  \
     KERNEL_EXPORT(attention_forward_##HS)
 
 ATTENTION_FORWARD(32, 2, 64);

@@ -3,8 +3,8 @@
 
     scripts/check_sass.py path/to/cuobjdump kernels.cubin|kernels.fatbin ...
 
-cuobjdump comes with nvcc (its folder may be named instead; nvdisasm must lie in it too, or on PATH). Prints one row for each
-attention kernel of each file and architecture, and exits with 1 when a kernel breaks a rule, or when there is none.
+cuobjdump comes with nvcc (its folder may be named instead; nvdisasm must lie in it too, or on PATH). Prints one row for
+each attention kernel of each file and architecture; exits with 1 when a kernel breaks a rule, or when there is none.
 """
 
 import argparse
@@ -95,7 +95,8 @@ def main():
             print(f"{architecture:<12} {kernel:<34}", *(f"{times:>10}" for times in n.values()))
             failures += [f"{kernel} ({architecture}) {rule}" for rule in broken_rules(kernel, n)]
     if checked == 0:
-        failures = [f"no attention kernel in {', '.join(options.binaries)}: name the files built from kernels/attention_*.cu"]
+        files = ", ".join(options.binaries)
+        failures = [f"no attention kernel in {files}: name what was built from kernels/attention_*.cu"]
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -22,7 +22,7 @@ pub struct Shape {
     pub head_size: usize,
 }
 
-/// Rows that a block owns, and rows of the tiles that it streams past them; as instantiated in `kernels/attention_*.cu`.
+/// Rows that a block owns, and rows of the tiles it streams past them, as instantiated in `kernels/attention_*.cu`.
 #[derive(Clone, Copy)]
 struct Tiles {
     owned: usize,
@@ -34,8 +34,8 @@ impl Tiles {
         Tiles { owned, streamed }
     }
 
-    /// One block for every head and every `owned` rows of it; `kept`: matrices of owned rows held in shared memory, beside
-    /// two tiles of each of the two streamed ones.
+    /// One block for every head and every `owned` rows of it. Shared memory holds the owned rows of `kept` matrices and
+    /// two tiles of each of two streamed ones.
     fn launch(self, kept: usize, shape: Shape) -> Launch {
         let bytes = 2 * shape.head_size * (kept * self.owned + 4 * self.streamed);
         shape.grid(shape.time.div_ceil(self.owned)).shared(bytes)
@@ -106,8 +106,8 @@ fn assert_aligned<const N: usize>(pointers: [Ptr<bf16>; N]) {
     assert!(pointers.iter().all(|pointer| pointer.address.is_multiple_of(16)), "a buffer is not aligned to 16 bytes");
 }
 
-/// out (B,T,NH,HS) = softmax(mask(q k' / sqrt(HS))) v for each head of qkv (B,T,3,NH,HS); lse (B,NH,T): natural log-sum-exp of
-/// the scaled scores. After FlashAttention-2 (Dao, 2023).
+/// out (B,T,NH,HS) = softmax(mask(q k' / sqrt(HS))) v for each head of qkv (B,T,3,NH,HS); lse (B,NH,T): natural
+/// log-sum-exp of the scaled scores. After FlashAttention-2 (Dao, 2023).
 ///
 /// # Errors
 /// When the launch fails.
