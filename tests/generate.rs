@@ -5,7 +5,8 @@ mod common;
 use common::{SMALL, corpus, logwright, run};
 use logwright::cpu::CpuEngine;
 use logwright::cpu::model::Model;
-use logwright::engine::Engine;
+use logwright::cpu::sampling;
+use logwright::engine::{Choice, Draw, Engine};
 use logwright::gpt::{Config, Layout, init};
 use std::io::Write;
 use std::process::Stdio;
@@ -53,6 +54,28 @@ fn the_cache_gives_the_logits_of_the_plain_forward_pass() {
         engine.forget(1);
         assert_eq!(engine.cached(1), 0);
     }
+}
+
+#[test]
+fn sampling_is_extending_and_drawing() {
+    let config = Config { layers: 1, heads: 2, channels: 16, context: 9, vocab: 11, bias: false };
+    let parameters = init::parameters(&Layout::new(&config), 4);
+    let [mut sampled, mut extended] = [(); 2].map(|_| CpuEngine::new(config, parameters.clone()));
+    let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let draw = |uniform, allowed| Draw { choice, uniform, allowed };
+    let draws = [draw(0.2, None), draw(0.99, Some(&[0b1010][..]))];
+    let (mut tokens, mut logits) = ([0; 2], [f32::NAN; 22]);
+    [&mut sampled, &mut extended].map(|engine| engine.open_cache(3).unwrap());
+    // A prompt, then a token a slot.
+    for sequences in [[(2, &[1, 2, 3][..]), (0, &[4, 5])], [(2, &[6]), (0, &[7])]] {
+        sampled.sample(&sequences, &draws, &mut tokens).unwrap();
+        extended.extend(&sequences, &mut logits).unwrap();
+        for ((token, logits), draw) in tokens.iter().zip(logits.chunks(11)).zip(&draws) {
+            assert_eq!(*token, sampling::draw(logits, draw));
+        }
+        assert_eq!(tokens[1], 3, "the last of the two that are allowed");
+    }
+    assert_eq!([0, 1, 2].map(|slot| sampled.cached(slot)), [3, 0, 4]);
 }
 
 #[test]
