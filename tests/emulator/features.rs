@@ -21,8 +21,7 @@ fn line(blocks: u32, threads: u32, seed: u32) -> Run {
 #[test]
 fn warps_meet() {
     let device = emulator();
-    let [shuffles, votes, partial] =
-        entries!("feature_" shuffles "feature_" votes "feature_" partial_warps);
+    let [shuffles, votes, partial] = entries!("feature_" shuffles "feature_" votes "feature_" partial_warps);
     for seed in SEEDS {
         check(&device, shuffles, line(3, 128, seed), vec![]);
         check(&device, votes, line(2, 64, seed), vec![]);
