@@ -47,10 +47,10 @@ cases! {
     buffer_reused_too_early        Notices "race" 1 |x, i| 10.0 * x[(i + 64) & 255];
     barrier_in_a_branch            Notices "deadlock" 1 |x, i| x[255 - i];
     two_kinds_of_barrier           Notices "divergent block" 1 |x, i| x[255 - i];
-    shuffle_in_a_branch            Notices "divergent" 1 |x, i| x[i ^ 1];
+    shuffle_in_a_branch            Notices "deadlock" 1 |x, i| x[i ^ 1];
     shuffle_from_outside_the_mask  Notices "not in the mask" 1 |x, i| x[i];
     lane_outside_its_own_mask      Notices "not in its mask" 1 |x, i| x[i];
-    half_a_warp_in_a_matrix_product Notices "deadlock" 1 |x, i| x[i];
+    half_a_warp_in_a_matrix_product Notices "all 32 lanes" 1 |x, i| x[i];
     global_read_past_the_end       Notices "global out of bounds" 1 |x, i| x[i];
     global_write_past_the_end      Notices "global out of bounds" 1 |x, i| x[i];
     global_read_before_the_start   Notices "global out of bounds" 1 |x, i| x[i];

@@ -31,12 +31,12 @@ void shared_variable(const void *at, size_t bytes, const char *name) {
     shared.used = std::max(shared.used, reinterpret_cast<uintptr_t>(at) + bytes - shared.start);
 }
 
-static void check_order(const Cell &cell, Access access, const Incident &incident) {
+static void check_order(const Cell &cell, const Incident &incident) {
     const int thread = current->linear;
-    const bool both_atomic = access == Access::ATOMIC && cell.write_was_atomic;
+    const bool both_atomic = incident.access == Access::ATOMIC && cell.write_was_atomic;
     if (!ordered(cell.write, thread) && !both_atomic)
         report("race", incident, "", {cell.write, cell.write_pc, cell.write_was_atomic ? "atomic" : "write"});
-    if (!incident.write) return;
+    if (incident.access == Access::READ) return;
     for (const Epoch read : cell.reads)
         if (!ordered(read, thread)) report("race", incident, "", {read, 0, "read"});
 }
@@ -51,7 +51,8 @@ static void remember_read(Cell &cell, Epoch me) {
     cell.reads[me.bits & 1] = me;
 }
 
-static void touch(Cell *cells, Access access, const Incident &incident) {
+static void touch(Cell *cells, const Incident &incident) {
+    const Access access = incident.access;
     const auto me = static_cast<uint32_t>(current->linear) + 1;
     const Epoch epoch = now(current->linear);
     for (size_t i = 0; i < incident.bytes; i++) {
@@ -63,7 +64,7 @@ static void touch(Cell *cells, Access access, const Incident &incident) {
             report("uninitialised read", incident, "");
             cell.write = HOST;
         }
-        check_order(cell, access, incident);
+        check_order(cell, incident);
         if (access == Access::COPY_ISSUED) {
             cell.copy_by = me;
         } else if (access == Access::READ) {
@@ -75,14 +76,14 @@ static void touch(Cell *cells, Access access, const Incident &incident) {
     }
 }
 
-static void touch_shared(uintptr_t address, Access access, const Incident &incident) {
+static void touch_shared(uintptr_t address, const Incident &incident) {
     const SharedVariable *below = nullptr;
     for (const SharedVariable &variable : shared.variables) {
         const auto start = reinterpret_cast<uintptr_t>(variable.at);
         if (address - start < variable.bytes) {
             if (address + incident.bytes > start + variable.bytes)
                 fatal("shared out of bounds", incident, std::string("; runs past ") + variable.name);
-            return touch(shared.cells + (address - shared.start), access, incident);
+            return touch(shared.cells + (address - shared.start), incident);
         }
         if (start <= address && (!below || variable.at > below->at)) below = &variable;
     }
@@ -102,22 +103,29 @@ static bool is_runtime_memory(uintptr_t address) {
            within(w.warps.data(), w.warps.size() * sizeof(Warp));
 }
 
-// Constants, tables, and bare __shared__ variables, which are thread-local.
-static bool is_in_program(uintptr_t address) {
+static bool lies_in(const dl_phdr_info *image, uintptr_t address, bool write) {
+    for (int i = 0; i < image->dlpi_phnum; i++) {
+        const auto &segment = image->dlpi_phdr[i];
+        uintptr_t start = 0;
+        if (segment.p_type == PT_LOAD) start = image->dlpi_addr + segment.p_vaddr;
+        if (segment.p_type == PT_TLS) start = reinterpret_cast<uintptr_t>(image->dlpi_tls_data);
+        if (start && address - start < segment.p_memsz && (!write || segment.p_flags & PF_W || segment.p_type == PT_TLS))
+            return true;
+    }
+    return false;
+}
+
+// Constants, tables, and bare __shared__ variables, which are thread-local: all in the image that holds the kernels too.
+static bool is_in_program(uintptr_t address, bool write) {
     struct Query {
         uintptr_t address;
-        bool hit;
-    } query{address, false};
+        bool write, hit;
+    } query{address, write, false};
     const auto visit = [](dl_phdr_info *image, size_t, void *data) {
         auto *query = static_cast<Query *>(data);
-        for (int i = 0; i < image->dlpi_phnum; i++) {
-            const auto &segment = image->dlpi_phdr[i];
-            uintptr_t start = 0;
-            if (segment.p_type == PT_LOAD) start = image->dlpi_addr + segment.p_vaddr;
-            if (segment.p_type == PT_TLS) start = reinterpret_cast<uintptr_t>(image->dlpi_tls_data);
-            query->hit |= start && query->address - start < segment.p_memsz;
-        }
-        return static_cast<int>(query->hit);
+        if (!lies_in(image, reinterpret_cast<uintptr_t>(check_access), false)) return 0;
+        query->hit = lies_in(image, query->address, query->write);
+        return 1;
     };
     dl_iterate_phdr(visit, &query);
     return query.hit;
@@ -126,16 +134,16 @@ static bool is_in_program(uintptr_t address) {
 void check_access(const void *at, size_t bytes, Access access, const void *pc) {
     if (!bytes) return;
     const auto address = reinterpret_cast<uintptr_t>(at);
-    const Incident incident{at, bytes, access != Access::READ, pc};
-    if (address - shared.start < shared.bytes) return touch_shared(address, access, incident);
+    const Incident incident{at, bytes, access, pc};
+    if (address - shared.start < shared.bytes) return touch_shared(address, incident);
     if (is_runtime_memory(address)) return;
     const Region *region = region_before(address);
     const size_t offset = region ? address - region->start : 0;
     if (region && offset < region->bytes) {
-        if (offset + bytes <= region->bytes) return touch(region->cells + offset, access, incident);
+        if (offset + bytes <= region->bytes) return touch(region->cells + offset, incident);
         fatal("global out of bounds", incident, "; runs past a buffer of " + std::to_string(region->bytes) + " bytes");
     }
-    if (is_in_program(address)) return;
+    if (is_in_program(address, access != Access::READ)) return;
     fatal("global out of bounds", incident, near_buffer(at));
 }
 
@@ -146,7 +154,7 @@ void noted(const void *at, size_t bytes, Access access, const void *pc) {
 static void instrumented(const void *at, size_t bytes, Access access, const void *pc, bool aligned) {
     if (!current) return;
     if (aligned && reinterpret_cast<uintptr_t>(at) % bytes)
-        fatal("misaligned", {at, bytes, access == Access::WRITE, pc}, "");
+        fatal("misaligned", {at, bytes, access, pc}, "");
     check_access(at, bytes, access, pc);
 }
 }  // namespace check

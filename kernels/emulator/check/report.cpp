@@ -28,9 +28,10 @@ static std::string at(const void *pc) { return pc ? " at " + where(pc) : ""; }
 
 static std::string describe(const char *kind, const Incident &incident, const std::string &more, const Other &other) {
     const uint3 block = current->block->index;
-    char place[300];
+    static const char *const WORDS[] = {"read", "write", "atomic", "cp.async", "cp.async"};
+    char place[400];
     snprintf(place, sizeof place, "%s: %zu-byte %s of %p%s by thread %d of block (%u,%u,%u)", kind, incident.bytes,
-             incident.write ? "write" : "read", incident.at, at(incident.pc).c_str(), current->linear, block.x, block.y,
+             WORDS[static_cast<int>(incident.access)], incident.at, at(incident.pc).c_str(), current->linear, block.x, block.y,
              block.z);
     std::string text = place;
     if (other.what) {

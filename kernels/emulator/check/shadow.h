@@ -56,7 +56,7 @@ struct Other {
 struct Incident {
     const void *at;
     size_t bytes;
-    bool write;
+    Access access;
     const void *pc;
 };
 void report(const char *kind, const Incident &incident, const std::string &more, const Other &other = {});

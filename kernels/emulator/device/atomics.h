@@ -8,7 +8,7 @@ CUEMU_UNCHECKED T read_modify_write(T *at, UPDATE update) {
     using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
     static_assert(sizeof(T) == 4 || sizeof(T) == 8, "an atomic has 4 or 8 bytes");
     require_alignment(at, sizeof(T), "atomic");
-    note(at, sizeof(T), Access::ATOMIC);
+    note(at, sizeof(T), Access::ATOMIC, __builtin_return_address(0));
     auto *word = reinterpret_cast<Bits *>(at);
     Bits found = __atomic_load_n(word, __ATOMIC_RELAXED), wanted;
     T before, after;

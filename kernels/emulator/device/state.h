@@ -76,7 +76,7 @@ void cp_async_wait(int groups_under_way);
 void fence();
 // Tells the checker of an access that the compiler does not instrument.
 enum class Access { READ, WRITE, ATOMIC, COPY_ISSUED, COPY_LANDED };
-void note(const void *at, size_t bytes, Access access);
+void note(const void *at, size_t bytes, Access access, const void *pc);
 
 template <class T>
 __forceinline__ void require_alignment(const T *at, size_t alignment, const char *what) {

@@ -9,7 +9,7 @@
 
 namespace cuemu {
 static thread_local struct {
-    int signal;
+    int signal, code;
     void *address, *instruction;
 } fault;
 static struct sigaction previous[65];
@@ -22,6 +22,8 @@ static void report_fault() {
     if (fault.signal == SIGILL) fail("trap at %s: a misaligned access or other undefined behaviour", place.c_str());
     if (on_stack(current->fibre, static_cast<char *>(fault.address) + PAGE))
         fail("the stack of %zu KiB overflowed at %s", STACK >> 10, place.c_str());
+    // The processor does not say where for an address that is misaligned, or that no memory can have.
+    if (fault.code == SI_KERNEL) fail("misaligned vector access, or a wild address, at %s", place.c_str());
     fail("invalid memory access at %s, address %p%s", place.c_str(), fault.address, near_buffer(fault.address).c_str());
 }
 
@@ -32,7 +34,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         return;
     }
     greg_t *registers = static_cast<ucontext_t *>(context)->uc_mcontext.gregs;
-    fault = {signal, info->si_addr, reinterpret_cast<void *>(registers[REG_RIP])};
+    fault = {signal, info->si_code, info->si_addr, reinterpret_cast<void *>(registers[REG_RIP])};
     auto stack = static_cast<uintptr_t>(registers[REG_RSP]);
     const auto bottom = reinterpret_cast<uintptr_t>(current->fibre->stack);
     // Too little room for the report, for instance after an overflow: start at the top, for nothing returns.

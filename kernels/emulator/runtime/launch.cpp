@@ -95,8 +95,6 @@ static void reset_block(Worker &w, uint3 index) {
     std::fill(std::begin(w.barriers), std::end(w.barriers), Barrier{});
     for (Thread &thread : w.threads) {
         thread.state = UNSTARTED;
-        thread.waits_in = nullptr;
-        thread.waits_at = nullptr;
         thread.copies = nullptr;
     }
     for (int i = 0; i * 32 < size; i++) {
@@ -105,7 +103,7 @@ static void reset_block(Worker &w, uint3 index) {
         w.warps[i].waiting = 0;
     }
     if (w.seed < 2) return;
-    for (int i = size - 1; i > 0; i--) std::swap(w.order[i], w.order[w.random() % (i + 1)]);
+    for (int i = size - 1; i > 0; i--) std::swap(w.order[i], w.order[w.random(static_cast<unsigned>(i) + 1)]);
 }
 
 // After a failure threads stand on fibres that will never go on.
@@ -222,7 +220,8 @@ static void run(Launch &launch) {
     using Clock = std::chrono::steady_clock;
     constexpr auto WORTH_WAKING = std::chrono::microseconds(50);
     const Request &request = launch.request;
-    const int cores = std::max(1, std::min(16, static_cast<int>(std::thread::hardware_concurrency())));
+    // Asked once: the system opens files to answer.
+    static const int cores = std::max(1, std::min(16, static_cast<int>(std::thread::hardware_concurrency())));
     const int workers = check::ON ? 1 : request.workers ? request.workers : cores;
     launch.helpers_wanted = static_cast<int>(std::min<size_t>(workers, launch.blocks)) - 1;
     if (launch.helpers_wanted == 0) return take_part(launch);

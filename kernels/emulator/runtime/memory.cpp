@@ -1,6 +1,7 @@
 // Device memory: host memory between two unreadable pages, filled with NaN patterns.
 #include "../check/checker.h"
 #include "runtime.h"
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -23,16 +24,17 @@ std::string near_buffer(const void *at) {
     constexpr size_t NEAR = 16 << 20;
     const auto address = reinterpret_cast<uintptr_t>(at);
     const auto above = allocations.upper_bound(address);
-    const auto describe = [](size_t distance, const char *direction, size_t bytes) {
-        return ", " + std::to_string(distance) + " bytes " + direction + " of a buffer of " + std::to_string(bytes) + " bytes";
-    };
+    size_t past = SIZE_MAX, before = SIZE_MAX, bytes = 0;
     if (above != allocations.begin()) {
         const auto &[start, below] = *std::prev(above);
-        if (address - start < below.bytes + NEAR) return describe(address - start - below.bytes, "past the end", below.bytes);
+        past = address - start - below.bytes;
+        bytes = below.bytes;
     }
-    if (above != allocations.end() && above->first - address < PAGE)
-        return describe(above->first - address, "before the start", above->second.bytes);
-    return "";
+    if (above != allocations.end()) before = above->first - address;
+    if (before < past) bytes = above->second.bytes;
+    if (std::min(before, past) > NEAR) return "";
+    return ", " + std::to_string(std::min(before, past)) + (before < past ? " bytes before the start" : " bytes past the end") +
+           " of a buffer of " + std::to_string(bytes) + " bytes";
 }
 }  // namespace cuemu
 using namespace cuemu;

@@ -52,6 +52,8 @@ struct Copy {
     void *to;
     const void *from;
     int bytes, bytes_read, group;
+    // Where it was issued.
+    const void *pc;
     bool done;
 };
 struct CopyQueue {
@@ -74,6 +76,7 @@ struct ReadyRing {
     unsigned size() const { return tail - head; }
     Thread *&at(unsigned i) { return threads[i % MAX_THREADS]; }
     void push(Thread *thread) { at(tail++) = thread; }
+    void push_first(Thread *thread) { at(--head) = thread; }
     Thread *pop_oldest() { return at(head++); }
     Thread *pop_newest() { return at(--tail); }
 };
@@ -114,11 +117,12 @@ struct Worker {
     bool failed = false;
     std::string message;
 
-    unsigned random() {
+    // In 0..n, by xorshift.
+    unsigned random(unsigned n) {
         random_state ^= random_state << 13;
         random_state ^= random_state >> 7;
         random_state ^= random_state << 17;
-        return static_cast<unsigned>(random_state >> 32);
+        return static_cast<unsigned>((random_state >> 32) * n >> 32);
     }
 };
 extern thread_local Worker *worker __attribute__((tls_model("initial-exec")));

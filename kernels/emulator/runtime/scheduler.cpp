@@ -10,15 +10,17 @@ namespace cuemu {
 thread_local Thread *current = nullptr;
 thread_local Worker *worker = nullptr;
 
-// seed 0: in order; 1: newest first; others: at random.
+// seed 0: in order, one warp as far as it goes (which keeps its stacks in the cache); 1: newest first; others: at random.
 Thread *pick() {
     Worker &w = *worker;
     const unsigned ready = w.ready.size();
-    if (!ready && !w.unstarted) return nullptr;
-    const bool start = w.seed < 2 ? w.unstarted > 0 : w.unstarted && w.random() % (ready + w.unstarted) >= ready;
-    if (start) return &w.threads[w.order[w.block.size - w.unstarted--]];
+    const bool start = w.seed == 0   ? ready == 0
+                       : w.seed == 1 ? w.unstarted > 0
+                                     : w.random(ready + w.unstarted) >= ready;
+    if (start && w.unstarted) return &w.threads[w.order[w.block.size - w.unstarted--]];
+    if (!ready) return nullptr;
     if (w.seed == 1) return w.ready.pop_newest();
-    if (w.seed > 1) std::swap(w.ready.at(w.ready.head), w.ready.at(w.ready.head + w.random() % ready));
+    if (w.seed > 1) std::swap(w.ready.at(w.ready.head), w.ready.at(w.ready.head + w.random(ready)));
     return w.ready.pop_oldest();
 }
 
@@ -37,7 +39,6 @@ void resume(Fibre *from, Thread *thread) {
 
 static void make_ready(Thread *thread) {
     thread->state = READY;
-    thread->waits_in = nullptr;
     worker->ready.push(thread);
 }
 
@@ -118,9 +119,13 @@ static void complete_collective(Warp &warp, const Thread *thread, unsigned neede
         check::joined(worker->met.data(), static_cast<int>(worker->met.size()));
     }
     warp.waiting &= ~needed;
-    for (unsigned left = needed; left; left &= left - 1) {
-        Thread *other = warp.lanes[__builtin_ctz(left)];
-        if (other != current) make_ready(other);
+    // In order, and before all others: the last lane is put at the head first.
+    for (unsigned left = needed; left;) {
+        const int lane = 31 - __builtin_clz(left);
+        left &= ~(1u << lane);
+        Thread *other = warp.lanes[lane];
+        other->state = READY;
+        if (other != current) worker->ready.push_first(other);
     }
 }
 
@@ -132,9 +137,8 @@ static void leave(Thread *thread) {
     w.block.live--;
     Warp &warp = *thread->warp;
     warp.live &= ~(1u << thread->lane);
-    for (int lane = 0; lane < 32; lane++) {
-        if (!(warp.waiting >> lane & 1)) continue;
-        const Thread *other = warp.lanes[lane];
+    for (unsigned left = warp.waiting; left; left = left & (left - 1) & warp.waiting) {
+        const Thread *other = warp.lanes[__builtin_ctz(left)];
         const unsigned needed = other->mask & warp.live;
         if (warp_has_met(warp, other, needed)) complete_collective(warp, other, needed);
     }
@@ -206,8 +210,6 @@ void meet(const char *what, void *site, unsigned mask, void *io, Exchange exchan
     const bool met = warp.mixed ? warp_has_met(warp, thread, needed) : !(needed & ~warp.waiting);
     if (!met) return wait(thread);
     complete_collective(warp, thread, needed);
-    thread->state = READY;
-    thread->waits_in = nullptr;
     if (worker->seed > 1) {
         make_ready(thread);
         wait(thread);
@@ -250,5 +252,5 @@ Votes barrier_vote(const char *what, bool vote) {
 }
 
 void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-void note(const void *at, size_t bytes, Access access) { check::noted(at, bytes, access, __builtin_return_address(0)); }
+void note(const void *at, size_t bytes, Access access, const void *pc) { check::noted(at, bytes, access, pc); }
 }  // namespace cuemu

@@ -53,8 +53,8 @@ const SharedVariable *overrun_shared() {
 static void copy_now(Copy &copy) {
     if (copy.done) return;
     copy.done = true;
-    check::noted(copy.from, copy.bytes_read, Access::READ, nullptr);
-    check::noted(copy.to, copy.bytes, Access::COPY_LANDED, nullptr);
+    check::noted(copy.from, copy.bytes_read, Access::READ, copy.pc);
+    check::noted(copy.to, copy.bytes, Access::COPY_LANDED, copy.pc);
     memcpy(copy.to, copy.from, copy.bytes_read);
     memset(static_cast<unsigned char *>(copy.to) + copy.bytes_read, 0, copy.bytes - copy.bytes_read);
 }
@@ -73,9 +73,9 @@ void cp_async(void *to, const void *from, int bytes, int bytes_read) {
         fail("cp.async: a %d-byte copy to %p from %p is misaligned", bytes, to, from);
     if (target < arena || target + bytes > arena + SHARED_ARENA) fail("cp.async: %p is not in shared memory", to);
     CopyQueue &queue = queue_of(current);
-    queue.copies.push_back({to, from, bytes, bytes_read, queue.group, false});
-    const bool now = worker->seed == 1 || (worker->seed > 1 && worker->random() & 1);
-    check::noted(to, bytes, Access::COPY_ISSUED, __builtin_return_address(0));
+    queue.copies.push_back({to, from, bytes, bytes_read, queue.group, __builtin_return_address(0), false});
+    const bool now = worker->seed == 1 || (worker->seed > 1 && worker->random(2));
+    check::noted(to, bytes, Access::COPY_ISSUED, queue.copies.back().pc);
     if (now && !check::ON) copy_now(queue.copies.back());
 }
 

@@ -36,6 +36,7 @@ static std::string look_up(const void *pc) {
     const size_t offset = reinterpret_cast<size_t>(pc) - reinterpret_cast<size_t>(image.dli_fbase);
     std::vector<std::string> lines = frames(image.dli_fname, offset - 1);
     while (lines.size() > 1 && is_ours(lines.front())) lines.erase(lines.begin());
+    while (lines.size() > 1 && is_ours(lines.back())) lines.pop_back();
     if (lines.empty() || lines.front().rfind("??", 0) == 0) {
         char text[300];
         snprintf(text, sizeof text, "%s+0x%zx", image.dli_fname, offset);
