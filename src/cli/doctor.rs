@@ -105,7 +105,7 @@ fn nvtx() -> Result<(Vec<String>, Value)> {
 
 /// The compiler the program was built with, and what each kernel takes.
 fn kernels() -> Result<(Vec<String>, Value)> {
-    let missing = format!("this program was built without nvcc and has no GPU kernels; {}", fatbin::HOW);
+    let missing = format!("{}; {}", fatbin::NONE, fatbin::HOW);
     let nvcc = fatbin::NVCC.ok_or_else(|| Error::failed(missing))?;
     let usages = fatbin::usages();
     let bytes: usize = fatbin::MODULES.iter().map(|module| module.image.len()).sum();

@@ -13,6 +13,9 @@ pub const NVCC: Option<&str> = built::NVCC;
 /// One for each kernel file; none when the build found no nvcc.
 pub static MODULES: &[Module] = built::MODULES;
 
+/// What a build without nvcc says.
+pub const NONE: &str = "this program was built without nvcc and has no GPU kernels";
+
 /// How to get kernels into the program.
 pub const HOW: &str = "install the CUDA toolkit (12 or 13) or run scripts/install-nvcc, then build again; \
                        the build looks at $NVCC, $CUDA_HOME/bin, PATH and .nvcc/";

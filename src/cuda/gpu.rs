@@ -1,5 +1,6 @@
 //! A GPU as a device: the driver's calls behind the [`Device`] seam.
 
+use super::cards;
 use super::cublaslt::Products;
 use super::device::{Device, Graph, Launch};
 use super::driver::{Driver, OUT_OF_MEMORY};
@@ -9,7 +10,6 @@ use super::library::Ranges;
 use super::modules::Modules;
 use super::queue::Queue;
 use super::staging::Staging;
-use super::{cards, fatbin};
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUgraphExec, CUstreamCaptureMode};
 use std::ffi::c_void;
@@ -32,17 +32,13 @@ pub struct Gpu {
 
 impl Gpu {
     /// Opens the GPU with this ordinal and loads the embedded kernels. cuBLASLt may be missing: then products fail, and only
-    /// they.
+    /// they. The build may lack kernels: then launches fail, and only they.
     ///
     /// # Errors
-    /// No driver, no such GPU, one that is too old or taken, a driver too old for the kernels, a build without kernels.
+    /// No driver, no such GPU, one that is too old or taken, a driver too old for the kernels.
     pub fn open(ordinal: usize) -> Result<Self> {
         let driver = Driver::get()?;
         let card = cards::find(driver, ordinal)?;
-        if fatbin::MODULES.is_empty() {
-            let what = format!("{card}: this program was built without nvcc and has no GPU kernels");
-            return Err(Error::failed(format!("{what}; {}", fatbin::HOW)));
-        }
         let queue = Queue::new(driver, ordinal)?;
         let modules = Modules::load(&queue)?;
         let staging = Mutex::new(Staging::new(&queue)?);

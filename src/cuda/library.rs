@@ -24,10 +24,10 @@ impl Library {
                     // SAFETY: the handle is the library's own, whose close `into_raw` left to this one.
                     return Ok(Library { library: unsafe { unix::Library::from_raw(handle) }, path });
                 }
-                Err(error) => complaints.push(error.to_string()),
+                Err(error) => complaints.push(complaint(name, &error)),
             }
         }
-        Err(complaints.join("; "))
+        Err(complaints.join(", "))
     }
 
     /// # Safety
@@ -39,6 +39,12 @@ impl Library {
             Error::failed(format!("{} has no function {name}: it is too old for this program; update it", self.path))
         })
     }
+}
+
+/// Most often the library is not there, which needs few words.
+fn complaint(name: &str, error: &dyn std::error::Error) -> String {
+    let words = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
+    if words.contains("No such file") { format!("{name} not found") } else { words }
 }
 
 /// The file that the loader found for a library.

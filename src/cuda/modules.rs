@@ -45,7 +45,8 @@ impl Modules {
             queue.check(code, format_args!("loading the kernels of {}", module.file))?;
             modules.modules.push(handle);
         }
-        for kernel in kernels::ALL {
+        // A build without nvcc has nothing to look in.
+        for kernel in kernels::ALL.iter().filter(|_| !fatbin::MODULES.is_empty()) {
             let function = modules.find(kernel)?;
             modules.functions.push(Function { function, shared: AtomicUsize::new(FREE_SHARED) });
         }
@@ -85,7 +86,8 @@ impl Modules {
     /// As for `Device::launch`; the context is current.
     pub unsafe fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         let Launch { grid: [x, y, z], block, shared } = launch;
-        let function = &self.functions[kernel.index];
+        let function = self.functions.get(kernel.index);
+        let function = function.ok_or_else(|| Error::failed(format!("{}; {}", fatbin::NONE, fatbin::HOW)))?;
         self.allow(kernel, function, shared)?;
         let (call, stream) = (self.queue.driver.call.cuLaunchKernel, self.queue.stream);
         // SAFETY: the caller's promise.

@@ -1,9 +1,9 @@
 //! Opening a device by its place.
 
-use super::cards;
 use super::device::Device;
 use super::driver::Driver;
 use super::gpu::Gpu;
+use super::{cards, fatbin};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -19,9 +19,17 @@ pub enum Place {
 /// Opens the device. The error says what is missing and how to get it.
 pub fn open(place: Place) -> Result<Arc<dyn Device>> {
     match place {
-        Place::Gpu(ordinal) => Ok(Arc::new(Gpu::open(ordinal)?)),
+        Place::Gpu(ordinal) => Ok(Arc::new(gpu(ordinal)?)),
         Place::Emulator => emulator(),
     }
+}
+
+fn gpu(ordinal: usize) -> Result<Gpu> {
+    let card = cards::find(Driver::get()?, ordinal)?;
+    if fatbin::MODULES.is_empty() {
+        return Err(Error::failed(format!("{card}: {}; {}", fatbin::NONE, fatbin::HOW)));
+    }
+    Gpu::open(ordinal)
 }
 
 /// The first GPU that can be used. The error says why there is none.
@@ -29,7 +37,7 @@ pub fn first() -> Result<Arc<dyn Device>> {
     let cards = cards::all(Driver::get()?)?;
     let mut why = Error::failed("the driver shows none");
     for card in cards {
-        match Gpu::open(card.ordinal).and_then(|gpu| gpu.require_products().map(|()| gpu)) {
+        match gpu(card.ordinal).and_then(|gpu| gpu.require_products().map(|()| gpu)) {
             Ok(gpu) => return Ok(Arc::new(gpu)),
             Err(error) => why = error,
         }

@@ -1,0 +1,158 @@
+//! The GPU device against stand-ins for the driver and cuBLASLt: copies through the ring, and products as they are put to the
+//! library. Kernels do nothing here; those are tested on the emulator.
+
+mod common;
+
+use bytemuck::Pod;
+use half::bf16;
+use logwright::cuda::gemm::{Epilogue, Gemm, Operand, Output};
+use logwright::cuda::gpu::Gpu;
+use logwright::cuda::{Buffer, Device, Span};
+use std::sync::Arc;
+
+/// Small numbers whose sums and products are exact in bf16 and f32.
+fn values(n: usize, seed: usize) -> Vec<bf16> {
+    (0..n).map(|i| bf16::from_f32(((i * 7 + seed * 3) % 5) as f32 - 2.0)).collect()
+}
+
+struct Bench {
+    device: Arc<dyn Device>,
+    buffers: Vec<Buffer<u8>>,
+}
+
+impl Bench {
+    fn put<T: Pod>(&mut self, values: &[T]) -> Span<T> {
+        let buffer = Buffer::<u8>::new(&self.device, size_of_val(values)).unwrap();
+        let span = buffer.span().cast();
+        span.upload(&*self.device, values).unwrap();
+        self.buffers.push(buffer);
+        span
+    }
+
+    fn get<T: Pod>(&self, span: Span<T>) -> Vec<T> {
+        let mut values = vec![T::zeroed(); span.len()];
+        span.download(&*self.device, &mut values).unwrap();
+        values
+    }
+
+    /// All layouts, outputs and epilogues of one shape.
+    fn products(&mut self, m: usize, n: usize, k: usize) {
+        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (a, b, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
+            let element = |row: usize, column: usize| -> f32 {
+                let a = |i: usize| if a_transposed { a[i * m + row] } else { a[row * k + i] };
+                let b = |i: usize| if b_transposed { b[column * k + i] } else { b[i * n + column] };
+                (0..k).map(|i| a(i).to_f32() * b(i).to_f32()).sum()
+            };
+            let sums: Vec<f32> = (0..m * n).map(|i| element(i / n, i % n)).collect();
+            let operands = [
+                Operand { span: self.put(&a), transposed: a_transposed },
+                Operand { span: self.put(&b), transposed: b_transposed },
+            ];
+            let gemm = |d| Gemm { m, n, k, a: operands[0], b: operands[1], d };
+            self.accumulated(&gemm, &sums);
+            self.rounded(&gemm, &sums, &bias);
+        }
+    }
+
+    fn accumulated(&mut self, gemm: &impl Fn(Output) -> Gemm, sums: &[f32]) {
+        let d = self.put(&vec![0.5f32; sums.len()]);
+        let gemm = gemm(Output::Accumulated(d));
+        self.device.prepare(&gemm).unwrap();
+        assert!(self.get(d).iter().all(|&x| x == 0.5), "planning wrote to the output");
+        self.device.gemm(&gemm).unwrap();
+        assert_eq!(self.get(d), sums.iter().map(|sum| sum + 0.5).collect::<Vec<f32>>());
+    }
+
+    fn rounded(&mut self, gemm: &impl Fn(Output) -> Gemm, sums: &[f32], bias: &[bf16]) {
+        let round = |values: &[f32]| values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<bf16>>();
+        let with_bias: Vec<f32> = sums.iter().enumerate().map(|(i, sum)| sum + bias[i % bias.len()].to_f32()).collect();
+        let mut gelu = with_bias.clone();
+        logwright::cpu::gelu::forward(&mut gelu, &with_bias);
+        let before = values(sums.len(), 4);
+        let mut backward = sums.to_vec();
+        logwright::cpu::gelu::backward(&mut backward, &before.iter().map(|x| x.to_f32()).collect::<Vec<f32>>());
+        let (d, aux, bias) = (self.put(&before), self.put(&before), self.put(bias));
+        let backward_aux = self.put(&before);
+        let cases = [
+            (Epilogue::None, sums.to_vec()),
+            (Epilogue::Bias(bias), with_bias.clone()),
+            (Epilogue::Gelu { bias: Some(bias), aux }, gelu),
+            (Epilogue::GeluBackward { aux: backward_aux }, backward),
+        ];
+        for (epilogue, expected) in cases {
+            self.device.gemm(&gemm(Output::Rounded(d, epilogue))).unwrap();
+            // The stand-in and the reference may round a GELU differently, and its tail may vanish or almost.
+            let tail = |x: &bf16| x.to_f32().abs() < 1e-30;
+            let near = |found: &bf16, expected: &bf16| found.to_bits().abs_diff(expected.to_bits()) <= 1;
+            let close = |(x, y): (&bf16, &bf16)| near(x, y) || (tail(x) && tail(y));
+            let (found, expected) = (self.get(d), round(&expected));
+            let far = found.iter().zip(&expected).find(|&pair| !close(pair));
+            assert!(far.is_none(), "found and expected: {far:?}");
+        }
+        assert_eq!(self.get(aux), round(&with_bias));
+        self.device.gemm(&gemm(Output::Rounded(d, Epilogue::Gelu { bias: None, aux }))).unwrap();
+        assert_eq!(self.get(aux), round(sums));
+        assert_eq!(self.get(backward_aux), before);
+    }
+}
+
+fn set(variable: &str, value: &str) {
+    // SAFETY: this file's only test runs on one thread, which starts no other that reads the environment.
+    unsafe { std::env::set_var(variable, value) };
+}
+
+fn copies(bench: &mut Bench) {
+    // More than the ring holds, and no whole number of slots.
+    let many: Vec<u32> = (0..(40 << 18) + 3).collect();
+    let span = bench.put(&many);
+    assert!(bench.get(span) == many);
+    span.slice(1..4).clear(&*bench.device).unwrap();
+    assert_eq!(bench.get(span.first(6)), [0, 0, 0, 0, 4, 5]);
+}
+
+fn failures(bench: &Bench) {
+    let device = &bench.device;
+    let message = |code: &str, act: &dyn Fn() -> logwright::Result<()>| {
+        set("STUB_CUDA", code);
+        let message = act().unwrap_err().to_string();
+        set("STUB_CUDA", "");
+        message
+    };
+    let full = message("cuMemAlloc_v2=2", &|| device.allocate(5 << 20).map(|_| ()));
+    assert!(full.contains("allocating 5 MiB, 3 of 16384 MiB free") && full.contains("smaller --batch"), "{full}");
+    let lost = message("cuStreamSynchronize=700", &|| device.synchronize());
+    assert!(lost.contains("resume from the last checkpoint") && lost.contains("GPU 0"), "{lost}");
+    assert!(message("cuCtxSetCurrent=709", &|| device.begin_recording()).contains("CUDA error 709"));
+}
+
+/// One test: the stand-ins answer to the environment, which belongs to the process.
+#[test]
+fn copies_products_and_failures() {
+    let folder = common::stub_libraries();
+    let load = |name: &str| {
+        // SAFETY: the stand-ins run nothing when loaded. Once loaded, they are found by their names alone.
+        std::mem::forget(unsafe { libloading::Library::new(folder.path().join(name)) }.unwrap())
+    };
+    ["libcuda.so.1", "libcublasLt.so.13"].into_iter().for_each(load);
+    for tune in ["0", "1"] {
+        set("LOGWRIGHT_TUNE_GEMM", tune);
+        let mut bench = Bench { device: Arc::new(Gpu::open(0).unwrap()), buffers: Vec::new() };
+        copies(&mut bench);
+        bench.products(3, 8, 5);
+        bench.products(16, 24, 7);
+        failures(&bench);
+    }
+    let device: Arc<dyn Device> = Arc::new(Gpu::open(0).unwrap());
+    let mut bench = Bench { device: device.clone(), buffers: Vec::new() };
+    let (a, aux) = (bench.put(&values(64, 1)), bench.put(&values(64, 1)));
+    let operand = Operand::plain(a);
+    let d = Output::Rounded(bench.put(&values(64, 1)), Epilogue::GeluBackward { aux });
+    let gemm = Gemm { m: 8, n: 8, k: 8, a: operand, b: operand, d };
+    set("STUB_WITHOUT", "192");
+    assert!(!device.supports(&gemm));
+    let refused = device.gemm(&gemm).unwrap_err().to_string();
+    assert!(refused.contains("no algorithm for the product 8 x 8 x 8") && refused.contains("DGELU"), "{refused}");
+    set("STUB_WITHOUT", "0");
+    assert!(device.supports(&gemm));
+}

@@ -1,0 +1,62 @@
+//! What the compiled kernels take, against the committed table. Any nvcc but 13.0 gives other numbers.
+
+use logwright::cuda::{fatbin, kernels};
+use std::fmt::Write;
+use std::path::Path;
+
+const HEAD: &str = "# Of each kernel and architecture: registers, bytes of spills, bytes of static shared memory,
+# as ptxas of nvcc 13.0 says. scripts/update-resources writes this file, a test compares it.
+";
+
+fn table() -> String {
+    let mut text = HEAD.to_string();
+    for fatbin::Usage { kernel, architecture, registers, spills, shared } in fatbin::usages() {
+        writeln!(text, "{kernel:40} {architecture:8} {registers:4} {spills:4} {shared:6}").unwrap();
+    }
+    text
+}
+
+#[test]
+#[ignore = "needs a build with nvcc 13.0 (scripts/install-nvcc)"]
+fn kernels_take_what_the_committed_table_says() {
+    let nvcc = fatbin::NVCC.expect("a build with nvcc: run scripts/install-nvcc");
+    assert!(nvcc.starts_with("13.0."), "the table is of nvcc 13.0, this build's is {nvcc}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/resources.txt");
+    if std::env::var("LOGWRIGHT_UPDATE").is_ok_and(|value| value == "1") {
+        std::fs::write(&path, table()).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap();
+    let (found, committed): (Vec<_>, Vec<_>) =
+        (table().lines().map(String::from).collect(), committed.lines().collect());
+    let new: Vec<_> = found.iter().filter(|line| !committed.contains(&line.as_str())).collect();
+    let gone: Vec<_> = committed.iter().filter(|line| !found.iter().any(|found| found == *line)).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "not in the table: {new:#?}\nonly in the table: {gone:#?}\n\
+        where the change is meant, run scripts/update-resources"
+    );
+}
+
+#[test]
+#[ignore = "needs a build with nvcc 13.0 (scripts/install-nvcc)"]
+fn every_kernel_of_the_table_is_compiled_for_both_architectures() {
+    for kernel in kernels::ALL {
+        for architecture in ["sm_80", "sm_90a"] {
+            let there = |usage: &fatbin::Usage| usage.kernel == kernel.name && usage.architecture == architecture;
+            assert!(fatbin::usages().iter().any(there), "{} for {architecture}", kernel.name);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a build with nvcc 13.0 (scripts/install-nvcc)"]
+fn a_kernel_that_spills_is_explained_in_the_log() {
+    let log = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("LOG.md")).unwrap();
+    for usage in fatbin::usages().iter().filter(|usage| usage.spills > 0) {
+        let fatbin::Usage { kernel, architecture, spills, .. } = usage;
+        assert!(
+            log.contains(kernel),
+            "{kernel} spills {spills} bytes on {architecture}: cure it, or say why in LOG.md"
+        );
+    }
+}
