@@ -19,7 +19,7 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     let wanted =
-        |file: &PathBuf| file.extension().is_some_and(|kind| ["rs", "cu", "cuh", "py"].iter().any(|k| *k == kind));
+        |file: &PathBuf| file.extension().is_some_and(|kind| ["rs", "cu", "cuh", "h", "cpp", "c", "py"].iter().any(|k| *k == kind));
     files.retain(wanted);
     assert!(files.len() > 50, "the walk found the sources");
     files
@@ -97,12 +97,13 @@ fn grouped_imports_are_seen() {
 #[test]
 fn modules_import_in_one_direction() {
     let forbidden = [
-        ("logs", ["gpt", "cpu", "engine", "train", "sample", "dataset", "tokens", "report"].as_slice()),
-        ("tokens", &["gpt", "cpu", "engine", "train", "sample", "dataset", "logs", "report"]),
-        ("cpu", &["logs", "tokens", "dataset", "train", "sample", "report", "files"]),
-        ("gpt", &["cpu", "logs", "tokens", "dataset", "train", "sample", "report"]),
-        ("dataset", &["gpt", "cpu", "train", "sample", "report"]),
-        ("report", &["gpt", "cpu", "train", "sample", "dataset", "logs", "tokens"]),
+        ("logs", ["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "tokens", "report"].as_slice()),
+        ("tokens", &["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "logs", "report"]),
+        ("cpu", &["cuda", "logs", "tokens", "dataset", "train", "sample", "report", "files"]),
+        ("cuda", &["logs", "tokens", "dataset", "train", "sample", "report", "files"]),
+        ("gpt", &["cpu", "cuda", "logs", "tokens", "dataset", "train", "sample", "report"]),
+        ("dataset", &["gpt", "cpu", "cuda", "train", "sample", "report"]),
+        ("report", &["gpt", "cpu", "cuda", "train", "sample", "dataset", "logs", "tokens"]),
     ];
     for file in sources() {
         let text = fs::read_to_string(&file).unwrap();
@@ -114,12 +115,30 @@ fn modules_import_in_one_direction() {
         }
         let drives =
             ["train", "sample"].iter().any(|module| file.to_string_lossy().contains(&format!("src/{module}/")));
-        assert!(!drives || !imports(&text, "cpu"), "{}: names an engine", file.display());
+        let names_one = imports(&text, "cpu") || imports(&text, "cuda");
+        assert!(!drives || !names_one, "{}: names an engine", file.display());
         let library = file.to_string_lossy().contains("/src/") && !file.to_string_lossy().contains("/src/cli/");
         assert!(
             !library || file.ends_with("main.rs") || !text.contains("crate::cli"),
             "{}: imports cli",
             file.display()
         );
+    }
+}
+
+/// Kernels run on two compilers: inline PTX stands in one file, shared memory and launches behind names that both know.
+#[test]
+fn kernels_keep_to_the_common_language() {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let of_kernels = |file: &&PathBuf| file.parent() == Some(&kernels);
+    let files = sources();
+    assert!(files.iter().filter(of_kernels).count() > 10);
+    for file in files.iter().filter(of_kernels) {
+        let text = fs::read_to_string(file).unwrap();
+        let code: String = text.lines().map(|line| line.split("//").next().unwrap_or("").to_string() + "\n").collect();
+        for (word, home) in [("asm", "ptx.cuh"), ("__shared__", "common.cuh"), ("<<<", "")] {
+            let found = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '<')).any(|part| part == word);
+            assert!(!found || file.ends_with(home), "{}: {word}", file.display());
+        }
     }
 }

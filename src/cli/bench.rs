@@ -5,9 +5,8 @@ use super::device::{DeviceArgs, Opened, TrainingArgs};
 use super::roofline::{self, RooflineArgs};
 use clap::{Args, Subcommand};
 use logwright::engine::{AdamW, Batch, Choice, Draw, Engine};
-use logwright::gpt::{Config, Layout, init};
+use logwright::gpt::{Config, Flops, Layout, init};
 use logwright::train::ProfileSteps;
-use logwright::train::metrics::flops_per_token;
 use logwright::{Error, Result};
 use serde_json::json;
 use std::time::Instant;
@@ -133,7 +132,7 @@ fn train(bench: TrainBench) -> Result<()> {
     let median = *timed.get(timed.len() / 2).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
     let tokens_per_second = n as f64 / median * 1e3;
     let peak = bench.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
-    let (flops, mfu) = (flops_per_token(engine.config()), |flops| peak.map(|peak| tokens_per_second * flops / peak));
+    let (flops, mfu) = (Flops::per_token(engine.config()), |flops| peak.map(|peak| tokens_per_second * flops / peak));
     let report = json!({
         "device": device.name(), "tokens_per_second": tokens_per_second, "step_ms": step_ms,
         "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal),

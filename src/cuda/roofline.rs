@@ -193,7 +193,7 @@ pub const RECOMPUTE: Recompute = Recompute::Nothing;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::metrics::flops_per_token;
+    use crate::gpt::Flops;
 
     /// Products are 6 FLOPs a weight and token; attention's deterministic backward pass adds two products to nanoGPT's and
     /// the causal formula's count.
@@ -205,7 +205,7 @@ mod tests {
         let product = 2.0 * (12 * batch * 768) as f64 * (time * (time + 1) / 2) as f64;
         let gains = 6.0 * 25.0 * 768.0 * (batch * time) as f64; // counted as weights by the formula, not products
         let diagonal = 6.0 * 12.0 * 768.0 * (batch * time) as f64; // T (T + 1) / 2 against T^2 / 2
-        let expected = flops_per_token(&config).causal * (batch * time) as f64 - gains + 3.0 * product + diagonal;
+        let expected = Flops::per_token(&config).causal * (batch * time) as f64 - gains + 3.0 * product + diagonal;
         assert!((total / expected - 1.0).abs() < 1e-6, "{total} {expected}");
     }
 }

@@ -1,9 +1,12 @@
-//! The model as data: its configuration, the table of its parameters, their initialisation, and the checkpoint folder.
+//! The model as data: its configuration, the table of its parameters, their initialisation, its FLOPs, and the checkpoint
+//! folder.
 
 pub mod checkpoint;
 pub mod config;
+pub mod flops;
 pub mod init;
 pub mod layout;
 
 pub use config::Config;
+pub use flops::Flops;
 pub use layout::Layout;

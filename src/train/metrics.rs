@@ -1,7 +1,6 @@
 //! `metrics.jsonl`: one JSON object an update, and the throughput figures in it.
 
 use crate::files::write_error;
-use crate::gpt::{Config, Layout};
 use crate::report::LossCurve;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -47,23 +46,6 @@ pub struct Line {
 /// JSON has no NaN or infinity; what was not finite is written as null.
 fn null_is_nan<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-}
-
-/// Training FLOPs a token: forward and backward.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Flops {
-    /// 6 N + 12 L C T with N the parameters less position embeddings: nanoGPT's `estimate_mfu`, after PaLM (Chowdhery et
-    /// al., 2022, appendix B).
-    pub nanogpt: f64,
-    /// 6 N + 6 L C T: a query sees half of the keys on average.
-    pub causal: f64,
-}
-
-pub fn flops_per_token(config: &Config) -> Flops {
-    let layout = Layout::new(config);
-    let weights = 6.0 * (layout.len - layout.position_embedding.len()) as f64;
-    let attention = 6.0 * (config.layers * config.channels * config.context) as f64;
-    Flops { nanogpt: weights + 2.0 * attention, causal: weights + attention }
 }
 
 /// Appends to a run's `metrics.jsonl`.
@@ -153,13 +135,5 @@ mod tests {
             assert_eq!(curve.train, [(1, 1.0), (2, 0.5)][..points]);
             assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), kept);
         }
-    }
-
-    #[test]
-    fn flops_of_gpt2_by_hand() {
-        let gpt2 = Config { layers: 12, heads: 12, channels: 768, context: 1024, vocab: 50257, bias: true };
-        let flops = flops_per_token(&gpt2);
-        assert_eq!(flops.nanogpt, 6.0 * (124_439_808.0 - 786_432.0) + 12.0 * 12.0 * 768.0 * 1024.0);
-        assert_eq!(flops.nanogpt - flops.causal, 6.0 * 12.0 * 768.0 * 1024.0);
     }
 }

@@ -1,12 +1,12 @@
 //! One training run in its folder: `best/` and `last/` (model folders), `config.toml`, `metrics.jsonl`, `loss.svg`.
 
 use super::config::TrainConfig;
-use super::metrics::{self, Flops, Line, MetricsFile};
+use super::metrics::{self, Line, MetricsFile};
 use super::profile::ProfileSteps;
 use super::{evaluate, schedule};
 use crate::dataset::{Dataset, Sampler};
 use crate::engine::{AdamW, Batch, Engine, State, Update};
-use crate::gpt::checkpoint;
+use crate::gpt::{Flops, checkpoint};
 use crate::report::{LossCurve, loss_curve};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
         }
         files::write_atomic(&folder.join("config.toml"), config.to_toml().as_bytes())?;
         let (metrics, curve) = MetricsFile::open(&folder.join("metrics.jsonl"), state.step)?;
-        let flops = metrics::flops_per_token(engine.config());
+        let flops = Flops::per_token(engine.config());
         let tokens = config.tokens_per_step() as usize;
         Ok(Run {
             engine,
