@@ -32,7 +32,7 @@ struct Settings {
 
 // The second stage of the norm, and what follows from it.
 //   maths      norm = sqrt(sum of partials);  report = [loss, norm];  loss = 0
-//              decision = [min(1, clip / (norm + 1e-6)), 1 if loss and norm are finite else 0]; no clipping where clip is 0
+//              decision = [min(1, clip / (norm + 1e-6)), 1 if loss and norm are finite else 0]; clip 0 clips nothing
 //   shapes     partials (1024), loss (1), report (2) f64; decision (2), settings (8) f32
 //   writes     decision, report, loss: every element, overwritten (=)
 //   launch     grid 1, block 1024
@@ -59,8 +59,10 @@ __device__ __forceinline__ void store_working(bf16 *working, long quad, const fl
 // AdamW over the flat buffers: every parameter of the model in one launch.
 //   maths      g = factor * gradient;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
 //              p -= rate * (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + decay p), decay for i < decayed only
-//   shapes     parameters, gradients, first (m), second (v) (4*quads) f32; working (4*quads) bf16; settings (8), decision (2) f32
-//   writes     parameters, first, second; working = parameters rounded; gradients = 0. Where decision[1] is 0: gradients only
+//   shapes     parameters, gradients, first (m), second (v) (4*quads) f32; working (4*quads) bf16; settings (8) and
+//              decision (2) f32
+//   writes     parameters, first, second; working = parameters rounded; gradients = 0.
+//              Where decision[1] is 0: gradients only
 //   launch     grid ceil(quads/256), block 256: a thread updates four
 //   floor      34 bytes a parameter
 //   reference  cpu::adamw::update
@@ -72,7 +74,8 @@ extern "C" __global__ void __launch_bounds__(256)
     if (quad >= quads) return;
     float4 *const g_at = reinterpret_cast<float4 *>(gradients) + quad;
     float4 *const p_at = reinterpret_cast<float4 *>(parameters) + quad;
-    float4 *const m_at = reinterpret_cast<float4 *>(first) + quad, *const v_at = reinterpret_cast<float4 *>(second) + quad;
+    float4 *const m_at = reinterpret_cast<float4 *>(first) + quad;
+    float4 *const v_at = reinterpret_cast<float4 *>(second) + quad;
     if (decision[1] != 0.f) {
         const float4 g4 = __ldcs(g_at), p4 = __ldcs(p_at), m4 = __ldcs(m_at), v4 = __ldcs(v_at);
         const float g[4] = {g4.x, g4.y, g4.z, g4.w};

@@ -23,7 +23,8 @@ KERNEL_EXPORT(bias_backward);
 //   floor      4*count*C bytes
 //   reference  cpu::rows::add_column_sums, cpu::layernorm::backward
 extern "C" __global__ void __launch_bounds__(1024)
-    add_partials(float *__restrict__ sums, float *__restrict__ more, const float *__restrict__ partials, int count, int c) {
+    add_partials(float *__restrict__ sums, float *__restrict__ more, const float *__restrict__ partials, int count,
+                 int c) {
     SHARED_ARRAY(float, by_warp, [32][32]);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, column = blockIdx.x * 32 + lane;
     const float *from = partials + (long)blockIdx.y * count * c;

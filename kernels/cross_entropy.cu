@@ -1,9 +1,10 @@
 #include "common.cuh"
 
 // Softmax cross-entropy over rows of logits, and its gradient in their place.
-//   maths      losses[n] = log(sum_v exp(logits[n,v])) - logits[n,targets[n]];  0 where the target lies beyond the vocabulary
-//              dlogits[n,v] = scale * (softmax(logits[n])[v] - (v == targets[n]));  0 for v >= V and in rows without target
-//   shapes     logits (N,stride) bf16, the first V columns count, stride % 8 == 0; targets (N) u32; losses (N), scale (1) f32
+//   maths      losses[n] = log(sum_v exp(logits[n,v])) - logits[n,targets[n]];  0 where the target is not below V
+//              dlogits[n,v] = scale * (softmax(logits[n])[v] - (v == targets[n]));  0 there, and for v >= V
+//   shapes     logits (N,stride) bf16, the first V columns count, stride % 8 == 0; targets (N) u32; losses (N) and
+//              scale (1) f32
 //   writes     losses; logits become dlogits unless scale is null: every element, overwritten (=)
 //   launch     cross_entropy_narrow: grid ceil(N/4), block 128, a warp owns a row
 //              cross_entropy_wide: grid N, block 512, a block owns a row
@@ -58,8 +59,8 @@ __device__ __forceinline__ void softmax_sums(float &top, float &sum, const bf16 
 
 // The second pass, backwards: what the first one read last is still in the cache.
 template <int THREADS>
-__device__ __forceinline__ void write_gradient(bf16 *logits, float top, float factor, float scale, int thread, int target,
-                                               int vocab, int stride) {
+__device__ __forceinline__ void write_gradient(bf16 *logits, float top, float factor, float scale, int thread,
+                                               int target, int vocab, int stride) {
     constexpr int STEP = THREADS * 8;
     const int start = (stride - 1) / STEP * STEP + thread * 8;
 #pragma unroll 2
@@ -122,8 +123,8 @@ KERNEL_EXPORT(cross_entropy_wide);
 //   floor      4*N bytes, by one multiprocessor
 //   reference  cpu::CpuEngine::accumulate
 extern "C" __global__ void __launch_bounds__(1024)
-    cross_entropy_add_losses(double *__restrict__ total, const float *__restrict__ losses, const float *__restrict__ scale,
-                             int n) {
+    cross_entropy_add_losses(double *__restrict__ total, const float *__restrict__ losses,
+                             const float *__restrict__ scale, int n) {
     double sum = 0.0;
 #pragma unroll 8
     for (int i = threadIdx.x; i < n; i += 1024) sum += losses[i];

@@ -2,7 +2,8 @@
 
 // Token plus position embedding.
 //   maths      y[n,c] = token_table[tokens[n],c] + position_table[positions[n],c]
-//   shapes     y (N,C) bf16, C % 8 == 0; tokens, positions (N) u32; token_table (vocab,C), position_table (context,C) bf16
+//   shapes     y (N,C) bf16, C % 8 == 0; tokens, positions (N) u32; token_table (vocab,C) and
+//              position_table (context,C) bf16
 //   writes     y: every element, overwritten (=)
 //   launch     grid ceil(items/256), block 256: a thread makes 8 channels; items = N*C/8
 //   floor      2*N*C bytes, and the rows of the tables once
@@ -11,8 +12,8 @@
 // An index beyond its table reads the last row: callers refuse such tokens, memory stays safe whatever they do.
 extern "C" __global__ void __launch_bounds__(256)
     embedding_forward(bf16 *__restrict__ y, const unsigned *__restrict__ tokens, const unsigned *__restrict__ positions,
-                      const bf16 *__restrict__ token_table, const bf16 *__restrict__ position_table, int vocab, int context,
-                      int items, int c) {
+                      const bf16 *__restrict__ token_table, const bf16 *__restrict__ position_table, int vocab,
+                      int context, int items, int c) {
     const unsigned item = blockIdx.x * 256 + threadIdx.x, packs = c / 8;
     if (item >= (unsigned)items) return;
     const unsigned row = item / packs, channel = item % packs * 8;
@@ -26,16 +27,17 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 KERNEL_EXPORT(embedding_forward);
 
-// Gradient of the token table. The rows of dy come sorted by token, so that each token's sum has one owner and a fixed order.
+// Gradient of the token table. The rows of dy come sorted by token: each token's sum has one owner and a fixed order.
 //   maths      dtable[v,c] += sum over k in [starts[v], starts[v+1]) of dy[order[k],c]
 //   shapes     dtable (Vp,C) f32; dy (N,C) bf16, C % 8 == 0; order (N) u32; starts (Vp+1) u32, ascending
 //   writes     dtable: += in the rows of tokens that occur
-//   launch     grid (Vp, ceil(C/(8*width))), block 256: see column_sums; a token that does not occur ends its block at once
+//   launch     grid (Vp, ceil(C/(8*width))), block 256: see column_sums; a token that does not occur ends its block
 //   floor      2*N*C bytes, and 8*C for each token that occurs
 //   reference  cpu::embedding::backward
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
-    embedding_backward_tokens(float *__restrict__ dtable, const bf16 *__restrict__ dy, const unsigned *__restrict__ order,
-                              const unsigned *__restrict__ starts, int width, int n, int c) {
+    embedding_backward_tokens(float *__restrict__ dtable, const bf16 *__restrict__ dy,
+                              const unsigned *__restrict__ order, const unsigned *__restrict__ starts, int width, int n,
+                              int c) {
     // Held within n: whatever the indices say, no read leaves dy.
     const int begin = min(starts[blockIdx.x], (unsigned)n), end = min(starts[blockIdx.x + 1], (unsigned)n);
     if (begin >= end) return;

@@ -25,8 +25,10 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
         if (ADD) {
             const Pack8 more = load8_streaming(branch + row * c + i);
 #pragma unroll
-            for (int j = 0; j < 8; j++)
-                values.values[j] = __float2bfloat16_rn(__bfloat162float(values.values[j]) + __bfloat162float(more.values[j]));
+            for (int j = 0; j < 8; j++) {
+                const float sum_j = __bfloat162float(values.values[j]) + __bfloat162float(more.values[j]);
+                values.values[j] = __float2bfloat16_rn(sum_j);
+            }
             store8(sum + row * c + i, values);
         }
 #pragma unroll
@@ -64,8 +66,9 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    layernorm_forward(bf16 *__restrict__ y, float *__restrict__ mean, float *__restrict__ rstd, const bf16 *__restrict__ x,
-                      const bf16 *__restrict__ gain, const bf16 *__restrict__ shift, int n, int c) {
+    layernorm_forward(bf16 *__restrict__ y, float *__restrict__ mean, float *__restrict__ rstd,
+                      const bf16 *__restrict__ x, const bf16 *__restrict__ gain, const bf16 *__restrict__ shift, int n,
+                      int c) {
     forward<false>(nullptr, y, mean, rstd, x, nullptr, gain, shift, n, c);
 }
 KERNEL_EXPORT(layernorm_forward);
@@ -78,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 KERNEL_EXPORT(residual_layernorm_forward);
 
-// Gradient of LayerNorm, added to that of the residual stream, and what each block adds to the gradients of gain and shift.
+// Gradient of LayerNorm, added to that of the residual stream, and each block's part of those of gain and shift.
 //   maths      h = (x - mean) * rstd;  g = dy * gain;  dx[n,c] += rstd[n] * (g - mean_c(g) - h * mean_c(g * h))
 //              gain_partials[block,c] = sum over the block's rows of dy * h;  shift_partials[block,c] = ... of dy
 //   shapes     dx, dy, x (N,C) bf16, C % 8 == 0, C <= 8192; gain (C) bf16; mean, rstd (N) f32; partials (grid, C) f32;
@@ -106,7 +109,8 @@ __device__ __forceinline__ void combine_groups(float *partial, const float (&own
 extern "C" __global__ void __launch_bounds__(1024)
     layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ gain_partials, float *__restrict__ shift_partials,
                        const bf16 *__restrict__ dy, const bf16 *__restrict__ x, const float *__restrict__ mean,
-                       const float *__restrict__ rstd, const bf16 *__restrict__ gain, int width, int dx_is_new, int n, int c) {
+                       const float *__restrict__ rstd, const bf16 *__restrict__ gain, int width, int dx_is_new, int n,
+                       int c) {
     DYN_SHARED(float, shared);
     // Two sets of sums, used in turn: one barrier a round is enough.
     SHARED_ARRAY(float2, warp_sums, [2][32]);

@@ -1,4 +1,4 @@
-//! Global gradient norm and AdamW over the flat buffers. Norm, loss and the decision whether to update stay on the device.
+//! Global gradient norm and AdamW over the flat buffers. Norm, loss and the decision to update stay on the device.
 
 use super::device::{Device, Launch, Span};
 use super::kernels;
@@ -39,8 +39,9 @@ pub fn norm_partials(device: &dyn Device, partials: Span<f64>, gradients: Span<f
     unsafe { kernels::adamw_norm_partials(device, launch, partials.ptr(), gradients.ptr(), quads) }
 }
 
-/// norm = sqrt(sum of partials); report (2) = [loss, norm]; decision (2) = [factor that clips the gradients, 1 where loss and
-/// norm are finite, else 0]; loss (1) = 0 for the next step.  partials: (PARTIALS); settings: (8), see [`Settings::of`].
+/// norm = sqrt(sum of partials); report (2) = [loss, norm]; decision (2) = [factor that clips the gradients, 1 where
+/// loss and norm are finite, else 0]; loss (1) = 0 for the next step.
+/// partials: (PARTIALS); settings: (8), see [`Settings::of`].
 pub fn decide(
     device: &dyn Device,
     decision: Span<f32>,
@@ -57,8 +58,9 @@ pub fn decide(
     unsafe { kernels::adamw_decide(device, launch, decision, report, partials.ptr(), loss, settings.ptr()) }
 }
 
-/// One AdamW step in one launch (see [`AdamW`] for the formula): parameters, first and second moment are updated, working =
-/// bf16(parameters), gradients = 0. The first `decayed` elements decay. Where decision[1] is 0, only the gradients are cleared.
+/// One AdamW step in one launch (see [`AdamW`] for the formula): parameters, first and second moment are updated,
+/// working = bf16(parameters), gradients = 0. The first `decayed` elements decay. Where decision[1] is 0, only the
+/// gradients are cleared.
 /// The five buffers: one length, a multiple of 4; settings: (8); decision: (2), from [`decide`].
 #[allow(clippy::too_many_arguments)]
 pub fn update(

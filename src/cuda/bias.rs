@@ -36,7 +36,7 @@ pub fn backward(device: &dyn Device, dbias: Span<f32>, partials: Span<f32>, dy: 
     add_partials(device, dbias, None, partials, pieces)
 }
 
-/// sums (c) += the `count` rows of partials (count, c); with `more` (c), partials are (2, count, c) and the second half is its.
+/// sums (c) += the `count` rows of partials (count, c); with `more` (c), partials (2, count, c), the second half its.
 pub(super) fn add_partials(
     device: &dyn Device,
     sums: Span<f32>,

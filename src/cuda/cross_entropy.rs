@@ -25,8 +25,8 @@ pub fn forward(
     launch(device, losses, logits, targets, Ptr::NULL, vocab)
 }
 
-/// The same losses, and logits (n, stride) become dlogits = scale x (softmax - onehot(target)), 0 in the columns from `vocab`
-/// on and in ignored rows.  scale: (1).
+/// The same losses, and logits (n, stride) become dlogits = scale x (softmax - onehot(target)), 0 in the columns from
+/// `vocab` on and in ignored rows.  scale: (1).
 pub fn forward_backward(
     device: &dyn Device,
     losses: Span<f32>,

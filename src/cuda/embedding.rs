@@ -49,8 +49,9 @@ pub fn forward(
     }
 }
 
-/// Sorts the places of `tokens` by token, places of one token in ascending order (a counting sort): those of token v become
-/// order[starts[v]..starts[v + 1]].  tokens, order: (n); starts: (vocab + 1). Panics where a token is not below `vocab`.
+/// Sorts the places of `tokens` by token, places of one token in ascending order (a counting sort): those of token v
+/// become order[starts[v]..starts[v + 1]].  tokens, order: (n); starts: (vocab + 1).
+/// Panics where a token is not below `vocab`.
 pub fn sort(tokens: &[u32], vocab: usize, order: &mut [u32], starts: &mut [u32]) {
     assert_eq!((order.len(), starts.len()), (tokens.len(), vocab + 1));
     starts.fill(0);
@@ -80,8 +81,8 @@ pub fn backward_tokens(
     check_channels(c);
     let (n, vocab) = (order.len(), starts.len() - 1);
     assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
-    // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many blocks
-    // share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
+    // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many
+    // blocks share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
     let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, THREADS) };
     let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], THREADS);
     let (dtable, dy, order, starts) = (dtable.ptr(), dy.ptr(), order.ptr(), starts.ptr());

@@ -8,7 +8,7 @@ use half::bf16;
 
 /// Tokens a block of the forward kernels owns: one a warp.
 const ROWS: usize = 4;
-/// Most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, at the 64 registers of a thread all
+/// Most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, at 64 registers a thread all
 /// that it holds at once. Each leaves one row of partial sums.
 const BACKWARD_BLOCKS: usize = 432;
 /// Threads that a block of the backward kernel should have; more where one row needs more.
@@ -139,7 +139,7 @@ pub fn backward(
     let rows = partials.first(2 * c * blocks);
     let (gain_rows, shift_rows) = (rows.first(c * blocks), dshift.map(|_| rows.slice(c * blocks..rows.len())));
     let threads = width * groups;
-    // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in both parts of the scratch.
+    // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in each part of the scratch.
     unsafe {
         kernels::layernorm_backward(
             device,

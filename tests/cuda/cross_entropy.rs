@@ -10,7 +10,7 @@ on_devices! { forward forward_backward what_is_not_finite_shows add_losses }
 const SHAPES: [[usize; 3]; 7] =
     [[1, 82, 128], [65, 82, 128], [7, 128, 128], [5, 1000, 1024], [3, 2049, 2056], [3, 4100, 4224], [3, 50257, 50304]];
 
-/// Logits with a padding that would win every row if it were read, targets at both ends of the vocabulary, some ignored.
+/// Logits with a padding that would win every row if it were read; targets at both ends of the vocabulary and ignored.
 fn inputs(n: usize, vocab: usize, stride: usize) -> (Vec<f32>, Vec<u32>) {
     let mut logits = random(n * stride, 1, 12.0);
     logits.chunks_mut(stride).for_each(|row| row[vocab..].fill(100.0));
@@ -24,8 +24,8 @@ fn inputs(n: usize, vocab: usize, stride: usize) -> (Vec<f32>, Vec<u32>) {
     (logits, (0..n).map(target).collect())
 }
 
-/// Losses (n) and dlogits (n, stride) of the reference. It makes its logits itself; with one channel, x = 1 and the logits as
-/// head these are the ones wanted, and the head's gradient is theirs.
+/// Losses (n) and dlogits (n, stride) of the reference. It makes its logits itself; with one channel, x = 1 and the
+/// logits as head these are the ones wanted, and the head's gradient is theirs.
 fn reference<R: cpu::Real>(logits: &[R], targets: &[u32], scale: R, vocab: usize) -> (Vec<R>, Vec<R>) {
     let stride = logits.len() / targets.len();
     let mut losses = vec![R::ZERO; targets.len()];

@@ -7,8 +7,9 @@ on_devices! { forward backward the_ends_of_the_range }
 
 const LENGTHS: [usize; 4] = [8, 3 * 64, 5 * 384, 9 * 1600];
 
-/// Sharper than the rule, which lets a wrong constant hide in bf16's rounding: before it is rounded, a value may err twice as
-/// much as the largest error of the f32 reference; where that crosses a tie, the rounded value is off by it on both sides.
+/// Sharper than the rule, which lets a wrong constant hide in bf16's rounding: before it is rounded, a value may err
+/// twice as much as the largest error of the f32 reference; where that crosses a tie, the rounded value is off by
+/// twice that.
 #[track_caller]
 fn assert_rounded_once(what: &str, found: &[bf16], truth: &[f64], naive: &[f32]) {
     let before = naive.iter().zip(truth).map(|(&a, b)| (a as f64 - b).abs()).fold(0.0, f64::max);
