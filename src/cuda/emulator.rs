@@ -1,7 +1,8 @@
-//! The emulator as a device: the kernels of `kernels/`, compiled for the host, on fibres (see `kernels/emulator/README.md`).
+//! The emulator as a device: the kernels of `kernels/`, compiled for the host, on fibres (see
+//! `kernels/emulator/README.md`).
 //!
-//! Matrix products run on the host GEMM and round to bf16 where cuBLASLt rounds. The feature `emulator-check` adds the race
-//! and memory checker to every launch.
+//! Matrix products run on the host GEMM and round to bf16 where cuBLASLt rounds. The feature `emulator-check` adds the
+//! race and memory checker to every launch.
 
 mod product;
 mod runtime;
@@ -45,7 +46,8 @@ struct Memory {
 }
 
 impl Emulator {
-    /// Runs the threads of a block, and the blocks, in an order that follows from `seed`. Results must not depend on it.
+    /// Runs the threads of a block, and the blocks, in an order that follows from `seed`. Results must not depend on
+    /// it.
     pub fn new(seed: u32) -> Self {
         Self::build(seed, None, u64::MAX)
     }
@@ -55,8 +57,8 @@ impl Emulator {
         Self::build(seed, Some(bytes), u64::MAX)
     }
 
-    /// A device that is lost after so many kernels and products: from then on everything but `free` fails, as after a fault
-    /// of a GPU.
+    /// A device that is lost after so many kernels and products: from then on everything but `free` fails, as after a
+    /// fault of a GPU.
     pub fn lost_after(seed: u32, launches: u64) -> Self {
         Self::build(seed, None, launches)
     }

@@ -32,10 +32,12 @@ macro_rules! cases {
     ($($name:ident $plain:ident $says:literal $blocks:literal $expected:expr;)*) => {
         fn cases() -> Vec<Case> {
             let (bad, good) = (entries!($("bad_" $name)*), entries!($("good_" $name)*));
-            let rest: Vec<(Plain, &str, u32, fn(&[f32], usize) -> f32)> = vec![$(($plain, $says, $blocks, $expected)),*];
-            let pairs = bad.into_iter().zip(good).zip(rest);
-            pairs.map(|((bad, good), (plain, says, blocks, expected))| Case { bad, good, plain, says, blocks, expected })
-                .collect()
+            type Rest = (Plain, &'static str, u32, fn(&[f32], usize) -> f32);
+            let rest: Vec<Rest> = vec![$(($plain, $says, $blocks, $expected)),*];
+            let case = |((bad, good), (plain, says, blocks, expected))| {
+                Case { bad, good, plain, says, blocks, expected }
+            };
+            bad.into_iter().zip(good).zip(rest).map(case).collect()
         }
     };
 }
@@ -152,7 +154,8 @@ fn a_race_is_reported_with_both_sides() {
 
 const CHOSEN: &str = "LOGWRIGHT_PLANTED_BUG";
 
-/// Runs the bug that the environment names: in a process of its own, for `the_sanitizer_notices_what_leaves_its_buffer`.
+/// Runs the bug that the environment names: in a process of its own, for
+/// `the_sanitizer_notices_what_leaves_its_buffer`.
 #[test]
 #[ignore = "runs a planted bug"]
 fn run_the_chosen_bug() {

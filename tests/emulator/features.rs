@@ -1,4 +1,5 @@
-//! What the emulator computes: one kernel per feature (`kernels/emulator/tests/features.cu`), each counts failed checks.
+//! What the emulator computes: one kernel per feature (`kernels/emulator/tests/features.cu`), each counts failed
+//! checks.
 
 use crate::{Passed, SEEDS, buffer, emulator, entries, floats, ints, launch, pass, read};
 use logwright::cuda::Device;

@@ -65,11 +65,13 @@ pub fn launch(entry: &Entry, run: Run, mut passed: Vec<Passed>) -> Result<()> {
 /// The entries of kernels that KERNEL_EXPORT has exported, by name.
 macro_rules! entries {
     ($($prefix:literal $name:ident)*) => { {
+        use logwright::cuda::emulator::Entry;
         unsafe extern "C" {
-            $(#[link_name = concat!("cuemu_desc_", $prefix, stringify!($name))] static $name: logwright::cuda::emulator::Entry;)*
+            $(#[link_name = concat!("cuemu_desc_", $prefix, stringify!($name))] static $name: Entry;)*
         }
         // SAFETY: KERNEL_EXPORT defines each as a constant with the layout of `Entry`.
-        unsafe { [$(&*(&raw const $name)),*] as [&'static logwright::cuda::emulator::Entry; _] }
+        let entries: [&'static Entry; _] = unsafe { [$(&*(&raw const $name)),*] };
+        entries
     } };
 }
 pub(crate) use entries;

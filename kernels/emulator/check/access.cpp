@@ -109,13 +109,15 @@ static bool lies_in(const dl_phdr_info *image, uintptr_t address, bool write) {
         uintptr_t start = 0;
         if (segment.p_type == PT_LOAD) start = image->dlpi_addr + segment.p_vaddr;
         if (segment.p_type == PT_TLS) start = reinterpret_cast<uintptr_t>(image->dlpi_tls_data);
-        if (start && address - start < segment.p_memsz && (!write || segment.p_flags & PF_W || segment.p_type == PT_TLS))
+        if (start && address - start < segment.p_memsz &&
+            (!write || segment.p_flags & PF_W || segment.p_type == PT_TLS))
             return true;
     }
     return false;
 }
 
-// Constants, tables, and bare __shared__ variables, which are thread-local: all in the image that holds the kernels too.
+// Constants, tables, and bare __shared__ variables, which are thread-local: all in the image that holds the kernels
+// too.
 static bool is_in_program(uintptr_t address, bool write) {
     struct Query {
         uintptr_t address;
@@ -153,8 +155,7 @@ void noted(const void *at, size_t bytes, Access access, const void *pc) {
 
 static void instrumented(const void *at, size_t bytes, Access access, const void *pc, bool aligned) {
     if (!current) return;
-    if (aligned && reinterpret_cast<uintptr_t>(at) % bytes)
-        fatal("misaligned", {at, bytes, access, pc}, "");
+    if (aligned && reinterpret_cast<uintptr_t>(at) % bytes) fatal("misaligned", {at, bytes, access, pc}, "");
     check_access(at, bytes, access, pc);
 }
 }  // namespace check
@@ -164,10 +165,10 @@ using cuemu::Access;
 using cuemu::check::instrumented;
 extern "C" {
 #define CALLER __builtin_return_address(0)
-#define ENTRIES(N)                                                                                          \
-    void __tsan_read##N(void *at) { instrumented(at, N, Access::READ, CALLER, true); }                      \
-    void __tsan_write##N(void *at) { instrumented(at, N, Access::WRITE, CALLER, true); }                    \
-    void __tsan_unaligned_read##N(void *at) { instrumented(at, N, Access::READ, CALLER, false); }           \
+#define ENTRIES(N)                                                                                \
+    void __tsan_read##N(void *at) { instrumented(at, N, Access::READ, CALLER, true); }            \
+    void __tsan_write##N(void *at) { instrumented(at, N, Access::WRITE, CALLER, true); }          \
+    void __tsan_unaligned_read##N(void *at) { instrumented(at, N, Access::READ, CALLER, false); } \
     void __tsan_unaligned_write##N(void *at) { instrumented(at, N, Access::WRITE, CALLER, false); }
 ENTRIES(1)
 ENTRIES(2)

@@ -31,8 +31,8 @@ static std::string describe(const char *kind, const Incident &incident, const st
     static const char *const WORDS[] = {"read", "write", "atomic", "cp.async", "cp.async"};
     char place[400];
     snprintf(place, sizeof place, "%s: %zu-byte %s of %p%s by thread %d of block (%u,%u,%u)", kind, incident.bytes,
-             WORDS[static_cast<int>(incident.access)], incident.at, at(incident.pc).c_str(), current->linear, block.x, block.y,
-             block.z);
+             WORDS[static_cast<int>(incident.access)], incident.at, at(incident.pc).c_str(), current->linear, block.x,
+             block.y, block.z);
     std::string text = place;
     if (other.what) {
         const bool here = other.when.block() == now(current->linear).block();

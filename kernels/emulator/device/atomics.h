@@ -24,10 +24,10 @@ template <class T>
 using Same = std::common_type_t<T>;
 }  // namespace cuemu
 
-#define CUEMU_ATOMIC(NAME, RESULT)                                                               \
-    template <class T>                                                                           \
-    __forceinline__ T NAME(T *at, cuemu::Same<T> value) {                                                 \
-        return cuemu::read_modify_write(at, [value](T old) -> T { return RESULT; });             \
+#define CUEMU_ATOMIC(NAME, RESULT)                                                   \
+    template <class T>                                                               \
+    __forceinline__ T NAME(T *at, cuemu::Same<T> value) {                            \
+        return cuemu::read_modify_write(at, [value](T old) -> T { return RESULT; }); \
     }
 CUEMU_ATOMIC(atomicAdd, old + value)
 CUEMU_ATOMIC(atomicSub, old - value)

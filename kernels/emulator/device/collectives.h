@@ -68,12 +68,12 @@ __forceinline__ T reduce(const char *what, unsigned mask, T value) {
     return io;
 }
 
-#define CUEMU_OPERATION(NAME, RESULT)                    \
-    struct NAME {                                        \
-        template <class T>                               \
-        __forceinline__ static T of(T a, T b) {          \
-            return RESULT;                               \
-        }                                                \
+#define CUEMU_OPERATION(NAME, RESULT)           \
+    struct NAME {                               \
+        template <class T>                      \
+        __forceinline__ static T of(T a, T b) { \
+            return RESULT;                      \
+        }                                       \
     };
 CUEMU_OPERATION(Add, a + b)
 CUEMU_OPERATION(Min, a < b ? a : b)
@@ -117,11 +117,11 @@ __forceinline__ int __all_sync(unsigned mask, int vote) {
 // A hint, as on the GPU.
 __forceinline__ unsigned __activemask() { return cuemu::current->warp->live; }
 
-#define CUEMU_REDUCE(NAME, OPERATION)                                    \
-    template <class T>                                                   \
-    __forceinline__ T NAME(unsigned mask, T value) {                              \
-        static_assert(std::is_integral_v<T> && sizeof(T) == 4, #NAME);   \
-        return cuemu::reduce<T, cuemu::OPERATION>(#NAME, mask, value);   \
+#define CUEMU_REDUCE(NAME, OPERATION)                                  \
+    template <class T>                                                 \
+    __forceinline__ T NAME(unsigned mask, T value) {                   \
+        static_assert(std::is_integral_v<T> && sizeof(T) == 4, #NAME); \
+        return cuemu::reduce<T, cuemu::OPERATION>(#NAME, mask, value); \
     }
 CUEMU_REDUCE(__reduce_add_sync, Add)
 CUEMU_REDUCE(__reduce_min_sync, Min)

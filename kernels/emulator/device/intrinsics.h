@@ -2,17 +2,17 @@
 #pragma once
 #include "state.h"
 
-#define CUEMU_LOAD(NAME)                                     \
-    template <class T>                                       \
-    __forceinline__ T NAME(const T *from) {                  \
-        cuemu::require_alignment(from, sizeof(T), #NAME);    \
-        return *from;                                        \
+#define CUEMU_LOAD(NAME)                                  \
+    template <class T>                                    \
+    __forceinline__ T NAME(const T *from) {               \
+        cuemu::require_alignment(from, sizeof(T), #NAME); \
+        return *from;                                     \
     }
-#define CUEMU_STORE(NAME)                                             \
-    template <class T>                                                \
-    __forceinline__ void NAME(T *to, std::common_type_t<T> value) {   \
-        cuemu::require_alignment(to, sizeof(T), #NAME);               \
-        *to = value;                                                  \
+#define CUEMU_STORE(NAME)                                           \
+    template <class T>                                              \
+    __forceinline__ void NAME(T *to, std::common_type_t<T> value) { \
+        cuemu::require_alignment(to, sizeof(T), #NAME);             \
+        *to = value;                                                \
     }
 CUEMU_LOAD(__ldg)
 CUEMU_LOAD(__ldcs)

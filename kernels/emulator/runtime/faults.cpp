@@ -46,7 +46,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
 void catch_faults() {
     static std::once_flag once;
     std::call_once(once, [] {
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_sigaction = on_fault;
         action.sa_flags = SA_SIGINFO | SA_ONSTACK;
         sigemptyset(&action.sa_mask);

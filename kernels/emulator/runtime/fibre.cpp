@@ -6,7 +6,8 @@
 
 namespace cuemu {
 #ifndef CUEMU_USES_UCONTEXT
-// Saves what a call preserves, then continues on the other stack. The control words of SSE and x87 are the same everywhere.
+// Saves what a call preserves, then continues on the other stack. The control words of SSE and x87 are the same
+// everywhere.
 extern "C" void cuemu_switch(void **save, void *to);
 __asm__(R"(
 .text

@@ -83,7 +83,8 @@ static void lay_out(Worker &w, const Request &request) {
         thread.warp->lanes[thread.lane] = &thread;
         w.order[i] = request.seed == 1 ? size - 1 - i : i;
     }
-    w.block = Block{{}, dimensions(request.block), dimensions(request.grid), w.threads.data(), w.warps.data(), size, size, nullptr};
+    w.block = Block{
+        {}, dimensions(request.block), dimensions(request.grid), w.threads.data(), w.warps.data(), size, size, nullptr};
 }
 
 static void reset_block(Worker &w, uint3 index) {
@@ -198,7 +199,9 @@ static void help_forever() {
     Pool &p = pool();
     std::unique_lock<std::mutex> guard(p.lock);
     for (;;) {
-        const auto needs_help = [](Launch *launch) { return launch->open() && launch->helpers < launch->helpers_wanted; };
+        const auto needs_help = [](Launch *launch) {
+            return launch->open() && launch->helpers < launch->helpers_wanted;
+        };
         const auto found = std::find_if(p.launches.begin(), p.launches.end(), needs_help);
         if (found == p.launches.end()) {
             p.work.wait(guard);
@@ -252,17 +255,20 @@ static std::string objection(const Request &r) {
     if (r.grid[0] > 0x7fffffff) return found("grid dimension x", r.grid[0], 0x7fffffff);
     for (int i = 1; i < 3; i++)
         if (r.grid[i] > 65535) return found("grid dimension y or z", r.grid[i], 65535);
-    if (r.dynamic_shared > MAX_DYNAMIC_SHARED) return found("dynamic shared bytes", r.dynamic_shared, MAX_DYNAMIC_SHARED);
+    if (r.dynamic_shared > MAX_DYNAMIC_SHARED)
+        return found("dynamic shared bytes", r.dynamic_shared, MAX_DYNAMIC_SHARED);
     if (!r.sizes) return "";
     const KernelDesc &kernel = *r.kernel;
     if (r.count != kernel.arguments)
-        return "the kernel takes " + std::to_string(kernel.arguments) + " arguments, " + std::to_string(r.count) + " were passed";
+        return "the kernel takes " + std::to_string(kernel.arguments) + " arguments, " + std::to_string(r.count) +
+               " were passed";
     for (int i = 0; i < r.count; i++) {
         if (r.sizes[i] != kernel.sizes[i])
             return "argument " + std::to_string(i) + " has " + std::to_string(kernel.sizes[i]) + " bytes, " +
                    std::to_string(r.sizes[i]) + " were passed";
         if (r.kinds && r.kinds[i] != kernel.kinds[i])
-            return "argument " + std::to_string(i) + " is of kind '" + kernel.kinds[i] + "', '" + r.kinds[i] + "' was passed";
+            return "argument " + std::to_string(i) + " is of kind '" + kernel.kinds[i] + "', '" + r.kinds[i] +
+                   "' was passed";
     }
     return "";
 }

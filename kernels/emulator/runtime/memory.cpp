@@ -33,15 +33,16 @@ std::string near_buffer(const void *at) {
     if (above != allocations.end()) before = above->first - address;
     if (before < past) bytes = above->second.bytes;
     if (std::min(before, past) > NEAR) return "";
-    return ", " + std::to_string(std::min(before, past)) + (before < past ? " bytes before the start" : " bytes past the end") +
-           " of a buffer of " + std::to_string(bytes) + " bytes";
+    return ", " + std::to_string(std::min(before, past)) +
+           (before < past ? " bytes before the start" : " bytes past the end") + " of a buffer of " +
+           std::to_string(bytes) + " bytes";
 }
 }  // namespace cuemu
 using namespace cuemu;
 
 extern "C" {
-// Null when there is no memory. The end, rounded up to 16 bytes, touches the page behind: the address is a multiple of 16,
-// and of 256 where the size is.
+// Null when there is no memory. The end, rounded up to 16 bytes, touches the page behind: the address is a multiple of
+// 16, and of 256 where the size is.
 void *cuemu_malloc(size_t bytes) {
     const size_t body = round_up(bytes ? bytes : 1, 16), pages = round_up(body, PAGE), mapped = pages + 2 * PAGE;
     constexpr int FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;

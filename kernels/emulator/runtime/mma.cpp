@@ -46,7 +46,7 @@ void multiply(Warp &warp, unsigned mask) {
         for (int k = 0; k < 16; k++)
             for (int column = 0; column < 8; column++) d[row][column] += a[row][k] * b[k][column];
     for (int lane = 0; lane < 32; lane++) {
-        float(&own)[4] = static_cast<Fragments *>(warp.io[lane])->d;
+        float (&own)[4] = static_cast<Fragments *>(warp.io[lane])->d;
         for (int i = 0; i < 4; i++) own[i] = d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
     }
 }

@@ -10,7 +10,7 @@ namespace cuemu {
 thread_local Thread *current = nullptr;
 thread_local Worker *worker = nullptr;
 
-// seed 0: in order, one warp as far as it goes (which keeps its stacks in the cache); 1: newest first; others: at random.
+// seed 0: in order, one warp as far as it goes, whose stacks stay in the cache; 1: newest first; others: at random.
 Thread *pick() {
     Worker &w = *worker;
     const unsigned ready = w.ready.size();
@@ -50,8 +50,8 @@ void fail(const char *format, ...) {
     va_end(values);
     const uint3 b = current->block->index, t = current->index;
     char place[200];
-    snprintf(place, sizeof place, "kernel %s, block (%u,%u,%u), thread (%u,%u,%u): ", worker->kernel->name, b.x, b.y, b.z,
-             t.x, t.y, t.z);
+    snprintf(place, sizeof place, "kernel %s, block (%u,%u,%u), thread (%u,%u,%u): ", worker->kernel->name, b.x, b.y,
+             b.z, t.x, t.y, t.z);
     worker->message = std::string(place) + text;
     worker->failed = true;
     // Whatever stands on the fibres of this block is abandoned.
@@ -72,7 +72,8 @@ void fail(const char *format, ...) {
     }
     std::string list;
     for (const auto &[place, threads] : waiting)
-        list += std::to_string(threads.first) + " threads (first: " + std::to_string(threads.second) + ") wait in " + place + "; ";
+        list += std::to_string(threads.first) + " threads (first: " + std::to_string(threads.second) + ") wait in " +
+                place + "; ";
     const Block &block = worker->block;
     fail("deadlock: %s%d of %d threads have exited", list.c_str(), block.size - block.live, block.size);
 }
@@ -105,7 +106,8 @@ static bool warp_has_met(const Warp &warp, const Thread *thread, unsigned needed
     for (int lane = 0; lane < 32; lane++) {
         if (!(needed >> lane & 1)) continue;
         const Thread *other = warp.lanes[lane];
-        if (other->state != IN_WARP || other->mask != thread->mask || !same(other->waits_in, thread->waits_in)) return false;
+        if (other->state != IN_WARP || other->mask != thread->mask || !same(other->waits_in, thread->waits_in))
+            return false;
     }
     return true;
 }
@@ -180,9 +182,10 @@ static void reject_divergence(const Warp &warp, const Thread *thread, unsigned n
         const Thread *other = warp.lanes[lane];
         const bool waits_for_us = other->mask >> thread->lane & 1;
         if (waits_for_us && (other->mask != thread->mask || !same(other->waits_in, thread->waits_in)))
-            fail("divergent warp: lane %d is in %s (mask %08x) at %s while lane %d waits for it in %s (mask %08x) at %s",
-                 thread->lane, thread->waits_in, thread->mask, where(thread->waits_at).c_str(), lane, other->waits_in,
-                 other->mask, where(other->waits_at).c_str());
+            fail(
+                "divergent warp: lane %d is in %s (mask %08x) at %s while lane %d waits for it in %s (mask %08x) at %s",
+                thread->lane, thread->waits_in, thread->mask, where(thread->waits_at).c_str(), lane, other->waits_in,
+                other->mask, where(other->waits_at).c_str());
     }
 }
 
@@ -227,7 +230,8 @@ static void arrive(const char *what, void *site, int id, int threads) {
     if (threads % 32 || (barrier.arrived && barrier.expected != threads))
         fail("%s: barrier %d called for %d threads, others expect %d", what, id, threads, barrier.expected);
     if (barrier.arrived && !same(barrier.what, what))
-        fail("divergent block: this thread is in %s at %s, others meet it in %s", what, where(site).c_str(), barrier.what);
+        fail("divergent block: this thread is in %s at %s, others meet it in %s", what, where(site).c_str(),
+             barrier.what);
     barrier.what = what;
     thread->waits_in = what;
     thread->waits_at = site;

@@ -157,7 +157,8 @@ extern "C" __global__ void feature_maths(int *bad) {
     CHECK(__float2int_rn(2.5f) == 2 && __float2int_rz(-2.5f) == -2 && __float2int_rn(1e20f) == 0x7fffffff);
     // bf16: ties to even, NaN stays NaN.
     CHECK((float)__float2bfloat16(1.00390625f) == 1.0f && (float)__float2bfloat16(1.01171875f) == 1.015625f);
-    CHECK(__bfloat16_as_ushort(__float2bfloat16(NAN)) == 0x7fff && (float)__hadd(__float2bfloat16(1), __float2bfloat16(2)) == 3.f);
+    const bf16 one = __float2bfloat16(1), two = __float2bfloat16(2);
+    CHECK(__bfloat16_as_ushort(__float2bfloat16(NAN)) == 0x7fff && (float)__hadd(one, two) == 3.f);
     const bf162 pair = __floats2bfloat162_rn(1.f, 2.f);
     CHECK(__low2float(pair) == 1.f && __bfloat1622float2(pair).y == 2.f && pack_bf16(1.f, 2.f) == 0x40003f80u);
 }

@@ -28,8 +28,8 @@ fn wide(span: &Span<bf16>) -> Vec<f32> {
     values(span).to_f32_vec()
 }
 
-/// The product by host GEMM in f32, its epilogue in f32, and one rounding, as cuBLASLt does it. Errors: with the checker, an
-/// operand that nobody has written.
+/// The product by host GEMM in f32, its epilogue in f32, and one rounding, as cuBLASLt does it. Errors: with the
+/// checker, an operand that nobody has written.
 pub fn gemm(gemm: &Gemm) -> Result<()> {
     let Gemm { m, n, k, a, b, d } = *gemm;
     let product = format!("product {m} x {n} x {k}");

@@ -42,8 +42,8 @@ unsafe extern "C" {
     fn cuemu_first_unwritten(at: *const c_void, bytes: usize) -> usize;
 }
 
-/// How a kernel is run: the shape of its grid and blocks, bytes of dynamic shared memory, and the seed of the order in which
-/// threads and blocks go.
+/// How a kernel is run: the shape of its grid and blocks, bytes of dynamic shared memory, and the seed of the order in
+/// which threads and blocks go.
 #[derive(Clone, Copy)]
 pub struct Run {
     pub grid: [u32; 3],
@@ -70,7 +70,8 @@ impl Entry {
         unsafe { CStr::from_ptr(self.kinds) }.to_bytes()
     }
 
-    /// Runs the kernel to its end. An error names the kernel, and where there is one the block, the thread and the line.
+    /// Runs the kernel to its end. An error names the kernel, and where there is one the block, the thread and the
+    /// line.
     ///
     /// # Safety
     /// Each argument points to a value of the size and kind stated beside it.
@@ -97,8 +98,8 @@ impl Entry {
     }
 }
 
-/// Memory between two unreadable pages, filled with NaN patterns; its end touches the page behind, so it is aligned to 16
-/// bytes, and to 256 if its size is. None when the system has no more.
+/// Memory between two unreadable pages, filled with NaN patterns; its end touches the page behind, so it is aligned to
+/// 16 bytes, and to 256 if its size is. None when the system has no more.
 pub fn allocate(bytes: usize) -> Option<u64> {
     // SAFETY: any size is allowed; a failed allocation is null.
     Some(unsafe { cuemu_malloc(bytes) } as u64).filter(|&address| address != 0)
