@@ -35,6 +35,11 @@ fn long_functions(text: &str, limit: usize) -> Vec<(usize, usize)> {
         if !words.iter().any(|word| body.starts_with(word)) {
             continue;
         }
+        // A declaration in a trait has no body: a semicolon comes before any brace.
+        let signature = lines[start..].iter().find(|line| line.ends_with('{') || line.ends_with(';'));
+        if signature.is_some_and(|line| line.ends_with(';')) {
+            continue;
+        }
         let closing = format!("{}}}", &line[..line.len() - body.len()]);
         let end = lines[start..].iter().position(|line| *line == closing).unwrap_or(0);
         if end + 1 > limit {
@@ -59,6 +64,7 @@ fn files_and_functions_are_short() {
 fn the_measure_of_functions_measures() {
     let body = "    x();\n".repeat(70);
     assert_eq!(long_functions(&format!("fn a() {{\n{body}}}\nfn b() {{\n}}\n"), 70), [(1, 72)]);
+    assert_eq!(long_functions(&format!("fn a(\n    b: u8,\n);\n{body}}}\n"), 70), []);
 }
 
 #[test]
