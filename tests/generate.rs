@@ -65,7 +65,8 @@ fn sampling_is_extending_and_drawing() {
     let draw = |uniform, allowed| Draw { choice, uniform, allowed };
     let draws = [draw(0.2, None), draw(0.99, Some(&[0b1010][..]))];
     let (mut tokens, mut logits) = ([0; 2], [f32::NAN; 22]);
-    [&mut sampled, &mut extended].map(|engine| engine.open_cache(3).unwrap());
+    sampled.open_cache(3).unwrap();
+    extended.open_cache(3).unwrap();
     // A prompt, then a token a slot.
     for sequences in [[(2, &[1, 2, 3][..]), (0, &[4, 5])], [(2, &[6]), (0, &[7])]] {
         sampled.sample(&sequences, &draws, &mut tokens).unwrap();
