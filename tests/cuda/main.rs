@@ -1,5 +1,7 @@
 //! The CUDA kernels against the CPU reference, on every device there is: the emulator here, a GPU where there is one.
 
+mod device;
+mod gemm;
 mod harness;
 mod layernorm;
 
