@@ -1,5 +1,8 @@
 //! What the compiled kernels take, against the committed table. Any nvcc but 13.0 gives other numbers.
 
+#[path = "../build/ptxas.rs"]
+mod ptxas;
+
 use logwright::cuda::{fatbin, kernels};
 use std::fmt::Write;
 use std::path::Path;
@@ -59,4 +62,24 @@ fn a_kernel_that_spills_is_explained_in_the_log() {
             "{kernel} spills {spills} bytes on {architecture}: cure it, or say why in LOG.md"
         );
     }
+}
+
+/// Words of nvcc 13.0's ptxas, of two kernels.
+const SAID: &str = "ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'first' for 'sm_80'
+ptxas info    : Function properties for first
+    16 bytes stack frame, 20 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 16 bytes cumulative stack size, 4112 bytes smem, 424 bytes cmem[0]
+ptxas info    : Compiling entry function 'second' for 'sm_90a'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 255 registers, used 0 barriers
+";
+
+#[test]
+fn the_words_of_ptxas_are_understood() {
+    let [first, second] = &ptxas::parse(SAID)[..] else { panic!("two kernels") };
+    assert_eq!((first.kernel.as_str(), first.architecture.as_str()), ("first", "sm_80"));
+    assert_eq!((first.registers, first.spills, first.shared), (40, 32, 4112));
+    assert_eq!((second.kernel.as_str(), second.architecture.as_str()), ("second", "sm_90a"));
+    assert_eq!((second.registers, second.spills, second.shared), (255, 0, 0));
 }

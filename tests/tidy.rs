@@ -18,8 +18,9 @@ fn sources() -> Vec<PathBuf> {
             }
         }
     }
-    let wanted =
-        |file: &PathBuf| file.extension().is_some_and(|kind| ["rs", "cu", "cuh", "h", "cpp", "c", "py"].iter().any(|k| *k == kind));
+    let wanted = |file: &PathBuf| {
+        file.extension().is_some_and(|kind| ["rs", "cu", "cuh", "h", "cpp", "c", "py"].iter().any(|k| *k == kind))
+    };
     files.retain(wanted);
     assert!(files.len() > 50, "the walk found the sources");
     files

@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 functions! {
-    /// What the program calls of libcuda: all of it there since CUDA 12.0, and still there in 13.
+    /// What the program calls of libcuda: in this form it is in all the headers from 11.4 to 13.4.
     Functions -> CUresult;
     cuInit(c_uint);
     cuDriverGetVersion(*mut c_int);
@@ -46,7 +46,6 @@ functions! {
     cuEventCreate(*mut CUevent, c_uint);
     cuEventRecord(CUevent, CUstream);
     cuEventSynchronize(CUevent);
-    cuEventElapsedTime(*mut f32, CUevent, CUevent);
     cuEventDestroy_v2(CUevent);
     cuModuleLoadData(*mut CUmodule, *const c_void);
     cuModuleUnload(CUmodule);

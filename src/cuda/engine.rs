@@ -8,7 +8,7 @@ use super::cache::Cache;
 use super::device::{Device, Graph};
 use super::forward::Pass;
 use super::weights::{self, Optimizer, Weights};
-use super::{attention, embedding, memory};
+use super::{attention, embedding, layernorm, memory};
 use crate::engine::{AdamW, Batch, Draw, Engine, IGNORE, State, Update};
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
@@ -67,6 +67,13 @@ impl CudaEngine {
     /// and when the device has no room for the weights.
     pub fn new(device: Arc<dyn Device>, config: Config, parameters: Vec<f32>, options: Options) -> Result<Self> {
         attention::supported(config.head_size())?;
+        if config.channels > layernorm::MOST_CHANNELS {
+            return Err(Error::failed(format!(
+                "the CUDA engine's LayerNorm takes up to {} channels; this model has {}: use --device cpu",
+                layernorm::MOST_CHANNELS,
+                config.channels
+            )));
+        }
         let layout = Layout::new(&config);
         assert_eq!(parameters.len(), layout.len);
         let weights = Weights::new(&device, &config)?;

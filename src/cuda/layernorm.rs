@@ -14,7 +14,7 @@ const BACKWARD_BLOCKS: usize = 432;
 /// Threads that a block of the backward kernel should have; more where one row needs more.
 const BACKWARD_THREADS: usize = 256;
 /// A thread owns 8 channels, and a block has at most 1024.
-const MOST_CHANNELS: usize = 8192;
+pub const MOST_CHANNELS: usize = 8192;
 
 /// Gain and, with biases, shift: (c) each.
 #[derive(Clone, Copy)]

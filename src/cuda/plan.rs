@@ -5,7 +5,6 @@
 
 use super::cublaslt::Session;
 use super::gemm::{Epilogue, Gemm, Output};
-use super::queue::Event;
 use crate::{Error, Result};
 use cudarc::cublaslt::sys::cublasLtEpilogue_t::{self, *};
 use cudarc::cublaslt::sys::cublasLtMatmulDescAttributes_t::{self as Attribute, *};
@@ -20,6 +19,7 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Proposals that are measured, when measuring.
 const PROPOSALS: usize = 8;
@@ -248,20 +248,20 @@ impl Plan {
             addresses.aux = aux.address;
         }
         self.point(&addresses)?;
-        let (start, end) = (Event::new(&self.session.queue, true)?, Event::new(&self.session.queue, true)?);
+        let queue = &self.session.queue;
         let measure = |algorithm: &cublasLtMatmulAlgo_t| {
             (0..WARMUP).try_for_each(|_| self.queue(&addresses, algorithm))?;
-            start.record()?;
+            queue.synchronize()?;
+            let start = Instant::now();
             (0..TIMED).try_for_each(|_| self.queue(&addresses, algorithm))?;
-            end.record()?;
-            end.wait()?;
-            end.since(&start)
+            queue.synchronize().map(|()| start.elapsed())
         };
         // A proposal that does not run after all is no choice; a lost GPU shows at the next call.
-        let times: Vec<f32> = proposals.iter().map(|algorithm| measure(algorithm).unwrap_or(f32::INFINITY)).collect();
-        let best = (0..times.len()).min_by(|&i, &j| times[i].total_cmp(&times[j])).expect("there is a proposal");
-        let milliseconds = times[best] / TIMED as f32;
-        tracing::debug!("{}: algorithm {best} of {}, {milliseconds} ms", self.key.words(), proposals.len());
+        let times: Vec<Duration> =
+            proposals.iter().map(|algorithm| measure(algorithm).unwrap_or(Duration::MAX)).collect();
+        let best = (0..times.len()).min_by_key(|&i| times[i]).expect("there is a proposal");
+        let time = times[best] / TIMED as u32;
+        tracing::debug!("{}: algorithm {best} of {}, {time:?}", self.key.words(), proposals.len());
         Ok(proposals[best])
     }
 }

@@ -81,13 +81,11 @@ pub struct Event {
 unsafe impl Send for Event {}
 
 impl Event {
-    /// To be waited for; with `timed` also to measure with.
-    pub fn new(queue: &Arc<Queue>, timed: bool) -> Result<Self> {
+    pub fn new(queue: &Arc<Queue>) -> Result<Self> {
         queue.bind()?;
-        let flags = if timed { CUevent_flags::CU_EVENT_DEFAULT } else { CUevent_flags::CU_EVENT_DISABLE_TIMING };
-        let mut event = null_mut();
+        let (mut event, flags) = (null_mut(), CUevent_flags::CU_EVENT_DISABLE_TIMING as u32);
         // SAFETY: writes one handle.
-        queue.check(unsafe { (queue.driver.call.cuEventCreate)(&mut event, flags as u32) }, "making an event")?;
+        queue.check(unsafe { (queue.driver.call.cuEventCreate)(&mut event, flags) }, "making an event")?;
         Ok(Event { queue: queue.clone(), event })
     }
 
@@ -101,15 +99,6 @@ impl Event {
     pub fn wait(&self) -> Result<()> {
         // SAFETY: the event is this one's own.
         self.queue.check(unsafe { (self.queue.driver.call.cuEventSynchronize)(self.event) }, "running the queued work")
-    }
-
-    /// Milliseconds from `start` to this; both were recorded with timing, and this was waited for.
-    pub fn since(&self, start: &Event) -> Result<f32> {
-        let mut milliseconds = 0.0;
-        let call = self.queue.driver.call.cuEventElapsedTime;
-        // SAFETY: both events live; writes one float.
-        self.queue.check(unsafe { call(&mut milliseconds, start.event, self.event) }, "measuring time")?;
-        Ok(milliseconds)
     }
 }
 

@@ -25,7 +25,7 @@ unsafe impl Send for Staging {}
 impl Staging {
     pub fn new(queue: &Arc<Queue>) -> Result<Self> {
         queue.bind()?;
-        let copied = (0..SLOTS).map(|_| Event::new(queue, false)).collect::<Result<_>>()?;
+        let copied = (0..SLOTS).map(|_| Event::new(queue)).collect::<Result<_>>()?;
         let mut memory = null_mut::<c_void>();
         // SAFETY: writes one pointer.
         let code = unsafe { (queue.driver.call.cuMemHostAlloc)(&mut memory, SLOTS * SLOT_BYTES, 0) };
