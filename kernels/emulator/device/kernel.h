@@ -44,9 +44,16 @@ struct Desc<KERNEL> {
     static constexpr uint8_t sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
     static constexpr char kinds[sizeof...(A) + 1] = {kind_of<A>()..., 0};
 
+    // The list may point to packed bytes.
+    template <class T>
+    CUEMU_UNCHECKED static T load(const void *argument) {
+        std::remove_const_t<T> value;
+        memcpy(&value, argument, sizeof value);
+        return value;
+    }
     template <size_t... I>
     CUEMU_UNCHECKED static void call(void **arguments, std::index_sequence<I...>) {
-        KERNEL(*static_cast<std::remove_const_t<A> *>(arguments[I])...);
+        KERNEL(load<A>(arguments[I])...);
     }
     CUEMU_UNCHECKED static void invoke(void **arguments) { call(arguments, std::make_index_sequence<sizeof...(A)>()); }
     static constexpr KernelDesc make(const char *name) {

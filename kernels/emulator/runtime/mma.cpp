@@ -24,10 +24,30 @@ float high_half(uint32_t pair) {
     return value;
 }
 
-// Products of bf16 are exact in f32; sums run over k in order.
+typedef float Row __attribute__((vector_size(32)));
+
+// Products of bf16 are exact in f32; sums run over k in order, so that wider vectors change no bit.
+__attribute__((always_inline)) inline void add_product(Row (&d)[16], const float (&a)[16][16], const Row (&b)[16]) {
+    for (int row = 0; row < 16; row++) {
+        Row sum = d[row];
+        for (int k = 0; k < 16; k++) sum += a[row][k] * b[k];
+        d[row] = sum;
+    }
+}
+void add_product_anywhere(Row (&d)[16], const float (&a)[16][16], const Row (&b)[16]) { add_product(d, a, b); }
+#ifdef __x86_64__
+__attribute__((target("avx2"))) void add_product_avx2(Row (&d)[16], const float (&a)[16][16], const Row (&b)[16]) {
+    add_product(d, a, b);
+}
+const auto ADD_PRODUCT = __builtin_cpu_supports("avx2") ? add_product_avx2 : add_product_anywhere;
+#else
+const auto ADD_PRODUCT = add_product_anywhere;
+#endif
+
 void multiply(Warp &warp, unsigned mask) {
     if (mask != ALL) fail("mma.m16n8k16 needs all 32 lanes, mask %08x", mask);
-    float a[16][16], b[16][8], d[16][8];
+    float a[16][16];
+    Row b[16], d[16];
     for (int lane = 0; lane < 32; lane++) {
         const Fragments &own = *static_cast<Fragments *>(warp.io[lane]);
         const int group = lane / 4, pair = lane % 4 * 2;
@@ -42,9 +62,7 @@ void multiply(Warp &warp, unsigned mask) {
             b[pair + i * 8 + 1][group] = high_half(own.b[i]);
         }
     }
-    for (int row = 0; row < 16; row++)
-        for (int k = 0; k < 16; k++)
-            for (int column = 0; column < 8; column++) d[row][column] += a[row][k] * b[k][column];
+    ADD_PRODUCT(d, a, b);
     for (int lane = 0; lane < 32; lane++) {
         float (&own)[4] = static_cast<Fragments *>(warp.io[lane])->d;
         for (int i = 0; i < 4; i++) own[i] = d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
