@@ -41,8 +41,8 @@ impl FromStr for Device {
 
 #[derive(Args)]
 pub struct DeviceArgs {
-    /// Where to compute: auto, cpu, cuda, cuda:N or emulator (CUDA kernels on the CPU, for tests). auto takes the first GPU
-    /// that can be used, else the CPU
+    /// Where to compute: auto, cpu, cuda, cuda:N or emulator (CUDA kernels on the CPU, for tests). auto takes the first
+    /// GPU that can be used, else the CPU
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: Device,
 }
