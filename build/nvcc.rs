@@ -1,7 +1,7 @@
 //! Each kernel file -> one fatbin with code for sm_80 and sm_90a and PTX for what comes later, embedded in the program.
 //!
-//! Files are compiled apart and loaded as modules apart, since no kernel calls into another file. Without an nvcc the build
-//! succeeds and embeds nothing; the program then says how to get one.
+//! Files are compiled apart and loaded as modules apart, since no kernel calls into another file. Without an nvcc the
+//! build succeeds and embeds nothing; the program then says how to get one.
 
 use crate::ptxas::{self, Usage};
 use std::env;
@@ -31,7 +31,8 @@ pub fn build(sources: &[PathBuf], headers: &[PathBuf]) {
     let nvcc = find();
     if nvcc.is_none() && env::var("LOGWRIGHT_REQUIRE_NVCC").is_ok_and(|value| value == "1") {
         fail(
-            "LOGWRIGHT_REQUIRE_NVCC=1, and no nvcc: none at $NVCC, in $CUDA_HOME/bin, on PATH or in .nvcc/ (scripts/install-nvcc)",
+            "LOGWRIGHT_REQUIRE_NVCC=1, and no nvcc: none at $NVCC, in $CUDA_HOME/bin, on PATH or in .nvcc/, \
+             which scripts/install-nvcc fills",
         );
     }
     let mut code = String::new();

@@ -1,5 +1,5 @@
-//! The GPU device against stand-ins for the driver and cuBLASLt: copies through the ring, and products as they are put to the
-//! library. Kernels do nothing here; those are tested on the emulator.
+//! The GPU device against stand-ins for the driver and cuBLASLt: copies through the ring, and products as they are put
+//! to the library. Kernels do nothing here; those are tested on the emulator.
 
 mod common;
 

@@ -98,7 +98,8 @@ fn cublaslt() -> Result<(Vec<String>, Value)> {
 }
 
 fn nvtx() -> Result<(Vec<String>, Value)> {
-    let missing = "no libnvToolsExt.so.1 or libnvtx3interop.so.1; only named ranges in profiles need it (`pip install nvidia-nvtx`)";
+    let missing = "no libnvToolsExt.so.1 or libnvtx3interop.so.1; only named ranges in profiles need it \
+                   (`pip install nvidia-nvtx`)";
     let ranges = Ranges::load().ok_or_else(|| Error::failed(missing))?;
     Ok((vec![ranges.path.clone()], json!({ "path": ranges.path })))
 }

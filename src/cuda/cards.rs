@@ -34,8 +34,8 @@ impl Card {
         let ((major, minor), (needed, _)) = (self.capability, OLDEST);
         (self.capability < OLDEST).then(|| {
             format!(
-                "{self} has compute capability {major}.{minor}, the kernels need {needed}.0 or later (A100, RTX 30, L40S, H100, \
-                 ...); use --device cpu"
+                "{self} has compute capability {major}.{minor}, the kernels need {needed}.0 or later \
+                 (A100, RTX 30, L40S, H100, ...); use --device cpu"
             )
         })
     }

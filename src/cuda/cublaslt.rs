@@ -1,8 +1,9 @@
 //! cuBLASLt: finding it, and its matrix products with plans made once for each shape.
 //!
-//! Products are deterministic by default: the first algorithm that the library's heuristics propose, which depends on shapes,
-//! card and library alone, and no algorithm that adds partial sums in place. LOGWRIGHT_TUNE_GEMM=1 takes the fastest of the
-//! first few instead; which one that is may differ from process to process, and with it the last bits of the results.
+//! Products are deterministic by default: the first algorithm that the library's heuristics propose, which depends on
+//! shapes, card and library alone, and no algorithm that adds partial sums in place. LOGWRIGHT_TUNE_GEMM=1 takes the
+//! fastest of the first few instead; which one that is may differ from process to process, and with it the last bits of
+//! the results.
 
 use super::gemm::Gemm;
 use super::library::{Library, functions};
@@ -33,10 +34,10 @@ functions! {
     cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t);
     cublasLtMatmulPreferenceCreate(*mut cublasLtMatmulPreference_t);
     cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t);
-    cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t, *const c_void,
-        usize);
-    cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-        cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, c_int,
+    cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t,
+        *const c_void, usize);
+    cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+        cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, c_int,
         *mut cublasLtMatmulHeuristicResult_t, *mut c_int);
     cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t, *const c_void, *const c_void, cublasLtMatrixLayout_t,
         *const c_void, cublasLtMatrixLayout_t, *const c_void, *const c_void, cublasLtMatrixLayout_t, *mut c_void,
@@ -77,8 +78,8 @@ impl Found {
                 Err(error) => complaints.push(error.to_string()),
             }
         }
-        let how = "install the CUDA toolkit's libraries, or `pip install nvidia-cublas`, and put the folder of libcublasLt.so.13 \
-                   (or .12) in LD_LIBRARY_PATH";
+        let how = "install the CUDA toolkit's libraries, or `pip install nvidia-cublas`, and put the folder of \
+                   libcublasLt.so.13 (or .12) in LD_LIBRARY_PATH";
         Err(Error::failed(format!("no usable cuBLASLt ({}); {how}", complaints.join("; "))))
     }
 

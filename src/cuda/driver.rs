@@ -186,7 +186,8 @@ fn advice(code: u32, driver: i32, nvcc: Option<&str>) -> String {
             "; another program may hold the GPU's memory (nvidia-smi); else use a smaller --batch"
         }
         CUDA_ERROR_STUB_LIBRARY => {
-            "; this is the toolkit's stub, not the driver: take its folder out of LD_LIBRARY_PATH, or install NVIDIA's driver"
+            "; this is the toolkit's stub, not the driver: take its folder out of LD_LIBRARY_PATH, or install \
+             NVIDIA's driver"
         }
         CUDA_ERROR_DEVICE_UNAVAILABLE => {
             "; another program has the GPU to itself (nvidia-smi): wait for it or use another GPU"
@@ -220,8 +221,8 @@ fn advice(code: u32, driver: i32, nvcc: Option<&str>) -> String {
              LOGWRIGHT_SYNC=1 or compute-sanitizer"
         }
         CUDA_ERROR_ECC_UNCORRECTABLE | CUDA_ERROR_NVLINK_UNCORRECTABLE | CUDA_ERROR_CONTAINED => {
-            "; the hardware failed and the GPU is lost to this process: resume from the last checkpoint on another GPU, and \
-             look for Xid lines in dmesg"
+            "; the hardware failed and the GPU is lost to this process: resume from the last checkpoint on another \
+             GPU, and look for Xid lines in dmesg"
         }
         CUDA_ERROR_INVALID_IMAGE
         | CUDA_ERROR_NO_BINARY_FOR_GPU
@@ -238,8 +239,8 @@ fn advice(code: u32, driver: i32, nvcc: Option<&str>) -> String {
 fn image_advice(driver: i32, nvcc: Option<&str>) -> String {
     let (serves, compiler) = (version(driver), nvcc.unwrap_or("no nvcc"));
     format!(
-        "; the kernels were compiled by nvcc {compiler}, the driver serves CUDA up to {serves}: update the driver (CUDA 13 needs \
-         580 or later), or build again with an nvcc no newer than CUDA {serves} ($NVCC)"
+        "; the kernels were compiled by nvcc {compiler}, the driver serves CUDA up to {serves}: update the driver \
+         (CUDA 13 needs 580 or later), or build again with an nvcc no newer than CUDA {serves} ($NVCC)"
     )
 }
 

@@ -31,8 +31,8 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the GPU with this ordinal and loads the embedded kernels. cuBLASLt may be missing: then products fail, and only
-    /// they. The build may lack kernels: then launches fail, and only they.
+    /// Opens the GPU with this ordinal and loads the embedded kernels. cuBLASLt may be missing: then products fail, and
+    /// only they. The build may lack kernels: then launches fail, and only they.
     ///
     /// # Errors
     /// No driver, no such GPU, one that is too old or taken, a driver too old for the kernels.

@@ -65,9 +65,9 @@ struct LinkMap {
     name: *const c_char,
 }
 
-/// A table of a library's functions, looked up all at once: a missing one is an error then and not a crash later. The types
-/// are compared with the bindings' (`sys`) when this compiles. Results are plain numbers, since newer libraries return codes
-/// that the bindings' enums do not know.
+/// A table of a library's functions, looked up all at once: a missing one is an error then and not a crash later. The
+/// types are compared with the bindings' (`sys`) when this compiles. Results are plain numbers, since newer libraries
+/// return codes that the bindings' enums do not know.
 macro_rules! functions {
     ($(#[$doc:meta])* $table:ident -> $status:ty; $($name:ident($($argument:ty),*);)*) => {
         $(#[$doc])*

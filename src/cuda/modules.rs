@@ -34,7 +34,8 @@ unsafe impl Send for Modules {}
 unsafe impl Sync for Modules {}
 
 impl Modules {
-    /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded while recording.
+    /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded while
+    /// recording.
     pub fn load(queue: &Arc<Queue>) -> Result<Self> {
         queue.bind()?;
         let mut modules = Modules { queue: queue.clone(), modules: Vec::new(), functions: Vec::new() };
@@ -58,7 +59,8 @@ impl Modules {
         let name = CString::new(kernel.name).expect("a kernel's name has no zero byte");
         for &module in &self.modules {
             let (mut function, mut registers) = (null_mut(), 0);
-            // SAFETY: module and name live; one handle and one number are written. Asking for an attribute loads the code.
+            // SAFETY: module and name live; one handle and one number are written. Asking for an attribute loads the
+            // code.
             let code = unsafe {
                 match (call.cuModuleGetFunction)(&mut function, module, name.as_ptr()) {
                     0 => (call.cuFuncGetAttribute)(&mut registers, Attribute::CU_FUNC_ATTRIBUTE_NUM_REGS, function),

@@ -1,7 +1,7 @@
 //! How cuBLASLt does one product: descriptors and the chosen algorithm.
 //!
-//! The library thinks in columns. A row-major (r,c) matrix is a column-major (c,r) one, so the row-major D = A x B is asked for
-//! as D' = B' x A': operands change places, and transposition flags go with them.
+//! The library thinks in columns. A row-major (r,c) matrix is a column-major (c,r) one, so the row-major D = A x B is
+//! asked for as D' = B' x A': operands change places, and transposition flags go with them.
 
 use super::cublaslt::Session;
 use super::gemm::{Epilogue, Gemm, Output};
@@ -110,7 +110,8 @@ pub struct Plan {
 unsafe impl Send for Plan {}
 
 impl Plan {
-    /// Takes the library's first proposal, or with `tune` the fastest of the first few, measured on outputs made for it.
+    /// Takes the library's first proposal, or with `tune` the fastest of the first few, measured on outputs made for
+    /// it.
     pub fn new(session: &Arc<Session>, gemm: &Gemm, key: &Key, tune: bool) -> Result<Self> {
         let (algorithm, layouts) = (cublasLtMatmulAlgo_t { data: [0; 8] }, [null_mut(); 3]);
         let mut plan = Plan { session: session.clone(), key: *key, operation: null_mut(), layouts, algorithm };
@@ -213,8 +214,8 @@ impl Plan {
         let (alpha, beta) = (1f32, if self.key.accumulated { 1f32 } else { 0f32 });
         let [b, a, d] = self.layouts;
         let (multiply, pointer) = (session.found.call.cublasLtMatmul, |address: u64| address as *mut c_void);
-        // SAFETY: the product's lengths were checked against its shape, or the memory was allocated for it; alpha and beta
-        // are read during the call; the workspace serves this one stream.
+        // SAFETY: the product's lengths were checked against its shape, or the memory was allocated for it; alpha and
+        // beta are read during the call; the workspace serves this one stream.
         let status = unsafe {
             multiply(
                 session.handle,

@@ -57,8 +57,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: nothing that uses the stream or the context outlives this: it would hold an Arc. A stream that was never
-        // made is null, which is an error code.
+        // SAFETY: nothing that uses the stream or the context outlives this: it would hold an Arc. A stream that was
+        // never made is null, which is an error code.
         unsafe {
             (self.driver.call.cuCtxSetCurrent)(self.context);
             if !self.stream.is_null() {

@@ -43,8 +43,8 @@ impl Staging {
             self.next = (slot + 1) % SLOTS;
             self.copied[slot].wait()?;
             let to = to + (piece * SLOT_BYTES) as u64;
-            // SAFETY: the slot is inside the ring and holds a whole piece; no queued copy reads it any more; `to` is the
-            // caller's promise.
+            // SAFETY: the slot is inside the ring and holds a whole piece; no queued copy reads it any more; `to` is
+            // the caller's promise.
             let code = unsafe {
                 let at = self.memory.add(slot * SLOT_BYTES);
                 at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());

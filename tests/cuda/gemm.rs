@@ -5,7 +5,8 @@ use logwright::cuda::gemm::{Epilogue, Gemm, Operand, Output};
 
 on_devices! { rounded accumulated epilogues planning_writes_nothing }
 
-/// (m, n, k), A transposed, B transposed: the products of a layer's forward pass, its inputs' and its weights' gradients.
+/// (m, n, k), A transposed, B transposed: the products of a layer's forward pass, its inputs' and its weights'
+/// gradients.
 const PRODUCTS: [((usize, usize, usize), bool, bool); 6] = [
     ((1, 64, 64), false, false),
     ((65, 192, 64), false, false),

@@ -1,5 +1,5 @@
-// Stands in for libcublasLt.so.13 in tests: bf16 products on the host, column-major as the library's documentation has them,
-// with the epilogues and attributes that the program uses. STUB_WITHOUT=N: no algorithm for epilogue N.
+// Stands in for libcublasLt.so.13 in tests: bf16 products on the host, column-major as the library's documentation has
+// them, with the epilogues and attributes that the program uses. STUB_WITHOUT=N: no algorithm for epilogue N.
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -83,8 +83,8 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, Operation *operation, Layout *a
 static float element(const uint16_t *matrix, const Layout *layout, int transposed, uint64_t row, uint64_t column) {
     return wide(transposed ? matrix[row * layout->ld + column] : matrix[column * layout->ld + row]);
 }
-int cublasLtMatmul(void *handle, Operation *operation, const float *alpha, const uint16_t *a, Layout *la, const uint16_t *b,
-                   Layout *lb, const float *beta, const void *c, Layout *lc, void *d, Layout *ld) {
+int cublasLtMatmul(void *handle, Operation *operation, const float *alpha, const uint16_t *a, Layout *la,
+                   const uint16_t *b, Layout *lb, const float *beta, const void *c, Layout *lc, void *d, Layout *ld) {
     (void)handle, (void)lc;
     const int *transposed = operation->transposed;
     const uint64_t k = transposed[0] ? la->rows : la->columns, other = transposed[1] ? lb->columns : lb->rows;

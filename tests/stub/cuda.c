@@ -45,7 +45,8 @@ STUB(cuDevicePrimaryCtxRetain, (void **context, int device), (void)device; HANDL
 STUB(cuDevicePrimaryCtxRelease_v2, (int device), (void)device)
 STUB(cuCtxSetCurrent, (void *context), (void)context)
 STUB(cuMemGetInfo_v2, (size_t *left, size_t *total), *left = (size_t)3 << 20; *total = (size_t)16 << 30)
-STUB(cuMemAlloc_v2, (uint64_t *address, size_t bytes), *address = (uint64_t)aligned_alloc(256, (bytes + 255) / 256 * 256))
+STUB(cuMemAlloc_v2, (uint64_t *address, size_t bytes),
+     *address = (uint64_t)aligned_alloc(256, (bytes + 255) / 256 * 256))
 STUB(cuMemFree_v2, (uint64_t address), free((void *)address))
 STUB(cuMemHostAlloc, (void **memory, size_t bytes, unsigned flags), (void)flags; *memory = malloc(bytes))
 STUB(cuMemFreeHost, (void *memory), free(memory))
