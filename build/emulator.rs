@@ -13,7 +13,9 @@ pub fn build(kernels: &[PathBuf]) {
     println!("cargo:rerun-if-env-changed={ASAN}");
     println!("cargo:rustc-check-cfg=cfg(emulator_asan)");
     if asan() {
-        assert!(!CHECK, "{ASAN} and the feature emulator-check exclude each other: build with one of them");
+        if CHECK {
+            panic!("{ASAN} and the feature emulator-check exclude each other: build with one of them");
+        }
         println!("cargo:rustc-cfg=emulator_asan");
         // Named before all other libraries: the sanitizer must be the first that is loaded.
         println!("cargo:rustc-link-lib=dylib=asan");
