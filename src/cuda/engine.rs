@@ -112,15 +112,16 @@ impl CudaEngine {
             has.rows >= rows && (!training || has.purpose == purpose)
         };
         if !self.room.as_ref().is_some_and(enough) {
-            if let Some(training) = &mut self.training {
-                training.step = None;
-            }
             // The old buffers go first, so that the peak is the new size and not the sum.
-            self.room = None;
+            self.drop_room();
             let mut arena = Arena::on(&self.device);
-            let activations = Activations::take(&mut arena, &self.config, rows, purpose);
-            let activations = activations.map_err(|error| self.explain(error, rows / time, time, purpose))?;
-            self.room = Some(Room { activations, time: 0, _arena: arena });
+            match Activations::take(&mut arena, &self.config, rows, purpose) {
+                Ok(activations) => self.room = Some(Room { activations, time: 0, _arena: arena }),
+                Err(error) => {
+                    drop(arena);
+                    return Err(self.explain(error, rows / time, time, purpose));
+                }
+            }
         }
         let room = self.room.as_mut().expect("made above");
         if room.time != time {
@@ -144,12 +145,25 @@ impl CudaEngine {
             (training.backward, training.step) = (None, None);
             let mut arena = Arena::on(&self.device);
             match BackwardBuffers::take(&mut arena, &self.config, capacity, time) {
-                Err(error) => return Err(self.explain(error, rows / time, time, purpose)),
                 Ok(buffers) => training.backward = Some((buffers, arena)),
+                Err(error) => {
+                    drop(arena);
+                    self.drop_room();
+                    return Err(self.explain(error, rows / time, time, purpose));
+                }
             }
             training.order = vec![0; capacity];
         }
         Ok(())
+    }
+
+    /// Gives back everything that depends on the size of a batch.
+    fn drop_room(&mut self) {
+        self.room = None;
+        if let Some(training) = &mut self.training {
+            (training.step, training.backward) = (None, None);
+            training.order.clear();
+        }
     }
 
     fn make_optimizer(&mut self) -> Result<()> {

@@ -75,8 +75,8 @@ pub fn explain(
     };
     Error::failed(format!(
         "{error}; {batch} sequences of {time} tokens need {} in all, {} are free; {advice}",
-        gibibytes(need.total()),
-        gibibytes(free)
+        mebibytes(need.total()),
+        mebibytes(free)
     ))
 }
 
@@ -90,13 +90,13 @@ pub fn explain_cache(error: Error, device: &dyn Device, config: &Config, slots: 
     };
     Error::failed(format!(
         "{error}; the KV cache of {slots} sequences needs {}, {} are free; {advice}",
-        gibibytes(bytes(slots)),
-        gibibytes(free)
+        mebibytes(bytes(slots)),
+        mebibytes(free)
     ))
 }
 
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1u64 << 20) as f64)
 }
 
 #[cfg(test)]

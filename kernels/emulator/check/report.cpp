@@ -29,11 +29,11 @@ static std::string at(const void *pc) { return pc ? " at " + where(pc) : ""; }
 static std::string describe(const char *kind, const Incident &incident, const std::string &more, const Other &other) {
     const uint3 block = current->block->index;
     static const char *const WORDS[] = {"read", "write", "atomic", "cp.async", "cp.async"};
-    char place[400];
-    snprintf(place, sizeof place, "%s: %zu-byte %s of %p%s by thread %d of block (%u,%u,%u)", kind, incident.bytes,
-             WORDS[static_cast<int>(incident.access)], incident.at, at(incident.pc).c_str(), current->linear, block.x,
-             block.y, block.z);
-    std::string text = place;
+    char what[200], who[100];
+    snprintf(what, sizeof what, "%s: %zu-byte %s of %p", kind, incident.bytes, WORDS[static_cast<int>(incident.access)],
+             incident.at);
+    snprintf(who, sizeof who, " by thread %d of block (%u,%u,%u)", current->linear, block.x, block.y, block.z);
+    std::string text = what + at(incident.pc) + who;
     if (other.what) {
         const bool here = other.when.block() == now(current->linear).block();
         text += std::string(" with a ") + other.what + (other.pc ? at(program() + other.pc) : "") + " by thread " +

@@ -43,7 +43,10 @@ static std::string look_up(const void *pc) {
         snprintf(text, sizeof text, "%s+0x%zx", image.dli_fname, offset);
         return text;
     }
-    return lines.front() == lines.back() ? lines.front() : lines.front() + " in " + lines.back();
+    std::string chain = lines.front();
+    for (size_t i = 1; i < lines.size(); i++)
+        if (lines[i] != lines[i - 1]) chain += " in " + lines[i];
+    return chain;
 }
 
 std::string where(const void *pc) {
