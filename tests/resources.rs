@@ -6,6 +6,7 @@ mod ptxas;
 use logwright::cuda::{fatbin, kernels};
 use std::fmt::Write;
 use std::path::Path;
+use std::process::Command;
 
 const HEAD: &str = "# Of each kernel and architecture: registers, bytes of spills, bytes of static shared memory,
 # as ptxas of nvcc 13.0 says. scripts/update-resources writes this file, a test compares it.
@@ -82,4 +83,22 @@ fn the_words_of_ptxas_are_understood() {
     assert_eq!((first.registers, first.spills, first.shared), (40, 32, 4112));
     assert_eq!((second.kernel.as_str(), second.architecture.as_str()), ("second", "sm_90a"));
     assert_eq!((second.registers, second.spills, second.shared), (255, 0, 0));
+}
+
+/// What the attention kernels are made of: tensor cores, 16-byte accesses, no local memory.
+#[test]
+#[ignore = "needs a build with nvcc (scripts/install-nvcc), its cuobjdump and Python"]
+fn attention_is_compiled_to_what_it_should_be() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let nvcc = std::env::var("NVCC").map_or(root.join(".nvcc/bin/nvcc"), Into::into);
+    let folder = tempfile::tempdir().unwrap();
+    let mut check = Command::new("python3");
+    check.arg(root.join("scripts/check_sass.py")).arg(nvcc.with_file_name("cuobjdump"));
+    let modules = fatbin::MODULES.iter().filter(|module| module.file.starts_with("attention"));
+    for module in modules {
+        let path = folder.path().join(module.file).with_extension("fatbin");
+        std::fs::write(&path, module.image).unwrap();
+        check.arg(path);
+    }
+    assert!(check.status().unwrap().success());
 }

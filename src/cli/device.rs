@@ -79,7 +79,7 @@ impl TrainingArgs {
             Level::Norms => Recompute::Norms,
             Level::Blocks => Recompute::Blocks,
         };
-        Options { recompute, plain: self.no_graph }
+        Options { recompute, plain: self.no_graph, ..Options::default() }
     }
 }
 

@@ -89,7 +89,7 @@ fn named(name: &str) -> Result<&'static Peaks> {
 /// Times of one step's operations, after a step that warms everything up.
 fn measure(device: Arc<dyn logwright::cuda::Device>, config: Config, batch: usize) -> Result<BTreeMap<String, Seen>> {
     let timed = Arc::new(Timed::new(device));
-    let options = Options { recompute: roofline::RECOMPUTE, plain: true };
+    let options = Options { recompute: roofline::RECOMPUTE, plain: true, ..Options::default() };
     let parameters = init::parameters(&Layout::new(&config), 1);
     let mut engine = CudaEngine::new(timed.clone(), config, parameters, options)?;
     let n = batch * config.context;

@@ -131,7 +131,8 @@ fn take_blocks(arena: &mut Arena, config: &Config, rows: usize, purpose: Purpose
 }
 
 impl Activations {
-    pub fn take(arena: &mut Arena, config: &Config, rows: usize, purpose: Purpose) -> Result<Self> {
+    /// `piece`: rows whose logits are held at once, as [`head_rows`] says or fewer.
+    pub fn take(arena: &mut Arena, config: &Config, rows: usize, purpose: Purpose, piece: usize) -> Result<Self> {
         let c = config.channels;
         Ok(Activations {
             purpose,
@@ -144,7 +145,7 @@ impl Activations {
             blocks: take_blocks(arena, config, rows, purpose)?,
             norm_final: take_norm(arena, None, rows, c)?,
             branch: arena.take(rows * c)?,
-            logits: arena.take(head_rows(rows, config) * weights::padded(config).vocab)?,
+            logits: arena.take(piece * weights::padded(config).vocab)?,
         })
     }
 

@@ -1,6 +1,6 @@
 //! The `Engine` seam over the CUDA model.
 
-use super::activations::{Activations, BackwardBuffers, Purpose, Recompute};
+use super::activations::{Activations, BackwardBuffers, Purpose, Recompute, head_rows};
 use super::adamw;
 use super::arena::Arena;
 use super::backward::Training;
@@ -22,6 +22,8 @@ pub struct Options {
     pub recompute: Recompute,
     /// Queue every kernel by itself instead of replaying a recorded step: for debuggers and profilers.
     pub plain: bool,
+    /// Rows whose logits are held at once; none: as many as take half a gigabyte.
+    pub head_rows: Option<usize>,
 }
 
 pub struct CudaEngine {
@@ -115,7 +117,8 @@ impl CudaEngine {
             // The old buffers go first, so that the peak is the new size and not the sum.
             self.drop_room();
             let mut arena = Arena::on(&self.device);
-            match Activations::take(&mut arena, &self.config, rows, purpose) {
+            let piece = self.options.head_rows.unwrap_or_else(|| head_rows(rows, &self.config));
+            match Activations::take(&mut arena, &self.config, rows, purpose, piece) {
                 Ok(activations) => self.room = Some(Room { activations, time: 0, _arena: arena }),
                 Err(error) => {
                     drop(arena);

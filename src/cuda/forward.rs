@@ -1,6 +1,6 @@
 //! The forward pass over a batch.
 
-use super::activations::{Activations, BlockActivations, head_rows};
+use super::activations::{Activations, BlockActivations};
 use super::attention::{self, Shape};
 use super::device::{Device, Phase, Span};
 use super::gemm::{Epilogue, Gemm, Operand, Output};
@@ -135,7 +135,7 @@ impl Pass<'_> {
         let (n, c, layout) = (self.rows(), self.config.channels, &self.weights.layout);
         let vocab = layout.token_embedding.shape[0];
         let (x, table) = (self.norm_final().y, self.weights.working(&layout.token_embedding));
-        let piece = head_rows(self.activations.rows, self.config);
+        let piece = self.activations.logits.len() / vocab;
         let _phase = Phase::open(self.device, "head");
         for start in (0..n).step_by(piece) {
             let rows = piece.min(n - start);

@@ -1,6 +1,6 @@
 //! What training will take on the device, counted by the code that allocates; and what to do when it does not fit.
 
-use super::activations::{Activations, BackwardBuffers, Purpose, Recompute};
+use super::activations::{Activations, BackwardBuffers, Purpose, Recompute, head_rows};
 use super::arena::Arena;
 use super::cache::Cache;
 use super::device::Device;
@@ -35,7 +35,7 @@ fn count(config: &Config, batch: usize, time: usize, purpose: Purpose) -> Result
     let rows = batch * time;
     let mut memory = Memory { weights: Weights::bytes(config)?, ..Memory::default() };
     let mut arena = Arena::counting();
-    Activations::take(&mut arena, config, rows, purpose)?;
+    Activations::take(&mut arena, config, rows, purpose, head_rows(rows, config))?;
     if matches!(purpose, Purpose::Training(_)) {
         BackwardBuffers::take(&mut arena, config, rows, time)?;
         let mut optimizer = Arena::counting();

@@ -81,7 +81,8 @@ fn wide(values: &[f32]) -> Vec<f64> {
 }
 
 fn losses_and_gradients(bench: &Bench) {
-    for (config, time) in CONFIGS.into_iter().zip([65, 17, 70]) {
+    // The second has its logits in pieces of 7 rows, which do not divide the batch.
+    for ((config, time), head_rows) in CONFIGS.into_iter().zip([65, 17, 70]).zip([None, Some(7), None]) {
         let data = Data::new(&config, 3, time, 1);
         let parameters = parameters(&config);
         let mut truth = Model::<f64>::new(config, wide(&parameters));
@@ -90,7 +91,7 @@ fn losses_and_gradients(bench: &Bench) {
         let mut naive = Naive::new(config, &parameters);
         let naive_losses = naive.accumulate(data.batch(), data.scale());
 
-        let mut engine = engine(bench, config, Options::default());
+        let mut engine = engine(bench, config, Options { head_rows, ..Options::default() });
         let mut losses = vec![f32::NAN; data.tokens.len()];
         engine.losses(data.batch(), &mut losses).unwrap();
         assert_close("losses", &losses, &true_losses, &naive_losses);
@@ -284,7 +285,7 @@ fn a_head_size_without_a_kernel_is_refused() {
 fn the_roofline_lists_what_a_step_runs() {
     for (config, batch, time) in [(PLAIN, 3, 65), (BIASED, 2, 17), (Config { vocab: 2500, ..BIASED }, 1, 33)] {
         let timed = Arc::new(Timed::new(Bench::emulator(0).device.clone()));
-        let options = Options { plain: true, recompute: roofline::RECOMPUTE };
+        let options = Options { plain: true, recompute: roofline::RECOMPUTE, ..Options::default() };
         let mut engine = CudaEngine::new(timed.clone(), config, parameters(&config), options).unwrap();
         let data = Data::new(&config, batch, time, 1);
         timed.take();
@@ -316,8 +317,16 @@ fn a_full_device_names_the_largest_batch() {
     assert!(error.contains("the largest batch that fits is 3 sequences"), "{error}");
     // The engine survives it.
     engine.accumulate(fits.batch(), fits.scale()).unwrap();
+}
+
+#[test]
+fn a_cache_that_does_not_fit_names_the_one_that_does() {
+    let device = Arc::new(Emulator::with_memory(0, 4 << 20));
+    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), Options::default()).unwrap();
     let error = engine.open_cache(4000).unwrap_err().to_string();
-    assert!(error.contains("KV cache of 4000 sequences") && error.contains("--parallel"), "{error}");
+    let most = error.split("--parallel ").nth(1).unwrap_or_else(|| panic!("{error}")).parse().unwrap();
+    assert!(error.contains("KV cache of 4000 sequences"), "{error}");
+    assert!(engine.open_cache(most).is_ok() && engine.open_cache(most + 1).is_err(), "{most}");
 }
 
 #[test]
