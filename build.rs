@@ -1,18 +1,17 @@
-//! Compiles `kernels/`: for GPUs where there is an nvcc (`build/nvcc.rs`), for the host with the feature `emulator`.
+//! Compiles `kernels/`: for GPUs where there is an nvcc (`kernels/build/nvcc.rs`), for the host with the feature `emulator`.
 
 #[cfg(feature = "emulator")]
-#[path = "build/emulator.rs"]
+#[path = "kernels/build/emulator.rs"]
 mod emulator;
-#[path = "build/nvcc.rs"]
+#[path = "kernels/build/nvcc.rs"]
 mod nvcc;
-#[path = "build/ptxas.rs"]
+#[path = "kernels/build/ptxas.rs"]
 mod ptxas;
 
 use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=kernels");
     let sources = files("cu");
     nvcc::build(&sources, &files("cuh"));

@@ -161,6 +161,7 @@ impl Opened {
             Opened::Cuda(device, options) => {
                 let purpose = Purpose::Training(options.recompute);
                 let (need, available) = (cuda::memory::of(config, batch, time, purpose), device.memory()?.0);
+                let available = available.saturating_sub(device.overhead());
                 let largest = cuda::memory::largest_batch(config, time, purpose, available);
                 let state = need.weights + need.optimizer;
                 Need { state, activations: need.activations, available: Some(available), largest }

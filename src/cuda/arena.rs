@@ -6,6 +6,14 @@ use std::sync::Arc;
 
 /// Alignment of device allocations, in bytes.
 const ALIGNMENT: u64 = 256;
+/// Larger allocations take whole pages of the device.
+const SMALL: u64 = 1 << 20;
+const PAGE: u64 = 2 << 20;
+
+/// What an allocation takes of the device's memory.
+fn occupied(bytes: u64) -> u64 {
+    bytes.next_multiple_of(if bytes > SMALL { PAGE } else { ALIGNMENT })
+}
 
 /// Owns the buffers behind the spans it hands out. Every tensor is an allocation of its own, so that the emulator can guard
 /// its bounds.
@@ -27,7 +35,7 @@ impl Arena {
 
     pub fn take<T: bytemuck::Pod>(&mut self, len: usize) -> Result<Span<T>> {
         let bytes = len * size_of::<T>();
-        self.bytes += (bytes as u64).next_multiple_of(ALIGNMENT);
+        self.bytes += occupied(bytes as u64);
         match &self.device {
             None => Ok(Span::dangling(len)),
             Some(device) => {
@@ -39,7 +47,7 @@ impl Arena {
         }
     }
 
-    /// Bytes handed out.
+    /// Bytes of the device that the buffers take.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -59,10 +59,24 @@ struct RowBuffers {
     drawn: Span<u32>,      // (S)
 }
 
+/// Rows that go through together: few different numbers, since every one has its own plans for the matrix products, and a
+/// sequence's last bits should not depend on how many others there are.
+fn padded(rows: usize) -> usize {
+    if rows <= 64 { rows.next_power_of_two().max(8) } else { rows.next_multiple_of(64) }
+}
+
+/// Rows that attend to the cache in one launch.
+fn attending(slots: usize) -> usize {
+    slots.max(256)
+}
+
+/// A row that is only there to fill up: it is in no slot.
+const NOBODY: u32 = u32::MAX;
+
 impl RowBuffers {
     fn take(arena: &mut Arena, config: &Config, shape: CacheShape) -> Result<Self> {
         let (c, slots) = (config.channels, shape.slots);
-        let capacity = shape.context.max(slots);
+        let capacity = padded(shape.context.max(slots));
         Ok(RowBuffers {
             capacity,
             tokens: arena.take(capacity)?,
@@ -77,7 +91,7 @@ impl RowBuffers {
             expanded: arena.take(capacity * 4 * c)?,
             activated: arena.take(capacity * 4 * c)?,
             lse: arena.take(capacity * config.heads)?,
-            scratch: arena.take(decode::scratch(capacity, shape))?,
+            scratch: arena.take(decode::scratch(attending(slots), shape))?,
             gathered: arena.take(slots * c)?,
             logits: arena.take(slots * weights::padded(config).vocab)?,
             draws: arena.take(slots * sampling::WORDS)?,
@@ -100,6 +114,7 @@ struct Rows {
     last: Vec<u32>,
 }
 
+/// Behind them come rows of nobody, up to a padded number.
 impl Rows {
     fn new(sequences: &[Sequence], lengths: &[usize]) -> Self {
         let is_prompt = |&(slot, tokens): &Sequence| lengths[slot] == 0 && tokens.len() > 1;
@@ -123,6 +138,10 @@ impl Rows {
                 }
             }
         }
+        let n = padded(rows.tokens.len());
+        rows.tokens.resize(n, 0);
+        rows.positions.resize(n, 0);
+        rows.slots.resize(n, NOBODY);
         rows
     }
 }
@@ -137,6 +156,8 @@ impl Cache {
     pub fn new(device: &Arc<dyn Device>, config: &Config, slots: usize) -> Result<Self> {
         let mut arena = Arena::on(device);
         let (shape, layers, rows) = Self::take(&mut arena, config, slots)?;
+        // Filling rows attend to nothing and go through the products with what stands there.
+        rows.attended.clear(&**device)?;
         Ok(Cache { shape, lengths: vec![0; slots], layers, rows, _arena: arena })
     }
 
@@ -276,10 +297,15 @@ impl Cache {
         let (slots, positions, qkv) = (to.slots.first(n), to.positions.first(n), to.qkv.first(n * 3 * c));
         decode::append(device, keys, values, qkv, slots, positions, shape)?;
         if rows.cached > 0 {
-            let n = rows.cached;
-            let scratch = to.scratch.first(decode::scratch(n, shape));
-            let (out, qkv) = (to.attended.first(n * c), qkv.first(n * 3 * c));
-            decode::attend(device, out, scratch, qkv, keys, values, slots.first(n), positions.first(n), shape)?;
+            let most = attending(shape.slots);
+            for start in (0..rows.cached).step_by(most) {
+                let piece = start..rows.cached.min(start + most);
+                let cells = |width: usize| piece.start * width..piece.end * width;
+                let scratch = to.scratch.first(decode::scratch(piece.len(), shape));
+                let (out, qkv) = (to.attended.slice(cells(c)), qkv.slice(cells(3 * c)));
+                let (slots, positions) = (slots.slice(piece.clone()), positions.slice(piece.clone()));
+                decode::attend(device, out, scratch, qkv, keys, values, slots, positions, shape)?;
+            }
         }
         let mut start = rows.cached;
         for &time in &rows.prompts {

@@ -157,7 +157,8 @@ impl Drop for Session {
 
 /// Matrix products.
 pub struct Products {
-    plans: Mutex<HashMap<Key, Plan>>,
+    /// `None`: the library has no algorithm for it.
+    plans: Mutex<HashMap<Key, Option<Plan>>>,
     session: Arc<Session>,
     tune: bool,
 }
@@ -176,22 +177,30 @@ impl Products {
         Ok(Products { plans: Mutex::default(), session, tune })
     }
 
-    fn plans(&self) -> MutexGuard<'_, HashMap<Key, Plan>> {
+    fn plans(&self) -> MutexGuard<'_, HashMap<Key, Option<Plan>>> {
         self.plans.lock().expect("no panic while planning")
     }
 
-    /// Makes the product's plan, unless there is one. While recording nothing can be measured.
-    pub fn prepare(&self, gemm: &Gemm, recording: bool) -> Result<()> {
+    /// Makes the product's plan, unless there is one; whether it can be done. While recording nothing can be measured.
+    pub fn supports(&self, gemm: &Gemm, recording: bool) -> Result<bool> {
         let key = Key::of(gemm);
-        if let Entry::Vacant(place) = self.plans().entry(key) {
-            place.insert(Plan::new(&self.session, gemm, &key, self.tune && !recording)?);
-        }
-        Ok(())
+        Ok(match self.plans().entry(key) {
+            Entry::Occupied(place) => place.get().is_some(),
+            Entry::Vacant(place) => {
+                place.insert(Plan::new(&self.session, gemm, &key, self.tune && !recording)?).is_some()
+            }
+        })
     }
 
     /// Queues a product, whose lengths were checked.
     pub fn run(&self, gemm: &Gemm, recording: bool) -> Result<()> {
-        self.prepare(gemm, recording)?;
-        self.plans()[&Key::of(gemm)].run(gemm)
+        self.supports(gemm, recording)?;
+        let key = Key::of(gemm);
+        let plans = self.plans();
+        let plan = plans[&key].as_ref().ok_or_else(|| {
+            let version = self.session.found.version();
+            Error::failed(format!("cuBLASLt {version} has no algorithm for the {}", key.words()))
+        });
+        plan?.run(gemm)
     }
 }

@@ -24,6 +24,11 @@ pub trait Device: Send + Sync {
     /// Bytes of device memory: free, total.
     fn memory(&self) -> Result<(u64, u64)>;
 
+    /// Bytes that code, products and recorded work will take of it, beside allocations.
+    fn overhead(&self) -> u64 {
+        0
+    }
+
     /// Queues a copy to the device. `from` may be reused at once.
     ///
     /// # Safety
@@ -51,15 +56,10 @@ pub trait Device: Send + Sync {
     /// Queues a matrix product.
     fn gemm(&self, gemm: &Gemm) -> Result<()>;
 
-    /// Whether `gemm` can do this product; where it cannot do an epilogue, the product and a kernel behind it can.
-    fn supports(&self, _gemm: &Gemm) -> bool {
-        true
-    }
-
-    /// Plans a product ahead of its first use. Choosing an algorithm by measurement is possible here and at a first use
-    /// outside a recording, but not inside one. Nothing is written to the product's buffers.
-    fn prepare(&self, _gemm: &Gemm) -> Result<()> {
-        Ok(())
+    /// Whether `gemm` can do this product; where it cannot do an epilogue, the product and a kernel behind it can. Plans it
+    /// on the way, without writing to its buffers; an algorithm can be chosen by measurement outside a recording only.
+    fn supports(&self, _gemm: &Gemm) -> Result<bool> {
+        Ok(true)
     }
 
     /// Waits for all queued work; reports what went wrong in it.

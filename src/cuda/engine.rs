@@ -47,10 +47,11 @@ struct Room {
 
 /// What training needs besides weights and activations.
 struct TrainingState {
+    /// First, so that it is dropped before the buffers, the last of which may take the device along.
+    step: Option<RecordedStep>,
     optimizer: Optimizer,
     _arena: Arena,
     backward: Option<(BackwardBuffers, Arena)>,
-    step: Option<RecordedStep>,
     /// Host side of `BackwardBuffers::{order, starts}`.
     order: Vec<u32>,
     starts: Vec<u32>,
@@ -176,7 +177,7 @@ impl CudaEngine {
             optimizer.clear(&*self.device)?;
             let starts = vec![0; self.weights.layout.token_embedding.shape[0] + 1];
             self.training =
-                Some(TrainingState { optimizer, _arena: arena, backward: None, step: None, order: vec![], starts });
+                Some(TrainingState { step: None, optimizer, _arena: arena, backward: None, order: vec![], starts });
         }
         Ok(())
     }

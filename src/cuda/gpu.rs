@@ -65,6 +65,14 @@ impl Gpu {
         assert!(!self.is_recording(), "not while recording");
     }
 
+    /// With LOGWRIGHT_SYNC=1, so that what fails is named.
+    fn wait_if_patient(&self, what: impl Fn() -> String) -> Result<()> {
+        match self.patient && !self.is_recording() {
+            true => self.queue.synchronize().map_err(|error| Error::failed(format!("{}: {error}", what()))),
+            false => Ok(()),
+        }
+    }
+
     /// Where the memory went: what a failed allocation says.
     fn out_of_memory(&self, bytes: usize) -> Error {
         let mebibytes = |bytes: u64| bytes >> 20;
@@ -109,6 +117,11 @@ impl Device for Gpu {
         self.queue.check(code, "asking for free memory").map(|()| (free as u64, total as u64))
     }
 
+    /// An estimate, not measured: cuBLASLt loads its kernels at their first use, and a graph is kept in device memory.
+    fn overhead(&self) -> u64 {
+        512 << 20
+    }
+
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.assert_not_recording();
         self.queue.bind()?;
@@ -144,26 +157,20 @@ impl Device for Gpu {
         self.queue.bind()?;
         // SAFETY: the caller's promise.
         unsafe { self.modules.launch(kernel, launch, arguments)? };
-        if self.patient && !self.is_recording() {
-            self.queue.synchronize().map_err(|error| Error::failed(format!("kernel {}: {error}", kernel.name)))?;
-        }
-        Ok(())
+        self.wait_if_patient(|| format!("kernel {}", kernel.name))
     }
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {
         gemm.check();
         self.queue.bind()?;
-        self.products()?.run(gemm, self.is_recording())
+        self.products()?.run(gemm, self.is_recording())?;
+        self.wait_if_patient(|| gemm.label())
     }
 
-    fn supports(&self, gemm: &Gemm) -> bool {
-        self.prepare(gemm).is_ok()
-    }
-
-    fn prepare(&self, gemm: &Gemm) -> Result<()> {
+    fn supports(&self, gemm: &Gemm) -> Result<bool> {
         gemm.check();
         self.queue.bind()?;
-        self.products()?.prepare(gemm, self.is_recording())
+        self.products()?.supports(gemm, self.is_recording())
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -3,10 +3,13 @@
 use crate::{Error, Result};
 use libloading::os::unix;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::mem::ManuallyDrop;
 
 /// A loaded library.
+///
+/// Never closed: NVIDIA's libraries leave state and threads behind that must not outlive their code.
 pub struct Library {
-    library: unix::Library,
+    library: ManuallyDrop<unix::Library>,
     /// The file it was loaded from.
     pub path: String,
 }
@@ -22,7 +25,8 @@ impl Library {
                     let handle = library.into_raw();
                     let path = path(handle).unwrap_or_else(|| name.to_string());
                     // SAFETY: the handle is the library's own, whose close `into_raw` left to this one.
-                    return Ok(Library { library: unsafe { unix::Library::from_raw(handle) }, path });
+                    let library = ManuallyDrop::new(unsafe { unix::Library::from_raw(handle) });
+                    return Ok(Library { library, path });
                 }
                 Err(error) => complaints.push(complaint(name, &error)),
             }

@@ -39,7 +39,7 @@ pub fn forward_gelu(
     n: usize,
 ) -> Result<()> {
     let fused = product(y, x, weights, n, Epilogue::Gelu { bias: weights.bias, aux: before });
-    if device.supports(&fused) {
+    if device.supports(&fused)? {
         return device.gemm(&fused);
     }
     forward(device, before, x, weights, n)?;
@@ -67,7 +67,7 @@ pub fn backward_input_gelu(
     n: usize,
 ) -> Result<()> {
     let fused = input_product(dx, dy, weight, n, Epilogue::GeluBackward { aux: before });
-    if device.supports(&fused) {
+    if device.supports(&fused)? {
         return device.gemm(&fused);
     }
     backward_input(device, dx, dy, weight, n)?;

@@ -62,6 +62,7 @@ pub fn explain(
     has_optimizer: bool,
 ) -> Error {
     let Ok((free, _)) = device.memory() else { return error };
+    let free = free.saturating_sub(device.overhead());
     let need = of(config, batch, time, purpose);
     // What the engine holds already counts as available to it.
     let held = need.weights + if has_optimizer { need.optimizer } else { 0 };

@@ -5,7 +5,7 @@
 
 use super::cublaslt::Session;
 use super::gemm::{Epilogue, Gemm, Output};
-use crate::{Error, Result};
+use crate::Result;
 use cudarc::cublaslt::sys::cublasLtEpilogue_t::{self, *};
 use cudarc::cublaslt::sys::cublasLtMatmulDescAttributes_t::{self as Attribute, *};
 use cudarc::cublaslt::sys::cublasLtMatmulPreferenceAttributes_t::{self as Preference, *};
@@ -88,7 +88,7 @@ impl Key {
     }
 
     /// For messages.
-    fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let Key { m, n, k, transposed: [a, b], .. } = *self;
         let transposed = |yes: bool| if yes { " transposed" } else { "" };
         let output = if self.accumulated { "added in f32" } else { "in bf16" };
@@ -111,21 +111,18 @@ unsafe impl Send for Plan {}
 
 impl Plan {
     /// Takes the library's first proposal, or with `tune` the fastest of the first few, measured on outputs made for
-    /// it.
-    pub fn new(session: &Arc<Session>, gemm: &Gemm, key: &Key, tune: bool) -> Result<Self> {
+    /// it. `None` where the library has no algorithm.
+    pub fn new(session: &Arc<Session>, gemm: &Gemm, key: &Key, tune: bool) -> Result<Option<Self>> {
         let (algorithm, layouts) = (cublasLtMatmulAlgo_t { data: [0; 8] }, [null_mut(); 3]);
         let mut plan = Plan { session: session.clone(), key: *key, operation: null_mut(), layouts, algorithm };
         plan.describe(&Addresses::of(gemm))?;
         let proposals = plan.proposals()?;
-        let Some(&first) = proposals.first() else {
-            let version = session.found.version();
-            return Err(Error::failed(format!("cuBLASLt {version} has no algorithm for the {}", key.words())));
-        };
+        let Some(&first) = proposals.first() else { return Ok(None) };
         plan.algorithm = first;
         if tune {
             plan.algorithm = plan.fastest(gemm, &proposals)?;
         }
-        Ok(plan)
+        Ok(Some(plan))
     }
 
     fn check(&self, status: u32) -> Result<()> {

@@ -87,7 +87,7 @@ impl Device for Timed {
         self.time(gemm.label(), || self.inner.gemm(gemm))
     }
 
-    fn supports(&self, gemm: &Gemm) -> bool {
+    fn supports(&self, gemm: &Gemm) -> Result<bool> {
         self.inner.supports(gemm)
     }
 

@@ -28,7 +28,7 @@ fn recordings_replay(bench: &Bench) {
     let (a, b) = (Operand::transposed(x_span), Operand::plain(x_span));
     let gemm = Gemm { m: c, n: c, k: n, a, b, d: Output::Accumulated(sums) };
     let device = bench.device();
-    device.prepare(&gemm).unwrap();
+    assert!(device.supports(&gemm).unwrap());
     let queue = || {
         sums.clear(device).unwrap();
         (0..2).for_each(|_| device.gemm(&gemm).unwrap());
