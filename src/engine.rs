@@ -3,8 +3,8 @@
 //! An engine is the whole model, not one operation, so that each implementation may fuse, recompute and reuse buffers as it
 //! likes. [`crate::cpu`] is the plain one and the specification.
 
-use crate::Result;
 use crate::gpt::{Config, Layout};
+use crate::{Error, Result};
 
 /// A target that does not count: no loss, no gradient.
 pub const IGNORE: u32 = u32::MAX;
@@ -18,7 +18,27 @@ pub struct Batch<'a> {
     pub time: usize,
 }
 
+/// Engines index tables with tokens; one that lies outside the vocabulary is an input error, not a panic or worse.
+pub fn check_tokens(tokens: &[u32], vocab: usize) -> Result<()> {
+    match tokens.iter().find(|&&token| token as usize >= vocab) {
+        None => Ok(()),
+        Some(token) => Err(Error::failed(format!(
+            "token {token} lies outside the model's vocabulary of {vocab}: model and tokenizer do not belong together"
+        ))),
+    }
+}
+
 impl Batch<'_> {
+    /// Tokens and counted targets lie inside the vocabulary.
+    pub fn check(&self, vocab: usize) -> Result<()> {
+        assert_eq!(self.tokens.len(), self.targets.len());
+        check_tokens(self.tokens, vocab)?;
+        match self.targets.iter().find(|&&target| target != IGNORE && target as usize >= vocab) {
+            None => Ok(()),
+            Some(&target) => check_tokens(&[target], vocab),
+        }
+    }
+
     pub fn counted(&self) -> usize {
         self.targets.iter().filter(|&&target| target != IGNORE).count()
     }

@@ -4,9 +4,9 @@ use super::adamw::{self, Slices};
 use super::decode::{self, Cache};
 use super::model::Model;
 use super::sampling;
-use crate::engine::{AdamW, Batch, Draw, Engine, State, Update};
+use crate::Result;
+use crate::engine::{AdamW, Batch, Draw, Engine, State, Update, check_tokens};
 use crate::gpt::{Config, Layout};
-use crate::{Error, Result};
 use rayon::prelude::*;
 
 pub struct CpuEngine {
@@ -43,28 +43,6 @@ impl CpuEngine {
             buffer.resize(len, 0.0);
         }
     }
-
-    /// The engine indexes tables with tokens; one that lies outside the vocabulary is an input error, not a panic.
-    fn check(&self, tokens: &[u32]) -> Result<()> {
-        let vocab = self.model.config.vocab;
-        match tokens.iter().find(|&&token| token as usize >= vocab) {
-            None => Ok(()),
-            Some(token) => Err(Error::failed(format!(
-                "token {token} lies outside the model's vocabulary of {vocab}: model and tokenizer do not belong together"
-            ))),
-        }
-    }
-
-    fn check_batch(&self, batch: Batch) -> Result<()> {
-        assert_eq!(batch.tokens.len(), batch.targets.len());
-        self.check(batch.tokens)?;
-        let vocab = self.model.config.vocab;
-        let counted = batch.targets.iter().filter(|&&target| target != crate::engine::IGNORE);
-        match counted.max() {
-            Some(&target) if target as usize >= vocab => self.check(&[target]),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Engine for CpuEngine {
@@ -77,19 +55,19 @@ impl Engine for CpuEngine {
     }
 
     fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()> {
-        self.check_batch(batch)?;
+        batch.check(self.model.config.vocab)?;
         self.model.losses(batch, losses);
         Ok(())
     }
 
     fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()> {
-        self.check(tokens)?;
+        check_tokens(tokens, self.model.config.vocab)?;
         self.model.logits(tokens, time, logits);
         Ok(())
     }
 
     fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()> {
-        self.check_batch(batch)?;
+        batch.check(self.model.config.vocab)?;
         self.losses.resize(batch.tokens.len(), 0.0);
         self.model.accumulate(batch, &mut self.losses, scale);
         self.loss += self.losses.iter().map(|&loss| loss as f64).sum::<f64>() * scale as f64;
@@ -136,7 +114,7 @@ impl Engine for CpuEngine {
     }
 
     fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()> {
-        sequences.iter().try_for_each(|(_, tokens)| self.check(tokens))?;
+        sequences.iter().try_for_each(|(_, tokens)| check_tokens(tokens, self.model.config.vocab))?;
         let Self { model, cache, .. } = self;
         decode::extend(&model.config, &model.layout, &model.parameters, cache, sequences, logits);
         Ok(())

@@ -9,7 +9,7 @@ use super::device::{Device, Graph};
 use super::forward::Pass;
 use super::weights::{self, Optimizer, Weights};
 use super::{attention, embedding, layernorm, memory};
-use crate::engine::{AdamW, Batch, Draw, Engine, IGNORE, State, Update};
+use crate::engine::{AdamW, Batch, Draw, Engine, State, Update, check_tokens};
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
 use half::bf16;
@@ -83,27 +83,6 @@ impl CudaEngine {
         weights::upload(&*device, weights.parameters, &weights.layout, &parameters, &layout)?;
         weights.narrow(&*device)?;
         Ok(CudaEngine { config, layout, options, device, weights, room: None, training: None, cache: None })
-    }
-
-    /// An error of the device where a token lies outside the vocabulary would be an illegal address, or silence.
-    fn check(&self, tokens: &[u32]) -> Result<()> {
-        let vocab = self.config.vocab;
-        match tokens.iter().find(|&&token| token as usize >= vocab) {
-            None => Ok(()),
-            Some(token) => Err(Error::failed(format!(
-                "token {token} lies outside the model's vocabulary of {vocab}: model and tokenizer do not belong together"
-            ))),
-        }
-    }
-
-    fn check_batch(&self, batch: Batch) -> Result<()> {
-        assert_eq!(batch.tokens.len(), batch.targets.len());
-        self.check(batch.tokens)?;
-        let outside = |&&target: &&u32| target != IGNORE && target as usize >= self.config.vocab;
-        match batch.targets.iter().find(outside) {
-            None => Ok(()),
-            Some(&target) => self.check(&[target]),
-        }
     }
 
     /// Activations for this many rows, and positions for sequences of `time`.
@@ -224,7 +203,7 @@ impl CudaEngine {
     }
 
     fn extend_on_device(&mut self, sequences: &[(usize, &[u32])]) -> Result<super::Span<bf16>> {
-        sequences.iter().try_for_each(|(_, tokens)| self.check(tokens))?;
+        sequences.iter().try_for_each(|(_, tokens)| check_tokens(tokens, self.config.vocab))?;
         let cache = self.cache.as_mut().expect("open_cache comes before");
         cache.extend(&*self.device, &self.config, &self.weights, sequences)
     }
@@ -251,7 +230,7 @@ impl Engine for CudaEngine {
     }
 
     fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()> {
-        self.check_batch(batch)?;
+        batch.check(self.config.vocab)?;
         let rows = batch.tokens.len();
         self.make_room(rows, batch.time, false)?;
         let pass = self.pass(rows, batch.time);
@@ -262,7 +241,7 @@ impl Engine for CudaEngine {
     }
 
     fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()> {
-        self.check(tokens)?;
+        check_tokens(tokens, self.config.vocab)?;
         let (rows, vocab) = (tokens.len(), self.config.vocab);
         self.make_room(rows, time, false)?;
         let pass = self.pass(rows, time);
@@ -276,7 +255,7 @@ impl Engine for CudaEngine {
     }
 
     fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()> {
-        self.check_batch(batch)?;
+        batch.check(self.config.vocab)?;
         let rows = batch.tokens.len();
         self.make_training(rows, batch.time)?;
         let vocab = self.weights.layout.token_embedding.shape[0];
