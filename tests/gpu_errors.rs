@@ -87,7 +87,7 @@ fn doctor_reports_whatever_is_there() {
 
 /// These failures come behind the check for embedded kernels.
 #[test]
-#[ignore = "needs a build with nvcc (scripts/install-nvcc)"]
+#[cfg_attr(not(gpu_kernels), ignore = "needs a build with nvcc (scripts/install-nvcc)")]
 fn a_gpu_that_cannot_run_the_kernels_is_told_with_what_to_do() {
     let cases = [
         ("STUB_VERSION=12040 STUB_CUDA=cuModuleLoadData=209", "the driver serves CUDA up to 12.4: update the driver"),
@@ -103,10 +103,7 @@ fn a_gpu_that_cannot_run_the_kernels_is_told_with_what_to_do() {
 }
 
 #[test]
+#[cfg_attr(gpu_kernels, ignore = "needs a build without nvcc")]
 fn a_build_without_kernels_says_how_to_get_them() {
-    if logwright::cuda::fatbin::NVCC.is_some() {
-        println!("skipped: this build has kernels");
-        return;
-    }
     with_stubs("", &train("cuda")).has(1, &["built without nvcc", "scripts/install-nvcc"]);
 }

@@ -28,6 +28,8 @@ pub fn build(sources: &[PathBuf], headers: &[PathBuf]) {
     for variable in ["NVCC", "CUDA_HOME", "PATH", "LOGWRIGHT_REQUIRE_NVCC"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
+    // For tests: they need kernels, or a build that has none, and say that they were ignored where it is the other.
+    println!("cargo:rustc-check-cfg=cfg(gpu_kernels)");
     let nvcc = find();
     if nvcc.is_none() && env::var("LOGWRIGHT_REQUIRE_NVCC").is_ok_and(|value| value == "1") {
         fail(
@@ -40,6 +42,7 @@ pub fn build(sources: &[PathBuf], headers: &[PathBuf]) {
         None => code.push_str("pub const NVCC: Option<&str> = None;\npub static MODULES: &[Module] = &[];\n"),
         Some(nvcc) => {
             println!("cargo:rerun-if-changed={}", nvcc.display());
+            println!("cargo:rustc-cfg=gpu_kernels");
             let version = version(&nvcc);
             writeln!(code, "pub const NVCC: Option<&str> = Some({version:?});").expect("a string grows");
             let usages = compile_all(&nvcc, &version, sources, headers);
