@@ -11,6 +11,7 @@ mod binary;
 mod collect;
 mod compression;
 mod detect;
+pub mod fields;
 mod inputs;
 mod json;
 mod lines;

@@ -1,0 +1,146 @@
+//! The leaves of a JSON record with their places in its bytes: what scoring, pseudonyms, schemas and fidelity reports all
+//! call a *field*.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::ops::Range;
+
+/// Values nested deeper than this are no record: the limit of serde_json's own parser, which raw values pass by.
+const DEEPEST: usize = 128;
+
+/// A value that holds no other: a string, number, boolean, null, or an empty object or array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf<'a> {
+    /// Names joined by dots, `*` for every element of an array: `resources.*.arn`.
+    pub path: String,
+    /// The value as it stands in the record: `"jtaylor"`, `7`, `null`, `{}`.
+    pub raw: &'a str,
+    /// Bytes of the record that `raw` takes.
+    pub span: Range<usize>,
+}
+
+impl Leaf<'_> {
+    /// The text of a string, its escapes resolved; none for other values.
+    pub fn text(&self) -> Option<String> {
+        if self.raw.starts_with('"') { serde_json::from_str(self.raw).ok() } else { None }
+    }
+
+    /// The value as text: a string without its quotes and escapes, anything else as it stands.
+    pub fn value(&self) -> String {
+        self.text().unwrap_or_else(|| self.raw.to_string())
+    }
+}
+
+/// Offset at which the JSON object of a record begins: 0, or behind the prefix that `prepare --prefix-field` put there.
+/// None where no object does; whether a whole one follows is not looked at.
+pub fn body_start(record: &[u8]) -> Option<usize> {
+    if record.trim_ascii_start().starts_with(b"{") {
+        return Some(0);
+    }
+    record.windows(2).position(|pair| pair == b" {").map(|at| at + 1)
+}
+
+/// The leaves of the record's JSON object in their order; none where the record is no object, or no valid one.
+pub fn leaves(record: &[u8]) -> Option<Vec<Leaf<'_>>> {
+    let start = body_start(record)?;
+    let body: &RawValue = serde_json::from_slice(&record[start..]).ok()?;
+    let mut found = Vec::new();
+    // Raw values borrow from the record, so that addresses give offsets.
+    collect(body, String::new(), 0, record.as_ptr() as usize, &mut found)?;
+    Some(found)
+}
+
+fn collect<'a>(
+    value: &'a RawValue,
+    path: String,
+    depth: usize,
+    origin: usize,
+    found: &mut Vec<Leaf<'a>>,
+) -> Option<()> {
+    let raw = value.get();
+    if depth > DEEPEST {
+        return None;
+    }
+    if raw.starts_with(['{', '[']) {
+        let Members(members) = serde_json::from_str(raw).ok()?;
+        let separator = if path.is_empty() { "" } else { "." };
+        for (name, member) in &members {
+            let name = name.as_deref().unwrap_or("*");
+            collect(member, format!("{path}{separator}{name}"), depth + 1, origin, found)?;
+        }
+        if !members.is_empty() {
+            return Some(());
+        }
+    }
+    let start = raw.as_ptr() as usize - origin;
+    found.push(Leaf { path, raw, span: start..start + raw.len() });
+    Some(())
+}
+
+/// Members of an object with their names, or elements of an array, as written.
+struct Members<'a>(Vec<(Option<String>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object or an array")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    members.push((Some(name), value));
+                }
+                Ok(Members(members))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(value) = seq.next_element::<&RawValue>()? {
+                    members.push((None, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_any(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(record: &str) -> Vec<(String, &str)> {
+        let found = leaves(record.as_bytes()).unwrap();
+        found.into_iter().map(|leaf| (leaf.path.clone(), &record[leaf.span])).collect()
+    }
+
+    #[test]
+    fn leaves_come_in_order_with_their_places() {
+        let record = r#"jtaylor {"a": {"b": "x\"y", "e": {}}, "l": [1, {"c": null}, []], "a.b": true}"#;
+        let expected =
+            [("a.b", r#""x\"y""#), ("a.e", "{}"), ("l.*", "1"), ("l.*.c", "null"), ("l.*", "[]"), ("a.b", "true")];
+        assert_eq!(seen(record), expected.map(|(path, raw)| (path.to_string(), raw)));
+        assert_eq!(leaves(record.as_bytes()).unwrap()[0].value(), "x\"y");
+    }
+
+    #[test]
+    fn an_empty_object_is_a_leaf_itself() {
+        assert_eq!(seen("{}"), [(String::new(), "{}")]);
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_leaves() {
+        for record in ["", "plain text", "[1]", "{\"a\":1", "{\"a\":1} x", "7"] {
+            assert_eq!(leaves(record.as_bytes()), None, "{record}");
+        }
+        assert_eq!(leaves(b"{\"a\":\"\xff\"}"), None);
+        let deep = "{\"a\":".repeat(500) + "1" + &"}".repeat(500);
+        assert_eq!(leaves(deep.as_bytes()), None, "nested deeper than the parser goes");
+    }
+}
