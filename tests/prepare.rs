@@ -122,14 +122,13 @@ fn files_of_different_formats_make_one_corpus() {
 #[test]
 fn a_prefix_stands_before_each_record() {
     let case = Case::new(json_lines(20).as_bytes());
-    let flags = ["--tokenizer", "char", "--prefix-field", "user.name", "--prefix-transform", "before=@"];
+    let flags = ["--tokenizer", "char", "--prefix-field", "user=user.name,before=@"];
     case.prepare(&flags).has(0, &["20 records"]);
     assert!(case.records()[8].starts_with("u1 {\"i\":8,"), "{:?}", case.records()[8]);
     let data = case.open();
-    assert_eq!(data.meta.prefix.unwrap().field(), "user.name");
+    assert_eq!(data.records.prefixes[0].field(), "user.name");
     case.prepare(&["--overwrite", "--prefix-field", "none"]).has(2, &["--prefix-field none", "check its path"]);
-    case.prepare(&["--prefix-transform", "before=@"]).has(2, &["--prefix-field"]);
-    case.prepare(&["--prefix-field", "a", "--prefix-transform", "up"]).has(2, &["before=TEXT"]);
+    case.prepare(&["--prefix-field", "a,up"]).has(2, &["before=TEXT"]);
 }
 
 #[test]

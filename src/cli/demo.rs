@@ -118,7 +118,7 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
 
 /// Generates records from nothing but the record start, at temperature 0.8, unconstrained.
 fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
-    let model::Model { mut engine, tokenizer, form, .. } = model::open(&args.out.join("run"), &args.device)?;
+    let model::Model { mut engine, tokenizer, records: facts, .. } = model::open(&args.out.join("run"), &args.device)?;
     let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
     let settings = Settings { choice, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
     let mut records = Vec::new();
@@ -127,7 +127,7 @@ fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
         if train::stopped() {
             std::process::exit(train::INTERRUPTED);
         }
-        let verdict = verdict(&record.text, record.ended, form);
+        let verdict = verdict(&record.text, record.ended, facts.form);
         records.push(Sample { text: record.text, verdict });
         Ok(())
     })?;
@@ -189,7 +189,7 @@ fn write_report(
         title: "logwright demo".into(),
         facts: headline.collect(),
         curve,
-        form: logwright::report::Form::Json,
+        form: logwright::logs::Form::Json,
         samples,
         config: config.to_toml(),
     };

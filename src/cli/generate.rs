@@ -3,9 +3,11 @@
 use super::device::DeviceArgs;
 use super::model;
 use super::{OutputArgs, end_quietly};
+use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+use logwright::logs::Records;
 use logwright::report::{Summary, verdict};
-use logwright::sample::{Choice, Generated, Settings, generate};
+use logwright::sample::{Choice, Conditions, Generated, Settings, generate};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -32,6 +34,8 @@ pub struct GenerateArgs {
     #[arg(short, default_value_t = 1, value_name = "N")]
     n: usize,
     #[command(flatten)]
+    conditions: ConditionArgs,
+    #[command(flatten)]
     sampling: SamplingArgs,
     /// What to print: the records, or JSON lines with index, text, tokens, verdict
     #[arg(long, value_enum, default_value_t = Format::Raw, value_name = "FORMAT")]
@@ -41,6 +45,37 @@ pub struct GenerateArgs {
     only_valid: bool,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+/// Conditions on the fields that `prepare --prefix-field` named.
+#[derive(Args)]
+pub struct ConditionArgs {
+    /// Ask for records of this kind: user=jtaylor, for a model trained with --prefix-field user=...; may be repeated
+    #[arg(long = "where", value_name = "NAME=VALUE", value_parser = pair)]
+    wanted: Vec<(String, String)>,
+    /// Ask for records of this day, or of the days from here on: for a model trained with --prefix-field day=...,date
+    #[arg(long, value_name = "DATE")]
+    from: Option<NaiveDate>,
+    /// The last of these days; the records are spread over them in order [default: that of --from]
+    #[arg(long, value_name = "DATE", requires = "from")]
+    to: Option<NaiveDate>,
+}
+
+impl ConditionArgs {
+    fn conditions(&self, records: &Records, seed: u64) -> Result<Conditions> {
+        let days = self.from.map(|first| (first, self.to.unwrap_or(first)));
+        if days.is_some_and(|(first, last)| last < first) {
+            return Err(Error::usage("--to lies before --from; expected a later day"));
+        }
+        Conditions::new(records, &self.wanted, days, seed)
+    }
+}
+
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("expected NAME=VALUE".to_string()),
+    }
 }
 
 #[derive(Args)]
@@ -94,21 +129,27 @@ impl SamplingArgs {
 pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
     let prompts = prompts(&args)?;
     let settings = args.sampling.settings(prompts.len() * args.n)?;
-    let model::Model { mut engine, tokenizer, form, .. } = model::open(&args.model, &args.device)?;
+    let model::Model { mut engine, tokenizer, records, .. } = model::open(&args.model, &args.device)?;
+    let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
     check_prompts(&prompts, &tokenizer, args.prompts.as_deref())?;
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
     let (started, mut summary, mut tokens, mut out) = (Instant::now(), Summary::default(), 0, stdout().lock());
-    let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt.clone(), args.n));
+    let (of, mut kept) = (args.n, 0);
+    let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());
+    let each = each.map(|(i, prompt)| [conditions.prompt(i, of).as_bytes(), prompt].concat());
     generate(engine.as_mut(), &tokenizer, each, &settings, &mut |record| {
-        let verdict = verdict(&record.text, record.ended, form);
+        let verdict = verdict(&record.text, record.ended, records.form);
         summary.add(&verdict);
+        let body = records.without_prefix(&record.text);
+        let fits = verdict.is_valid() && conditions.is_kept(body, record.index % of, of);
+        kept += u64::from(fits);
         tokens += record.tokens;
         bar.inc(1);
         if args.only_valid && !verdict.is_valid() {
             return Ok(());
         }
         let written = match args.format {
-            Format::Raw => out.write_all(&[&record.text[..], b"\n"].concat()),
+            Format::Raw => out.write_all(&[body, b"\n"].concat()),
             Format::Jsonl => {
                 writeln!(out, "{}", describe(&record, serde_json::to_value(&verdict).map_err(Error::failed)?))
             }
@@ -127,6 +168,13 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
         summary.parsed,
         100.0 * summary.parsed_of_complete()
     );
+    if !conditions.is_empty() {
+        tracing::info!(
+            "{kept} of the {} valid records are what was asked for ({:.1} %)",
+            summary.parsed,
+            100.0 * kept as f64 / summary.parsed.max(1) as f64
+        );
+    }
     if args.only_valid {
         tracing::info!("{} records left out by --only-valid", summary.records - summary.parsed);
     }

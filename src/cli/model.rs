@@ -3,7 +3,7 @@
 use super::device::DeviceArgs;
 use logwright::engine::Engine;
 use logwright::gpt::{Config, checkpoint};
-use logwright::report::Form;
+use logwright::logs::Records;
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ pub struct Model {
     pub folder: PathBuf,
     pub engine: Box<dyn Engine>,
     pub tokenizer: Tokenizer,
-    /// What the records it writes look like.
-    pub form: Form,
+    /// What the records it was trained on are like.
+    pub records: Records,
 }
 
 /// Opens a model folder, or a run folder's `best/` (else `last/`).
@@ -23,13 +23,8 @@ pub fn open(path: &Path, device: &DeviceArgs) -> Result<Model> {
     let (config, parameters) = checkpoint::read_model(&folder)?;
     let tokenizer = Tokenizer::load(&folder)?;
     check_vocabulary(&folder, &config, &tokenizer)?;
-    let form = checkpoint::record_form(&folder)?;
-    let form = match form {
-        None => Form::Text,
-        Some(name) => serde_json::from_value(name.clone().into())
-            .map_err(|_| Error::failed(format!("{}/config.json: unknown record_form {name:?}", folder.display())))?,
-    };
-    Ok(Model { engine: device.open()?.engine(config, parameters)?, folder, tokenizer, form })
+    let records = Records::load(&folder)?.unwrap_or_else(Records::unknown);
+    Ok(Model { engine: device.open()?.engine(config, parameters)?, folder, tokenizer, records })
 }
 
 pub fn find(path: &Path) -> Result<PathBuf> {

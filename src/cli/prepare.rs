@@ -3,7 +3,7 @@
 use super::OutputArgs;
 use clap::Args;
 use logwright::dataset::{PrepareOptions, Prepared, SplitMode, prepare};
-use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Transform};
+use logwright::logs::{BadRecords, Format, Prefix, ReadOptions};
 use logwright::tokens::{Kind, Tokenizer};
 use logwright::{Error, Result};
 use std::path::PathBuf;
@@ -42,12 +42,11 @@ pub struct PrepareArgs {
     /// Which records validate
     #[arg(long, value_enum, default_value_t = SplitMode::Chronological, value_name = "HOW")]
     split: SplitMode,
-    /// Put this field's value and a space before each record, for conditional generation: properties.userPrincipalName
-    #[arg(long, value_name = "PATH")]
-    prefix_field: Option<String>,
-    /// Change the prefix, in order: before=@ (what stands before the first @), after=X, lower; may be repeated
-    #[arg(long, value_name = "STEP", requires = "prefix_field")]
-    prefix_transform: Vec<Transform>,
+    /// Put this field's value and a space before each record, for `generate --where`: [NAME=]PATH[,STEP]... such as
+    /// user=properties.userPrincipalName,before=@ or day=time,date; steps are before=TEXT, after=TEXT, lower, date; may be
+    /// repeated
+    #[arg(long, value_name = "FIELD")]
+    prefix_field: Vec<Prefix>,
     /// Format of all inputs [default: found for each file by looking at it]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
@@ -78,7 +77,6 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if args.max_record_bytes == 0 {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
-    let prefix = args.prefix_field.map(|field| Prefix::new(&field, args.prefix_transform)).transpose()?;
     let existing = args.tokenizer_from.map(|folder| Tokenizer::load(&tokenizer_folder(folder))).transpose()?;
     let defaults = PrepareOptions::new(args.inputs, args.out);
     Ok(PrepareOptions {
@@ -87,7 +85,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
             format: args.format,
             bad_records: args.bad_records,
             max_record_bytes: args.max_record_bytes,
-            prefix,
+            prefixes: args.prefix_field,
             ..ReadOptions::default()
         },
         tokenizer: existing.as_ref().map_or(args.tokenizer, Tokenizer::kind),
@@ -126,8 +124,8 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
             report.lossy_rows
         );
     }
-    if report.missing_prefix > 0 {
-        warn!("{} records lack the prefix field; they begin with '-'", report.missing_prefix);
+    for (prefix, missing) in options.read.prefixes.iter().zip(&report.missing_prefix).filter(|(_, n)| **n > 0) {
+        warn!("{missing} records lack the prefix field {}; '-' stands there", prefix.field());
     }
     if report.empty_lines > 0 {
         info!("{} empty lines skipped", report.empty_lines);

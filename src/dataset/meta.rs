@@ -2,7 +2,7 @@
 
 use super::AGAIN;
 use crate::files::write_error;
-use crate::logs::{Prefix, SourceReport};
+use crate::logs::SourceReport;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -34,8 +34,6 @@ pub struct Meta {
     pub split: SplitMode,
     pub val_fraction: f64,
     pub seed: u64,
-    /// What stands in front of each record, if anything.
-    pub prefix: Option<Prefix>,
     /// Longest record in tokens, its separator included.
     pub longest_record: u64,
     pub train: Counts,
@@ -57,17 +55,6 @@ impl Meta {
     /// Facts that do not depend on the data.
     pub(super) fn version() -> (u32, String) {
         (VERSION, env!("CARGO_PKG_VERSION").to_string())
-    }
-
-    /// What a record looks like, for those who judge generated ones: `json` (every source gives JSON records),
-    /// `prefixed_json` (with a prefix in front) or `text`.
-    pub fn record_form(&self) -> &'static str {
-        let json = self.sources.iter().all(|source| source.format.gives_json());
-        match (json, &self.prefix) {
-            (false, _) => "text",
-            (true, None) => "json",
-            (true, Some(_)) => "prefixed_json",
-        }
     }
 
     /// Whether `folder` holds a `meta.json` that `prepare` wrote.

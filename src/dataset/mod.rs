@@ -21,6 +21,7 @@ pub use prepare::{PrepareOptions, Prepared, prepare};
 pub use sampler::{Sampler, Windows};
 pub use split::Split;
 
+use crate::logs::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::path::Path;
@@ -28,6 +29,7 @@ use std::path::Path;
 /// A data folder, mapped into memory.
 pub struct Dataset {
     pub meta: Meta,
+    pub records: Records,
     pub tokenizer: Tokenizer,
     pub train: Split,
     pub val: Split,
@@ -46,6 +48,8 @@ impl Dataset {
             )));
         }
         let meta = Meta::load(folder)?;
+        let records = Records::load(folder)?
+            .ok_or_else(|| Error::failed(format!("{}: no records.json; {AGAIN}", folder.display())))?;
         let tokenizer = Tokenizer::load(folder).map_err(|e| Error::failed(format!("{e}; {AGAIN}")))?;
         if (tokenizer.vocab_size(), tokenizer.separator()) != (meta.vocab_size, meta.separator) {
             return Err(Error::failed(format!(
@@ -60,7 +64,7 @@ impl Dataset {
         let train = Split::open(folder, "train", &meta.train, meta.separator)?;
         let val = Split::open(folder, "val", &meta.val, meta.separator)?;
         let fingerprint = fingerprint(folder, [&train, &val])?;
-        Ok(Self { meta, tokenizer, train, val, fingerprint })
+        Ok(Self { meta, records, tokenizer, train, val, fingerprint })
     }
 
     /// Tells one data folder from another by what a model learns from: the tokens of both splits and the tokenizer, not

@@ -8,7 +8,7 @@ use super::meta::{Meta, SplitMode};
 use super::permutation::Permutation;
 use super::writer::{RecordCounts, SplitWriter};
 use crate::files::Staging;
-use crate::logs::{ReadOptions, ReadReport, read_records};
+use crate::logs::{Form, Learner, ReadOptions, ReadReport, Records, read_records};
 use crate::tokens::{Kind, Tokenizer};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -83,14 +83,16 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     progress.set_message("reading");
     let (spool, report, tokenizer) = intake(options, &staging.folder, progress)?;
     let choice = Choice::new(&report, options)?;
-    let mut writers = Writers::create(&staging.folder, &tokenizer, choice, options.shard_tokens)?;
+    let learner = Learner::new(form(&report, options), &options.read.prefixes);
+    let mut writers = Writers::create(&staging.folder, &tokenizer, choice, learner, options.shard_tokens)?;
     progress.set_message("tokenising");
     progress.set_length(report.bytes);
     progress.reset();
     tokenise(&spool, &tokenizer, &mut writers, progress)?;
     fs::remove_file(&spool).map_err(|e| Error::io("remove", &spool, e))?;
     tokenizer.save(&staging.folder)?;
-    let meta = writers.finish(options, &report, &tokenizer)?;
+    let (meta, records) = writers.finish(options, &report, &tokenizer)?;
+    records.save(&staging.folder)?;
     meta.save(&staging.folder)?;
     staging.publish()?;
     progress.finish_and_clear();
@@ -152,6 +154,15 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
     Ok((path, report, tokenizer))
 }
 
+/// What a record looks like: JSON where every source gives it.
+fn form(report: &ReadReport, options: &PrepareOptions) -> Form {
+    match report.sources.iter().all(|source| source.format.gives_json()) {
+        true if options.read.prefixes.is_empty() => Form::Json,
+        true => Form::PrefixedJson,
+        false => Form::Text,
+    }
+}
+
 fn train_bpe(sample: Sample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
     progress.set_message("training the tokenizer");
     let records = sample.into_records();
@@ -211,37 +222,49 @@ struct Writers {
     train: SplitWriter,
     val: SplitWriter,
     choice: Choice,
+    /// Learns from the training records.
+    learner: Learner,
     /// Number of the next record.
     next: u64,
 }
 
 impl Writers {
-    fn create(folder: &Path, tokenizer: &Tokenizer, choice: Choice, shard_tokens: u64) -> Result<Self> {
+    fn create(
+        folder: &Path,
+        tokenizer: &Tokenizer,
+        choice: Choice,
+        learner: Learner,
+        shard_tokens: u64,
+    ) -> Result<Self> {
         let width = if tokenizer.vocab_size() <= 1 << 16 { 2 } else { 4 };
         let train = SplitWriter::create(folder, "train", width, shard_tokens)?;
         let val = SplitWriter::create(folder, "val", width, shard_tokens)?;
-        Ok(Self { train, val, choice, next: 0 })
+        Ok(Self { train, val, choice, learner, next: 0 })
     }
 
     fn push(&mut self, encoded: &Encoded) -> Result<()> {
         let mut at = 0;
-        for counts in &encoded.records {
+        for (counts, record) in encoded.records.iter().zip(encoded.text.split(|&byte| byte == b'\n')) {
             let ids = &encoded.ids[at..at + counts.tokens];
             at += counts.tokens;
-            let writer = if self.choice.validates(self.next) { &mut self.val } else { &mut self.train };
-            writer.record(ids, *counts)?;
+            if self.choice.validates(self.next) {
+                self.val.record(ids, *counts)?;
+            } else {
+                self.learner.observe(record);
+                self.train.record(ids, *counts)?;
+            }
             self.next += 1;
         }
         Ok(())
     }
 
-    fn finish(self, options: &PrepareOptions, report: &ReadReport, tokenizer: &Tokenizer) -> Result<Meta> {
+    fn finish(self, options: &PrepareOptions, report: &ReadReport, tokenizer: &Tokenizer) -> Result<(Meta, Records)> {
         assert_eq!(self.next, report.records);
         let (train, longest_train) = self.train.finish()?;
         let (val, longest_val) = self.val.finish()?;
         let (format_version, logwright) = Meta::version();
         let kind = tokenizer.kind().to_possible_value();
-        Ok(Meta {
+        let meta = Meta {
             format_version,
             logwright,
             tokenizer: kind.map(|v| v.get_name().to_string()).unwrap_or_default(),
@@ -250,17 +273,18 @@ impl Writers {
             split: options.split,
             val_fraction: options.val_fraction,
             seed: options.seed,
-            prefix: options.read.prefix.clone(),
             longest_record: longest_train.max(longest_val),
             train,
             val,
             sources: report.sources.clone(),
-        })
+        };
+        Ok((meta, self.learner.finish()))
     }
 }
 
-/// Records of one chunk: their tokens on end, each record's separator included.
+/// Records of one chunk, and their tokens on end, each record's separator included.
 struct Encoded {
+    text: Vec<u8>,
     ids: Vec<u32>,
     records: Vec<RecordCounts>,
 }
@@ -281,7 +305,7 @@ fn tokenise(spool: &Path, tokenizer: &Tokenizer, writers: &mut Writers, progress
             return Ok(());
         }
         let bytes: usize = chunks.iter().map(Vec::len).sum();
-        let encoded: Vec<_> = chunks.into_par_iter().map(|records| encode(&records, tokenizer)).collect();
+        let encoded: Vec<_> = chunks.into_par_iter().map(|records| encode(records, tokenizer)).collect();
         for encoded in encoded {
             writers.push(&encoded?)?;
         }
@@ -299,14 +323,15 @@ fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
     Ok((!records.is_empty()).then_some(records))
 }
 
-fn encode(records: &[u8], tokenizer: &Tokenizer) -> Result<Encoded> {
-    let mut encoded = Encoded { ids: Vec::new(), records: Vec::new() };
-    for line in records.split_inclusive(|&b| b == b'\n') {
+fn encode(text: Vec<u8>, tokenizer: &Tokenizer) -> Result<Encoded> {
+    let mut encoded = Encoded { text: Vec::new(), ids: Vec::new(), records: Vec::new() };
+    for line in text.split_inclusive(|&b| b == b'\n') {
         let before = encoded.ids.len();
         tokenizer.encode(&line[..line.len() - 1], &mut encoded.ids)?;
         encoded.ids.push(tokenizer.separator());
         let characters = line.iter().filter(|&&b| b & 0xc0 != 0x80).count();
         encoded.records.push(RecordCounts { tokens: encoded.ids.len() - before, bytes: line.len(), characters });
     }
+    encoded.text = text;
     Ok(encoded)
 }

@@ -23,19 +23,10 @@ fn absent_biases(config: &Config, layout: &Layout) -> Vec<(String, usize)> {
     with_biases.tensors().filter(absent).map(|tensor| (tensor.name.clone(), tensor.len())).collect()
 }
 
-/// Writes `config.json` and `model.safetensors` of `parameters` (layout.len) into `folder`. `record_form` names what the
-/// records it was trained on look like, for those who generate with it.
-pub fn write_model(
-    folder: &Path,
-    config: &Config,
-    separator: u32,
-    record_form: &str,
-    parameters: &[f32],
-) -> Result<()> {
+/// Writes `config.json` and `model.safetensors` of `parameters` (layout.len) into `folder`.
+pub fn write_model(folder: &Path, config: &Config, separator: u32, parameters: &[f32]) -> Result<()> {
     let layout = Layout::new(config);
-    let mut hf = config.to_hf(separator);
-    hf["record_form"] = record_form.into();
-    let text = serde_json::to_string_pretty(&hf).expect("JSON values serialise");
+    let text = serde_json::to_string_pretty(&config.to_hf(separator)).expect("JSON values serialise");
     fs::write(folder.join("config.json"), text + "\n").map_err(|e| write_error(&folder.join("config.json"), e))?;
     let absent = absent_biases(config, &layout);
     let zeros = vec![0.0; 4 * config.channels];
@@ -125,11 +116,6 @@ fn read_config(folder: &Path) -> Result<Value> {
     let hint = "is this a model folder? It needs config.json, model.safetensors and tokenizer.json";
     let text = fs::read_to_string(&path).map_err(|e| broken(&path, format!("cannot read ({e}); {hint}")))?;
     serde_json::from_str(&text).map_err(|e| broken(&path, format!("not valid JSON: {e}")))
-}
-
-/// The `record_form` the folder was written with; none in folders of other programs.
-pub fn record_form(folder: &Path) -> Result<Option<String>> {
-    Ok(read_config(folder)?["record_form"].as_str().map(str::to_string))
 }
 
 /// Reads the folder's configuration and parameters.
@@ -223,7 +209,7 @@ mod tests {
     fn saved(config: Config) -> (tempfile::TempDir, Vec<f32>) {
         let folder = tempfile::tempdir().unwrap();
         let parameters = init::parameters(&Layout::new(&config), 3);
-        write_model(folder.path(), &config, 0, "text", &parameters).unwrap();
+        write_model(folder.path(), &config, 0, &parameters).unwrap();
         (folder, parameters)
     }
 

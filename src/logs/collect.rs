@@ -1,7 +1,7 @@
 //! What every format does with a record it has found: check it, put the prefix before it, count it, hand it on.
 
-use super::prefix::PLACEHOLDER;
-use super::{Compression, Format, Prefix};
+use super::prefix::{self, Prefix};
+use super::{Compression, Format};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -20,7 +20,8 @@ pub struct ReadOptions {
     pub max_record_bytes: usize,
     /// Fail at a record that is not valid UTF-8 (the character tokenizer has no token for such bytes).
     pub require_utf8: bool,
-    pub prefix: Option<Prefix>,
+    /// What to put before each record, in this order.
+    pub prefixes: Vec<Prefix>,
     /// Folders not to read though an input holds them: the one being written.
     pub leave_out: Vec<std::path::PathBuf>,
 }
@@ -29,7 +30,14 @@ impl Default for ReadOptions {
     fn default() -> Self {
         let max_record_bytes = 16 << 20;
         let bad_records = BadRecords::Fail;
-        Self { format: None, bad_records, max_record_bytes, require_utf8: false, prefix: None, leave_out: Vec::new() }
+        Self {
+            format: None,
+            bad_records,
+            max_record_bytes,
+            require_utf8: false,
+            prefixes: Vec::new(),
+            leave_out: Vec::new(),
+        }
     }
 }
 
@@ -58,8 +66,8 @@ pub struct ReadReport {
     pub invalid_utf8_records: u64,
     /// Table rows whose bytes that are not UTF-8 became U+FFFD, since JSON cannot hold them.
     pub lossy_rows: u64,
-    /// Records without the prefix field: they got the placeholder `-`.
-    pub missing_prefix: u64,
+    /// For each prefix, the records without its field: they got the placeholder `-`.
+    pub missing_prefix: Vec<u64>,
     pub sources: Vec<SourceReport>,
 }
 
@@ -98,13 +106,17 @@ impl Collector<'_> {
             }
             self.report.invalid_utf8_records += 1;
         }
-        let Some(prefix) = &self.options.prefix else { return self.emit(record) };
+        if self.options.prefixes.is_empty() {
+            return self.emit(record);
+        }
+        let values = prefix::values(&self.options.prefixes, record);
+        self.report.missing_prefix.resize(values.len(), 0);
+        for (missing, value) in self.report.missing_prefix.iter_mut().zip(&values) {
+            *missing += u64::from(value.is_none());
+        }
         let mut whole = std::mem::take(&mut self.scratch);
         whole.clear();
-        let value = prefix.value(record);
-        self.report.missing_prefix += u64::from(value.is_none());
-        whole.extend_from_slice(value.as_deref().unwrap_or(PLACEHOLDER).as_bytes());
-        whole.push(b' ');
+        whole.extend_from_slice(prefix::text(&values).as_bytes());
         whole.extend_from_slice(record);
         let done = self.emit(&whole);
         self.scratch = whole;

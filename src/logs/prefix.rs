@@ -1,7 +1,7 @@
-//! A field's value in front of each record, for conditional generation: `jtaylor {"time": ...}`.
+//! Values of fields in front of each record, for conditional generation: `2022-08-27 jtaylor {"time": ...}`.
 //!
-//! The layout is the value, one space, the record. It is that of the seed run, whose records begin with the user's name;
-//! a prompt of `\njtaylor ` then asks for a record of that user.
+//! The layout is each value and one space, then the record. It is that of the seed run, whose records begin with the user's
+//! name; a prompt of `\njtaylor ` then asks for a record of that user.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ pub(super) const PLACEHOLDER: &str = "-";
 /// Which field, and what becomes of its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prefix {
+    /// What `generate --where` calls it.
+    name: String,
     field: String,
     transforms: Vec<Transform>,
 }
@@ -28,18 +30,21 @@ pub enum Transform {
     After(String),
     /// Lower case.
     Lower,
+    /// The day of an ISO 8601 time, `2022-08-27`; a value without one counts as missing.
+    Date,
 }
 
 impl FromStr for Transform {
     type Err = Error;
 
-    /// `before=X`, `after=X` or `lower`.
+    /// `before=X`, `after=X`, `lower` or `date`.
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once('=') {
             Some(("before", mark)) if !mark.is_empty() => Ok(Transform::Before(mark.into())),
             Some(("after", mark)) if !mark.is_empty() => Ok(Transform::After(mark.into())),
             None if text == "lower" => Ok(Transform::Lower),
-            _ => Err(Error::usage(format!("expected before=TEXT, after=TEXT or lower, found '{text}'"))),
+            None if text == "date" => Ok(Transform::Date),
+            _ => Err(Error::usage(format!("expected before=TEXT, after=TEXT, lower or date, found '{text}'"))),
         }
     }
 }
@@ -50,28 +55,54 @@ impl Transform {
             Transform::Before(mark) => text.split_once(mark.as_str()).map_or(text.as_str(), |(a, _)| a).to_string(),
             Transform::After(mark) => text.split_once(mark.as_str()).map_or(text.as_str(), |(_, b)| b).to_string(),
             Transform::Lower => text.to_lowercase(),
+            Transform::Date => text.get(..10).filter(|day| is_date(day)).unwrap_or_default().to_string(),
         }
     }
 }
 
-impl Prefix {
-    /// `field` is a path: names joined by dots, numbers for array elements. A name that holds dots itself is tried whole.
-    pub fn new(field: &str, transforms: Vec<Transform>) -> Result<Self> {
-        if field.is_empty() {
-            return Err(Error::usage("--prefix-field is empty; name a field such as properties.userPrincipalName"));
+impl FromStr for Prefix {
+    type Err = Error;
+
+    /// `[NAME=]PATH[,STEP]...`: a field and what becomes of its value, `user=properties.userPrincipalName,before=@,lower`.
+    /// The path is names joined by dots, numbers for array elements; a name that holds dots itself is tried whole. The
+    /// name is the path where none is given.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.split(',');
+        let first = parts.next().unwrap_or_default();
+        let (name, field) = first.split_once('=').unwrap_or((first, first));
+        if name.is_empty() || field.is_empty() {
+            return Err(Error::usage(format!(
+                "expected [NAME=]PATH[,STEP]... such as user=properties.userPrincipalName,before=@ and found '{text}'"
+            )));
         }
-        Ok(Self { field: field.into(), transforms })
+        let transforms = parts.map(str::parse).collect::<Result<_>>()?;
+        Ok(Self { name: name.into(), field: field.into(), transforms })
+    }
+}
+
+/// Whether the text is a day of the calendar, `2022-08-27`.
+fn is_date(text: &str) -> bool {
+    text.len() == 10 && text.parse::<chrono::NaiveDate>().is_ok()
+}
+
+impl Prefix {
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn field(&self) -> &str {
         &self.field
     }
 
-    /// The transformed value of the field in a JSON `record`; control characters become spaces.
-    /// `None` where the record is not JSON or the value is missing, null, empty, an object or an array.
-    pub fn value(&self, record: &[u8]) -> Option<String> {
-        let json: Value = serde_json::from_slice(record).ok()?;
-        let text = match find(&json, &self.field)? {
+    /// Whether its values are days.
+    pub fn is_date(&self) -> bool {
+        self.transforms.contains(&Transform::Date)
+    }
+
+    /// The transformed value of the field in a record; control characters become spaces.
+    /// `None` where the value is missing, null, empty, an object or an array.
+    pub fn value(&self, record: &Value) -> Option<String> {
+        let text = match find(record, &self.field)? {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             Value::Bool(flag) => flag.to_string(),
@@ -81,12 +112,17 @@ impl Prefix {
         let text = text.replace(char::is_control, " ");
         Some(text.trim().to_string()).filter(|text| !text.is_empty())
     }
+}
 
-    /// A prefixed JSON record's two parts: the prefix, and the record from its opening brace.
-    pub fn split(record: &[u8]) -> Option<(&[u8], &[u8])> {
-        let at = record.windows(2).position(|pair| pair == b" {")?;
-        Some((&record[..at], &record[at + 1..]))
-    }
+/// The values of all prefixes in a record, in their order; none where it lacks one, or all of them where it is no JSON.
+pub fn values(prefixes: &[Prefix], record: &[u8]) -> Vec<Option<String>> {
+    let json: Value = serde_json::from_slice(record).unwrap_or_default();
+    prefixes.iter().map(|prefix| prefix.value(&json)).collect()
+}
+
+/// What stands in front of a record with these values: each and a space, a placeholder for what is missing.
+pub fn text(values: &[Option<String>]) -> String {
+    values.iter().map(|value| value.as_deref().unwrap_or(PLACEHOLDER).to_string() + " ").collect()
 }
 
 /// The value at `path`: the longest leading part that is a name is tried first.
@@ -111,8 +147,8 @@ mod tests {
     use super::*;
 
     fn value(field: &str, steps: &[&str], record: &str) -> Option<String> {
-        let transforms = steps.iter().map(|s| s.parse().unwrap()).collect();
-        Prefix::new(field, transforms).unwrap().value(record.as_bytes())
+        let prefix = [&[field], steps].concat().join(",").parse().unwrap();
+        values(&[prefix], record.as_bytes()).remove(0)
     }
 
     #[test]
@@ -141,8 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn a_prefixed_record_splits_at_its_brace() {
-        assert_eq!(Prefix::split(b"Joseph Taylor {\"a\":1}"), Some((&b"Joseph Taylor"[..], &b"{\"a\":1}"[..])));
-        assert_eq!(Prefix::split(b"plain"), None);
+    fn days_are_cut_from_times() {
+        assert_eq!(value("t", &["date"], r#"{"t":"2022-08-27T00:59:39.18Z"}"#).as_deref(), Some("2022-08-27"));
+        for wrong in ["27 Aug 2022", "2022-13-27T00", "2022-8-7", ""] {
+            assert_eq!(value("t", &["date"], &format!("{{\"t\":\"{wrong}\"}}")), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_values_stand_in_a_row_with_placeholders() {
+        let prefixes: Vec<Prefix> = ["day=t,date", "user=u,before=@", "x"].map(|text| text.parse().unwrap()).into();
+        assert_eq!(prefixes.iter().map(Prefix::name).collect::<Vec<_>>(), ["day", "user", "x"]);
+        let found = values(&prefixes, br#"{"t":"2022-08-27T00","u":"al@b"}"#);
+        assert_eq!(text(&found), "2022-08-27 al - ");
+        assert_eq!(text(&values(&prefixes, b"plain")), "- - - ");
+        for wrong in ["", "=x", "name=", "a,upper"] {
+            assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
+        }
     }
 }

@@ -24,7 +24,7 @@ const FIRST_OBJECT: usize = 64 << 20;
 /// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
 ///
 /// Lines may end in `\r\n`; empty ones are skipped and counted; a byte order mark is removed; the last line needs no
-/// newline. With [`ReadOptions::prefix`] each record becomes `VALUE RECORD`, as in `jtaylor {"time": ...}`.
+/// newline. With [`ReadOptions::prefixes`] each record becomes `VALUE... RECORD`, as in `jtaylor {"time": ...}`.
 /// Memory is bounded by a few times `max_record_bytes`. `progress` counts stored bytes.
 ///
 /// Errors name the file and place: nothing to read, a damaged stream, a record that is too long or bad (as the options
@@ -48,11 +48,11 @@ pub fn read_records(
     if report.records == 0 {
         return Err(no_records(inputs, &report));
     }
-    if let Some(prefix) = &options.prefix
-        && report.missing_prefix == report.records
-    {
+    let mut missing = options.prefixes.iter().zip(&report.missing_prefix);
+    if let Some((prefix, _)) = missing.find(|(_, missing)| **missing == report.records) {
         return Err(Error::usage(format!(
-            "--prefix-field {}: none of the {} records has this field with a plain value; check its path",
+            "--prefix-field {}: none of the {} records has this field with a plain value (a time with a day, where it is \
+             a date); check its path",
             prefix.field(),
             report.records
         )));

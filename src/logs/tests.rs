@@ -220,10 +220,10 @@ fn long_records_are_refused_in_every_format() {
 
 #[test]
 fn the_prefix_stands_before_the_record() {
-    let prefix = |field| ReadOptions { prefix: Some(Prefix::new(field, vec![]).unwrap()), ..Default::default() };
+    let prefix = |field: &str| ReadOptions { prefixes: vec![str::parse(field).unwrap()], ..Default::default() };
     let (records, report) = read_with(b"{\"u\":\"bob\"}\n{\"v\":1}\n", &prefix("u")).unwrap();
     assert_eq!(records, [b"bob {\"u\":\"bob\"}".to_vec(), b"- {\"v\":1}".to_vec()]);
-    assert_eq!(report.missing_prefix, 1);
+    assert_eq!(report.missing_prefix, [1]);
     let message = read_with(b"{\"u\":1}\n", &prefix("x.y")).unwrap_err().to_string();
     assert!(message.contains("--prefix-field x.y"), "{message}");
 }

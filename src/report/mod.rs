@@ -6,4 +6,4 @@ pub mod parse;
 
 pub use curve::{LossCurve, loss_curve};
 pub use page::{DemoReport, Sample, page};
-pub use parse::{Form, Summary, Verdict, verdict};
+pub use parse::{Summary, Verdict, verdict};

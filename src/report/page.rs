@@ -1,9 +1,10 @@
 //! The report of a run as one HTML page: no scripts, nothing loaded from elsewhere, readable in light and dark.
 
 use super::curve::{self, LossCurve};
-use super::parse::{Form, Summary, Verdict};
+use super::parse::{Summary, Verdict};
 use crate::Result;
 use crate::files::write_atomic;
+use crate::logs::Form;
 use std::fmt::Write;
 use std::path::Path;
 

@@ -1,29 +1,8 @@
 //! Is a generated record whole, and is it valid? The verdict on one record, and the rates over many.
 
+use crate::logs::Form;
+use serde::Serialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-
-/// What a record of the corpus looks like, and so what a generated one must look like.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// One JSON object.
-    Json,
-    /// Text (a field's value, put there by `prepare --prefix-field`), then one JSON object from the first `{` on.
-    PrefixedJson,
-    /// A line of text: nothing to parse.
-    Text,
-}
-
-impl Form {
-    /// Offset at which the JSON object of `text` begins; its length if there is none, 0 for plain text.
-    pub fn body_start(self, text: &[u8]) -> usize {
-        match self {
-            Form::PrefixedJson => text.iter().position(|&b| b == b'{').unwrap_or(text.len()),
-            Form::Json | Form::Text => 0,
-        }
-    }
-}
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]

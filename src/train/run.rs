@@ -278,9 +278,9 @@ impl<'a> Run<'a> {
         let mut parameters = vec![0.0; layout.len];
         self.engine.read(State::Parameters, &mut parameters)?;
         files::replace_folder(folder, |to| {
-            let (separator, form) = (self.data.tokenizer.separator(), self.data.meta.record_form());
-            checkpoint::write_model(to, config, separator, form, &parameters)?;
+            checkpoint::write_model(to, config, self.data.tokenizer.separator(), &parameters)?;
             self.data.tokenizer.save(to)?;
+            self.data.records.save(to)?;
             if !resumable {
                 return Ok(());
             }
