@@ -19,7 +19,14 @@ fn a_run_folder_holds_what_the_help_promises() {
     said.has(0, &["parameters; memory", "step 6/6", "val loss", "bits/byte", "tokens/s", "MFU", "finished at step 6"]);
     let folder = home.path().join("run");
     assert_eq!(names(&folder), [".lock", "best", "config.toml", "last", "loss.svg", "metrics.jsonl"]);
-    let model = ["checksums.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    let model = [
+        "checksums.json",
+        "config.json",
+        "model.safetensors",
+        "records.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
     assert_eq!(names(&folder.join("best")), model);
     assert!(["optimizer.safetensors", "train_state.json"].iter().all(|name| folder.join("last").join(name).exists()));
     assert!(fs::read_to_string(folder.join("loss.svg")).unwrap().starts_with("<svg"));

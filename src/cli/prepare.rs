@@ -3,7 +3,7 @@
 use super::OutputArgs;
 use clap::Args;
 use logwright::dataset::{PrepareOptions, Prepared, SplitMode, prepare};
-use logwright::logs::{BadRecords, Format, Prefix, ReadOptions};
+use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Records};
 use logwright::tokens::{Kind, Tokenizer};
 use logwright::{Error, Result};
 use std::path::PathBuf;
@@ -30,9 +30,13 @@ pub struct PrepareArgs {
     /// How text becomes tokens: bpe is trained on these logs, bytes takes them as they are, char is nanoGPT's scheme
     #[arg(long, value_enum, default_value_t = Kind::Bpe, value_name = "KIND")]
     tokenizer: Kind,
-    /// Use the tokenizer of this model or data folder: to train a model further, or to evaluate it
+    /// Use the tokenizer of this model or data folder, and its prefix fields unless others are given: to train a model
+    /// further, or to evaluate it
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["tokenizer", "vocab_size"])]
     tokenizer_from: Option<PathBuf>,
+    /// Put this character for those that a tokenizer of characters does not know, rather than to stop there
+    #[arg(long, value_name = "CHAR", requires = "tokenizer_from")]
+    replace_unknown: Option<char>,
     /// Number of tokens of a bpe tokenizer [default: 2048, or fewer where the logs give no more]
     #[arg(long, value_name = "N")]
     vocab_size: Option<usize>,
@@ -77,7 +81,14 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if args.max_record_bytes == 0 {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
-    let existing = args.tokenizer_from.map(|folder| Tokenizer::load(&tokenizer_folder(folder))).transpose()?;
+    let folder = args.tokenizer_from.map(tokenizer_folder);
+    let existing = folder.as_deref().map(Tokenizer::load).transpose()?;
+    let prefixes = match &folder {
+        Some(folder) if args.prefix_field.is_empty() => {
+            Records::load(folder)?.map_or(Vec::new(), |known| known.prefixes)
+        }
+        _ => args.prefix_field,
+    };
     let defaults = PrepareOptions::new(args.inputs, args.out);
     Ok(PrepareOptions {
         overwrite: args.overwrite,
@@ -85,11 +96,12 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
             format: args.format,
             bad_records: args.bad_records,
             max_record_bytes: args.max_record_bytes,
-            prefixes: args.prefix_field,
+            prefixes,
             ..ReadOptions::default()
         },
         tokenizer: existing.as_ref().map_or(args.tokenizer, Tokenizer::kind),
         existing,
+        replace_unknown: args.replace_unknown,
         vocab_size: args.vocab_size,
         val_fraction: args.val_fraction,
         split: args.split,
@@ -126,6 +138,9 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     }
     for (prefix, missing) in options.read.prefixes.iter().zip(&report.missing_prefix).filter(|(_, n)| **n > 0) {
         warn!("{missing} records lack the prefix field {}; '-' stands there", prefix.field());
+    }
+    if prepared.replaced > 0 {
+        warn!("{} characters unknown to the tokenizer were replaced (--replace-unknown)", prepared.replaced);
     }
     if report.empty_lines > 0 {
         info!("{} empty lines skipped", report.empty_lines);

@@ -11,7 +11,7 @@ use logwright::tokens::Tokenizer;
 use logwright::train::metrics::Line;
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
-use logwright::train::{Outcome, ProfileSteps, Run, Start, TrainConfig};
+use logwright::train::{Mixture, Outcome, ProfileSteps, Run, Start, TrainConfig};
 use logwright::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,9 @@ pub struct TrainArgs {
     /// Start from this Hugging Face GPT-2 folder (or run): its shape, parameters and vocabulary
     #[arg(long, value_name = "HF_FOLDER")]
     init_from: Option<PathBuf>,
+    /// Old data folder to mix in, so that a model trained further on new data does not forget it (see --replay-share)
+    #[arg(long, value_name = "OLD_DATA")]
+    replay: Option<PathBuf>,
     /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: known GPUs' data sheets]
     #[arg(long, value_name = "X")]
     peak_tflops: Option<f64>,
@@ -136,6 +139,9 @@ struct Settings {
     /// Train on the first batch again and again, to see the loss vanish
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     overfit: Option<bool>,
+    /// Share of the windows that come from --replay
+    #[arg(long, value_name = "F")]
+    replay_share: Option<f64>,
     /// Seed of the initial parameters and of the batches
     #[arg(long, value_name = "N", value_parser = super::seed)]
     seed: Option<u64>,
@@ -146,6 +152,7 @@ pub const INTERRUPTED: i32 = 130;
 
 pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     let data = Dataset::open(&args.data)?;
+    let old = args.replay.as_deref().map(Dataset::open).transpose()?;
     // TOML has no null: flags that were not given are simply absent.
     let overrides = toml::Table::try_from(&args.settings).map_err(Error::usage)?;
     let device = args.device.open_for_training(args.training)?;
@@ -156,7 +163,11 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
     let from = if args.resume { Start::Resume } else { Start::Fresh };
     let peak = args.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let mut engine = device.engine(model, parameters)?;
-    let run = Run::open(engine.as_mut(), &data, config, &args.out, from, peak)?;
+    let mixture = match &old {
+        Some(old) => Mixture::new(&data, old, config.replay_share)?,
+        None => (&data).into(),
+    };
+    let run = Run::open(engine.as_mut(), mixture, config, &args.out, from, peak)?;
     let outcome = train(run.profile(args.profile_steps), output)?;
     conclude(&outcome, &args.out);
     match outcome.ended {
@@ -272,6 +283,7 @@ fn tell(line: &Line, config: &TrainConfig, bar: &ProgressBar, output: &OutputArg
         (Some(loss), Some(bits)) => format!(", val loss {loss:.4} ({bits:.4} bits/byte)"),
         _ => String::new(),
     };
+    let replay = line.replay_val_loss.map(|loss| format!(", on old data {loss:.4}")).unwrap_or_default();
     let mfu = match (line.mfu_nanogpt, line.mfu_causal) {
         (Some(nanogpt), Some(causal)) => {
             format!(", MFU {:.1} % (nanoGPT), {:.1} % (causal)", 100.0 * nanogpt, 100.0 * causal)
@@ -282,7 +294,7 @@ fn tell(line: &Line, config: &TrainConfig, bar: &ProgressBar, output: &OutputArg
         line.device_memory.or_else(resident).map(|bytes| format!(", {}", HumanBytes(bytes))).unwrap_or_default();
     bar.suspend(|| {
         tracing::info!(
-            "step {}/{}: loss {:.4}{val}, norm {:.3}, rate {:.2e}, {:.0} tokens/s{mfu}{memory}, ETA {eta}",
+            "step {}/{}: loss {:.4}{val}{replay}, norm {:.3}, rate {:.2e}, {:.0} tokens/s{mfu}{memory}, ETA {eta}",
             line.step,
             config.steps,
             line.loss,

@@ -36,6 +36,8 @@ pub struct PrepareOptions {
     pub tokenizer: Kind,
     /// Use this one instead of making one: that of a model that is to be trained further or evaluated.
     pub existing: Option<Tokenizer>,
+    /// Stands for characters that an existing tokenizer of characters does not know; none: such a one is an error.
+    pub replace_unknown: Option<char>,
     /// Vocabulary of a trained BPE: exactly this. `None`: 2048, or fewer where the corpus gives no more.
     pub vocab_size: Option<usize>,
     pub val_fraction: f64,
@@ -55,6 +57,7 @@ impl PrepareOptions {
             read: ReadOptions::default(),
             tokenizer: Kind::Bpe,
             existing: None,
+            replace_unknown: None,
             vocab_size: None,
             val_fraction: 0.1,
             split: SplitMode::Chronological,
@@ -68,6 +71,8 @@ impl PrepareOptions {
 pub struct Prepared {
     pub meta: Meta,
     pub report: ReadReport,
+    /// Characters that were unknown to the tokenizer and replaced.
+    pub replaced: u64,
 }
 
 /// Makes the data folder `options.out`; it appears complete or not at all.
@@ -79,6 +84,10 @@ pub struct Prepared {
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
     check_target(&options.out, options.overwrite)?;
+    if let (Some(tokenizer), Some(stand_in)) = (&options.existing, options.replace_unknown) {
+        // An unfit stand-in is noticed before anything is read.
+        tokenizer.replace_unknown(Vec::new(), stand_in, &mut 0)?;
+    }
     let staging = Staging::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
     progress.set_message("reading");
     let (spool, report, tokenizer) = intake(options, &staging.folder, progress)?;
@@ -88,7 +97,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     progress.set_message("tokenising");
     progress.set_length(report.bytes);
     progress.reset();
-    tokenise(&spool, &tokenizer, &mut writers, progress)?;
+    let replaced = tokenise(&spool, &tokenizer, options.replace_unknown, &mut writers, progress)?;
     fs::remove_file(&spool).map_err(|e| Error::io("remove", &spool, e))?;
     tokenizer.save(&staging.folder)?;
     let (meta, records) = writers.finish(options, &report, &tokenizer)?;
@@ -96,7 +105,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     meta.save(&staging.folder)?;
     staging.publish()?;
     progress.finish_and_clear();
-    Ok(Prepared { meta, report })
+    Ok(Prepared { meta, report, replaced })
 }
 
 /// Refuses a target that exists, unless `overwrite` is set and it is a data folder (or empty).
@@ -135,7 +144,11 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
     let mut alphabet = make(Kind::Char).then(Alphabet::new);
     let mut sample = make(Kind::Bpe).then(|| Sample::new(options.seed));
     let leave_out = vec![options.out.clone(), folder.to_owned()];
-    let read = ReadOptions { require_utf8: options.tokenizer == Kind::Char, leave_out, ..options.read.clone() };
+    let read = ReadOptions {
+        require_utf8: options.tokenizer == Kind::Char && options.replace_unknown.is_none(),
+        leave_out,
+        ..options.read.clone()
+    };
     let report = read_records(&options.inputs, &read, progress, &mut |record| {
         if let Some(alphabet) = &mut alphabet {
             alphabet.add(record);
@@ -285,14 +298,24 @@ impl Writers {
 /// Records of one chunk, and their tokens on end, each record's separator included.
 struct Encoded {
     text: Vec<u8>,
+    /// Characters that were replaced.
+    replaced: u64,
     ids: Vec<u32>,
     records: Vec<RecordCounts>,
 }
 
 /// Pass 2: as many chunks as threads at once, written in order.
-fn tokenise(spool: &Path, tokenizer: &Tokenizer, writers: &mut Writers, progress: &ProgressBar) -> Result<()> {
+/// Returns the number of characters that were replaced.
+fn tokenise(
+    spool: &Path,
+    tokenizer: &Tokenizer,
+    stand_in: Option<char>,
+    writers: &mut Writers,
+    progress: &ProgressBar,
+) -> Result<u64> {
     let file = File::open(spool).map_err(|e| Error::io("read", spool, e))?;
     let mut reader = BufReader::with_capacity(1 << 18, file);
+    let mut replaced = 0;
     loop {
         let mut chunks = Vec::new();
         while chunks.len() < rayon::current_num_threads() {
@@ -302,12 +325,15 @@ fn tokenise(spool: &Path, tokenizer: &Tokenizer, writers: &mut Writers, progress
             }
         }
         if chunks.is_empty() {
-            return Ok(());
+            return Ok(replaced);
         }
         let bytes: usize = chunks.iter().map(Vec::len).sum();
-        let encoded: Vec<_> = chunks.into_par_iter().map(|records| encode(records, tokenizer)).collect();
+        let encoded: Vec<_> = chunks.into_par_iter().map(|records| encode(records, tokenizer, stand_in)).collect();
         for encoded in encoded {
-            writers.push(&encoded?)?;
+            let encoded =
+                encoded.map_err(|(before, e)| Error::failed(format!("record {}: {e}", writers.next + before + 1)))?;
+            replaced += encoded.replaced;
+            writers.push(&encoded)?;
         }
         progress.inc(bytes as u64);
     }
@@ -323,11 +349,17 @@ fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
     Ok((!records.is_empty()).then_some(records))
 }
 
-fn encode(text: Vec<u8>, tokenizer: &Tokenizer) -> Result<Encoded> {
-    let mut encoded = Encoded { text: Vec::new(), ids: Vec::new(), records: Vec::new() };
+/// An error comes with the number of records before it.
+fn encode(text: Vec<u8>, tokenizer: &Tokenizer, stand_in: Option<char>) -> std::result::Result<Encoded, (u64, Error)> {
+    let mut encoded = Encoded { text: Vec::new(), replaced: 0, ids: Vec::new(), records: Vec::new() };
+    let text = match stand_in {
+        Some(stand_in) => tokenizer.replace_unknown(text, stand_in, &mut encoded.replaced).map_err(|e| (0, e))?,
+        None => text,
+    };
     for line in text.split_inclusive(|&b| b == b'\n') {
         let before = encoded.ids.len();
-        tokenizer.encode(&line[..line.len() - 1], &mut encoded.ids)?;
+        let done = tokenizer.encode(&line[..line.len() - 1], &mut encoded.ids);
+        done.map_err(|e| (encoded.records.len() as u64, e))?;
         encoded.ids.push(tokenizer.separator());
         let characters = line.iter().filter(|&&b| b & 0xc0 != 0x80).count();
         encoded.records.push(RecordCounts { tokens: encoded.ids.len() - before, bytes: line.len(), characters });

@@ -16,7 +16,7 @@ pub enum Windows {
     Records,
 }
 
-/// Draws batches of windows of `context` tokens.
+/// Draws windows of `context` tokens.
 ///
 /// With [`Windows::Records`] position 0 holds the separator (the end of the record before), position 1 the first token of
 /// a record; the records that follow it in the file fill the window. A record longer than the context also starts windows
@@ -43,22 +43,17 @@ impl Sampler {
         }
     }
 
-    /// Fills tokens and targets, both (batch, context), for batch number `index`.
+    /// Fills tokens and targets, both (context), for training window `number`.
     ///
     /// [`Sampler::check`] must hold. Record windows may run over the end of the split: there tokens
     /// are separators and targets [`IGNORE`].
-    pub fn batch(&self, split: &Split, index: u64, batch: usize, tokens: &mut [u32], targets: &mut [u32]) {
-        assert_eq!((tokens.len(), targets.len()), (batch * self.context, batch * self.context));
-        let rows = tokens.chunks_exact_mut(self.context).zip(targets.chunks_exact_mut(self.context));
-        for (row, (tokens, targets)) in rows.enumerate() {
-            let number = index * batch as u64 + row as u64;
-            let first_target = self.draw(split, number);
-            fill(split, first_target, split.tokens(), tokens, targets);
-        }
+    pub fn draw(&self, split: &Split, number: u64, tokens: &mut [u32], targets: &mut [u32]) {
+        assert_eq!((tokens.len(), targets.len()), (self.context, self.context));
+        fill(split, self.first_target(split, number), split.tokens(), tokens, targets);
     }
 
     /// Position of the first target of training window `number`.
-    fn draw(&self, split: &Split, number: u64) -> u64 {
+    fn first_target(&self, split: &Split, number: u64) -> u64 {
         match self.windows {
             Windows::Random => {
                 assert!(split.tokens() > self.context as u64, "Sampler::check guards this");

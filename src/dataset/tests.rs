@@ -89,19 +89,19 @@ fn random_windows_are_slices_of_the_stream() {
     let (_dir, options, _) = corpus(100);
     let data = prepared(&options);
     let sampler = Sampler::new(Windows::Random, 16, 5);
-    let (mut tokens, mut targets) = (vec![0; 64], vec![0; 64]);
-    sampler.batch(&data.train, 3, 4, &mut tokens, &mut targets);
+    let drawn = |number| {
+        let (mut tokens, mut targets) = (vec![0; 16], vec![0; 16]);
+        sampler.draw(&data.train, number, &mut tokens, &mut targets);
+        (tokens, targets)
+    };
     let mut stream = vec![0; data.train.tokens() as usize];
     data.train.read(0, &mut stream);
-    for (row, next) in tokens.chunks(16).zip(targets.chunks(16)) {
-        assert_eq!(row[1..], next[..15]);
-        assert!(stream.windows(17).any(|w| w[..16] == *row && w[1..] == *next));
+    for (tokens, targets) in (0..4).map(drawn) {
+        assert_eq!(tokens[1..], targets[..15]);
+        assert!(stream.windows(17).any(|w| w[..16] == tokens && w[1..] == targets));
     }
-    let (mut again, mut same) = (vec![0; 64], vec![0; 64]);
-    sampler.batch(&data.train, 3, 4, &mut again, &mut same);
-    assert_eq!((&tokens, &targets), (&again, &same));
-    sampler.batch(&data.train, 4, 4, &mut again, &mut same);
-    assert_ne!(tokens, again);
+    assert_eq!(drawn(3), drawn(3));
+    assert_ne!(drawn(3), drawn(4));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn random_starts_reach_both_ends() {
     data.val.read(0, &mut stream);
     let mut seen = [false; 2];
     for index in 0..50 {
-        sampler.batch(&data.val, index, 1, &mut tokens, &mut targets);
+        sampler.draw(&data.val, index, &mut tokens, &mut targets);
         let start = usize::from(tokens != stream[..context]);
         assert_eq!(
             (&tokens[..], &targets[..]),
@@ -149,7 +149,7 @@ fn an_epoch_of_record_windows_visits_each_start_once() {
     let epoch = |number: usize| -> Vec<_> {
         let draw = |i: usize| {
             let (mut tokens, mut targets) = (vec![0; context], vec![0; context]);
-            sampler.batch(split, (number * starts.len() + i) as u64, 1, &mut tokens, &mut targets);
+            sampler.draw(split, (number * starts.len() + i) as u64, &mut tokens, &mut targets);
             (tokens, targets)
         };
         (0..starts.len()).map(draw).collect()

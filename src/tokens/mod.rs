@@ -111,6 +111,29 @@ impl Tokenizer {
         result
     }
 
+    /// Puts `stand_in` for every character that the vocabulary lacks, and for bytes that are not UTF-8, adding to `count`.
+    /// Only a tokenizer of characters lacks any. Errors: the stand-in is not in the vocabulary either.
+    pub fn replace_unknown(&self, text: Vec<u8>, stand_in: char, count: &mut u64) -> Result<Vec<u8>> {
+        let Scheme::Char(ids) = &self.0.scheme else { return Ok(text) };
+        if !ids.contains_key(&stand_in) {
+            return Err(Error::usage(format!(
+                "--replace-unknown '{}': this character is not in the tokenizer either; choose one that is",
+                stand_in.escape_default()
+            )));
+        }
+        let known = |c: char| if ids.contains_key(&c) { c } else { stand_in };
+        let mut out = String::with_capacity(text.len());
+        for chunk in text.utf8_chunks() {
+            *count += chunk.valid().chars().filter(|&c| known(c) != c).count() as u64;
+            out.extend(chunk.valid().chars().map(known));
+            if !chunk.invalid().is_empty() {
+                *count += 1;
+                out.push(stand_in);
+            }
+        }
+        Ok(out.into_bytes())
+    }
+
     /// The text of `ids`: `decode(encode(x)) == x` for every x that `encode` accepts.
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
         ids.iter().flat_map(|&id| self.token_bytes(id)).copied().collect()
@@ -192,8 +215,9 @@ impl Tokenizer {
 
     fn unknown(&self, what: &str, place: usize) -> Error {
         Error::failed(format!(
-            "{what} at byte {place} of the text is not among the {} characters of this tokenizer; remove it, prepare again with data \
-             that holds it, or use --tokenizer bytes or bpe, which take any byte",
+            "{what} at byte {place} of the text is not among the {} characters of this tokenizer; remove it or put a \
+             known one for it (prepare --replace-unknown), train anew on data that holds it, or use --tokenizer bytes or bpe, \
+             which take any byte",
             self.vocab_size()
         ))
     }

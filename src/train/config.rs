@@ -50,6 +50,8 @@ pub struct TrainConfig {
     pub max_skipped: u64,
     /// Train on the first batch again and again: a sound model's loss goes to almost nothing.
     pub overfit: bool,
+    /// Share of the windows that come from `--replay` data, where that is given.
+    pub replay_share: f64,
     pub seed: u64,
 }
 
@@ -147,8 +149,10 @@ impl TrainConfig {
                 return wrong(format!("{name} must lie in [0, 1), found {value}"));
             }
         }
-        if !(0.0..=1.0).contains(&self.decay_fraction) {
-            return wrong(format!("decay_fraction must lie in [0, 1], found {}", self.decay_fraction));
+        for (name, value) in [("decay_fraction", self.decay_fraction), ("replay_share", self.replay_share)] {
+            if !(0.0..=1.0).contains(&value) {
+                return wrong(format!("{name} must lie in [0, 1], found {value}"));
+            }
         }
         Ok(())
     }
@@ -186,6 +190,7 @@ impl TrainConfig {
             ("windows", self.windows == other.windows),
             ("seed", self.seed == other.seed),
             ("overfit", self.overfit == other.overfit),
+            ("replay_share", self.replay_share == other.replay_share),
             ("batch x accumulation", self.batch * self.accumulation == other.batch * other.accumulation),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()

@@ -20,6 +20,9 @@ pub struct Line {
     /// Validation loss in bits a byte.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub val_bits_per_byte: Option<f64>,
+    /// Validation loss on the old data that is replayed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replay_val_loss: Option<f64>,
     /// Before clipping.
     #[serde(deserialize_with = "null_is_nan")]
     pub grad_norm: f64,
@@ -109,6 +112,7 @@ mod tests {
             loss: 1.0 / step as f64,
             val_loss: None,
             val_bits_per_byte: None,
+            replay_val_loss: None,
             grad_norm: 0.1,
             learning_rate: 1e-3,
             skipped: false,

@@ -3,10 +3,12 @@
 pub mod config;
 pub mod evaluate;
 pub mod metrics;
+mod mixture;
 mod profile;
 pub mod run;
 pub mod schedule;
 
 pub use config::TrainConfig;
+pub use mixture::Mixture;
 pub use profile::ProfileSteps;
 pub use run::{Outcome, Run, Start};

@@ -2,9 +2,10 @@
 
 use super::config::TrainConfig;
 use super::metrics::{self, Line, MetricsFile};
+use super::mixture::Mixture;
 use super::profile::ProfileSteps;
-use super::{evaluate, schedule};
-use crate::dataset::{Dataset, Sampler};
+use super::schedule;
+use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
 use crate::gpt::{Flops, checkpoint};
 use crate::report::{LossCurve, loss_curve};
@@ -23,8 +24,9 @@ pub struct TrainState {
     pub step: u64,
     /// Updates that were not skipped: AdamW's clock.
     pub updates: u64,
-    /// CRC-32 of the data folder's `meta.json`: resuming on other data is refused.
+    /// Fingerprint of the data: resuming on other data is refused.
     pub data: u32,
+    /// Of new and replayed data as they are mixed.
     pub best_val_loss: Option<f64>,
     pub validations_since_best: u64,
 }
@@ -58,7 +60,7 @@ pub enum Ended {
 
 pub struct Run<'a> {
     engine: &'a mut dyn Engine,
-    data: &'a Dataset,
+    mixture: Mixture<'a>,
     config: TrainConfig,
     folder: PathBuf,
     sampler: Sampler,
@@ -81,18 +83,19 @@ impl<'a> Run<'a> {
     /// Opens the run folder. `peak`: FLOP/s of the hardware, if known.
     pub fn open(
         engine: &'a mut dyn Engine,
-        data: &'a Dataset,
+        mixture: impl Into<Mixture<'a>>,
         config: TrainConfig,
         folder: &Path,
         start: Start,
         peak: Option<f64>,
     ) -> Result<Self> {
         let sampler = Sampler::new(config.windows, config.context, config.seed);
-        sampler.check(&data.train)?;
+        let mixture = mixture.into();
+        mixture.check(&sampler)?;
         let lock = lock(folder)?;
         files::recover(&folder.join("last"));
         files::sweep(folder);
-        let fingerprint = data.fingerprint();
+        let fingerprint = mixture.fingerprint();
         let mut state =
             TrainState { step: 0, updates: 0, data: fingerprint, best_val_loss: None, validations_since_best: 0 };
         match start {
@@ -105,7 +108,7 @@ impl<'a> Run<'a> {
         let tokens = config.tokens_per_step() as usize;
         Ok(Run {
             engine,
-            data,
+            mixture,
             config,
             folder: folder.into(),
             sampler,
@@ -195,7 +198,7 @@ impl<'a> Run<'a> {
         let step = if overfit { 0 } else { self.state.step };
         for (micro, (tokens, targets)) in tokens.chunks_mut(n).zip(targets.chunks_mut(n)).enumerate() {
             let index = step * accumulation as u64 + micro as u64;
-            self.sampler.batch(&self.data.train, index, batch, tokens, targets);
+            self.mixture.batch(&self.sampler, index, batch, tokens, targets);
         }
         // The mean is over all counted targets of the step, not a mean of means.
         let whole = Batch { tokens, targets, time: context };
@@ -232,6 +235,7 @@ impl<'a> Run<'a> {
             loss: update.loss,
             val_loss: None,
             val_bits_per_byte: None,
+            replay_val_loss: None,
             grad_norm: update.norm,
             learning_rate: rate,
             skipped: !update.is_finite(),
@@ -256,11 +260,12 @@ impl<'a> Run<'a> {
 
     fn validate(&mut self, line: &mut Line) -> Result<()> {
         let TrainConfig { batch, eval_windows, .. } = self.config;
-        let loss = evaluate::split_loss(self.engine, &self.data.val, &self.sampler, batch, eval_windows)?;
-        line.val_loss = Some(loss.mean());
-        line.val_bits_per_byte = Some(loss.bits_per_byte(self.data.val.tokens(), self.data.val.bytes()));
-        if self.state.best_val_loss.is_none_or(|best| loss.mean() < best) && loss.mean().is_finite() {
-            self.state.best_val_loss = Some(loss.mean());
+        let seen = self.mixture.validate(self.engine, &self.sampler, batch, eval_windows)?;
+        line.val_loss = Some(seen.loss);
+        line.val_bits_per_byte = Some(seen.bits_per_byte);
+        line.replay_val_loss = seen.old;
+        if self.state.best_val_loss.is_none_or(|best| seen.mixed < best) && seen.mixed.is_finite() {
+            self.state.best_val_loss = Some(seen.mixed);
             self.state.validations_since_best = 0;
             return self.save(&self.folder.join("best"), false);
         }
@@ -278,9 +283,9 @@ impl<'a> Run<'a> {
         let mut parameters = vec![0.0; layout.len];
         self.engine.read(State::Parameters, &mut parameters)?;
         files::replace_folder(folder, |to| {
-            checkpoint::write_model(to, config, self.data.tokenizer.separator(), &parameters)?;
-            self.data.tokenizer.save(to)?;
-            self.data.records.save(to)?;
+            checkpoint::write_model(to, config, self.mixture.data.tokenizer.separator(), &parameters)?;
+            self.mixture.data.tokenizer.save(to)?;
+            self.mixture.data.records.save(to)?;
             if !resumable {
                 return Ok(());
             }
@@ -353,7 +358,8 @@ fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
         .map_err(|e| Error::failed(format!("{}: {e}; the file is damaged", path.display())))?;
     if state.data != data {
         return Err(Error::failed(format!(
-            "{}: the run was trained on another data folder; to go on with new data, start a run with --init-from {}",
+            "{}: the run was trained on another data folder (or other --replay data); to go on with new data, start a run with \
+             --init-from {}",
             path.display(),
             last.display()
         )));
