@@ -18,6 +18,7 @@ mod lines;
 mod pattern;
 mod prefix;
 mod read;
+pub mod schema;
 pub mod synth;
 mod table;
 #[cfg(test)]
