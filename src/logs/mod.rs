@@ -20,6 +20,7 @@ mod pattern;
 mod prefix;
 mod read;
 mod records;
+pub mod schema;
 pub mod synth;
 mod table;
 #[cfg(test)]

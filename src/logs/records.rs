@@ -2,9 +2,11 @@
 //! generates or scores with the model reads it there.
 
 use super::prefix::{self, Prefix};
+use super::schema::Profile;
 use super::{Form, fields};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,12 +23,17 @@ pub struct Records {
     pub prefixes: Vec<Prefix>,
     /// Values that stood there together in training, and how often; the first few thousand combinations.
     pub combinations: Vec<(Vec<String>, u64)>,
+    /// JSON Schema of the training records without their prefixes; none for text.
+    pub schema: Option<Value>,
+    /// What JSON records have between members, and between a name and its value: `(", ", ": ")`.
+    pub separators: Option<(String, String)>,
 }
 
 impl Records {
     /// Of a corpus of which nothing is known.
     pub fn unknown() -> Self {
-        Records { form: Form::Text, prefixes: Vec::new(), combinations: Vec::new() }
+        let (prefixes, combinations) = (Vec::new(), Vec::new());
+        Records { form: Form::Text, prefixes, combinations, schema: None, separators: None }
     }
 
     /// Reads `folder`/records.json; folders of other programs have none.
@@ -75,19 +82,23 @@ pub struct Learner {
     form: Form,
     prefixes: Vec<Prefix>,
     combinations: BTreeMap<Vec<String>, u64>,
+    profile: Profile,
 }
 
 impl Learner {
     pub fn new(form: Form, prefixes: &[Prefix]) -> Self {
-        Learner { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new() }
+        Learner { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new(), profile: Profile::default() }
     }
 
     /// Looks at a record that has its prefix.
     pub fn observe(&mut self, record: &[u8]) {
+        let body = &record[fields::body_start(record).unwrap_or(record.len())..];
+        if self.form != Form::Text {
+            self.profile.observe(body);
+        }
         if self.prefixes.is_empty() {
             return;
         }
-        let body = &record[fields::body_start(record).unwrap_or(record.len())..];
         let values = prefix::values(&self.prefixes, body);
         let values: Vec<String> = values.into_iter().map(|value| value.unwrap_or(prefix::PLACEHOLDER.into())).collect();
         let room = self.combinations.len() < MOST_COMBINATIONS;
@@ -99,8 +110,11 @@ impl Learner {
     }
 
     pub fn finish(self) -> Records {
-        let Learner { form, prefixes, combinations } = self;
-        Records { form, prefixes, combinations: combinations.into_iter().collect() }
+        let Learner { form, prefixes, combinations, profile } = self;
+        let learnt = profile.records() > 0;
+        let schema = learnt.then(|| profile.to_json_schema());
+        let separators = learnt.then(|| profile.separators());
+        Records { form, prefixes, combinations: combinations.into_iter().collect(), schema, separators }
     }
 }
 
@@ -121,6 +135,16 @@ mod tests {
     fn combinations_are_counted() {
         let expected = [(vec!["al".to_string(), "-".into()], 2), (vec!["bo".into(), "2022-01-02".into()], 1)];
         assert_eq!(learnt().combinations, expected);
+    }
+
+    #[test]
+    fn the_schema_is_that_of_the_records_without_prefixes() {
+        let learnt = learnt();
+        assert_eq!(learnt.schema.unwrap()["required"], serde_json::json!(["u"]));
+        assert_eq!(learnt.separators, Some((",".into(), ":".into())));
+        let mut text = Learner::new(Form::Text, &[]);
+        text.observe(b"Jun 1 {\"a\":1}");
+        assert_eq!(text.finish().schema, None);
     }
 
     #[test]

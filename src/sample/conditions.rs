@@ -140,7 +140,7 @@ mod tests {
             combination("bo", "2022-01-02", 1),
             combination("bo", "2022-01-03", 2),
         ];
-        Records { form: Form::PrefixedJson, prefixes, combinations }
+        Records { form: Form::PrefixedJson, prefixes, combinations, ..Records::unknown() }
     }
 
     fn asked(values: &[(&str, &str)], days: Option<(&str, &str)>) -> Result<Conditions> {

@@ -1,0 +1,100 @@
+//! A profile as a JSON Schema, draft 2020-12.
+
+use super::object::Object;
+use super::strings::{Rule, Strings};
+use super::{Array, Node, Numbers, Profile};
+use serde_json::{Map, Value, json};
+
+impl Profile {
+    /// Every record learnt validates against it. `properties` stand in the usual order of the keys, `required` are those
+    /// always there; numbers keep to the range seen, arrays to the lengths seen, strings without a pattern to twice the
+    /// length of the longest. Regular expressions are anchored and without lookaround or references.
+    pub fn to_json_schema(&self) -> Value {
+        let mut schema = Map::new();
+        schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        match self.root.schema() {
+            Value::Object(root) if self.records > 0 => schema.extend(root),
+            _ => drop(schema.insert("type".into(), "object".into())),
+        }
+        schema.into()
+    }
+}
+
+impl Node {
+    fn schema(&self) -> Value {
+        let mut kinds = Vec::new();
+        if self.nulls > 0 {
+            kinds.push(json!({ "type": "null" }));
+        }
+        match self.booleans {
+            [0, 0] => (),
+            [0, _] if self.closed_booleans() => kinds.push(json!({ "const": true })),
+            [_, 0] if self.closed_booleans() => kinds.push(json!({ "const": false })),
+            _ => kinds.push(json!({ "type": "boolean" })),
+        }
+        if self.numbers.seen > 0 {
+            kinds.push(self.numbers.schema());
+        }
+        kinds.extend(self.strings.as_ref().map(|strings| strings.schema()));
+        kinds.extend(self.object.as_ref().map(|object| object.schema()));
+        kinds.extend(self.array.as_ref().map(|array| array.schema()));
+        match kinds.len() {
+            // Nothing was ever here: the elements of an array that was always empty.
+            0 => Value::Bool(false),
+            1 => kinds.remove(0),
+            _ => json!({ "anyOf": kinds }),
+        }
+    }
+}
+
+impl Numbers {
+    fn schema(&self) -> Value {
+        if let Some(values) = self.values.closed() {
+            let numbers = values.keys().filter_map(|value| serde_json::from_str::<Value>(value).ok());
+            return one_of(numbers.collect());
+        }
+        let kind = if self.integers == self.seen { "integer" } else { "number" };
+        json!({ "type": kind, "minimum": self.least, "maximum": self.most })
+    }
+}
+
+impl Strings {
+    fn schema(&self) -> Value {
+        match self.rule() {
+            Rule::Category(values) => one_of(values.keys().map(|value| value.as_str().into()).collect()),
+            Rule::Free { longest } => json!({ "type": "string", "maxLength": 2 * longest }),
+            rule => json!({ "type": "string", "pattern": rule.regex() }),
+        }
+    }
+}
+
+/// `const` for one value, `enum` for more.
+fn one_of(mut values: Vec<Value>) -> Value {
+    if values.len() == 1 { json!({ "const": values.remove(0) }) } else { json!({ "enum": values }) }
+}
+
+impl Object {
+    fn schema(&self) -> Value {
+        let order = self.usual_order();
+        let members = || order.iter().map(|&number| &self.members[number]);
+        let properties: Map<String, Value> =
+            members().map(|member| (member.name.clone(), member.node.schema())).collect();
+        let required: Vec<&str> =
+            members().filter(|member| member.seen == self.seen).map(|member| member.name.as_str()).collect();
+        let mut schema = json!({ "type": "object", "properties": properties, "required": required });
+        if !self.open {
+            schema["additionalProperties"] = false.into();
+        }
+        schema
+    }
+}
+
+impl Array {
+    fn schema(&self) -> Value {
+        let mut schema = json!({ "type": "array", "minItems": self.shortest, "maxItems": self.longest });
+        if self.longest > 0 {
+            schema["items"] = self.elements.schema();
+        }
+        schema
+    }
+}

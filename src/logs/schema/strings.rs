@@ -1,0 +1,202 @@
+//! The strings of a path, and the rule that they keep.
+
+use super::forms::Form;
+use super::shapes::Shape;
+use super::values::{ENOUGH, Values};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A path with more shapes than this has none.
+const MOST_SHAPES: usize = 8;
+/// Shortest string that is taken for a base64 token by its alphabet and fixed length.
+const SHORTEST_TOKEN: usize = 16;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Strings {
+    pub seen: u64,
+    /// Strings that hold white space.
+    spaced: u64,
+    /// Characters of the longest string.
+    longest: usize,
+    pub values: Values,
+    forms: Vec<(Form, u64)>,
+    others: Others,
+}
+
+/// Strings of no named form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Others {
+    seen: u64,
+    /// Of the base64 alphabet (RFC 4648, both variants), all of this length; none once one was not.
+    token: Option<usize>,
+    /// None once there were too many.
+    shapes: Option<Vec<Shape>>,
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Others { seen: 0, token: None, shapes: Some(Vec::new()) }
+    }
+}
+
+/// What a string at a path must be.
+pub(super) enum Rule<'a> {
+    /// One of these values.
+    Category(&'a BTreeMap<String, u64>),
+    /// Of one of these forms or shapes, or a base64 token of this length.
+    Pattern { forms: &'a [(Form, u64)], shapes: &'a [Shape], token: Option<usize> },
+    /// Any string; those seen had at most this many characters.
+    Free { longest: usize },
+}
+
+impl Strings {
+    pub fn add(&mut self, text: &str) {
+        self.seen += 1;
+        self.spaced += u64::from(text.contains(char::is_whitespace));
+        self.longest = self.longest.max(text.chars().count());
+        self.values.add(text);
+        match Form::of(text) {
+            None => self.others.add(text),
+            Some(form) => match self.forms.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, seen)) => *seen += 1,
+                None => self.forms.push((form, 1)),
+            },
+        }
+    }
+
+    /// A closed category, else patterns where all strings have one, else anything. A named form is believed at once;
+    /// shapes and tokens need [`ENOUGH`] strings, and at most 1 % of them with a shape that came only once.
+    pub fn rule(&self) -> Rule<'_> {
+        if let Some(values) = self.values.closed() {
+            return Rule::Category(values);
+        }
+        let forms = &self.forms[..];
+        let Others { seen, token, shapes } = &self.others;
+        let usual = |shapes: &&Vec<Shape>| {
+            100 * shapes.iter().filter(|shape| shape.seen == 1).count() as u64 <= *seen && *seen >= ENOUGH
+        };
+        match (shapes.as_ref().filter(usual), token) {
+            _ if *seen == 0 => Rule::Pattern { forms, shapes: &[], token: None },
+            (Some(shapes), _) => Rule::Pattern { forms, shapes, token: None },
+            (None, &Some(length)) if *seen >= ENOUGH => Rule::Pattern { forms, shapes: &[], token: Some(length) },
+            _ => Rule::Free { longest: self.longest },
+        }
+    }
+
+    /// Whether the strings hardly ever repeat and are no running text: at least [`ENOUGH`] of them, nine distinct ones or
+    /// more for ten seen, and no white space except in times.
+    pub fn is_random(&self) -> bool {
+        let times: u64 = self.forms.iter().filter(|(form, _)| matches!(form, Form::Time { .. })).map(|f| f.1).sum();
+        self.seen >= ENOUGH && self.spaced <= times && self.values.distinct_share() >= 0.9
+    }
+}
+
+impl Others {
+    fn add(&mut self, text: &str) {
+        let fits = is_token(text) && (self.seen == 0 || self.token == Some(text.len()));
+        self.token = fits.then_some(text.len());
+        self.seen += 1;
+        let Some(shapes) = &mut self.shapes else { return };
+        match Shape::of(text) {
+            Some(shape) if shapes.iter_mut().any(|known| known.merge(&shape)) => (),
+            Some(shape) if shapes.len() < MOST_SHAPES => shapes.push(shape),
+            _ => self.shapes = None,
+        }
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() >= SHORTEST_TOKEN && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/_=-".contains(&byte))
+}
+
+impl Rule<'_> {
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Rule::Free { .. } => true,
+            Rule::Category(values) => values.contains_key(text),
+            Rule::Pattern { forms, shapes, token } => {
+                let formed = Form::of(text).is_some_and(|form| forms.iter().any(|(known, _)| *known == form));
+                let is_like = |shape: Shape| shapes.iter().any(|known| known.covers(&shape));
+                formed
+                    || token.is_some_and(|n| n == text.len() && is_token(text))
+                    || Shape::of(text).is_some_and(is_like)
+            }
+        }
+    }
+
+    /// An anchored regular expression; none where the rule is no pattern.
+    pub fn regex(&self) -> Option<String> {
+        let Rule::Pattern { forms, shapes, token } = self else { return None };
+        let token = token.map(|length| format!("[A-Za-z0-9+/_=-]{{{length}}}"));
+        let forms = forms.iter().map(|(form, _)| form.regex());
+        let parts: Vec<String> = forms.chain(shapes.iter().map(Shape::regex)).chain(token).collect();
+        match &parts[..] {
+            [one] => Some(format!("^{one}$")),
+            several => Some(format!("^({})$", several.join("|"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: impl Fn(u64) -> String, n: u64) -> Strings {
+        let mut strings = Strings::default();
+        (0..n).for_each(|i| strings.add(&text(i)));
+        strings
+    }
+
+    fn regex(strings: &Strings) -> Option<String> {
+        strings.rule().regex()
+    }
+
+    /// A number that looks like none before it.
+    fn noise(i: u64) -> u64 {
+        i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn identifiers_are_random_and_have_a_pattern() {
+        let tokens = of(|i| format!("{:032x}", u128::from(noise(i)) << 64 | u128::from(noise(i + 99))), 100);
+        assert!(tokens.is_random());
+        assert_eq!(regex(&tokens).unwrap(), "^[0-9a-f]{32}$");
+        assert!(tokens.rule().matches(&"a".repeat(32)) && !tokens.rule().matches(&"a".repeat(31)));
+        let base64 = of(|i| format!("{:016x}", noise(i)).replace('0', "+").replace('1', "/").replace('2', "_"), 500);
+        assert_eq!(regex(&base64).unwrap(), "^[A-Za-z0-9+/_=-]{16}$");
+        assert!(base64.rule().matches("++/+____ABCDzzz=") && !base64.rule().matches("++/+____ABCDzzz"));
+        let times = of(|i| format!("2022-08-27 {:02}:{:02}:{:02}", i / 3600, i / 60 % 60, i % 60), 1000);
+        assert!(times.is_random(), "white space is usual in times");
+    }
+
+    #[test]
+    fn what_repeats_or_runs_on_is_not_random() {
+        assert!(!of(|i| format!("name{}", i / 2), 1000).is_random());
+        assert!(!of(|i| format!("process {i} ended"), 1000).is_random());
+        assert!(!of(|i| format!("id{i}"), ENOUGH - 1).is_random(), "too few to say");
+    }
+
+    #[test]
+    fn forms_and_shapes_stand_side_by_side() {
+        let mixed = of(|i| if i % 3 == 0 { format!("host-{i}") } else { format!("10.0.{}.{}", i / 200, i % 200) }, 300);
+        let found = regex(&mixed).unwrap();
+        assert!(found.starts_with("^((") && found.ends_with(r"|[a-z]{1,4}-[0-9]{1,4})$"), "{found}");
+        assert!(mixed.rule().matches("host-7") && mixed.rule().matches("1.2.3.4") && !mixed.rule().matches("1.2.3"));
+    }
+
+    #[test]
+    fn text_of_all_kinds_is_free() {
+        let free = of(|i| format!("{}{}", "-".repeat(i as usize % 20), noise(i)), 200);
+        assert!(matches!(free.rule(), Rule::Free { longest: 30..=39 }), "the longest has 19 dashes and 20 digits");
+        assert!(regex(&free).is_none());
+        let few = of(|i| format!("word{i}"), ENOUGH - 1);
+        assert!(matches!(few.rule(), Rule::Free { .. }));
+    }
+
+    #[test]
+    fn a_category_comes_before_its_pattern() {
+        let zones = of(|i| ["10.0.0.1", "10.0.0.2"][i as usize % 2].to_string(), 40);
+        assert!(zones.rule().matches("10.0.0.1") && !zones.rule().matches("10.0.0.3"));
+        assert!(regex(&zones).is_none());
+    }
+}

@@ -1,0 +1,132 @@
+//! The distinct values of a path in bounded memory: all of them while they are few, then a sample of them.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// More distinct values than this, or a longer one, and a path is no category.
+pub const MOST_CATEGORIES: usize = 64;
+const LONGEST_CATEGORY: usize = 256;
+/// Fewer values than this say nothing about those to come.
+pub const ENOUGH: u64 = 30;
+/// Distinct values in a sample.
+const SAMPLE: usize = 256;
+
+/// The values of a path, as text, with their counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Values {
+    Few(BTreeMap<String, u64>),
+    Many(Sample),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values::Few(BTreeMap::new())
+    }
+}
+
+impl Values {
+    pub fn add(&mut self, value: &str) {
+        match self {
+            Values::Many(sample) => sample.add(hash(value), 1),
+            Values::Few(few) => {
+                if let Some(count) = few.get_mut(value) {
+                    *count += 1;
+                } else if few.len() < MOST_CATEGORIES && value.len() <= LONGEST_CATEGORY {
+                    few.insert(value.to_string(), 1);
+                } else {
+                    let mut sample = Sample::default();
+                    few.iter().for_each(|(value, &count)| sample.add(hash(value), count));
+                    sample.add(hash(value), 1);
+                    *self = Values::Many(sample);
+                }
+            }
+        }
+    }
+
+    /// The values, where they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are
+    /// distinct, and the chance that the next one is new, by Good and Turing (Good, "The population frequencies of
+    /// species", Biometrika 1953) the share of values seen exactly once, is at most 1 %.
+    pub fn closed(&self) -> Option<&BTreeMap<String, u64>> {
+        let Values::Few(few) = self else { return None };
+        let seen: u64 = few.values().sum();
+        let singles = few.values().filter(|&&count| count == 1).count() as u64;
+        (seen >= ENOUGH && 100 * singles <= seen).then_some(few)
+    }
+
+    /// Distinct values for each value seen, 0..=1: 1 where none repeats; 0 where none was seen.
+    pub fn distinct_share(&self) -> f64 {
+        match self {
+            Values::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
+            Values::Many(sample) => sample.lowest.len() as f64 / sample.lowest.values().sum::<u64>().max(1) as f64,
+        }
+    }
+}
+
+/// The distinct values with the lowest hashes, with their counts: a uniform sample of the distinct values, whatever the
+/// order and frequency in which they come (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
+/// queries", VLDB 2001). The counts are exact: a hash among the lowest at the end was so from its first time on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sample {
+    lowest: BTreeMap<u64, u64>,
+}
+
+impl Sample {
+    fn add(&mut self, hash: u64, times: u64) {
+        if self.lowest.len() == SAMPLE {
+            let highest = self.lowest.last_key_value().map_or(0, |(&highest, _)| highest);
+            if hash > highest {
+                return;
+            }
+            if !self.lowest.contains_key(&hash) {
+                self.lowest.pop_last();
+            }
+        }
+        *self.lowest.entry(hash).or_insert(0) += times;
+    }
+}
+
+/// 64-bit FNV-1a (Fowler, Noll, Vo), its bits then mixed by SplitMix64's finaliser, so that the lowest hashes are a fair
+/// sample.
+fn hash(text: &str) -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let z = text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Values {
+        let mut found = Values::default();
+        values.into_iter().for_each(|value| found.add(value));
+        found
+    }
+
+    #[test]
+    fn a_category_is_closed_when_a_new_value_is_unlikely() {
+        let often = |value, times| std::iter::repeat_n(value, times);
+        assert!(of(often("a", 29)).closed().is_none(), "too few to say");
+        assert!(of(often("a", 30)).closed().is_some());
+        assert!(of(often("a", 98).chain(["b"])).closed().is_none(), "1 of 99 is more than 1 %");
+        assert!(of(often("a", 99).chain(["b"])).closed().is_some());
+        assert!(of(often("a", 98).chain(["b", "c"])).closed().is_none());
+        let long = "x".repeat(LONGEST_CATEGORY + 1);
+        assert!(of(often(&long, 100)).closed().is_none());
+    }
+
+    #[test]
+    fn many_values_keep_an_exact_sample() {
+        let names: Vec<String> = (0..5_000).map(|i| format!("value {i}")).collect();
+        let once = of(names.iter().map(String::as_str));
+        assert_eq!(once.distinct_share(), 1.0);
+        assert!(once.closed().is_none());
+        let four_times = of((0..4).flat_map(|_| names.iter().map(String::as_str)));
+        assert_eq!(four_times.distinct_share(), 0.25);
+        let Values::Many(sample) = four_times else { panic!("more than a few") };
+        assert_eq!((sample.lowest.len(), sample.lowest.values().sum::<u64>()), (SAMPLE, 4 * SAMPLE as u64));
+        assert_eq!(of(["a", "a", "b", "a"]).distinct_share(), 0.5);
+    }
+}
