@@ -1,0 +1,120 @@
+//! Generation conditioned on an attack technique, judged by Sigma rules: does a record that was asked for carry the fields of
+//! that technique? One rule a technique in `tests/sigma/`, named after it.
+
+mod common;
+
+use common::{logwright, real_logs};
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use sigma_rust::{Event, Rule};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+/// Techniques with their rules.
+fn rules() -> BTreeMap<String, Rule> {
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sigma")).unwrap();
+    let rule = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let rule = sigma_rust::rule_from_yaml(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), rule)
+    };
+    files.map(|file| rule(file.unwrap().path())).collect()
+}
+
+fn unpacked(path: &Path) -> String {
+    let mut text = String::new();
+    GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn event(record: &str) -> Option<Event> {
+    sigma_rust::event_from_json(record).ok()
+}
+
+fn technique(record: &str) -> String {
+    serde_json::from_str::<Value>(record).unwrap()["technique"].as_str().unwrap().to_string()
+}
+
+/// Of the records, the share that each rule matches.
+fn share<'a>(rule: &Rule, records: impl Iterator<Item = &'a str>) -> f64 {
+    let (mut found, mut all) = (0, 0);
+    for record in records {
+        all += 1;
+        found += usize::from(event(record).is_some_and(|event| rule.is_match(&event)));
+    }
+    found as f64 / all.max(1) as f64
+}
+
+#[test]
+fn rules_match_what_they_describe_and_nothing_else() {
+    let rules = rules();
+    assert_eq!(rules.len(), 8);
+    let read = json!({"event": {"eventSource": "ec2.amazonaws.com", "eventName": "GetPasswordData",
+        "requestParameters": {"instanceId": "i-1"}}});
+    let of = |record: &Value| -> Vec<&str> {
+        let event = event(&record.to_string()).unwrap();
+        rules.iter().filter(|(_, rule)| rule.is_match(&event)).map(|(name, _)| name.as_str()).collect()
+    };
+    assert_eq!(of(&read), ["aws.credential-access.ec2-get-password-data"]);
+    let mut other = read.clone();
+    other["event"]["eventName"] = "DescribeVpcs".into();
+    assert_eq!(of(&other), [""; 0]);
+}
+
+/// The yardstick: real records of a technique. (A few of each are preparations, such as AssumeRole.)
+#[test]
+fn rules_match_real_records_of_their_technique() {
+    let Some(path) = real_logs("stratus/detonation_cloudtrail.jsonl.gz") else { return };
+    let text = unpacked(&path);
+    for (name, rule) in rules() {
+        let own = share(&rule, text.lines().filter(|line| technique(line) == name));
+        let others = share(&rule, text.lines().filter(|line| technique(line) != name));
+        assert!(own >= 0.75 && others < 0.5, "{name}: {own} {others}");
+    }
+}
+
+/// Runs the program, its messages to the terminal; its standard output.
+fn done(folder: &Path, line: &str) -> String {
+    let output = logwright().args(line.split_whitespace()).current_dir(folder).stderr(std::process::Stdio::inherit());
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "logwright {line}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The whole way on real logs: everyday events (and attack events among them, unlabelled), then training further on the
+/// labelled attacks with replay, then generation by technique.
+#[test]
+#[ignore = "trains for half an hour; run with --ignored --nocapture, the table goes to stdout"]
+fn generated_records_carry_the_technique_that_was_asked_for() {
+    let Some(everyday) = real_logs("cloudtrail/cloudtrail.jsonl.gz") else { return };
+    let Some(attacks) = real_logs("stratus/detonation_cloudtrail.jsonl.gz") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let wrap = |line: &str| format!("{{\"technique\": \"none\", \"event\": {line}}}\n");
+    let both = unpacked(&everyday).lines().map(wrap).collect::<String>() + &unpacked(&attacks);
+    fs::write(home.path().join("everyday.jsonl"), unpacked(&everyday).lines().map(wrap).collect::<String>()).unwrap();
+    fs::write(home.path().join("attacks.jsonl"), unpacked(&attacks)).unwrap();
+    fs::write(home.path().join("both.jsonl"), both).unwrap();
+    // The tokenizer and its prefix come from all of it; the small validation split leaves the rare techniques in training.
+    let prefix = "--prefix-field technique=technique --split random --val-fraction 0.05";
+    done(home.path(), &format!("prepare both.jsonl --out both {prefix}"));
+    for name in ["everyday", "attacks"] {
+        done(home.path(), &format!("prepare {name}.jsonl --out {name} --tokenizer-from both {prefix}"));
+    }
+    let model = "--layers 4 --heads 4 --channels 256 --context 512 --batch 8 --eval-every 100";
+    done(home.path(), &format!("train --data everyday --out base {model} --steps 500 --learning-rate 1e-3"));
+    let further = "--init-from base/last --replay everyday --replay-share 0.2 --batch 8 --eval-every 100";
+    done(home.path(), &format!("train --data attacks --out run {further} --steps 400 --learning-rate 5e-4"));
+    println!("| technique | real records | asked for it | not asked | asked, whole records |\n|---|---|---|---|---|");
+    let unasked = done(home.path(), "generate --model run/last -n 100 --max-tokens 1500 --only-valid");
+    for (name, rule) in rules() {
+        let real = unpacked(&attacks);
+        let real = share(&rule, real.lines().filter(|line| technique(line) == name));
+        let flags = "generate --model run/last -n 50 --max-tokens 1500 --only-valid --where";
+        let asked = done(home.path(), &format!("{flags} technique={name}"));
+        let (found, base) = (share(&rule, asked.lines()), share(&rule, unasked.lines()));
+        println!("| {name} | {real:.2} | {found:.2} | {base:.2} | {} of 50 |", asked.lines().count());
+        assert!(found > base, "{name}");
+    }
+}
