@@ -77,8 +77,9 @@ fn rules_match_real_records_of_their_technique() {
 
 /// Runs the program, its messages to the terminal; its standard output.
 fn done(folder: &Path, line: &str) -> String {
-    let output = logwright().args(line.split_whitespace()).current_dir(folder).stderr(std::process::Stdio::inherit());
-    let output = output.output().unwrap();
+    let mut program = logwright();
+    program.args(line.split_whitespace()).current_dir(folder).stderr(std::process::Stdio::inherit());
+    let output = program.output().unwrap();
     assert!(output.status.success(), "logwright {line}");
     String::from_utf8(output.stdout).unwrap()
 }
