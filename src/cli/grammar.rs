@@ -121,15 +121,15 @@ impl Kept {
     pub fn tell(&self) {
         let per_token = |sum: f64| sum / self.tokens.max(1) as f64;
         tracing::info!(
-            "masks took {:.0} microseconds a token and {:.3} % of the model's probability; a record was turned {:.2} times on average, \
-             {:.2} at most",
+            "masks took {:.0} microseconds and {:.3} % of the model's probability a token; left free, the model would have left the \
+             grammar about {:.2} times a record (at most {:.2})",
             per_token(self.time.as_secs_f64() * 1e6),
             100.0 * per_token(self.removed),
             self.removed / self.records.max(1) as f64,
             self.most_removed
         );
         for (stuck, count) in &self.stuck {
-            tracing::warn!("{count} records ended unfinished: {}", stuck.reason());
+            tracing::warn!("{count} of the records cut off: {}", stuck.reason());
         }
     }
 }

@@ -96,7 +96,9 @@ pub fn refusal(schema: &Value, name: &str, message: &str) -> Error {
     let unsupported = |key: &str, value: &Value| {
         let quoted = value.as_str().is_some_and(|text| !text.is_empty() && message.contains(text));
         match key {
-            "format" | "$ref" | "type" => quoted,
+            "format" => quoted && message.contains("format"),
+            "type" => quoted && message.contains("Invalid type"),
+            "$ref" => quoted,
             "oneOf" => message.contains("oneOf"),
             key => WITHOUT_GRAMMAR.contains(&key) && message.contains(&format!("\"{key}\"")),
         }
