@@ -179,7 +179,7 @@ fn check_prompts(
         }
         let mut tokens = Vec::new();
         tokenizer.encode(prompt, &mut tokens).map_err(|e| Error::failed(format!("{place}: {e}")))?;
-        let read = constraint.map_or(Ok(()), |constraint| constraint.reads(&tokens, tokenizer));
+        let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
         read.map_err(|read| {
             Error::failed(format!(
                 "{place}: the grammar allows no record that begins so: it reads {read} of the prompt's {} bytes; keep to its names, \

@@ -220,18 +220,15 @@ impl<'a> Work<'a> {
     ) -> Result<Self> {
         let mut tokens = vec![tokenizer.separator()];
         tokenizer.encode(prompt, &mut tokens)?;
-        let mut guide = None;
-        if let Some(constraint) = constraint {
-            let refused =
-                |read| Error::failed(format!("the grammar refuses prompt {} at its byte {}", index + 1, read + 1));
-            constraint.reads(&tokens[1..], tokenizer).map_err(refused)?;
-            guide = Some(constraint.guide());
-        }
-        let owed = heal(&mut tokens, tokenizer);
+        let started = Instant::now();
+        let mut guide = constraint.map(Constraint::guide);
         if let Some(guide) = &mut guide {
-            let read = tokens[1..].iter().try_for_each(|&token| guide.consume(token, tokenizer.token_bytes(token)));
-            read.expect("the grammar has just read the whole prompt");
+            guide.read_prompt(&tokens[1..], tokenizer).map_err(|read| {
+                Error::failed(format!("the grammar refuses prompt {} at its byte {}", index + 1, read + 1))
+            })?;
         }
+        let constrained = Constrained { time: started.elapsed(), ..Constrained::default() };
+        let owed = heal(&mut tokens, tokenizer);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
         let pending = tokens.len();
@@ -243,7 +240,7 @@ impl<'a> Work<'a> {
             owed,
             allowed: None,
             guide,
-            constrained: Constrained::default(),
+            constrained,
             pending,
             uniform: 0.0,
             drawn_now: (0, 1.0),

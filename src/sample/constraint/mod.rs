@@ -120,18 +120,6 @@ impl Constraint {
         Guide { constraint: self, matcher, is_open: self.opening.is_none() }
     }
 
-    /// Whether a record may begin with `tokens`; else the bytes of the tokens before the one that is refused.
-    pub fn reads(&self, tokens: &[u32], tokenizer: &Tokenizer) -> std::result::Result<(), usize> {
-        let mut guide = self.guide();
-        let mut read = 0;
-        for &token in tokens {
-            let bytes = tokenizer.token_bytes(token);
-            guide.consume(token, bytes).map_err(|_| read)?;
-            read += bytes.len();
-        }
-        Ok(())
-    }
-
     /// Whether the finished record, its free beginning left out, fits; the grammar has read it token by token.
     fn confirms(&self, record: &[u8]) -> bool {
         let free = if self.opening.is_some() { record.iter().position(|&b| b == b'{').unwrap_or(0) } else { 0 };
@@ -178,6 +166,20 @@ impl Guide<'_> {
                 Ok(mask.as_slice()[..words].to_vec())
             }
         }
+    }
+
+    /// Goes through the tokens of a prompt up to the last, which the model is to write again itself, and makes sure of that one, too.
+    /// Errors: one is refused; the number of bytes before it.
+    pub fn read_prompt(&mut self, tokens: &[u32], tokenizer: &Tokenizer) -> std::result::Result<(), usize> {
+        let Some((&last, before)) = tokens.split_last() else { return Ok(()) };
+        let mut read = 0;
+        for &token in before {
+            let bytes = tokenizer.token_bytes(token);
+            self.consume(token, bytes).map_err(|_| read)?;
+            read += bytes.len();
+        }
+        let allowed = self.allowed().map_err(|_| read)?;
+        if allowed[last as usize / 32] >> (last % 32) & 1 == 1 { Ok(()) } else { Err(read) }
     }
 
     /// Goes on by a token that stands for `bytes` and was allowed.
@@ -234,6 +236,8 @@ fn compile(mut schema: Value, name: &str, separators: &Separators, trie: &TokEnv
     *factory.limits_mut() = ParserLimits {
         initial_lexer_fuel: 20_000_000,
         max_grammar_size: 2_000_000,
+        // At 1 to 2 kB each, by the crate's own word: a record in progress takes 100 MB at worst.
+        max_lexer_states: 50_000,
         verbose_errors: false,
         ..ParserLimits::default()
     };

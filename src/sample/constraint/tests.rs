@@ -122,7 +122,7 @@ fn a_free_beginning_ends_with_the_first_brace() {
     assert!(!over.is_empty(), "the vocabulary has a token that reaches over the brace");
     let mut tokens = Vec::new();
     tokenizer.encode(record.as_bytes(), &mut tokens).unwrap();
-    assert_eq!(constraint.reads(&tokens, &tokenizer), Ok(()));
+    assert_eq!(constraint.guide().read_prompt(&tokens, &tokenizer), Ok(()));
     let allowed = constraint.guide().allowed().unwrap();
     assert_eq!(allowed.len(), vocab.div_ceil(32));
     let is_allowed = |token: u32| allowed[token as usize / 32] >> (token % 32) & 1 == 1;
@@ -138,7 +138,7 @@ fn a_free_beginning_ends_with_the_first_brace() {
     assert_eq!(guide.confirm(record.as_bytes()), Ok(()));
     let mut refused = Vec::new();
     tokenizer.encode(br#"jtaylor {"b"#, &mut refused).unwrap();
-    assert!(constraint.reads(&refused, &tokenizer).is_err_and(|read| read < 11));
+    assert!(constraint.guide().read_prompt(&refused, &tokenizer).is_err_and(|read| read < 11));
 }
 
 #[test]
