@@ -146,6 +146,16 @@ pub trait Engine: Send {
     /// `extend`, then draws one token for each sequence: `draws` and `tokens` (sequences). Each draw allows some token.
     fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()>;
 
+    /// `sample`, and with each token the share of the model's probability that its draw allowed: `shares` (sequences), 1 where
+    /// every token is allowed. The temperature counts; `top_k` and `top_p` do not. For this the logits come to the host.
+    fn sample_measured(
+        &mut self,
+        sequences: &[(usize, &[u32])],
+        draws: &[Draw],
+        tokens: &mut [u32],
+        shares: &mut [f64],
+    ) -> Result<()>;
+
     /// Copies a whole part of the state out; tensors lie at their `layout` ranges.
     fn read(&self, state: State, out: &mut [f32]) -> Result<()>;
 

@@ -60,23 +60,31 @@ fn the_cache_gives_the_logits_of_the_plain_forward_pass() {
 fn sampling_is_extending_and_drawing() {
     let config = Config { layers: 1, heads: 2, channels: 16, context: 9, vocab: 11, bias: false };
     let parameters = init::parameters(&Layout::new(&config), 4);
-    let [mut sampled, mut extended] = [(); 2].map(|_| CpuEngine::new(config, parameters.clone()));
+    let [mut sampled, mut measured, mut extended] = [(); 3].map(|_| CpuEngine::new(config, parameters.clone()));
     let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
     let draw = |uniform, allowed| Draw { choice, uniform, allowed };
     let draws = [draw(0.2, None), draw(0.99, Some(&[0b1010][..]))];
     let (mut tokens, mut logits) = ([0; 2], [f32::NAN; 22]);
+    let (mut same_tokens, mut shares) = ([0; 2], [f64::NAN; 2]);
     sampled.open_cache(3).unwrap();
+    measured.open_cache(3).unwrap();
     extended.open_cache(3).unwrap();
     // A prompt, then a token a slot.
     for sequences in [[(2, &[1, 2, 3][..]), (0, &[4, 5])], [(2, &[6]), (0, &[7])]] {
         sampled.sample(&sequences, &draws, &mut tokens).unwrap();
+        measured.sample_measured(&sequences, &draws, &mut same_tokens, &mut shares).unwrap();
+        assert_eq!(same_tokens, tokens);
         extended.extend(&sequences, &mut logits).unwrap();
+        let weights: Vec<f64> = logits[11..].iter().map(|&logit| (logit as f64).exp()).collect();
+        assert_eq!(shares[0], 1.0);
+        assert!((shares[1] - (weights[1] + weights[3]) / weights.iter().sum::<f64>()).abs() < 1e-6, "{shares:?}");
         for ((token, logits), draw) in tokens.iter().zip(logits.chunks(11)).zip(&draws) {
             assert_eq!(*token, sampling::draw(logits, draw));
         }
         assert_eq!(tokens[1], 3, "the last of the two that are allowed");
     }
     assert_eq!([0, 1, 2].map(|slot| sampled.cached(slot)), [3, 0, 4]);
+    assert_eq!([0, 1, 2].map(|slot| measured.cached(slot)), [3, 0, 4]);
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn modules_import_in_one_direction() {
         ("cuda", &["logs", "tokens", "dataset", "train", "sample", "report", "files"]),
         ("gpt", &["cpu", "cuda", "logs", "tokens", "dataset", "train", "sample", "report"]),
         ("dataset", &["gpt", "cpu", "cuda", "train", "sample", "report"]),
+        ("sample/constraint", &["engine", "gpt", "logs", "dataset", "train", "report", "files"]),
         ("report", &["gpt", "cpu", "cuda", "train", "sample", "dataset", "tokens"]),
     ];
     for file in sources() {

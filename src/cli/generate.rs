@@ -1,13 +1,13 @@
 //! `logwright generate`: a model -> synthetic records on stdout.
 
 use super::device::DeviceArgs;
-use super::model;
-use super::{OutputArgs, end_quietly};
+use super::grammar::{GrammarArgs, Kept};
+use super::{OutputArgs, end_quietly, model, train};
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use logwright::logs::Records;
-use logwright::report::{Summary, verdict};
-use logwright::sample::{Choice, Conditions, Generated, Settings, generate};
+use logwright::report::{Summary, Verdict, verdict};
+use logwright::sample::{Choice, Conditions, Constraint, Control, Generated, Settings, generate_under};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -19,6 +19,10 @@ use std::time::Instant;
 ///
 /// A record starts where records start in training and ends where the model ends it, or after --max-tokens. A record longer
 /// than the model's context goes on from the last half of the context.
+///
+/// --json and --schema keep records within a grammar: before each draw, tokens that it does not allow are masked. How much of the
+/// model's own probability that took away is reported, since a model pushed hard no longer writes what it has learnt. Under a
+/// grammar the logits of each token come to the host, on a GPU too.
 #[derive(Args)]
 pub struct GenerateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
@@ -37,7 +41,10 @@ pub struct GenerateArgs {
     conditions: ConditionArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// What to print: the records, or JSON lines with index, text, tokens, verdict
+    #[command(flatten)]
+    grammar: GrammarArgs,
+    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where something is asked for, and under a grammar masked_mass (the mean
+    /// share of a token's probability that was masked) and stuck (why the record could not be finished)
     #[arg(long, value_enum, default_value_t = Format::Raw, value_name = "FORMAT")]
     format: Format,
     /// Leave out records that are cut off or do not parse, and count them
@@ -129,20 +136,25 @@ impl SamplingArgs {
 pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
     let prompts = prompts(&args)?;
     let settings = args.sampling.settings(prompts.len() * args.n)?;
-    let model::Model { mut engine, tokenizer, records, .. } = model::open(&args.model, &args.device)?;
+    let mut model = model::open(&args.model, &args.device)?;
+    let constraint = args.grammar.open(&mut model)?;
+    let model::Model { mut engine, tokenizer, records, .. } = model;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
-    check_prompts(&prompts, &tokenizer, args.prompts.as_deref())?;
+    check_prompts(&prompts, &conditions.prompt(0, args.n), &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
+    let stop = train::stop_on_interrupt();
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
-    let (started, mut summary, mut tokens, mut out) = (Instant::now(), Summary::default(), 0, stdout().lock());
-    let (of, mut kept) = (args.n, 0);
+    let (started, mut summary, mut kept) = (Instant::now(), Summary::default(), Kept::default());
+    let (of, mut asked, mut tokens, mut out) = (args.n, 0, 0, stdout().lock());
     let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());
     let each = each.map(|(i, prompt)| [conditions.prompt(i, of).as_bytes(), prompt].concat());
-    generate(engine.as_mut(), &tokenizer, each, &settings, &mut |record| {
+    let control = Control { constraint: constraint.as_ref(), stop: Some(stop) };
+    generate_under(engine.as_mut(), &tokenizer, each, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, records.form);
-        summary.add(&verdict);
         let body = records.without_prefix(&record.text);
         let fits = verdict.is_valid() && conditions.is_kept(body, record.index % of, of);
-        kept += u64::from(fits);
+        summary.add(&verdict);
+        kept.add(&record);
+        asked += u64::from(fits);
         tokens += record.tokens;
         bar.inc(1);
         if args.only_valid && !verdict.is_valid() {
@@ -151,14 +163,33 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
         let written = match args.format {
             Format::Raw => out.write_all(&[body, b"\n"].concat()),
             Format::Jsonl => {
-                writeln!(out, "{}", describe(&record, serde_json::to_value(&verdict).map_err(Error::failed)?))
+                let mut line = describe(&record, body, &verdict)?;
+                if !conditions.is_empty() {
+                    line["as_asked"] = fits.into();
+                }
+                writeln!(out, "{line}")
             }
         };
         written.or_else(end_quietly)
     })?;
     out.flush().or_else(end_quietly)?;
     bar.finish_and_clear();
-    let seconds = started.elapsed().as_secs_f64();
+    tell(&summary, tokens, started.elapsed().as_secs_f64(), args.only_valid);
+    if !conditions.is_empty() {
+        let share = 100.0 * asked as f64 / summary.parsed.max(1) as f64;
+        tracing::info!("{asked} of the {} valid records are what was asked for ({share:.1} %)", summary.parsed);
+    }
+    if constraint.is_some() {
+        kept.tell();
+    }
+    if train::stopped() {
+        tracing::warn!("interrupted; records in progress are dropped, those finished before are written");
+        std::process::exit(train::INTERRUPTED);
+    }
+    Ok(())
+}
+
+fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {
     tracing::info!(
         "{} records in {seconds:.1} s ({:.0} tokens/s): {} complete, {} cut off; {} of the complete ones valid ({:.1} %)",
         summary.records,
@@ -168,32 +199,47 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
         summary.parsed,
         100.0 * summary.parsed_of_complete()
     );
-    if !conditions.is_empty() {
-        tracing::info!(
-            "{kept} of the {} valid records are what was asked for ({:.1} %)",
-            summary.parsed,
-            100.0 * kept as f64 / summary.parsed.max(1) as f64
-        );
-    }
-    if args.only_valid {
+    if only_valid {
         tracing::info!("{} records left out by --only-valid", summary.records - summary.parsed);
     }
-    Ok(())
 }
 
-fn describe(record: &Generated, verdict: serde_json::Value) -> serde_json::Value {
-    let text = String::from_utf8_lossy(&record.text);
-    json!({ "index": record.index, "text": text, "tokens": record.tokens, "ended": record.ended, "verdict": verdict["verdict"] })
+fn describe(record: &Generated, body: &[u8], verdict: &Verdict) -> Result<serde_json::Value> {
+    let text = String::from_utf8_lossy(body);
+    let verdict = serde_json::to_value(verdict).map_err(Error::failed)?;
+    let mut line = json!({ "index": record.index, "text": text, "tokens": record.tokens, "ended": record.ended, "verdict": verdict["verdict"] });
+    if let Some(constrained) = &record.constrained {
+        line["masked_mass"] = json!(constrained.removed / record.tokens.max(1) as f64);
+        line["stuck"] = json!(constrained.stuck);
+    }
+    Ok(line)
 }
 
-/// A prompt that the tokenizer cannot write stops the program before the first record, not in the middle.
-fn check_prompts(prompts: &[Vec<u8>], tokenizer: &Tokenizer, file: Option<&Path>) -> Result<()> {
+/// A prompt that the tokenizer cannot write or the grammar refuses stops the program before the first record, not in the middle.
+fn check_prompts(
+    prompts: &[Vec<u8>],
+    prefix: &str,
+    tokenizer: &Tokenizer,
+    constraint: Option<&Constraint>,
+    file: Option<&Path>,
+) -> Result<()> {
     for (line, prompt) in prompts.iter().enumerate() {
         let place = file.map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
         if prompt.contains(&b'\n') {
             return Err(Error::usage(format!("{place}: a prompt is the beginning of one record and holds no newline")));
         }
-        tokenizer.encode(prompt, &mut Vec::new()).map_err(|e| Error::failed(format!("{place}: {e}")))?;
+        let mut tokens = Vec::new();
+        tokenizer
+            .encode(&[prefix.as_bytes(), prompt].concat(), &mut tokens)
+            .map_err(|e| Error::failed(format!("{place}: {e}")))?;
+        let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
+        read.map_err(|read| {
+            Error::failed(format!(
+                "{place}: the grammar allows no record that begins so: it reads {read} of the prompt's {} bytes; keep to its names, \
+                 their order, and the separators of the training records, or leave --json or --schema out",
+                prompt.len()
+            ))
+        })?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod device;
 mod doctor;
 mod evaluate;
 mod generate;
+mod grammar;
 mod model;
 mod prepare;
 mod roofline;

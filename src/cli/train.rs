@@ -247,17 +247,23 @@ pub fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Trains with a progress bar and a line every few seconds, until the end or Ctrl-C.
-pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
+/// From here on Ctrl-C sets the flag that is returned, and a second one ends the program.
+pub fn stop_on_interrupt() -> &'static AtomicBool {
     // A second command of one process (the demo) finds the handler in place; that is as good.
     let _ = ctrlc::set_handler(|| match STOP.swap(true, Ordering::Relaxed) {
         false => tracing::warn!("stopping as soon as all is saved; press Ctrl-C again to stop at once"),
         true => std::process::exit(INTERRUPTED),
     });
+    &STOP
+}
+
+/// Trains with a progress bar and a line every few seconds, until the end or Ctrl-C.
+pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
+    let stop = stop_on_interrupt();
     let bar = output.progress(0, "steps");
     bar.set_position(run.step());
     let mut shown = std::time::Instant::now() - Duration::from_secs(60);
-    let outcome = run.train(&STOP, &mut |line, config| {
+    let outcome = run.train(stop, &mut |line, config| {
         bar.set_length(config.steps);
         bar.set_position(line.step);
         let told = line.val_loss.is_some() || shown.elapsed() >= Duration::from_secs(5) || line.step == config.steps;

@@ -132,6 +132,21 @@ impl Engine for CpuEngine {
         Ok(())
     }
 
+    fn sample_measured(
+        &mut self,
+        sequences: &[(usize, &[u32])],
+        draws: &[Draw],
+        tokens: &mut [u32],
+        shares: &mut [f64],
+    ) -> Result<()> {
+        let mut logits = std::mem::take(&mut self.logits);
+        logits.resize(sequences.len() * self.model.config.vocab, 0.0);
+        self.extend(sequences, &mut logits)?;
+        sampling::draw_measured(&logits, draws, tokens, shares);
+        self.logits = logits;
+        Ok(())
+    }
+
     fn read(&self, state: State, out: &mut [f32]) -> Result<()> {
         let from = match state {
             State::Parameters => &self.model.parameters,

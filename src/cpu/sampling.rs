@@ -1,6 +1,7 @@
 //! From logits to a token: the specification of [`Draw`].
 
 use crate::engine::{Choice, Draw};
+use rayon::prelude::*;
 
 /// Draws a token from `logits` (V). Panics where no token is allowed.
 pub fn draw(logits: &[f32], draw: &Draw) -> u32 {
@@ -14,6 +15,28 @@ pub fn draw(logits: &[f32], draw: &Draw) -> u32 {
     // Rounding may lift the target to the total: then it is the last that has a share.
     let last = || kept.iter().rfind(|&&(_, weight)| weight > 0.0).expect("the likeliest token has weight 1");
     drawn.unwrap_or_else(last).0
+}
+
+/// Draws a token from each row of `logits` (R, V) and measures what its draw allowed: `draws`, `tokens` and `shares` (R).
+pub fn draw_measured(logits: &[f32], draws: &[Draw], tokens: &mut [u32], shares: &mut [f64]) {
+    assert_eq!((tokens.len(), shares.len()), (draws.len(), draws.len()));
+    let vocab = logits.len() / draws.len().max(1);
+    let rows = logits.par_chunks_exact(vocab.max(1)).zip(draws).zip(tokens).zip(shares);
+    rows.for_each(|(((logits, row), token), share)| {
+        *token = draw(logits, row);
+        *share = allowed_share(logits, row);
+    });
+}
+
+/// The share of the probability at the draw's temperature, before `top_k` and `top_p`, that lies on the allowed tokens: in 0..=1.
+fn allowed_share(logits: &[f32], draw: &Draw) -> f64 {
+    let Some(allowed) = draw.allowed else { return 1.0 };
+    let all = kept(logits, &Choice { top_k: 0, top_p: 1.0, ..draw.choice }, None);
+    let is_allowed = |token: u32| allowed[token as usize / 32] >> (token % 32) & 1 == 1;
+    let sum = |fits: &dyn Fn(u32) -> bool| -> f64 {
+        all.iter().filter(|&&(token, _)| fits(token)).map(|&(_, weight)| weight).sum()
+    };
+    sum(&is_allowed) / sum(&|_| true)
 }
 
 /// The tokens that may be drawn, in the order of their numbers, with their weights: 1 for the likeliest.
@@ -120,6 +143,25 @@ mod tests {
             [0.0, 1. / 3., 1. / 3., 1. / 3.],
         );
         assert_close(shares([0.0, -0.0, 0.0, -0.0], Choice { top_k: 2, ..ALL }, None), [0.5, 0.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_allowed_share_is_of_the_probability_at_the_temperature() {
+        let logits = SHARES.map(f32::ln);
+        let share = |choice, allowed: Option<&[u32]>| {
+            let (mut token, mut share) = ([9], [f64::NAN]);
+            draw_measured(&logits, &[Draw { choice, uniform: 0.0, allowed }], &mut token, &mut share);
+            assert!(allowed.is_none_or(|bits| bits[0] >> token[0] & 1 == 1));
+            share[0]
+        };
+        assert_eq!(share(ALL, None), 1.0);
+        assert_eq!(share(ALL, Some(&[0b1111])), 1.0);
+        assert!((share(ALL, Some(&[0b0101])) - 0.4).abs() < 1e-6);
+        // Squared and divided by their sum 0.30: 0.01 + 0.09 of it. Cuts do not count.
+        let sharper = Choice { temperature: 0.5, top_k: 1, top_p: 0.1 };
+        assert!((share(sharper, Some(&[0b0101])) - 1.0 / 3.0).abs() < 1e-6);
+        let coldest = Choice { temperature: 0.0, ..ALL };
+        assert_eq!([0b1000, 0b0111].map(|bits| share(coldest, Some(&[bits]))), [1.0, 0.0]);
     }
 
     #[test]

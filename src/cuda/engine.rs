@@ -320,6 +320,19 @@ impl Engine for CudaEngine {
         cache.draw(&*self.device, self.config.vocab, logits, draws, tokens)
     }
 
+    fn sample_measured(
+        &mut self,
+        sequences: &[(usize, &[u32])],
+        draws: &[Draw],
+        tokens: &mut [u32],
+        shares: &mut [f64],
+    ) -> Result<()> {
+        let mut logits = vec![0.0; sequences.len() * self.config.vocab];
+        self.extend(sequences, &mut logits)?;
+        crate::cpu::sampling::draw_measured(&logits, draws, tokens, shares);
+        Ok(())
+    }
+
     fn read(&self, state: State, out: &mut [f32]) -> Result<()> {
         let from = match (state, &self.training) {
             (State::Parameters, _) => self.weights.parameters,

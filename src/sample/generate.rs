@@ -1,12 +1,16 @@
 //! Samples in parallel: every slot of the engine's cache works on one, and takes the next when it has ended.
 
 use super::Choice;
-use crate::Result;
+use super::constraint::{Constraint, Guide, Stuck};
 use crate::engine::{Draw, Engine};
 use crate::tokens::Tokenizer;
+use crate::{Error, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -19,6 +23,27 @@ pub struct Settings {
     pub parallel: usize,
 }
 
+/// What generation obeys besides its settings.
+#[derive(Clone, Copy, Default)]
+pub struct Control<'a> {
+    /// Records keep within this grammar.
+    pub constraint: Option<&'a Constraint>,
+    /// Once set, generation ends after the token in progress; finished samples are handed on, unfinished ones dropped.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+/// What the grammar did to one sample.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Constrained {
+    /// Sum over the drawn tokens of the model's own probability, at the temperature in use, that the grammar took away: about the
+    /// number of tokens at which the model, left free, would have left the grammar.
+    pub removed: f64,
+    /// Time of making masks and reading tokens, on the thread that did it.
+    pub time: Duration,
+    /// Why the record could not go on or be called finished.
+    pub stuck: Option<Stuck>,
+}
+
 /// One sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generated {
@@ -27,12 +52,14 @@ pub struct Generated {
     pub text: Vec<u8>,
     /// Tokens drawn.
     pub tokens: usize,
-    /// Whether the model ended the record itself (false: cut off at `max_tokens`).
+    /// Whether the model ended the record itself (false: cut off at `max_tokens`, or stuck in its grammar).
     pub ended: bool,
+    /// Present where there is a grammar.
+    pub constrained: Option<Constrained>,
 }
 
 /// A sample in progress in one slot.
-struct Work {
+struct Work<'a> {
     index: usize,
     rng: ChaCha8Rng,
     /// Separator, prompt and everything drawn.
@@ -40,12 +67,19 @@ struct Work {
     drawn: usize,
     /// Prompt bytes still to be written by the first tokens (see `heal`).
     owed: Vec<u8>,
-    /// Tokens that continue or begin what is owed (a bit set over the vocabulary); none where nothing is owed.
-    paying: Option<Vec<u32>>,
+    /// Tokens that continue or begin what is owed and that the grammar takes (a bit set over the vocabulary); none where nothing is
+    /// owed and there is no grammar.
+    allowed: Option<Vec<u32>>,
+    guide: Option<Guide<'a>>,
+    constrained: Constrained,
     /// Tokens not yet in the cache.
     pending: usize,
     /// Decides the next token: in 0..1.
     uniform: f64,
+    /// The token drawn last, and the share of the probability that was allowed to it.
+    drawn_now: (u32, f64),
+    ended: bool,
+    is_done: bool,
 }
 
 /// Generates one record for each prompt and hands the samples to `sink` in the order of the prompts.
@@ -60,54 +94,82 @@ pub fn generate(
     settings: &Settings,
     sink: &mut dyn FnMut(Generated) -> Result<()>,
 ) -> Result<()> {
+    generate_under(engine, tokenizer, prompts, settings, Control::default(), sink)
+}
+
+/// `generate` within a grammar, or until it is stopped. Errors: a prompt that the grammar refuses.
+pub fn generate_under(
+    engine: &mut dyn Engine,
+    tokenizer: &Tokenizer,
+    prompts: impl Iterator<Item = Vec<u8>>,
+    settings: &Settings,
+    control: Control,
+    sink: &mut dyn FnMut(Generated) -> Result<()>,
+) -> Result<()> {
     let mut prompts = prompts.enumerate();
     let mut slots: Vec<Option<Work>> = Vec::new();
     slots.resize_with(settings.parallel, || None);
     engine.open_cache(slots.len())?;
     let usual = usual_tokens(tokenizer, engine.config().vocab);
-    let mut drawn = vec![0; slots.len()];
-    let mut finished: VecDeque<Option<Generated>> = VecDeque::new();
-    let mut handed_on = 0;
-    loop {
+    let mut finished = InOrder::default();
+    while !control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         for (slot, work) in slots.iter_mut().enumerate().filter(|(_, work)| work.is_none()) {
             let Some((index, prompt)) = prompts.next() else { break };
             engine.forget(slot);
-            finished.push_back(None);
-            *work = Some(Work::new(index, &prompt, tokenizer, settings.seed)?);
+            finished.expect_one();
+            *work = Some(Work::new(index, &prompt, tokenizer, settings.seed, control.constraint)?);
         }
-        let busy: Vec<usize> = (0..slots.len()).filter(|&slot| slots[slot].is_some()).collect();
-        if busy.is_empty() {
-            return Ok(());
+        if slots.iter().all(Option::is_none) {
+            break;
         }
         let vocab = engine.config().vocab;
-        for work in slots.iter_mut().flatten() {
-            work.prepare(tokenizer, vocab);
-        }
-        draw(engine, &mut slots, settings.choice, usual.as_deref(), &mut drawn[..busy.len()])?;
-        for (&slot, &token) in busy.iter().zip(&drawn) {
-            let work = slots[slot].as_mut().expect("busy slots hold work");
-            if let Some(done) = work.step(token, tokenizer, settings.max_tokens) {
-                let place = done.index - handed_on;
-                finished[place] = Some(done);
-                slots[slot] = None;
+        slots.par_iter_mut().flatten().for_each(|work| work.prepare(tokenizer, vocab));
+        draw(engine, &mut slots, settings.choice, usual.as_deref())?;
+        slots.par_iter_mut().flatten().for_each(|work| work.step(tokenizer, settings.max_tokens));
+        for slot in &mut slots {
+            if let Some(work) = slot.take_if(|work| work.is_done) {
+                finished.put(work.finish(tokenizer));
             }
         }
-        while let Some(done) = finished.front_mut().and_then(Option::take) {
-            finished.pop_front();
-            handed_on += 1;
+        finished.hand_on(sink)?;
+    }
+    finished.hand_on_all(sink)
+}
+
+/// Samples that end out of order, handed on in order.
+#[derive(Default)]
+struct InOrder {
+    waiting: VecDeque<Option<Generated>>,
+    handed_on: usize,
+}
+
+impl InOrder {
+    fn expect_one(&mut self) {
+        self.waiting.push_back(None);
+    }
+
+    fn put(&mut self, done: Generated) {
+        let place = done.index - self.handed_on;
+        self.waiting[place] = Some(done);
+    }
+
+    /// Those before which nothing is missing.
+    fn hand_on(&mut self, sink: &mut dyn FnMut(Generated) -> Result<()>) -> Result<()> {
+        while let Some(done) = self.waiting.front_mut().and_then(Option::take) {
+            self.waiting.pop_front();
+            self.handed_on += 1;
             sink(done)?;
         }
+        Ok(())
+    }
+
+    fn hand_on_all(self, sink: &mut dyn FnMut(Generated) -> Result<()>) -> Result<()> {
+        self.waiting.into_iter().flatten().try_for_each(sink)
     }
 }
 
-/// Brings all pending tokens into the cache and draws the next token of each busy slot: `drawn` (busy).
-fn draw(
-    engine: &mut dyn Engine,
-    slots: &mut [Option<Work>],
-    choice: Choice,
-    usual: Option<&[u32]>,
-    drawn: &mut [u32],
-) -> Result<()> {
+/// Brings all pending tokens into the cache and draws the next token of each sample that can go on.
+fn draw(engine: &mut dyn Engine, slots: &mut [Option<Work>], choice: Choice, usual: Option<&[u32]>) -> Result<()> {
     let context = engine.config().context;
     for (slot, work) in slots.iter_mut().enumerate() {
         let Some(work) = work else { continue };
@@ -116,14 +178,23 @@ fn draw(
             work.pending = (context / 2).max(1).min(work.tokens.len());
         }
     }
-    let mut sequences: Vec<(usize, &[u32])> = Vec::with_capacity(drawn.len());
-    let mut draws = Vec::with_capacity(drawn.len());
+    let mut sequences: Vec<(usize, &[u32])> = Vec::with_capacity(slots.len());
+    let mut draws = Vec::with_capacity(slots.len());
+    let is_guided = slots.iter().flatten().any(|work| work.guide.is_some());
     for (slot, work) in slots.iter().enumerate() {
-        let Some(work) = work else { continue };
+        let Some(work) = work.as_ref().filter(|work| !work.is_done) else { continue };
         sequences.push((slot, &work.tokens[work.tokens.len() - work.pending..]));
-        draws.push(Draw { choice, uniform: work.uniform, allowed: work.paying.as_deref().or(usual) });
+        draws.push(Draw { choice, uniform: work.uniform, allowed: work.allowed.as_deref().or(usual) });
     }
-    engine.sample(&sequences, &draws, drawn)
+    let (mut tokens, mut shares) = (vec![0; draws.len()], vec![1.0; draws.len()]);
+    match is_guided {
+        _ if draws.is_empty() => {}
+        true => engine.sample_measured(&sequences, &draws, &mut tokens, &mut shares)?,
+        false => engine.sample(&sequences, &draws, &mut tokens)?,
+    }
+    let drawn = slots.iter_mut().flatten().filter(|work| !work.is_done).zip(tokens.into_iter().zip(shares));
+    drawn.for_each(|(work, drawn)| work.drawn_now = drawn);
+    Ok(())
 }
 
 /// Bit set of the tokens of `vocab` that fit; none where all do.
@@ -139,43 +210,113 @@ fn usual_tokens(tokenizer: &Tokenizer, vocab: usize) -> Option<Vec<u32>> {
     bits(vocab, |token| !tokenizer.token_bytes(token).is_empty())
 }
 
-impl Work {
-    fn new(index: usize, prompt: &[u8], tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
+impl<'a> Work<'a> {
+    fn new(
+        index: usize,
+        prompt: &[u8],
+        tokenizer: &Tokenizer,
+        seed: u64,
+        constraint: Option<&'a Constraint>,
+    ) -> Result<Self> {
         let mut tokens = vec![tokenizer.separator()];
         tokenizer.encode(prompt, &mut tokens)?;
+        let started = Instant::now();
+        let mut guide = constraint.map(Constraint::guide);
+        if let Some(guide) = &mut guide {
+            guide.read_prompt(&tokens[1..], tokenizer).map_err(|read| {
+                Error::failed(format!("the grammar refuses prompt {} at its byte {}", index + 1, read + 1))
+            })?;
+        }
+        let constrained = Constrained { time: started.elapsed(), ..Constrained::default() };
         let owed = heal(&mut tokens, tokenizer);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
         let pending = tokens.len();
-        Ok(Work { index, rng, tokens, drawn: 0, owed, paying: None, pending, uniform: 0.0 })
+        Ok(Work {
+            index,
+            rng,
+            tokens,
+            drawn: 0,
+            owed,
+            allowed: None,
+            guide,
+            constrained,
+            pending,
+            uniform: 0.0,
+            drawn_now: (0, 1.0),
+            ended: false,
+            is_done: false,
+        })
     }
 
-    /// Makes ready what decides the next token.
+    /// Makes ready what decides the next token, or ends a record that has none.
     fn prepare(&mut self, tokenizer: &Tokenizer, vocab: usize) {
         self.uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         let fits = |token| {
             let bytes = tokenizer.token_bytes(token);
             !bytes.is_empty() && (bytes.starts_with(&self.owed) || self.owed.starts_with(bytes))
         };
-        self.paying = if self.owed.is_empty() { None } else { bits(vocab, fits) };
+        let paying = if self.owed.is_empty() { None } else { bits(vocab, fits) };
+        let Some(guide) = &mut self.guide else {
+            self.allowed = paying;
+            return;
+        };
+        let started = Instant::now();
+        let allowed = guide.allowed().and_then(|mut allowed| {
+            for (word, paying) in allowed.iter_mut().zip(paying.iter().flatten()) {
+                *word &= paying;
+            }
+            if allowed.iter().any(|&word| word != 0) { Ok(allowed) } else { Err(Stuck::NoToken) }
+        });
+        self.constrained.time += started.elapsed();
+        match allowed {
+            Ok(allowed) => self.allowed = Some(allowed),
+            Err(stuck) => self.get_stuck(stuck),
+        }
     }
 
-    /// Takes the drawn token; a finished sample is handed back.
-    fn step(&mut self, token: u32, tokenizer: &Tokenizer, max_tokens: usize) -> Option<Generated> {
-        let ended = token == tokenizer.separator() && self.owed.is_empty();
+    fn get_stuck(&mut self, stuck: Stuck) {
+        self.constrained.stuck = Some(stuck);
+        self.is_done = true;
+    }
+
+    /// Takes the token just drawn.
+    fn step(&mut self, tokenizer: &Tokenizer, max_tokens: usize) {
+        if self.is_done {
+            return;
+        }
+        let (token, allowed_share) = self.drawn_now;
+        let bytes = tokenizer.token_bytes(token);
+        self.ended = token == tokenizer.separator() && self.owed.is_empty();
+        if self.owed.is_empty() {
+            self.constrained.removed += 1.0 - allowed_share;
+        }
         // Tokens that only write the prompt again do not count.
-        self.drawn += usize::from(self.owed.len() <= tokenizer.token_bytes(token).len());
-        if !ended {
-            let written = tokenizer.token_bytes(token).len().min(self.owed.len());
+        self.drawn += usize::from(self.owed.len() <= bytes.len());
+        if !self.ended {
+            let written = bytes.len().min(self.owed.len());
             self.owed.drain(..written);
             self.tokens.push(token);
             self.pending = 1;
         }
-        if !ended && (self.drawn < max_tokens || !self.owed.is_empty()) {
-            return None;
+        self.is_done = self.ended || (self.drawn >= max_tokens && self.owed.is_empty());
+        let Some(guide) = &mut self.guide else { return };
+        let started = Instant::now();
+        let read = match self.ended {
+            true => guide.confirm(&tokenizer.decode(&self.tokens[1..])),
+            false => guide.consume(token, bytes),
+        };
+        self.constrained.time += started.elapsed();
+        if let Err(stuck) = read {
+            self.ended = false;
+            self.get_stuck(stuck);
         }
+    }
+
+    fn finish(self, tokenizer: &Tokenizer) -> Generated {
         let text = tokenizer.decode(&self.tokens[1..]);
-        Some(Generated { index: self.index, text, tokens: self.drawn, ended })
+        let constrained = self.guide.map(|_| self.constrained);
+        Generated { index: self.index, text, tokens: self.drawn, ended: self.ended, constrained }
     }
 }
 

@@ -1,8 +1,10 @@
-//! Generation: many samples side by side through an engine's KV cache.
+//! Generation: many samples side by side through an engine's KV cache, free or within a grammar.
 
 mod conditions;
+pub mod constraint;
 pub mod generate;
 
 pub use crate::engine::Choice;
 pub use conditions::Conditions;
-pub use generate::{Generated, Settings, generate};
+pub use constraint::{Constraint, Separators, Stuck};
+pub use generate::{Constrained, Control, Generated, Settings, generate, generate_under};

@@ -5,11 +5,12 @@ use crate::naive::Naive;
 use logwright::cpu::CpuEngine;
 use logwright::cpu::adamw::{self as cpu_adamw, Slices};
 use logwright::cpu::model::Model;
+use logwright::cpu::sampling;
 use logwright::cuda::activations::{Purpose, Recompute};
 use logwright::cuda::emulator::Emulator;
 use logwright::cuda::timed::Timed;
 use logwright::cuda::{CudaEngine, Device, Options, memory, roofline};
-use logwright::engine::{AdamW, Batch, Engine, IGNORE, State};
+use logwright::engine::{AdamW, Batch, Choice, Draw, Engine, IGNORE, State};
 use logwright::gpt::{Config, Layout, init};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ on_devices! {
     losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recompute_levels_agree
     logits_and_losses_of_a_smaller_batch cache_gives_the_logits_of_the_forward_pass state_moves_between_engines
     a_step_that_is_not_finite_changes_nothing a_token_outside_the_vocabulary_is_an_error
+    measured_draws_are_those_of_the_logits
 }
 
 const PLAIN: Config = Config { layers: 2, heads: 2, channels: 64, context: 80, vocab: 82, bias: false };
@@ -233,6 +235,24 @@ fn cache_gives_the_logits_of_the_forward_pass(bench: &Bench) {
         }
         engine.forget(0);
         assert_eq!(engine.cached(0), 0);
+    }
+}
+
+fn measured_draws_are_those_of_the_logits(bench: &Bench) {
+    let [mut measured, mut extended] = [(); 2].map(|_| engine(bench, PLAIN, Options::default()));
+    measured.open_cache(2).unwrap();
+    extended.open_cache(2).unwrap();
+    let choice = Choice { temperature: 0.7, top_k: 0, top_p: 1.0 };
+    let allowed = [0b1011_0000, 0, 1];
+    let draws = [(0.3, None), (0.9, Some(&allowed[..]))].map(|(uniform, allowed)| Draw { choice, uniform, allowed });
+    let (mut tokens, mut shares, mut logits) = ([0; 2], [f64::NAN; 2], vec![f32::NAN; 2 * PLAIN.vocab]);
+    for sequences in [[(1, &[1, 2, 3][..]), (0, &[4, 5])], [(1, &[6]), (0, &[7])]] {
+        measured.sample_measured(&sequences, &draws, &mut tokens, &mut shares).unwrap();
+        extended.extend(&sequences, &mut logits).unwrap();
+        let (mut same_tokens, mut same_shares) = ([0; 2], [f64::NAN; 2]);
+        sampling::draw_measured(&logits, &draws, &mut same_tokens, &mut same_shares);
+        assert_eq!((tokens, shares), (same_tokens, same_shares));
+        assert!(shares[0] == 1.0 && shares[1] < 0.5 && [4, 5, 7, 64].contains(&tokens[1]), "{tokens:?} {shares:?}");
     }
 }
 

@@ -1,0 +1,124 @@
+//! `--json` and `--schema`: the grammar that generated records keep to, and what it cost.
+
+use super::model::Model;
+use clap::Args;
+use logwright::logs::{Form, Records};
+use logwright::sample::{Constraint, Generated, Separators, Stuck};
+use logwright::{Error, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Nobody writes a schema of this size; reading it would only fill the memory.
+const MOST_SCHEMA: u64 = 64 << 20;
+
+#[derive(Args)]
+pub struct GrammarArgs {
+    /// Only records that are one JSON object
+    #[arg(long, conflicts_with = "schema")]
+    json: bool,
+    /// Only records that fit a JSON Schema: a file, or `learned` for that of the training records
+    #[arg(long, value_name = "FILE|learned")]
+    schema: Option<String>,
+}
+
+impl GrammarArgs {
+    /// The grammar asked for, if one is. Its records are JSON, so the model's form is, too, from here on.
+    pub fn open(&self, model: &mut Model) -> Result<Option<Constraint>> {
+        if !self.json && self.schema.is_none() {
+            return Ok(None);
+        }
+        if model.records.form == Form::Text {
+            tracing::warn!("the model was not trained on JSON records; a grammar will push it hard");
+            model.records.form = Form::Json;
+        }
+        let records = &model.records;
+        let prefixed = records.form == Form::PrefixedJson;
+        let vocab = model.engine.config().vocab;
+        let separators = separators(records, &model.folder)?;
+        let (schema, name) = match self.schema.as_deref() {
+            None => return Constraint::json(&separators, prefixed, &model.tokenizer, vocab).map(Some),
+            Some("learned") => {
+                let schema = records.schema.clone().ok_or_else(|| no_schema(&model.folder))?;
+                (schema, format!("{}/records.json (schema)", model.folder.display()))
+            }
+            Some(file) => (read(Path::new(file))?, file.to_string()),
+        };
+        Constraint::schema(schema, &name, &separators, prefixed, &model.tokenizer, vocab).map(Some)
+    }
+}
+
+fn no_schema(folder: &Path) -> Error {
+    Error::failed(format!(
+        "--schema learned: {}/records.json holds no schema of the training records; prepare JSON records and train on them with this version, \
+         or give a JSON Schema in a file",
+        folder.display()
+    ))
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let failed = |e| Error::io("read the schema from", path, e);
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MOST_SCHEMA {
+        return Err(Error::failed(format!(
+            "{}: {size} bytes; a schema of at most {MOST_SCHEMA} is expected",
+            path.display()
+        )));
+    }
+    let text = std::fs::read(path).map_err(failed)?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Error::failed(format!("{}: expected a JSON Schema, found no valid JSON: {e}", path.display())))
+}
+
+/// How the training records were written, where that is known; else any usual way.
+fn separators(records: &Records, folder: &Path) -> Result<Separators> {
+    let Some((item, key)) = &records.separators else { return Ok(Separators::default()) };
+    Separators::exactly(item, key).ok_or_else(|| {
+        Error::failed(format!(
+            "{}/records.json: \"separators\" must be a comma and a colon, each with spaces or without; found {item:?} and {key:?}",
+            folder.display()
+        ))
+    })
+}
+
+/// What the grammar did to all records.
+#[derive(Default)]
+pub struct Kept {
+    records: usize,
+    tokens: usize,
+    /// Sum over all tokens of the masked share of the model's probability; and the largest sum of one record.
+    removed: f64,
+    most_removed: f64,
+    time: Duration,
+    stuck: BTreeMap<Stuck, usize>,
+}
+
+impl Kept {
+    pub fn add(&mut self, record: &Generated) {
+        let Some(constrained) = &record.constrained else { return };
+        self.records += 1;
+        self.tokens += record.tokens;
+        self.removed += constrained.removed;
+        self.most_removed = self.most_removed.max(constrained.removed);
+        self.time += constrained.time;
+        if let Some(stuck) = constrained.stuck {
+            *self.stuck.entry(stuck).or_default() += 1;
+        }
+    }
+
+    pub fn tell(&self) {
+        let per_token = |sum: f64| sum / self.tokens.max(1) as f64;
+        tracing::info!(
+            "masks took {:.0} microseconds and {:.3} % of the model's probability a token; left free, the model would have left the \
+             grammar about {:.2} times a record (at most {:.2})",
+            per_token(self.time.as_secs_f64() * 1e6),
+            100.0 * per_token(self.removed),
+            self.removed / self.records.max(1) as f64,
+            self.most_removed
+        );
+        for (stuck, count) in &self.stuck {
+            tracing::warn!("{count} of the records cut off: {}", stuck.reason());
+        }
+    }
+}
