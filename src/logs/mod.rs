@@ -17,6 +17,7 @@ mod json;
 mod lines;
 mod pattern;
 mod prefix;
+pub mod pseudonyms;
 mod read;
 pub mod synth;
 mod table;
