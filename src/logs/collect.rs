@@ -1,6 +1,5 @@
 //! What every format does with a record it has found: check it, put the prefix before it, count it, hand it on.
 
-use super::prefix::PLACEHOLDER;
 use super::{Compression, Format, Prefix};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -101,10 +100,7 @@ impl Collector<'_> {
         let Some(prefix) = &self.options.prefix else { return self.emit(record) };
         let mut whole = std::mem::take(&mut self.scratch);
         whole.clear();
-        let value = prefix.value(record);
-        self.report.missing_prefix += u64::from(value.is_none());
-        whole.extend_from_slice(value.as_deref().unwrap_or(PLACEHOLDER).as_bytes());
-        whole.push(b' ');
+        self.report.missing_prefix += u64::from(!prefix.put(record, &mut whole));
         whole.extend_from_slice(record);
         let done = self.emit(&whole);
         self.scratch = whole;

@@ -28,4 +28,5 @@ pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
 pub use compression::Compression;
 pub use detect::Format;
 pub use prefix::{Prefix, Transform};
+pub(crate) use read::check_prefix;
 pub use read::read_records;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::str::FromStr;
 
 /// Stands for a field that is missing, null, empty, or not a plain value.
-pub(super) const PLACEHOLDER: &str = "-";
+const PLACEHOLDER: &str = "-";
 
 /// Which field, and what becomes of its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,14 @@ impl Prefix {
         let text = self.transforms.iter().fold(text, |text, step| step.apply(text));
         let text = text.replace(char::is_control, " ");
         Some(text.trim().to_string()).filter(|text| !text.is_empty())
+    }
+
+    /// Appends the prefix of `record` and the space behind it to `out`; says whether the record has the field.
+    pub(crate) fn put(&self, record: &[u8], out: &mut Vec<u8>) -> bool {
+        let value = self.value(record);
+        out.extend_from_slice(value.as_deref().unwrap_or(PLACEHOLDER).as_bytes());
+        out.push(b' ');
+        value.is_some()
     }
 
     /// A prefixed JSON record's two parts: the prefix, and the record from its opening brace.

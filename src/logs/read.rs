@@ -4,7 +4,7 @@ use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_erro
 use super::compression::{self, Compression, Head};
 use super::detect::{self, Format, PEEK};
 use super::inputs::{self, Source};
-use super::{binary, json, lines, table};
+use super::{Prefix, binary, json, lines, table};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
 use std::fs::File;
@@ -48,16 +48,20 @@ pub fn read_records(
     if report.records == 0 {
         return Err(no_records(inputs, &report));
     }
-    if let Some(prefix) = &options.prefix
-        && report.missing_prefix == report.records
-    {
-        return Err(Error::usage(format!(
+    check_prefix(options.prefix.as_ref(), &report)?;
+    Ok(report)
+}
+
+/// Refuses a prefix field that no record has.
+pub(crate) fn check_prefix(prefix: Option<&Prefix>, report: &ReadReport) -> Result<()> {
+    match prefix {
+        Some(prefix) if report.missing_prefix == report.records => Err(Error::usage(format!(
             "--prefix-field {}: none of the {} records has this field with a plain value; check its path",
             prefix.field(),
             report.records
-        )));
+        ))),
+        _ => Ok(()),
     }
-    Ok(report)
 }
 
 /// A licence or a README among JSON logs is rarely meant.
