@@ -225,10 +225,12 @@ impl Maker {
 
     /// A domain or full host name: each part a label of its own, but for an end that says nothing about the owner.
     fn domain(&mut self, text: &str) -> Option<String> {
-        if self.keeps_account(text) || self.keeps_domain(text) {
-            return Some(text.to_string());
-        }
         let labels: Vec<&str> = text.split('.').collect();
+        if self.keeps_account(text) || self.keeps_domain(text) {
+            // A provider's name for an address says the address.
+            let image = |label: &&str| self.dashed_address(label).unwrap_or_else(|| label.to_string());
+            return Some(labels.iter().map(image).collect::<Vec<_>>().join("."));
+        }
         let name = |label: &str| label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
         if !labels.iter().all(|label| name(label)) || text.is_empty() {
             return None;
@@ -295,10 +297,7 @@ impl Maker {
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
             return text.to_string();
         }
-        let address = dashed_address(text).and_then(|at| {
-            let image = self.addresses.text(&text[at.clone()].replace('-', "."))?;
-            Some(format!("{}{}{}", self.label(&text[..at.start]), image.replace('.', "-"), &text[at.end..]))
-        });
+        let address = self.dashed_address(text);
         let composed = match address.or_else(|| self.people.spelling(text, &mut self.words)) {
             Some(spelled) => spelled,
             None => by_runs(text, char::is_alphanumeric, |run| self.run(run)),
@@ -306,6 +305,13 @@ impl Maker {
         let wanted = composed.to_lowercase();
         let claimed = self.words.claim(&lower, |attempt| with_letters(&wanted, attempt));
         composed + &written_like(text, claimed.strip_prefix(&wanted).unwrap_or(""))
+    }
+
+    /// A label that holds an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. What stands round it stays.
+    fn dashed_address(&self, text: &str) -> Option<String> {
+        let at = dashed_address(text)?;
+        let image = self.addresses.text(&text[at.clone()].replace('-', "."))?.replace('.', "-");
+        Some(format!("{}{image}{}", &text[..at.start], &text[at.end..]))
     }
 
     /// A run of letters and digits in a label.
@@ -354,7 +360,7 @@ fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str
     out + rest
 }
 
-/// Where an IPv4 address stands with dashes in a label, at its end or before a letter: ip-10-0-1-14, a23-47-31-208.
+/// Where an IPv4 address stands with dashes in a label, the first number in it.
 fn dashed_address(text: &str) -> Option<std::ops::Range<usize>> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
     let length = text[start..].find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(text.len() - start);

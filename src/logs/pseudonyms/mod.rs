@@ -46,7 +46,7 @@ use crate::Result;
 use maker::Maker;
 use people::Person;
 use places::Known;
-use rules::{Action, Treatment};
+use rules::Action;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -113,8 +113,12 @@ impl Pseudonyms {
 
     fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
         // Which text is an agent's does not matter here: nothing is learnt from addresses.
-        for (place, treatment) in claimed(places::candidates(text, &mut self.rules, &self.known, false)) {
-            self.learn_value(treatment.action, &text[place], learnt);
+        let mut taken = Taken::new();
+        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
+            if is_free(&taken, &place) {
+                taken.insert(place.start, (place.end, ()));
+                self.learn_value(treatment.action, &text[place], learnt);
+            }
         }
     }
 
@@ -126,7 +130,10 @@ impl Pseudonyms {
         match action {
             Action::Name if text.contains(['@', '\\']) => self.learn_account(text, learnt),
             Action::Name => match Person::from_name(text) {
-                Some(person) => learnt.persons.push(person),
+                Some(person) => {
+                    learnt.persons.push(person);
+                    self.known.add(text.to_lowercase(), Action::Name);
+                }
                 None => self.learn_account(text, learnt),
             },
             Action::User | Action::Email => self.learn_account(text, learnt),
@@ -267,17 +274,15 @@ impl Pseudonyms {
 
     /// What is replaced in running text.
     fn places(&mut self, text: &str, agent: bool) -> Vec<(&'static str, Range<usize>, String)> {
-        let mut taken: Vec<(&'static str, Range<usize>, String)> = Vec::new();
+        let mut taken = Taken::new();
         for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, agent) {
-            if place.is_empty() || taken.iter().any(|(_, other, _)| overlap(other, &place)) {
-                continue;
-            }
-            if let Some(image) = self.maker.apply(&treatment, &text[place.clone()]) {
-                taken.push((treatment.action.class(), place, image));
+            if is_free(&taken, &place)
+                && let Some(image) = self.maker.apply(&treatment, &text[place.clone()])
+            {
+                taken.insert(place.start, (place.end, (treatment.action.class(), image)));
             }
         }
-        taken.sort_by_key(|(_, place, _)| place.start);
-        taken
+        taken.into_iter().map(|(start, (end, (class, image)))| (class, start..end, image)).collect()
     }
 
     /// Second pass: writes the record with its replacements to `out` (cleared first) and counts them.
@@ -314,17 +319,10 @@ fn is_text(action: Action) -> bool {
     matches!(action, Action::Text | Action::Agent)
 }
 
-/// The candidates that overlap none before them.
-fn claimed(candidates: Vec<(Range<usize>, Treatment)>) -> Vec<(Range<usize>, Treatment)> {
-    let mut taken: Vec<(Range<usize>, Treatment)> = Vec::new();
-    for (place, treatment) in candidates {
-        if !taken.iter().any(|(other, _)| overlap(other, &place)) {
-            taken.push((place, treatment));
-        }
-    }
-    taken
-}
+/// Places that are taken, by their beginnings: their ends, and what is known of them.
+type Taken<T> = BTreeMap<usize, (usize, T)>;
 
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end
+fn is_free<T>(taken: &Taken<T>, place: &Range<usize>) -> bool {
+    let before = taken.range(..place.end).next_back();
+    !place.is_empty() && before.is_none_or(|(_, (end, _))| *end <= place.start)
 }

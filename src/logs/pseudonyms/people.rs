@@ -49,9 +49,10 @@ type Form = (Part, &'static str, Part);
 impl Person {
     /// From the words of a display name, `Aaron J. Cole` or `Cole, Aaron`; none where there are not two words of letters.
     pub fn from_name(text: &str) -> Option<Self> {
+        // As names are replaced run by run, so the parts of Mary-Ann are words of their own.
         let words = |text: &str| -> Vec<String> {
-            let split = text.split(|c: char| !(c.is_alphabetic() || c == '\'' || c == '-'));
-            split.map(|word| word.trim_matches(['-', '\'']).to_lowercase()).filter(|w| w.chars().count() > 1).collect()
+            let words = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
+            words.filter(|word| word.chars().count() > 1).collect()
         };
         let turned = text.split_once(',').map(|(last, given)| (words(given), words(last)));
         let (given, last) = match turned {
@@ -148,10 +149,12 @@ impl People {
         let wanted = format!("{}{separator}{}", images[0], images[1]);
         // Two accounts may come out alike (those of Aaron and Bob Cole, as Mara and Milo Voss): the second gets a letter.
         let claimed = words.claim(&lower, |attempt| with_letters(&wanted, attempt));
-        let cut = stem.char_indices().nth(person.part(*first).chars().count()).map_or(stem.len(), |(at, _)| at);
-        let spelled = [(&stem[..cut], &images[0]), (&stem[cut + separator.len()..], &images[1])];
+        // Where capitals take other bytes than small letters the case is not followed.
+        let written = if stem.len() == lower.len() { stem } else { lower.as_str() };
+        let cut = written.char_indices().nth(person.part(*first).chars().count()).map_or(written.len(), |(at, _)| at);
+        let spelled = [(&written[..cut], &images[0]), (&written[cut + separator.len()..], &images[1])];
         let [before, behind] = spelled.map(|(original, image)| written_like(original, image));
-        let letters = written_like(stem, claimed.strip_prefix(&wanted).unwrap_or(""));
+        let letters = written_like(written, claimed.strip_prefix(&wanted).unwrap_or(""));
         Some(format!("{before}{separator}{behind}{letters}{}", &text[stem.len()..]))
     }
 }

@@ -60,6 +60,8 @@ impl Known {
             }
         }
         found.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
+        // Spellings of one name may match in the same place.
+        found.dedup_by(|a, b| a.0 == b.0);
         found
     }
 }
