@@ -227,8 +227,11 @@ impl Maker {
     fn domain(&mut self, text: &str) -> Option<String> {
         let labels: Vec<&str> = text.split('.').collect();
         if self.keeps_account(text) || self.keeps_domain(text) {
-            // A provider's name for an address says the address.
-            let image = |label: &&str| self.dashed_address(label).unwrap_or_else(|| label.to_string());
+            // A provider's name for a customer's thing says its address, or its name: a bucket's, an account's.
+            let image = |label: &&str| match self.words.is_original(&label.to_lowercase()) {
+                true => self.user(label),
+                false => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
+            };
             return Some(labels.iter().map(image).collect::<Vec<_>>().join("."));
         }
         let name = |label: &str| label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
@@ -296,6 +299,9 @@ impl Maker {
         let lower = text.to_lowercase();
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
             return text.to_string();
+        }
+        if let Some(image) = ids::uuid(&self.key, text) {
+            return image;
         }
         let address = self.dashed_address(text);
         let composed = match address.or_else(|| self.people.spelling(text, &mut self.words)) {

@@ -2,12 +2,15 @@
 //! holds the built-in ones.
 
 use crate::{Error, Result};
-use regex::{Regex, RegexSet};
+use regex::{Regex, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 const BUILTIN: &str = include_str!("rules.toml");
+
+/// Bytes for the automaton of all patterns at once; with the usual 2 MB it is thrown away and made again all the time.
+const SET_CACHE: usize = 64 << 20;
 
 /// Paths whose rule is remembered; members named by data could be without number.
 const REMEMBERED_PATHS: usize = 10_000;
@@ -169,7 +172,8 @@ impl Rules {
                 patterns.push(Pattern { regex, treatment });
             }
         }
-        let any = RegexSet::new(patterns.iter().map(|pattern| pattern.regex.as_str())).map_err(Error::usage)?;
+        let all = patterns.iter().map(|pattern| pattern.regex.as_str());
+        let any = RegexSetBuilder::new(all).dfa_size_limit(SET_CACHE).build().map_err(Error::usage)?;
         Ok(Self { fields, known: HashMap::new(), patterns, any, keep_accounts, keep_words, keep_domains, common_words })
     }
 

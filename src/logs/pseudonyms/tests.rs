@@ -61,6 +61,8 @@ fn what_names_nobody_stays() {
         r#"{"userName":"SYSTEM","User":"NT AUTHORITY\\SYSTEM","SubjectUserSid":"S-1-5-18","Hostname":"-","n":null}"#,
         "",
         "Mar  4 plain text, version 2.14.0, 12:30:45, std::vec::Vec, C:\\Windows\\system32\\ntdll.dll",
+        r"C:\Windows\Microsoft.NET\x, System.IO.dll, CHCP.COM, nuget\2.8.5.208\a, Elevated Token: Yes, Backup Operators",
+        r#"{"ConsoleLogin":"Success","VirtualAccount":"%%1843","TargetUserName":"Backup Operators"}"#,
         r#"GET / "Mozilla/5.0 Chrome/118.0.5993.70 Safari/537.36""#,
     ] {
         assert_eq!(rewritten(&mut pseudonyms, record), record);
@@ -123,6 +125,21 @@ fn names_are_joined_and_counted_never_told() {
 }
 
 #[test]
+fn addresses_beside_and_inside_others_are_found() {
+    let mut pseudonyms = settled(&[]);
+    let image = rewritten(
+        &mut pseudonyms,
+        "fe80::286a:1;::ffff:10.0.1.14;83.149.9.216,83.149.9.217 a83-149-9-216.deploy.akamai.net",
+    );
+    let inner = rewritten(&mut pseudonyms, "10.0.1.14");
+    let outer = rewritten(&mut pseudonyms, "83.149.9.216");
+    assert!(image.contains(&format!("::ffff:{inner};{outer},")), "{image}");
+    assert!(image.ends_with(&format!(" a{}.deploy.akamai.net", outer.replace('.', "-"))), "{image}");
+    let makers = rewritten(&mut pseudonyms, "00:1a:2b:3c:4d:5e,001a.2b3c.4d5e version 2.14.0.1");
+    assert!(!makers.contains("1a") && makers.ends_with(" version 2.14.0.1"), "{makers}");
+}
+
+#[test]
 fn accounts_and_hosts_found_in_fields_are_found_in_text() {
     let mut pseudonyms = settled(&[
         r#"{"userIdentity":{"accountId":"123837392027","userName":"bert-jan"},"bucketName":"acme-payroll"}"#,
@@ -140,6 +157,8 @@ fn accounts_and_hosts_found_in_fields_are_found_in_text() {
         arn.starts_with(r#"{"arn":"arn:aws:iam::"#) && !arn.contains("bert") && !arn.contains("123837392027"),
         "{arn}"
     );
+    let secret = r#"{"arn":"arn:aws:secretsmanager:us-east-1:123837392027:secret:backup-0-HEVow"}"#;
+    assert!(rewritten(&mut pseudonyms, secret).ends_with(":secret:backup-0-HEVow\"}"), "a name is no secret");
     let account = &arn["{\"arn\":\"arn:aws:iam::".len()..][..12];
     assert!(image.starts_with(account), "{image} {arn}");
 }

@@ -44,6 +44,11 @@ impl Words {
         self.originals.insert(lower.to_string());
     }
 
+    /// Whether a word in small letters is one that some field of the corpus names.
+    pub fn is_original(&self, lower: &str) -> bool {
+        self.originals.contains(lower)
+    }
+
     /// How many originals have a pseudonym: what memory grows with.
     pub fn len(&self) -> usize {
         self.of.len()
