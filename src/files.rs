@@ -20,15 +20,37 @@ const PARTIAL: &str = ".partial-";
 
 /// Writes a file that is never seen half-written, even through a crash.
 pub fn write_atomic(path: &Path, contents: &[u8]) -> Result<()> {
-    let failed = |e| write_error(path, e);
-    let folder = parent(path);
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; results have the usual permissions, less the process's mask.
-    builder.prefix(PARTIAL).permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(&folder).map_err(failed)?;
-    file.write_all(contents).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    sync(&folder)
+    let mut file = WholeFile::create(path)?;
+    file.write(contents)?;
+    file.publish()
+}
+
+/// A file under construction that gets its name when it is complete; dropped unpublished, it is removed.
+pub struct WholeFile {
+    path: PathBuf,
+    file: io::BufWriter<tempfile::NamedTempFile>,
+}
+
+impl WholeFile {
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        // Temporary files are private by default; results have the usual permissions, less the process's mask.
+        builder.prefix(PARTIAL).permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(parent(path)).map_err(|e| write_error(path, e))?;
+        Ok(Self { path: path.to_owned(), file: io::BufWriter::with_capacity(1 << 18, file) })
+    }
+
+    pub fn write(&mut self, contents: &[u8]) -> Result<()> {
+        self.file.write_all(contents).map_err(|e| write_error(&self.path, e))
+    }
+
+    pub fn publish(self) -> Result<()> {
+        let failed = |e| write_error(&self.path, e);
+        let file = self.file.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&self.path).map_err(|e| failed(e.error))?;
+        sync(&parent(&self.path))
+    }
 }
 
 /// Replaces (or creates) the folder `path` with what `fill` writes into an empty one: see [`Staging`].

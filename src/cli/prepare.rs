@@ -1,12 +1,13 @@
 //! `logwright prepare`: raw logs -> a data folder.
 
-use super::OutputArgs;
+use super::{OutputArgs, print_line};
 use clap::Args;
-use logwright::dataset::{PrepareOptions, Prepared, SplitMode, prepare};
+use logwright::dataset::{PrepareOptions, Prepared, Pseudonymise, SplitMode, count_pseudonyms, prepare};
+use logwright::logs::pseudonyms::Key;
 use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Records};
 use logwright::tokens::{Kind, Tokenizer};
 use logwright::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tracing::{info, warn};
 
@@ -22,8 +23,8 @@ pub struct PrepareArgs {
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The data folder to make
-    #[arg(long, value_name = "DATA")]
-    out: PathBuf,
+    #[arg(long, value_name = "DATA", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
     /// Replace DATA if it is a data folder
     #[arg(long)]
     overwrite: bool,
@@ -63,15 +64,52 @@ pub struct PrepareArgs {
     /// Seed of the random split and of the sample a bpe tokenizer is trained on
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
+    /// Replace names, addresses, identifiers and secrets by keyed pseudonyms; DATA/pseudonyms.json counts them
+    #[arg(long, requires = "key_file")]
+    pseudonymise: bool,
+    /// The key of the pseudonyms; made if it does not exist. The same key gives the same pseudonyms, and undoes them
+    #[arg(long, value_name = "FILE", requires = "pseudonymise")]
+    key_file: Option<PathBuf>,
+    /// Rules for pseudonyms (TOML), before the built-in ones or in their place
+    #[arg(long, value_name = "FILE", requires = "pseudonymise")]
+    rules: Option<PathBuf>,
+    /// Write the records with their pseudonyms to this file as well, a line each
+    #[arg(long, value_name = "FILE", requires = "pseudonymise")]
+    write_records: Option<PathBuf>,
+    /// Print what pseudonyms would replace, by class and field (JSON), and write nothing
+    #[arg(long, requires = "pseudonymise", conflicts_with_all = ["write_records", "canaries"])]
+    dry_run: bool,
+    /// Plant N records with made-up secrets into the training split, 1, 2, 4, ... times, to measure memorisation
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    canaries: usize,
 }
 
 pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     let begin = Instant::now();
+    let dry_run = args.dry_run;
     let options = options(args)?;
+    if let Some(how) = options.pseudonymise.as_ref().filter(|_| dry_run) {
+        let (_, replaced) = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
+        return print_line(&serde_json::to_string_pretty(&replaced).map_err(Error::failed)?);
+    }
     let prepared = prepare(&options, &output.progress(0, "bytes"))?;
     warn_of_oddities(&prepared, &options);
     summarise(&prepared, &options, begin.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Opens or makes the key; a dry run makes no file.
+fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<Pseudonymise>> {
+    let Some(path) = args.key_file.as_ref().filter(|_| args.pseudonymise) else { return Ok(None) };
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    if !args.dry_run && folder.zip(out.canonicalize().ok()).is_some_and(|(key, data)| key.starts_with(data)) {
+        return Err(Error::usage(format!(
+            "--key-file {}: it lies in the data folder, which is made to be shared; keep the key elsewhere",
+            path.display()
+        )));
+    }
+    let key = if args.dry_run && !path.exists() { Key::throwaway()? } else { Key::open(path)? };
+    Ok(Some(Pseudonymise { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
 }
 
 fn options(args: PrepareArgs) -> Result<PrepareOptions> {
@@ -81,6 +119,9 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if args.max_record_bytes == 0 {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
+    let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
+    // A folder of inputs may hold the key.
+    let leave_out = args.key_file.iter().chain(&args.rules).cloned().collect();
     let folder = args.tokenizer_from.map(tokenizer_folder);
     let existing = folder.as_deref().map(Tokenizer::load).transpose()?;
     let prefixes = match &folder {
@@ -89,7 +130,8 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
         }
         _ => args.prefix_field,
     };
-    let defaults = PrepareOptions::new(args.inputs, args.out);
+    let out = args.out.unwrap_or_default();
+    let defaults = PrepareOptions::new(args.inputs, out);
     Ok(PrepareOptions {
         overwrite: args.overwrite,
         read: ReadOptions {
@@ -97,6 +139,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
             bad_records: args.bad_records,
             max_record_bytes: args.max_record_bytes,
             prefixes,
+            leave_out,
             ..ReadOptions::default()
         },
         tokenizer: existing.as_ref().map_or(args.tokenizer, Tokenizer::kind),
@@ -106,6 +149,8 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
         val_fraction: args.val_fraction,
         split: args.split,
         seed: args.seed,
+        pseudonymise,
+        canaries: args.canaries,
         ..defaults
     })
 }
@@ -149,6 +194,10 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
 
 fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
     let (meta, report) = (&prepared.meta, &prepared.report);
+    if let Some(replaced) = &prepared.pseudonyms {
+        let places: u64 = replaced.by_class.values().sum();
+        info!("{places} places in {} of {} records replaced by pseudonyms", replaced.changed_records, replaced.records);
+    }
     for source in &report.sources {
         let (format, records) = (source.format.label(), source.records);
         info!("{}: {format}, {records} records, {} bytes", source.name, source.bytes);

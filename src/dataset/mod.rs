@@ -4,11 +4,13 @@
 //! record begins), `tokenizer.json` and `meta.json`. Every record's tokens are followed by the separator token.
 //! [`prepare`] writes such a folder, [`Dataset::open`] maps and checks one, [`Sampler`] draws windows from it.
 
+mod canaries;
 mod format;
 mod intake;
 mod meta;
 mod permutation;
 mod prepare;
+mod pseudonymise;
 mod sampler;
 mod split;
 mod starts;
@@ -16,8 +18,10 @@ mod starts;
 mod tests;
 mod writer;
 
+pub use canaries::{Canaries, Canary};
 pub use meta::{Counts, Meta, SplitMode};
 pub use prepare::{PrepareOptions, Prepared, prepare};
+pub use pseudonymise::{Pseudonymise, count_pseudonyms};
 pub use sampler::{Sampler, Windows};
 pub use split::Split;
 

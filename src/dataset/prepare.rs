@@ -3,20 +3,26 @@
 //! Pass 1 reads the inputs once into a spool file beside the output and learns what the tokenizer needs. Pass 2 tokenises
 //! the spool in parallel chunks and writes shards. The spool costs the corpus' size on disk and is removed at the end.
 
+use super::canaries::Canaries;
 use super::intake::{Alphabet, Sample, Spool};
 use super::meta::{Meta, SplitMode};
+use super::mix;
 use super::permutation::Permutation;
+use super::pseudonymise::{Pseudonymise, read_pseudonymised};
 use super::writer::{RecordCounts, SplitWriter};
-use crate::files::Staging;
+use crate::files::{Staging, WholeFile, write_atomic};
+use crate::logs::pseudonyms::Report;
 use crate::logs::{Form, Learner, ReadOptions, ReadReport, Records, read_records};
 use crate::tokens::{Kind, Tokenizer};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes of records that one thread tokenises at a time.
 const CHUNK: usize = 1 << 20;
@@ -43,6 +49,10 @@ pub struct PrepareOptions {
     pub val_fraction: f64,
     pub split: SplitMode,
     pub seed: u64,
+    /// Replace names before anything else sees them.
+    pub pseudonymise: Option<Pseudonymise>,
+    /// How many canaries to plant into the training split.
+    pub canaries: usize,
     /// Most tokens in a shard.
     pub shard_tokens: u64,
 }
@@ -62,6 +72,8 @@ impl PrepareOptions {
             val_fraction: 0.1,
             split: SplitMode::Chronological,
             seed: 0,
+            pseudonymise: None,
+            canaries: 0,
             shard_tokens: SHARD_TOKENS,
         }
     }
@@ -73,6 +85,8 @@ pub struct Prepared {
     pub report: ReadReport,
     /// Characters that were unknown to the tokenizer and replaced.
     pub replaced: u64,
+    /// What was replaced, if anything was to be.
+    pub pseudonyms: Option<Report>,
 }
 
 /// Makes the data folder `options.out`; it appears complete or not at all.
@@ -90,10 +104,12 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     }
     let staging = Staging::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
     progress.set_message("reading");
-    let (spool, report, tokenizer) = intake(options, &staging.folder, progress)?;
+    let Intake { spool, report, tokenizer, pseudonyms, written } = intake(options, &staging.folder, progress)?;
     let choice = Choice::new(&report, options)?;
     let learner = Learner::new(form(&report, options), &options.read.prefixes);
+    let planted = plant(options, &staging.folder, &spool, &tokenizer, &choice, report.records)?;
     let mut writers = Writers::create(&staging.folder, &tokenizer, choice, learner, options.shard_tokens)?;
+    writers.planted = planted;
     progress.set_message("tokenising");
     progress.set_length(report.bytes);
     progress.reset();
@@ -103,9 +119,14 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     let (meta, records) = writers.finish(options, &report, &tokenizer)?;
     records.save(&staging.folder)?;
     meta.save(&staging.folder)?;
+    if let Some(pseudonyms) = &pseudonyms {
+        let text = serde_json::to_string_pretty(pseudonyms).map_err(Error::failed)? + "\n";
+        write_atomic(&staging.folder.join("pseudonyms.json"), text.as_bytes())?;
+    }
     staging.publish()?;
+    written.map_or(Ok(()), WholeFile::publish)?;
     progress.finish_and_clear();
-    Ok(Prepared { meta, report, replaced })
+    Ok(Prepared { meta, report, replaced, pseudonyms })
 }
 
 /// Refuses a target that exists, unless `overwrite` is set and it is a data folder (or empty).
@@ -137,19 +158,30 @@ fn check_fraction(fraction: f64) -> Result<()> {
     Err(Error::usage(format!("--val-fraction {fraction}: expected a number between 0 and 1, such as 0.1")))
 }
 
-/// Pass 1. Returns the spool's path, what was read, and the tokenizer.
-fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<(PathBuf, ReadReport, Tokenizer)> {
+/// What pass 1 leaves: the spool's path, what was read, and the tokenizer; with pseudonyms, what was replaced and the file
+/// of records, not yet published.
+struct Intake {
+    spool: PathBuf,
+    report: ReadReport,
+    tokenizer: Tokenizer,
+    pseudonyms: Option<Report>,
+    written: Option<WholeFile>,
+}
+
+/// Pass 1.
+fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<Intake> {
     let mut spool = Spool::create(folder)?;
     let make = |kind| options.existing.is_none() && options.tokenizer == kind;
     let mut alphabet = make(Kind::Char).then(Alphabet::new);
     let mut sample = make(Kind::Bpe).then(|| Sample::new(options.seed));
-    let leave_out = vec![options.out.clone(), folder.to_owned()];
+    let own = [options.out.clone(), folder.to_owned()];
+    let leave_out = options.read.leave_out.iter().cloned().chain(own).collect();
     let read = ReadOptions {
         require_utf8: options.tokenizer == Kind::Char && options.replace_unknown.is_none(),
         leave_out,
         ..options.read.clone()
     };
-    let report = read_records(&options.inputs, &read, progress, &mut |record| {
+    let mut take = |record: &[u8]| {
         if let Some(alphabet) = &mut alphabet {
             alphabet.add(record);
         }
@@ -157,14 +189,74 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
             sample.add(record);
         }
         spool.push(record)
-    })?;
-    let path = spool.finish()?;
+    };
+    let (report, pseudonyms, written) = match &options.pseudonymise {
+        None => (read_records(&options.inputs, &read, progress, &mut take)?, None, None),
+        Some(how) => {
+            let done = read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?;
+            (done.0, Some(done.1), done.2)
+        }
+    };
+    let spool = spool.finish()?;
     let tokenizer = match (alphabet, sample) {
         (Some(alphabet), _) => Tokenizer::chars(&alphabet.chars()),
         (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
         _ => options.existing.clone().unwrap_or_else(Tokenizer::bytes),
     };
-    Ok((path, report, tokenizer))
+    Ok(Intake { spool, report, tokenizer, pseudonyms, written })
+}
+
+/// Makes the canaries, saves them, and encodes them by the number of the record that each copy follows.
+fn plant(
+    options: &PrepareOptions,
+    folder: &Path,
+    spool: &Path,
+    tokenizer: &Tokenizer,
+    choice: &Choice,
+    records: u64,
+) -> Result<BTreeMap<u64, Vec<Arc<Encoded>>>> {
+    let mut planted: BTreeMap<u64, Vec<Arc<Encoded>>> = BTreeMap::new();
+    if options.canaries == 0 {
+        return Ok(planted);
+    }
+    let training = records - choice.count(records);
+    if options.canaries > 32 || (1 << options.canaries) - 1 > training {
+        return Err(Error::usage(format!(
+            "--canaries {}: 2^{} - 1 records to plant among {training} for training would be more than these; ask for fewer",
+            options.canaries, options.canaries
+        )));
+    }
+    let order = Permutation::new(records, options.seed, CANARY_STREAM);
+    let trains = |record: &u64| !choice.validates(*record);
+    let drawn: Vec<u64> =
+        (0..records).map(|at| order.at(at)).filter(trains).take(CANARY_SAMPLE + 4 * options.canaries).collect();
+    let encodes = |c: char| tokenizer.encode(c.to_string().as_bytes(), &mut Vec::new()).is_ok();
+    let canaries = Canaries::make(&fetch(spool, &drawn)?, options.canaries, options.seed, encodes)?;
+    canaries.save(folder)?;
+    for (number, canary) in canaries.canaries.iter().enumerate() {
+        let encoded = Arc::new(encode((canary.text() + "\n").into_bytes(), tokenizer, None).map_err(|(_, e)| e)?);
+        for copy in 0..canary.repeats {
+            let drawn = mix(options.seed, CANARY_STREAM + number as u64, copy) % records;
+            let behind = (drawn..records).chain(0..drawn).find(trains).unwrap_or(drawn);
+            planted.entry(behind).or_default().push(encoded.clone());
+        }
+    }
+    Ok(planted)
+}
+
+/// The records of these numbers, in their order, those left out that are not UTF-8.
+fn fetch(spool: &Path, numbers: &[u64]) -> Result<Vec<String>> {
+    let wanted: BTreeMap<u64, usize> = numbers.iter().enumerate().map(|(at, number)| (*number, at)).collect();
+    let mut found = vec![None; numbers.len()];
+    let failed = |e| Error::io("read", spool, e);
+    let lines = BufReader::with_capacity(1 << 18, File::open(spool).map_err(failed)?).split(b'\n');
+    for (number, line) in lines.enumerate() {
+        let line = line.map_err(failed)?;
+        if let Some(at) = wanted.get(&(number as u64)) {
+            found[*at] = String::from_utf8(line).ok();
+        }
+    }
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// What a record looks like: JSON where every source gives it.
@@ -195,6 +287,11 @@ enum Choice {
     Drawn { order: Permutation, count: u64 },
 }
 
+/// Tells the draws for canaries from others of the same seed.
+const CANARY_STREAM: u64 = 0x4341_4e41;
+/// Records looked at to find values that vary.
+const CANARY_SAMPLE: usize = 64;
+
 impl Choice {
     fn new(report: &ReadReport, options: &PrepareOptions) -> Result<Self> {
         let records = report.records;
@@ -222,6 +319,14 @@ impl Choice {
         })
     }
 
+    /// How many of the records validate.
+    fn count(&self, records: u64) -> u64 {
+        match self {
+            Choice::From(first) => records - first,
+            Choice::Drawn { count, .. } => *count,
+        }
+    }
+
     fn validates(&self, record: u64) -> bool {
         match self {
             Choice::From(first) => record >= *first,
@@ -239,6 +344,8 @@ struct Writers {
     learner: Learner,
     /// Number of the next record.
     next: u64,
+    /// Canaries by the number of the training record that they follow.
+    planted: BTreeMap<u64, Vec<Arc<Encoded>>>,
 }
 
 impl Writers {
@@ -252,7 +359,7 @@ impl Writers {
         let width = if tokenizer.vocab_size() <= 1 << 16 { 2 } else { 4 };
         let train = SplitWriter::create(folder, "train", width, shard_tokens)?;
         let val = SplitWriter::create(folder, "val", width, shard_tokens)?;
-        Ok(Self { train, val, choice, learner, next: 0 })
+        Ok(Self { train, val, choice, learner, next: 0, planted: BTreeMap::new() })
     }
 
     fn push(&mut self, encoded: &Encoded) -> Result<()> {
@@ -265,6 +372,9 @@ impl Writers {
             } else {
                 self.learner.observe(record);
                 self.train.record(ids, *counts)?;
+            }
+            for canary in self.planted.remove(&self.next).into_iter().flatten() {
+                self.train.record(&canary.ids, canary.records[0])?;
             }
             self.next += 1;
         }

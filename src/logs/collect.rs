@@ -109,14 +109,9 @@ impl Collector<'_> {
         if self.options.prefixes.is_empty() {
             return self.emit(record);
         }
-        let values = prefix::values(&self.options.prefixes, record);
-        self.report.missing_prefix.resize(values.len(), 0);
-        for (missing, value) in self.report.missing_prefix.iter_mut().zip(&values) {
-            *missing += u64::from(value.is_none());
-        }
         let mut whole = std::mem::take(&mut self.scratch);
         whole.clear();
-        whole.extend_from_slice(prefix::text(&values).as_bytes());
+        prefix::put(&self.options.prefixes, record, &mut self.report.missing_prefix, &mut whole);
         whole.extend_from_slice(record);
         let done = self.emit(&whole);
         self.scratch = whole;

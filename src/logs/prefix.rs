@@ -125,6 +125,14 @@ pub fn text(values: &[Option<String>]) -> String {
     values.iter().map(|value| value.as_deref().unwrap_or(PLACEHOLDER).to_string() + " ").collect()
 }
 
+/// Appends the prefixes of `record` to `out`, each with the space behind it; counts for each whether the record lacks it.
+pub fn put(prefixes: &[Prefix], record: &[u8], missing: &mut Vec<u64>, out: &mut Vec<u8>) {
+    let values = values(prefixes, record);
+    missing.resize(values.len(), 0);
+    missing.iter_mut().zip(&values).for_each(|(missing, value)| *missing += u64::from(value.is_none()));
+    out.extend_from_slice(text(&values).as_bytes());
+}
+
 /// The value at `path`: the longest leading part that is a name is tried first.
 fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     if let Some(found) = step(value, path) {

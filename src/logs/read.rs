@@ -4,7 +4,7 @@ use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_erro
 use super::compression::{self, Compression, Head};
 use super::detect::{self, Format, PEEK};
 use super::inputs::{self, Source};
-use super::{binary, json, lines, table};
+use super::{Prefix, binary, json, lines, table};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
 use std::fs::File;
@@ -48,16 +48,22 @@ pub fn read_records(
     if report.records == 0 {
         return Err(no_records(inputs, &report));
     }
-    let mut missing = options.prefixes.iter().zip(&report.missing_prefix);
-    if let Some((prefix, _)) = missing.find(|(_, missing)| **missing == report.records) {
-        return Err(Error::usage(format!(
+    check_prefixes(&options.prefixes, &report)?;
+    Ok(report)
+}
+
+/// Refuses a prefix field that no record has.
+pub(crate) fn check_prefixes(prefixes: &[Prefix], report: &ReadReport) -> Result<()> {
+    let mut missing = prefixes.iter().zip(&report.missing_prefix);
+    match missing.find(|(_, missing)| **missing == report.records) {
+        Some((prefix, _)) => Err(Error::usage(format!(
             "--prefix-field {}: none of the {} records has this field with a plain value (a time with a day, where it is \
              a date); check its path",
             prefix.field(),
             report.records
-        )));
+        ))),
+        _ => Ok(()),
     }
-    Ok(report)
 }
 
 /// A licence or a README among JSON logs is rarely meant.

@@ -1,0 +1,95 @@
+//! `prepare --pseudonymise`: the inputs are read once into a private spool while names are learnt, then replaced record by
+//! record on their way on.
+
+use crate::files::{WholeFile, write_error};
+use crate::logs::pseudonyms::{Key, Pseudonyms, Report, Rules};
+use crate::logs::{ReadOptions, ReadReport, check_prefixes, put_prefix, read_records};
+use crate::{Error, Result};
+use indicatif::ProgressBar;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// How to replace names.
+#[derive(Clone)]
+pub struct Pseudonymise {
+    pub key: Key,
+    /// Rules before or in place of the built-in ones.
+    pub rules: Option<PathBuf>,
+    /// Write the records with their pseudonyms (and no prefix) to this file, too.
+    pub write_records: Option<PathBuf>,
+}
+
+/// Reads the inputs and hands each record, replaced and then prefixed, to `sink`. The spool of the originals lies in `folder`
+/// without a name: nobody else can open it, and it is gone when the program ends, however it ends.
+///
+/// Returns the report with the bytes of the corpus as it is now, what was replaced, and the written records, not yet
+/// published.
+pub(super) fn read_pseudonymised(
+    inputs: &[PathBuf],
+    read: &ReadOptions,
+    how: &Pseudonymise,
+    folder: &Path,
+    progress: &ProgressBar,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<(ReadReport, Report, Option<WholeFile>)> {
+    let mut pseudonyms = Pseudonyms::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
+    let mut written = how.write_records.as_deref().map(WholeFile::create).transpose()?;
+    let failed = |e| write_error(folder, e);
+    let mut spool = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
+    let plain = ReadOptions { prefixes: Vec::new(), ..read.clone() };
+    let mut report = read_records(inputs, &plain, progress, &mut |record| {
+        pseudonyms.learn(record);
+        spool.write_all(record).and_then(|()| spool.write_all(b"\n")).map_err(failed)
+    })?;
+    pseudonyms.settle()?;
+    let mut spool = spool.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
+    spool.rewind().map_err(failed)?;
+    progress.set_message("replacing names");
+    progress.set_length(report.bytes);
+    progress.reset();
+    report.bytes = 0;
+    let (mut replaced, mut whole) = (Vec::new(), Vec::new());
+    each_record(spool, folder, &mut |record| {
+        progress.inc(record.len() as u64 + 1);
+        pseudonyms.rewrite(record, &mut replaced);
+        if let Some(file) = &mut written {
+            file.write(&replaced)?;
+            file.write(b"\n")?;
+        }
+        whole.clear();
+        put_prefix(&read.prefixes, &replaced, &mut report.missing_prefix, &mut whole);
+        whole.extend_from_slice(&replaced);
+        report.bytes += whole.len() as u64 + 1;
+        sink(&whole)
+    })?;
+    check_prefixes(&read.prefixes, &report)?;
+    Ok((report, pseudonyms.report(), written))
+}
+
+fn each_record(spool: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 20, spool);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(|e| Error::io("read the spool in", folder, e))?;
+        match line.strip_suffix(b"\n") {
+            Some(record) => each(record)?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What pseudonyms would replace; writes nothing but a nameless file among the temporary ones.
+pub fn count_pseudonyms(
+    inputs: &[PathBuf],
+    read: &ReadOptions,
+    how: &Pseudonymise,
+    progress: &ProgressBar,
+) -> Result<(ReadReport, Report)> {
+    let how = Pseudonymise { write_records: None, ..how.clone() };
+    let folder = std::env::temp_dir();
+    let (report, replaced, _) = read_pseudonymised(inputs, read, &how, &folder, progress, &mut |_| Ok(()))?;
+    progress.finish_and_clear();
+    Ok((report, replaced))
+}

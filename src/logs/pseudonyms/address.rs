@@ -1,0 +1,279 @@
+//! Internet addresses: prefix-preserving, and private networks stay private.
+//!
+//! Crypto-PAn, after Xu, Fan, Ammar, Moon, "Prefix-preserving IP address anonymization", ICNP 2002: two addresses that
+//! share their first k bits have images that share exactly their first k bits. Two things are ours:
+//!
+//! - Ranges with a meaning keep it ([`RANGES_4`], [`RANGES_6`]): loopback, unspecified, link-local, multicast, documentation
+//!   and masks stay as they are; an address of a private network stays in it, and only the bits behind its prefix change.
+//! - An image that falls into such a range from outside is mapped again until it leaves it (cycle walking, Black and
+//!   Rogaway 2002). All addresses whose images fall into one range walk on together, so the map stays one to one, and
+//!   prefixes are kept within each such group; between groups they may not be.
+
+use super::key::Key;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::{Aes128, Block};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// One prefix-preserving permutation of the addresses of up to 128 bits.
+pub struct CryptoPan {
+    cipher: Aes128,
+    pad: u128,
+}
+
+impl CryptoPan {
+    /// `key`: 16 bytes of AES key and 16 bytes that are encrypted to make the pad, as published.
+    pub fn new(key: &[u8; 32]) -> Self {
+        let (secret, pad) = key.split_at(16);
+        let cipher = Aes128::new_from_slice(secret).expect("16 bytes");
+        let pad = encrypt(&cipher, u128::from_be_bytes(pad.try_into().expect("16 bytes")));
+        Self { cipher, pad }
+    }
+
+    /// The image of an address whose `bits` bits stand at the top of `address`; the first `kept` of them stay.
+    pub fn map(&self, address: u128, kept: u32, bits: u32) -> u128 {
+        (kept..bits).fold(address, |image, bit| {
+            let below = u128::MAX >> bit;
+            // The bit is flipped or not by what stands before it in the original.
+            let flip = encrypt(&self.cipher, address & !below | self.pad & below) >> 127;
+            image ^ flip << (127 - bit)
+        })
+    }
+}
+
+fn encrypt(cipher: &Aes128, block: u128) -> u128 {
+    let mut block = Block::from(block.to_be_bytes());
+    cipher.encrypt_block(&mut block);
+    u128::from_be_bytes(block.into())
+}
+
+/// What becomes of the addresses of a range.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Stay,
+    /// They move within the range, from the bit of this number on.
+    Within(u32),
+}
+
+/// Address, length of the prefix, fate; the first that holds an address counts.
+const RANGES_4: [(Ipv4Addr, u32, Fate); 14] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8, Fate::Stay),      // "this network", unspecified
+    (Ipv4Addr::new(127, 0, 0, 0), 8, Fate::Stay),    // loopback
+    (Ipv4Addr::new(169, 254, 0, 0), 16, Fate::Stay), // link-local, instance metadata
+    (Ipv4Addr::new(192, 0, 2, 0), 24, Fate::Stay),   // documentation
+    (Ipv4Addr::new(198, 51, 100, 0), 24, Fate::Stay),
+    (Ipv4Addr::new(203, 0, 113, 0), 24, Fate::Stay),
+    (Ipv4Addr::new(224, 0, 0, 0), 4, Fate::Stay), // multicast groups are constants of protocols
+    (Ipv4Addr::new(255, 0, 0, 0), 8, Fate::Stay), // broadcast and netmasks
+    (Ipv4Addr::new(10, 0, 0, 0), 8, Fate::Within(8)),
+    (Ipv4Addr::new(172, 16, 0, 0), 12, Fate::Within(12)),
+    (Ipv4Addr::new(192, 168, 0, 0), 16, Fate::Within(16)),
+    (Ipv4Addr::new(100, 64, 0, 0), 10, Fate::Within(10)), // carrier-grade NAT
+    (Ipv4Addr::new(198, 18, 0, 0), 15, Fate::Within(15)), // benchmarks
+    (Ipv4Addr::new(240, 0, 0, 0), 4, Fate::Within(4)),    // reserved
+];
+
+const RANGES_6: [(Ipv6Addr, u32, Fate); 8] = [
+    (Ipv6Addr::UNSPECIFIED, 127, Fate::Stay), // and loopback
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, Fate::Stay),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, Fate::Stay),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, Fate::Stay),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64, Fate::Within(64)),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, Fate::Within(10)),
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, Fate::Within(8)),
+    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, Fate::Within(3)), // global unicast
+];
+
+/// Prefixes of IPv6 addresses that hold an IPv4 address: mapped (RFC 4291) and translated (RFC 6052).
+const HOLDS_4: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)];
+
+/// Pseudonyms of addresses.
+pub struct Addresses {
+    pan_4: CryptoPan,
+    pan_6: CryptoPan,
+    ranges_4: Vec<(u128, u32, Fate)>,
+    ranges_6: Vec<(u128, u32, Fate)>,
+}
+
+impl Addresses {
+    pub fn new(key: &Key) -> Self {
+        let top = |address: Ipv4Addr| u128::from(address.to_bits()) << 96;
+        Self {
+            pan_4: CryptoPan::new(&key.mac(&[b"crypto-pan", b"4"])),
+            pan_6: CryptoPan::new(&key.mac(&[b"crypto-pan", b"6"])),
+            ranges_4: RANGES_4.iter().map(|(address, length, fate)| (top(*address), *length, *fate)).collect(),
+            ranges_6: RANGES_6.iter().map(|(address, length, fate)| (address.to_bits(), *length, *fate)).collect(),
+        }
+    }
+
+    /// The pseudonym of an address as it is written, also of a network (`10.1.0.0/16`: what is behind the prefix stays 0).
+    /// None where the text is neither.
+    pub fn text(&self, text: &str) -> Option<String> {
+        if let Some((address, length)) = text.split_once('/') {
+            let length: u32 = length.parse().ok().filter(|_| length.len() < 4)?;
+            let network = |image: u128, bits: u32| {
+                let host = u128::MAX.checked_shr(length).unwrap_or(0);
+                (length <= bits).then_some(image & !host)
+            };
+            if let Some(address) = ipv4(address) {
+                let image = network(u128::from(self.ipv4(address).to_bits()) << 96, 32)?;
+                return Some(format!("{}/{length}", Ipv4Addr::from_bits((image >> 96) as u32)));
+            }
+            let image = network(self.ipv6(address.parse().ok()?).to_bits(), 128)?;
+            return Some(format!("{}/{length}", written_like(address, Ipv6Addr::from_bits(image))));
+        }
+        if let Some(address) = ipv4(text) {
+            let image = self.ipv4(address);
+            return Some(if image == address { text.to_string() } else { image.to_string() });
+        }
+        let address: Ipv6Addr = text.parse().ok()?;
+        let image = self.ipv6(address);
+        Some(if image == address { text.to_string() } else { written_like(text, image) })
+    }
+
+    pub fn ipv4(&self, address: Ipv4Addr) -> Ipv4Addr {
+        let image = walk(&self.pan_4, &self.ranges_4, u128::from(address.to_bits()) << 96, 32);
+        Ipv4Addr::from_bits((image >> 96) as u32)
+    }
+
+    pub fn ipv6(&self, address: Ipv6Addr) -> Ipv6Addr {
+        let (prefix, last) = (address.to_bits() >> 32, address.to_bits() as u32);
+        // Below 2^16 these are ::1 and its like, not an IPv4 address.
+        if HOLDS_4.iter().any(|holder| holder.to_bits() >> 32 == prefix) {
+            return Ipv6Addr::from_bits(prefix << 32 | u128::from(self.ipv4(Ipv4Addr::from_bits(last)).to_bits()));
+        }
+        Ipv6Addr::from_bits(walk(&self.pan_6, &self.ranges_6, address.to_bits(), 128))
+    }
+}
+
+/// Maps until the image is in the range that the address is in (or in none, as it is).
+fn walk(pan: &CryptoPan, ranges: &[(u128, u32, Fate)], address: u128, bits: u32) -> u128 {
+    let range = |address: u128| ranges.iter().position(|(prefix, length, _)| (address ^ prefix) >> (128 - length) == 0);
+    let holds_4 = |address: u128| bits == 128 && HOLDS_4.iter().any(|h| h.to_bits() >> 32 == address >> 32);
+    let home = range(address);
+    let kept = match home.map(|at| ranges[at].2) {
+        Some(Fate::Stay) => return address,
+        Some(Fate::Within(kept)) => kept,
+        None => 0,
+    };
+    let mut image = pan.map(address, kept, bits);
+    while range(image) != home || holds_4(image) {
+        image = pan.map(image, kept, bits);
+    }
+    image
+}
+
+/// Four numbers below 256; leading zeros are allowed, as some programs write them.
+fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let mut parts = text.split('.');
+    let octets = std::array::from_fn(|_| {
+        let part = parts.next().filter(|part| part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()));
+        part.and_then(|part| part.parse::<u8>().ok())
+    });
+    let [Some(a), Some(b), Some(c), Some(d)] = octets else { return None };
+    parts.next().is_none().then_some(Ipv4Addr::new(a, b, c, d))
+}
+
+/// The address in capitals or in full where the original was.
+fn written_like(original: &str, address: Ipv6Addr) -> String {
+    let groups: Vec<&str> = original.split(':').collect();
+    let text = match groups.len() == 8 && groups.iter().all(|group| group.len() == 4) {
+        true => address.segments().map(|group| format!("{group:04x}")).join(":"),
+        false => address.to_string(),
+    };
+    if original.contains(|c: char| c.is_ascii_uppercase()) { text.to_uppercase() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(key: &[u8; 32], address: &str) -> String {
+        let address = u128::from(ipv4(address).unwrap().to_bits()) << 96;
+        Ipv4Addr::from_bits((CryptoPan::new(key).map(address, 0, 32) >> 96) as u32).to_string()
+    }
+
+    #[test]
+    fn the_published_vectors() {
+        // The example of several implementations' manuals.
+        assert_eq!(raw(b"32-char-str-for-AES-key-and-pad.", "192.0.2.1"), "192.0.125.244");
+        // From the sample trace that comes with the authors' program.
+        let key = [
+            21, 34, 23, 141, 51, 164, 207, 128, 19, 10, 91, 22, 73, 144, 125, 16, 216, 152, 143, 131, 121, 121, 101,
+            39, 98, 87, 76, 45, 42, 132, 34, 2,
+        ];
+        let sample = [
+            ("128.11.68.132", "135.242.180.132"),
+            ("129.118.74.4", "134.136.186.123"),
+            ("130.132.252.244", "133.68.164.234"),
+            ("141.223.7.43", "141.167.8.160"),
+            ("141.233.145.108", "141.129.237.235"),
+            ("152.163.225.39", "151.140.114.167"),
+            ("156.29.3.236", "147.225.12.42"),
+            ("165.247.96.84", "162.9.99.234"),
+            ("166.107.77.190", "160.132.178.185"),
+            ("192.102.249.13", "252.138.62.131"),
+        ];
+        for (address, image) in sample {
+            assert_eq!(raw(&key, address), image);
+        }
+    }
+
+    fn addresses() -> Addresses {
+        Addresses::new(&Key::new(&[3; 32]))
+    }
+
+    #[test]
+    fn prefixes_are_kept_exactly() {
+        let pan = CryptoPan::new(&[9; 32]);
+        let image = |text: &str| pan.map(u128::from(ipv4(text).unwrap().to_bits()) << 96, 0, 32);
+        for (a, b, shared) in [("83.149.9.216", "83.149.9.217", 31), ("83.149.9.216", "83.21.9.216", 8)] {
+            assert_eq!((image(a) ^ image(b)).leading_zeros(), shared, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn ranges_with_a_meaning_keep_it() {
+        let addresses = addresses();
+        for text in ["127.0.0.1", "0.0.0.0", "255.255.255.0", "192.0.2.7", "224.0.0.251", "::", "::1", "2001:db8::5"] {
+            assert_eq!(addresses.text(text).as_deref(), Some(text));
+        }
+        for (text, prefix) in [("10.1.2.3", "10."), ("192.168.10.20", "192.168."), ("fe80::286a:52de", "fe80::")] {
+            let image = addresses.text(text).unwrap();
+            assert!(image != text && image.starts_with(prefix), "{text} {image}");
+        }
+        let mapped = addresses.text("::ffff:10.0.1.14").unwrap();
+        assert_eq!(mapped, format!("::ffff:{}", addresses.text("10.0.1.14").unwrap()));
+    }
+
+    #[test]
+    fn public_addresses_stay_public_and_distinct() {
+        let addresses = addresses();
+        let mut images = std::collections::HashSet::new();
+        for n in 0..5000u32 {
+            let address = Ipv4Addr::from_bits(n.wrapping_mul(858_993) | 1);
+            let image = addresses.ipv4(address);
+            let private = |a: Ipv4Addr| {
+                a.is_private() || a.is_loopback() || a.is_link_local() || a.is_multicast() || a.octets()[0] >= 240
+            };
+            assert_eq!(private(address), private(image), "{n}");
+            assert!(images.insert(image), "{n}");
+        }
+    }
+
+    #[test]
+    fn networks_and_spellings() {
+        let addresses = addresses();
+        let network = addresses.text("10.1.0.0/16").unwrap();
+        assert!(network.ends_with(".0.0/16"), "{network}");
+        assert_eq!(
+            network.split('.').take(2).collect::<Vec<_>>(),
+            addresses.text("10.1.9.9").unwrap().split('.').take(2).collect::<Vec<_>>()
+        );
+        assert_eq!(addresses.text("253.252.51.07"), addresses.text("253.252.51.7"));
+        assert_eq!(addresses.text("FE80::286A:1").unwrap(), addresses.text("fe80::286a:1").unwrap().to_uppercase());
+        for text in ["1.2.3", "1.2.3.4.5", "256.1.1.1", "12:34:56", "10.0.0.0/33", "", "a"] {
+            assert_eq!(addresses.text(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The secret that pseudonyms are made with: HMAC-SHA-256 under 32 random bytes from a file.
+
+use crate::{Error, Result};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes of the secret; the file holds two hexadecimal digits for each.
+const BYTES: usize = 32;
+/// Longest key file read: the digits and white space round them.
+const LONGEST: u64 = 1024;
+
+/// A keyed pseudo-random function. It has no `Debug`, so that no message can hold it.
+#[derive(Clone)]
+pub struct Key(Hmac<Sha256>);
+
+impl Key {
+    pub fn new(secret: &[u8; BYTES]) -> Self {
+        Key(<Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length"))
+    }
+
+    /// A key that nobody will see again: a dry run without a key file counts with it.
+    pub fn throwaway() -> Result<Self> {
+        random().map(|secret| Self::new(&secret))
+    }
+
+    /// Reads the key file, or makes it (mode 0600, complete or not at all) where there is none.
+    ///
+    /// Errors: a file that others may read, that is no regular file, or that holds anything but 64 hexadecimal digits.
+    /// No message holds what the file holds.
+    pub fn open(path: &Path) -> Result<Self> {
+        match fs::metadata(path) {
+            Ok(facts) => load(path, &facts),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path),
+            Err(error) => Err(Error::io("read the key file", path, error)),
+        }
+    }
+
+    /// HMAC-SHA-256 (RFC 2104, FIPS 180-4) over the parts, each with its length in front, so that no two lists of parts
+    /// give the same message.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+fn load(path: &Path, facts: &fs::Metadata) -> Result<Key> {
+    let name = path.display();
+    if !facts.is_file() {
+        return Err(Error::usage(format!("--key-file {name}: expected a file with a key, found something else")));
+    }
+    let mode = facts.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::usage(format!(
+            "--key-file {name}: others than its owner may use it (mode {mode:04o}); whoever has the key can undo \
+             pseudonyms: chmod 600 {name}"
+        )));
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| Error::io("read the key file", path, e))?;
+    let read = file.take(LONGEST).read_to_string(&mut text);
+    let secret = read.ok().and_then(|_| from_hex(text.trim()));
+    secret.map(|secret| Key::new(&secret)).ok_or_else(|| {
+        Error::usage(format!(
+            "--key-file {name}: expected {} hexadecimal digits and nothing else, found something else; name a file that \
+             does not exist to have one made",
+            2 * BYTES
+        ))
+    })
+}
+
+fn create(path: &Path) -> Result<Key> {
+    let failed = |e| Error::io("make the key file", path, e);
+    let secret = random()?;
+    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).map_or(PathBuf::from("."), Path::to_owned);
+    // A temporary file is private from its first moment, and appears under the name only when it is complete.
+    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
+    writeln!(file, "{text}").and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist_noclobber(path).map_err(|e| failed(e.error))?;
+    tracing::info!("{}: a new key; the same pseudonyms next time need this file, and it undoes them", path.display());
+    Ok(Key::new(&secret))
+}
+
+fn random() -> Result<[u8; BYTES]> {
+    let mut secret = [0; BYTES];
+    getrandom::fill(&mut secret)
+        .map_err(|e| Error::failed(format!("the system gives no random numbers for a key: {e}")))?;
+    Ok(secret)
+}
+
+fn from_hex(text: &str) -> Option<[u8; BYTES]> {
+    let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len() == 2 * BYTES)?;
+    Some(std::array::from_fn(|i| (digits[2 * i] * 16 + digits[2 * i + 1]) as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_made_once_private_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let made = Key::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).unwrap().trim().len(), 64);
+        assert_eq!(made.mac(&[b"a"]), Key::open(&path).unwrap().mac(&[b"a"]));
+        assert_ne!(made.mac(&[b"a"]), Key::open(&folder.path().join("other")).unwrap().mac(&[b"a"]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_or_that_is_none_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let refused = |text: &[u8], mode: u32| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            Key::open(&path).err().map(|e| (e.exit_code(), e.to_string()))
+        };
+        let good = "0123456789abcdef".repeat(4);
+        assert_eq!(refused(good.as_bytes(), 0o600), None);
+        for mode in [0o640, 0o604, 0o620] {
+            let (code, message) = refused(good.as_bytes(), mode).unwrap();
+            assert!(code == 2 && message.contains("chmod 600") && !message.contains(&good), "{message}");
+        }
+        for text in [b"".as_slice(), b"secret123", &good.as_bytes()[1..], b"\xff\xfe", "g".repeat(64).as_bytes()] {
+            let (code, message) = refused(text, 0o600).unwrap();
+            assert!(code == 2 && message.contains("64 hexadecimal") && !message.contains("secret123"), "{message}");
+        }
+        assert!(Key::open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let key = Key::new(&[7; 32]);
+        assert_ne!(key.mac(&[b"ab", b"c"]), key.mac(&[b"a", b"bc"]));
+    }
+}

@@ -1,0 +1,222 @@
+//! Who is a person, and how accounts and devices spell a person's name: acole, aaron.cole, AARONCOLE.
+//!
+//! Persons are learnt from fields that hold full names. A form of a name gives the same form of the pseudonym: where Aaron
+//! Cole is Mara Voss, acole is mvoss. Where a form fits two persons, the one counts beside whose name it was seen in a
+//! record; else the first by alphabet.
+
+use super::words::{Words, with_letters, written_like};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Given name and surname, in small letters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Person {
+    given: String,
+    last: String,
+}
+
+/// A part of a form.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Given,
+    Last,
+    GivenInitial,
+    LastInitial,
+}
+
+use Part::{Given, GivenInitial, Last, LastInitial};
+
+/// The forms without a separator between their parts. Those with one (aaron.cole) are replaced word by word, all but the
+/// ones with an initial.
+const FORMS: [(Part, &str, Part); 14] = [
+    (Given, "", Last),
+    (Last, "", Given),
+    (GivenInitial, "", Last),
+    (Last, "", GivenInitial),
+    (Given, "", LastInitial),
+    (LastInitial, "", Given),
+    (GivenInitial, ".", Last),
+    (GivenInitial, "-", Last),
+    (GivenInitial, "_", Last),
+    (Last, ".", GivenInitial),
+    (Last, "_", GivenInitial),
+    (Last, "-", GivenInitial),
+    (Given, ".", LastInitial),
+    (Given, "_", LastInitial),
+];
+
+type Form = (Part, &'static str, Part);
+
+impl Person {
+    /// From the words of a display name, `Aaron J. Cole` or `Cole, Aaron`; none where there are not two words of letters.
+    pub fn from_name(text: &str) -> Option<Self> {
+        // As names are replaced run by run, so the parts of Mary-Ann are words of their own.
+        let words = |text: &str| -> Vec<String> {
+            let words = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
+            words.filter(|word| word.chars().count() > 1).collect()
+        };
+        let turned = text.split_once(',').map(|(last, given)| (words(given), words(last)));
+        let (given, last) = match turned {
+            Some((given, last)) => (given.first()?.clone(), last.last()?.clone()),
+            None => {
+                let words = words(text);
+                let [given, .., last] = words.as_slice() else { return None };
+                (given.clone(), last.clone())
+            }
+        };
+        Some(Self { given, last })
+    }
+
+    fn part(&self, part: Part) -> String {
+        let initial = |word: &str| word.chars().take(1).collect();
+        match part {
+            Given => self.given.clone(),
+            Last => self.last.clone(),
+            GivenInitial => initial(&self.given),
+            LastInitial => initial(&self.last),
+        }
+    }
+
+    fn spelled(&self, (first, separator, second): Form) -> String {
+        format!("{}{separator}{}", self.part(first), self.part(second))
+    }
+
+    /// How the full name is written in running text.
+    pub fn in_text(&self) -> [String; 4] {
+        let (given, last) = (&self.given, &self.last);
+        [format!("{given} {last}"), format!("{last}, {given}"), format!("{given}{last}"), format!("{last} {given}")]
+    }
+
+    pub fn words(&self) -> [&str; 2] {
+        [&self.given, &self.last]
+    }
+}
+
+#[derive(Default)]
+pub struct People {
+    persons: BTreeSet<Person>,
+    /// Accounts seen in a record with the name they are a form of.
+    linked: BTreeMap<String, (Person, Form)>,
+    forms: HashMap<String, (Person, Form)>,
+}
+
+impl People {
+    /// A person, the accounts of whose record are `accounts` (in small letters).
+    pub fn learn(&mut self, person: &Person, accounts: &[String]) {
+        for account in accounts {
+            let stem = account.trim_end_matches(|c: char| c.is_ascii_digit());
+            if let Some(form) = FORMS.into_iter().find(|form| person.spelled(*form) == stem)
+                && !self.linked.contains_key(stem)
+            {
+                self.linked.insert(stem.to_string(), (person.clone(), form));
+            }
+        }
+        if !self.persons.contains(person) {
+            self.persons.insert(person.clone());
+        }
+    }
+
+    pub fn persons(&self) -> impl Iterator<Item = &Person> {
+        self.persons.iter()
+    }
+
+    /// After all are known: which spelling is whose.
+    pub fn settle(&mut self) {
+        let mut forms = HashMap::new();
+        for form in FORMS {
+            for person in &self.persons {
+                forms.entry(person.spelled(form)).or_insert_with(|| (person.clone(), form));
+            }
+        }
+        forms.extend(self.linked.iter().map(|(spelling, whose)| (spelling.clone(), whose.clone())));
+        self.forms = forms;
+    }
+
+    /// The pseudonym of an account or part of a host name that spells a person's name, digits behind it included; none
+    /// where it spells nobody's.
+    pub fn spelling(&self, text: &str, words: &mut Words) -> Option<String> {
+        let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
+        let lower = stem.to_lowercase();
+        let (person, (first, separator, second)) = self.forms.get(&lower)?;
+        let mut image = |part: Part| {
+            let (word, initial) = match part {
+                Given | GivenInitial => (&person.given, part == GivenInitial),
+                Last | LastInitial => (&person.last, part == LastInitial),
+            };
+            let pseudonym = words.word(word);
+            if initial { pseudonym.chars().take(1).collect() } else { pseudonym }
+        };
+        let images = [image(*first), image(*second)];
+        let wanted = format!("{}{separator}{}", images[0], images[1]);
+        // Two accounts may come out alike (those of Aaron and Bob Cole, as Mara and Milo Voss): the second gets a letter.
+        let claimed = words.claim(&lower, |attempt| with_letters(&wanted, attempt));
+        // Where capitals take other bytes than small letters the case is not followed.
+        let written = if stem.len() == lower.len() { stem } else { lower.as_str() };
+        let cut = written.char_indices().nth(person.part(*first).chars().count()).map_or(written.len(), |(at, _)| at);
+        let spelled = [(&written[..cut], &images[0]), (&written[cut + separator.len()..], &images[1])];
+        let [before, behind] = spelled.map(|(original, image)| written_like(original, image));
+        let letters = written_like(written, claimed.strip_prefix(&wanted).unwrap_or(""));
+        Some(format!("{before}{separator}{behind}{letters}{}", &text[stem.len()..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+    use std::collections::HashSet;
+
+    fn setting(names: &[&str], accounts: &[&str]) -> (People, Words) {
+        let mut people = People::default();
+        let accounts: Vec<String> = accounts.iter().map(|a| a.to_string()).collect();
+        names.iter().for_each(|name| people.learn(&Person::from_name(name).unwrap(), &accounts));
+        people.settle();
+        (people, Words::new(Key::new(&[5; 32]), HashSet::new()))
+    }
+
+    #[test]
+    fn names_are_read_in_both_orders() {
+        let expected = Some(Person { given: "aaron".into(), last: "cole".into() });
+        for name in ["Aaron Cole", "Cole, Aaron", "Aaron J. Cole", "AARON  COLE"] {
+            assert_eq!(Person::from_name(name), expected, "{name}");
+        }
+        assert_eq!(Person::from_name("SYSTEM"), None);
+        assert_eq!(Person::from_name("A B"), None);
+    }
+
+    #[test]
+    fn every_form_belongs_to_the_same_pseudonym() {
+        let (people, mut words) = setting(&["Aaron Cole"], &[]);
+        let (given, last) = (words.word("aaron"), words.word("cole"));
+        let initial = &given[..1];
+        for (text, expected) in [
+            ("acole", format!("{initial}{last}")),
+            ("AARONCOLE", format!("{given}{last}").to_uppercase()),
+            ("acole1", format!("{initial}{last}1")),
+            ("a.cole", format!("{initial}.{last}")),
+            ("coleaaron", format!("{last}{given}")),
+            ("AaronC", format!("{}{}", written_like("Aaron", &given), last[..1].to_uppercase())),
+        ] {
+            assert_eq!(people.spelling(text, &mut words), Some(expected), "{text}");
+        }
+        assert_eq!(people.spelling("bcole", &mut words), None);
+    }
+
+    #[test]
+    fn an_account_is_the_persons_beside_whose_name_it_was_seen() {
+        let (mut people, mut words) = setting(&["Aaron Cole"], &[]);
+        people.learn(&Person::from_name("Anna Cole").unwrap(), &["acole".into()]);
+        people.settle();
+        let anna = words.word("anna")[..1].to_string() + &words.word("cole");
+        assert_eq!(people.spelling("acole", &mut words), Some(anna));
+    }
+
+    #[test]
+    fn accounts_that_come_out_alike_get_a_letter() {
+        // Many given names, one surname: some pseudonyms share an initial.
+        let names: Vec<String> = ('a'..='z').map(|c| format!("{c}{c}dam Cole")).collect();
+        let (people, mut words) = setting(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        let accounts: HashSet<_> =
+            ('a'..='z').map(|c| people.spelling(&format!("{c}cole"), &mut words).unwrap()).collect();
+        assert_eq!(accounts.len(), 26);
+    }
+}

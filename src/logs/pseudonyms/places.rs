@@ -1,0 +1,137 @@
+//! Where in a text something is to be replaced: by patterns, and by names that some field of the corpus holds.
+
+use super::rules::{Action, Rules, Treatment};
+use crate::{Error, Result};
+use aho_corasick::AhoCorasick;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Names learnt from the corpus, looked for in all text, whatever their case.
+#[derive(Default)]
+pub struct Known {
+    /// In small letters, with what they are.
+    names: BTreeMap<String, Action>,
+    automaton: Option<AhoCorasick>,
+    actions: Vec<Action>,
+}
+
+impl Known {
+    pub fn add(&mut self, name: String, action: Action) {
+        self.names.entry(name).or_insert(action);
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
+    /// After the last name: gets ready to look for them.
+    pub fn settle(&mut self) -> Result<()> {
+        self.actions = Vec::new();
+        let mut spellings = Vec::new();
+        for (name, action) in &self.names {
+            // The automaton knows the cases of ASCII only.
+            let capitals = (!name.is_ascii()).then(|| name.to_uppercase());
+            let titles = (!name.is_ascii()).then(|| titled(name));
+            for spelling in std::iter::once(name.clone()).chain(capitals).chain(titles) {
+                spellings.push(spelling);
+                self.actions.push(*action);
+            }
+        }
+        let built = AhoCorasick::builder().ascii_case_insensitive(true).build(spellings);
+        self.automaton =
+            Some(built.map_err(|e| Error::failed(format!("too many names to look for in the logs: {e}")))?);
+        Ok(())
+    }
+
+    /// The known names in a text that stand alone, the longest of those that begin at one place first. Digits behind an
+    /// account belong to it.
+    fn places(&self, text: &str) -> Vec<(Range<usize>, Treatment)> {
+        let Some(automaton) = &self.automaton else { return Vec::new() };
+        let mut found = Vec::new();
+        for place in automaton.find_overlapping_iter(text) {
+            let action = self.actions[place.pattern().as_usize()];
+            let rest = &text[place.end()..];
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let end = place.end() + if action == Action::User && digits < 5 { digits } else { 0 };
+            let alone = !text[..place.start()].ends_with(char::is_alphanumeric)
+                && !text[end..].starts_with(char::is_alphanumeric);
+            if alone {
+                found.push((place.start()..end, Treatment::of(action)));
+            }
+        }
+        found.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
+        // Spellings of one name may match in the same place.
+        found.dedup_by(|a, b| a.0 == b.0);
+        found
+    }
+}
+
+fn titled(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut begins = true;
+    for c in name.chars() {
+        if begins {
+            out.extend(c.to_uppercase())
+        } else {
+            out.push(c)
+        }
+        begins = !c.is_alphabetic();
+    }
+    out
+}
+
+/// Candidates in a text, the more telling first: a later one counts where it overlaps none before it. `agent`: dotted
+/// numbers are no addresses.
+pub fn candidates(text: &str, rules: &mut Rules, known: &Known, agent: bool) -> Vec<(Range<usize>, Treatment)> {
+    let mut found = Vec::new();
+    let matching: Vec<usize> = rules.any.matches(text).into_iter().collect();
+    for at in matching {
+        let pattern = &rules.patterns[at];
+        if agent && pattern.treatment.action == Action::Ip {
+            continue;
+        }
+        let treatment = pattern.treatment.clone();
+        let mut places = Vec::new();
+        for captures in pattern.regex.captures_iter(text) {
+            let group =
+                ["value", "single", "bare"].iter().find_map(|name| captures.name(name)).or_else(|| captures.get(0));
+            let key = captures.name("key").map(|key| key.as_str());
+            places.extend(group.map(|group| (group.range(), key)));
+        }
+        for (place, key) in places {
+            let treatment = match (treatment.action, key) {
+                (Action::Field, Some(key)) => rules_of_key(rules, key),
+                _ => Some(treatment.clone()),
+            };
+            found.extend(treatment.map(|treatment| (place, treatment)));
+        }
+    }
+    found.extend(known.places(text));
+    found
+}
+
+/// The rule of a key in `key=value`, if it says what the value is.
+fn rules_of_key(rules: &mut Rules, key: &str) -> Option<Treatment> {
+    rules.field(key).filter(|treatment| !matches!(treatment.action, Action::Text | Action::Agent | Action::Keep))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_names_stand_alone() {
+        let mut known = Known::default();
+        known.add("acole".into(), Action::User);
+        known.add("aaron cole".into(), Action::Name);
+        known.add("josé müller".into(), Action::Name);
+        known.settle().unwrap();
+        let found = |text: &str| -> Vec<String> {
+            known.places(text).into_iter().map(|(place, _)| text[place].to_string()).collect()
+        };
+        assert_eq!(found("by ACOLE, for Aaron Cole (acole12)."), ["ACOLE", "Aaron Cole", "acole12"]);
+        assert_eq!(found("xacole acolex chacole"), [""; 0]);
+        assert_eq!(found("José Müller JOSÉ MÜLLER"), ["José Müller", "JOSÉ MÜLLER"]);
+        assert_eq!(found("éacole"), [""; 0], "letters beyond ASCII are letters");
+    }
+}

@@ -1,0 +1,269 @@
+//! Rules: which fields and which places in text are replaced, and as what. The format is described in `rules.toml`, which
+//! holds the built-in ones.
+
+use crate::{Error, Result};
+use regex::{Regex, RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+const BUILTIN: &str = include_str!("rules.toml");
+
+/// Bytes for the automaton of all patterns at once; with the usual 2 MB it is thrown away and made again all the time.
+const SET_CACHE: usize = 64 << 20;
+
+/// Paths whose rule is remembered; members named by data could be without number.
+const REMEMBERED_PATHS: usize = 10_000;
+
+/// What is done with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    Name,
+    User,
+    Email,
+    Host,
+    Domain,
+    Ip,
+    Mac,
+    Uuid,
+    Sid,
+    Account,
+    Arn,
+    KeyId,
+    Token,
+    Coordinate,
+    Place,
+    Logon,
+    Session,
+    Redact,
+    Agent,
+    Text,
+    Keep,
+    Field,
+}
+
+impl Action {
+    /// The class under which a report counts what the action replaced.
+    pub fn class(self) -> &'static str {
+        match self {
+            Action::Name => "name",
+            Action::User | Action::Logon | Action::Session => "user",
+            Action::Email => "email",
+            Action::Host => "host",
+            Action::Domain => "domain",
+            Action::Ip => "ip",
+            Action::Mac => "mac",
+            Action::Uuid => "uuid",
+            Action::Sid => "sid",
+            Action::Account => "account",
+            Action::Arn => "arn",
+            Action::KeyId => "key-id",
+            Action::Token => "token",
+            Action::Coordinate => "coordinate",
+            Action::Place => "place",
+            Action::Redact => "secret",
+            Action::Agent | Action::Text | Action::Keep | Action::Field => "text",
+        }
+    }
+}
+
+/// A file of rules.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default = "yes")]
+    builtin: bool,
+    #[serde(default)]
+    keep_accounts: Vec<String>,
+    #[serde(default)]
+    keep_words: Vec<String>,
+    #[serde(default)]
+    keep_domains: Vec<String>,
+    #[serde(default)]
+    common_words: Vec<String>,
+    #[serde(default)]
+    field: Vec<FieldRule>,
+    #[serde(default)]
+    text: Vec<TextRule>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldRule {
+    path: String,
+    action: Action,
+    mark: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextRule {
+    regex: String,
+    action: Action,
+    mark: Option<String>,
+}
+
+/// An action and, to redact, what the mark says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Treatment {
+    pub action: Action,
+    pub mark: String,
+}
+
+impl Treatment {
+    fn new(action: Action, mark: Option<String>) -> Self {
+        Self { action, mark: mark.unwrap_or_else(|| "SECRET".into()) }
+    }
+
+    pub fn of(action: Action) -> Self {
+        Self::new(action, None)
+    }
+}
+
+/// A rule for places in text.
+pub struct Pattern {
+    pub regex: Regex,
+    pub treatment: Treatment,
+}
+
+pub struct Rules {
+    fields: Vec<(Regex, Treatment)>,
+    known: HashMap<String, Option<Treatment>>,
+    pub patterns: Vec<Pattern>,
+    /// All patterns at once, to find those that match at all.
+    pub any: RegexSet,
+    pub keep_accounts: HashSet<String>,
+    pub keep_words: HashSet<String>,
+    pub keep_domains: HashSet<String>,
+    pub common_words: HashSet<String>,
+}
+
+impl Rules {
+    /// The built-in rules, those of `path` before them or in their place.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        let mut files = Vec::new();
+        if let Some(path) = path {
+            let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the rules", path, e))?;
+            files.push((path.display().to_string(), parse(&text, &path.display().to_string())?));
+        }
+        if files.iter().all(|(_, file)| file.builtin) {
+            files.push(("the built-in rules".into(), parse(BUILTIN, "the built-in rules")?));
+        }
+        let lower = |lists: Vec<&Vec<String>>| lists.into_iter().flatten().map(|word| word.to_lowercase()).collect();
+        let lists = |pick: fn(&File) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
+        let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
+        let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
+        let (mut fields, mut patterns) = (Vec::new(), Vec::new());
+        for (name, file) in files {
+            for rule in file.field {
+                let treatment = checked(&name, &rule.path, Treatment::new(rule.action, rule.mark), false)?;
+                fields.push((glob(&rule.path)?, treatment));
+            }
+            for rule in file.text {
+                let treatment = checked(&name, &rule.regex, Treatment::new(rule.action, rule.mark), true)?;
+                let regex = Regex::new(&rule.regex).map_err(|e| {
+                    Error::usage(format!("{name}: regex '{}': expected a regular expression: {e}", rule.regex))
+                })?;
+                patterns.push(Pattern { regex, treatment });
+            }
+        }
+        let all = patterns.iter().map(|pattern| pattern.regex.as_str());
+        let any = RegexSetBuilder::new(all).dfa_size_limit(SET_CACHE).build().map_err(Error::usage)?;
+        Ok(Self { fields, known: HashMap::new(), patterns, any, keep_accounts, keep_words, keep_domains, common_words })
+    }
+
+    /// The treatment of the field at `path`, if a rule names one.
+    pub fn field(&mut self, path: &str) -> Option<Treatment> {
+        if let Some(known) = self.known.get(path) {
+            return known.clone();
+        }
+        let found = self.fields.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, treatment)| treatment.clone());
+        if self.known.len() < REMEMBERED_PATHS {
+            self.known.insert(path.to_string(), found.clone());
+        }
+        found
+    }
+}
+
+fn parse(text: &str, name: &str) -> Result<File> {
+    toml::from_str(text).map_err(|e| Error::usage(format!("{name}: expected rules, found: {e}")))
+}
+
+/// Refuses a mark that would not be plain text in a log, and a lookup of a field's rule by a field's rule.
+fn checked(name: &str, rule: &str, treatment: Treatment, text: bool) -> Result<Treatment> {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    if !treatment.mark.chars().all(plain) || treatment.mark.is_empty() {
+        return Err(Error::usage(format!(
+            "{name}: rule '{rule}': mark '{}': expected capitals, digits and _",
+            treatment.mark
+        )));
+    }
+    if treatment.action == Action::Field && !(text && rule.contains("?<key>")) {
+        return Err(Error::usage(format!("{name}: rule '{rule}': action field is for a regex with a group key")));
+    }
+    Ok(treatment)
+}
+
+/// A pattern of a path as a regular expression: `*` is any text, capitals do not matter.
+fn glob(pattern: &str) -> Result<Regex> {
+    let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
+    Regex::new(&format!("(?is)^{}$", parts.join(".*"))).map_err(Error::usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> Result<Rules> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Rules::load(Some(file.path()))
+    }
+
+    #[test]
+    fn built_in_rules_know_the_common_fields() {
+        let mut rules = Rules::load(None).unwrap();
+        for (path, action) in [
+            ("properties.userPrincipalName", Some(Action::User)),
+            ("properties.userDisplayName", Some(Action::Name)),
+            ("properties.deviceDetail.displayName", Some(Action::Host)),
+            ("properties.appDisplayName", Some(Action::Text)),
+            ("resources.*.accountId", Some(Action::Account)),
+            ("eventName", None),
+        ] {
+            assert_eq!(rules.field(path).map(|t| t.action), action, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_comes_first_or_alone() {
+        let mut added = with("field = [{ path = 'identity', action = 'keep' }]").unwrap();
+        assert_eq!(added.field("identity"), Some(Treatment::of(Action::Keep)));
+        assert_eq!(added.field("a.userName").map(|t| t.action), Some(Action::User));
+        let mut alone = with("builtin = false\nfield = [{ path = 'x.*.y', action = 'user' }]").unwrap();
+        assert_eq!(alone.field("x.*.y").map(|t| t.action), Some(Action::User));
+        assert_eq!(alone.field("a.userName"), None);
+        assert!(alone.patterns.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused_and_named() {
+        for (text, part) in [
+            ("fields = []", "fields"),
+            ("field = [{ path = 'a', action = 'hide' }]", "hide"),
+            ("field = [{ path = 'a', action = 'user', colour = 1 }]", "colour"),
+            ("field = [{ path = 'a', action = 'field' }]", "group key"),
+            ("text = [{ regex = '(', action = 'user' }]", "regular expression"),
+            ("text = [{ regex = 'a', action = 'redact', mark = 'a b' }]", "capitals"),
+            ("=", "rules"),
+        ] {
+            let error = with(text).err().unwrap_or_else(|| panic!("{text}: taken"));
+            assert!(error.exit_code() == 2 && error.to_string().contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The whole way of a record.
+
+use super::*;
+
+const SIGN_IN: &str = r#"{"identity":"Aaron Cole","properties":{"userPrincipalName":"acole@corp.meridian.com","deviceDetail":{"displayName":"AARONCOLE-LT"},"geo":{"latitude":17.5082395,"longitude":-115.304215}}}"#;
+
+fn settled(records: &[&str]) -> Pseudonyms {
+    let mut pseudonyms = Pseudonyms::new(Key::new(&[6; 32]), Rules::load(None).unwrap());
+    records.iter().for_each(|record| pseudonyms.learn(record.as_bytes()));
+    pseudonyms.settle().unwrap();
+    pseudonyms
+}
+
+fn rewritten(pseudonyms: &mut Pseudonyms, record: &str) -> String {
+    let mut out = Vec::new();
+    pseudonyms.rewrite(record.as_bytes(), &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// The pseudonyms of Aaron and Cole in small letters.
+fn aaron_cole(pseudonyms: &mut Pseudonyms) -> (String, String) {
+    (pseudonyms.maker.words.word("aaron"), pseudonyms.maker.words.word("cole"))
+}
+
+#[test]
+fn the_forms_of_a_name_belong_together() {
+    let mut pseudonyms = settled(&[SIGN_IN]);
+    let (given, last) = aaron_cole(&mut pseudonyms);
+    let image = rewritten(&mut pseudonyms, SIGN_IN);
+    let json: serde_json::Value = serde_json::from_str(&image).unwrap();
+    let name = words::written_like("Aaron", &given) + " " + &words::written_like("Cole", &last);
+    assert_eq!(json["identity"], name);
+    let mail = json["properties"]["userPrincipalName"].as_str().unwrap();
+    assert!(mail.starts_with(&format!("{}{last}@corp.", &given[..1])) && mail.ends_with(".com"), "{mail}");
+    let device = format!("{given}{last}-lt").to_uppercase();
+    assert_eq!(json["properties"]["deviceDetail"]["displayName"], device);
+    let line = rewritten(&mut pseudonyms, r"run C:\Users\acole\a.exe for AARON COLE on aaroncole-lt, acole1 too");
+    let account = format!("{}{last}", &given[..1]);
+    let expected = format!(
+        r"run C:\Users\{account}\a.exe for {} on {}, {account}1 too",
+        name.to_uppercase(),
+        device.to_lowercase()
+    );
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn all_but_the_values_stays_byte_for_byte() {
+    let record = r#"{ "a" : 1.50 ,"user_name":"Aaron Cole", "m":"x\/y \u0041 by acole\t\"ok\"" , "n":[ ] }"#;
+    let mut pseudonyms = settled(&[record]);
+    let (given, last) = aaron_cole(&mut pseudonyms);
+    let image = rewritten(&mut pseudonyms, r#"{ "a" : 1.50 , "m":"x\/y \u0041 by Aaron Cole\t\"ok\"" , "n":[ ] }"#);
+    let name = words::written_like("A", &given[..1]) + &given[1..] + " " + &words::written_like("Cole", &last);
+    assert_eq!(image, format!(r#"{{ "a" : 1.50 , "m":"x\/y \u0041 by {name}\t\"ok\"" , "n":[ ] }}"#));
+}
+
+#[test]
+fn what_names_nobody_stays() {
+    let mut pseudonyms = settled(&[SIGN_IN]);
+    for record in [
+        r#"{"userName":"SYSTEM","User":"NT AUTHORITY\\SYSTEM","SubjectUserSid":"S-1-5-18","Hostname":"-","n":null}"#,
+        "",
+        "Mar  4 plain text, version 2.14.0, 12:30:45, std::vec::Vec, C:\\Windows\\system32\\ntdll.dll",
+        r"C:\Windows\Microsoft.NET\x, System.IO.dll, CHCP.COM, nuget\2.8.5.208\a, Elevated Token: Yes, Backup Operators",
+        r#"{"ConsoleLogin":"Success","VirtualAccount":"%%1843","TargetUserName":"Backup Operators"}"#,
+        r#"GET / "Mozilla/5.0 Chrome/118.0.5993.70 Safari/537.36""#,
+    ] {
+        assert_eq!(rewritten(&mut pseudonyms, record), record);
+    }
+}
+
+#[test]
+fn secrets_leave_a_mark_only() {
+    let mut pseudonyms = settled(&[]);
+    for (line, expected) in [
+        ("GET /a?token=abc123&x=1", "GET /a?token=REDACTED_SECRET&x=1"),
+        ("mysql -psecret db", "mysql -pREDACTED_PASSWORD db"),
+        ("wmic /p:hunter2 x", "wmic /p:REDACTED_PASSWORD x"),
+        ("tool --password 'a b' -v", "tool --password 'REDACTED_PASSWORD' -v"),
+        ("Authorization: Bearer abcdefghij0123456789", "Authorization: Bearer REDACTED_TOKEN"),
+        ("ssh -p 22 root@127.0.0.1; mkdir -p /srv", "ssh -p 22 root@127.0.0.1; mkdir -p /srv"),
+        (r#"{"password":"x","token":7}"#, r#"{"password":"REDACTED_PASSWORD","token":0}"#),
+    ] {
+        assert_eq!(rewritten(&mut pseudonyms, line), expected);
+    }
+}
+
+#[test]
+fn one_place_moves_to_one_place_with_its_digits() {
+    let mut pseudonyms = settled(&[SIGN_IN]);
+    let place = |image: &str| {
+        let json: serde_json::Value = serde_json::from_str(image).unwrap();
+        json["properties"]["geo"].clone()
+    };
+    let image = rewritten(&mut pseudonyms, SIGN_IN);
+    let moved = place(&image);
+    assert_ne!(moved, place(SIGN_IN));
+    assert_eq!(moved, place(&rewritten(&mut pseudonyms, SIGN_IN)));
+    let latitude = image.split("\"latitude\":").nth(1).unwrap().split(',').next().unwrap();
+    assert_eq!(latitude.split('.').nth(1).unwrap().len(), 7, "{latitude}");
+}
+
+#[test]
+fn bytes_that_are_no_text_and_giants_pass() {
+    let mut pseudonyms = settled(&[SIGN_IN]);
+    let mut out = Vec::new();
+    pseudonyms.rewrite(b"\xff\xfe 83.149.9.216 \x00\xff", &mut out);
+    assert!(
+        out.starts_with(b"\xff\xfe ") && out.ends_with(b" \x00\xff") && !out.windows(12).any(|w| w == b"83.149.9.216")
+    );
+    let giant = "x".repeat(1 << 20) + " acole " + &"9.".repeat(1 << 16);
+    assert!(!rewritten(&mut pseudonyms, &giant).contains("acole"));
+}
+
+#[test]
+fn names_are_joined_and_counted_never_told() {
+    let mut pseudonyms = settled(&[SIGN_IN]);
+    rewritten(&mut pseudonyms, SIGN_IN);
+    let report = pseudonyms.report();
+    assert_eq!((report.records, report.changed_records, report.persons), (1, 1, 1));
+    assert_eq!(report.by_path["identity"]["name"], 1);
+    assert_eq!(report.by_class["coordinate"], 2);
+    let text = serde_json::to_string(&report).unwrap().to_lowercase();
+    assert!(!text.contains("cole") && !text.contains("17.5"), "{text}");
+}
+
+#[test]
+fn addresses_beside_and_inside_others_are_found() {
+    let mut pseudonyms = settled(&[]);
+    let image = rewritten(
+        &mut pseudonyms,
+        "fe80::286a:1;::ffff:10.0.1.14;83.149.9.216,83.149.9.217 a83-149-9-216.deploy.akamai.net",
+    );
+    let inner = rewritten(&mut pseudonyms, "10.0.1.14");
+    let outer = rewritten(&mut pseudonyms, "83.149.9.216");
+    assert!(image.contains(&format!("::ffff:{inner};{outer},")), "{image}");
+    assert!(image.ends_with(&format!(" a{}.deploy.akamai.net", outer.replace('.', "-"))), "{image}");
+    let makers = rewritten(&mut pseudonyms, "00:1a:2b:3c:4d:5e,001a.2b3c.4d5e version 2.14.0.1");
+    assert!(!makers.contains("1a") && makers.ends_with(" version 2.14.0.1"), "{makers}");
+}
+
+#[test]
+fn accounts_and_hosts_found_in_fields_are_found_in_text() {
+    let mut pseudonyms = settled(&[
+        r#"{"userIdentity":{"accountId":"123837392027","userName":"bert-jan"},"bucketName":"acme-payroll"}"#,
+        r#"{"Hostname":"fin-0815.acme.local","User":"ACME\\zed77"}"#,
+    ]);
+    let line =
+        "123837392027.s3-control, acme-payroll.s3.amazonaws.com, bert-jan, FIN-0815, ACME\\zed77, fin-0815.acme.local";
+    let image = rewritten(&mut pseudonyms, line).to_lowercase();
+    for original in ["123837392027", "payroll", "bert", "0815", "acme", "zed77"] {
+        assert!(!image.contains(original), "{original}: {image}");
+    }
+    assert!(image.contains(".s3.amazonaws.com") && image.ends_with(".local"), "{image}");
+    let arn = rewritten(&mut pseudonyms, r#"{"arn":"arn:aws:iam::123837392027:user/bert-jan"}"#);
+    assert!(
+        arn.starts_with(r#"{"arn":"arn:aws:iam::"#) && !arn.contains("bert") && !arn.contains("123837392027"),
+        "{arn}"
+    );
+    let secret = r#"{"arn":"arn:aws:secretsmanager:us-east-1:123837392027:secret:backup-0-HEVow"}"#;
+    assert!(rewritten(&mut pseudonyms, secret).ends_with(":secret:backup-0-HEVow\"}"), "a name is no secret");
+    let account = &arn["{\"arn\":\"arn:aws:iam::".len()..][..12];
+    assert!(image.starts_with(account), "{image} {arn}");
+}

@@ -1,0 +1,186 @@
+//! Pseudonyms of words: one map for names, accounts, hosts and domains, so that what belongs together stays together.
+//!
+//! A word's pseudonym is a pronounceable word drawn by HMAC(key, word, attempt), of about the word's length. It is taken if
+//! nobody has it yet, else the next attempt is drawn; every [`ATTEMPTS`] attempts the words get longer by a syllable, so
+//! that their space never ends. So no two words share a pseudonym. The same key gives the same pseudonyms in another
+//! corpus, but for words that collide, whose pseudonyms depend on who came first.
+
+use super::key::Key;
+use super::permute;
+use std::collections::{HashMap, HashSet};
+
+const ATTEMPTS: u32 = 32;
+
+/// Beginnings and ends of syllables; what they make are no names that the author knows.
+const ONSETS: [&str; 24] = [
+    "b", "br", "d", "dr", "f", "g", "gr", "h", "j", "k", "kr", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr",
+    "v", "w", "z",
+];
+const VOWELS: [&str; 8] = ["a", "e", "i", "o", "u", "ai", "ea", "ou"];
+const CODAS: [&str; 10] = ["", "n", "l", "r", "s", "x", "m", "nd", "th", "ck"];
+
+pub struct Words {
+    key: Key,
+    /// Words that mean the same in every company and stay; no pseudonym is one of them.
+    kept: HashSet<String>,
+    /// Words of the corpus that are to be replaced: no pseudonym is one of them, or it would look like its original.
+    originals: HashSet<String>,
+    of: HashMap<String, String>,
+    used: HashSet<String>,
+}
+
+impl Words {
+    pub fn new(key: Key, kept: HashSet<String>) -> Self {
+        Self { key, kept, originals: HashSet::new(), of: HashMap::new(), used: HashSet::new() }
+    }
+
+    /// Whether a word in small letters stays as it is.
+    pub fn keeps(&self, lower: &str) -> bool {
+        self.kept.contains(lower)
+    }
+
+    /// Makes sure that no pseudonym will be this word.
+    pub fn avoid(&mut self, lower: &str) {
+        self.originals.insert(lower.to_string());
+    }
+
+    /// Whether a word in small letters is one that some field of the corpus names.
+    pub fn is_original(&self, lower: &str) -> bool {
+        self.originals.contains(lower)
+    }
+
+    /// How many originals have a pseudonym: what memory grows with.
+    pub fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// The pseudonym of a word of letters, written like it. Words of one or two letters become other letters.
+    pub fn word(&mut self, text: &str) -> String {
+        let lower = text.to_lowercase();
+        if self.keeps(&lower) {
+            return text.to_string();
+        }
+        if text.is_ascii() && text.len() < 3 {
+            return written_like(text, &permute::alphanumeric(&self.key, "letters", &lower));
+        }
+        let key = self.key.clone();
+        let pseudonym = self.claim(&lower, |attempt| coined(&key, &lower, attempt));
+        written_like(text, &pseudonym)
+    }
+
+    /// The pseudonym of `original` if it has one, else the first of the candidates that nobody has (they must not end). All
+    /// in small letters. A candidate that is the original itself is taken: then nothing in it was to be replaced.
+    pub fn claim(&mut self, original: &str, candidate: impl Fn(u32) -> String) -> String {
+        if let Some(known) = self.of.get(original) {
+            return known.clone();
+        }
+        let taken =
+            |text: &String| self.used.contains(text) || self.kept.contains(text) || self.originals.contains(text);
+        let free = |text: &String| text == original || !taken(text);
+        let pseudonym = (0..).map(candidate).find(free).expect("candidates do not end");
+        self.used.insert(pseudonym.clone());
+        self.of.insert(original.to_string(), pseudonym.clone());
+        pseudonym
+    }
+}
+
+/// `text`, and for further attempts `text` with letters behind it: candidates that do not end.
+pub fn with_letters(text: &str, attempt: u32) -> String {
+    let mut letters = String::new();
+    let mut rest = attempt;
+    while rest > 0 {
+        letters.push(char::from(b'a' + (rest % 26) as u8));
+        rest /= 26;
+    }
+    text.to_string() + &letters
+}
+
+/// A word in about the length of `word`: short (at most 4 letters), middling, or long (8 or more).
+fn coined(key: &Key, word: &str, attempt: u32) -> String {
+    let random = key.mac(&[b"word", word.as_bytes(), &attempt.to_le_bytes()]);
+    let mut numbers = random.chunks(2).map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])));
+    let mut draw = |list: &[&'static str]| list[numbers.next().unwrap_or(0) % list.len()];
+    let syllables = match word.chars().count() {
+        0..=4 => 1,
+        5..=7 => 2,
+        _ => 3,
+    } + attempt / ATTEMPTS;
+    let open: String = (0..syllables).flat_map(|_| [draw(&ONSETS), draw(&VOWELS)]).collect();
+    // A word of one syllable is closed: it has three letters at least.
+    let coda = if syllables == 1 { draw(&CODAS[1..]) } else { draw(&CODAS) };
+    open + coda
+}
+
+/// `pseudonym` (in small letters) in capitals, with one, or without, as `original` is.
+pub fn written_like(original: &str, pseudonym: &str) -> String {
+    let mut letters = original.chars().filter(|c| c.is_alphabetic());
+    let first = letters.next().is_some_and(char::is_uppercase);
+    let mut rest = letters.peekable();
+    let alone = rest.peek().is_none();
+    if first && (alone && pseudonym.chars().count() == 1 || !alone && rest.all(|c| !c.is_lowercase())) {
+        return pseudonym.to_uppercase();
+    }
+    let mut characters = pseudonym.chars();
+    match (first, characters.next()) {
+        (true, Some(c)) => c.to_uppercase().chain(characters).collect(),
+        _ => pseudonym.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words() -> Words {
+        Words::new(Key::new(&[5; 32]), ["srv".to_string()].into())
+    }
+
+    #[test]
+    fn one_word_one_pseudonym_in_every_spelling() {
+        let mut words = words();
+        let lower = words.word("cole");
+        assert_eq!(words.word("Cole").to_lowercase(), lower);
+        assert_eq!(words.word("COLE"), lower.to_uppercase());
+        assert_ne!(lower, "cole");
+        assert_eq!(words.word("srv"), "srv");
+        assert_eq!(words.word("J").len(), 1);
+    }
+
+    #[test]
+    fn no_two_words_share_a_pseudonym_even_when_the_space_is_exhausted() {
+        let mut words = words();
+        // Four-letter words outnumber the pseudonyms of one syllable: 24 x 8 x 9 = 1728.
+        let mut images = HashSet::new();
+        for n in 0..26u32 * 26 * 26 {
+            let word: String = [n / 676, n / 26 % 26, n % 26].map(|i| char::from(b'a' + i as u8)).iter().collect();
+            assert!(images.insert(words.word(&format!("q{word}"))), "{word}");
+        }
+        assert_eq!(words.len(), 26 * 26 * 26);
+    }
+
+    #[test]
+    fn the_pseudonym_does_not_depend_on_who_came_before() {
+        let (mut one, mut other) = (words(), words());
+        let first = one.word("aaron");
+        other.word("joseph");
+        assert_eq!(other.word("aaron"), first);
+    }
+
+    #[test]
+    fn a_pseudonym_is_no_word_that_is_to_be_replaced() {
+        let taken = words().word("cole");
+        let mut words = words();
+        words.avoid(&taken);
+        assert_ne!(words.word("cole"), taken);
+    }
+
+    #[test]
+    fn case_follows_the_original() {
+        for (original, expected) in
+            [("COLE", "MARA"), ("Cole", "Mara"), ("cole", "mara"), ("McCole", "Mara"), ("É", "Mara"), ("", "mara")]
+        {
+            assert_eq!(written_like(original, "mara"), expected, "{original}");
+        }
+        assert_eq!(written_like("J", "m"), "M");
+    }
+}
