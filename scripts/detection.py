@@ -6,7 +6,7 @@
   synth   the built-in log source: chronological split, fit on its normal records; one row for each kind of attack
   azure   Azure AD sign-ins: one user at a time left out of training, his records ranked among held-out ones of others
 
-Usage: detection.py [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] hdfs|synth|azure [options; see --help]
+Usage: detection.py hdfs|synth|azure [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] [options; see --help]
 Needs: Python 3.9, nothing else. With the defaults and two CPU cores hdfs takes minutes, the others tens of minutes.
 The metrics are those of src/detect, written a second time: each checks the other.
 """
@@ -74,7 +74,7 @@ class Program:
 
     def __call__(self, *words):
         command = [str(word) for word in (self.binary, *words)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             sys.exit(f"detection.py: `{' '.join(command)}` ended with exit code {done.returncode}")
         return done.stdout
@@ -88,13 +88,15 @@ class Program:
             self("--quiet", "train", "--data", data, "--out", run, "--seed", seed, *flags)
         return run
 
+    def calibrate(self, run, normal, rate, flags):
+        """The threshold that `score` learns from normal records; it stays with the run."""
+        self("--quiet", "score", "--model", run, "--calibrate", normal, "--fpr", rate, *flags)
+        return json.loads((run / "calibration.json").read_text())["threshold"]
+
     def scores(self, run, records, flags):
         """The score of each record, infinite for one that cannot be scored: nothing is odder."""
         lines = self("--quiet", "score", "--model", run, records, *flags).splitlines()
         return [math.inf if found.get("score") is None else found["score"] for found in map(json.loads, lines)]
-
-    def calibrate(self, run, normal, rate, flags):
-        self("--quiet", "score", "--model", run, "--calibrate", normal, "--fpr", rate, *flags)
 
 
 def write(path, records):
@@ -140,9 +142,9 @@ def hdfs(program, args, work):
     found = []
     for seed in args.seeds:
         run = program.train(files[0], work / "hdfs", "bytes", shape.split(), seed)
-        own = program.scores(run, files[0], args.score)
+        limit = program.calibrate(run, files[0], args.fpr, args.score)
         high, low = (program.scores(run, file, args.score) for file in files[1:])
-        found.append(row(f"model, seed {seed}", high, low, threshold(own, args.fpr)))
+        found.append(row(f"model, seed {seed}", high, low, limit))
     print(f"\nModel: F1 {spread(found)} over {len(found)} seeds\n")
     ceiling(fit, attacks, normals)
 
@@ -176,11 +178,11 @@ def synth(program, args, work):
     test = write(work / "synth.test", records[test_begin:])
     for seed in args.seeds:
         run = program.train(fit, work / "synth", "bpe", args.train, seed)
-        program.calibrate(run, calibrate, args.fpr, args.score)
-        usual, scores = (program.scores(run, file, args.score) for file in (calibrate, test))
+        limit = program.calibrate(run, calibrate, args.fpr, args.score)
+        scores = program.scores(run, test, args.score)
         of = lambda kind: [score for score, found in zip(scores, kinds[test_begin:]) if found == kind]
-        limit, normals = threshold(usual, args.fpr), of(None)
-        print(f"\nModel with seed {seed}, false-positive rate {args.fpr} calibrated on {len(usual)} normal records\n")
+        normals = of(None)
+        print(f"\nModel with seed {seed}, threshold for a false-positive rate of {args.fpr}\n")
         print(HEAD.format("attack, against all normal records"))
         named = sorted(set(kinds[test_begin:]) - {None})
         for kind in named:

@@ -234,6 +234,9 @@ mod tests {
         let perfect = Ranking::new(&[1.0, 0.0], &[true, false]).unwrap();
         assert_eq!(perfect.best_threshold(), Some(0.0));
         assert_eq!(perfect.confusion(0.0).f1(), Some(1.0));
+        // 2/3 with one record called an anomaly, and again with all four.
+        let equal = Ranking::new(&[3.0, 2.0, 2.0, 2.0], &[true, true, false, false]).unwrap();
+        assert_eq!(equal.best_threshold(), Some(2.0));
     }
 
     #[test]
