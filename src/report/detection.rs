@@ -264,7 +264,7 @@ mod tests {
         let page = rendered("the model", &scores, &attacks);
         assert_eq!(page.matches("<svg").count(), 3);
         assert_eq!(page.matches("<tr><th>the model</th><td>1.000</td><td>1.000</td>").count(), 2);
-        for words in ["false positive rate", "share of its class", "calibrated threshold", ">attack<"] {
+        for words in ["false positive rate", "share of its class", "calibrated threshold", "\nattack\n"] {
             assert!(page.contains(words), "no {words:?}");
         }
         assert!(page.len() < 120_000, "{} bytes", page.len());
