@@ -15,6 +15,7 @@ import gzip
 import json
 import math
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,12 +81,14 @@ class Program:
         return done.stdout
 
     def train(self, records, out, tokenizer, flags, seed):
-        """A run folder; a model that the folder already holds is taken as it is."""
+        """A run folder; one that an earlier call finished is taken as it is, whatever its flags were."""
         data, run = Path(f"{out}.data"), Path(f"{out}.run{seed}")
         if not data.exists():
             self("--quiet", "prepare", records, "--out", data, "--tokenizer", tokenizer, "--split", "random")
-        if not (run / "best").exists():
+        if not (run / "finished").exists():
+            shutil.rmtree(run, ignore_errors=True)
             self("--quiet", "train", "--data", data, "--out", run, "--seed", seed, *flags)
+            (run / "finished").touch()
         return run
 
     def calibrate(self, run, normal, rate, flags):
@@ -197,7 +200,7 @@ def azure(program, args, work):
     counts = Counter(map(user, lines))
     for name in args.users:
         if name not in counts:
-            sys.exit(f"detection.py: --users {name}: no such user; there are {', '.join(sorted(counts))}")
+            sys.exit(f"detection.py: --users {name}: no record has this properties.userDisplayName")
     print("| user left out | records | AUROC against held-out records of others | among the ten oddest | best F1 |")
     print("|---|---|---|---|---|")
     for at, name in enumerate(args.users):
@@ -234,7 +237,15 @@ def arguments():
     parser.add_argument("--users", nargs="+", default=["Attack Target", "Thomas Price", "Cynthia Perry", "Aaron Cole"],
                         help="of azure; the others are there to compare with: who is left out is odd by his name alone")
     args = parser.parse_args()
-    args.fpr = args.fpr or (0.001 if args.what == "hdfs" else 0.01)
+    if args.fpr is None:
+        args.fpr = 0.001 if args.what == "hdfs" else 0.01
+    if not 0 < args.fpr < 1:
+        parser.error(f"--fpr {args.fpr}: expected a share between 0 and 1")
+    if not Path(args.logwright).is_file():
+        parser.error(f"--logwright {args.logwright}: no such file; build it with cargo build --release")
+    wanted = {"hdfs": "hdfs-sessions", "azure": "azure-ad"}.get(args.what)
+    if wanted and not (args.data / wanted).is_dir():
+        parser.error(f"--data {args.data}: expected the folder {wanted} in it, found none")
     args.score = args.score or (["--aggregate", "max"] if args.what == "hdfs" else [])
     return args
 
