@@ -3,7 +3,8 @@
 
   hdfs    sessions of HDFS_v1 (deep-loglizer's split), fit on normal training sessions only: the model with several
           seeds beside the baselines, and what no detector can pass, because attack and normal sessions are the same
-  synth   the built-in log source: chronological split, fit on its normal records; one row for each kind of attack
+  synth   the built-in log source: chronological split, fit on its normal records; the model beside the baselines, one
+          row for each kind of attack
   azure   Azure AD sign-ins: one user at a time left out of training, his records ranked among held-out ones of others
 
 Usage: detection.py hdfs|synth|azure [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] [options; see --help]
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 
@@ -112,7 +113,7 @@ def spread(values):
     return f"{mean:.3f} +- {math.sqrt(sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)):.3f}"
 
 
-# ---- HDFS sessions ----
+# ---- baselines: as src/detect/baselines.rs and events.rs define them ----
 def two_gram(sessions, alpha=0.1):
     """The largest surprisal of an event after the one before it, between begin and end marks."""
     marked = lambda session: ["begin", *session, "end"]
@@ -123,6 +124,35 @@ def two_gram(sessions, alpha=0.1):
     return lambda session: max(map(surprisal, zip(marked(session), marked(session)[1:])))
 
 
+def baselines(sessions):
+    """(name, score of a session), fit on normal sessions, each a list of events."""
+    known, vectors = {e for s in sessions for e in s}, {tuple(sorted(s)) for s in sessions}
+    return [("unseen events", lambda s: len(set(s) - known)),
+            ("unseen count vector", lambda s: int(tuple(sorted(s)) not in vectors)),
+            ("2-gram maximum surprisal", two_gram(sessions))]
+
+
+def leaves(value, path=""):
+    members = value.items() if isinstance(value, dict) else [("*", x) for x in value] if isinstance(value, list) else []
+    for name, member in members:
+        yield from leaves(member, f"{path}.{name}" if path else name)
+    if not members:
+        yield path, json.dumps(value)
+
+
+def events_of(normal):
+    """Record -> its events: path=value of fields whose values mostly recur, other paths alone."""
+    values = defaultdict(Counter)
+    for record in normal:
+        for path, value in leaves(json.loads(record)):
+            values[path][value] += 1
+    once = lambda counts: sum(count == 1 for count in counts.values())
+    categorical = {path for path, counts in values.items() if once(counts) <= 0.05 * sum(counts.values())}
+    event = lambda path, value: f"{path}={value}" if path in categorical else path
+    return lambda record: [event(*leaf) for leaf in leaves(json.loads(record))]
+
+
+# ---- HDFS sessions ----
 def hdfs(program, args, work):
     with gzip.open(args.data / "hdfs-sessions" / "hdfs100k_sessions.jsonl.gz", "rt") as file:
         sessions = [json.loads(line) for line in file]
@@ -130,10 +160,7 @@ def hdfs(program, args, work):
     fit, attacks, normals = events("train", 0), events("test", 1), events("test", 0)
     print(f"{len(fit)} normal sessions to fit on; {len(attacks)} anomalous and {len(normals)} normal ones to test")
     print(HEAD.format(f"method, threshold for a false-positive rate of {args.fpr}"))
-    known, vectors = {e for s in fit for e in s}, {tuple(sorted(s)) for s in fit}
-    for name, score in [("unseen events", lambda s: len(set(s) - known)),
-                        ("unseen count vector", lambda s: int(tuple(sorted(s)) not in vectors)),
-                        ("2-gram maximum surprisal", two_gram(fit))]:
+    for name, score in baselines(fit):
         of = lambda group: [score(session) for session in group]
         row(name, of(attacks), of(normals), threshold(of(fit), args.fpr))
     # One letter an event: bytes as tokens know every event, also those that training never saw.
@@ -176,21 +203,28 @@ def synth(program, args, work):
     assert len(kinds) == len(records)
     fit_end, test_begin = int(0.6 * len(records)), int(0.75 * len(records))
     normal = lambda begin, end: [records[i] for i in range(begin, end) if kinds[i] is None]
-    fit = write(work / "synth.fit", normal(0, fit_end))
-    calibrate = write(work / "synth.calibrate", normal(fit_end, test_begin))
-    test = write(work / "synth.test", records[test_begin:])
+    fit, calibrate, test = normal(0, fit_end), normal(fit_end, test_begin), records[test_begin:]
+    print(f"{len(fit)} normal records to fit on, {len(calibrate)} to calibrate on, {len(test)} later ones to test")
+    print(HEAD.format(f"method, threshold for a false-positive rate of {args.fpr}: attack"))
+    events = events_of(fit)
+    for name, score in baselines([events(record) for record in fit]):
+        of = lambda group: [score(events(record)) for record in group]
+        rows_by_kind(name, of(test), kinds[test_begin:], threshold(of(calibrate), args.fpr))
+    files = [write(work / f"synth.{name}", group)
+             for name, group in (("fit", fit), ("calibrate", calibrate), ("test", test))]
     for seed in args.seeds:
-        run = program.train(fit, work / "synth", "bpe", args.train, seed)
-        limit = program.calibrate(run, calibrate, args.fpr, args.score)
-        scores = program.scores(run, test, args.score)
-        of = lambda kind: [score for score, found in zip(scores, kinds[test_begin:]) if found == kind]
-        normals = of(None)
-        print(f"\nModel with seed {seed}, threshold for a false-positive rate of {args.fpr}\n")
-        print(HEAD.format("attack, against all normal records"))
-        named = sorted(set(kinds[test_begin:]) - {None})
-        for kind in named:
-            row(kind, of(kind), normals, limit)
-        row("all", [score for kind in named for score in of(kind)], normals, limit)
+        run = program.train(files[0], work / "synth", "bpe", args.train, seed)
+        limit = program.calibrate(run, files[1], args.fpr, args.score)
+        rows_by_kind(f"model, seed {seed}", program.scores(run, files[2], args.score), kinds[test_begin:], limit)
+
+
+def rows_by_kind(name, scores, kinds, limit):
+    """A row for each kind of attack, against all normal records, and one for all."""
+    of = lambda wanted: [score for score, kind in zip(scores, kinds) if wanted(kind)]
+    normals = of(lambda kind: kind is None)
+    for attack in sorted(set(kinds) - {None}):
+        row(f"{name}: {attack}", of(lambda kind: kind == attack), normals, limit)
+    row(f"{name}: all", of(lambda kind: kind is not None), normals, limit)
 
 
 # ---- Azure AD, one user at a time ----
