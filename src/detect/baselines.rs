@@ -62,7 +62,7 @@ impl Baselines {
     pub fn score(&self, session: &[String]) -> [f64; 4] {
         let events = self.numbers.of(session);
         let counts = counts(&events);
-        let known = self.numbers.unseen(session) == 0 && self.seen.contains(&counts);
+        let known = self.seen.contains(&counts);
         let distance = if known { 0 } else { self.vectors.iter().map(|v| distance(v, &counts)).min().unwrap_or(0) };
         let surprisals = two_grams(&events, self.numbers.len()).map(|pair| self.surprisal(pair));
         [

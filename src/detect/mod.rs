@@ -16,6 +16,8 @@ pub mod events;
 mod hdfs;
 pub mod labels;
 pub mod metrics;
+#[cfg(test)]
+mod sign_ins;
 
 pub use baselines::Baselines;
 pub use evaluate::{

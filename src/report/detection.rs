@@ -283,6 +283,9 @@ mod tests {
             assert!(page.ends_with("</section>\n") && !page.contains("NaN"), "{scores:?}");
         }
         assert!(detection(&[], &[]).unwrap().contains("No detector"));
+        let endless = [f64::INFINITY];
+        let row = evaluate(&endless, &[true], &endless, 0.5).unwrap();
+        assert_eq!(score_range(&Method { detection: &row, scores: &endless }), 0.0..1.0);
     }
 
     #[test]
