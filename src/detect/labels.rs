@@ -20,7 +20,7 @@ const NORMAL: [&str; 3] = ["normal", "benign", "-"];
 const USUAL_FIELDS: [&str; 2] = ["attack", "label"];
 
 /// No label is longer; a longer line is no label.
-const LONGEST_LINE: u64 = 1 << 16;
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// Reads a labels file, one label a line, for as many records as there are.
 ///

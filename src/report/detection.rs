@@ -180,7 +180,9 @@ fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
         let scores: Vec<f64> = (0..attacks.len()).filter(|&i| attacks[i] == kind).map(|i| method.scores[i]).collect();
         shares(&scores, &range)
     });
-    let top = shares.iter().flatten().fold(0.0f64, |top, share| top.max(*share));
+    let highest = shares.iter().flatten().fold(0.0f64, |top, share| top.max(*share));
+    // Room for the legend above the bars.
+    let top = if highest > 0.0 { 1.4 * highest } else { 1.0 };
     let threshold = method.detection.calibrated.threshold;
     picture((2 * SIDE, 340), |root| {
         let mut chart = ChartBuilder::on(root)
@@ -188,7 +190,7 @@ fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(56)
-            .build_cartesian_2d(range.clone(), 0.0..if top > 0.0 { 1.1 * top } else { 1.0 })?;
+            .build_cartesian_2d(range.clone(), 0.0..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -213,7 +215,7 @@ fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
                 .legend(move |at| curve::key(at, colour.mix(0.6).stroke_width(8)));
         }
         if range.contains(&threshold) {
-            let line = [(threshold, 0.0), (threshold, 1.1 * top)];
+            let line = [(threshold, 0.0), (threshold, top)];
             let style = INK.stroke_width(2);
             chart
                 .draw_series(LineSeries::new(line, style))?
