@@ -5,6 +5,7 @@
 pub mod cpu;
 pub mod cuda;
 pub mod dataset;
+pub mod detect;
 pub mod engine;
 pub mod error;
 pub mod files;

@@ -14,8 +14,8 @@ const HEIGHT: u32 = 500;
 /// No line gets more columns than the plot has pixels, so the file stays small however long the run.
 const COLUMNS: usize = 800;
 
-const INK: RGBColor = RGBColor(51, 60, 74);
-const GRID: RGBColor = RGBColor(228, 232, 238);
+pub(super) const INK: RGBColor = RGBColor(51, 60, 74);
+pub(super) const GRID: RGBColor = RGBColor(228, 232, 238);
 const TRAIN: RGBColor = RGBColor(37, 99, 235);
 const VALIDATION: RGBColor = RGBColor(220, 88, 20);
 const RATE: RGBColor = RGBColor(150, 160, 175);
@@ -264,7 +264,7 @@ fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines) 
     Ok(())
 }
 
-fn key((x, y): (i32, i32), style: ShapeStyle) -> PathElement<(i32, i32)> {
+pub(super) fn key((x, y): (i32, i32), style: ShapeStyle) -> PathElement<(i32, i32)> {
     PathElement::new(vec![(x, y), (x + 18, y)], style)
 }
 

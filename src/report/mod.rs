@@ -1,9 +1,11 @@
 //! What a person looks at after a run: the loss curve, the page, and the verdicts on generated records.
 
 mod curve;
+mod detection;
 mod page;
 pub mod parse;
 
 pub use curve::{LossCurve, loss_curve};
+pub use detection::{Method, detection};
 pub use page::{DemoReport, Sample, page};
 pub use parse::{Summary, Verdict, verdict};

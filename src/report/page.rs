@@ -155,7 +155,7 @@ fn plain(text: &[u8]) -> String {
 }
 
 /// Safe as HTML text and in quoted attributes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

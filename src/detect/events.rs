@@ -1,0 +1,164 @@
+//! A record as a sequence of events, the view that the trivial baselines have of logs.
+
+use crate::logs::fields;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A field with more different values than this is not learnt: memory stays bounded by it, field by field.
+const MOST_VALUES: usize = 100_000;
+
+/// Highest estimated chance that a field's next value is a new one, for its values to be events.
+const MOST_NEW: f64 = 0.05;
+
+/// How records become events, learnt from normal ones.
+///
+/// | a record is | its events are, in order |
+/// |---|---|
+/// | a JSON object | for each leaf `path=value` where the field is categorical, else the path alone |
+/// | a line of text | its words, cut at white space; one that holds a digit is `<*>` |
+///
+/// A field is *categorical* when values recur: the chance that its next value is new, estimated by Good and Turing as
+/// the share of the values seen exactly once (Good, 1953), is at most 5 %. A record with an array of event ids, as in
+/// `{"events": [5, 22, 5]}`, gives these ids in their order.
+pub struct Events {
+    categorical: BTreeSet<String>,
+}
+
+/// How often each value of one field was seen.
+#[derive(Default)]
+struct Values {
+    /// Value -> seen more than once.
+    recurs: HashMap<String, bool>,
+    seen: usize,
+}
+
+impl Values {
+    fn add(&mut self, value: &str) {
+        self.seen += 1;
+        if let Some(recurs) = self.recurs.get_mut(value) {
+            *recurs = true;
+        } else if self.recurs.len() < MOST_VALUES {
+            self.recurs.insert(value.to_string(), false);
+        }
+    }
+
+    fn is_categorical(&self) -> bool {
+        let once = self.recurs.values().filter(|recurs| !**recurs).count();
+        self.recurs.len() < MOST_VALUES && once as f64 <= MOST_NEW * self.seen as f64
+    }
+}
+
+impl Events {
+    /// Finds the categorical fields of `records`, normal ones.
+    pub fn learn<R: AsRef<[u8]>>(records: impl IntoIterator<Item = R>) -> Self {
+        let mut fields: HashMap<String, Values> = HashMap::new();
+        for record in records {
+            for leaf in fields::leaves(record.as_ref()).unwrap_or_default() {
+                match fields.get_mut(&leaf.path) {
+                    Some(values) => values.add(leaf.raw),
+                    None => fields.entry(leaf.path).or_default().add(leaf.raw),
+                }
+            }
+        }
+        let categorical = fields.into_iter().filter(|(_, values)| values.is_categorical()).map(|(path, _)| path);
+        Events { categorical: categorical.collect() }
+    }
+
+    /// The events of a record. Bytes that are not UTF-8 become U+FFFD.
+    pub fn of(&self, record: &[u8]) -> Vec<String> {
+        match fields::leaves(record) {
+            Some(leaves) => leaves.into_iter().map(|leaf| self.event(leaf)).collect(),
+            None => String::from_utf8_lossy(record).split_whitespace().map(masked).collect(),
+        }
+    }
+
+    fn event(&self, leaf: fields::Leaf) -> String {
+        match self.categorical.contains(&leaf.path) {
+            true => format!("{}={}", leaf.path, leaf.raw),
+            false => leaf.path,
+        }
+    }
+
+    /// Paths of the fields whose values are events.
+    pub fn categorical(&self) -> impl Iterator<Item = &str> {
+        self.categorical.iter().map(String::as_str)
+    }
+}
+
+/// A word with a digit is taken for a variable part (number, address, identifier) of the line's template.
+fn masked(word: &str) -> String {
+    if word.contains(|c: char| c.is_ascii_digit()) { "<*>".into() } else { word.into() }
+}
+
+/// The events of each record numbered from 0 in the order of their first appearance; none for an event never seen.
+#[derive(Default)]
+pub(super) struct Numbers(HashMap<String, u32>);
+
+impl Numbers {
+    pub fn learn(sessions: &[Vec<String>]) -> Self {
+        let mut numbers = Numbers::default();
+        for event in sessions.iter().flatten() {
+            if !numbers.0.contains_key(event) {
+                let next = numbers.0.len() as u32;
+                numbers.0.insert(event.clone(), next);
+            }
+        }
+        numbers
+    }
+
+    /// How many there are; also the number that stands for every unseen event.
+    pub fn len(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    pub fn of(&self, events: &[String]) -> Vec<u32> {
+        events.iter().map(|event| self.0.get(event).copied().unwrap_or(self.len())).collect()
+    }
+
+    /// Different events that were never seen.
+    pub fn unseen(&self, events: &[String]) -> usize {
+        events.iter().filter(|event| !self.0.contains_key(*event)).collect::<HashSet<_>>().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<String> {
+        (0..100).map(|i| format!(r#"{{"id":"{i:x}","user":"{}","n":[{},7]}}"#, ["a", "b"][i % 2], i % 3)).collect()
+    }
+
+    #[test]
+    fn values_that_recur_are_events_and_others_are_not() {
+        let events = Events::learn(records());
+        assert_eq!(events.categorical().collect::<Vec<_>>(), ["n.*", "user"]);
+        assert_eq!(events.of(br#"{"id":"zz","user":"c","n":[1,2]}"#), ["id", "user=\"c\"", "n.*=1", "n.*=2"]);
+    }
+
+    #[test]
+    fn five_new_values_in_a_hundred_are_the_limit() {
+        let records = |once: usize| {
+            (0..100).map(move |i| if i < once { format!("{{\"a\":{i}}}") } else { "{\"a\":\"x\"}".into() })
+        };
+        assert_eq!(Events::learn(records(5)).categorical().count(), 1);
+        assert_eq!(Events::learn(records(6)).categorical().count(), 0);
+    }
+
+    #[test]
+    fn a_line_is_its_template() {
+        let events = Events::learn(["unused"]);
+        assert_eq!(
+            events.of(b"Accepted password  for \xff from 10.0.0.1"),
+            ["Accepted", "password", "for", "\u{fffd}", "from", "<*>"]
+        );
+        assert!(events.of(b"").is_empty());
+    }
+
+    #[test]
+    fn numbers_follow_first_appearance_and_unseen_events_share_one() {
+        let session = |events: &[&str]| events.iter().map(|e| e.to_string()).collect::<Vec<_>>();
+        let numbers = Numbers::learn(&[session(&["b", "a"]), session(&["a", "c"])]);
+        assert_eq!(numbers.of(&session(&["a", "b", "x", "c", "y"])), [1, 0, 3, 2, 3]);
+        assert_eq!(numbers.unseen(&session(&["x", "x", "y", "a"])), 2);
+    }
+}

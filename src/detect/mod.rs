@@ -1,0 +1,27 @@
+//! Labelled detection: how well scores tell attacks from normal records, beside the baselines that a model has to beat.
+//!
+//! Scores come in as plain numbers, from whatever gave them: higher means odder, and above the threshold means anomaly.
+//!
+//! ```text
+//! labels file or field -> labels --.
+//! scores of the records -----------+-> evaluate -> Detection (one row of the table), also by kind of attack
+//! scores of normal data -> threshold
+//! normal records -> events -> baselines -> their scores -> evaluate
+//! ```
+
+pub mod baselines;
+pub mod evaluate;
+pub mod events;
+#[cfg(test)]
+mod hdfs;
+pub mod labels;
+pub mod metrics;
+#[cfg(test)]
+mod sign_ins;
+
+pub use baselines::Baselines;
+pub use evaluate::{
+    AtThreshold, Detection, Sessions, baseline_rows, by_kind, chronological, evaluate, table, threshold,
+};
+pub use events::Events;
+pub use metrics::{Confusion, Ranking};
