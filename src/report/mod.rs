@@ -1,6 +1,7 @@
 //! What a person looks at after a run: the loss curve, the page, and the verdicts on generated records.
 
 mod curve;
+pub mod explain;
 mod page;
 pub mod parse;
 
