@@ -1,5 +1,6 @@
 //! Normal records -> a calibration: what is usual for each field, and a threshold.
 
+use super::aggregate::sum_of_excess;
 use super::scorer::{Judge, Measured, rounded};
 use super::threshold::{Calibration, Method, conformal};
 use super::usual::Learner;
@@ -145,7 +146,7 @@ impl Judge {
     fn of_fields<'a>(&self, fields: impl Iterator<Item = (&'a str, f64)>) -> f64 {
         let usual = self.usual.as_ref().expect("the usual is known when units are judged");
         let counted = fields.filter(|(path, _)| self.selection.counts(path));
-        rounded(counted.map(|(path, nats)| usual.excess(path, nats)).reduce(f64::max).unwrap_or(0.0))
+        rounded(sum_of_excess(counted.map(|(path, nats)| usual.excess(path, nats))))
     }
 
     /// The score of a session from those of its records: one record is its own session.

@@ -3,13 +3,14 @@
 use super::aggregate::{Selection, aggregate, excess};
 use super::threshold::Method;
 use super::usual::Usual;
-use super::{Parts, Surprisals, parts, sequence_surprisals, surprisals};
+use super::{Field, Parts, Surprisals, parts, sequence_surprisals, surprisals};
 use crate::engine::Engine;
 use crate::logs::fields::leaves;
 use crate::report::Form;
 use crate::report::explain::{Finding, FoundField, MaxToken, Shaded};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// A model and the way its records look.
 pub struct Scorer<'a> {
@@ -26,6 +27,14 @@ pub struct Measured {
     pub record: Vec<u8>,
     pub surprisals: Surprisals,
     pub parts: Parts,
+}
+
+impl Measured {
+    /// The value of one of its fields as text: a JSON string without its quotes and escapes, anything else as it stands.
+    pub fn value(&self, field: &Field) -> String {
+        let raw = String::from_utf8_lossy(&self.record[field.value.clone()]);
+        serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
+    }
 }
 
 /// A raw record -> the text that the model was trained on.
@@ -132,10 +141,10 @@ impl Judge {
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         ranked.truncate(if top == 0 { usize::MAX } else { top });
-        let describe = |(excess, field, i): (f64, &super::Field, usize)| {
+        let describe = |(excess, field, i): (f64, &Field, usize)| {
             let found = FoundField {
                 path: field.path.clone(),
-                value: shortened(&measured.record[field.value.clone()]),
+                value: shortened(&measured.value(field)),
                 nats: rounded(field.nats),
                 expected: usual.map(|usual| rounded(usual.of(&field.path).mean)),
                 excess: usual.map(|_| rounded(excess)),
@@ -171,7 +180,9 @@ fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usiz
         let text = tokenizer.token_bytes(*token).to_vec();
         let range = at..at + text.len();
         at = range.end;
-        let found = values.iter().any(|value| value.start < range.end && range.start < value.end);
+        // A token such as `", "` reaches into two fields; it is marked where most of it lies.
+        let overlap = |value: &Range<usize>| value.end.min(range.end).saturating_sub(value.start.max(range.start));
+        let found = values.iter().any(|value| 2 * overlap(value) > text.len());
         Shaded { text, nats: f64::from(nats), found }
     };
     tokens.iter().zip(nats).map(shade).collect()
@@ -180,10 +191,9 @@ fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usiz
 /// Longest value shown of a field, in characters.
 const LONGEST_VALUE: usize = 200;
 
-fn shortened(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value);
+fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST_VALUE) {
-        None => text.into_owned(),
+        None => text.to_string(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
 }

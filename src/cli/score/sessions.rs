@@ -50,9 +50,7 @@ impl GroupArgs {
 fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
     let value = |path: &str| {
         let field = measured.parts.fields.iter().find(|field| field.path == path);
-        let raw = field.map(|field| String::from_utf8_lossy(&measured.record[field.value.clone()]).into_owned());
-        raw.map(|raw| serde_json::from_str::<String>(&raw).unwrap_or(raw))
-            .ok_or(format!("no field {path} in this record"))
+        field.map(|field| measured.value(field)).ok_or(format!("no field {path} in this record"))
     };
     let time = |path: &String| seconds(&value(path)?).ok_or(format!("the field {path} holds no time"));
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
