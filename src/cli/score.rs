@@ -74,8 +74,8 @@ pub struct ScoreArgs {
     /// Longest record, in bytes; a longer line of a stream is reported and left out
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
-    /// Records to compute at once, of those that are there
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Records to compute at once, of those that are there: 1 suits a CPU, more feed a GPU (and may change last digits)
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
     device: DeviceArgs,

@@ -100,9 +100,9 @@ pub fn excess(field: &Field, usual: Option<&Usual>) -> f64 {
 /// Deviations up to which a field counts as usual.
 const MARGIN: f64 = 2.0;
 /// Deviations beyond the margin at which a field has said all that it can.
-const CEILING: f64 = 10.0;
+const CEILING: f64 = 20.0;
 
-/// The score of [`Aggregate::Excess`]: what the fields' excesses have above two deviations, at most ten for each, added up.
+/// The score of [`Aggregate::Excess`]: what the fields' excesses have above two deviations, at most twenty for each, added up.
 /// An attack shows in several fields (country, address, device), chance rarely does: without the margin, the chance of many
 /// fields adds up too; without the ceiling, one optional field that is rare in normal records decides the threshold alone.
 pub(super) fn sum_of_excess(excesses: impl Iterator<Item = f64>) -> f64 {
@@ -148,8 +148,9 @@ mod tests {
         assert_eq!(all(Aggregate::Max), 9.0);
         assert_eq!(all(Aggregate::TopK), 9.0);
         assert_eq!(all(Aggregate::Field), 18.0);
-        // Without a calibration nats are the excess: 6, 3 and 16 above the margin, the last cut to 10.
-        assert_eq!(all(Aggregate::Excess), 19.0);
+        // Without a calibration nats are the excess: 6, 3 and 16 above the margin.
+        assert_eq!(all(Aggregate::Excess), 25.0);
+        assert_eq!(sum_of_excess([1.0, -3.0, 23.0, 99.0].into_iter()), 40.0, "0, 0, 20 for 21, 20 for 97");
     }
 
     #[test]

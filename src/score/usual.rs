@@ -20,11 +20,11 @@ pub struct Usual {
 }
 
 /// Added to a standard deviation, in nats: a field that never changes has next to none, and a hundredth of a nat more in it
-/// is no event.
-const SLACK: f64 = 0.5;
+/// is no event. One nat is the surprise of what is expected every third time.
+const SLACK: f64 = 1.0;
 
 impl Usual {
-    /// How many deviations the nats lie above what is usual for the path: `(nats - mean) / (deviation + 1/2)`, a z-score. A
+    /// How many deviations the nats lie above what is usual for the path: `(nats - mean) / (deviation + 1)`, a z-score. A
     /// path that never came up in normal records is expected to say nothing.
     pub fn excess(&self, path: &str, nats: f64) -> f64 {
         let spread = self.of(path);
@@ -90,9 +90,9 @@ mod tests {
         let spread = usual.of("ip");
         assert_eq!((spread.count, spread.mean), (4, 3.0));
         assert!((spread.deviation - (14.0f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert!((usual.excess("ip", 10.0) - 7.0 / (0.5 + (14.0f64 / 3.0).sqrt())).abs() < 1e-12);
-        assert_eq!(usual.excess("once", 6.0), 4.0);
-        assert_eq!(usual.excess("never", 6.0), 12.0);
+        assert!((usual.excess("ip", 10.0) - 7.0 / (1.0 + (14.0f64 / 3.0).sqrt())).abs() < 1e-12);
+        assert_eq!(usual.excess("once", 6.0), 2.0);
+        assert_eq!(usual.excess("never", 6.0), 6.0);
         assert_eq!(usual.len(), 2);
     }
 }
