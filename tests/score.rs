@@ -206,6 +206,7 @@ fn wrong_flags_are_named() {
         ("corpus.jsonl --threshold nan", "must be a number"),
         ("corpus.jsonl --group-by a --group-seconds 0 --time-field t", "above 0"),
         ("corpus.jsonl --explain-limit 3", "--explain-html"),
+        ("corpus.jsonl --explain-html missing/page.html", "no folder missing"),
     ] {
         let said = run(home.path(), &format!("score --model run {flags}"));
         said.has(2, &[part]);

@@ -2,11 +2,11 @@
 
 use super::ScoreArgs;
 use clap::{Args, ValueEnum};
-use logwright::Result;
 use logwright::report::explain::{Explanation, Finding, write_page};
 use logwright::score::Judge;
+use logwright::{Error, Result};
 use std::io::{IsTerminal, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(next_help_heading = "Explanation")]
@@ -47,7 +47,15 @@ impl ExplainArgs {
         }
     }
 
+    /// Errors: a page that could not be written when all is scored.
     pub fn page(&self) -> Result<Page> {
+        let folder = self.explain_html.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(Error::usage(format!(
+                "--explain-html: there is no folder {}; make it first",
+                folder.display()
+            )));
+        }
         let limit = if self.explain_html.is_some() { self.explain_limit.into() } else { 0 };
         Ok(Page { limit, top: Vec::new(), records: 0, anomalies: 0 })
     }
