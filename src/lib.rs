@@ -13,6 +13,7 @@ pub mod gpt;
 pub mod logs;
 pub mod report;
 pub mod sample;
+pub mod score;
 pub mod tokens;
 pub mod train;
 

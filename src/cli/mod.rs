@@ -12,6 +12,7 @@ mod grammar;
 mod model;
 mod prepare;
 mod roofline;
+mod score;
 mod synth;
 mod train;
 
@@ -65,6 +66,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Score(Box<score::ScoreArgs>),
     Demo(demo::DemoArgs),
     Synth(synth::SynthArgs),
     /// Measure how fast this machine trains and generates
@@ -84,6 +86,7 @@ impl Cli {
             Command::Train(args) => train::run(*args, &self.output),
             Command::Generate(args) => generate::run(args, &self.output),
             Command::Evaluate(args) => evaluate::run(args, &self.output),
+            Command::Score(args) => score::run(*args, &self.output),
             Command::Demo(args) => demo::run(args, &self.output),
             Command::Synth(args) => args.run(),
             Command::Bench(args) => bench::run(args, &self.output),

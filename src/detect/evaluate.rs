@@ -74,19 +74,21 @@ pub fn evaluate(scores: &[f64], attacks: &[bool], normal: &[f64], rate: f64) -> 
         auprc: ranking.average_precision(),
         asked_rate: rate,
         calibrated_on: normal.len() as u64,
-        calibrated: AtThreshold::new(&ranking, threshold(normal, rate)?),
+        calibrated: AtThreshold::new(&ranking, threshold(normal, rate)?.0),
         best: ranking.best_threshold().map(|best| AtThreshold::new(&ranking, best)),
     })
 }
 
 /// The conformal threshold: the k-th smallest of the n normal scores with k = ceil((n + 1) (1 - rate)). A new normal
-/// score, drawn like them, lies above it with a chance of at most `rate` (Vovk, Gammerman and Shafer, 2005).
+/// score, drawn like them, lies above it with a chance of at most `rate` (split conformal prediction; Vovk, Gammerman and
+/// Shafer, 2005; Papadopoulos et al., 2002).
 ///
-/// With fewer than 1/rate - 1 scores there is no such k; the largest score is taken, and the chance is 1/(n + 1) then.
+/// With fewer than 1/rate - 1 scores there is no such k; the largest score is taken, and the chance is 1/(n + 1) then: the
+/// flag says whether there were enough.
 ///
 /// # Errors
 /// No scores, one that is not a number, a rate outside 0..1.
-pub fn threshold(normal: &[f64], rate: f64) -> Result<f64> {
+pub fn threshold(normal: &[f64], rate: f64) -> Result<(f64, bool)> {
     if !(rate > 0.0 && rate < 1.0) {
         return Err(Error::usage(format!("the false-positive rate must lie between 0 and 1, found {rate}")));
     }
@@ -96,7 +98,8 @@ pub fn threshold(normal: &[f64], rate: f64) -> Result<f64> {
     }
     let mut sorted = normal.to_vec();
     sorted.sort_by(f64::total_cmp);
-    Ok(sorted[rank(sorted.len(), rate).min(sorted.len()) - 1])
+    let rank = rank(sorted.len(), rate);
+    Ok((sorted[rank.min(sorted.len()) - 1], rank <= sorted.len()))
 }
 
 /// k of [`threshold`], from 1; more than n where there is none.
@@ -104,7 +107,7 @@ fn rank(n: usize, rate: f64) -> usize {
     // As (n + 1) - floor((n + 1) rate), with a rounding error of the product forgiven: 1000 x 0.001 is one, not a bit
     // less.
     let allowed = (n + 1) as f64 * rate;
-    n + 1 - (allowed * (1.0 + 4.0 * f64::EPSILON)).floor() as usize
+    (n + 1 - (allowed * (1.0 + 4.0 * f64::EPSILON)).floor() as usize).max(1)
 }
 
 /// Records that `evaluate` and the baselines are asked about, as sequences of events (see [`super::Events`]).
@@ -206,9 +209,9 @@ mod tests {
     fn the_threshold_is_the_conformal_quantile() {
         let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
         // k = ceil(101 x 0.9) = 91, ceil(101 x 0.95) = 96, ceil(101 x 0.5) = 51.
-        assert_eq!([0.1, 0.05, 0.5].map(|rate| threshold(&hundred, rate).unwrap()), [91.0, 96.0, 51.0]);
+        assert_eq!([0.1, 0.05, 0.5].map(|rate| threshold(&hundred, rate).unwrap().0), [91.0, 96.0, 51.0]);
         // 1 of 101 is allowed at most: the largest; below that there is no k, and the largest is taken too.
-        assert_eq!([0.0099, 0.01, 0.001].map(|rate| threshold(&hundred, rate).unwrap()), [100.0, 100.0, 100.0]);
+        assert_eq!([0.0099, 0.01, 0.001].map(|rate| threshold(&hundred, rate).unwrap().0), [100.0, 100.0, 100.0]);
         assert_eq!([rank(999, 0.001), rank(998, 0.001), rank(6096, 0.001)], [999, 999, 6091]);
     }
 
@@ -216,7 +219,7 @@ mod tests {
     fn a_calibrated_threshold_keeps_its_rate_on_new_normal_scores() {
         // 99 scores, rate 0.1: of the 100 places that a new score can take among them, 10 are above the threshold.
         let scores: Vec<f64> = (1..=99).map(f64::from).collect();
-        let threshold = threshold(&scores, 0.1).unwrap();
+        let threshold = threshold(&scores, 0.1).unwrap().0;
         assert_eq!((0..100).filter(|place| f64::from(*place) + 0.5 > threshold).count(), 10);
     }
 

@@ -2,6 +2,7 @@
 
 mod curve;
 mod detection;
+pub mod explain;
 mod page;
 pub mod parse;
 

@@ -28,7 +28,7 @@ pub struct DemoReport {
     pub config: String,
 }
 
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 
 /// Writes the report to `path`, replacing the file in one piece.
 ///
@@ -56,7 +56,7 @@ fn html(report: &DemoReport) -> Result<String> {
     ))
 }
 
-fn fact(name: &str, value: &str) -> String {
+pub(super) fn fact(name: &str, value: &str) -> String {
     format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value))
 }
 
@@ -144,14 +144,21 @@ fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
-/// Bytes as HTML text; those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
-fn plain(text: &[u8]) -> String {
+/// Bytes as HTML text, all of them visible.
+pub(super) fn plain(text: &[u8]) -> String {
+    escape(&visible(text))
+}
+
+/// Bytes as text for the eye: those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
+pub(super) fn visible(text: &[u8]) -> String {
     let visible = |c: char| match c {
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
         '\x7f' => '\u{2421}',
+        // What steers terminals, or turns the direction of writing.
+        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         c => c,
     };
-    escape(&String::from_utf8_lossy(text).chars().map(visible).collect::<String>())
+    String::from_utf8_lossy(text).chars().map(visible).collect()
 }
 
 /// Safe as HTML text and in quoted attributes.

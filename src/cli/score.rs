@@ -1,0 +1,412 @@
+//! `logwright score`: records -> how odd each one is, and why.
+
+use super::device::DeviceArgs;
+use super::{OutputArgs, end_quietly, model, print_line};
+use clap::Args;
+use explain::ExplainArgs;
+use logwright::score::source::{Feed, Input, Line};
+use logwright::score::{Aggregate, CALIBRATION, Calibration, Calibrator, Judge, Measured, Method, Scorer, Sessions};
+use logwright::{Error, Result};
+use serde_json::{Value, json};
+use sessions::{GroupArgs, Grouped};
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+mod explain;
+mod sessions;
+
+/// Score records by how much they surprise the model; prints one JSON object a record
+///
+/// Keys: record (number in its input), source (where there are several), score, threshold, anomaly (null without a threshold;
+/// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the oddest first: path, value, nats, and after a
+/// calibration expected and excess. Paths are those of JSON leaves (resources.*.arn); the words of other lines are $1, $2, ...;
+/// (end) is what stands behind the last field. A line that is no record gives record and error, and the stream goes on.
+#[derive(Args)]
+pub struct ScoreArgs {
+    /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
+    #[arg(long, value_name = "RUN")]
+    model: PathBuf,
+    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default
+    #[arg(value_name = "FILE")]
+    inputs: Vec<PathBuf>,
+    /// Follow one growing file, over rotations too, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+    /// With --follow: only what is written from now on
+    #[arg(long, requires = "follow")]
+    from_end: bool,
+    /// Learn from these normal records what is usual, and the threshold; kept as RUN/calibration.json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
+    calibrate: Option<PathBuf>,
+    /// With --calibrate: share of normal records that may be called anomalies
+    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate")]
+    fpr: f64,
+    /// A score above it is an anomaly [default: that of RUN/calibration.json, if it is there]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    threshold: Option<f64>,
+    /// Leave RUN/calibration.json aside
+    #[arg(long)]
+    no_calibration: bool,
+    /// How a record becomes one score [default: excess where a calibration exists or is made, else field]
+    #[arg(long, value_enum, value_name = "HOW")]
+    aggregate: Option<Aggregate>,
+    /// K of --aggregate top-k [default: 5]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
+    top_k: Option<u16>,
+    /// Score these fields alone, by path, * for anything; may be repeated
+    #[arg(long, value_name = "PATH")]
+    only_field: Vec<String>,
+    /// Leave these fields out of the score; may be repeated
+    #[arg(long, value_name = "PATH")]
+    ignore_field: Vec<String>,
+    #[command(flatten)]
+    group: GroupArgs,
+    /// Print only anomalies (and lines that are no record)
+    #[arg(long)]
+    only_anomalies: bool,
+    /// Fields to name for each record; 0: all
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    top_fields: usize,
+    #[command(flatten)]
+    explain: ExplainArgs,
+    /// Longest record, in bytes; a longer line of a stream is reported and left out
+    #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_record_bytes: u32,
+    /// Records to compute at once, of those that are there: 1 suits a CPU, more feed a GPU (and may change last digits)
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Set by Ctrl-C or a termination signal.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A second Ctrl-C stops at once.
+fn watch_signals() {
+    let _ = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(super::train::INTERRUPTED);
+        }
+    });
+}
+
+pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
+    args.check()?;
+    let model::Model { mut engine, tokenizer, records, folder } = model::open(&args.model, &args.device)?;
+    let mut scorer =
+        Scorer { engine: engine.as_mut(), tokenizer: &tokenizer, records: &records, batch: args.batch.into() };
+    watch_signals();
+    let path = args.model.join(CALIBRATION);
+    let calibration = match &args.calibrate {
+        Some(normal) => {
+            let made = calibrate(&mut scorer, args.method(None)?, normal, &folder, &args)?;
+            made.save(&path)?;
+            tell(&made, &path, args.inputs.is_empty())?;
+            Some(made)
+        }
+        None if args.no_calibration => None,
+        None => Calibration::load(&path, &folder)?,
+    };
+    if args.calibrate.is_some() && args.inputs.is_empty() {
+        return Ok(());
+    }
+    let method = args.method(calibration.as_ref())?;
+    let learnt = calibration.map(|calibration| (calibration.usual, calibration.threshold)).unzip();
+    let judge = Judge::new(method, learnt.0, args.threshold.or(learnt.1))?;
+    if args.only_anomalies && judge.threshold.is_none() {
+        return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
+    }
+    Stream::new(&args, judge)?.run(&mut scorer)
+}
+
+impl ScoreArgs {
+    fn check(&self) -> Result<()> {
+        if !(self.fpr > 0.0 && self.fpr < 1.0) {
+            return Err(Error::usage(format!("--fpr must lie between 0 and 1, found {}", self.fpr)));
+        }
+        if self.threshold.is_some_and(|threshold| !threshold.is_finite()) {
+            return Err(Error::usage("--threshold must be a number"));
+        }
+        let file = matches!(&self.inputs[..], [one] if one.as_os_str() != "-");
+        if self.follow && !file {
+            return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));
+        }
+        Ok(())
+    }
+
+    /// How to score: as the flags say, else as `calibration` was made.
+    ///
+    /// Errors: flags that differ from the calibration, whose threshold would mean nothing.
+    fn method(&self, calibration: Option<&Calibration>) -> Result<Method> {
+        let made = calibration.map(|calibration| &calibration.method);
+        let default = if self.calibrate.is_some() { Aggregate::Excess } else { Aggregate::Field };
+        let inherit = |own: &Vec<String>, made: Option<&Vec<String>>| match made {
+            Some(made) if own.is_empty() => made.clone(),
+            _ => own.clone(),
+        };
+        let method = Method {
+            aggregate: self.aggregate.or(made.map(|made| made.aggregate)).unwrap_or(default),
+            top_k: self.top_k.map(usize::from).or(made.map(|made| made.top_k)).unwrap_or(5),
+            only_field: inherit(&self.only_field, made.map(|made| &made.only_field)),
+            ignore_field: inherit(&self.ignore_field, made.map(|made| &made.ignore_field)),
+            group: self.group.grouping()?.or(made.and_then(|made| made.group.clone())),
+        };
+        if let Some(made) = made
+            && *made != method
+            && self.threshold.is_none()
+        {
+            return Err(Error::usage(format!(
+                "{}: its threshold is for other scores (--aggregate {}, or other fields or sessions); leave the flags out, calibrate \
+                 again with them, or give --threshold or --no-calibration",
+                self.model.join(CALIBRATION).display(),
+                made.aggregate.name()
+            )));
+        }
+        if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
+            return Err(Error::usage(
+                "--aggregate excess: what is usual is not known; calibrate first (--calibrate NORMAL)",
+            ));
+        }
+        Ok(method)
+    }
+
+    fn feed(&self, inputs: Vec<Input>) -> Feed {
+        Feed::start(inputs, self.max_record_bytes as usize, 2 * usize::from(self.batch))
+    }
+
+    fn streams(&self) -> Vec<Input> {
+        let of = |path: &PathBuf| match path.to_str() {
+            Some("-") => Input::Stdin,
+            _ if self.follow => Input::Growing { path: path.clone(), from_end: self.from_end },
+            _ => Input::Path(path.clone()),
+        };
+        if self.inputs.is_empty() { vec![Input::Stdin] } else { self.inputs.iter().map(of).collect() }
+    }
+}
+
+/// What became of a line: the record measured, or why it is none.
+type Outcome = std::result::Result<Measured, String>;
+
+/// Measures the lines of a batch together; each keeps its input and number.
+fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, Outcome)>> {
+    let (mut places, mut records) = (Vec::new(), Vec::new());
+    for Line { input, number, record } in lines {
+        let fault = record.map(|record| records.push(record)).err();
+        places.push((input, number, fault));
+    }
+    let mut measured = scorer.measure(records)?.into_iter();
+    let outcome = |(input, number, fault): (usize, u64, Option<String>)| match fault {
+        Some(fault) => (input, number, Err(fault)),
+        None => {
+            let measured = measured.next().expect("one for each record");
+            (input, number, measured.map_err(|error| error.to_string()))
+        }
+    };
+    Ok(places.into_iter().map(outcome).collect())
+}
+
+/// Learns from the normal records of one input.
+fn calibrate(
+    scorer: &mut Scorer,
+    method: Method,
+    normal: &Path,
+    folder: &Path,
+    args: &ScoreArgs,
+) -> Result<Calibration> {
+    let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
+    let mut feed = args.feed(vec![input]);
+    let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
+    let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
+    while let Some(lines) = feed.next(args.batch.into(), &STOP)? {
+        for (_, number, outcome) in measure(scorer, lines)? {
+            match (outcome, &mut grouped) {
+                (Err(_), _) => broken += 1,
+                (Ok(measured), None) => {
+                    let reduced = calibrator.reduce(&measured);
+                    calibrator.add(vec![reduced], None);
+                }
+                (Ok(measured), Some((open, group))) => {
+                    broken += u64::from(!sessions::teach(&mut calibrator, scorer, open, group, number, &measured)?);
+                }
+            }
+        }
+    }
+    if STOP.load(Ordering::Relaxed) {
+        tracing::warn!("interrupted; no calibration was written");
+        std::process::exit(super::train::INTERRUPTED);
+    }
+    if let Some((open, group)) = grouped {
+        open.finish().try_for_each(|session| sessions::teach_session(&mut calibrator, scorer, &group, session))?;
+    }
+    if broken > 0 {
+        tracing::warn!("{}: {broken} lines are no records of the model's, or lack the key; left out", normal.display());
+    }
+    calibrator.finish(folder, args.fpr)
+}
+
+/// Says what was learnt: on stdout where that is the command's only result.
+fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
+    let Calibration { threshold, fpr, scores, taught, method, usual, .. } = made;
+    if alone {
+        return print_line(&json!({
+            "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr, "scores": scores,
+            "taught": taught, "paths": usual.len(),
+        }));
+    }
+    tracing::info!("threshold {threshold} from {scores} normal scores; {}", path.display());
+    Ok(())
+}
+
+/// The records on their way from the feed to stdout.
+struct Stream<'a> {
+    args: &'a ScoreArgs,
+    judge: Judge,
+    inputs: Vec<Input>,
+    /// Open sessions, where records are grouped.
+    grouped: Option<Grouped>,
+    page: explain::Page,
+    colour: bool,
+    records: u64,
+    broken: u64,
+    anomalies: u64,
+}
+
+impl<'a> Stream<'a> {
+    fn new(args: &'a ScoreArgs, judge: Judge) -> Result<Self> {
+        let grouped = judge.method.group.clone().map(Grouped::new);
+        if grouped.is_some() && args.explain.is_asked() {
+            return Err(Error::usage("--explain and --explain-html show records, not the sessions of --group-by"));
+        }
+        let (page, colour) = (args.explain.page()?, args.explain.colour());
+        let inputs = args.streams();
+        Ok(Stream { args, judge, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 })
+    }
+
+    fn run(mut self, scorer: &mut Scorer) -> Result<()> {
+        let begin = Instant::now();
+        if self.args.explain.explain {
+            self.print(&logwright::report::explain::legend(self.colour))?;
+        }
+        let mut feed = self.args.feed(self.inputs.clone());
+        let mut ended = Ok(());
+        loop {
+            match feed.next(self.args.batch.into(), &STOP) {
+                Ok(Some(lines)) => self.batch(scorer, lines)?,
+                Ok(None) => break,
+                // What was found before an input failed is not lost.
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            }
+        }
+        if let Some(grouped) = self.grouped.take() {
+            for session in grouped.finish() {
+                self.session(scorer, session)?;
+            }
+        }
+        stdout().flush().or_else(end_quietly)?;
+        self.page.write(&self.judge, self.args)?;
+        self.conclude(begin.elapsed().as_secs_f64());
+        if STOP.load(Ordering::Relaxed) && !self.args.follow {
+            std::process::exit(super::train::INTERRUPTED);
+        }
+        ended
+    }
+
+    fn batch(&mut self, scorer: &mut Scorer, lines: Vec<Line>) -> Result<()> {
+        for (input, number, outcome) in measure(scorer, lines)? {
+            self.records += 1;
+            match outcome {
+                Err(fault) => self.broken(input, number, &fault)?,
+                Ok(measured) if self.grouped.is_some() => self.member(scorer, input, number, &measured)?,
+                Ok(measured) => self.record(scorer, input, number, &measured)?,
+            }
+        }
+        stdout().flush().or_else(end_quietly)
+    }
+
+    fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
+        let shaded = self.args.explain.is_asked();
+        let source = self.source(input);
+        let place = (number, source.as_deref());
+        let finding = self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
+        self.anomalies += u64::from(finding.anomaly == Some(true));
+        if !self.args.only_anomalies || finding.anomaly == Some(true) {
+            let text = match self.args.explain.explain {
+                true => logwright::report::explain::terminal(&finding, self.colour),
+                false => serde_json::to_string(&finding).map_err(Error::failed)? + "\n",
+            };
+            self.print(&text)?;
+        }
+        self.page.add(finding);
+        Ok(())
+    }
+
+    /// A record joins its session; sessions that end with it are printed.
+    fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
+        let (score, source) = (self.judge.score(measured), self.source(input));
+        let place = (number, source.as_deref());
+        let describe = || self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, false);
+        let grouped = self.grouped.as_mut().expect("records are grouped");
+        match grouped.add(self.records, measured, score, describe) {
+            Err(fault) => self.broken(input, number, &fault),
+            Ok(closed) => closed.into_iter().try_for_each(|session| self.session(scorer, session)),
+        }
+    }
+
+    fn session(&mut self, scorer: &mut Scorer, session: sessions::Closed) -> Result<()> {
+        let (anomaly, value) = sessions::describe(&self.judge, scorer, session)?;
+        self.anomalies += u64::from(anomaly == Some(true));
+        if self.args.only_anomalies && anomaly != Some(true) {
+            return Ok(());
+        }
+        self.print(&format!("{value}\n"))
+    }
+
+    fn broken(&mut self, input: usize, number: u64, fault: &str) -> Result<()> {
+        self.broken += 1;
+        if self.args.explain.explain {
+            return self.print(&format!("record {number}: {fault}\n\n"));
+        }
+        let mut value = json!({ "record": number });
+        if let Some(source) = self.source(input) {
+            value["source"] = source.into();
+        }
+        value["error"] = Value::from(fault);
+        self.print(&format!("{value}\n"))
+    }
+
+    /// Name of an input, where there are several.
+    fn source(&self, input: usize) -> Option<String> {
+        let name = |input: &Input| match input {
+            Input::Stdin => "stdin".to_string(),
+            Input::Path(path) | Input::Growing { path, .. } => path.display().to_string(),
+        };
+        (self.inputs.len() > 1).then(|| name(&self.inputs[input]))
+    }
+
+    /// Leaves stdout to be flushed when the batch is through.
+    fn print(&self, text: &str) -> Result<()> {
+        stdout().lock().write_all(text.as_bytes()).or_else(end_quietly)
+    }
+
+    fn conclude(&self, seconds: f64) {
+        let what = if self.judge.method.group.is_some() { "sessions" } else { "records" };
+        let found = match self.judge.threshold {
+            Some(_) => format!(": {} {what} are anomalies", self.anomalies),
+            None => String::new(),
+        };
+        tracing::info!(
+            "{} records in {seconds:.1} s ({:.0} records/s){found}",
+            self.records,
+            self.records as f64 / seconds
+        );
+        if self.broken > 0 {
+            tracing::warn!("{} of them could not be scored; each has its error on stdout", self.broken);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `score --explain` and `--explain-html`: where findings are shown to a person.
+
+use super::ScoreArgs;
+use clap::{Args, ValueEnum};
+use logwright::report::explain::{Explanation, Finding, write_page};
+use logwright::score::Judge;
+use logwright::{Error, Result};
+use std::io::{IsTerminal, stdout};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(next_help_heading = "Explanation")]
+pub struct ExplainArgs {
+    /// Print each record for a person instead, its tokens coloured by surprisal
+    #[arg(long)]
+    pub explain: bool,
+    /// When --explain uses colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
+    /// Also write the records of the highest scores as a page to send to a colleague
+    #[arg(long, value_name = "FILE")]
+    explain_html: Option<PathBuf>,
+    /// Records on that page
+    #[arg(long, default_value_t = 50, value_name = "N", requires = "explain_html",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    explain_limit: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+impl ExplainArgs {
+    pub fn is_asked(&self) -> bool {
+        self.explain || self.explain_html.is_some()
+    }
+
+    pub fn colour(&self) -> bool {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self.color {
+            Colour::Auto => stdout().is_terminal() && !refused,
+            Colour::Always => true,
+            Colour::Never => false,
+        }
+    }
+
+    /// Errors: a page that could not be written when all is scored.
+    pub fn page(&self) -> Result<Page> {
+        let folder = self.explain_html.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(Error::usage(format!(
+                "--explain-html: there is no folder {}; make it first",
+                folder.display()
+            )));
+        }
+        let limit = if self.explain_html.is_some() { self.explain_limit.into() } else { 0 };
+        Ok(Page { limit, top: Vec::new(), records: 0, anomalies: 0 })
+    }
+}
+
+/// The findings of the highest scores so far: at most `limit`.
+pub struct Page {
+    limit: usize,
+    /// By score, the highest first; of equals, the first seen.
+    top: Vec<Finding>,
+    records: u64,
+    anomalies: u64,
+}
+
+impl Page {
+    pub fn add(&mut self, finding: Finding) {
+        self.records += 1;
+        self.anomalies += u64::from(finding.anomaly == Some(true));
+        let place = self.top.partition_point(|other| other.score >= finding.score);
+        if place < self.limit {
+            self.top.insert(place, finding);
+            self.top.truncate(self.limit);
+        }
+    }
+
+    /// Writes the page, where one was asked for.
+    pub fn write(&mut self, judge: &Judge, args: &ScoreArgs) -> Result<()> {
+        let Some(path) = &args.explain.explain_html else { return Ok(()) };
+        let explanation = Explanation {
+            model: args.model.display().to_string(),
+            aggregate: judge.method.aggregate.name().to_string(),
+            threshold: judge.threshold,
+            records: self.records,
+            anomalies: self.anomalies,
+            findings: std::mem::take(&mut self.top),
+        };
+        write_page(&explanation, path)?;
+        tracing::info!("{}: the {} records of the highest scores", path.display(), explanation.findings.len());
+        Ok(())
+    }
+}

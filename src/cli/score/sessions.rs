@@ -1,0 +1,159 @@
+//! Sessions of records for `logwright score`.
+
+use clap::Args;
+use logwright::report::explain::Finding;
+use logwright::score::session::seconds;
+use logwright::score::{Calibrator, Grouping, Judge, Measured, Reduced, Scorer, Session, SessionScore, Sessions};
+use logwright::{Error, Result};
+use serde_json::{Value, json};
+
+#[derive(Args)]
+#[command(next_help_heading = "Sessions")]
+pub struct GroupArgs {
+    /// Score sessions: records with the same value in this field; one JSON object a session, when it is over
+    #[arg(long, value_name = "PATH")]
+    group_by: Option<String>,
+    /// A session is over after N records [default: 1000]
+    #[arg(long, value_name = "N", requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
+    group_window: Option<u32>,
+    /// A session is over S seconds after its first record, by --time-field
+    #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"])]
+    group_seconds: Option<f64>,
+    /// Where a record states its time: RFC 3339, or seconds or milliseconds since 1970
+    #[arg(long, value_name = "PATH", requires = "group_seconds")]
+    time_field: Option<String>,
+    /// Sessions open at once; one more, and that which has waited longest for a record is over
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    group_open: u32,
+    /// How a session becomes one score
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = SessionScore::Max)]
+    session_score: SessionScore,
+}
+
+impl GroupArgs {
+    pub fn grouping(&self) -> Result<Option<Grouping>> {
+        if let Some(seconds) = self.group_seconds.filter(|&seconds| !(seconds > 0.0 && seconds.is_finite())) {
+            return Err(Error::usage(format!("--group-seconds must be above 0, found {seconds}")));
+        }
+        Ok(self.group_by.clone().map(|by| Grouping {
+            by,
+            score: self.session_score,
+            window: self.group_window.unwrap_or(1000) as usize,
+            seconds: self.group_seconds,
+            time_field: self.time_field.clone(),
+            open: self.group_open as usize,
+        }))
+    }
+}
+
+/// The record's key and, where sessions end by time, its time in seconds; else what is missing.
+fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
+    let value = |path: &str| {
+        let field = measured.parts.fields.iter().find(|field| field.path == path);
+        field.map(|field| measured.value(field)).ok_or(format!("no field {path} in this record"))
+    };
+    let time = |path: &String| seconds(&value(path)?).ok_or(format!("the field {path} holds no time"));
+    Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
+}
+
+/// What is kept of a session's records.
+#[derive(Default)]
+pub struct Gathered {
+    scores: Vec<f64>,
+    /// The finding on the record of the highest score.
+    worst: Option<(f64, Finding)>,
+    /// Of all its records, each with its separator, where these are scored as one sequence.
+    tokens: Vec<u32>,
+}
+
+pub type Closed = Session<Gathered>;
+
+/// The open sessions of a stream.
+pub struct Grouped {
+    group: Grouping,
+    sessions: Sessions<Gathered>,
+}
+
+impl Grouped {
+    pub fn new(group: Grouping) -> Self {
+        Grouped { sessions: Sessions::new(group.clone()), group }
+    }
+
+    /// Adds a record and gives the sessions that are over; an error says what the record lacks.
+    pub fn add(
+        &mut self,
+        number: u64,
+        measured: &Measured,
+        score: f64,
+        describe: impl FnOnce() -> Finding,
+    ) -> std::result::Result<Vec<Closed>, String> {
+        let (key, time) = place(measured, &self.group)?;
+        let as_sequence = self.group.score == SessionScore::Sequence;
+        Ok(self.sessions.add(&key, time, number, |seen| {
+            seen.scores.push(score);
+            if seen.worst.as_ref().is_none_or(|(worst, _)| score > *worst) {
+                seen.worst = Some((score, describe()));
+            }
+            if as_sequence {
+                seen.tokens.extend_from_slice(&measured.surprisals.tokens);
+            }
+        }))
+    }
+
+    pub fn finish(self) -> impl Iterator<Item = Closed> {
+        self.sessions.finish()
+    }
+}
+
+/// The verdict on a session, and its line of output.
+pub fn describe(judge: &Judge, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
+    let Gathered { scores, worst, tokens } = session.gathered;
+    let score = if tokens.is_empty() { judge.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
+    let anomaly = judge.is_anomaly(score);
+    let value = json!({
+        "session": session.key, "first": session.first, "last": session.last, "records": session.records,
+        "score": score, "threshold": judge.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
+    });
+    Ok((anomaly, value))
+}
+
+/// What a calibration keeps of a session.
+#[derive(Default)]
+pub struct Lesson {
+    records: Vec<Reduced>,
+    tokens: Vec<u32>,
+}
+
+/// Adds a normal record to its session, and the sessions that are over to the calibration. False: it lacks the key or time.
+pub fn teach(
+    calibrator: &mut Calibrator,
+    scorer: &mut Scorer,
+    open: &mut Sessions<Lesson>,
+    group: &Grouping,
+    number: u64,
+    measured: &Measured,
+) -> Result<bool> {
+    let Ok((key, time)) = place(measured, group) else { return Ok(false) };
+    let reduced = calibrator.reduce(measured);
+    let closed = open.add(&key, time, number, |seen| {
+        seen.records.push(reduced);
+        if group.score == SessionScore::Sequence {
+            seen.tokens.extend_from_slice(&measured.surprisals.tokens);
+        }
+    });
+    closed.into_iter().try_for_each(|session| teach_session(calibrator, scorer, group, session))?;
+    Ok(true)
+}
+
+/// Adds a session that is over.
+pub fn teach_session(
+    calibrator: &mut Calibrator,
+    scorer: &mut Scorer,
+    group: &Grouping,
+    session: Session<Lesson>,
+) -> Result<()> {
+    let as_sequence = group.score == SessionScore::Sequence;
+    let sequence = as_sequence.then(|| scorer.sequence(&session.gathered.tokens)).transpose()?;
+    calibrator.add(session.gathered.records, sequence);
+    Ok(())
+}

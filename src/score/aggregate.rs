@@ -1,0 +1,167 @@
+//! The surprisals of a record -> one number.
+
+use super::usual::Usual;
+use super::{Field, Parts};
+use crate::{Error, Result};
+use glob::Pattern;
+use serde::{Deserialize, Serialize};
+
+/// How a record becomes one score; over the fields that count (see [`Selection`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aggregate {
+    /// Mean surprisal of the tokens: the model's loss on the record
+    Mean,
+    /// Surprisal of the most surprising token
+    Max,
+    /// Mean of the K most surprising tokens
+    TopK,
+    /// Surprisal of the most surprising field, its tokens added up
+    Field,
+    /// How far its fields lie above what is usual for their paths, the far ones added up; needs a calibration
+    Excess,
+}
+
+impl Aggregate {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Aggregate::Mean => "mean",
+            Aggregate::Max => "max",
+            Aggregate::TopK => "top-k",
+            Aggregate::Field => "field",
+            Aggregate::Excess => "excess",
+        }
+    }
+}
+
+/// Which fields count, by patterns over their paths in which `*` stands for anything: `properties.*`, `*.id`, `$4`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selection {
+    only: Vec<Pattern>,
+    ignore: Vec<Pattern>,
+}
+
+impl Selection {
+    /// Fields that match one of `only` (all, where it is empty) and none of `ignore`.
+    /// Errors: a pattern that is none.
+    pub fn new(only: &[String], ignore: &[String]) -> Result<Self> {
+        let compile = |flag: &str, text: &String| {
+            Pattern::new(text).map_err(|e| {
+                Error::usage(format!(
+                    "{flag} {text}: expected a path such as properties.id or *.id, found no pattern: {e}"
+                ))
+            })
+        };
+        let all = |flag, texts: &[String]| texts.iter().map(|text| compile(flag, text)).collect::<Result<Vec<_>>>();
+        Ok(Selection { only: all("--only-field", only)?, ignore: all("--ignore-field", ignore)? })
+    }
+
+    /// Whether a field of this path counts.
+    pub fn counts(&self, path: &str) -> bool {
+        (self.only.is_empty() || self.only.iter().any(|pattern| pattern.matches(path)))
+            && !self.ignore.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+/// One number for a record; 0 where none of its fields count. `top_k` is for [`Aggregate::TopK`], `usual` for
+/// [`Aggregate::Excess`] (without it, a field's own nats stand for its excess).
+///
+/// The maximum is the score of LogBERT's kind of detector (Guo et al., 2021: a session is odd by its worst keys, not by their
+/// mean); the mean is the loss of language-model detectors such as Tuor et al., 2018, where it is taken over the line.
+/// Fields add up their tokens, for the nats of a field are minus the logarithm of the probability of its whole value; a mean
+/// would make a long value with one odd character look usual.
+pub fn aggregate(kind: Aggregate, parts: &Parts, selection: &Selection, top_k: usize, usual: Option<&Usual>) -> f64 {
+    let counts: Vec<bool> = parts.fields.iter().map(|field| selection.counts(&field.path)).collect();
+    let counted = parts.pieces.iter().filter(|piece| counts[piece.field]);
+    let fields = parts.fields.iter().zip(&counts).filter(|(_, counts)| **counts).map(|(field, _)| field);
+    match kind {
+        Aggregate::Mean => {
+            let (nats, tokens) = counted.fold((0.0, 0.0), |(nats, tokens), p| (nats + p.nats, tokens + p.share));
+            if tokens > 0.0 { nats / tokens } else { 0.0 }
+        }
+        Aggregate::Max => largest(counted.map(|piece| piece.nats)),
+        Aggregate::TopK => {
+            let mut nats: Vec<f64> = counted.map(|piece| piece.nats).collect();
+            nats.sort_by(|a, b| b.total_cmp(a));
+            nats.truncate(top_k);
+            if nats.is_empty() { 0.0 } else { nats.iter().sum::<f64>() / nats.len() as f64 }
+        }
+        Aggregate::Field => largest(fields.map(|field| field.nats)),
+        Aggregate::Excess => sum_of_excess(fields.map(|field| excess(field, usual))),
+    }
+}
+
+/// What ranks a field among the others of its record: its excess where the usual is known, else its nats.
+pub fn excess(field: &Field, usual: Option<&Usual>) -> f64 {
+    usual.map_or(field.nats, |usual| usual.excess(&field.path, field.nats))
+}
+
+/// Deviations up to which a field counts as usual.
+const MARGIN: f64 = 2.0;
+/// Deviations beyond the margin at which a field has said all that it can.
+const CEILING: f64 = 20.0;
+
+/// The score of [`Aggregate::Excess`]: what the fields' excesses have above two deviations, at most twenty for each, added up.
+/// An attack shows in several fields (country, address, device), chance rarely does: without the margin, the chance of many
+/// fields adds up too; without the ceiling, one optional field that is rare in normal records decides the threshold alone.
+pub(super) fn sum_of_excess(excesses: impl Iterator<Item = f64>) -> f64 {
+    excesses.map(|excess| (excess - MARGIN).clamp(0.0, CEILING)).sum()
+}
+
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.reduce(f64::max).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::Piece;
+
+    /// Fields a (tokens of 1 and 5 nats, and half of one of 4), b (the other half, 3), id (9, 9).
+    fn record() -> Parts {
+        let field = |path: &str, nats, max| Field { path: path.into(), territory: 0..0, value: 0..0, nats, max };
+        let piece = |token, field, share, nats| Piece { token, field, share, nats };
+        Parts {
+            fields: vec![field("a", 8.0, 5.0), field("b", 5.0, 3.0), field("x.id", 18.0, 9.0)],
+            pieces: vec![
+                piece(0, 0, 1.0, 1.0),
+                piece(1, 0, 1.0, 5.0),
+                piece(2, 0, 0.5, 2.0),
+                piece(2, 1, 0.5, 2.0),
+                piece(3, 1, 1.0, 3.0),
+                piece(4, 2, 1.0, 9.0),
+                piece(5, 2, 1.0, 9.0),
+            ],
+        }
+    }
+
+    fn score(kind: Aggregate, only: &[&str], ignore: &[&str]) -> f64 {
+        let own = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+        aggregate(kind, &record(), &Selection::new(&own(only), &own(ignore)).unwrap(), 2, None)
+    }
+
+    #[test]
+    fn scores_are_those_computed_by_hand() {
+        let all = |kind| score(kind, &[], &[]);
+        assert_eq!(all(Aggregate::Mean), 31.0 / 6.0);
+        assert_eq!(all(Aggregate::Max), 9.0);
+        assert_eq!(all(Aggregate::TopK), 9.0);
+        assert_eq!(all(Aggregate::Field), 18.0);
+        // Without a calibration nats are the excess: 6, 3 and 16 above the margin.
+        assert_eq!(all(Aggregate::Excess), 25.0);
+        assert_eq!(sum_of_excess([1.0, -3.0, 23.0, 99.0].into_iter()), 40.0, "0, 0, 20 for 21, 20 for 97");
+    }
+
+    #[test]
+    fn fields_that_do_not_count_are_left_out() {
+        let known = |kind| score(kind, &[], &["*.id"]);
+        assert_eq!(known(Aggregate::Mean), 13.0 / 4.0);
+        assert_eq!(known(Aggregate::Max), 5.0);
+        assert_eq!(known(Aggregate::TopK), 4.0);
+        assert_eq!(known(Aggregate::Field), 8.0);
+        assert_eq!(score(Aggregate::Field, &["b"], &[]), 5.0);
+        assert_eq!(score(Aggregate::Mean, &["b"], &["b"]), 0.0);
+        assert!(Selection::new(&["[".into()], &[]).unwrap_err().to_string().contains("--only-field ["));
+    }
+}

@@ -1,0 +1,164 @@
+//! Normal records -> a calibration: what is usual for each field, and a threshold.
+
+use super::aggregate::sum_of_excess;
+use super::scorer::{Judge, Measured, rounded};
+use super::threshold::{Calibration, Method};
+use super::usual::Learner;
+use super::{Aggregate, SessionScore};
+use crate::detect::threshold;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Gathers units: records, or sessions of records.
+///
+/// The excess of a field is judged against what is usual, and a threshold is honest only for records that did not teach the
+/// usual; so with [`Aggregate::Excess`] every other unit teaches and the rest set the threshold. With the other aggregates
+/// all do both. Memory: 8 bytes a unit; with `Excess`, 16 bytes a field of every other unit, for the usual is known at the
+/// end only.
+pub struct Calibrator {
+    judge: Judge,
+    learner: Learner,
+    paths: HashMap<String, usize>,
+    names: Vec<String>,
+    units: u64,
+    taught: u64,
+    scores: Vec<f64>,
+    held: Vec<Vec<Reduced>>,
+}
+
+/// What is kept of a record until its unit is complete.
+#[derive(Clone, Debug)]
+pub enum Reduced {
+    Score(f64),
+    /// Number of the path, nats.
+    Fields(Vec<(usize, f64)>),
+}
+
+impl Calibrator {
+    /// Errors: a pattern over fields that is none.
+    pub fn new(method: Method) -> Result<Self> {
+        Ok(Self {
+            judge: Judge::new(method, None, None)?,
+            learner: Learner::default(),
+            paths: HashMap::new(),
+            names: Vec::new(),
+            units: 0,
+            taught: 0,
+            scores: Vec::new(),
+            held: Vec::new(),
+        })
+    }
+
+    fn splits(&self) -> bool {
+        self.judge.method.aggregate == Aggregate::Excess && !self.is_sequence()
+    }
+
+    fn is_sequence(&self) -> bool {
+        self.judge.method.group.as_ref().is_some_and(|group| group.score == SessionScore::Sequence)
+    }
+
+    /// Takes from a record what its unit needs.
+    pub fn reduce(&mut self, measured: &Measured) -> Reduced {
+        if !self.splits() {
+            measured.parts.fields.iter().for_each(|field| self.learner.add(&field.path, field.nats));
+            self.taught += 1;
+            return Reduced::Score(self.judge.score(measured));
+        }
+        let mut fields = Vec::with_capacity(measured.parts.fields.len());
+        for field in &measured.parts.fields {
+            let path = self.paths.get(&field.path).copied().unwrap_or_else(|| {
+                self.names.push(field.path.clone());
+                self.paths.insert(field.path.clone(), self.names.len() - 1);
+                self.names.len() - 1
+            });
+            fields.push((path, field.nats));
+        }
+        Reduced::Fields(fields)
+    }
+
+    /// Adds a whole unit; `sequence` is the score of a session whose records were read as one.
+    pub fn add(&mut self, unit: Vec<Reduced>, sequence: Option<f64>) {
+        self.units += 1;
+        match sequence {
+            Some(score) => self.scores.push(score),
+            None if !self.splits() => {
+                let scores = unit.iter().map(|record| match record {
+                    Reduced::Score(score) => *score,
+                    Reduced::Fields(_) => unreachable!("without a split, records are reduced to scores"),
+                });
+                self.scores.push(self.judge.of_session(scores));
+            }
+            None if self.units % 2 == 1 => self.held.push(unit),
+            None => self.teach(&unit),
+        }
+    }
+
+    fn teach(&mut self, unit: &[Reduced]) {
+        for record in unit {
+            if let Reduced::Fields(fields) = record {
+                fields.iter().for_each(|&(path, nats)| self.learner.add(&self.names[path], nats));
+                self.taught += 1;
+            }
+        }
+    }
+
+    /// The calibration for the model in `folder`. Warns where there are too few units for the rate.
+    ///
+    /// Errors: fewer than two units.
+    pub fn finish(mut self, folder: &Path, fpr: f64) -> Result<Calibration> {
+        if self.units < 2 {
+            return Err(Error::failed(format!(
+                "--calibrate: {} normal records or sessions, expected at least 2 (1/F - 1 for a rate of F, and twice as many \
+                 for --aggregate excess)",
+                self.units
+            )));
+        }
+        let usual = std::mem::take(&mut self.learner).finish();
+        self.judge.usual = Some(usual.clone());
+        let names = &self.names;
+        for unit in &self.held {
+            let scores = unit.iter().map(|record| match record {
+                Reduced::Fields(fields) => {
+                    self.judge.of_fields(fields.iter().map(|&(path, nats)| (names[path].as_str(), nats)))
+                }
+                Reduced::Score(score) => *score,
+            });
+            self.scores.push(self.judge.of_session(scores));
+        }
+        let (threshold, enough) = threshold(&self.scores, fpr)?;
+        let scores = self.scores.len();
+        if !enough {
+            tracing::warn!(
+                "{scores} normal scores are too few for a false-positive rate of {fpr}: the threshold is the largest of them, which \
+                 promises {:.2e}; {} are needed",
+                1.0 / (scores + 1) as f64,
+                (1.0 / fpr - 1.0).ceil()
+            );
+        }
+        let mut calibration = Calibration::new(folder, self.judge.method.clone(), threshold, fpr)?;
+        (calibration.scores, calibration.taught, calibration.usual) = (scores as u64, self.taught, usual);
+        Ok(calibration)
+    }
+}
+
+impl Judge {
+    /// The score of a record of which only the fields' nats are left: [`Aggregate::Excess`].
+    fn of_fields<'a>(&self, fields: impl Iterator<Item = (&'a str, f64)>) -> f64 {
+        let usual = self.usual.as_ref().expect("the usual is known when units are judged");
+        let counted = fields.filter(|(path, _)| self.selection.counts(path));
+        rounded(sum_of_excess(counted.map(|(path, nats)| usual.excess(path, nats))))
+    }
+
+    /// The score of a session from those of its records: one record is its own session.
+    pub fn of_session(&self, scores: impl Iterator<Item = f64>) -> f64 {
+        let (mut sum, mut count, mut largest) = (0.0, 0, f64::NEG_INFINITY);
+        for score in scores {
+            (sum, count, largest) = (sum + score, count + 1, largest.max(score));
+        }
+        match self.method.group.as_ref().map(|group| group.score) {
+            Some(SessionScore::Mean) => rounded(sum / f64::from(count.max(1))),
+            _ => largest,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The model at work on records: tokens, surprisals, fields, and one score.
+
+use super::aggregate::{Selection, aggregate, excess};
+use super::threshold::Method;
+use super::usual::Usual;
+use super::{Field, Parts, Surprisals, parts, sequence_surprisals, surprisals};
+use crate::engine::Engine;
+use crate::logs::fields::leaves;
+use crate::logs::{Form, Records};
+use crate::report::explain::{Finding, FoundField, MaxToken, Shaded};
+use crate::tokens::Tokenizer;
+use crate::{Error, Result};
+use std::ops::Range;
+
+/// A model and what its records are like.
+pub struct Scorer<'a> {
+    pub engine: &'a mut dyn Engine,
+    pub tokenizer: &'a Tokenizer,
+    pub records: &'a Records,
+    /// Windows to compute at once.
+    pub batch: usize,
+}
+
+/// A record with what the model thought of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    pub record: Vec<u8>,
+    pub surprisals: Surprisals,
+    pub parts: Parts,
+}
+
+impl Measured {
+    /// The value of one of its fields as text: a JSON string without its quotes and escapes, anything else as it stands.
+    pub fn value(&self, field: &Field) -> String {
+        let raw = String::from_utf8_lossy(&self.record[field.value.clone()]);
+        serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
+    }
+}
+
+/// A raw record as the model was trained on it, if it is of that form.
+fn as_trained(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
+    match like.form {
+        Form::Text => Ok(record),
+        Form::Json | Form::PrefixedJson if leaves(&record).is_some() => Ok(like.with_prefix(&record).into_owned()),
+        Form::Json | Form::PrefixedJson => {
+            Err(Error::failed("expected one whole JSON object (the model's records are JSON), found something else"))
+        }
+    }
+}
+
+impl Scorer<'_> {
+    /// Measures records that came together. A record that cannot be one of the model's is an error of its own; the outer
+    /// error is the engine's.
+    pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<Measured>>> {
+        let records: Vec<_> = records.into_iter().map(|record| as_trained(record, self.records)).collect();
+        let good: Vec<&[u8]> = records.iter().flatten().map(Vec::as_slice).collect();
+        let mut found = surprisals(self.engine, self.tokenizer, &good, self.batch)?.into_iter();
+        let tokenizer = self.tokenizer;
+        let mut join = |record: Vec<u8>| {
+            let surprisals = found.next().expect("one for each good record")?;
+            let parts = parts(&record, tokenizer, &surprisals);
+            Ok(Measured { record, surprisals, parts })
+        };
+        Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
+    }
+
+    /// Mean surprisal in nats of a token of a sequence of records, each with its closing separator.
+    pub fn sequence(&mut self, tokens: &[u32]) -> Result<f64> {
+        let nats = sequence_surprisals(self.engine, self.tokenizer.separator(), &[tokens], self.batch)?.remove(0);
+        Ok(rounded(nats.iter().map(|&nats| f64::from(nats)).sum::<f64>() / nats.len().max(1) as f64))
+    }
+}
+
+/// What makes scores of measured records, and verdicts of scores.
+pub struct Judge {
+    pub method: Method,
+    pub(super) selection: Selection,
+    /// What is usual for each field, where a calibration taught it.
+    pub usual: Option<Usual>,
+    pub threshold: Option<f64>,
+}
+
+impl Judge {
+    /// Errors: a pattern over fields that is none.
+    pub fn new(method: Method, usual: Option<Usual>, threshold: Option<f64>) -> Result<Self> {
+        let selection = Selection::new(&method.only_field, &method.ignore_field)?;
+        Ok(Judge { method, selection, usual, threshold })
+    }
+
+    /// Scores are kept to four decimals, so that what is printed is what was compared with the threshold.
+    pub fn score(&self, measured: &Measured) -> f64 {
+        let Method { aggregate: kind, top_k, .. } = self.method;
+        rounded(aggregate(kind, &measured.parts, &self.selection, top_k, self.usual.as_ref()))
+    }
+
+    /// None without a threshold.
+    pub fn is_anomaly(&self, score: f64) -> Option<bool> {
+        self.threshold.map(|threshold| score > threshold)
+    }
+
+    /// The finding on record `number`, with its `top` fields (0: all) and, where `shaded`, all its tokens.
+    pub fn finding(
+        &self,
+        measured: &Measured,
+        (number, source): (u64, Option<&str>),
+        tokenizer: &Tokenizer,
+        top: usize,
+        shaded: bool,
+    ) -> Finding {
+        let (score, total) = (self.score(measured), measured.surprisals.total());
+        let characters = String::from_utf8_lossy(&measured.record).chars().count() + 1;
+        let fields = self.top_fields(measured, top);
+        Finding {
+            record: number,
+            source: source.map(str::to_string),
+            score,
+            threshold: self.threshold,
+            anomaly: self.is_anomaly(score),
+            nats_per_char: rounded(total / characters as f64),
+            nats_per_token: rounded(total / measured.surprisals.tokens.len() as f64),
+            max_token: self.max_token(measured, tokenizer),
+            tokens: if shaded { shades(measured, tokenizer, &fields) } else { Vec::new() },
+            fields: fields.into_iter().map(|(field, _)| field).collect(),
+        }
+    }
+
+    /// The fields that count, the oddest first, each with its number.
+    fn top_fields(&self, measured: &Measured, top: usize) -> Vec<(FoundField, usize)> {
+        let usual = self.usual.as_ref();
+        let all = measured.parts.fields.iter().enumerate();
+        let mut ranked: Vec<_> = all
+            .filter(|(_, field)| self.selection.counts(&field.path))
+            .map(|(i, field)| (excess(field, usual), field, i))
+            .collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+        ranked.truncate(if top == 0 { usize::MAX } else { top });
+        let describe = |(excess, field, i): (f64, &Field, usize)| {
+            let found = FoundField {
+                path: field.path.clone(),
+                value: shortened(&measured.value(field)),
+                nats: rounded(field.nats),
+                expected: usual.map(|usual| rounded(usual.of(&field.path).mean)),
+                excess: usual.map(|_| rounded(excess)),
+            };
+            (found, i)
+        };
+        ranked.into_iter().map(describe).collect()
+    }
+
+    /// The most surprising token of the fields that count; of all where none does.
+    fn max_token(&self, measured: &Measured, tokenizer: &Tokenizer) -> MaxToken {
+        let Measured { surprisals, parts, .. } = measured;
+        let counts: Vec<bool> = parts.fields.iter().map(|field| self.selection.counts(&field.path)).collect();
+        let none = !counts.contains(&true);
+        let counted = parts.pieces.iter().filter(|piece| none || counts[piece.field]).map(|piece| piece.token);
+        // Of equals, the first.
+        let most = counted.reduce(|a, b| if surprisals.nats[b] > surprisals.nats[a] { b } else { a }).unwrap_or(0);
+        let length = |token: &u32| tokenizer.token_bytes(*token).len();
+        MaxToken {
+            text: String::from_utf8_lossy(tokenizer.token_bytes(surprisals.tokens[most])).into_owned(),
+            nats: rounded(f64::from(surprisals.nats[most])),
+            at: surprisals.tokens[..most].iter().map(length).sum(),
+        }
+    }
+}
+
+/// The record's tokens for a person; those of the fields found are marked.
+fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usize)]) -> Vec<Shaded> {
+    let mut at = 0;
+    let values: Vec<_> = found.iter().map(|(_, i)| measured.parts.fields[*i].value.clone()).collect();
+    let Surprisals { tokens, nats } = &measured.surprisals;
+    let shade = |(token, &nats): (&u32, &f32)| {
+        let text = tokenizer.token_bytes(*token).to_vec();
+        let range = at..at + text.len();
+        at = range.end;
+        // A token such as `", "` reaches into two fields; it is marked where most of it lies.
+        let overlap = |value: &Range<usize>| value.end.min(range.end).saturating_sub(value.start.max(range.start));
+        let found = values.iter().any(|value| 2 * overlap(value) > text.len());
+        Shaded { text, nats: f64::from(nats), found }
+    };
+    tokens.iter().zip(nats).map(shade).collect()
+}
+
+/// Longest value shown of a field, in characters.
+const LONGEST_VALUE: usize = 200;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_VALUE) {
+        None => text.to_string(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// To four decimals.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}

@@ -1,0 +1,196 @@
+//! Records with the same value in a field -> sessions, while the stream goes by.
+
+use chrono::{DateTime, NaiveDateTime};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// How a session becomes one score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionScore {
+    /// The largest score of its records
+    Max,
+    /// The mean score of its records
+    Mean,
+    /// Mean surprisal of its tokens, its records read as one sequence: for models trained on records that follow one another
+    Sequence,
+}
+
+/// What makes a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grouping {
+    /// Path of the field whose value is the key.
+    pub by: String,
+    pub score: SessionScore,
+    /// Records after which a session is closed and a new one of its key begins.
+    pub window: usize,
+    /// Seconds after its first record at which a session is over, by the time that records state in `time_field`.
+    pub seconds: Option<f64>,
+    pub time_field: Option<String>,
+    /// Sessions that may be open at once; beyond it the one that has waited longest for a record is closed.
+    pub open: usize,
+}
+
+/// A session, with what the caller gathers of its records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session<S> {
+    pub key: String,
+    /// Numbers of its first and last record.
+    pub first: u64,
+    pub last: u64,
+    pub records: usize,
+    pub gathered: S,
+    /// Time of the first record in seconds, where sessions end by time.
+    began: f64,
+}
+
+/// The open sessions. Memory: at most `open` of them; each is closed at `window` records.
+pub struct Sessions<S> {
+    grouping: Grouping,
+    /// By the number of their first record.
+    sessions: BTreeMap<u64, Session<S>>,
+    of_key: HashMap<String, u64>,
+    /// Last record -> first record of each session: the longest idle one comes first.
+    idle: BTreeMap<u64, u64>,
+}
+
+impl<S: Default> Sessions<S> {
+    pub fn new(grouping: Grouping) -> Self {
+        Sessions { grouping, sessions: BTreeMap::new(), of_key: HashMap::new(), idle: BTreeMap::new() }
+    }
+
+    /// Adds record `number` (they only grow) to the session of `key`; `time` in seconds, where sessions end by time. Gives
+    /// the sessions that are over, in the order in which they ended.
+    pub fn add(&mut self, key: &str, time: Option<f64>, number: u64, gather: impl FnOnce(&mut S)) -> Vec<Session<S>> {
+        let mut closed = Vec::new();
+        if let (Some(seconds), Some(now)) = (self.grouping.seconds, time) {
+            // Sessions began in the order of the stream; where times jump about, one may close a little late.
+            while let Some((&first, oldest)) = self.sessions.first_key_value()
+                && oldest.began + seconds < now
+            {
+                closed.push(self.close(first));
+            }
+            // A key's own session must not take a record beyond its time, whatever keeps older sessions open.
+            if let Some(&first) = self.of_key.get(key)
+                && self.sessions[&first].began + seconds < now
+            {
+                closed.push(self.close(first));
+            }
+        }
+        let first = *self.of_key.entry(key.to_string()).or_insert(number);
+        let began = time.unwrap_or(0.0);
+        let session = self.sessions.entry(first).or_insert_with(|| Session {
+            key: key.to_string(),
+            first,
+            last: number,
+            records: 0,
+            gathered: S::default(),
+            began,
+        });
+        self.idle.remove(&session.last);
+        session.last = number;
+        session.records += 1;
+        gather(&mut session.gathered);
+        self.idle.insert(number, first);
+        if session.records >= self.grouping.window {
+            closed.push(self.close(first));
+        }
+        if self.sessions.len() > self.grouping.open
+            && let Some((_, &first)) = self.idle.first_key_value()
+        {
+            closed.push(self.close(first));
+        }
+        closed
+    }
+
+    fn close(&mut self, first: u64) -> Session<S> {
+        let session = self.sessions.remove(&first).expect("an open session");
+        self.of_key.remove(&session.key);
+        self.idle.remove(&session.last);
+        session
+    }
+
+    /// The sessions still open, in the order of their first records.
+    pub fn finish(self) -> impl Iterator<Item = Session<S>> {
+        self.sessions.into_values()
+    }
+}
+
+/// Seconds since 1970 of a time as logs write it: RFC 3339 (`2022-08-27T00:59:39.18Z`), the same without a zone (taken as
+/// UTC), or a number of seconds, or of milliseconds from 100 thousand million on.
+pub fn seconds(text: &str) -> Option<f64> {
+    if let Ok(number) = text.parse::<f64>() {
+        let number = Some(number).filter(|number| number.is_finite())?;
+        return Some(if number >= 1e11 { number / 1e3 } else { number });
+    }
+    let zoned = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
+    let local = || {
+        let parse = |form| NaiveDateTime::parse_from_str(text, form).ok();
+        ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"].into_iter().find_map(parse).map(|time| time.and_utc())
+    };
+    zoned.or_else(local).map(|time| time.timestamp_micros() as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grouping(window: usize, seconds: Option<f64>, open: usize) -> Grouping {
+        let time_field = seconds.map(|_| "t".to_string());
+        Grouping { by: "k".into(), score: SessionScore::Max, window, seconds, time_field, open }
+    }
+
+    /// Feeds (key, time) as records 1, 2, ...; the sessions as (key, record numbers), those left at the end behind `|`.
+    fn run(grouping: Grouping, records: &[(&str, f64)]) -> Vec<String> {
+        let mut sessions: Sessions<Vec<u64>> = Sessions::new(grouping);
+        let tell = |session: Session<Vec<u64>>| {
+            assert_eq!(session.records, session.gathered.len());
+            assert_eq!((session.first, session.last), (session.gathered[0], *session.gathered.last().unwrap()));
+            format!("{}{:?}", session.key, session.gathered)
+        };
+        let mut told = Vec::new();
+        for (number, (key, time)) in (1..).zip(records) {
+            told.extend(sessions.add(key, Some(*time), number, |seen| seen.push(number)).into_iter().map(tell));
+        }
+        told.push("|".into());
+        told.extend(sessions.finish().map(tell));
+        told
+    }
+
+    #[test]
+    fn a_session_closes_at_its_window() {
+        let records = ["a", "b", "a", "a", "b"].map(|key| (key, 0.0));
+        assert_eq!(run(grouping(2, None, 9), &records), ["a[1, 3]", "b[2, 5]", "|", "a[4]"]);
+    }
+
+    #[test]
+    fn a_session_closes_when_its_time_is_over() {
+        let records = [("a", 0.0), ("b", 5.0), ("a", 10.0), ("a", 10.5), ("c", 30.0)];
+        assert_eq!(run(grouping(99, Some(10.0), 9), &records), ["a[1, 3]", "b[2]", "a[4]", "|", "c[5]"]);
+        // Time that jumps back keeps the first session open, but not a later one of another key beyond its own end.
+        let records = [("a", 100.0), ("b", 5.0), ("b", 16.0)];
+        assert_eq!(run(grouping(99, Some(10.0), 9), &records), ["b[2]", "|", "a[1]", "b[3]"]);
+    }
+
+    #[test]
+    fn the_longest_idle_session_makes_room() {
+        let records = ["a", "b", "a", "c", "d"].map(|key| (key, 0.0));
+        assert_eq!(run(grouping(99, None, 2), &records), ["b[2]", "a[1, 3]", "|", "c[4]", "d[5]"]);
+    }
+
+    #[test]
+    fn times_are_read_as_logs_write_them() {
+        for (text, expected) in [
+            ("1970-01-01T00:01:00.5Z", Some(60.5)),
+            ("1970-01-01T01:00:00+01:00", Some(0.0)),
+            ("1970-01-01T00:00:07", Some(7.0)),
+            ("1970-01-02 00:00:00", Some(86400.0)),
+            ("1661558400", Some(1661558400.0)),
+            ("1661558400123", Some(1661558400.123)),
+            ("yesterday", None),
+            ("inf", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Records -> the surprisal of each of their tokens: minus the logarithm of the probability that the model gave it.
+
+use crate::engine::{Batch, Engine, IGNORE};
+use crate::tokens::Tokenizer;
+use crate::{Error, Result};
+
+/// What a model thought of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surprisals {
+    /// The record's tokens, and the separator that ends it: (n + 1).
+    pub tokens: Vec<u32>,
+    /// Of each token, given all before it: (n + 1), nats.
+    pub nats: Vec<f32>,
+}
+
+impl Surprisals {
+    /// Nats of the whole record with its end.
+    pub fn total(&self) -> f64 {
+        self.nats.iter().map(|&nats| f64::from(nats)).sum()
+    }
+}
+
+/// Surprisals of each record, given nothing but that a record begins: what training showed the model at the start of a window
+/// (`windows = "records"`). `batch` windows are computed at once.
+///
+/// A record that the tokenizer cannot hold (a character that a character tokenizer lacks) is an error of its own and leaves
+/// the others alone. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
+pub fn surprisals(
+    engine: &mut dyn Engine,
+    tokenizer: &Tokenizer,
+    records: &[&[u8]],
+    batch: usize,
+) -> Result<Vec<Result<Surprisals>>> {
+    let encoded: Vec<Result<Vec<u32>>> = records.iter().map(|record| encode(tokenizer, record)).collect();
+    let whole: Vec<&[u32]> = encoded.iter().flatten().map(Vec::as_slice).collect();
+    let mut nats = sequence_surprisals(engine, tokenizer.separator(), &whole, batch)?.into_iter();
+    let mut join = |tokens| Surprisals { tokens, nats: nats.next().expect("one for each encoded record") };
+    Ok(encoded.into_iter().map(|tokens| tokens.map(&mut join)).collect::<Vec<_>>())
+}
+
+/// The record's tokens and the separator that ends it.
+pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
+    if record.contains(&b'\n') {
+        return Err(Error::failed("a record is one line, found a newline inside it"));
+    }
+    let mut tokens = Vec::with_capacity(record.len() / 2 + 1);
+    tokenizer.encode(record, &mut tokens)?;
+    tokens.push(tokenizer.separator());
+    Ok(tokens)
+}
+
+/// Surprisals in nats of the tokens of each sequence, a separator standing before its first: one record with its closing
+/// separator, or several in a row.
+///
+/// A sequence longer than the context goes through windows that overlap by half; each token counts once, with at least half
+/// a context before it.
+pub fn sequence_surprisals(
+    engine: &mut dyn Engine,
+    separator: u32,
+    sequences: &[&[u32]],
+    batch: usize,
+) -> Result<Vec<Vec<f32>>> {
+    let context = engine.config().context;
+    let mut windows: Vec<Window> =
+        sequences.iter().enumerate().flat_map(|(i, tokens)| windows_of(i, tokens.len(), context)).collect();
+    // Windows of like length share a batch, so that little of it is padding.
+    windows.sort_by_key(|window| window.length);
+    let mut nats: Vec<Vec<f32>> = sequences.iter().map(|tokens| vec![0.0; tokens.len()]).collect();
+    let (mut tokens, mut targets, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    for group in windows.chunks(batch.max(1)) {
+        let time = group.last().map_or(0, |longest| longest.length);
+        tokens.clear();
+        targets.clear();
+        for window in group {
+            let sequence = sequences[window.sequence];
+            let range = window.start..window.start + window.length;
+            tokens.push(if window.start == 0 { separator } else { sequence[window.start - 1] });
+            tokens.extend_from_slice(&sequence[window.start..range.end - 1]);
+            targets.extend(sequence[range].iter().enumerate().map(|(i, &t)| if i < window.known { IGNORE } else { t }));
+            let padding = time - window.length;
+            tokens.extend(std::iter::repeat_n(separator, padding));
+            targets.extend(std::iter::repeat_n(IGNORE, padding));
+        }
+        losses.clear();
+        losses.resize(tokens.len(), 0.0);
+        engine.losses(Batch { tokens: &tokens, targets: &targets, time }, &mut losses)?;
+        for (window, losses) in group.iter().zip(losses.chunks(time)) {
+            let counted = window.known..window.length;
+            let into = window.start + window.known..window.start + window.length;
+            nats[window.sequence][into].copy_from_slice(&losses[counted]);
+        }
+    }
+    Ok(nats)
+}
+
+/// Targets `start..start + length` of a sequence; the first `known` of them were counted in the window before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Window {
+    sequence: usize,
+    start: usize,
+    length: usize,
+    known: usize,
+}
+
+fn windows_of(sequence: usize, tokens: usize, context: usize) -> Vec<Window> {
+    let half = (context / 2).max(1);
+    let mut windows = Vec::new();
+    let mut counted = 0;
+    for start in (0..).step_by(half) {
+        if counted == tokens {
+            break;
+        }
+        let length = context.min(tokens - start);
+        windows.push(Window { sequence, start, length, known: counted - start });
+        counted = start + length;
+    }
+    windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sequences_are_cut_into_half_overlapping_windows() {
+        let cut = |tokens, context| {
+            windows_of(0, tokens, context).into_iter().map(|w| (w.start, w.length, w.known)).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(8, 8), [(0, 8, 0)]);
+        assert_eq!(cut(9, 8), [(0, 8, 0), (4, 5, 4)]);
+        assert_eq!(cut(17, 8), [(0, 8, 0), (4, 8, 4), (8, 8, 4), (12, 5, 4)]);
+        assert_eq!(cut(3, 1), [(0, 1, 0), (1, 1, 0), (2, 1, 0)]);
+        assert_eq!(cut(0, 8), []);
+        for tokens in 1..60 {
+            let windows = windows_of(0, tokens, 7);
+            let counted: Vec<usize> = windows.iter().flat_map(|w| w.start + w.known..w.start + w.length).collect();
+            assert_eq!(counted, (0..tokens).collect::<Vec<_>>(), "each once");
+            assert!(windows[1..].iter().all(|w| w.known >= 7 / 2), "half a context before each");
+        }
+    }
+}

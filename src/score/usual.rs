@@ -1,0 +1,98 @@
+//! What surprisal is usual for each field: learnt from normal records.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Surprisals of one path over normal records, in nats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    pub count: u64,
+    pub mean: f64,
+    /// Standard deviation.
+    pub deviation: f64,
+}
+
+/// The spread of each path.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Usual {
+    paths: BTreeMap<String, Spread>,
+}
+
+/// Added to a standard deviation, in nats: a field that never changes has next to none, and a hundredth of a nat more in it
+/// is no event. One nat is the surprise of what is expected every third time.
+const SLACK: f64 = 1.0;
+
+impl Usual {
+    /// How many deviations the nats lie above what is usual for the path: `(nats - mean) / (deviation + 1)`, a z-score. A
+    /// path that never came up in normal records is expected to say nothing.
+    pub fn excess(&self, path: &str, nats: f64) -> f64 {
+        let spread = self.of(path);
+        (nats - spread.mean) / (spread.deviation + SLACK)
+    }
+
+    /// The spread of a path; zero for one never seen.
+    pub fn of(&self, path: &str) -> Spread {
+        self.paths.get(path).copied().unwrap_or_default()
+    }
+
+    /// Number of paths.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+}
+
+/// Learns the usual, one field at a time (Welford, 1962: one pass, no cancellation).
+#[derive(Clone, Debug, Default)]
+pub struct Learner {
+    /// Count, mean, sum of squared differences from it.
+    paths: BTreeMap<String, (u64, f64, f64)>,
+}
+
+impl Learner {
+    pub fn add(&mut self, path: &str, nats: f64) {
+        if !self.paths.contains_key(path) {
+            self.paths.insert(path.to_string(), (0, 0.0, 0.0));
+        }
+        let (count, mean, squares) = self.paths.get_mut(path).expect("it was put there");
+        *count += 1;
+        let from_old = nats - *mean;
+        *mean += from_old / *count as f64;
+        *squares += from_old * (nats - *mean);
+    }
+
+    pub fn finish(self) -> Usual {
+        let spread = |(count, mean, squares): (u64, f64, f64)| {
+            let variance = if count > 1 { squares / (count - 1) as f64 } else { 0.0 };
+            Spread { count, mean, deviation: variance.sqrt() }
+        };
+        Usual { paths: self.paths.into_iter().map(|(path, sums)| (path, spread(sums))).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_is_what_a_hand_computes() {
+        let mut learner = Learner::default();
+        for nats in [1.0, 2.0, 3.0, 6.0] {
+            learner.add("ip", nats);
+        }
+        learner.add("once", 4.0);
+        let usual = learner.finish();
+        // Mean 3, squares 4 + 1 + 0 + 9 = 14, over 3.
+        let spread = usual.of("ip");
+        assert_eq!((spread.count, spread.mean), (4, 3.0));
+        assert!((spread.deviation - (14.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert!((usual.excess("ip", 10.0) - 7.0 / (1.0 + (14.0f64 / 3.0).sqrt())).abs() < 1e-12);
+        assert_eq!(usual.excess("once", 6.0), 2.0);
+        assert_eq!(usual.excess("never", 6.0), 6.0);
+        assert_eq!(usual.len(), 2);
+    }
+}
