@@ -7,6 +7,7 @@ pub mod cuda;
 pub mod dataset;
 pub mod engine;
 pub mod error;
+pub mod fidelity;
 pub mod files;
 pub mod gpt;
 pub mod logs;

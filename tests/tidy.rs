@@ -104,12 +104,13 @@ fn grouped_imports_are_seen() {
 #[test]
 fn modules_import_in_one_direction() {
     let forbidden = [
-        ("logs", ["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "tokens", "report"].as_slice()),
+        ("logs", ["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "tokens", "report", "fidelity"].as_slice()),
         ("tokens", &["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "logs", "report"]),
         ("cpu", &["cuda", "logs", "tokens", "dataset", "train", "sample", "report", "files"]),
         ("cuda", &["logs", "tokens", "dataset", "train", "sample", "report", "files"]),
         ("gpt", &["cpu", "cuda", "logs", "tokens", "dataset", "train", "sample", "report"]),
-        ("dataset", &["gpt", "cpu", "cuda", "train", "sample", "report"]),
+        ("fidelity", &["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "tokens", "report", "files"]),
+        ("dataset", &["gpt", "cpu", "cuda", "train", "sample", "report", "fidelity"]),
         ("report", &["gpt", "cpu", "cuda", "train", "sample", "dataset", "logs", "tokens"]),
     ];
     for file in sources() {
