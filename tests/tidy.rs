@@ -104,7 +104,10 @@ fn grouped_imports_are_seen() {
 #[test]
 fn modules_import_in_one_direction() {
     let forbidden = [
-        ("logs", ["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "tokens", "report", "fidelity"].as_slice()),
+        (
+            "logs",
+            ["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "tokens", "report", "fidelity"].as_slice(),
+        ),
         ("tokens", &["gpt", "cpu", "cuda", "engine", "train", "sample", "dataset", "logs", "report"]),
         ("cpu", &["cuda", "logs", "tokens", "dataset", "train", "sample", "report", "files"]),
         ("cuda", &["logs", "tokens", "dataset", "train", "sample", "report", "files"]),

@@ -257,7 +257,7 @@ mod tests {
         let training = table(values, (0..400).map(|i| record(i, i * i)));
         let validation = table(values, (400..500).map(|i| record(i, i * i)));
         let same = table(values, (500..600).map(|i| record(i, i * i)));
-        let other = table(values, (500..600).map(|i| record(i / 10, i)));
+        let other = table(values, (500..600).map(|i| record(i % 3, i)));
         let of = |generated: &Table| {
             let sides = Sides { training: &training, validation: &validation, generated, values };
             fields(&sides, &[], 1).into_iter().map(|field| (field.path.clone(), field)).collect::<BTreeMap<_, _>>()

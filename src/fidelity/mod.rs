@@ -51,6 +51,7 @@ pub struct Fidelity {
     pub training_records: u64,
     pub compared: Compared,
     /// None where the real records hold no JSON.
+    #[serde(flatten)]
     pub structure: Option<Structure>,
     pub likeness: Pair<Likeness>,
     pub similarity: Similarity,

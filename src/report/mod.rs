@@ -1,6 +1,8 @@
 //! What a person looks at after a run: the loss curve, the page, and the verdicts on generated records.
 
 mod curve;
+pub mod evaluation;
+pub mod generated;
 mod page;
 pub mod parse;
 

@@ -38,21 +38,29 @@ pub fn page(report: &DemoReport, path: &Path) -> Result<()> {
 }
 
 fn html(report: &DemoReport) -> Result<String> {
-    let title = escape(&report.title);
     let summary: Summary = report.samples.iter().map(|sample| &sample.verdict).collect();
     let facts: String = report.facts.iter().map(|(name, value)| fact(name, value)).collect();
     let samples: String = report.samples.iter().map(|sample| article(sample, report.form)).collect();
-    Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n\
-         <dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>Loss</h2>\n<figure>\n{}</figure>\n</section>\n\
+    let body = format!(
+        "<dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>Loss</h2>\n<figure>\n{}</figure>\n</section>\n\
          <section>\n<h2>Generated records</h2>\n<p>{}</p>\n{samples}</section>\n\
-         <section>\n<h2>Configuration</h2>\n<pre class=\"config\">{}</pre>\n</section>\n</main>\n</body>\n</html>\n",
+         <section>\n<h2>Configuration</h2>\n<pre class=\"config\">{}</pre>\n</section>\n",
         curve::svg(&report.curve)?,
         count_text(&summary, report.form),
         escape(&report.config),
-    ))
+    );
+    Ok(document(&report.title, &body))
+}
+
+/// A whole page around `body`, which is HTML; the title is not.
+pub(super) fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n{body}</main>\n</body>\n\
+         </html>\n"
+    )
 }
 
 fn fact(name: &str, value: &str) -> String {
@@ -144,7 +152,7 @@ fn is_continuation(byte: u8) -> bool {
 }
 
 /// Bytes as HTML text; those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
-fn plain(text: &[u8]) -> String {
+pub(super) fn plain(text: &[u8]) -> String {
     let visible = |c: char| match c {
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
         '\x7f' => '\u{2421}',
@@ -154,7 +162,7 @@ fn plain(text: &[u8]) -> String {
 }
 
 /// Safe as HTML text and in quoted attributes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
