@@ -1,7 +1,9 @@
 //! How many records keep to the learnt profile, and in what the others differ.
 
+pub use crate::logs::schema::Fault;
+
 use super::privacy::Share;
-use crate::logs::schema::{Fault, Profile};
+use crate::logs::schema::Profile;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -32,6 +32,13 @@ pub struct Field {
     pub outside: bool,
 }
 
+impl Field {
+    /// Generated and real records all have the same value here.
+    pub fn is_constant(&self) -> bool {
+        self.generated.total_variation == 0.0 && self.band_high.total_variation == 0.0
+    }
+}
+
 /// Distances of two distributions over the same bins, each 0 (the same) to 1 (nothing in common).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Distances {
@@ -48,7 +55,7 @@ impl Distances {
 /// Total variation distance, half the sum of |p - q|: the largest difference in probability of any event.
 /// `p` and `q`: (bins), each of sum 1.
 pub fn total_variation(p: &[f64], q: &[f64]) -> f64 {
-    p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0
+    (p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0).min(1.0)
 }
 
 /// Jensen-Shannon distance: the square root of the Jensen-Shannon divergence in bits, JSD = H((p + q) / 2) - H(p) / 2 - H(q) / 2
@@ -117,10 +124,10 @@ impl Bins {
 }
 
 fn shares(bins: impl ExactSizeIterator<Item = u16>, count: usize) -> Vec<f64> {
-    let each = 1.0 / bins.len().max(1) as f64;
+    let all = bins.len().max(1) as f64;
     let mut counts = vec![0u32; count];
     bins.for_each(|bin| counts[usize::from(bin)] += 1);
-    counts.into_iter().map(|count| f64::from(count) * each).collect()
+    counts.into_iter().map(|count| f64::from(count) / all).collect()
 }
 
 /// The three tables whose fields are compared; none is empty.
@@ -131,7 +138,7 @@ pub struct Sides<'a> {
     pub values: &'a Values,
 }
 
-/// Distances of the fields that training has, but for those in `left_out`, the farthest above its band first.
+/// Distances of the fields that training has, but for those in `left_out`, the farthest first.
 ///
 /// Numbers with many values are binned by the tenths of training, other fields by their 50 most frequent values.
 pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<Field> {
@@ -142,8 +149,12 @@ pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<Field> {
         (0..RESAMPLES).map(|_| [draw(sides.generated.records), draw(sides.validation.records)]).collect();
     let paths: Vec<&String> = sides.training.columns.keys().filter(|path| !left_out.contains(path)).collect();
     let mut fields: Vec<Field> = paths.into_par_iter().map(|path| field(sides, path, &pairs)).collect();
-    let excess = |field: &Field| field.generated.total_variation - field.band_high.total_variation;
-    fields.sort_by(|a, b| excess(b).total_cmp(&excess(a)).then_with(|| a.path.cmp(&b.path)));
+    // Those beyond chance by how far they are beyond, then the others by their distance.
+    let rank = |field: &Field| {
+        let excess = field.generated.total_variation - field.band_high.total_variation;
+        if field.outside { 2.0 + excess } else { field.generated.total_variation }
+    };
+    fields.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then_with(|| a.path.cmp(&b.path)));
     fields
 }
 
@@ -189,7 +200,8 @@ pub struct Coverage {
     /// Values that training has twice or more.
     pub values: u64,
     pub covered: u64,
-    /// How many of them as many real records would have on average: the sum of 1 - (1 - p)^n.
+    /// How many of them as many real records would have on average, if each came by its share p in training: the sum of
+    /// 1 - (1 - p)^n. Shares of rare values are guessed high, so real records, too, fall a little short of it.
     pub expected: f64,
     /// Of these, values in at most 1 % of the training records.
     pub rare: u64,

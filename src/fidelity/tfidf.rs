@@ -44,7 +44,7 @@ pub struct Similarity {
 
 /// Weights of terms, fitted on a sample.
 pub struct TfIdf {
-    /// ln((1 + n) / (1 + df)) + 1 for each token.
+    /// ln((1 + n) / (1 + df)) for each token.
     weights: Vec<f64>,
 }
 
@@ -52,14 +52,15 @@ pub struct TfIdf {
 type Vector = Vec<(u32, f64)>;
 
 impl TfIdf {
-    /// Term weights tf x idf with idf = ln((1 + n) / (1 + df)) + 1 (Sparck Jones, 1972, in the smoothed form that
-    /// scikit-learn uses), over `vocabulary` tokens and `records` token sequences.
+    /// Term weights tf x idf with idf = ln((1 + n) / (1 + df)) (Sparck Jones, "A statistical interpretation of term
+    /// specificity", 1972, with one record added that has every term), over `vocabulary` tokens and the token sequences of
+    /// `records`. What every record has weighs nothing, so that the frame of a log record does not hide its contents.
     pub fn fit(records: &[Vec<u32>], vocabulary: usize) -> Self {
         let mut frequencies = vec![0u32; vocabulary];
         for record in records {
             counted(record).iter().for_each(|(token, _)| frequencies[*token as usize] += 1);
         }
-        let weight = |df: u32| ((1 + records.len()) as f64 / f64::from(1 + df)).ln() + 1.0;
+        let weight = |df: u32| ((1 + records.len()) as f64 / f64::from(1 + df)).ln();
         Self { weights: frequencies.into_iter().map(weight).collect() }
     }
 
@@ -118,13 +119,13 @@ mod tests {
 
     #[test]
     fn cosine_by_hand() {
-        // Two records: token 0 in both (idf 1), tokens 1 and 2 in one each (idf ln(3/2) + 1 = w).
-        let records = [vec![0, 1], vec![0, 2, 2]];
-        let model = TfIdf::fit(&records, 3);
-        let w = 1.5f64.ln() + 1.0;
-        let expected = 1.0 / ((1.0 + w * w) * (1.0 + 4.0 * w * w)).sqrt();
+        // Three records: token 0 in two (idf ln(4/3) = c), 1, 2 and 3 in one each (idf ln 2 = w), 4 in all (idf 0).
+        let records = [vec![0, 1, 4], vec![0, 2, 4, 2], vec![3, 4]];
+        let model = TfIdf::fit(&records, 5);
+        let (c, w) = ((4.0f64 / 3.0).ln(), 2.0f64.ln());
+        let expected = c * c / ((c * c + w * w) * (c * c + 4.0 * w * w)).sqrt();
         let vectors = records.map(|record| model.vector(&record));
-        let found = cosines(&vectors, &vectors, 3);
+        let found = cosines(&vectors, &vectors, 5);
         assert!((found[0][1] - expected).abs() < 1e-12 && (found[0][0] - 1.0).abs() < 1e-12, "{found:?}");
     }
 

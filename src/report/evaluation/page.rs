@@ -3,10 +3,17 @@
 use super::plots::{self, MOST_FIELDS};
 use super::{Evaluation, Generated, LanguageModel};
 use crate::Result;
+use crate::fidelity::conformity::{Conformity, Fault};
+use crate::fidelity::distance::{Coverage, Field};
+use crate::fidelity::language::Cost;
 use crate::fidelity::privacy::{Privacy, Share};
-use crate::fidelity::rules::Kind;
+use crate::fidelity::rules::{Kept, Kind};
+use crate::fidelity::spans::SpanLengths;
+use crate::fidelity::text::Likeness;
+use crate::fidelity::tfidf::Histogram;
 use crate::fidelity::{CheckedRule, Fidelity, Pair, Structure};
 use crate::report::page::{document, escape, plain};
+use std::collections::BTreeSet;
 
 /// A row of a table of numbers.
 struct Row {
@@ -175,7 +182,7 @@ fn language(model: &LanguageModel) -> String {
         row("Tokens", model.tokens.to_string(), "Tokens that were predicted."),
     ];
     if let Some(by_path) = &model.by_path {
-        let of = |cost: crate::fidelity::language::Cost| format!("{:.3} over {} bytes", cost.nats_per_byte, cost.bytes);
+        let of = |cost: Cost| format!("{:.3} over {} bytes", cost.nats_per_byte, cost.bytes);
         rows.push(row("Nats a byte, random values", of(by_path.random), "Cannot fall below their entropy."));
         rows.push(row("Nats a byte, the rest", of(by_path.rest), "Where models differ. Lower is better."));
     }
@@ -186,8 +193,9 @@ fn fields(structure: &Structure) -> Result<String> {
     if structure.fields.is_empty() {
         return Ok(section("Fields", "No records to compare: none parses.", ""));
     }
+    let varying: Vec<&Field> = structure.fields.iter().filter(|field| !field.is_constant()).collect();
     let distance = |value: f64| cell("number", &three(value));
-    let row = |field: &crate::fidelity::distance::Field| {
+    let row = |field: &&Field| {
         let band = format!("{:.3} to {:.3}", field.band_low.total_variation, field.band_high.total_variation);
         [
             code(&field.path),
@@ -201,8 +209,8 @@ fn fields(structure: &Structure) -> Result<String> {
         .concat()
     };
     let heads = ["path", "kind", "total variation", "95 % band", "training", "Jensen-Shannon", "band to"];
-    let coverage = |of: fn(&crate::fidelity::distance::Coverage) -> (u64, u64, f64)| {
-        let show = |side: &crate::fidelity::distance::Coverage| {
+    let coverage = |of: fn(&Coverage) -> (u64, u64, f64)| {
+        let show = |side: &Coverage| {
             let (covered, all, expected) = of(side);
             format!("{covered} of {all} (chance: {expected:.1})")
         };
@@ -215,8 +223,8 @@ fn fields(structure: &Structure) -> Result<String> {
             name: "Categories covered",
             generated: all.0,
             yardstick: all.1,
-            meaning: "Recurring values of training that occur. About as many as chance would bring in a sample of this size is \
-                      good; fewer means that variety was lost.",
+            meaning: "Recurring values of training that occur. About as many as chance would bring in so many records is good; \
+                      far fewer means that variety was lost.",
         },
         Row {
             name: "Rare values covered",
@@ -228,15 +236,17 @@ fn fields(structure: &Structure) -> Result<String> {
     let lead = format!(
         "How far the values of a field are from those of the held-out records. The bar is what two samples of real records \
          differ by (95 % of the time), the line is where the training records lie, the dot the generated ones: within the bar \
-         they cannot be told from real, farther right is worse. The {} fields farthest beyond their bar are drawn.",
-        structure.fields.len().min(MOST_FIELDS)
+         they cannot be told from real, farther right is worse. The {} farthest fields are drawn; {} more have one value \
+         everywhere, and fields of random values are left out.",
+        varying.len().min(MOST_FIELDS),
+        structure.fields.len() - varying.len()
     );
-    let picture = format!("<figure>\n{}</figure>\n", plots::fields(&structure.fields)?);
-    Ok(section("Fields", &lead, &(picture + &table(&heads, structure.fields.iter().map(row)) + &numbers(rows))))
+    let picture = format!("<figure>\n{}</figure>\n", plots::fields(&varying)?);
+    Ok(section("Fields", &lead, &(picture + &table(&heads, varying.iter().map(row)) + &numbers(rows))))
 }
 
 fn rules(rules: &[CheckedRule]) -> String {
-    let share = |kept: &crate::fidelity::rules::Kept| match kept.records {
+    let share = |kept: &Kept| match kept.records {
         0 => "no case".to_string(),
         records => format!("{} of {records}", percent(kept.share)),
     };
@@ -264,17 +274,14 @@ fn rules(rules: &[CheckedRule]) -> String {
 
 fn schema(structure: &Structure) -> String {
     let sides = &structure.schema;
-    let name = |fault: &crate::logs::schema::Fault| {
+    let name = |fault: &Fault| {
         serde_json::to_value(fault)
             .ok()
             .and_then(|name| name.as_str().map(|name| name.replace('_', " ")))
             .unwrap_or_default()
     };
-    let faults: std::collections::BTreeSet<_> =
-        sides.generated.faults.keys().chain(sides.validation.faults.keys()).collect();
-    let count = |side: &crate::fidelity::conformity::Conformity, fault| {
-        cell("number", &side.faults.get(fault).copied().unwrap_or(0).to_string())
-    };
+    let faults: BTreeSet<_> = sides.generated.faults.keys().chain(sides.validation.faults.keys()).collect();
+    let count = |side: &Conformity, fault| cell("number", &side.faults.get(fault).copied().unwrap_or(0).to_string());
     let kinds = faults.into_iter().map(|fault| {
         [cell("", &name(fault)), count(&sides.generated, fault), count(&sides.validation, fault)].concat()
     });
@@ -294,12 +301,12 @@ fn schema(structure: &Structure) -> String {
 }
 
 fn texts(fidelity: &Fidelity) -> Result<String> {
-    let of = |which: fn(&crate::fidelity::text::Likeness) -> f64| Pair {
+    let of = |which: fn(&Likeness) -> f64| Pair {
         generated: which(&fidelity.likeness.generated),
         validation: which(&fidelity.likeness.validation),
     };
     let near = &fidelity.similarity;
-    let nearest = |which: fn(&crate::fidelity::tfidf::Histogram) -> f64| Pair {
+    let nearest = |which: fn(&Histogram) -> f64| Pair {
         generated: which(&near.generated_nearest_training),
         validation: which(&near.validation_nearest_training),
     };
@@ -352,7 +359,7 @@ fn texts(fidelity: &Fidelity) -> Result<String> {
 
 fn privacy_section(privacy: &Privacy) -> String {
     let bytes = |length: f64| format!("{length:.0} bytes");
-    let spans = |which: fn(&crate::fidelity::spans::SpanLengths) -> f64| Pair {
+    let spans = |which: fn(&SpanLengths) -> f64| Pair {
         generated: which(&privacy.copied_spans.generated),
         validation: which(&privacy.copied_spans.validation),
     };

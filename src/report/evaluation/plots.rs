@@ -34,16 +34,16 @@ fn drawn(height: u32, draw: impl FnOnce(&Area) -> Drawn) -> Result<String> {
 
 /// Total variation of each field: the band of real records as a bar, the generated records as a dot, the training records
 /// as a short line.
-pub fn fields(fields: &[Field]) -> Result<String> {
+pub fn fields(fields: &[&Field]) -> Result<String> {
     let fields = &fields[..fields.len().min(MOST_FIELDS)];
-    drawn(fields.len() as u32 * ROW + 70, |root| draw_fields(root, fields))
+    drawn(fields.len().max(1) as u32 * ROW + 70, |root| draw_fields(root, fields))
 }
 
-fn draw_fields(root: &Area, fields: &[Field]) -> Drawn {
+fn draw_fields(root: &Area, fields: &[&Field]) -> Drawn {
     root.fill(&WHITE)?;
     let tops = fields.iter().flat_map(|field| [field.generated, field.band_high, field.training]);
     let right = tops.map(|distances| distances.total_variation).fold(0.1, f64::max) * 1.03;
-    let rows = fields.len() as f64;
+    let rows = fields.len().max(1) as f64;
     let mut chart = ChartBuilder::on(root)
         .margin(12)
         .x_label_area_size(44)
