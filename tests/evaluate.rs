@@ -63,13 +63,12 @@ fn real_records_look_real_and_spoilt_ones_do_not() {
     assert_eq!(number(&report, "/privacy/duplicates/generated/count"), 0.0);
     assert!(share_kept(&report, "generated") > 0.9, "{}", report["generated"]["rules"]);
     assert!(share_kept(&report, "validation") > 0.97, "{}", report["generated"]["rules"]);
-    // Names and operations in capitals: values that nobody has.
-    let loud: Vec<String> =
-        good.iter().map(|record| record.replace("Azure", "AZURE").replace("Windows", "WINDOWS")).collect();
+    // One category in capitals, which a quarter of the records have: values that nobody has.
+    let loud: Vec<String> = good.iter().map(|record| record.replace("Windows", "WINDOWS")).collect();
     assert_ne!(loud, good);
     let spoilt = evaluated(folder, &loud.join("\n"), "");
     let conforming = |report: &Value| number(report, "/generated/schema/generated/conforming/share");
-    assert!(conforming(&spoilt) < conforming(&report) - 0.3, "{} {}", conforming(&spoilt), conforming(&report));
+    assert!(conforming(&spoilt) < conforming(&report) - 0.2, "{} {}", conforming(&spoilt), conforming(&report));
 }
 
 #[test]
@@ -168,8 +167,10 @@ fn logs_without_json_are_compared_as_texts() {
     run(folder, "prepare corpus.log --out data --tokenizer bytes --val-fraction 0.2").has(0, &[]);
     run(folder, &format!("train --data data --out run --steps 1 {SMALL}")).has(0, &[]);
     let report = evaluated(folder, &text(300..400), "");
-    assert_eq!(report["generated"]["structure"], Value::Null);
-    assert!(number(&report, "/generated/similarity/generated_nearest_training/median") > 0.8);
+    assert!(report["generated"].get("schema").is_none() && report["generated"].get("fields").is_none());
+    let nearest = |side: &str| number(&report, &format!("/generated/similarity/{side}_nearest_training/mean"));
+    let (made, real) = (nearest("generated"), nearest("validation"));
+    assert!(real > 0.1 && (made - real).abs() < 0.15, "{made} {real}");
 }
 
 /// Half of the real sign-ins against the other half: nothing but chance.

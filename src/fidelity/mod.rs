@@ -166,5 +166,5 @@ fn texts(
     let references = few(&training);
     let of = |side: &[Vec<u32>]| likeness(&few(side), &references);
     let pair = Pair { generated: of(&generated), validation: of(&validation) };
-    (pair, similarity(&training, &validation, &generated, tokens.len()))
+    (pair, similarity(&training, &validation, &generated, tokens.vocabulary()))
 }

@@ -26,7 +26,8 @@ impl Tokens {
         found
     }
 
-    pub fn len(&self) -> usize {
+    /// Distinct tokens so far: numbers lie below it.
+    pub fn vocabulary(&self) -> usize {
         self.0.len()
     }
 }
@@ -154,7 +155,7 @@ mod tests {
     fn tokens_are_words_and_signs() {
         let mut tokens = Tokens::default();
         assert_eq!(tokens.encode(b"{\"a1\": \"a1-b\"}").len(), 11);
-        assert_eq!(tokens.len(), 7);
+        assert_eq!(tokens.vocabulary(), 7);
         assert_eq!(tokens.encode("é ".as_bytes()).len(), 1);
         assert!(tokens.encode(b" \t").is_empty());
     }
