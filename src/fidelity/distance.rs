@@ -295,22 +295,14 @@ mod tests {
     #[test]
     fn coverage_by_hand() {
         let values = &mut Values::default();
-        // 197 a, 2 b (1 %), 1 c that never recurs.
-        let kind = |i: usize| {
-            if i < 197 {
-                "a"
-            } else if i < 199 {
-                "b"
-            } else {
-                "c"
-            }
-        };
+        // 187 a, 10 e (5 %), 2 b (1 %), 1 c that never recurs.
+        let kind = |i: usize| ["a", "e", "b", "c"][[187, 197, 199].iter().filter(|&&end| i >= end).count()];
         let training = table(values, (0..200).map(|i| format!(r#"{{"kind":"{}"}}"#, kind(i))));
         let sample = table(values, [r#"{"kind":"a"}"#.into(), r#"{"kind":"d"}"#.into()]);
         let found = coverage(&training, &sample, values, &[]);
-        assert_eq!((found.values, found.covered, found.rare, found.rare_covered), (2, 1, 1, 0));
-        let (a, b) = (1.0 - 0.015f64 * 0.015, 1.0 - 0.99f64 * 0.99);
-        assert!((found.expected - a - b).abs() < 1e-12 && (found.rare_expected - b).abs() < 1e-12, "{found:?}");
+        assert_eq!((found.values, found.covered, found.rare, found.rare_covered), (3, 1, 1, 0));
+        let (a, e, b) = (1.0 - 0.065f64 * 0.065, 1.0 - 0.95f64 * 0.95, 1.0 - 0.99f64 * 0.99);
+        assert!((found.expected - a - e - b).abs() < 1e-12 && (found.rare_expected - b).abs() < 1e-12, "{found:?}");
         assert_eq!(coverage(&training, &sample, values, &["kind".into()]), Coverage::default());
     }
 }
