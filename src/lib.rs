@@ -8,6 +8,7 @@ pub mod dataset;
 pub mod detect;
 pub mod engine;
 pub mod error;
+pub mod fidelity;
 pub mod files;
 pub mod gpt;
 pub mod logs;

@@ -1,20 +1,27 @@
-//! `logwright evaluate`: a model's loss on a text or on the validation split, as one JSON object.
+//! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records against real ones, as
+//! one JSON object and a page.
 
 use super::OutputArgs;
 use super::device::DeviceArgs;
 use super::model;
 use clap::Args;
-use logwright::dataset::{Dataset, Sampler, Windows};
+use logwright::dataset::{Dataset, Sampler, Split, Windows};
 use logwright::engine::Engine;
+use logwright::fidelity::privacy::Privacy;
+use logwright::fidelity::{Reservoir, measure};
+use logwright::report::evaluation::{Evaluation, Generated, LanguageModel, write_report};
+use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
-use logwright::train::evaluate::{Loss, split_loss, stream_loss};
+use logwright::train::evaluate::{split_loss, stream_loss};
 use logwright::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Measure a model's loss; prints one JSON object.
+/// Measure a model's loss, and how generated records compare with real ones; prints one JSON object.
+///
+/// With --generated, records are compared with those of the data folder: its training split is what the model learnt, its
+/// validation split the yardstick.
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
@@ -26,6 +33,19 @@ pub struct EvaluateArgs {
     /// Text file: the loss on its lines, each a record, in windows of the model's context one after the other
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
+    /// Generated records to compare with --data: a record a line, raw or as JSON lines of generate (- for standard input)
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
+    generated: Option<PathBuf>,
+    /// Write evaluation.json and evaluation.html into this folder
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// Records of each side to compare at most, drawn at random
+    #[arg(long, default_value_t = 10_000, value_name = "N", requires = "generated",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    sample: u32,
+    /// Seed of all samples
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
+    seed: u64,
     /// Write the logits and tokens of the text's first window to this safetensors file
     #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "data")]
     logits: Option<PathBuf>,
@@ -42,40 +62,83 @@ pub struct EvaluateArgs {
 pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
     let model::Model { mut engine, tokenizer, folder, .. } = model::open(&args.model, &args.device)?;
     let engine = engine.as_mut();
-    let (loss, tokens, bytes) = match (&args.data, &args.text) {
-        (Some(data), _) => on_data(engine, &tokenizer, data, &folder, &args)?,
-        (None, Some(text)) => on_text(engine, &tokenizer, text, args.logits.as_deref())?,
+    let evaluation = match (&args.data, &args.text) {
+        (Some(path), _) => {
+            let data = open_data(&tokenizer, path, &folder)?;
+            let (generated, privacy) = match &args.generated {
+                None => (None, None),
+                Some(file) => compare(&data, file, &args)?,
+            };
+            let title = format!("Evaluation of {} on {}", args.model.display(), path.display());
+            Evaluation { language: on_data(engine, &data, &args)?, generated, privacy, title }
+        }
+        (None, Some(text)) => {
+            let title = format!("Evaluation of {} on {}", args.model.display(), text.display());
+            let language = on_text(engine, &tokenizer, text, args.logits.as_deref())?;
+            Evaluation { language, generated: None, privacy: None, title }
+        }
         (None, None) => unreachable!("the parser requires one of the two"),
     };
-    let nats_per_byte = loss.mean() * tokens as f64 / bytes as f64;
-    let report = json!({
-        "loss": loss.mean(), "perplexity": loss.mean().exp(), "tokens": loss.targets,
-        "nats_per_byte": nats_per_byte, "bits_per_byte": loss.bits_per_byte(tokens, bytes),
-    });
-    super::print_line(&report)
+    if let Some(folder) = &args.report {
+        write_report(&evaluation, folder)?;
+        tracing::info!("wrote {}", folder.join("evaluation.html").display());
+    }
+    super::print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
 }
 
-/// Loss on the validation split, with the split's tokens and bytes.
-fn on_data(
-    engine: &mut dyn Engine,
-    tokenizer: &Tokenizer,
-    folder: &Path,
-    model: &Path,
-    args: &EvaluateArgs,
-) -> Result<(Loss, u64, u64)> {
+/// The data folder, if the model can read it.
+fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Dataset> {
     let data = Dataset::open(folder)?;
-    if !data.tokenizer.same_tokens(tokenizer) {
-        return Err(Error::usage(format!(
-            "--data {} was prepared with another tokenizer than that of --model {}; evaluate on the text instead (--text), or \
-             prepare the data with the model's tokenizer (prepare --tokenizer-from {})",
-            folder.display(),
-            model.display(),
-            model.display()
-        )));
+    if data.tokenizer.same_tokens(tokenizer) {
+        return Ok(data);
     }
-    let context = engine.config().context;
-    let loss = split_loss(engine, &data.val, &Sampler::new(args.windows, context, 0), args.batch.into(), 0)?;
-    Ok((loss, data.val.tokens(), data.val.bytes()))
+    Err(Error::usage(format!(
+        "--data {} was prepared with another tokenizer than that of --model {}; evaluate on the text instead (--text), or \
+         prepare the data with the model's tokenizer (prepare --tokenizer-from {})",
+        folder.display(),
+        model.display(),
+        model.display()
+    )))
+}
+
+/// Generated records against those of the data folder.
+fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<Generated>, Option<Privacy>)> {
+    let sample = args.sample as usize;
+    let read = read_generated(file, data.records.form, sample, args.seed)?;
+    let bodies = read.complete.iter().map(|record| data.records.without_prefix(record).to_vec());
+    let complete: Vec<Vec<u8>> = bodies.collect();
+    let mut validation = Reservoir::new(sample, args.seed);
+    each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()));
+    let validation = validation.into_sample();
+    let training = |sink: &mut dyn FnMut(&[u8])| each_record(data, &data.train, sink);
+    let measured = match read.complete.is_empty() {
+        true => {
+            tracing::warn!("{}: no record is complete, so none can be compared with real ones", file.display());
+            None
+        }
+        false => Some(measure(&training, &validation, &complete, sample, args.seed)),
+    };
+    let (fidelity, privacy) = measured.unzip();
+    Ok((Some(Generated::new(&read.summary, read.tells_truncation, fidelity)), privacy))
+}
+
+/// Gives each record of a split to a sink, without its prefix and its newline.
+fn each_record(data: &Dataset, split: &Split, sink: &mut dyn FnMut(&[u8])) {
+    let mut tokens = Vec::new();
+    for number in 0..split.records() {
+        let range = split.record(number);
+        tokens.resize((range.end - range.start) as usize, 0);
+        split.read(range.start, &mut tokens);
+        let record = data.tokenizer.decode(&tokens[..tokens.len().saturating_sub(1)]);
+        sink(data.records.without_prefix(&record));
+    }
+}
+
+/// Loss on the validation split.
+fn on_data(engine: &mut dyn Engine, data: &Dataset, args: &EvaluateArgs) -> Result<LanguageModel> {
+    let sampler = Sampler::new(args.windows, engine.config().context, 0);
+    let loss = split_loss(engine, &data.val, &sampler, args.batch.into(), 0)?;
+    Ok(LanguageModel::new(loss.sum, loss.targets, data.val.tokens(), data.val.bytes()))
 }
 
 /// Loss on a text: the stream starts with a separator, and one follows each line.
@@ -84,7 +147,7 @@ fn on_text(
     tokenizer: &Tokenizer,
     path: &Path,
     logits: Option<&Path>,
-) -> Result<(Loss, u64, u64)> {
+) -> Result<LanguageModel> {
     let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|&byte| byte == b'\n');
     if text.is_empty() {
@@ -99,7 +162,8 @@ fn on_text(
     if let Some(out) = logits {
         write_logits(engine, &stream, out)?;
     }
-    Ok((stream_loss(engine, &stream)?, stream.len() as u64 - 1, text.len() as u64))
+    let loss = stream_loss(engine, &stream)?;
+    Ok(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, text.len() as u64))
 }
 
 /// The first window's `tokens` (n) and `logits` (n, V).

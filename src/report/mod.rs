@@ -2,7 +2,9 @@
 
 mod curve;
 mod detection;
+pub mod evaluation;
 pub mod explain;
+pub mod generated;
 mod page;
 pub mod parse;
 

@@ -39,21 +39,29 @@ pub fn page(report: &DemoReport, path: &Path) -> Result<()> {
 }
 
 fn html(report: &DemoReport) -> Result<String> {
-    let title = escape(&report.title);
     let summary: Summary = report.samples.iter().map(|sample| &sample.verdict).collect();
     let facts: String = report.facts.iter().map(|(name, value)| fact(name, value)).collect();
     let samples: String = report.samples.iter().map(|sample| article(sample, report.form)).collect();
-    Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n\
-         <dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>Loss</h2>\n<figure>\n{}</figure>\n</section>\n\
+    let body = format!(
+        "<dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>Loss</h2>\n<figure>\n{}</figure>\n</section>\n\
          <section>\n<h2>Generated records</h2>\n<p>{}</p>\n{samples}</section>\n\
-         <section>\n<h2>Configuration</h2>\n<pre class=\"config\">{}</pre>\n</section>\n</main>\n</body>\n</html>\n",
+         <section>\n<h2>Configuration</h2>\n<pre class=\"config\">{}</pre>\n</section>\n",
         curve::svg(&report.curve)?,
         count_text(&summary, report.form),
         escape(&report.config),
-    ))
+    );
+    Ok(document(&report.title, &body))
+}
+
+/// A whole page around `body`, which is HTML; the title is not.
+pub(super) fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n{body}</main>\n</body>\n\
+         </html>\n"
+    )
 }
 
 pub(super) fn fact(name: &str, value: &str) -> String {

@@ -12,7 +12,7 @@ fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Profile {
 /// Forty records of a small service, the same but for what varies.
 fn service() -> Vec<String> {
     let record = |i: u64| {
-        let extra = if i % 4 == 0 { r#""extra": {"b": 1}, "# } else { "" };
+        let extra = if i.is_multiple_of(4) { r#""extra": {"b": 1}, "# } else { "" };
         let kind = ["login", "logout"][i as usize % 2];
         let noise = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         format!(

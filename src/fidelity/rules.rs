@@ -1,0 +1,260 @@
+//! Consistency rules learnt from real records: paths that are always equal, and paths that determine others.
+
+use super::table::{ABSENT, Table};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// Records that bear a rule out, at least.
+const SUPPORT: u64 = 30;
+/// Share of the records it applies to that keep a rule, at least.
+const CONFIDENCE: f64 = 0.99;
+/// A rule must be unlikely to hold by chance: at most e^-14, about one in a million.
+const EVIDENCE: f64 = 14.0;
+/// Columns that rules are looked for in, those with the most values first: their pairs are many.
+const MOST_COLUMNS: usize = 128;
+/// Rules that are kept, those with the most support first.
+const MOST_RULES: usize = 100;
+
+/// What a rule says of two paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Both have the same value in a record.
+    Equal,
+    /// Records with the same value at `from` have the same value at `to` (a functional dependency; approximate, with an
+    /// error of at most 1 %: Huhtala et al., "TANE", 1999).
+    Determines,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub kind: Kind,
+    pub from: String,
+    pub to: String,
+    /// Training records that bear it out: equal pairs, or repetitions of a value of `from` with its usual `to`.
+    pub support: u64,
+    /// Share of the training records it applies to that keep it.
+    pub confidence: f64,
+    /// The usual value of `to` for each value of `from`; empty for equality.
+    usual: HashMap<u32, u32>,
+}
+
+/// How many records keep a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Kept {
+    /// Records the rule says something of: both paths there, and for [`Kind::Determines`] a value of `from` that training has.
+    pub records: u64,
+    pub kept: u64,
+    /// 0 where there are no such records.
+    pub share: f64,
+}
+
+impl Rule {
+    /// How the records of a table keep it; values numbered as in the training table.
+    pub fn check(&self, table: &Table) -> Kept {
+        let mut result = Kept::default();
+        if let (Some(from), Some(to)) = (table.column(&self.from), table.column(&self.to)) {
+            for (from, to) in from.iter().zip(to).filter(|pair| *pair.0 != ABSENT && *pair.1 != ABSENT) {
+                let expected = match self.kind {
+                    Kind::Equal => Some(from),
+                    Kind::Determines => self.usual.get(from),
+                };
+                result.records += u64::from(expected.is_some());
+                result.kept += u64::from(expected == Some(to));
+            }
+        }
+        result.share = if result.records == 0 { 0.0 } else { result.kept as f64 / result.records as f64 };
+        result
+    }
+}
+
+/// A column, with its rows in the order of their values.
+struct Column<'a> {
+    path: &'a str,
+    values: &'a [u32],
+    /// Rows that have the path, those of one value together.
+    order: Vec<u32>,
+    /// -ln of the chance that two of its values agree (Simpson's index).
+    surprise: f64,
+    random: bool,
+}
+
+/// The rules that hold in a table of real records. Constants determine nothing and are determined by everything, and a value
+/// that never repeats determines everything: neither bears evidence, and so neither makes a rule. Of rules that say the same
+/// one is kept: a path that equals an earlier one is known by that one, paths that determine each other by the first of them,
+/// and what follows from two rules is none.
+///
+/// `random`: paths whose values hardly ever repeat; they take part in equalities only.
+pub fn learn(table: &Table, random: &[String]) -> Vec<Rule> {
+    let columns = columns(table, random);
+    let n = columns.len();
+    let equal: Vec<Vec<Option<Rule>>> =
+        (0..n).into_par_iter().map(|a| (0..n).map(|b| equality(&columns[a], &columns[b], a < b)).collect()).collect();
+    // A column is its own, or that of the first one it equals.
+    let first = |b: usize| (0..b).find(|&a| equal[a][b].is_some());
+    let own: Vec<usize> = (0..n).filter(|&b| first(b).is_none() && !columns[b].random).collect();
+    let mut rules: Vec<Rule> = (0..n)
+        .filter_map(|b| first(b).and_then(|a| equal[a][b].clone()))
+        .filter(|rule| rule.support >= SUPPORT)
+        .collect();
+    let determines: BTreeMap<(usize, usize), Rule> = own
+        .par_iter()
+        .flat_map_iter(|&a| own.iter().map(move |&b| (a, b)))
+        .filter_map(|(a, b)| dependency(&columns[a], &columns[b], a != b).map(|rule| ((a, b), rule)))
+        .collect();
+    let mutual = |a: usize, b: usize| determines.contains_key(&(a, b)) && determines.contains_key(&(b, a));
+    // Paths that determine each other are known by the first of them.
+    let chief = |b: usize| own.iter().copied().find(|&a| a < b && mutual(a, b)).unwrap_or(b);
+    let is_chief = |a: usize| chief(a) == a;
+    let follows = |a: usize, c: usize| {
+        own.iter().any(|&b| {
+            b != a && b != c && is_chief(b) && determines.contains_key(&(a, b)) && determines.contains_key(&(b, c))
+        })
+    };
+    for (&(a, b), rule) in &determines {
+        let twins = mutual(a, b) && (chief(a) == b || chief(b) == a);
+        if twins || is_chief(a) && is_chief(b) && !follows(a, b) {
+            rules.push(rule.clone());
+        }
+    }
+    rules.sort_by(|x, y| (y.support, x.kind, &x.from, &x.to).cmp(&(x.support, y.kind, &y.from, &y.to)));
+    rules.truncate(MOST_RULES);
+    rules.sort_by(|x, y| (x.kind, &x.from, &x.to).cmp(&(y.kind, &y.from, &y.to)));
+    rules
+}
+
+/// The columns that say anything, by path.
+fn columns<'a>(table: &'a Table, random: &[String]) -> Vec<Column<'a>> {
+    let column = |(path, values): (&'a String, &'a Vec<u32>)| {
+        let mut order: Vec<u32> = (0..values.len() as u32).filter(|&row| values[row as usize] != ABSENT).collect();
+        order.sort_by_key(|&row| values[row as usize]);
+        let groups = order.chunk_by(|&a, &b| values[a as usize] == values[b as usize]);
+        let agreeing: f64 = groups.map(|group| (group.len() as f64 / order.len() as f64).powi(2)).sum();
+        let surprise = if order.is_empty() { 0.0 } else { -agreeing.ln() };
+        Column { path, values, order, surprise, random: random.contains(path) }
+    };
+    let mut columns: Vec<Column> = table.columns.iter().map(column).collect();
+    columns.retain(|column| {
+        column.order.len() as u64 >= SUPPORT && column.surprise * column.order.len() as f64 >= EVIDENCE
+    });
+    columns.sort_by(|a, b| b.surprise.total_cmp(&a.surprise).then_with(|| a.path.cmp(b.path)));
+    columns.truncate(MOST_COLUMNS);
+    columns.sort_by_key(|column| column.path);
+    columns
+}
+
+fn equality(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
+    if !wanted {
+        return None;
+    }
+    let both = || a.values.iter().zip(b.values).filter(|pair| *pair.0 != ABSENT && *pair.1 != ABSENT);
+    let (all, equal) = (both().count(), both().filter(|pair| pair.0 == pair.1).count());
+    let confidence = equal as f64 / all.max(1) as f64;
+    let holds = confidence >= CONFIDENCE && a.surprise * equal as f64 >= EVIDENCE;
+    holds.then(|| rule(Kind::Equal, a, b, equal as u64, confidence, HashMap::new()))
+}
+
+fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
+    if !wanted {
+        return None;
+    }
+    let (mut usual, mut repeated, mut kept, mut support) = (HashMap::new(), 0u64, 0u64, 0u64);
+    for group in a.order.chunk_by(|&x, &y| a.values[x as usize] == a.values[y as usize]) {
+        let values = || group.iter().map(|&row| b.values[row as usize]).filter(|&value| value != ABSENT);
+        let Some(winner) = majority(values()) else { continue };
+        let (all, of_winner) = (values().count() as u64, values().filter(|&value| value == winner).count() as u64);
+        usual.insert(a.values[group[0] as usize], winner);
+        if all > 1 {
+            repeated += all;
+            kept += of_winner;
+            support += of_winner - 1;
+        }
+    }
+    let confidence = kept as f64 / repeated.max(1) as f64;
+    let holds = confidence >= CONFIDENCE && support >= SUPPORT && b.surprise * support as f64 >= EVIDENCE;
+    holds.then(|| rule(Kind::Determines, a, b, support, confidence, usual))
+}
+
+fn rule(kind: Kind, from: &Column, to: &Column, support: u64, confidence: f64, usual: HashMap<u32, u32>) -> Rule {
+    Rule { kind, from: from.path.to_string(), to: to.path.to_string(), support, confidence, usual }
+}
+
+/// The value that more than half have, if one does; else some value (Boyer and Moore, "MJRTY", 1991). None for no values.
+fn majority(values: impl Iterator<Item = u32>) -> Option<u32> {
+    let vote = |(winner, votes), value| match (winner, votes) {
+        (_, 0) => (Some(value), 1u64),
+        (Some(winner), votes) if winner == value => (Some(winner), votes + 1),
+        (winner, votes) => (winner, votes - 1),
+    };
+    values.fold((None, 0), vote).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::Values;
+    use super::*;
+
+    /// Sign-ins of ten people: name and mail determine each other, city follows from the address, the address is there
+    /// twice, and everything else is noise or constant.
+    fn sign_ins(n: u64, broken: bool) -> Vec<Vec<u8>> {
+        let record = |i: u64| {
+            let noise = i.wrapping_add(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+            let (who, place) = (noise % 10, noise / 10 % 6);
+            let shown = if broken { (place + i % 2) % 6 } else { place };
+            format!(
+                r#"{{"id":"{noise:x}-{i}","name":"p{who}","mail":"p{who}@x.y","ip":"10.0.0.{place}","seen_ip":"10.0.0.{shown}","city":"c{}","k":1,"free":{}}}"#,
+                place / 2,
+                noise / 60 % 9
+            )
+        };
+        (0..n).map(|i| record(i).into_bytes()).collect()
+    }
+
+    fn names(rules: &[Rule]) -> Vec<String> {
+        let sign = |rule: &Rule| if rule.kind == Kind::Equal { "=" } else { ">" };
+        rules.iter().map(|rule| format!("{}{}{}", rule.from, sign(rule), rule.to)).collect()
+    }
+
+    #[test]
+    fn rules_are_found_and_trivial_ones_are_not() {
+        let mut values = Values::default();
+        let table = Table::new(&sign_ins(300, false), &mut values);
+        let rules = learn(&table, &["id".to_string()]);
+        assert_eq!(names(&rules), ["ip=seen_ip", "ip>city", "mail>name", "name>mail"]);
+        assert!(rules.iter().all(|rule| rule.confidence == 1.0));
+        assert_eq!(rules[0].support, 300);
+        // Every address but its first mention bears the rule out.
+        assert_eq!(rules[1].support, 294);
+    }
+
+    #[test]
+    fn records_that_break_a_rule_are_noticed() {
+        let mut values = Values::default();
+        let training = Table::new(&sign_ins(300, false), &mut values);
+        let rules = learn(&training, &[]);
+        let broken = Table::new(&sign_ins(100, true), &mut values);
+        assert_eq!(rules[0].check(&broken), Kept { records: 100, kept: 50, share: 0.5 });
+        assert_eq!(rules[1].check(&broken).share, 1.0);
+        let odd: Vec<Vec<u8>> =
+            [r#"{"ip":"10.0.0.0","city":"c1"}"#, r#"{"ip":"10.0.0.1","city":"c0"}"#, r#"{"ip":"9.9.9.9","city":"c0"}"#]
+                .map(|record| record.into())
+                .into();
+        let odd = Table::new(&odd, &mut values);
+        assert_eq!(rules[1].check(&odd), Kept { records: 2, kept: 1, share: 0.5 }, "an unknown address says nothing");
+        assert_eq!(rules[2].check(&odd), Kept::default());
+    }
+
+    #[test]
+    fn a_rule_survives_a_slip_in_a_hundred_but_not_more() {
+        let with_slips = |slips: usize| {
+            let mut records = sign_ins(300, false);
+            records[..slips].iter_mut().for_each(|record| {
+                *record = String::from_utf8_lossy(record).replace("seen_ip\":\"10", "seen_ip\":\"11").into_bytes();
+            });
+            names(&learn(&Table::new(&records, &mut Values::default()), &[]))
+        };
+        assert!(with_slips(3).contains(&"ip=seen_ip".to_string()));
+        assert!(!with_slips(4).contains(&"ip=seen_ip".to_string()));
+    }
+}

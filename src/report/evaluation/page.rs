@@ -1,0 +1,462 @@
+//! The evaluation as one HTML page. A number stands beside its yardstick and a sentence that says what it means.
+
+use super::plots::{self, MOST_FIELDS};
+use super::{Evaluation, Generated, LanguageModel};
+use crate::Result;
+use crate::fidelity::conformity::{Conformity, Fault};
+use crate::fidelity::distance::{Coverage, Field};
+use crate::fidelity::language::Cost;
+use crate::fidelity::privacy::{Privacy, Share};
+use crate::fidelity::rules::{Kept, Kind};
+use crate::fidelity::spans::SpanLengths;
+use crate::fidelity::text::Likeness;
+use crate::fidelity::tfidf::Histogram;
+use crate::fidelity::{CheckedRule, Fidelity, Pair, Structure};
+use crate::report::page::{document, escape, plain};
+use std::collections::BTreeSet;
+
+/// A row of a table of numbers.
+struct Row {
+    name: &'static str,
+    generated: String,
+    yardstick: String,
+    meaning: &'static str,
+}
+
+/// To add a part: a function that gives a [`section`], and its place in the list below. Labelled detection goes behind the
+/// language model.
+pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
+    let mut body = headline(evaluation);
+    body += &language(&evaluation.language);
+    if let Some(fidelity) = evaluation.generated.as_ref().and_then(|generated| generated.fidelity.as_ref()) {
+        if let Some(structure) = &fidelity.structure {
+            body += &fields(structure)?;
+            body += &rules(&structure.rules);
+            body += &schema(structure);
+        }
+        body += &texts(fidelity)?;
+    }
+    if let Some(privacy) = &evaluation.privacy {
+        body += &privacy_section(privacy);
+    }
+    Ok(document(&evaluation.title, &body))
+}
+
+fn section(title: &str, lead: &str, body: &str) -> String {
+    format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n{body}</section>\n", escape(title), escape(lead))
+}
+
+/// A table; the cells are HTML, from `<td` to `</td>`.
+fn table(heads: &[&str], rows: impl IntoIterator<Item = String>) -> String {
+    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
+    let rows: String = rows.into_iter().map(|cells| format!("<tr>{cells}</tr>\n")).collect();
+    format!("<div class=\"scroll\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n")
+}
+
+fn cell(class: &str, text: &str) -> String {
+    format!("<td class=\"{class}\">{}</td>", escape(text))
+}
+
+fn code(text: &str) -> String {
+    format!("<td><code>{}</code></td>", plain(text.as_bytes()))
+}
+
+fn numbers(rows: Vec<Row>) -> String {
+    let cells = |row: Row| {
+        [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
+            .concat()
+    };
+    table(&["", "generated", "real, held out", "what it means"], rows.into_iter().map(cells))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn three(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+fn pair<T: Copy>(name: &'static str, both: &Pair<T>, show: impl Fn(T) -> String, meaning: &'static str) -> Row {
+    Row { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
+}
+
+fn parts(share: Share) -> String {
+    format!("{} of {} ({})", share.count, share.of, percent(share.share))
+}
+
+fn headline(evaluation: &Evaluation) -> String {
+    let mut rows = vec![Row {
+        name: "Bits per byte",
+        generated: String::new(),
+        yardstick: three(evaluation.language.bits_per_byte),
+        meaning: "What the model needs to write a byte of real text. Lower is better; random values set a floor.",
+    }];
+    if let Some(generated) = &evaluation.generated {
+        rows.extend(parse_rows(generated));
+        if let Some(structure) = generated.fidelity.as_ref().and_then(|fidelity| fidelity.structure.as_ref()) {
+            rows.extend(structure_rows(structure));
+        }
+    }
+    if let Some(privacy) = &evaluation.privacy {
+        rows.push(pair(
+            "Copies of training records",
+            &privacy.duplicates,
+            parts,
+            "Records that stand in training byte for byte. Should be no more than among real ones.",
+        ));
+        rows.push(pair(
+            "Random identifiers from training",
+            &privacy.identifiers,
+            parts,
+            "Identifiers, tokens and times that training has, too. Lower is better; real ones show what is chance.",
+        ));
+    }
+    section("At a glance", "Each number beside that of real records that the model has not seen.", &numbers(rows))
+}
+
+fn parse_rows(generated: &Generated) -> Vec<Row> {
+    let truncated =
+        generated.truncated.map_or("not told by the file".to_string(), |n| format!("{n} of {}", generated.records));
+    vec![
+        Row {
+            name: "Parse rate",
+            generated: parts(Share::new(generated.parsed, generated.complete)),
+            yardstick: String::new(),
+            meaning: "Complete records that are valid for their form. Higher is better.",
+        },
+        Row {
+            name: "Cut off",
+            generated: truncated,
+            yardstick: String::new(),
+            meaning: "Records that met the token limit before they ended; they count nowhere else. Lower is better.",
+        },
+    ]
+}
+
+fn structure_rows(structure: &Structure) -> Vec<Row> {
+    let outside = structure.fields.iter().filter(|field| field.outside).count();
+    let kept = |side: fn(&CheckedRule) -> (u64, u64)| {
+        let (kept, of) = structure.rules.iter().map(side).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        Share::new(kept, of)
+    };
+    let kept = Pair {
+        generated: kept(|rule| (rule.kept.generated.kept, rule.kept.generated.records)),
+        validation: kept(|rule| (rule.kept.validation.kept, rule.kept.validation.records)),
+    };
+    let conforming =
+        Pair { generated: structure.schema.generated.conforming, validation: structure.schema.validation.conforming };
+    vec![
+        pair(
+            "Records that keep the schema",
+            &conforming,
+            parts,
+            "No unknown path, type, value or pattern, no misplaced key. Higher is better; real ones are below 100 % where they \
+             bring news.",
+        ),
+        Row {
+            name: "Fields beyond chance",
+            generated: format!("{outside} of {}", structure.fields.len()),
+            yardstick: String::new(),
+            meaning: "Fields farther from the real ones than two real samples are. One in forty is chance; lower is better.",
+        },
+        pair(
+            "Consistency rules kept",
+            &kept,
+            parts,
+            "Checks of rules that training keeps, such as an address and its network. Higher is better.",
+        ),
+    ]
+}
+
+fn language(model: &LanguageModel) -> String {
+    let row = |name: &str, value: String, meaning: &str| {
+        [cell("", name), cell("number", &value), cell("note", meaning)].concat()
+    };
+    let mut rows = vec![
+        row("Loss, nats a token", three(model.loss), "Mean of -ln p of the tokens. Lower is better."),
+        row("Loss, bits a token", three(model.bits_per_token), "The same in bits."),
+        row("Perplexity", three(model.perplexity), "As if so many tokens were equally likely. Lower is better."),
+        row("Nats a byte", three(model.nats_per_byte), "Comparable across tokenizers. Lower is better."),
+        row("Bits a byte", three(model.bits_per_byte), "The same in bits: the text compressed takes an eighth of it."),
+        row("Tokens", model.tokens.to_string(), "Tokens that were predicted."),
+    ];
+    if let Some(by_path) = &model.by_path {
+        let of = |cost: Cost| format!("{:.3} over {} bytes", cost.nats_per_byte, cost.bytes);
+        rows.push(row("Nats a byte, random values", of(by_path.random), "Cannot fall below their entropy."));
+        rows.push(row("Nats a byte, the rest", of(by_path.rest), "Where models differ. Lower is better."));
+    }
+    section("Language model", "On real text that was held out.", &table(&["", "", "what it means"], rows))
+}
+
+fn fields(structure: &Structure) -> Result<String> {
+    if structure.fields.is_empty() {
+        return Ok(section("Fields", "No records to compare: none parses.", ""));
+    }
+    let varying: Vec<&Field> = structure.fields.iter().filter(|field| !field.is_constant()).collect();
+    let distance = |value: f64| cell("number", &three(value));
+    let row = |field: &&Field| {
+        let band = format!("{:.3} to {:.3}", field.band_low.total_variation, field.band_high.total_variation);
+        [
+            code(&field.path),
+            cell("", field.kind),
+            cell(if field.outside { "number off" } else { "number" }, &three(field.generated.total_variation)),
+            cell("number", &band),
+            distance(field.training.total_variation),
+            distance(field.generated.jensen_shannon),
+            distance(field.band_high.jensen_shannon),
+        ]
+        .concat()
+    };
+    let heads = ["path", "kind", "total variation", "95 % band", "training", "Jensen-Shannon", "band to"];
+    let coverage = |of: fn(&Coverage) -> (u64, u64, f64)| {
+        let show = |side: &Coverage| {
+            let (covered, all, expected) = of(side);
+            format!("{covered} of {all} (chance: {expected:.1})")
+        };
+        (show(&structure.coverage.generated), show(&structure.coverage.validation))
+    };
+    let (all, rare) =
+        (coverage(|c| (c.covered, c.values, c.expected)), coverage(|c| (c.rare_covered, c.rare, c.rare_expected)));
+    let rows = vec![
+        Row {
+            name: "Categories covered",
+            generated: all.0,
+            yardstick: all.1,
+            meaning: "Recurring values of training that occur. About as many as chance would bring in so many records is good; \
+                      far fewer means that variety was lost.",
+        },
+        Row {
+            name: "Rare values covered",
+            generated: rare.0,
+            yardstick: rare.1,
+            meaning: "The same for values in at most 1 % of the training records.",
+        },
+    ];
+    let lead = format!(
+        "How far the values of a field are from those of the held-out records. The bar is what two samples of real records \
+         differ by (95 % of the time), the line is where the training records lie, the dot the generated ones: within the bar \
+         they cannot be told from real, farther right is worse. The {} farthest fields are drawn; {} more have one value \
+         everywhere, and fields of random values are left out.",
+        varying.len().min(MOST_FIELDS),
+        structure.fields.len() - varying.len()
+    );
+    let picture = format!("<figure>\n{}</figure>\n", plots::fields(&varying)?);
+    Ok(section("Fields", &lead, &(picture + &table(&heads, varying.iter().map(row)) + &numbers(rows))))
+}
+
+fn rules(rules: &[CheckedRule]) -> String {
+    let share = |kept: &Kept| match kept.records {
+        0 => "no case".to_string(),
+        records => format!("{} of {records}", percent(kept.share)),
+    };
+    let row = |rule: &CheckedRule| {
+        let (made, real) = (&rule.kept.generated, &rule.kept.validation);
+        let worse = made.records > 0 && made.share + 0.05 < if real.records > 0 { real.share } else { rule.confidence };
+        let kind = if rule.kind == Kind::Equal { "equals" } else { "determines" };
+        [
+            code(&rule.from),
+            cell("", kind),
+            code(&rule.to),
+            cell("number", &rule.support.to_string()),
+            cell("number", &percent(rule.confidence)),
+            cell(if worse { "number off" } else { "number" }, &share(made)),
+            cell("number", &share(real)),
+        ]
+        .concat()
+    };
+    let lead = "What holds between two fields of a training record, and the share of records that keep it. Higher is better; \
+                held-out records show what can be expected. A value that training does not have is no case.";
+    let heads = ["path", "", "path", "support", "in training", "generated", "real, held out"];
+    let body = if rules.is_empty() { String::new() } else { table(&heads, rules.iter().map(row)) };
+    section("Consistency rules", if rules.is_empty() { "The training records bear out no rule." } else { lead }, &body)
+}
+
+fn schema(structure: &Structure) -> String {
+    let sides = &structure.schema;
+    let name = |fault: &Fault| {
+        serde_json::to_value(fault)
+            .ok()
+            .and_then(|name| name.as_str().map(|name| name.replace('_', " ")))
+            .unwrap_or_default()
+    };
+    let faults: BTreeSet<_> = sides.generated.faults.keys().chain(sides.validation.faults.keys()).collect();
+    let count = |side: &Conformity, fault| cell("number", &side.faults.get(fault).copied().unwrap_or(0).to_string());
+    let kinds = faults.into_iter().map(|fault| {
+        [cell("", &name(fault)), count(&sides.generated, fault), count(&sides.validation, fault)].concat()
+    });
+    let examples = sides.generated.paths.iter().map(|path| {
+        [code(&path.path), cell("", &name(&path.fault)), cell("number", &path.records.to_string()), code(&path.example)]
+            .concat()
+    });
+    let body = table(&["records with a fault", "generated", "real, held out"], kinds)
+        + &table(&["path", "fault", "records", "for example"], examples);
+    let lead = "What no training record does. Fewer is better; held-out records break the profile, too, where they bring \
+                values that training does not have.";
+    section(
+        "Schema",
+        lead,
+        if sides.generated.faults.is_empty() && sides.validation.faults.is_empty() { "" } else { &body },
+    )
+}
+
+fn texts(fidelity: &Fidelity) -> Result<String> {
+    let of = |which: fn(&Likeness) -> f64| Pair {
+        generated: which(&fidelity.likeness.generated),
+        validation: which(&fidelity.likeness.validation),
+    };
+    let near = &fidelity.similarity;
+    let nearest = |which: fn(&Histogram) -> f64| Pair {
+        generated: which(&near.generated_nearest_training),
+        validation: which(&near.validation_nearest_training),
+    };
+    let rows = vec![
+        pair(
+            "ROUGE-1",
+            &of(|l| l.rouge_1),
+            three,
+            "Words shared with the training record most like it. Near the real value is good.",
+        ),
+        pair("BLEU-4", &of(|l| l.bleu_4), three, "Four-word stretches that training has. Near the real value is good."),
+        pair(
+            "self-BLEU",
+            &of(|l| l.self_bleu),
+            three,
+            "The same among the records themselves. Above the real value: too little variety.",
+        ),
+        Row {
+            name: "TF-IDF, all pairs",
+            generated: three(near.generated_and_validation.mean),
+            yardstick: three(near.training_and_validation.mean),
+            meaning: "Mean likeness with held-out records; beside it that of training records. Near it is good.",
+        },
+        pair(
+            "TF-IDF, nearest, median",
+            &nearest(|h| h.median),
+            three,
+            "Likeness with the training record most like it. Near the real value is good.",
+        ),
+        pair("TF-IDF, nearest, largest", &nearest(|h| h.largest), three, "1 is a copy, up to order and spaces."),
+    ];
+    let close = plots::histograms(
+        &near.generated_nearest_training,
+        &near.validation_nearest_training,
+        "TF-IDF cosine with the training record most like it",
+    )?;
+    let all = plots::histograms(
+        &near.generated_and_validation,
+        &near.training_and_validation,
+        "TF-IDF cosine of all pairs (generated, or training, with held-out records)",
+    )?;
+    let lead = "Whole records compared as texts. The shapes should lie on each other: farther right is copying, farther left \
+                is unlike anything real.";
+    Ok(section(
+        "Texts",
+        lead,
+        &format!("<figure>\n{close}</figure>\n<p></p>\n<figure>\n{all}</figure>\n{}", numbers(rows)),
+    ))
+}
+
+fn privacy_section(privacy: &Privacy) -> String {
+    let bytes = |length: f64| format!("{length:.0} bytes");
+    let spans = |which: fn(&SpanLengths) -> f64| Pair {
+        generated: which(&privacy.copied_spans.generated),
+        validation: which(&privacy.copied_spans.validation),
+    };
+    let rows = vec![
+        pair(
+            "Copies of training records",
+            &privacy.duplicates,
+            parts,
+            "Byte for byte. No more than among real ones is good.",
+        ),
+        pair(
+            "Repeated records",
+            &privacy.repeated,
+            parts,
+            "Records that the same sample has before. No more than among real ones is good.",
+        ),
+        pair(
+            "Longest copied span",
+            &spans(|s| s.longest),
+            bytes,
+            "The longest stretch that a training record has, too, without text that half of the records have. Shorter is better.",
+        ),
+        pair(
+            "Copied span, 95 %",
+            &spans(|s| s.percentile_95),
+            bytes,
+            "Of nineteen records in twenty the longest one is no longer.",
+        ),
+        pair("Copied span, median", &spans(|s| s.median), bytes, "The usual one: real records share stretches, too."),
+        pair(
+            "Random identifiers from training",
+            &privacy.identifiers,
+            parts,
+            "Strings at paths whose values hardly ever repeat. A model that knows nothing by heart is at the real value.",
+        ),
+    ];
+    let lead = format!(
+        "What the records give away of the training records, beside what real ones that nobody copied have in common with them. \
+         {} paths hold random values.",
+        privacy.random_paths.len()
+    );
+    section("Privacy", &lead, &numbers(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fidelity::measure;
+    use crate::report::parse::Summary;
+
+    fn evaluation(generated: &[&[u8]]) -> Evaluation {
+        let record = |i: usize| format!(r#"{{"id":"{:016x}","kind":"k{}","n":{i}}}"#, i * 7919, i % 3).into_bytes();
+        let training: Vec<Vec<u8>> = (0..60).map(record).collect();
+        let validation: Vec<Vec<u8>> = (60..80).map(record).collect();
+        let generated: Vec<Vec<u8>> = generated.iter().map(|record| record.to_vec()).collect();
+        let stream = |sink: &mut dyn FnMut(&[u8])| training.iter().for_each(|record| sink(record));
+        let (fidelity, privacy) = measure(&stream, &validation, &generated, 100, 1);
+        let records = generated.len() as u64;
+        let summary = Summary { records: records + 1, complete: records, parsed: records };
+        Evaluation {
+            language: LanguageModel::new(10.0, 10, 10, 20),
+            generated: Some(Generated::new(&summary, true, Some(fidelity))),
+            privacy: Some(privacy),
+            title: "An <b>evaluation</b>".into(),
+        }
+    }
+
+    #[test]
+    fn nothing_generated_becomes_markup_and_nothing_is_loaded() {
+        let hostile = br#"{"<script>":"</td><script>alert(1)</script>","kind":"<b>&"}"#;
+        let page = html(&evaluation(&[hostile])).unwrap();
+        assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
+        assert!(page.contains("&lt;script&gt;"));
+        let links = page.replace("http://www.w3.org/2000/svg", "");
+        for words in ["http:", "https:", "<link", "src=", "url("] {
+            assert!(!links.contains(words), "{words}");
+        }
+        for tag in ["table", "td", "tr", "section", "figure", "svg", "p"] {
+            let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn each_part_has_its_place() {
+        let page = html(&evaluation(&[br#"{"id":"0000000000001eef","kind":"k1","n":1}"#, b"broken"])).unwrap();
+        for words in ["At a glance", "Language model", "Fields", "Consistency rules", "Schema", "Texts", "Privacy"] {
+            assert!(page.contains(&format!("<h2>{words}</h2>")), "{words}");
+        }
+        assert!(page.contains("not json") && page.contains("1 of 3"), "a broken record, and one cut off of three");
+        let bare = Evaluation { generated: None, privacy: None, ..evaluation(&[b"{}"]) };
+        assert!(!html(&bare).unwrap().contains("<h2>Fields"));
+    }
+
+    #[test]
+    fn records_of_which_none_parses_make_a_page() {
+        let page = html(&evaluation(&[b"", b"x"])).unwrap();
+        assert!(page.contains("none parses") && !page.contains("NaN"), "{page}");
+    }
+}
