@@ -136,6 +136,10 @@ impl Pseudonyms {
                 }
                 None => self.learn_account(text, learnt),
             },
+            // Some programs put full names where others put accounts.
+            Action::User if Person::from_name(text).is_some() && text.contains(' ') && !text.contains(['@', '\\']) => {
+                self.learn_value(Action::Name, text, learnt);
+            }
             Action::User | Action::Email => self.learn_account(text, learnt),
             Action::Host | Action::Domain => self.learn_host(text),
             Action::Account if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) => {
