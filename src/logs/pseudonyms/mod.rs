@@ -252,11 +252,11 @@ impl Pseudonyms {
                 }
                 continue;
             }
-            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action)) {
-                if let Some(image) = self.maker.apply(&treatment, &part.text) {
-                    change(treatment.action.class(), 0..part.text.len(), image);
-                    continue;
-                }
+            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
+                && let Some(image) = self.maker.apply(&treatment, &part.text)
+            {
+                change(treatment.action.class(), 0..part.text.len(), image);
+                continue;
             }
             for (class, place, image) in self.places(&part.text, action == Action::Agent) {
                 change(class, place, image);
