@@ -258,6 +258,7 @@ fn wrong_use_is_refused_and_leaves_nothing() {
     try_it("--pseudonymise --key-file key --rules rules.toml").has(2, &["rules.toml", "fieldz"]);
     try_it("--pseudonymise --key-file key --prefix-field nowhere").has(2, &["--prefix-field nowhere"]);
     try_it("--pseudonymise --key-file key --write-records no/such/out").has(1, &["no/such/out"]);
+    try_it("--pseudonymise --key-file key --write-records .").has(2, &["--write-records ."]);
     try_it("--canaries 12").has(2, &["--canaries 12"]);
     assert!(!home.path().join("data").exists());
     run(home.path(), &format!("{PREPARE} --quiet")).has(0, &[]);

@@ -108,6 +108,12 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<Pseudonymise>> 
             path.display()
         )));
     }
+    if let Some(file) = args.write_records.as_ref().filter(|file| file.exists() && !file.is_file()) {
+        return Err(Error::usage(format!(
+            "--write-records {}: expected the name of a file to make or replace, found something else",
+            file.display()
+        )));
+    }
     let key = if args.dry_run && !path.exists() { Key::throwaway()? } else { Key::open(path)? };
     Ok(Some(Pseudonymise { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
 }

@@ -136,6 +136,10 @@ impl Pseudonyms {
                 }
                 None => self.learn_account(text, learnt),
             },
+            // Some programs put full names where others put accounts.
+            Action::User if Person::from_name(text).is_some() && text.contains(' ') && !text.contains(['@', '\\']) => {
+                self.learn_value(Action::Name, text, learnt);
+            }
             Action::User | Action::Email => self.learn_account(text, learnt),
             Action::Host | Action::Domain => self.learn_host(text),
             Action::Account if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -248,11 +252,11 @@ impl Pseudonyms {
                 }
                 continue;
             }
-            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action)) {
-                if let Some(image) = self.maker.apply(&treatment, &part.text) {
-                    change(treatment.action.class(), 0..part.text.len(), image);
-                    continue;
-                }
+            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
+                && let Some(image) = self.maker.apply(&treatment, &part.text)
+            {
+                change(treatment.action.class(), 0..part.text.len(), image);
+                continue;
             }
             for (class, place, image) in self.places(&part.text, action == Action::Agent) {
                 change(class, place, image);

@@ -53,8 +53,7 @@ impl Known {
             let rest = &text[place.end()..];
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let end = place.end() + if action == Action::User && digits < 5 { digits } else { 0 };
-            let alone = !text[..place.start()].ends_with(char::is_alphanumeric)
-                && !text[end..].starts_with(char::is_alphanumeric);
+            let alone = !ends_in_word(&text[..place.start()]) && !text[end..].starts_with(char::is_alphanumeric);
             if alone {
                 found.push((place.start()..end, Treatment::of(action)));
             }
@@ -64,6 +63,12 @@ impl Known {
         found.dedup_by(|a, b| a.0 == b.0);
         found
     }
+}
+
+/// Whether a name behind this text would be part of a longer word; an escape of a URL (`%22`) is none.
+fn ends_in_word(text: &str) -> bool {
+    let escape = text.len() > 2 && text.as_bytes()[text.len() - 3] == b'%';
+    text.ends_with(char::is_alphanumeric) && !(escape && text.bytes().rev().take(2).all(|b| b.is_ascii_hexdigit()))
 }
 
 fn titled(name: &str) -> String {
@@ -132,6 +137,7 @@ mod tests {
         assert_eq!(found("by ACOLE, for Aaron Cole (acole12)."), ["ACOLE", "Aaron Cole", "acole12"]);
         assert_eq!(found("xacole acolex chacole"), [""; 0]);
         assert_eq!(found("José Müller JOSÉ MÜLLER"), ["José Müller", "JOSÉ MÜLLER"]);
+        assert_eq!(found("user%3Dacole%22"), ["acole"], "escaped in a URL");
         assert_eq!(found("éacole"), [""; 0], "letters beyond ASCII are letters");
     }
 }
