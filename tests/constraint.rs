@@ -77,6 +77,12 @@ fn with_a_schema_every_finished_record_fits_it() {
             let said = run(home.path(), line);
             said.has(0, &["24 records", "microseconds and", "of the model's probability a token"]);
             let finished = finished(&said, schema, false);
+            // The characters of the corpus hold no bracket, and schema 1 cannot do without.
+            if tokenizer == "char" && i == 1 {
+                said.has(0, &["24 of the records cut off: no token of the model continues"]);
+                assert!(finished.is_empty() && lines(&said).iter().all(|line| line["stuck"] == "no_token"));
+                continue;
+            }
             assert!(finished.len() >= 6, "{tokenizer}, schema {i}: {} finished: {}", finished.len(), said.err);
             let texts: std::collections::BTreeSet<_> = finished.iter().collect();
             assert!(texts.len() > 1, "records differ");

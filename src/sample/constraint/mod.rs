@@ -1,8 +1,8 @@
 //! Generation within a grammar: before each draw, the tokens that some record of a JSON Schema can go on with.
 //!
 //! The grammar is llguidance's: it reads the bytes of tokens, so any tokenizer serves, tokens that end in the middle of a
-//! character too, and the model is free to cut text into tokens as it likes. It sees the tokens drawn, not the KV cache, so a record
-//! may slide over the context.
+//! character too, and the model is free to cut text into tokens as it likes. It sees the tokens drawn, not the KV cache,
+//! so a record may slide over the context.
 
 mod plain;
 mod schema;
@@ -71,7 +71,7 @@ pub struct Constraint {
     trie: TokEnv,
     /// At the start of a record's object.
     start: Matcher,
-    /// Text before the first `{` of a record is free; the tokens that continue it or begin the object (a bit set over the vocabulary).
+    /// Where text before the first `{` of a record is free: the tokens that continue it or begin the object (a bit set).
     opening: Option<Vec<u32>>,
     /// Names must stand once and plainly, or the record might fit the grammar and not the schema.
     strict: bool,
@@ -168,7 +168,8 @@ impl Guide<'_> {
         }
     }
 
-    /// Goes through the tokens of a prompt up to the last, which the model is to write again itself, and makes sure of that one, too.
+    /// Goes through the tokens of a prompt up to the last, which the model is to write again itself, and makes sure of
+    /// that one, too.
     /// Errors: one is refused; the number of bytes before it.
     pub fn read_prompt(&mut self, tokens: &[u32], tokenizer: &Tokenizer) -> std::result::Result<(), usize> {
         let Some((&last, before)) = tokens.split_last() else { return Ok(()) };
@@ -204,8 +205,8 @@ fn stuck(message: &str) -> Stuck {
     if message.contains("NoExtensionBias") { Stuck::NoToken } else { Stuck::TooComplex }
 }
 
-/// The model's tokens by their bytes. The separator stands for no text but for the end; bytes 0xff, which the crate would read as marks
-/// of its own, are part of no JSON text.
+/// The model's tokens by their bytes. The separator stands for no text but for the end; bytes 0xff, which the crate would
+/// read as marks of its own, are part of no JSON text.
 fn trie(tokenizer: &Tokenizer, vocab: usize) -> TokEnv {
     let text = |token: u32| match tokenizer.token_bytes(token) {
         bytes if token == tokenizer.separator() || bytes.contains(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),

@@ -1,4 +1,5 @@
-//! What a grammar over bytes cannot see: that a name stands twice, or in disguise (`"\u0061"` for `"a"`), or that a number is too large.
+//! What a grammar over bytes cannot see: that a name stands twice, or in disguise (`"\u0061"` for `"a"`), or that a number
+//! is too large.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;

@@ -99,6 +99,7 @@ pub fn refusal(schema: &Value, name: &str, message: &str) -> Error {
             "format" => quoted && message.contains("format"),
             "type" => quoted && message.contains("Invalid type"),
             "$ref" => quoted,
+            "minProperties" | "maxProperties" => message.contains("min/maxProperties"),
             "oneOf" => message.contains("oneOf"),
             key => WITHOUT_GRAMMAR.contains(&key) && message.contains(&format!("\"{key}\"")),
         }
