@@ -1,6 +1,6 @@
 //! One row of the table of detectors: thresholds and what they reach on labelled records.
 
-use super::baselines::{self, Baselines};
+use super::baselines::{Baselines, NAMES};
 use super::metrics::{Confusion, Ranking};
 use crate::{Error, Result};
 use serde::Serialize;
@@ -127,16 +127,25 @@ pub struct Sessions<'a> {
 /// # Errors
 /// As [`evaluate`].
 pub fn baseline_rows(sessions: &Sessions, rate: f64) -> Result<Vec<Detection>> {
+    Ok(baselines(sessions, rate)?.into_iter().map(|(row, _)| row).collect())
+}
+
+/// The rows of the baselines with their scores (test).
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn baselines(sessions: &Sessions, rate: f64) -> Result<Vec<(Detection, Vec<f64>)>> {
     assert_eq!(sessions.test.len(), sessions.attacks.len());
     let fitted = Baselines::fit(sessions.fit);
     let score = |sessions: &[Vec<String>]| sessions.iter().map(|session| fitted.score(session)).collect::<Vec<_>>();
     let (normal, test) = (score(sessions.calibrate), score(sessions.test));
     let row = |(which, name): (usize, &&str)| {
         let column = |scores: &[[f64; 4]]| scores.iter().map(|all| all[which]).collect::<Vec<_>>();
-        let detection = evaluate(&column(&test), sessions.attacks, &column(&normal), rate)?;
-        Ok(Detection { method: name.to_string(), ..detection })
+        let scores = column(&test);
+        let detection = evaluate(&scores, sessions.attacks, &column(&normal), rate)?;
+        Ok((Detection { method: name.to_string(), ..detection }, scores))
     };
-    baselines::NAMES.iter().enumerate().map(row).collect()
+    NAMES.iter().enumerate().map(row).collect()
 }
 
 /// The detector's metrics on each kind of attack alone, against all normal records, kinds by name. Precision and F1 of

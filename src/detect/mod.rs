@@ -9,7 +9,7 @@
 //! normal records -> events -> baselines -> their scores -> evaluate
 //! ```
 
-pub mod baselines;
+mod baselines;
 pub mod evaluate;
 pub mod events;
 #[cfg(test)]
@@ -21,7 +21,7 @@ mod sign_ins;
 
 pub use baselines::Baselines;
 pub use evaluate::{
-    AtThreshold, Detection, Sessions, baseline_rows, by_kind, chronological, evaluate, table, threshold,
+    AtThreshold, Detection, Sessions, baseline_rows, baselines, by_kind, chronological, evaluate, table, threshold,
 };
 pub use events::Events;
 pub use metrics::{Confusion, Ranking};

@@ -106,7 +106,7 @@ impl Calibrator {
     /// The calibration for the model in `folder`. Warns where there are too few units for the rate.
     ///
     /// Errors: fewer than two units.
-    pub fn finish(mut self, folder: &Path, fpr: f64) -> Result<Calibration> {
+    pub fn finish(&mut self, folder: &Path, fpr: f64) -> Result<Calibration> {
         if self.units < 2 {
             return Err(Error::failed(format!(
                 "--calibrate: {} normal records or sessions, expected at least 2 (1/F - 1 for a rate of F, and twice as many \
@@ -139,6 +139,11 @@ impl Calibrator {
         let mut calibration = Calibration::new(folder, self.judge.method.clone(), threshold, fpr)?;
         (calibration.scores, calibration.taught, calibration.usual) = (scores as u64, self.taught, usual);
         Ok(calibration)
+    }
+
+    /// Of the units that set the threshold; complete behind [`Calibrator::finish`].
+    pub fn scores(&self) -> &[f64] {
+        &self.scores
     }
 }
 

@@ -24,6 +24,7 @@
 
 mod aggregate;
 mod calibrate;
+mod costs;
 mod fields;
 mod follow;
 mod scorer;
@@ -34,6 +35,7 @@ mod threshold;
 mod usual;
 
 pub use aggregate::{Aggregate, Selection, aggregate, excess};
+pub use costs::add_costs;
 pub use calibrate::{Calibrator, Reduced};
 pub use fields::{END, Field, PREFIX, Parts, Piece, parts};
 pub use scorer::{Judge, Measured, Scorer};

@@ -4,6 +4,7 @@ mod page;
 mod plots;
 
 use super::parse::Summary;
+use crate::detect::Detection;
 use crate::fidelity::Fidelity;
 use crate::fidelity::language::ByPath;
 use crate::fidelity::privacy::Privacy;
@@ -22,9 +23,40 @@ pub struct Evaluation {
     pub generated: Option<Generated>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
+    /// One for each planted canary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canaries: Option<Vec<Exposed>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detection: Option<Detected>,
     /// Heading of the page; none of the numbers.
     #[serde(skip)]
     pub title: String,
+}
+
+/// How well the model knows a secret that was planted in its training data.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Exposed {
+    /// How often it stood there.
+    pub repeats: u64,
+    /// Of the secret: what it would take to guess it.
+    pub bits: f64,
+    /// Bits of these that the model saves who asks it ([`crate::fidelity::privacy::exposure`]).
+    pub exposure: f64,
+}
+
+/// Detectors on labelled records.
+#[derive(Clone, Debug, Serialize)]
+pub struct Detected {
+    /// The model first, then the baselines.
+    pub methods: Vec<Detection>,
+    /// The model on each kind of attack alone.
+    pub kinds: Vec<Detection>,
+    /// (methods, records)
+    #[serde(skip)]
+    pub scores: Vec<Vec<f64>>,
+    /// (records)
+    #[serde(skip)]
+    pub attacks: Vec<bool>,
 }
 
 /// What the model makes of real text.

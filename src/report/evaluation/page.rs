@@ -23,11 +23,13 @@ struct Row {
     meaning: &'static str,
 }
 
-/// To add a part: a function that gives a [`section`], and its place in the list below. Labelled detection goes behind the
-/// language model.
+/// To add a part: a function that gives a [`section`], and its place in the list below.
 pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
     let mut body = headline(evaluation);
     body += &language(&evaluation.language);
+    if let Some(detected) = &evaluation.detection {
+        body += &detectors(detected)?;
+    }
     if let Some(fidelity) = evaluation.generated.as_ref().and_then(|generated| generated.fidelity.as_ref()) {
         if let Some(structure) = &fidelity.structure {
             body += &fields(structure)?;
@@ -39,7 +41,43 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
     if let Some(privacy) = &evaluation.privacy {
         body += &privacy_section(privacy);
     }
+    if let Some(canaries) = &evaluation.canaries {
+        body += &exposed(canaries);
+    }
     Ok(document(&evaluation.title, &body))
+}
+
+fn detectors(detected: &Detected) -> Result<String> {
+    let pairs = detected.methods.iter().zip(&detected.scores);
+    let methods: Vec<Method> = pairs.map(|(detection, scores)| Method { detection, scores }).collect();
+    let cells = |row: &Detection| {
+        let ratio = |value: Option<f64>| cell("number", &value.map_or("-".into(), three));
+        let kind = cell("", row.kind.as_deref().unwrap_or_default());
+        let found = &row.calibrated;
+        let count = cell("number", &row.attacks.to_string());
+        [kind, count, ratio(row.auroc), ratio(found.recall), ratio(found.precision), ratio(found.f1)].concat()
+    };
+    let heads = ["attack", "records", "AUROC", "recall", "precision", "F1"];
+    let kinds = section(
+        "The model on each kind of attack",
+        "At the calibrated threshold; every false positive counts against every kind.",
+        &table(&heads, detected.kinds.iter().map(cells)),
+    );
+    Ok(detection(&methods, &detected.attacks)? + &kinds)
+}
+
+fn exposed(canaries: &[Exposed]) -> String {
+    let number = |value: String| cell("number", &value);
+    let cells = |canary: &Exposed| {
+        let bits = |bits: f64| number(format!("{bits:.1}"));
+        [number(canary.repeats.to_string()), bits(canary.bits), bits(canary.exposure)].concat()
+    };
+    section(
+        "Canaries",
+        "Secrets that were planted in the training data. Exposure is how many bits of a secret the model gives away to whoever \
+         can ask it for probabilities; about 1 means nothing, 10 is the most that this estimate can see.",
+        &table(&["repeats", "bits of the secret", "exposure in bits"], canaries.iter().map(cells)),
+    )
 }
 
 fn section(title: &str, lead: &str, body: &str) -> String {

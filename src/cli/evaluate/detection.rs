@@ -1,0 +1,170 @@
+//! `evaluate --labels`: the model as a detector of attacks, beside the trivial baselines.
+
+use super::{Reader, each_record};
+use clap::Args;
+use indicatif::ProgressBar;
+use logwright::dataset::Dataset;
+use logwright::detect::labels::{self, Label};
+use logwright::detect::{Detection, Events, Sessions, baselines, by_kind, evaluate};
+use logwright::fidelity::Reservoir;
+use logwright::logs::{ReadOptions, fields, read_records};
+use logwright::report::evaluation::Detected;
+use logwright::score::{Aggregate, Calibrator, Judge, Measured, Method};
+use logwright::{Error, Result};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub struct LabelArgs {
+    /// One label a record, 0 or null for normal: of the records of --labelled, else of the validation split, whose earlier half
+    /// then calibrates
+    #[arg(long, value_name = "FILE", requires = "data")]
+    labels: Option<PathBuf>,
+    /// Logs with known attacks; the validation split, normal records, calibrates
+    #[arg(long, value_name = "FILE", requires = "data")]
+    labelled: Option<PathBuf>,
+    /// Field of the label: in the lines of --labels, else in the records of --labelled (the model does not see it)
+    #[arg(long, value_name = "PATH", requires = "data")]
+    label_field: Option<String>,
+    /// False-positive rate that the threshold is calibrated for
+    #[arg(long, default_value_t = 0.01, value_name = "F")]
+    fpr: f64,
+}
+
+/// Records with their labels, and normal ones to calibrate on.
+struct Trial {
+    test: Vec<Vec<u8>>,
+    labels: Vec<Label>,
+    calibrate: Vec<Vec<u8>>,
+}
+
+impl LabelArgs {
+    pub fn is_asked(&self) -> bool {
+        self.labels.is_some() || self.labelled.is_some()
+    }
+
+    /// The model and the baselines on the labelled records.
+    pub fn detect(&self, reader: &mut Reader, data: &Dataset, sample: usize, seed: u64) -> Result<Detected> {
+        let Trial { test, labels, calibrate } = self.trial(data)?;
+        let attacks: Vec<bool> = labels.iter().map(Option::is_some).collect();
+        let mut fit = Reservoir::new(sample, seed);
+        each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()));
+        let fit = fit.into_sample();
+        let learnt = Events::learn(&fit);
+        let events = |records: &[Vec<u8>]| records.iter().map(|record| learnt.of(record)).collect::<Vec<_>>();
+        let (fit, normal, seen) = (events(&fit), events(&calibrate), events(&test));
+        let sessions = Sessions { fit: &fit, calibrate: &normal, test: &seen, attacks: &attacks };
+        let (normal, scores) = self.scores(reader, calibrate, test)?;
+        let own = Detection { method: "model".into(), ..evaluate(&scores, &attacks, &normal, self.fpr)? };
+        let kinds = by_kind(&scores, &labels, &normal, self.fpr)?;
+        let rows = std::iter::once((own, scores)).chain(baselines(&sessions, self.fpr)?);
+        let (methods, scores) = rows.unzip();
+        Ok(Detected { methods, kinds, scores, attacks })
+    }
+
+    fn trial(&self, data: &Dataset) -> Result<Trial> {
+        let mut held_out = Vec::new();
+        each_record(data, &data.val, &mut |record| held_out.push(record.to_vec()));
+        let field = self.label_field.as_deref();
+        match (&self.labelled, &self.labels) {
+            (Some(logs), Some(file)) => {
+                let test = read(logs)?;
+                Ok(Trial { labels: labels::read(file, field, test.len())?, test, calibrate: held_out })
+            }
+            (Some(logs), None) => {
+                let field = field.ok_or_else(|| {
+                    Error::usage("--labelled: where are the labels? Give --labels FILE, or --label-field PATH in the records")
+                })?;
+                let (test, labels) = unlabel(read(logs)?, field)?;
+                Ok(Trial { test, labels, calibrate: held_out })
+            }
+            (None, file) => {
+                let file = file.as_ref().expect("one of the two is given");
+                let mut labels = labels::read(file, field, held_out.len())?;
+                // In the order of the data: fit and calibrated on what was, tested on what came.
+                let (test, tested) = (held_out.split_off(held_out.len() / 2), labels.split_off(labels.len() / 2));
+                let normal = held_out.into_iter().zip(labels).filter(|(_, label)| label.is_none());
+                Ok(Trial { test, labels: tested, calibrate: normal.map(|(record, _)| record).collect() })
+            }
+        }
+    }
+
+    /// Scores of the normal records that set the threshold (the others taught what is usual), and of the labelled ones.
+    fn scores(&self, reader: &mut Reader, calibrate: Vec<Vec<u8>>, test: Vec<Vec<u8>>) -> Result<(Vec<f64>, Vec<f64>)> {
+        let none = Vec::new;
+        let method =
+            Method { aggregate: Aggregate::Excess, top_k: 5, only_field: none(), ignore_field: none(), group: None };
+        let mut calibrator = Calibrator::new(method.clone())?;
+        reader.each(calibrate, &mut |measured: Measured| {
+            let reduced = calibrator.reduce(&measured);
+            calibrator.add(vec![reduced], None);
+        })?;
+        let calibration = calibrator.finish(reader.folder, self.fpr)?;
+        let judge = Judge::new(method, Some(calibration.usual), None)?;
+        let mut scores = Vec::with_capacity(test.len());
+        reader.each(test, &mut |measured: Measured| scores.push(judge.score(&measured)))?;
+        Ok((calibrator.scores().to_vec(), scores))
+    }
+}
+
+fn read(logs: &Path) -> Result<Vec<Vec<u8>>> {
+    let mut records = Vec::new();
+    let options = ReadOptions::default();
+    read_records(&[logs.to_path_buf()], &options, &ProgressBar::hidden(), &mut |record| {
+        records.push(record.to_vec());
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// Takes the label out of each record: what is to be guessed must not be seen.
+fn unlabel(records: Vec<Vec<u8>>, field: &str) -> Result<(Vec<Vec<u8>>, Vec<Label>)> {
+    let part = |(number, record): (usize, Vec<u8>)| {
+        let label = labels::of_record(&record, field, number + 1)?;
+        let rest = without(&record, field).ok_or_else(|| {
+            Error::failed(format!(
+                "record {}: the label {field} cannot be taken out; expected it at the top of the object (give the labels in \
+                 a file: --labels)",
+                number + 1
+            ))
+        })?;
+        Ok((rest, label))
+    };
+    Ok(records.into_iter().enumerate().map(part).collect::<Result<Vec<_>>>()?.into_iter().unzip())
+}
+
+/// The object without its member `name`, otherwise byte for byte.
+fn without(record: &[u8], name: &str) -> Option<Vec<u8>> {
+    let leaf = fields::leaves(record)?.into_iter().find(|leaf| leaf.path == name)?;
+    let quoted = serde_json::to_string(name).ok()?;
+    let start = record[..leaf.span.start].windows(quoted.len()).rposition(|text| text == quoted.as_bytes())?;
+    let behind = &record[leaf.span.end..];
+    let blank = |text: &[u8]| text.len() - text.trim_ascii_start().len();
+    let range = match behind[blank(behind)..].strip_prefix(b",") {
+        Some(next) => start..record.len() - next.len() + blank(next),
+        None => match record[..start].trim_ascii_end().strip_suffix(b",") {
+            Some(before) => before.len()..leaf.span.end,
+            None => start..leaf.span.end,
+        },
+    };
+    let rest = [&record[..range.start], &record[range.end..]].concat();
+    fields::leaves(&rest)?.iter().all(|leaf| leaf.path != name).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_is_taken_out_and_nothing_else() {
+        for (record, expected) in [
+            (r#"{"l": 1, "a": "l"}"#, r#"{"a": "l"}"#),
+            (r#"{"a":2,"l":"x","b":3}"#, r#"{"a":2,"b":3}"#),
+            (r#"{"a": 2, "l": null}"#, r#"{"a": 2}"#),
+            (r#"{"l":0}"#, "{}"),
+        ] {
+            assert_eq!(without(record.as_bytes(), "l").unwrap(), expected.as_bytes(), "{record}");
+        }
+        assert_eq!(without(br#"{"a":1}"#, "l"), None);
+        assert_eq!(without(br#"{"a":{"l":1}}"#, "a.l"), None, "only members of the object itself");
+    }
+}

@@ -1,0 +1,55 @@
+//! What the model itself shows of its training records: the loss by path, and how well it knows planted canaries.
+
+use super::{Reader, each_record};
+use logwright::Result;
+use logwright::dataset::{Canary, Canaries, Dataset};
+use logwright::fidelity::Reservoir;
+use logwright::fidelity::language::{ByPath, by_path};
+use logwright::fidelity::privacy::exposure;
+use logwright::logs::schema::Profile;
+use logwright::report::evaluation::Exposed;
+use logwright::score::{add_costs, surprisals};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Secrets drawn beside each canary's: an exposure of at most log2 (n + 1), 10 bits, can be seen.
+const ALTERNATIVES: usize = 1023;
+
+/// The loss on the values at random paths, and on everything else, over at most `sample` validation records; none where
+/// records are no JSON.
+pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u64) -> Result<Option<ByPath>> {
+    let mut profile = Profile::default();
+    each_record(data, &data.train, &mut |record| profile.observe(record));
+    if profile.records() == 0 {
+        return Ok(None);
+    }
+    let mut validation = Reservoir::new(sample, seed);
+    each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()));
+    let (mut sums, tokenizer) = (BTreeMap::new(), reader.tokenizer);
+    reader.each(validation.into_sample(), &mut |measured| add_costs(&mut sums, &measured, tokenizer))?;
+    Ok(Some(by_path(&sums, &profile.random_paths())))
+}
+
+/// How well the model knows the canaries that `prepare --canaries` planted in the data; none where it planted none.
+pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<Vec<Exposed>>> {
+    let Some(Canaries { canaries, .. }) = Canaries::load(folder)? else { return Ok(None) };
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let exposed = |canary: &Canary| {
+        let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut rng)));
+        let texts: Vec<String> = std::iter::once(canary.text()).chain(others).collect();
+        let records: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        let found = surprisals(reader.engine, reader.tokenizer, &records, reader.batch)?;
+        let nats = found.into_iter().map(|one| Ok(one?.total())).collect::<Result<Vec<f64>>>()?;
+        Ok(Exposed { repeats: canary.repeats, bits: canary.bits(), exposure: exposure(nats[0], &nats[1..]) })
+    };
+    canaries.iter().map(exposed).collect::<Result<_>>().map(Some)
+}
+
+fn secret(canary: &Canary, rng: &mut ChaCha8Rng) -> String {
+    let alphabet: Vec<char> = canary.alphabet.chars().collect();
+    // The high half of a product is uniform up to a bias of the alphabet's size / 2^64.
+    let draw = |rng: &mut ChaCha8Rng| (u128::from(rng.next_u64()) * alphabet.len() as u128 >> 64) as usize;
+    (0..canary.length).map(|_| alphabet[draw(rng)]).collect()
+}

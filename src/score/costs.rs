@@ -1,0 +1,51 @@
+//! What the values at each path cost the model.
+
+use super::Measured;
+use crate::tokens::Tokenizer;
+use std::collections::BTreeMap;
+
+/// Adds a record to `sums`: nats and bytes of the values by path, those of the text between values under the empty path. A
+/// token that crosses a border is split by bytes.
+pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &Measured, tokenizer: &Tokenizer) {
+    let Measured { record, surprisals, parts } = measured;
+    // The last field stands for all that is no value.
+    let between = parts.fields.len();
+    let mut owner = vec![between; record.len() + 1];
+    for (number, field) in parts.fields.iter().enumerate() {
+        owner[field.value.clone()].fill(number);
+    }
+    let mut costs = vec![(0.0, 0u64); between + 1];
+    let mut owners = owner.into_iter();
+    for (&token, &nats) in surprisals.tokens.iter().zip(&surprisals.nats) {
+        let length = tokenizer.token_bytes(token).len();
+        for field in owners.by_ref().take(length) {
+            costs[field].0 += f64::from(nats) / length as f64;
+            costs[field].1 += 1;
+        }
+    }
+    let paths = parts.fields.iter().map(|field| field.path.as_str()).chain([""]);
+    for (path, (nats, bytes)) in paths.zip(costs).filter(|(_, (_, bytes))| *bytes > 0) {
+        let sum = sums.entry(path.to_string()).or_default();
+        *sum = (sum.0 + nats, sum.1 + bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::{Surprisals, parts};
+
+    #[test]
+    fn costs_by_hand() {
+        let (tokenizer, record) = (Tokenizer::bytes(), br#"{"a":"xy","b":7}"#.to_vec());
+        let tokens: Vec<u32> = record.iter().chain(b"\n").map(|&byte| byte.into()).collect();
+        // One nat a byte, three for the bytes of "xy" with its quotes.
+        let nats = (0..tokens.len()).map(|at| if (5..9).contains(&at) { 3.0 } else { 1.0 }).collect();
+        let surprisals = Surprisals { tokens, nats };
+        let parts = parts(&record, &tokenizer, &surprisals);
+        let mut sums = BTreeMap::new();
+        add_costs(&mut sums, &Measured { record, surprisals, parts }, &tokenizer);
+        let expected = [("", (12.0, 12)), ("a", (12.0, 4)), ("b", (1.0, 1))];
+        assert_eq!(sums, expected.map(|(path, cost)| (path.to_string(), cost)).into());
+    }
+}
