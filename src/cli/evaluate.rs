@@ -1,16 +1,22 @@
 //! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records against real ones, as
 //! one JSON object and a page.
 
+mod detection;
+mod memory;
+
 use super::OutputArgs;
 use super::device::DeviceArgs;
 use super::model;
 use clap::Args;
+use detection::LabelArgs;
 use logwright::dataset::{Dataset, Sampler, Split, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
+use logwright::logs::Records;
 use logwright::report::evaluation::{Evaluation, Generated, LanguageModel, write_report};
 use logwright::report::generated::read_generated;
+use logwright::score::{Measured, Scorer};
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
 use logwright::{Error, Result};
@@ -36,12 +42,13 @@ pub struct EvaluateArgs {
     /// Generated records to compare with --data: a record a line, raw or as JSON lines of generate (- for standard input)
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     generated: Option<PathBuf>,
+    #[command(flatten)]
+    labels: LabelArgs,
     /// Write evaluation.json and evaluation.html into this folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Records of each side to compare at most, drawn at random
-    #[arg(long, default_value_t = 10_000, value_name = "N", requires = "generated",
-          value_parser = clap::value_parser!(u32).range(1..))]
+    /// Records to compare at most, of each side, and to find the loss by path on; drawn at random
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
     /// Seed of all samples
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
@@ -60,22 +67,15 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
-    let model::Model { mut engine, tokenizer, folder, .. } = model::open(&args.model, &args.device)?;
-    let engine = engine.as_mut();
+    let model::Model { mut engine, tokenizer, folder, records } = model::open(&args.model, &args.device)?;
+    let (engine, batch) = (engine.as_mut(), args.batch.into());
+    let mut reader = Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch };
     let evaluation = match (&args.data, &args.text) {
-        (Some(path), _) => {
-            let data = open_data(&tokenizer, path, &folder)?;
-            let (generated, privacy) = match &args.generated {
-                None => (None, None),
-                Some(file) => compare(&data, file, &args)?,
-            };
-            let title = format!("Evaluation of {} on {}", args.model.display(), path.display());
-            Evaluation { language: on_data(engine, &data, &args)?, generated, privacy, title }
-        }
+        (Some(path), _) => with_data(&mut reader, path, &args)?,
         (None, Some(text)) => {
             let title = format!("Evaluation of {} on {}", args.model.display(), text.display());
-            let language = on_text(engine, &tokenizer, text, args.logits.as_deref())?;
-            Evaluation { language, generated: None, privacy: None, title }
+            let language = on_text(reader.engine, &tokenizer, text, args.logits.as_deref())?;
+            Evaluation { language, generated: None, privacy: None, canaries: None, detection: None, title }
         }
         (None, None) => unreachable!("the parser requires one of the two"),
     };
@@ -84,6 +84,49 @@ pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
         tracing::info!("wrote {}", folder.join("evaluation.html").display());
     }
     super::print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
+}
+
+/// A model that reads records.
+struct Reader<'a> {
+    engine: &'a mut dyn Engine,
+    tokenizer: &'a Tokenizer,
+    records: &'a Records,
+    folder: &'a Path,
+    /// Windows to compute at once.
+    batch: usize,
+}
+
+impl Reader<'_> {
+    /// What the model makes of each raw record. Errors: the first that is no record of its kind.
+    fn each(&mut self, records: Vec<Vec<u8>>, sink: &mut dyn FnMut(Measured)) -> Result<()> {
+        let Reader { tokenizer, records: like, batch, .. } = *self;
+        let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch };
+        for (at, records) in records.chunks(4 * batch).enumerate() {
+            for (place, measured) in scorer.measure(records.to_vec())?.into_iter().enumerate() {
+                let number = at * 4 * batch + place + 1;
+                sink(measured.map_err(|e| Error::failed(format!("record {number}: {e}")))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
+    let data = open_data(reader.tokenizer, path, reader.folder)?;
+    let (sample, seed) = (args.sample as usize, args.seed);
+    let (generated, privacy) = match &args.generated {
+        None => (None, None),
+        Some(file) => compare(&data, file, args)?,
+    };
+    let mut language = on_data(reader.engine, &data, args)?;
+    language.by_path = memory::loss_by_path(reader, &data, sample, seed)?;
+    let canaries = memory::canaries(reader, path, seed)?;
+    let detection = match args.labels.is_asked() {
+        true => Some(args.labels.detect(reader, &data, sample, seed)?),
+        false => None,
+    };
+    let title = format!("Evaluation of {} on {}", args.model.display(), path.display());
+    Ok(Evaluation { language, generated, privacy, canaries, detection, title })
 }
 
 /// The data folder, if the model can read it.

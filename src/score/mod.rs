@@ -35,8 +35,8 @@ mod threshold;
 mod usual;
 
 pub use aggregate::{Aggregate, Selection, aggregate, excess};
-pub use costs::add_costs;
 pub use calibrate::{Calibrator, Reduced};
+pub use costs::add_costs;
 pub use fields::{END, Field, PREFIX, Parts, Piece, parts};
 pub use scorer::{Judge, Measured, Scorer};
 pub use session::{Grouping, Session, SessionScore, Sessions};

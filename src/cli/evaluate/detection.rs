@@ -72,7 +72,9 @@ impl LabelArgs {
             }
             (Some(logs), None) => {
                 let field = field.ok_or_else(|| {
-                    Error::usage("--labelled: where are the labels? Give --labels FILE, or --label-field PATH in the records")
+                    Error::usage(
+                        "--labelled: where are the labels? Give --labels FILE, or --label-field PATH in the records",
+                    )
                 })?;
                 let (test, labels) = unlabel(read(logs)?, field)?;
                 Ok(Trial { test, labels, calibrate: held_out })

@@ -2,7 +2,7 @@
 
 use super::{Reader, each_record};
 use logwright::Result;
-use logwright::dataset::{Canary, Canaries, Dataset};
+use logwright::dataset::{Canaries, Canary, Dataset};
 use logwright::fidelity::Reservoir;
 use logwright::fidelity::language::{ByPath, by_path};
 use logwright::fidelity::privacy::exposure;
@@ -50,6 +50,6 @@ pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<
 fn secret(canary: &Canary, rng: &mut ChaCha8Rng) -> String {
     let alphabet: Vec<char> = canary.alphabet.chars().collect();
     // The high half of a product is uniform up to a bias of the alphabet's size / 2^64.
-    let draw = |rng: &mut ChaCha8Rng| (u128::from(rng.next_u64()) * alphabet.len() as u128 >> 64) as usize;
+    let draw = |rng: &mut ChaCha8Rng| ((u128::from(rng.next_u64()) * alphabet.len() as u128) >> 64) as usize;
     (0..canary.length).map(|_| alphabet[draw(rng)]).collect()
 }

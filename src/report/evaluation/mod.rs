@@ -1,7 +1,9 @@
 //! The report of `evaluate`: one JSON object, and a page for people.
 
+mod labelled;
 mod page;
 mod plots;
+mod privacy;
 
 use super::parse::Summary;
 use crate::detect::Detection;

@@ -1,14 +1,15 @@
 //! The evaluation as one HTML page. A number stands beside its yardstick and a sentence that says what it means.
 
+use super::labelled::detectors;
 use super::plots::{self, MOST_FIELDS};
+use super::privacy::{exposed, privacy_section};
 use super::{Evaluation, Generated, LanguageModel};
 use crate::Result;
 use crate::fidelity::conformity::{Conformity, Fault};
 use crate::fidelity::distance::{Coverage, Field};
 use crate::fidelity::language::Cost;
-use crate::fidelity::privacy::{Privacy, Share};
+use crate::fidelity::privacy::Share;
 use crate::fidelity::rules::{Kept, Kind};
-use crate::fidelity::spans::SpanLengths;
 use crate::fidelity::text::Likeness;
 use crate::fidelity::tfidf::Histogram;
 use crate::fidelity::{CheckedRule, Fidelity, Pair, Structure};
@@ -16,7 +17,7 @@ use crate::report::page::{document, escape, plain};
 use std::collections::BTreeSet;
 
 /// A row of a table of numbers.
-struct Row {
+pub(super) struct Row {
     name: &'static str,
     generated: String,
     yardstick: String,
@@ -47,51 +48,18 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
     Ok(document(&evaluation.title, &body))
 }
 
-fn detectors(detected: &Detected) -> Result<String> {
-    let pairs = detected.methods.iter().zip(&detected.scores);
-    let methods: Vec<Method> = pairs.map(|(detection, scores)| Method { detection, scores }).collect();
-    let cells = |row: &Detection| {
-        let ratio = |value: Option<f64>| cell("number", &value.map_or("-".into(), three));
-        let kind = cell("", row.kind.as_deref().unwrap_or_default());
-        let found = &row.calibrated;
-        let count = cell("number", &row.attacks.to_string());
-        [kind, count, ratio(row.auroc), ratio(found.recall), ratio(found.precision), ratio(found.f1)].concat()
-    };
-    let heads = ["attack", "records", "AUROC", "recall", "precision", "F1"];
-    let kinds = section(
-        "The model on each kind of attack",
-        "At the calibrated threshold; every false positive counts against every kind.",
-        &table(&heads, detected.kinds.iter().map(cells)),
-    );
-    Ok(detection(&methods, &detected.attacks)? + &kinds)
-}
-
-fn exposed(canaries: &[Exposed]) -> String {
-    let number = |value: String| cell("number", &value);
-    let cells = |canary: &Exposed| {
-        let bits = |bits: f64| number(format!("{bits:.1}"));
-        [number(canary.repeats.to_string()), bits(canary.bits), bits(canary.exposure)].concat()
-    };
-    section(
-        "Canaries",
-        "Secrets that were planted in the training data. Exposure is how many bits of a secret the model gives away to whoever \
-         can ask it for probabilities; about 1 means nothing, 10 is the most that this estimate can see.",
-        &table(&["repeats", "bits of the secret", "exposure in bits"], canaries.iter().map(cells)),
-    )
-}
-
-fn section(title: &str, lead: &str, body: &str) -> String {
+pub(super) fn section(title: &str, lead: &str, body: &str) -> String {
     format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n{body}</section>\n", escape(title), escape(lead))
 }
 
 /// A table; the cells are HTML, from `<td` to `</td>`.
-fn table(heads: &[&str], rows: impl IntoIterator<Item = String>) -> String {
+pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = String>) -> String {
     let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
     let rows: String = rows.into_iter().map(|cells| format!("<tr>{cells}</tr>\n")).collect();
     format!("<div class=\"scroll\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n")
 }
 
-fn cell(class: &str, text: &str) -> String {
+pub(super) fn cell(class: &str, text: &str) -> String {
     format!("<td class=\"{class}\">{}</td>", escape(text))
 }
 
@@ -99,7 +67,7 @@ fn code(text: &str) -> String {
     format!("<td><code>{}</code></td>", plain(text.as_bytes()))
 }
 
-fn numbers(rows: Vec<Row>) -> String {
+pub(super) fn numbers(rows: Vec<Row>) -> String {
     let cells = |row: Row| {
         [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
             .concat()
@@ -107,19 +75,24 @@ fn numbers(rows: Vec<Row>) -> String {
     table(&["", "generated", "real, held out", "what it means"], rows.into_iter().map(cells))
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn three(value: f64) -> String {
+pub(super) fn three(value: f64) -> String {
     format!("{value:.3}")
 }
 
-fn pair<T: Copy>(name: &'static str, both: &Pair<T>, show: impl Fn(T) -> String, meaning: &'static str) -> Row {
+pub(super) fn pair<T: Copy>(
+    name: &'static str,
+    both: &Pair<T>,
+    show: impl Fn(T) -> String,
+    meaning: &'static str,
+) -> Row {
     Row { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
 }
 
-fn parts(share: Share) -> String {
+pub(super) fn parts(share: Share) -> String {
     format!("{} of {} ({})", share.count, share.of, percent(share.share))
 }
 
@@ -395,57 +368,12 @@ fn texts(fidelity: &Fidelity) -> Result<String> {
     ))
 }
 
-fn privacy_section(privacy: &Privacy) -> String {
-    let bytes = |length: f64| format!("{length:.0} bytes");
-    let spans = |which: fn(&SpanLengths) -> f64| Pair {
-        generated: which(&privacy.copied_spans.generated),
-        validation: which(&privacy.copied_spans.validation),
-    };
-    let rows = vec![
-        pair(
-            "Copies of training records",
-            &privacy.duplicates,
-            parts,
-            "Byte for byte. No more than among real ones is good.",
-        ),
-        pair(
-            "Repeated records",
-            &privacy.repeated,
-            parts,
-            "Records that the same sample has before. No more than among real ones is good.",
-        ),
-        pair(
-            "Longest copied span",
-            &spans(|s| s.longest),
-            bytes,
-            "The longest stretch that a training record has, too, without text that half of the records have. Shorter is better.",
-        ),
-        pair(
-            "Copied span, 95 %",
-            &spans(|s| s.percentile_95),
-            bytes,
-            "Of nineteen records in twenty the longest one is no longer.",
-        ),
-        pair("Copied span, median", &spans(|s| s.median), bytes, "The usual one: real records share stretches, too."),
-        pair(
-            "Random identifiers from training",
-            &privacy.identifiers,
-            parts,
-            "Strings at paths whose values hardly ever repeat. A model that knows nothing by heart is at the real value.",
-        ),
-    ];
-    let lead = format!(
-        "What the records give away of the training records, beside what real ones that nobody copied have in common with them. \
-         {} paths hold random values.",
-        privacy.random_paths.len()
-    );
-    section("Privacy", &lead, &numbers(rows))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::{Detection, by_kind, evaluate};
     use crate::fidelity::measure;
+    use crate::report::evaluation::{Detected, Exposed};
     use crate::report::parse::Summary;
 
     fn evaluation(generated: &[&[u8]]) -> Evaluation {
@@ -461,8 +389,17 @@ mod tests {
             language: LanguageModel::new(10.0, 10, 10, 20),
             generated: Some(Generated::new(&summary, true, Some(fidelity))),
             privacy: Some(privacy),
+            canaries: Some(vec![Exposed { repeats: 4, bits: 40.0, exposure: 9.5 }]),
+            detection: Some(detected()),
             title: "An <b>evaluation</b>".into(),
         }
+    }
+
+    fn detected() -> Detected {
+        let (scores, attacks, normal) = ([0.5, 3.0, 1.0], vec![false, true, false], [0.1, 0.9]);
+        let own = Detection { method: "model".into(), ..evaluate(&scores, &attacks, &normal, 0.5).unwrap() };
+        let kinds = by_kind(&scores, &[None, Some("<b>spray".into()), None], &normal, 0.5).unwrap();
+        Detected { methods: vec![own], kinds, scores: vec![scores.to_vec()], attacks }
     }
 
     #[test]
@@ -484,11 +421,22 @@ mod tests {
     #[test]
     fn each_part_has_its_place() {
         let page = html(&evaluation(&[br#"{"id":"0000000000001eef","kind":"k1","n":1}"#, b"broken"])).unwrap();
-        for words in ["At a glance", "Language model", "Fields", "Consistency rules", "Schema", "Texts", "Privacy"] {
+        for words in [
+            "At a glance",
+            "Language model",
+            "Fields",
+            "Consistency rules",
+            "Schema",
+            "Texts",
+            "Privacy",
+            "Detection",
+            "Canaries",
+        ] {
             assert!(page.contains(&format!("<h2>{words}</h2>")), "{words}");
         }
         assert!(page.contains("not json") && page.contains("1 of 3"), "a broken record, and one cut off of three");
-        let bare = Evaluation { generated: None, privacy: None, ..evaluation(&[b"{}"]) };
+        let bare =
+            Evaluation { generated: None, privacy: None, detection: None, canaries: None, ..evaluation(&[b"{}"]) };
         assert!(!html(&bare).unwrap().contains("<h2>Fields"));
     }
 

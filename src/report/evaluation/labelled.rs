@@ -1,0 +1,26 @@
+//! The model as a detector of attacks, beside the baselines.
+
+use super::Detected;
+use super::page::{cell, section, table, three};
+use crate::Result;
+use crate::detect::Detection;
+use crate::report::detection::{Method, detection};
+
+pub(super) fn detectors(detected: &Detected) -> Result<String> {
+    let pairs = detected.methods.iter().zip(&detected.scores);
+    let methods: Vec<Method> = pairs.map(|(detection, scores)| Method { detection, scores }).collect();
+    let cells = |row: &Detection| {
+        let ratio = |value: Option<f64>| cell("number", &value.map_or("-".into(), three));
+        let kind = cell("", row.kind.as_deref().unwrap_or_default());
+        let found = &row.calibrated;
+        let count = cell("number", &row.attacks.to_string());
+        [kind, count, ratio(row.auroc), ratio(found.recall), ratio(found.precision), ratio(found.f1)].concat()
+    };
+    let heads = ["attack", "records", "AUROC", "recall", "precision", "F1"];
+    let kinds = section(
+        "The model on each kind of attack",
+        "At the calibrated threshold; every false positive counts against every kind.",
+        &table(&heads, detected.kinds.iter().map(cells)),
+    );
+    Ok(detection(&methods, &detected.attacks)? + &kinds)
+}
