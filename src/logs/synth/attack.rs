@@ -169,8 +169,8 @@ impl Scene<'_> {
     fn intruder_for(&mut self, victim: usize, abroad: bool, machines: &[Machine]) -> Choice {
         let (world, victim) = (self.world, &self.users[victim]);
         let home = PLACES[victim.place].region;
-        let fits = |address| !victim.knows(address) && !(abroad && world.place_of(address).region == home);
-        self.intruder(fits, machines)
+        let too_near = |address| victim.knows(address) || (abroad && world.place_of(address).region == home);
+        self.intruder(|address| !too_near(address), machines)
     }
 
     /// The machines of all users.
