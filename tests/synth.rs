@@ -222,6 +222,59 @@ fn token_replay_has_the_device_of_another_session_and_no_second_factor() {
     }
 }
 
+/// (path, value) of every leaf of a record.
+fn leaves(record: &Value, path: &str, into: &mut Vec<(String, String)>) {
+    match record {
+        Value::Object(members) => members.iter().for_each(|(key, value)| leaves(value, &format!("{path}/{key}"), into)),
+        Value::Array(elements) => elements.iter().for_each(|value| leaves(value, &format!("{path}/*"), into)),
+        value => into.push((path.to_string(), value.to_string())),
+    }
+}
+
+/// Share of the attack records that have, at a path with fewer than 100 values, one that no normal record has.
+fn betrayed(made: &[SignIn]) -> f64 {
+    let (mut all, mut normal) = (BTreeMap::<String, BTreeSet<String>>::new(), BTreeSet::new());
+    let mut attacks = vec![];
+    for sign_in in made {
+        let mut found = vec![];
+        leaves(&parse(sign_in), "", &mut found);
+        for (path, value) in &found {
+            all.entry(path.clone()).or_default().insert(value.clone());
+        }
+        match sign_in.attack {
+            Some(_) => attacks.push(found),
+            None => normal.extend(found),
+        }
+    }
+    let few: BTreeSet<&String> = all.iter().filter(|(_, values)| values.len() < 100).map(|(path, _)| path).collect();
+    for path in ["/location", "/properties/autonomousSystemNumber", "/properties/deviceDetail/browser"] {
+        assert!(few.contains(&path.to_string()), "{path} has 100 values or more");
+    }
+    let new = |found: &&Vec<(String, String)>| found.iter().any(|leaf| few.contains(&leaf.0) && !normal.contains(leaf));
+    attacks.iter().filter(new).count() as f64 / attacks.len() as f64
+}
+
+#[test]
+fn few_attacks_have_a_value_of_their_own() {
+    let settings = |seed| Settings { seed, attacks: 0.05, ..Settings::default() };
+    let shares: Vec<f64> = (1..=8).map(|seed| betrayed(&make(settings(seed), 5000))).collect();
+    println!("{shares:.3?}");
+    assert!(shares.iter().all(|&share| share > 0.0 && share <= 1.0 / 3.0), "{shares:.3?}");
+}
+
+#[test]
+fn an_intruder_is_never_in_a_network_of_the_victim() {
+    let made = make(Settings { attacks: 0.05, ..Settings::default() }, 20_000);
+    let records: Vec<Value> = made.iter().map(parse).collect();
+    let key = |r: &Value| (text(r, "/identity").to_string(), number(r, "/properties/autonomousSystemNumber"));
+    let of = |attack: bool| made.iter().zip(&records).filter(move |(sign_in, _)| sign_in.attack.is_some() == attack);
+    let usual: BTreeSet<_> = of(false).map(|(_, record)| key(record)).collect();
+    let targeted = of(true).filter(|(sign_in, _)| sign_in.attack != Some(Attack::PasswordSpray));
+    for (sign_in, record) in targeted {
+        assert!(!usual.contains(&key(record)), "{:?}: {record}", sign_in.attack);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes_for_ever() {
     let checksum = |seed: u64| {
@@ -235,7 +288,7 @@ fn the_same_seed_gives_the_same_bytes_for_ever() {
 }
 
 /// CRC-32 of the first 1,000 records of seed 1, each with its newline.
-const STORED: u32 = 2_733_127_586;
+const STORED: u32 = 3_864_684_965;
 
 #[test]
 fn smallest_and_largest_organisations_work() {

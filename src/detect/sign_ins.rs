@@ -4,8 +4,20 @@ use super::evaluate::{Sessions, baseline_rows, table};
 use super::{Baselines, Events, by_kind};
 use crate::logs::synth::{Settings, SignIns};
 
+/// 2,000 records with 101 of attacks, thresholds for 1 % false positives. Intruders come by networks and with browsers
+/// that users have, so no value is enough; the distance to the nearest record of training notices most of them, since a
+/// sign-in abroad differs from the user's own in address, network and place at once:
+///
+/// | baseline | F1 | AUROC | AUPRC | best F1 |
+/// |---|---|---|---|---|
+/// | unseen events | .196 | .763 | .380 | .553 |
+/// | unseen count vector | .000 | .531 | .054 | .102 |
+/// | distance of count vectors | .909 | .997 | .943 | .909 |
+/// | 2-gram maximum surprisal | .000 | .895 | .292 | .439 |
+///
+/// AUROC of unseen events by kind: impossible travel .845, MFA fatigue .840, password spray .740, token replay .650.
 #[test]
-fn the_attacks_of_the_built_in_source_betray_themselves_by_unseen_values() {
+fn the_attacks_of_the_built_in_source_need_more_than_unseen_values() {
     let settings = Settings { attacks: 0.05, ..Settings::default() };
     let made: Vec<_> = SignIns::new(settings).unwrap().take(8000).collect();
     let normal = |from: usize, to: usize| {
@@ -24,13 +36,14 @@ fn the_attacks_of_the_built_in_source_betray_themselves_by_unseen_values() {
     let sessions = Sessions { fit: &fit, calibrate: &calibrate, test: &test, attacks: &attacks };
     let rows = baseline_rows(&sessions, 0.01).unwrap();
     eprintln!("{}", table(&rows));
-    assert_eq!(rows[0].calibrated.f1, Some(1.0), "every attack comes by a network and a browser that no user has");
-    // Whom and where stand side by side, so a 2-gram sees a user abroad; but other rare pairs come between.
-    assert!(rows[3].auroc.unwrap() > 0.95 && rows[3].calibrated.f1.unwrap() < 0.9);
+    let round = |value: Option<f64>| (value.unwrap() * 1000.0).round() / 1000.0;
+    let measured: Vec<[f64; 2]> = rows.iter().map(|row| [row.calibrated.f1, row.auroc].map(round)).collect();
+    assert_eq!(measured, [[0.196, 0.763], [0.0, 0.531], [0.909, 0.997], [0.0, 0.895]]);
 
     let fitted = Baselines::fit(&fit);
     let unseen = |sessions: &[Vec<String>]| sessions.iter().map(|s| fitted.score(s)[0]).collect::<Vec<_>>();
     let found = by_kind(&unseen(&test), &kinds, &unseen(&calibrate), 0.01).unwrap();
     assert_eq!(found.len(), 4);
-    assert!(found.iter().all(|row| row.calibrated.recall == Some(1.0) && row.auroc == Some(1.0)));
+    let areas: Vec<f64> = found.iter().map(|row| round(row.auroc)).collect();
+    assert_eq!(areas, [0.845, 0.840, 0.740, 0.650]);
 }

@@ -1,14 +1,19 @@
 //! The four attacks: what each one leaves in a sign-in log.
 //!
-//! * password spray: one foreign address tries one wrong password on many users, seconds apart; now and then one fits
+//! * password spray: one address tries one wrong password on many users, seconds apart; now and then one fits
 //! * impossible travel: minutes after a user signed in at home, the same user signs in from another continent
 //! * MFA fatigue: at night, somebody with the right password sends prompt after prompt until the sleeper gives in
 //! * token replay: a stolen token, so the victim's device id, from another address and browser, and no second factor
+//!
+//! Most intruders hide among the users: they come through a VPN exit that one of them has, or a household's connection in
+//! a user's home network, with the browser of one, often the victim's. So no single value gives them away, but that it
+//! is not this user's, at this hour, after this sign-in. Only one episode in six comes from a rented machine with a browser
+//! that nobody else has.
 
 use super::draw::Draws;
 use super::people::{Choice, Device, MINUTE, SECOND, User};
 use super::record::{Draft, Outcome};
-use super::world::{APPS, Address, INTRUDERS, PLACES, Use, World};
+use super::world::{APPS, Address, INTRUDERS, Machine, PLACES, Use, World};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Attack {
@@ -43,6 +48,11 @@ impl Attack {
     }
 }
 
+/// What risk detection calls a sign-in that it takes for an attack and that is none.
+pub fn false_alarm(draws: &mut Draws) -> &'static str {
+    Attack::ALL[draws.weighted(&[1, 3, 5, 2])].risk_event()
+}
+
 /// An episode decided on and waiting for its moment: its kind and its number of records.
 pub struct Plan {
     pub attack: Attack,
@@ -73,14 +83,13 @@ impl Plan {
         let mut steps = steps?;
         for (_, draft) in &mut steps {
             draft.attack = Some((self.attack, episode));
-            draft.risk = scene.draws.chance(400).then(|| self.attack.risk_event());
+            draft.risk = scene.draws.chance(150).then(|| self.attack.risk_event());
         }
         Some(steps)
     }
 
     fn spray(&self, at: i64, scene: &mut Scene) -> Vec<(i64, Draft)> {
-        let anywhere = scene.draws.index(PLACES.len());
-        let mut choice = scene.intruder(anywhere);
+        let mut choice = scene.intruder(|_| true, &scene.machines());
         choice.app = scene.app(false);
         let targets = scene.draws.sample(scene.users.len(), self.size);
         let one_fits = scene.draws.chance(333);
@@ -91,10 +100,12 @@ impl Plan {
     }
 
     fn travel(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        if seen.outcome.failed() {
+        let at_home = scene.world.networks[seen.choice.address.network].place == scene.users[seen.user].place;
+        if seen.outcome.failed() || !at_home {
             return None;
         }
-        let mut choice = scene.foreigner(seen.user);
+        let machines = scene.disguises(seen.user);
+        let mut choice = scene.intruder_for(seen.user, true, &machines);
         choice.app = scene.app(false);
         let begin = at + scene.draws.between(MINUTE as u64, 8 * MINUTE as u64) as i64;
         Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (10 * SECOND, MINUTE)))
@@ -104,7 +115,8 @@ impl Plan {
         let first = scene.draws.index(scene.users.len());
         let everyone = (0..scene.users.len()).map(|i| (first + i) % scene.users.len());
         let victim = everyone.into_iter().find(|&user| scene.users[user].asleep(at))?;
-        let mut choice = scene.foreigner(victim);
+        let machines = scene.disguises(victim);
+        let mut choice = scene.intruder_for(victim, false, &machines);
         choice.app = scene.app(true);
         let mut targets = vec![(victim, Outcome::MfaDeclined); self.size - 1];
         targets.push((victim, Outcome::MfaCompleted));
@@ -115,7 +127,9 @@ impl Plan {
         if seen.outcome.failed() || seen.choice.device.registered.is_none() {
             return None;
         }
-        let mut choice = scene.foreigner(seen.user);
+        let mut machines = scene.machines();
+        machines.retain(|&(_, browser)| browser != seen.choice.device.browser);
+        let mut choice = scene.intruder_for(seen.user, false, &machines);
         choice.device.registered = seen.choice.device.registered.clone();
         choice.app = scene.app(true);
         let begin = at + scene.draws.between(5 * MINUTE as u64, 40 * MINUTE as u64) as i64;
@@ -131,19 +145,42 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// A machine unknown to the directory at a fresh address of a hosting network in `place`.
-    fn intruder(&mut self, place: usize) -> Choice {
-        let &(os, browser) = self.draws.pick(&INTRUDERS);
-        let address: Address = self.world.address(place, Use::Hosting, self.draws);
+    /// Somebody unknown to the directory, at an address that `fits`, with one of `machines`. One in six, and any for whom
+    /// no user's network or no machine is left, is at a rented machine.
+    fn intruder(&mut self, fits: impl Fn(Address) -> bool, machines: &[Machine]) -> Choice {
+        let mut addresses: Vec<Address> = match self.draws.weighted(&[5, 5, 2]) {
+            0 => self.users.iter().filter_map(|user| user.vpn).collect(),
+            1 => self.users.iter().map(|user| self.world.address(user.place, Use::Home, self.draws)).collect(),
+            _ => vec![],
+        };
+        addresses.retain(|&address| fits(address));
+        let mut machines = machines;
+        if addresses.is_empty() || machines.is_empty() {
+            let rented = |place| self.world.address(place, Use::Hosting, self.draws);
+            addresses = (0..PLACES.len()).map(rented).filter(|&address| fits(address)).collect();
+            machines = &INTRUDERS;
+        }
+        let address = *self.draws.pick(&addresses);
+        let &(os, browser) = self.draws.pick(machines);
         Choice { address, device: Device { registered: None, os, browser }, app: 0, unusual: true }
     }
 
-    /// An intruder in another region than the one `victim` lives in.
-    fn foreigner(&mut self, victim: usize) -> Choice {
-        let home = PLACES[self.users[victim].place].region;
-        let candidates: Vec<usize> = (0..PLACES.len()).filter(|&i| PLACES[i].region != home).collect();
-        let place = *self.draws.pick(&candidates);
-        self.intruder(place)
+    /// An intruder outside of `victim`'s networks and, where `abroad`, of the region the victim lives in.
+    fn intruder_for(&mut self, victim: usize, abroad: bool, machines: &[Machine]) -> Choice {
+        let (world, victim) = (self.world, &self.users[victim]);
+        let home = PLACES[victim.place].region;
+        let too_near = |address| victim.knows(address) || (abroad && world.place_of(address).region == home);
+        self.intruder(|address| !too_near(address), machines)
+    }
+
+    /// The machines of all users.
+    fn machines(&self) -> Vec<Machine> {
+        self.users.iter().flat_map(User::machines).collect()
+    }
+
+    /// The machines of `victim`, whom every third intruder imitates, or of all users.
+    fn disguises(&mut self, victim: usize) -> Vec<Machine> {
+        if self.draws.chance(333) { self.users[victim].machines().collect() } else { self.machines() }
     }
 
     /// An application that does, or does not, demand a second factor.

@@ -119,7 +119,7 @@ impl SignIns {
         let person = &mut self.users[user];
         let choice = retried.unwrap_or_else(|| person.choose(at, &self.world, &mut self.draws));
         let outcome = outcome(person, at, &choice, &mut self.draws);
-        let risk = (choice.unusual && self.draws.chance(100)).then_some("unfamiliarFeatures");
+        let risk = (choice.unusual && self.draws.chance(150)).then(|| attack::false_alarm(&mut self.draws));
         let (later, next) = if outcome.failed() {
             let pause = self.draws.between(4 * SECOND as u64, 45 * SECOND as u64) as i64;
             (at + pause, Next::Retry(user, Box::new(choice.clone())))

@@ -1,7 +1,7 @@
 //! The users: who they are, what they sign in from, and when.
 
 use super::draw::Draws;
-use super::world::{APPS, Address, FIRST_NAMES, LAPTOPS, LAST_NAMES, PHONES, PLACES, Use, World};
+use super::world::{APPS, Address, FIRST_NAMES, LAPTOPS, LAST_NAMES, Machine, PHONES, PLACES, Use, World};
 use std::collections::BTreeSet;
 
 /// Microseconds; times are counted from 1970-01-01T00:00:00Z.
@@ -30,8 +30,10 @@ pub struct User {
     pub name: String,
     pub principal: String,
     pub place: usize,
-    home: Address,
+    pub home: Address,
     office: Address,
+    /// The exit, in any place of the world, that some of the sign-ins come through.
+    pub vpn: Option<Address>,
     pub devices: Vec<Device>,
     app_weights: [u32; APPS.len()],
     /// First working hour of the day, local time, and the number of working hours.
@@ -48,18 +50,19 @@ pub struct Choice {
     pub address: Address,
     pub device: Device,
     pub app: usize,
-    /// The address is not one of the user's usual ones.
+    /// The address is neither the user's home nor the office.
     pub unusual: bool,
 }
 
-/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third one has a registered laptop:
-/// by number, not by chance, because a token can only be stolen from one of these.
+/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third one has a registered laptop and
+/// every fourth a VPN: by number, not by chance, because a token can only be stolen from a registered laptop, and because
+/// intruders hide in the VPNs that users have.
 pub fn crowd(world: &World, count: usize, start: i64, draws: &mut Draws) -> Vec<User> {
     let mut taken = BTreeSet::new();
     let names = draws.sample(MAX_USERS, count);
     let person = |(k, i): (usize, usize)| {
         let (first, last) = (FIRST_NAMES[i / LAST_NAMES.len()], LAST_NAMES[i % LAST_NAMES.len()]);
-        User::new(first, last, principal(first, last, &mut taken), k % 3 == 0, world, start, draws)
+        User::new(first, last, principal(first, last, &mut taken), k, world, start, draws)
     };
     names.into_iter().enumerate().map(person).collect()
 }
@@ -79,7 +82,7 @@ impl User {
         first: &str,
         last: &str,
         principal: String,
-        managed: bool,
+        number: usize,
         world: &World,
         start: i64,
         draws: &mut Draws,
@@ -93,7 +96,8 @@ impl User {
             place,
             home: world.address(place, Use::Home, draws),
             office: world.address(place, Use::Office, draws),
-            devices: devices(&format!("{first}{last}").to_uppercase(), managed, draws),
+            vpn: (number % 4 == 1).then(|| world.address(draws.index(PLACES.len()), Use::Vpn, draws)),
+            devices: devices(&format!("{first}{last}").to_uppercase(), number.is_multiple_of(3), draws),
             app_weights: app_habits(draws),
             work,
             gap: (work.1 * HOUR) as u64 / daily,
@@ -147,17 +151,25 @@ impl User {
     /// Where from, with what and to what the user signs in at `at`.
     pub fn choose(&self, at: i64, world: &World, draws: &mut Draws) -> Choice {
         let at_work = self.activity(at) == 100;
-        let unusual = draws.chance(20);
-        let address = if unusual {
-            world.address(self.place, Use::Home, draws)
-        } else if at_work && draws.chance(750) {
-            self.office
-        } else {
-            self.home
+        let (address, unusual) = match self.vpn {
+            Some(exit) if draws.chance(150) => (exit, true),
+            _ if draws.chance(20) => (world.address(self.place, Use::Home, draws), true),
+            _ if at_work && draws.chance(750) => (self.office, false),
+            _ => (self.home, false),
         };
         let device =
             self.devices[usize::from(self.devices.len() > 1 && draws.chance(if at_work { 250 } else { 700 }))].clone();
         Choice { address, device, app: draws.weighted(&self.app_weights), unusual }
+    }
+
+    pub fn machines(&self) -> impl Iterator<Item = Machine> {
+        self.devices.iter().map(|device| (device.os, device.browser))
+    }
+
+    /// Whether the network that `address` belongs to is one of the user's own.
+    pub fn knows(&self, address: Address) -> bool {
+        let own = [Some(self.home), Some(self.office), self.vpn];
+        own.into_iter().flatten().any(|usual| usual.network == address.network)
     }
 
     /// True once for each time the password has run out; the user then sets a new one.

@@ -53,16 +53,19 @@ pub const APPS: [App; 10] = [
     app("Cisco VPN", true, 5),
 ];
 
-/// (operating system, browser) of laptops, of phones, and of the machines attackers use.
-pub const LAPTOPS: [(&str, &str); 5] = [
+/// Operating system and browser.
+pub type Machine = (&'static str, &'static str);
+
+/// Laptops, phones, and the machines of intruders who do not care to look like anybody.
+pub const LAPTOPS: [Machine; 5] = [
     ("Windows 10", "Edge 118"),
     ("Windows 10", "Chrome 104"),
     ("Windows 10", "Rich Client 5.2"),
     ("MacOs", "Safari 15"),
     ("Linux", "Firefox 102"),
 ];
-pub const PHONES: [(&str, &str); 2] = [("Ios", "Safari 14"), ("Android", "Chrome 99")];
-pub const INTRUDERS: [(&str, &str); 3] = [("Linux", "Chrome 79"), ("Windows 7", "Firefox 68"), ("Linux", "Python 3.8")];
+pub const PHONES: [Machine; 2] = [("Ios", "Safari 14"), ("Android", "Chrome 99")];
+pub const INTRUDERS: [Machine; 3] = [("Linux", "Chrome 79"), ("Windows 7", "Firefox 68"), ("Linux", "Python 3.8")];
 
 pub const FIRST_NAMES: [&str; 40] = [
     "Ada", "Alan", "Amy", "Anna", "Ben", "Carl", "Cora", "Dan", "Dora", "Emil", "Emma", "Eric", "Eva", "Finn", "Gail",
@@ -81,10 +84,13 @@ pub const LAST_NAMES: [&str; 50] = [
 pub enum Use {
     Home = 0,
     Office = 1,
-    Hosting = 2,
+    /// Some users sign in through one, and some intruders.
+    Vpn = 2,
+    /// Rented machines; nobody's sign-ins come from there but an intruder's.
+    Hosting = 3,
 }
 
-const USES: usize = 3;
+const USES: usize = 4;
 
 /// A block of addresses under one prefix, with one location and one autonomous system number.
 pub struct Network {
@@ -117,9 +123,13 @@ impl World {
         World { networks: first_octets.into_iter().enumerate().map(network).collect() }
     }
 
-    /// A fresh address of the network that `place` has for `purpose`.
+    /// A fresh address of the network that `place` has for `purpose`; a VPN has only three, which all of its customers
+    /// share.
     pub fn address(&self, place: usize, purpose: Use, draws: &mut Draws) -> Address {
-        let host = [draws.below(10) as u8, draws.between(1, 254) as u8];
+        let host = match purpose {
+            Use::Vpn => [0, draws.between(1, 3) as u8],
+            _ => [draws.below(10) as u8, draws.between(1, 254) as u8],
+        };
         Address { network: place * USES + purpose as usize, host }
     }
 
@@ -171,7 +181,7 @@ mod tests {
         firsts.dedup();
         assert_eq!(firsts.len(), PLACES.len() * USES);
         for (i, place) in PLACES.iter().enumerate() {
-            for purpose in [Use::Home, Use::Office, Use::Hosting] {
+            for purpose in [Use::Home, Use::Office, Use::Vpn, Use::Hosting] {
                 let address = world.address(i, purpose, &mut draws);
                 assert_eq!(world.place_of(address).city, place.city);
             }
