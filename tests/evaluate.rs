@@ -145,7 +145,6 @@ fn wrong_use_and_odd_files_are_explained() {
     let evaluate = |flags: &str| run(folder, &format!("evaluate --model run {flags}"));
     evaluate("--generated odd").has(2, &["--data"]);
     evaluate("--text corpus.jsonl --generated odd").has(2, &["--generated"]);
-    evaluate("--data data --sample 3").has(2, &["--generated"]);
     evaluate("--data data --generated odd --sample 0").has(2, &["--sample"]);
     evaluate("--data data --generated nowhere").has(1, &["nowhere", "generated records"]);
     evaluate("--data data --generated empty").has(1, &["empty: holds no records", "one a line"]);

@@ -70,10 +70,7 @@ impl Records {
 
     /// A record of the corpus without its prefix.
     pub fn without_prefix<'a>(&self, record: &'a [u8]) -> &'a [u8] {
-        match self.form {
-            Form::PrefixedJson => &record[fields::body_start(record).unwrap_or(0)..],
-            Form::Json | Form::Text => record,
-        }
+        &record[self.form.body_start(record)..]
     }
 }
 

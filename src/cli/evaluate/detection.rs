@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 pub struct LabelArgs {
     /// One label a record, 0 or null for normal: of the records of --labelled, else of the validation split, whose earlier half
     /// then calibrates
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     labels: Option<PathBuf>,
     /// Logs with known attacks; the validation split, normal records, calibrates
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     labelled: Option<PathBuf>,
     /// Field of the label: in the lines of --labels, else in the records of --labelled (the model does not see it)
-    #[arg(long, value_name = "PATH", requires = "data")]
+    #[arg(long, value_name = "PATH", requires = "data", conflicts_with = "text")]
     label_field: Option<String>,
     /// False-positive rate that the threshold is calibrated for
     #[arg(long, default_value_t = 0.01, value_name = "F")]
