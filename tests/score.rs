@@ -121,7 +121,10 @@ fn start(home: &Path, line: &str) -> Child {
 #[test]
 fn a_record_is_described_and_agrees_with_evaluate() {
     let home = own();
-    head(home.path(), "one.jsonl", 7, 1);
+    let corpus = std::fs::read_to_string(home.path().join("corpus.jsonl")).unwrap();
+    // One that fits the context: evaluate cuts a longer one elsewhere.
+    let short = corpus.lines().min_by_key(|line| line.len()).unwrap();
+    std::fs::write(home.path().join("one.jsonl"), format!("{short}\n")).unwrap();
     let said = run(home.path(), "score --model run one.jsonl --aggregate mean --top-fields 0");
     let one = &lines(said.has(0, &["1 records"]))[0];
     let evaluated = run(home.path(), "evaluate --model run --text one.jsonl");
