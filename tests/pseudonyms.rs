@@ -259,6 +259,9 @@ fn wrong_use_is_refused_and_leaves_nothing() {
     try_it("--pseudonymise --key-file key --prefix-field nowhere").has(2, &["--prefix-field nowhere"]);
     try_it("--pseudonymise --key-file key --write-records no/such/out").has(1, &["no/such/out"]);
     try_it("--pseudonymise --key-file key --write-records .").has(2, &["--write-records ."]);
+    let before = fs::read(home.path().join("in.jsonl")).unwrap();
+    try_it("--pseudonymise --key-file key --write-records in.jsonl").has(2, &["in.jsonl"]);
+    assert_eq!(fs::read(home.path().join("in.jsonl")).unwrap(), before);
     try_it("--canaries 12").has(2, &["--canaries 12"]);
     assert!(!home.path().join("data").exists());
     run(home.path(), &format!("{PREPARE} --quiet")).has(0, &[]);

@@ -114,6 +114,11 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<Pseudonymise>> 
             file.display()
         )));
     }
+    if args.tokenizer_from.is_some() {
+        warn!(
+            "--tokenizer-from: a bpe tokenizer that was trained on originals holds parts of them in clear, and DATA gets it"
+        );
+    }
     let key = if args.dry_run && !path.exists() { Key::throwaway()? } else { Key::open(path)? };
     Ok(Some(Pseudonymise { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
 }
@@ -126,8 +131,8 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
     let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
-    // A folder of inputs may hold the key.
-    let leave_out = args.key_file.iter().chain(&args.rules).cloned().collect();
+    // A folder of inputs may hold the key; and records are not written over their originals.
+    let leave_out = args.key_file.iter().chain(&args.rules).chain(&args.write_records).cloned().collect();
     let folder = args.tokenizer_from.map(tokenizer_folder);
     let existing = folder.as_deref().map(Tokenizer::load).transpose()?;
     let prefixes = match &folder {

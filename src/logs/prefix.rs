@@ -99,7 +99,7 @@ impl Prefix {
         self.transforms.contains(&Transform::Date)
     }
 
-    /// The transformed value of the field in a record; control characters become spaces.
+    /// The transformed value of the field in a record; control characters become spaces, an opening brace a parenthesis.
     /// `None` where the value is missing, null, empty, an object or an array.
     pub fn value(&self, record: &Value) -> Option<String> {
         let text = match find(record, &self.field)? {
@@ -109,7 +109,8 @@ impl Prefix {
             _ => return None,
         };
         let text = self.transforms.iter().fold(text, |text, step| step.apply(text));
-        let text = text.replace(char::is_control, " ");
+        // The first brace of a record is that of its object.
+        let text = text.replace(char::is_control, " ").replace('{', "(");
         Some(text.trim().to_string()).filter(|text| !text.is_empty())
     }
 }
@@ -179,6 +180,7 @@ mod tests {
         assert_eq!(value("u", &["before=#"], record).as_deref(), Some("CORP\\J.Taylor@Example.com"));
         assert_eq!(value("u", &["before=CORP"], record), None, "an empty value is a missing one");
         assert_eq!(value("u", &[], "{\"u\":\"a\\nb\"}").as_deref(), Some("a b"), "no newline gets into a record");
+        assert_eq!(value("u", &[], r#"{"u":"a {b"}"#).as_deref(), Some("a (b"), "nor a brace before it");
         for wrong in ["before=", "upper", "lower=x", "after"] {
             assert!(wrong.parse::<Transform>().is_err(), "{wrong}");
         }

@@ -34,6 +34,11 @@ impl Conditions {
         for (name, value) in values {
             let place = prefixes.iter().position(|prefix| prefix.name() == name);
             let place = place.ok_or_else(|| no_prefix(&format!("--where {name}=..."), &prefixes))?;
+            if value.contains(|c: char| c.is_control() || c == '{') {
+                return Err(Error::usage(format!(
+                    "--where {name}=...: no value holds a control character or an opening brace; leave it out"
+                )));
+            }
             if wanted[place].replace(value.clone()).is_some() {
                 return Err(Error::usage(format!("--where {name}=...: given twice; a record has one value there")));
             }
@@ -62,7 +67,7 @@ impl Conditions {
             return String::new();
         }
         let wanted = self.wanted(index, of);
-        let others = self.others(index);
+        let others = self.others(&wanted, index);
         let values: Vec<_> = wanted.into_iter().zip(others).map(|(wanted, other)| wanted.or(other)).collect();
         prefix_text(&values)
     }
@@ -84,9 +89,9 @@ impl Conditions {
     }
 
     /// A combination from training for what is not asked for.
-    fn others(&self, index: usize) -> Vec<Option<String>> {
+    fn others(&self, wanted: &[Option<String>], index: usize) -> Vec<Option<String>> {
         let fits = |values: &[String]| {
-            values.iter().zip(&self.wanted).all(|(value, wanted)| wanted.as_ref().is_none_or(|wanted| wanted == value))
+            values.iter().zip(wanted).all(|(value, wanted)| wanted.as_ref().is_none_or(|wanted| wanted == value))
         };
         let mut candidates: Vec<_> = self.combinations.iter().filter(|(values, _)| fits(values)).collect();
         if candidates.is_empty() {
@@ -159,6 +164,8 @@ mod tests {
         assert!(third.abs_diff(200) < 33, "{third}");
         assert_eq!(prompts[7], conditions.prompt(7, 300));
         assert!(asked(&[("user", "new")], None).unwrap().prompt(0, 1).starts_with("new 2022-01-0"));
+        let day = asked(&[], Some(("2022-01-03", "2022-01-03"))).unwrap();
+        assert!((0..20).all(|i| day.prompt(i, 20) == "bo 2022-01-03 "), "bo alone was seen that day");
     }
 
     #[test]
@@ -188,6 +195,9 @@ mod tests {
             "{text}"
         );
         assert!(message(asked(&[("user", "a"), ("user", "b")], None)).contains("twice"));
+        for value in ["a\nb", "a {b"] {
+            assert!(message(asked(&[("user", value)], None)).contains("--where user="), "{value:?}");
+        }
         assert!(message(asked(&[("day", "2022-01-01")], Some(("2022-01-01", "2022-01-01")))).contains("exclude"));
         let none = Conditions::new(&Records::unknown(), &[], Some((NaiveDate::MIN, NaiveDate::MIN)), 1);
         assert!(message(none).contains("without prefixes"));

@@ -35,6 +35,7 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
 /// How well the model knows the canaries that `prepare --canaries` planted in the data; none where it planted none.
 pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<Vec<Exposed>>> {
     let Some(Canaries { canaries, .. }) = Canaries::load(folder)? else { return Ok(None) };
+    tracing::info!("{} canaries, each read beside {ALTERNATIVES} records with another secret", canaries.len());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let exposed = |canary: &Canary| {
         let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut rng)));

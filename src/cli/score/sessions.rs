@@ -23,10 +23,10 @@ pub struct GroupArgs {
     #[arg(long, value_name = "PATH", requires = "group_seconds")]
     time_field: Option<String>,
     /// Sessions open at once; one more, and that which has waited longest for a record is over
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_open: u32,
     /// How a session becomes one score
-    #[arg(long, value_enum, value_name = "HOW", default_value_t = SessionScore::Max)]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = SessionScore::Max, requires = "group_by")]
     session_score: SessionScore,
 }
 

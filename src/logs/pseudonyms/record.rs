@@ -64,7 +64,8 @@ fn plain(record: &[u8]) -> Vec<Part<'_>> {
 
 /// The text of a JSON string and where its bytes come from, behind the opening quote.
 fn unescaped(raw: &str) -> (Cow<'_, str>, Option<Vec<usize>>) {
-    let Ok(text) = serde_json::from_str::<String>(raw) else { return (Cow::Borrowed(""), None) };
+    // Half a surrogate pair is JSON and yet no text: such a string is taken as it is written.
+    let Ok(text) = serde_json::from_str::<String>(raw) else { return (Cow::Borrowed(&raw[1..raw.len() - 1]), None) };
     let inner = raw.as_bytes();
     let mut offsets = Vec::with_capacity(text.len() + 1);
     let mut at = 1;

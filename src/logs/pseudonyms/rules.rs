@@ -182,7 +182,10 @@ impl Rules {
         if let Some(known) = self.known.get(path) {
             return known.clone();
         }
-        let found = self.fields.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, treatment)| treatment.clone());
+        let of = |path: &str| self.fields.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, found)| found.clone());
+        // A secret may stand in a list or an object.
+        let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]));
+        let found = of(path).or_else(|| within().find(|found| found.action == Action::Redact));
         if self.known.len() < REMEMBERED_PATHS {
             self.known.insert(path.to_string(), found.clone());
         }

@@ -78,11 +78,20 @@ fn secrets_leave_a_mark_only() {
         ("wmic /p:hunter2 x", "wmic /p:REDACTED_PASSWORD x"),
         ("tool --password 'a b' -v", "tool --password 'REDACTED_PASSWORD' -v"),
         ("Authorization: Bearer abcdefghij0123456789", "Authorization: Bearer REDACTED_TOKEN"),
+        ("redis://:p@ss@127.0.0.1/db", "redis://:REDACTED_PASSWORD@127.0.0.1/db"),
+        ("Version/10.1.2.3 Safari/8.9.9.1", "Version/10.1.2.3 Safari/8.9.9.1"),
         ("ssh -p 22 root@127.0.0.1; mkdir -p /srv", "ssh -p 22 root@127.0.0.1; mkdir -p /srv"),
+        (
+            r#"{"password":["a","b"],"secret":{"v":"c"}}"#,
+            r#"{"password":["REDACTED_PASSWORD","REDACTED_PASSWORD"],"secret":{"v":"REDACTED_SECRET"}}"#,
+        ),
+        (r#"{"password":"hunter3\ud800"}"#, r#"{"password":"REDACTED_PASSWORD"}"#),
         (r#"{"password":"x","token":7}"#, r#"{"password":"REDACTED_PASSWORD","token":0}"#),
     ] {
         assert_eq!(rewritten(&mut pseudonyms, line), expected);
     }
+    let firewall = rewritten(&mut pseudonyms, "permitted tcp inside/10.20.30.40(1234)");
+    assert!(!firewall.contains("10.20.30.40"), "{firewall}");
 }
 
 #[test]
