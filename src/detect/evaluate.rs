@@ -173,20 +173,6 @@ pub fn by_kind(scores: &[f64], kinds: &[Option<String>], normal: &[f64], rate: f
     names.into_iter().map(of_kind).collect()
 }
 
-/// A chronological split: (earlier, later) records by index, in the order of their times, which stays as given among
-/// equal ones. The earlier part has the share `fit` of the records, less those at its end that are of the same time as
-/// the first later one, so that no moment is on both sides. To be fit on the first and tested on the second, as in use.
-pub fn chronological<T: Ord>(times: &[T], fit: f64) -> (Vec<usize>, Vec<usize>) {
-    let mut order: Vec<usize> = (0..times.len()).collect();
-    order.sort_by_key(|&record| &times[record]);
-    let mut cut = ((times.len() as f64 * fit.clamp(0.0, 1.0)) as usize).min(times.len());
-    while cut > 0 && cut < order.len() && times[order[cut - 1]] == times[order[cut]] {
-        cut -= 1;
-    }
-    let later = order.split_off(cut);
-    (order, later)
-}
-
 /// The rows as one Markdown table.
 pub fn table(rows: &[Detection]) -> String {
     let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
@@ -282,14 +268,5 @@ mod tests {
             rows.iter().map(|row| (row.method.as_str(), row.calibrated.confusion.true_positives)).collect();
         assert_eq!(found[..3], [("unseen events", 1), ("unseen count vector", 2), ("distance of count vectors", 2)]);
         assert!(rows.iter().all(|row| row.calibrated.confusion.false_positives == 0));
-    }
-
-    #[test]
-    fn the_earlier_part_ends_before_the_later_one_begins() {
-        assert_eq!(chronological(&[3, 1, 2, 4], 0.5), (vec![1, 2], vec![0, 3]));
-        assert_eq!(chronological(&[1, 2, 2, 2, 3], 0.6), (vec![0], vec![1, 2, 3, 4]), "no time on both sides");
-        assert_eq!(chronological(&[1, 2], 1.0), (vec![0, 1], vec![]));
-        assert_eq!(chronological::<u8>(&[], 0.5), (vec![], vec![]));
-        assert_eq!(chronological(&["2022-08-02", "2022-08-01"], 0.5), (vec![1], vec![0]));
     }
 }

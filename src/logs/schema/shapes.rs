@@ -174,7 +174,7 @@ mod tests {
     fn covering_agrees_with_the_regular_expression() {
         let shape = of(&["ab12ef-XX", "00ffee-YYYY"]);
         let regex = Regex::new(&format!("^{}$", shape.regex())).unwrap();
-        for text in ["ab12ef-X", "ab12eg-X", "ab12e-X", "ab12ef-XXXXX", "AB12ef-X", "ab12ef-", "ab12ef_X", "ab12ef-x"] {
+        for text in ["ab12ef-X", "ab12eg-X", "ab12e-X", "ab12ef-YYYYY", "AB12ef-X", "ab12ef-", "ab12ef_X", "ab12ef-x"] {
             assert_eq!(shape.covers(&Shape::of(text).unwrap()), regex.is_match(text), "{text}: {regex}");
         }
     }
