@@ -2,9 +2,9 @@
 
 use crate::files::write_atomic;
 use crate::{Error, Result};
-use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 use std::ops::Range;
 use std::path::Path;
@@ -170,8 +170,8 @@ pub(super) fn svg(curve: &LossCurve) -> Result<String> {
     Ok(text)
 }
 
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Axes, lines and legend. `losses` is the loss axis, linear or logarithmic.
 fn draw<Y>(root: &Area, curve: &LossCurve, lines: &Lines, losses: Y) -> Drawn
@@ -206,14 +206,23 @@ where
         .draw()?;
     draw_rate(&mut chart, lines, top_rate)?;
     draw_losses(&mut chart, lines)?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+    root.present()?;
+    Ok(())
+}
+
+/// Names the series of any chart, on a ground that lines shine through a little.
+pub(super) fn legend<'a, 'b: 'a, Place: CoordTranslate>(
+    chart: &mut ChartContext<'a, SVGBackend<'b>, Place>,
+    position: SeriesLabelPosition,
+) -> Drawn {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(position)
         .background_style(WHITE.mix(0.85))
         .border_style(GRID)
         .label_font(("sans-serif", 13).into_font().color(&INK))
         .draw()?;
-    root.present()?;
     Ok(())
 }
 

@@ -1,11 +1,9 @@
 //! Labelled detection as a piece of an HTML page: the table of detectors, ROC and precision-recall curves, and
 //! histograms of scores.
 
-use super::curve::{self, GRID, INK};
+use super::curve::{self, Area, Drawn, GRID, INK};
 use crate::detect::{AtThreshold, Detection, Ranking};
 use crate::{Error, Result};
-use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use std::fmt::Write;
 use std::ops::Range;
@@ -102,9 +100,6 @@ fn cells(found: Option<&AtThreshold>) -> String {
     ratios + &counts.map(|count| format!("<td>{count}</td>")).concat()
 }
 
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
 /// An SVG picture of this size, drawn by `draw`.
 fn picture(size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Result<String> {
     let mut text = String::new();
@@ -147,23 +142,10 @@ fn curves(title: &str, axes: [&str; 2], lines: &Lines, legend: bool) -> Result<S
                 .legend(move |at| curve::key(at, style));
         }
         if legend {
-            show_legend(&mut chart, SeriesLabelPosition::LowerRight)?;
+            curve::legend(&mut chart, SeriesLabelPosition::LowerRight)?;
         }
         Ok(())
     })
-}
-
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-
-fn show_legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Drawn {
-    chart
-        .configure_series_labels()
-        .position(position)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font(("sans-serif", 12).into_font().color(&INK))
-        .draw()?;
-    Ok(())
 }
 
 /// At most about [`POINTS`] points, the first and the last among them.
@@ -222,7 +204,7 @@ fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
                 .label("calibrated threshold")
                 .legend(move |at| curve::key(at, style));
         }
-        show_legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+        curve::legend(&mut chart, SeriesLabelPosition::UpperRight)?;
         Ok(())
     })
 }

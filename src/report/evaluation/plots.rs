@@ -2,8 +2,8 @@
 
 use crate::fidelity::distance::Field;
 use crate::fidelity::tfidf::{BARS, Histogram};
+use crate::report::curve::{self, Area, Drawn, GRID, INK};
 use crate::{Error, Result};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -15,14 +15,9 @@ const LABELS: u32 = 330;
 /// Characters of a path that fit beside the plot.
 const LABEL: usize = 44;
 
-const INK: RGBColor = RGBColor(51, 60, 74);
-const GRID: RGBColor = RGBColor(228, 232, 238);
 const BAND: RGBColor = RGBColor(170, 182, 200);
 const INSIDE: RGBColor = RGBColor(37, 99, 235);
 const OUTSIDE: RGBColor = RGBColor(220, 60, 30);
-
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn drawn(height: u32, draw: impl FnOnce(&Area) -> Drawn) -> Result<String> {
     let mut text = String::new();
@@ -128,13 +123,7 @@ fn draw_histograms(root: &Area, generated: &Histogram, real: &Histogram, x: &str
             .label(name)
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 16, y + 5)], colour.mix(0.7).filled()));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font(("sans-serif", 13).into_font().color(&INK))
-        .draw()?;
+    curve::legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     root.present()?;
     Ok(())
 }
