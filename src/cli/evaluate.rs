@@ -67,6 +67,9 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
+    if let Some(folder) = &args.report {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of --report", folder, e))?;
+    }
     let model::Model { mut engine, tokenizer, folder, records } = model::open(&args.model, &args.device)?;
     let (engine, batch) = (engine.as_mut(), args.batch.into());
     let mut reader = Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch };
@@ -74,7 +77,7 @@ pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
         (Some(path), _) => with_data(&mut reader, path, &args)?,
         (None, Some(text)) => {
             let title = format!("Evaluation of {} on {}", args.model.display(), text.display());
-            let language = on_text(reader.engine, &tokenizer, text, args.logits.as_deref())?;
+            let language = on_text(&mut reader, text, args.logits.as_deref())?;
             Evaluation { language, generated: None, privacy: None, canaries: None, detection: None, title }
         }
         (None, None) => unreachable!("the parser requires one of the two"),
@@ -97,15 +100,24 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What the model makes of each raw record. Errors: the first that is no record of its kind.
-    fn each(&mut self, records: Vec<Vec<u8>>, sink: &mut dyn FnMut(Measured)) -> Result<()> {
+    /// What the model makes of each raw record; none of one that is no record of its kind, of which it warns. `what` they are.
+    fn each(&mut self, what: &str, records: Vec<Vec<u8>>, sink: &mut dyn FnMut(Option<Measured>)) -> Result<()> {
         let Reader { tokenizer, records: like, batch, .. } = *self;
         let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch };
-        for (at, records) in records.chunks(4 * batch).enumerate() {
-            for (place, measured) in scorer.measure(records.to_vec())?.into_iter().enumerate() {
-                let number = at * 4 * batch + place + 1;
-                sink(measured.map_err(|e| Error::failed(format!("record {number}: {e}")))?);
+        let (mut refused, mut why) = (0, String::new());
+        for records in records.chunks(4 * batch) {
+            for measured in scorer.measure(records.to_vec())? {
+                match measured {
+                    Ok(measured) => sink(Some(measured)),
+                    Err(error) => {
+                        (refused, why) = (refused + 1, error.to_string());
+                        sink(None);
+                    }
+                }
             }
+        }
+        if refused > 0 {
+            tracing::warn!("{refused} {what} cannot be read by the model and are left out; the last one: {why}");
         }
         Ok(())
     }
@@ -113,6 +125,8 @@ impl Reader<'_> {
 
 fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
     let data = open_data(reader.tokenizer, path, reader.folder)?;
+    // What can be wrong with the labels is told before the long work.
+    let trial = args.labels.trial(&data)?;
     let (sample, seed) = (args.sample as usize, args.seed);
     let (generated, privacy) = match &args.generated {
         None => (None, None),
@@ -121,10 +135,7 @@ fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Ev
     let mut language = on_data(reader.engine, &data, args)?;
     language.by_path = memory::loss_by_path(reader, &data, sample, seed)?;
     let canaries = memory::canaries(reader, path, seed)?;
-    let detection = match args.labels.is_asked() {
-        true => Some(args.labels.detect(reader, &data, sample, seed)?),
-        false => None,
-    };
+    let detection = trial.map(|trial| args.labels.detect(trial, reader, &data, sample, seed)).transpose()?;
     let title = format!("Evaluation of {} on {}", args.model.display(), path.display());
     Ok(Evaluation { language, generated, privacy, canaries, detection, title })
 }
@@ -185,12 +196,8 @@ fn on_data(engine: &mut dyn Engine, data: &Dataset, args: &EvaluateArgs) -> Resu
 }
 
 /// Loss on a text: the stream starts with a separator, and one follows each line.
-fn on_text(
-    engine: &mut dyn Engine,
-    tokenizer: &Tokenizer,
-    path: &Path,
-    logits: Option<&Path>,
-) -> Result<LanguageModel> {
+fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<LanguageModel> {
+    let Reader { tokenizer, records, .. } = *reader;
     let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|&byte| byte == b'\n');
     if text.is_empty() {
@@ -198,14 +205,14 @@ fn on_text(
     }
     let mut stream = vec![tokenizer.separator()];
     for (number, line) in lines.enumerate() {
-        let encoded = tokenizer.encode(line, &mut stream);
+        let encoded = tokenizer.encode(&records.with_prefix(line), &mut stream);
         encoded.map_err(|e| Error::failed(format!("{}:{}: {e}", path.display(), number + 1)))?;
         stream.push(tokenizer.separator());
     }
     if let Some(out) = logits {
-        write_logits(engine, &stream, out)?;
+        write_logits(reader.engine, &stream, out)?;
     }
-    let loss = stream_loss(engine, &stream)?;
+    let loss = stream_loss(reader.engine, &stream)?;
     Ok(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, text.len() as u64))
 }
 

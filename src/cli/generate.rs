@@ -11,6 +11,7 @@ use logwright::sample::{Choice, Conditions, Constraint, Control, Generated, Sett
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -43,8 +44,9 @@ pub struct GenerateArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     grammar: GrammarArgs,
-    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where something is asked for, and under a grammar masked_mass (the mean
-    /// share of a token's probability that was masked) and stuck (why the record could not be finished)
+    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where something
+    /// is asked for, and under a grammar masked_mass (the mean share of a token's probability that was masked) and stuck (why
+    /// the record could not be finished)
     #[arg(long, value_enum, default_value_t = Format::Raw, value_name = "FORMAT")]
     format: Format,
     /// Leave out records that are cut off or do not parse, and count them
@@ -140,7 +142,8 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
     let constraint = args.grammar.open(&mut model)?;
     let model::Model { mut engine, tokenizer, records, .. } = model;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
-    check_prompts(&prompts, &conditions.prompt(0, args.n), &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
+    let prefixes: BTreeSet<String> = (0..args.n).map(|index| conditions.prompt(index, args.n)).collect();
+    check_prompts(&prompts, &prefixes, &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
     let stop = train::stop_on_interrupt();
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
     let (started, mut summary, mut kept) = (Instant::now(), Summary::default(), Kept::default());
@@ -218,26 +221,32 @@ fn describe(record: &Generated, body: &[u8], verdict: &Verdict) -> Result<serde_
 /// A prompt that the tokenizer cannot write or the grammar refuses stops the program before the first record, not in the middle.
 fn check_prompts(
     prompts: &[Vec<u8>],
-    prefix: &str,
+    prefixes: &BTreeSet<String>,
     tokenizer: &Tokenizer,
     constraint: Option<&Constraint>,
     file: Option<&Path>,
 ) -> Result<()> {
+    let encode = |text: &[u8], place: &str| {
+        let mut tokens = Vec::new();
+        tokenizer.encode(text, &mut tokens).map_err(|e| Error::failed(format!("{place}: {e}")))?;
+        Ok::<_, Error>(tokens)
+    };
+    prefixes.iter().try_for_each(|prefix| encode(prefix.as_bytes(), "--where or --from").map(|_| ()))?;
+    let prefix = prefixes.first().map_or(&b""[..], |prefix| prefix.as_bytes());
     for (line, prompt) in prompts.iter().enumerate() {
         let place = file.map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
         if prompt.contains(&b'\n') {
             return Err(Error::usage(format!("{place}: a prompt is the beginning of one record and holds no newline")));
         }
-        let mut tokens = Vec::new();
-        tokenizer
-            .encode(&[prefix.as_bytes(), prompt].concat(), &mut tokens)
-            .map_err(|e| Error::failed(format!("{place}: {e}")))?;
+        let whole = [prefix, prompt].concat();
+        let tokens = encode(&whole, &place)?;
         let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
         read.map_err(|read| {
             Error::failed(format!(
-                "{place}: the grammar allows no record that begins so: it reads {read} of the prompt's {} bytes; keep to its names, \
+                "{place}: the grammar allows no record that begins so: it reads {read} of the {} bytes {:?}; keep to its names, \
                  their order, and the separators of the training records, or leave --json or --schema out",
-                prompt.len()
+                whole.len(),
+                String::from_utf8_lossy(&whole)
             ))
         })?;
     }

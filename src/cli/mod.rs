@@ -31,6 +31,12 @@ pub fn seed(text: &str) -> std::result::Result<u64, String> {
     if seed > MOST_SEED { Err(format!("expected at most {MOST_SEED}")) } else { Ok(seed) }
 }
 
+/// Parses a false-positive rate.
+fn rate(text: &str) -> std::result::Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if rate > 0.0 && rate < 1.0 { Ok(rate) } else { Err("expected a share between 0 and 1, such as 0.01".into()) }
+}
+
 /// A hand-written GPT engine for machine logs: train on raw logs, generate synthetic ones, report on both.
 #[derive(Parser)]
 #[command(name = "logwright", version, max_term_width = 110, args_override_self = true)]
@@ -42,6 +48,7 @@ pub struct Cli {
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Messages and threads")]
 pub struct OutputArgs {
     /// Print nothing but results, warnings and errors
     #[arg(long, short, global = true)]
@@ -50,8 +57,8 @@ pub struct OutputArgs {
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, value_name = "FORMAT")]
     pub log_format: LogFormat,
     /// Threads to compute with [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -78,7 +85,7 @@ enum Command {
 impl Cli {
     pub fn run(self) -> Result<()> {
         if let Some(threads) = self.output.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
             pool.build_global().map_err(|e| Error::failed(format!("--threads {threads}: {e}")))?;
         }
         match self.command {

@@ -2,7 +2,7 @@
 
 use super::{OutputArgs, print_line};
 use clap::Args;
-use logwright::dataset::{PrepareOptions, Prepared, Pseudonymise, SplitMode, count_pseudonyms, prepare};
+use logwright::dataset::{Counts, PrepareOptions, Prepared, Pseudonymise, SplitMode, count_pseudonyms, prepare};
 use logwright::logs::pseudonyms::Key;
 use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Records};
 use logwright::tokens::{Kind, Tokenizer};
@@ -213,16 +213,19 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
         let (format, records) = (source.format.label(), source.records);
         info!("{}: {format}, {records} records, {} bytes", source.name, source.bytes);
     }
-    let tokens = meta.train.tokens + meta.val.tokens;
+    let sum = |of: fn(&Counts) -> u64| of(&meta.train) + of(&meta.val);
+    let (records, bytes, tokens) = (sum(|split| split.records), sum(|split| split.bytes), sum(|split| split.tokens));
+    if records > report.records {
+        info!("{} canaries planted in the training split", records - report.records);
+    }
     info!(
-        "{} records ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",
-        report.records,
+        "{records} records ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",
         meta.train.records,
         meta.val.records,
         meta.vocab_size,
         meta.tokenizer,
-        tokens as f64 / report.records as f64,
-        report.bytes as f64 / tokens as f64,
+        tokens as f64 / records as f64,
+        bytes as f64 / tokens as f64,
         meta.longest_record
     );
     info!(

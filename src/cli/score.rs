@@ -4,6 +4,7 @@ use super::device::DeviceArgs;
 use super::{OutputArgs, end_quietly, model, print_line};
 use clap::Args;
 use explain::ExplainArgs;
+use logwright::report::explain::Finding;
 use logwright::score::source::{Feed, Input, Line};
 use logwright::score::{Aggregate, CALIBRATION, Calibration, Calibrator, Judge, Measured, Method, Scorer, Sessions};
 use logwright::{Error, Result};
@@ -41,7 +42,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     calibrate: Option<PathBuf>,
     /// With --calibrate: share of normal records that may be called anomalies
-    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate")]
+    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = super::rate)]
     fpr: f64,
     /// A score above it is an anomaly [default: that of RUN/calibration.json, if it is there]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -61,16 +62,12 @@ pub struct ScoreArgs {
     /// Leave these fields out of the score; may be repeated
     #[arg(long, value_name = "PATH")]
     ignore_field: Vec<String>,
-    #[command(flatten)]
-    group: GroupArgs,
     /// Print only anomalies (and lines that are no record)
     #[arg(long)]
     only_anomalies: bool,
     /// Fields to name for each record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_fields: usize,
-    #[command(flatten)]
-    explain: ExplainArgs,
     /// Longest record, in bytes; a longer line of a stream is reported and left out
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
@@ -79,6 +76,10 @@ pub struct ScoreArgs {
     batch: u16,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    group: GroupArgs,
+    #[command(flatten)]
+    explain: ExplainArgs,
 }
 
 /// Set by Ctrl-C or a termination signal.
@@ -95,6 +96,7 @@ fn watch_signals() {
 
 pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
     args.check()?;
+    let page = args.explain.page()?;
     let model::Model { mut engine, tokenizer, records, folder } = model::open(&args.model, &args.device)?;
     let mut scorer =
         Scorer { engine: engine.as_mut(), tokenizer: &tokenizer, records: &records, batch: args.batch.into() };
@@ -119,14 +121,11 @@ pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
     if args.only_anomalies && judge.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    Stream::new(&args, judge)?.run(&mut scorer)
+    Stream::new(&args, judge, page).run(&mut scorer)
 }
 
 impl ScoreArgs {
     fn check(&self) -> Result<()> {
-        if !(self.fpr > 0.0 && self.fpr < 1.0) {
-            return Err(Error::usage(format!("--fpr must lie between 0 and 1, found {}", self.fpr)));
-        }
         if self.threshold.is_some_and(|threshold| !threshold.is_finite()) {
             return Err(Error::usage("--threshold must be a number"));
         }
@@ -147,9 +146,11 @@ impl ScoreArgs {
             Some(made) if own.is_empty() => made.clone(),
             _ => own.clone(),
         };
+        let aggregate = self.aggregate.or(made.map(|made| made.aggregate)).unwrap_or(default);
+        let top_k = self.top_k.filter(|_| aggregate == Aggregate::TopK).map(usize::from);
         let method = Method {
-            aggregate: self.aggregate.or(made.map(|made| made.aggregate)).unwrap_or(default),
-            top_k: self.top_k.map(usize::from).or(made.map(|made| made.top_k)).unwrap_or(5),
+            aggregate,
+            top_k: top_k.or(made.map(|made| made.top_k)).unwrap_or(5),
             only_field: inherit(&self.only_field, made.map(|made| &made.only_field)),
             ignore_field: inherit(&self.ignore_field, made.map(|made| &made.ignore_field)),
             group: self.group.grouping()?.or(made.and_then(|made| made.group.clone())),
@@ -164,6 +165,12 @@ impl ScoreArgs {
                 self.model.join(CALIBRATION).display(),
                 made.aggregate.name()
             )));
+        }
+        if method.group.is_some() && self.explain.is_asked() {
+            return Err(Error::usage(
+                "--explain and --explain-html show records, not the sessions of --group-by (or of RUN/calibration.json: \
+                 --no-calibration scores records)",
+            ));
         }
         if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
             return Err(Error::usage(
@@ -275,14 +282,10 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn new(args: &'a ScoreArgs, judge: Judge) -> Result<Self> {
+    fn new(args: &'a ScoreArgs, judge: Judge, page: explain::Page) -> Self {
         let grouped = judge.method.group.clone().map(Grouped::new);
-        if grouped.is_some() && args.explain.is_asked() {
-            return Err(Error::usage("--explain and --explain-html show records, not the sessions of --group-by"));
-        }
-        let (page, colour) = (args.explain.page()?, args.explain.colour());
-        let inputs = args.streams();
-        Ok(Stream { args, judge, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 })
+        let (inputs, colour) = (args.streams(), args.explain.colour());
+        Stream { args, judge, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
     }
 
     fn run(mut self, scorer: &mut Scorer) -> Result<()> {
@@ -308,7 +311,7 @@ impl<'a> Stream<'a> {
                 self.session(scorer, session)?;
             }
         }
-        stdout().flush().or_else(end_quietly)?;
+        self.flush()?;
         self.page.write(&self.judge, self.args)?;
         self.conclude(begin.elapsed().as_secs_f64());
         if STOP.load(Ordering::Relaxed) && !self.args.follow {
@@ -326,7 +329,7 @@ impl<'a> Stream<'a> {
                 Ok(measured) => self.record(scorer, input, number, &measured)?,
             }
         }
-        stdout().flush().or_else(end_quietly)
+        self.flush()
     }
 
     fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
@@ -350,9 +353,14 @@ impl<'a> Stream<'a> {
     fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
         let (score, source) = (self.judge.score(measured), self.source(input));
         let place = (number, source.as_deref());
-        let describe = || self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, false);
+        // The threshold is one for sessions: no verdict on a single record.
+        let describe = || Finding {
+            threshold: None,
+            anomaly: None,
+            ..self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, false)
+        };
         let grouped = self.grouped.as_mut().expect("records are grouped");
-        match grouped.add(self.records, measured, score, describe) {
+        match grouped.add(self.records, place, measured, score, describe) {
             Err(fault) => self.broken(input, number, &fault),
             Ok(closed) => closed.into_iter().try_for_each(|session| self.session(scorer, session)),
         }
@@ -370,7 +378,8 @@ impl<'a> Stream<'a> {
     fn broken(&mut self, input: usize, number: u64, fault: &str) -> Result<()> {
         self.broken += 1;
         if self.args.explain.explain {
-            return self.print(&format!("record {number}: {fault}\n\n"));
+            let source = self.source(input).map(|source| format!("{source}, ")).unwrap_or_default();
+            return self.print(&format!("{source}record {number}: {fault}\n\n"));
         }
         let mut value = json!({ "record": number });
         if let Some(source) = self.source(input) {
@@ -390,8 +399,19 @@ impl<'a> Stream<'a> {
     }
 
     /// Leaves stdout to be flushed when the batch is through.
-    fn print(&self, text: &str) -> Result<()> {
-        stdout().lock().write_all(text.as_bytes()).or_else(end_quietly)
+    fn print(&mut self, text: &str) -> Result<()> {
+        let written = stdout().lock().write_all(text.as_bytes());
+        written.or_else(|error| self.end_quietly(error))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        stdout().flush().or_else(|error| self.end_quietly(error))
+    }
+
+    /// As [`end_quietly`]; a reader of stdout that has left may still want the page.
+    fn end_quietly(&mut self, error: std::io::Error) -> Result<()> {
+        self.page.write(&self.judge, self.args)?;
+        end_quietly(error)
     }
 
     fn conclude(&self, seconds: f64) {

@@ -2,13 +2,11 @@
 
 use chrono::{DateTime, NaiveDate};
 use clap::Args;
+use logwright::files::WholeFile;
 use logwright::logs::synth::{Settings, SignIn, SignIns};
 use logwright::{Error, Result};
-use std::fs::Permissions;
 use std::io::{BufWriter, ErrorKind, Write, stdout};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// Print sign-in records made by the built-in log source, one JSON object a line
 ///
@@ -49,7 +47,7 @@ impl SynthArgs {
             label_field: self.label_field,
         };
         let source = SignIns::new(settings).map_err(|e| Error::usage(format!("synth: {e}")))?;
-        let mut labels = self.labels.as_deref().map(Labels::create).transpose()?;
+        let mut labels = self.labels.as_deref().map(labels_file).transpose()?;
         let mut out = BufWriter::with_capacity(1 << 16, stdout().lock());
         let mut written = 0;
         for (record, sign_in) in source.take(usize::try_from(self.n).unwrap_or(usize::MAX)).enumerate() {
@@ -57,12 +55,12 @@ impl SynthArgs {
                 break;
             }
             if let Some(labels) = &mut labels {
-                labels.add(record, &sign_in)?;
+                labels.write(label(record, &sign_in).as_bytes())?;
             }
             written += 1;
         }
         keep_going(out.flush())?;
-        labels.map_or(Ok(()), Labels::finish)?;
+        labels.map_or(Ok(()), WholeFile::publish)?;
         tracing::debug!("{written} records");
         Ok(())
     }
@@ -77,39 +75,19 @@ fn keep_going(result: std::io::Result<()>) -> Result<bool> {
     }
 }
 
-/// The labels file: `{"record": 0, "attack": null, "episode": null}` a line. It gets its name when it is complete.
-struct Labels<'a> {
-    path: &'a Path,
-    out: BufWriter<NamedTempFile>,
+fn labels_file(path: &Path) -> Result<WholeFile> {
+    // A rename would put a plain file in the place of a device or a pipe.
+    if path.exists() && !path.is_file() {
+        let path = path.display();
+        return Err(Error::usage(format!("--labels {path}: expected the name of a plain file, found something else")));
+    }
+    WholeFile::create(path)
 }
 
-impl<'a> Labels<'a> {
-    fn create(path: &'a Path) -> Result<Self> {
-        // A rename would put a plain file in the place of a device or a pipe.
-        if path.exists() && !path.is_file() {
-            let path = path.display();
-            return Err(Error::usage(format!(
-                "--labels {path}: expected the name of a plain file, found something else"
-            )));
-        }
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder);
-        let file = file.map_err(|e| Error::io("create the labels file", path, e))?;
-        Ok(Labels { path, out: BufWriter::new(file) })
-    }
-
-    fn add(&mut self, record: usize, sign_in: &SignIn) -> Result<()> {
-        let attack = sign_in.attack.map(|attack| attack.name());
-        let label = serde_json::json!({ "record": record, "attack": attack, "episode": sign_in.episode });
-        writeln!(self.out, "{label}").map_err(|e| Error::io("write", self.path, e))
-    }
-
-    fn finish(self) -> Result<()> {
-        let failed = |e| Error::io("write", self.path, e);
-        let file = self.out.into_inner().map_err(|e| failed(e.into_error()))?;
-        file.persist(self.path).map_err(|e| failed(e.error))?;
-        Ok(())
-    }
+/// A line of the labels file: `{"record": 0, "attack": null, "episode": null}`.
+fn label(record: usize, sign_in: &SignIn) -> String {
+    let attack = sign_in.attack.map(|attack| attack.name());
+    format!("{}\n", serde_json::json!({ "record": record, "attack": attack, "episode": sign_in.episode }))
 }
 
 /// Microseconds since 1970 of a date or of an RFC 3339 time.

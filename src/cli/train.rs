@@ -192,7 +192,8 @@ fn start(
     };
     let folder = model::find(folder)?;
     let (model, parameters) = checkpoint::read_model(&folder)?;
-    if model.vocab != vocab {
+    // A vocabulary may be padded.
+    if model.vocab < vocab {
         return Err(Error::usage(format!(
             "--init-from {}: its vocabulary has {} tokens, that of --data {} has {vocab}; prepare the data with the model's \
              tokenizer (prepare --tokenizer-from {})",
@@ -211,7 +212,7 @@ fn start(
             folder.display()
         )));
     }
-    config.adopt(&model, &flags)?;
+    config.adopt(&model, args.config.as_deref(), &flags)?;
     device.check_memory(&model, config.batch, config.context)?;
     Ok((config, model, parameters))
 }
@@ -235,7 +236,10 @@ fn resume(
         return Err(Error::usage(format!("--resume: {} holds no run (no config.toml)", args.out.display())));
     }
     let config = TrainConfig::resume(&path, overrides)?;
-    let model = config.model(data.tokenizer.vocab_size())?;
+    // Before the first checkpoint nothing can be resumed, which Run::open says; a vocabulary may be padded.
+    let last = args.out.join("last");
+    let vocab = if last.is_dir() { checkpoint::read_shape(&last)?.vocab } else { data.tokenizer.vocab_size() };
+    let model = config.model(vocab)?;
     device.check_memory(&model, config.batch, config.context)?;
     Ok((config, model, vec![0.0; Layout::new(&model).len]))
 }
@@ -322,7 +326,8 @@ fn conclude(outcome: &Outcome, out: &Path) {
     let ended = match outcome.ended {
         Ended::Finished => "finished",
         Ended::Early => "stopped early, validation no longer improves,",
-        Ended::Interrupted => "interrupted; --resume goes on from here,",
+        Ended::Interrupted if out.join("last").is_dir() => "interrupted; --resume goes on from the last checkpoint,",
+        Ended::Interrupted => "interrupted before the first checkpoint,",
     };
     let best = outcome.best_val_loss.map(|loss| format!(", best validation loss {loss:.4}")).unwrap_or_default();
     tracing::info!("{ended} at step {}{best}; model in {}", outcome.step, out.display());

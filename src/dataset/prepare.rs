@@ -106,7 +106,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     progress.set_message("reading");
     let Intake { spool, report, tokenizer, pseudonyms, written } = intake(options, &staging.folder, progress)?;
     let choice = Choice::new(&report, options)?;
-    let learner = Learner::new(form(&report, options), &options.read.prefixes);
+    let learner = Learner::new(form(&report, options)?, &options.read.prefixes);
     let planted = plant(options, &staging.folder, &spool, &tokenizer, &choice, report.records)?;
     let mut writers = Writers::create(&staging.folder, &tokenizer, choice, learner, options.shard_tokens)?;
     writers.planted = planted;
@@ -260,11 +260,19 @@ fn fetch(spool: &Path, numbers: &[u64]) -> Result<Vec<String>> {
 }
 
 /// What a record looks like: JSON where every source gives it.
-fn form(report: &ReadReport, options: &PrepareOptions) -> Form {
-    match report.sources.iter().all(|source| source.format.gives_json()) {
-        true if options.read.prefixes.is_empty() => Form::Json,
-        true => Form::PrefixedJson,
-        false => Form::Text,
+///
+/// Errors: prefixes, which are values of JSON fields, before text.
+fn form(report: &ReadReport, options: &PrepareOptions) -> Result<Form> {
+    let text = report.sources.iter().find(|source| !source.format.gives_json());
+    match (text, options.read.prefixes.is_empty()) {
+        (None, true) => Ok(Form::Json),
+        (None, false) => Ok(Form::PrefixedJson),
+        (Some(_), true) => Ok(Form::Text),
+        (Some(text), false) => Err(Error::usage(format!(
+            "--prefix-field: {} is {}, and only JSON records have fields; leave the file or the prefix out",
+            text.name,
+            text.format.label()
+        ))),
     }
 }
 

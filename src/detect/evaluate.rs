@@ -122,14 +122,6 @@ pub struct Sessions<'a> {
     pub attacks: &'a [bool],
 }
 
-/// The rows of the baselines.
-///
-/// # Errors
-/// As [`evaluate`].
-pub fn baseline_rows(sessions: &Sessions, rate: f64) -> Result<Vec<Detection>> {
-    Ok(baselines(sessions, rate)?.into_iter().map(|(row, _)| row).collect())
-}
-
 /// The rows of the baselines with their scores (test).
 ///
 /// # Errors
@@ -171,25 +163,6 @@ pub fn by_kind(scores: &[f64], kinds: &[Option<String>], normal: &[f64], rate: f
         Ok(Detection { kind: Some(name.clone()), ..evaluate(&scores, &attacks, normal, rate)? })
     };
     names.into_iter().map(of_kind).collect()
-}
-
-/// The rows as one Markdown table.
-pub fn table(rows: &[Detection]) -> String {
-    let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
-    let at = |found: Option<&AtThreshold>| {
-        let Some(found) = found else { return "- | - | - | -".into() };
-        let Confusion { true_positives, false_positives, false_negatives, true_negatives } = found.confusion;
-        let counts = format!("{true_positives} / {false_positives} / {false_negatives} / {true_negatives}");
-        format!("{} | {} | {} | {counts}", number(found.precision), number(found.recall), number(found.f1))
-    };
-    let line = |row: &Detection| {
-        let (calibrated, best) = (at(Some(&row.calibrated)), at(row.best.as_ref()));
-        let areas = format!("{} | {}", number(row.auroc), number(row.auprc));
-        format!("| {} | {calibrated} | {areas} | {best} |\n", row.method)
-    };
-    let head = "| method | precision | recall | F1 | TP / FP / FN / TN | AUROC | AUPRC \
-                | best precision | best recall | best F1 | best TP / FP / FN / TN |\n";
-    head.to_string() + &"|---".repeat(11) + "|\n" + &rows.iter().map(line).collect::<String>()
 }
 
 #[cfg(test)]
@@ -243,10 +216,6 @@ mod tests {
         assert_eq!((row.auroc, row.calibrated_on), (Some(0.75), 9));
         let json = serde_json::to_value(&row).unwrap();
         assert_eq!((&json["calibrated"]["false_positives"], &json["best"]["recall"]), (&1.into(), &1.0.into()));
-        let named = Detection { method: "m".into(), ..row };
-        assert!(table(&[named]).ends_with(
-            "| m | 0.667 | 1.000 | 0.800 | 2 / 1 / 0 / 1 | 0.750 | 0.833 | 0.667 | 1.000 | 0.800 | 2 / 1 / 0 / 1 |\n"
-        ));
     }
 
     #[test]
@@ -263,7 +232,7 @@ mod tests {
     fn baselines_are_rows_of_their_own() {
         let (fit, test) = (sessions(&["ab", "ab", "ab", "ba"]), sessions(&["ab", "xb", "aab"]));
         let sessions = Sessions { fit: &fit, calibrate: &fit, test: &test, attacks: &[false, true, true] };
-        let rows = baseline_rows(&sessions, 0.3).unwrap();
+        let rows: Vec<_> = baselines(&sessions, 0.3).unwrap().into_iter().map(|(row, _)| row).collect();
         let found: Vec<_> =
             rows.iter().map(|row| (row.method.as_str(), row.calibrated.confusion.true_positives)).collect();
         assert_eq!(found[..3], [("unseen events", 1), ("unseen count vector", 2), ("distance of count vectors", 2)]);

@@ -135,7 +135,7 @@ fn of_name(name: &str) -> Label {
         "0" => None,
         "1" => Some(UNNAMED.into()),
         _ if NORMAL.iter().any(|normal| name.eq_ignore_ascii_case(normal)) => None,
-        _ if name.eq_ignore_ascii_case("false") => None,
+        _ if ["false", "null", "none"].iter().any(|none| name.eq_ignore_ascii_case(none)) => None,
         _ if name.eq_ignore_ascii_case("true") => Some(UNNAMED.into()),
         _ => Some(name.into()),
     }

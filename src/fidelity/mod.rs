@@ -17,14 +17,13 @@ mod table;
 pub mod text;
 pub mod tfidf;
 
-pub use samples::Reservoir;
+pub use samples::{Draws, Reservoir, thin};
 
 use crate::logs::schema::Profile;
 use conformity::{Conformity, conformity};
 use distance::{Coverage, Field, Sides, coverage};
 use privacy::{Privacy, Watch};
 use rules::{Kept, Kind};
-use samples::thin;
 use serde::Serialize;
 use spans::Constant;
 use table::{Table, Values};

@@ -120,6 +120,10 @@ pub fn learn(table: &Table, random: &[String]) -> Vec<Rule> {
     }
     rules.sort_by(|x, y| (y.support, x.kind, &x.from, &x.to).cmp(&(x.support, y.kind, &y.from, &y.to)));
     rules.truncate(MOST_RULES);
+    let column = |path: &str| columns.iter().find(|column| column.path == path).expect("a rule is about columns");
+    for rule in rules.iter_mut().filter(|rule| rule.kind == Kind::Determines) {
+        rule.usual = usual(column(&rule.from), column(&rule.to)).map(|(from, to, _)| (from, to)).collect();
+    }
     rules.sort_by(|x, y| (x.kind, &x.from, &x.to).cmp(&(y.kind, &y.from, &y.to)));
     rules
 }
@@ -152,19 +156,16 @@ fn equality(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
     let (all, equal) = (both().count(), both().filter(|pair| pair.0 == pair.1).count());
     let confidence = equal as f64 / all.max(1) as f64;
     let holds = confidence >= CONFIDENCE && a.surprise * equal as f64 >= EVIDENCE;
-    holds.then(|| rule(Kind::Equal, a, b, equal as u64, confidence, HashMap::new()))
+    holds.then(|| rule(Kind::Equal, a, b, equal as u64, confidence))
 }
 
 fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
     if !wanted {
         return None;
     }
-    let (mut usual, mut repeated, mut kept, mut support) = (HashMap::new(), 0u64, 0u64, 0u64);
-    for group in a.order.chunk_by(|&x, &y| a.values[x as usize] == a.values[y as usize]) {
-        let values = || group.iter().map(|&row| b.values[row as usize]).filter(|&value| value != ABSENT);
-        let Some(winner) = majority(values()) else { continue };
-        let (all, of_winner) = (values().count() as u64, values().filter(|&value| value == winner).count() as u64);
-        usual.insert(a.values[group[0] as usize], winner);
+    let (mut repeated, mut kept, mut support) = (0u64, 0u64, 0u64);
+    for (_, winner, values) in usual(a, b) {
+        let (all, of_winner) = (values.len() as u64, values.iter().filter(|&&value| value == winner).count() as u64);
         if all > 1 {
             repeated += all;
             kept += of_winner;
@@ -173,11 +174,22 @@ fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
     }
     let confidence = kept as f64 / repeated.max(1) as f64;
     let holds = confidence >= CONFIDENCE && support >= SUPPORT && b.surprise * support as f64 >= EVIDENCE;
-    holds.then(|| rule(Kind::Determines, a, b, support, confidence, usual))
+    holds.then(|| rule(Kind::Determines, a, b, support, confidence))
 }
 
-fn rule(kind: Kind, from: &Column, to: &Column, support: u64, confidence: f64, usual: HashMap<u32, u32>) -> Rule {
-    Rule { kind, from: from.path.to_string(), to: to.path.to_string(), support, confidence, usual }
+/// Each value of `a` that stands beside one of `b`, with the usual one there, and all that stand there.
+fn usual<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Vec<u32>)> {
+    let groups = a.order.chunk_by(|&x, &y| a.values[x as usize] == a.values[y as usize]);
+    groups.filter_map(|group| {
+        let values = group.iter().map(|&row| b.values[row as usize]).filter(|&value| value != ABSENT);
+        let values: Vec<u32> = values.collect();
+        Some((a.values[group[0] as usize], majority(values.iter().copied())?, values))
+    })
+}
+
+/// `usual` stays empty until it is known which rules are kept: it is as large as the column.
+fn rule(kind: Kind, from: &Column, to: &Column, support: u64, confidence: f64) -> Rule {
+    Rule { kind, from: from.path.to_string(), to: to.path.to_string(), support, confidence, usual: HashMap::new() }
 }
 
 /// The value that more than half have, if one does; else some value (Boyer and Moore, "MJRTY", 1991). None for no values.

@@ -118,9 +118,14 @@ fn read_config(folder: &Path) -> Result<Value> {
     serde_json::from_str(&text).map_err(|e| broken(&path, format!("not valid JSON: {e}")))
 }
 
+/// Reads the folder's configuration.
+pub fn read_shape(folder: &Path) -> Result<Config> {
+    Config::from_hf(&read_config(folder)?).map_err(|e| broken(&folder.join("config.json"), e))
+}
+
 /// Reads the folder's configuration and parameters.
 pub fn read_model(folder: &Path) -> Result<(Config, Vec<f32>)> {
-    let config = Config::from_hf(&read_config(folder)?).map_err(|e| broken(&folder.join("config.json"), e))?;
+    let config = read_shape(folder)?;
     let layout = Layout::new(&config);
     let path = folder.join("model.safetensors");
     let tensors = TensorFile::read(&path)?;

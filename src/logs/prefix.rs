@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::str::FromStr;
 
 /// Stands for a field that is missing, null, empty, or not a plain value.
-pub(super) const PLACEHOLDER: &str = "-";
+pub const PLACEHOLDER: &str = "-";
 
 /// Which field, and what becomes of its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

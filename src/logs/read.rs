@@ -58,7 +58,7 @@ pub(crate) fn check_prefixes(prefixes: &[Prefix], report: &ReadReport) -> Result
     match missing.find(|(_, missing)| **missing == report.records) {
         Some((prefix, _)) => Err(Error::usage(format!(
             "--prefix-field {}: none of the {} records has this field with a plain value (a time with a day, where it is \
-             a date); check its path",
+             a date); check its path (fields that --tokenizer-from brought along: these logs are not of its model's kind)",
             prefix.field(),
             report.records
         ))),

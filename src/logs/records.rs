@@ -1,9 +1,9 @@
 //! `records.json`: what the records of a corpus are like. `prepare` learns it, data and model folders hold it, and whoever
 //! generates or scores with the model reads it there.
 
+use super::Form;
 use super::prefix::{self, Prefix};
 use super::schema::Profile;
-use super::{Form, fields};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use std::path::Path;
 pub const NAME: &str = "records.json";
 
 /// Most different combinations of prefix values that are kept.
-const MOST_COMBINATIONS: usize = 4096;
+pub const MOST_COMBINATIONS: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Records {
@@ -59,11 +59,12 @@ impl Records {
         std::fs::write(&path, text).map_err(|e| files::write_error(&path, e))
     }
 
-    /// A raw record as the model saw it in training: with its prefix.
+    /// A record as the model saw it in training: with its prefix, made anew where it has one already.
     pub fn with_prefix<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
         if self.prefixes.is_empty() {
             return Cow::Borrowed(record);
         }
+        let record = self.without_prefix(record);
         let text = prefix::text(&prefix::values(&self.prefixes, record));
         Cow::Owned([text.as_bytes(), record].concat())
     }
@@ -89,7 +90,7 @@ impl Learner {
 
     /// Looks at a record that has its prefix.
     pub fn observe(&mut self, record: &[u8]) {
-        let body = &record[fields::body_start(record).unwrap_or(record.len())..];
+        let body = &record[self.form.body_start(record)..];
         if self.form != Form::Text {
             self.profile.observe(body);
         }
@@ -150,6 +151,7 @@ mod tests {
         let whole = records.with_prefix(raw);
         assert_eq!(&whole[..], [&b"al 2022-01-02 "[..], raw].concat());
         assert_eq!(records.without_prefix(&whole), raw);
+        assert_eq!(records.with_prefix(&whole), whole, "no second one");
         assert_eq!(&Records::unknown().with_prefix(raw)[..], raw);
     }
 

@@ -63,10 +63,11 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
 /// A format that was found, not chosen, is told, so that text taken for a table is noticed.
 fn tell_columns(keys: &[String], out: &Collector) {
     if out.options.format.is_none() {
-        let shown = keys.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = if keys.len() > 8 { ", ..." } else { "" };
-        let (name, format) = (&out.source.name, out.source.format.label());
-        tracing::info!("{name}: taken as {format} with columns {shown}{more}; --format text takes lines as they are");
+        // Their names are not told: without a header they are the first record.
+        let (name, format, columns) = (&out.source.name, out.source.format.label(), keys.len());
+        tracing::info!(
+            "{name}: taken as {format}, its first line as the names of {columns} columns; --format text takes lines as they are"
+        );
     }
 }
 

@@ -63,12 +63,21 @@ pub fn detection(methods: &[Method], attacks: &[bool]) -> Result<String> {
 
 fn summary(rows: &[&Detection]) -> String {
     let Some(row) = rows.first() else { return "<p>No detector was evaluated.</p>\n".into() };
+    let counts: Vec<String> = rows
+        .chunk_by(|a, b| a.calibrated_on == b.calibrated_on)
+        .map(|same| {
+            let (first, last) = (&same[0], &same[same.len() - 1]);
+            let to = if same.len() > 1 { format!(" to {}", super::page::escape(&last.method)) } else { String::new() };
+            format!("{}{to}: {}", super::page::escape(&first.method), first.calibrated_on)
+        })
+        .collect();
     format!(
-        "<p>{} records, {} of them attacks. Calibrated: the threshold was set on {} normal scores for a false-positive \
-         rate of {}, without a look at the labels. Best: the threshold of the highest F1, which knows them.</p>\n",
+        "<p>{} records, {} of them attacks. Calibrated: the threshold was set on scores of normal records ({}) for a \
+         false-positive rate of {}, without a look at the labels. Best: the threshold of the highest F1, which knows \
+         them.</p>\n",
         row.attacks + row.normals,
         row.attacks,
-        row.calibrated_on,
+        counts.join(", "),
         row.asked_rate
     )
 }

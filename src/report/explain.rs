@@ -31,7 +31,7 @@ pub struct Finding {
 pub struct MaxToken {
     pub text: String,
     pub nats: f64,
-    /// Byte offset in the record.
+    /// Byte offset in the record without its prefix.
     pub at: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Conditions on generated records, set through the prefix that the model was trained with: a user, a label, a day.
 
-use crate::logs::{Prefix, Records, prefix_text, prefix_values};
+use crate::logs::{MOST_COMBINATIONS, PLACEHOLDER, Prefix, Records, prefix_text, prefix_values};
 use crate::{Error, Result};
 use chrono::{Days, NaiveDate};
 use rand_chacha::ChaCha8Rng;
@@ -75,7 +75,10 @@ impl Conditions {
     /// Whether the record (without its prefix) has what was asked of number `index` of `of`.
     pub fn is_kept(&self, record: &[u8], index: usize, of: usize) -> bool {
         let found = prefix_values(&self.prefixes, record);
-        self.wanted(index, of).iter().zip(&found).all(|(wanted, found)| wanted.is_none() || wanted == found)
+        let fits = |(wanted, found): (&Option<String>, &Option<String>)| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found.as_deref().unwrap_or(PLACEHOLDER))
+        };
+        self.wanted(index, of).iter().zip(&found).all(fits)
     }
 
     fn wanted(&self, index: usize, of: usize) -> Vec<Option<String>> {
@@ -114,8 +117,9 @@ impl Conditions {
         for (place, wanted) in self.wanted.iter().enumerate() {
             let Some(wanted) = wanted else { continue };
             if !self.combinations.iter().any(|(values, _)| values[place] == *wanted) {
+                let kept = if self.combinations.len() < MOST_COMBINATIONS { "" } else { " that records.json has kept" };
                 tracing::warn!(
-                    "--where {}={wanted}: not among the values seen in training",
+                    "--where {}={wanted}: not among the values seen in training{kept}",
                     self.prefixes[place].name()
                 );
             }
@@ -178,6 +182,7 @@ mod tests {
         assert!(!conditions.is_kept(br#"{"u":"al","t":"2022-02-28T01:02"}"#, 0, 6));
         assert!(!conditions.is_kept(br#"{"u":"bo","t":"2022-02-28T01:02"}"#, 2, 6));
         assert!(!conditions.is_kept(b"broken", 2, 6));
+        assert!(asked(&[("user", "-")], None).unwrap().is_kept(br#"{"t":"2022-02-28T01:02"}"#, 0, 1), "asked for none");
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl<'a> Work<'a> {
             self.constrained.removed += 1.0 - allowed_share;
         }
         // Tokens that only write the prompt again do not count.
-        self.drawn += usize::from(self.owed.len() <= bytes.len());
+        self.drawn += usize::from(self.owed.is_empty() || self.owed.len() < bytes.len());
         if !self.ended {
             let written = bytes.len().min(self.owed.len());
             self.owed.drain(..written);

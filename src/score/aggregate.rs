@@ -106,7 +106,8 @@ const CEILING: f64 = 20.0;
 /// An attack shows in several fields (country, address, device), chance rarely does: without the margin, the chance of many
 /// fields adds up too; without the ceiling, one optional field that is rare in normal records decides the threshold alone.
 pub(super) fn sum_of_excess(excesses: impl Iterator<Item = f64>) -> f64 {
-    excesses.map(|excess| (excess - MARGIN).clamp(0.0, CEILING)).sum()
+    // An empty sum would be -0.
+    excesses.map(|excess| (excess - MARGIN).clamp(0.0, CEILING)).fold(0.0, |sum, excess| sum + excess)
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {

@@ -13,8 +13,8 @@ use std::path::Path;
 /// Gathers units: records, or sessions of records.
 ///
 /// The excess of a field is judged against what is usual, and a threshold is honest only for records that did not teach the
-/// usual; so with [`Aggregate::Excess`] every other unit teaches and the rest set the threshold. With the other aggregates
-/// all do both. Memory: 8 bytes a unit; with `Excess`, 16 bytes a field of every other unit, for the usual is known at the
+/// usual; so with [`Aggregate::Excess`] half of the units teach and the others set the threshold. With the other aggregates
+/// all do both. Memory: 8 bytes a unit; with `Excess`, 16 bytes a field of half of the units, for the usual is known at the
 /// end only.
 pub struct Calibrator {
     judge: Judge,
@@ -23,8 +23,17 @@ pub struct Calibrator {
     names: Vec<String>,
     units: u64,
     taught: u64,
+    /// Whether any field of any record counts.
+    counted: bool,
     scores: Vec<f64>,
     held: Vec<Vec<Reduced>>,
+}
+
+/// Whether unit `number` is among the half that sets the threshold: the fraction of `number` golden ratios is spread evenly
+/// (Weyl, 1916) over every arithmetic progression, so that records which come in turns (open, close) reach both halves.
+fn sets_threshold(number: u64) -> bool {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    number.wrapping_mul(GOLDEN) >> 63 == 1
 }
 
 /// What is kept of a record until its unit is complete.
@@ -45,6 +54,7 @@ impl Calibrator {
             names: Vec::new(),
             units: 0,
             taught: 0,
+            counted: false,
             scores: Vec::new(),
             held: Vec::new(),
         })
@@ -60,6 +70,7 @@ impl Calibrator {
 
     /// Takes from a record what its unit needs.
     pub fn reduce(&mut self, measured: &Measured) -> Reduced {
+        self.counted |= measured.parts.fields.iter().any(|field| self.judge.selection.counts(&field.path));
         if !self.splits() {
             measured.parts.fields.iter().for_each(|field| self.learner.add(&field.path, field.nats));
             self.taught += 1;
@@ -89,7 +100,7 @@ impl Calibrator {
                 });
                 self.scores.push(self.judge.of_session(scores));
             }
-            None if self.units % 2 == 1 => self.held.push(unit),
+            None if sets_threshold(self.units) => self.held.push(unit),
             None => self.teach(&unit),
         }
     }
@@ -109,10 +120,16 @@ impl Calibrator {
     pub fn finish(&mut self, folder: &Path, fpr: f64) -> Result<Calibration> {
         if self.units < 2 {
             return Err(Error::failed(format!(
-                "--calibrate: {} normal records or sessions, expected at least 2 (1/F - 1 for a rate of F, and twice as many \
-                 for --aggregate excess)",
+                "too few normal records or sessions to calibrate on: {}; at least 2 are needed, and 2/F for a false-positive \
+                 rate of F",
                 self.units
             )));
+        }
+        if !self.counted {
+            return Err(Error::usage(
+                "--only-field and --ignore-field leave no field of the normal records: all scores would be 0; the paths are \
+                 those that score prints",
+            ));
         }
         let usual = std::mem::take(&mut self.learner).finish();
         self.judge.usual = Some(usual.clone());

@@ -22,6 +22,7 @@ pub(super) fn follow(path: &Path, from_end: bool, longest: usize, out: &mut Out)
     let failed = |e| Error::io("read", path, e);
     let mut at = if from_end { file.seek(SeekFrom::End(0)).map_err(failed)? } else { 0 };
     let mut buffer = vec![0; 1 << 16];
+    let mut told = false;
     loop {
         let n = file.read(&mut buffer).map_err(failed)?;
         if n > 0 {
@@ -45,8 +46,16 @@ pub(super) fn follow(path: &Path, from_end: bool, longest: usize, out: &mut Out)
                 tracing::info!("{}: the file was cut back, reading it from its beginning", path.display());
                 at = file.seek(SeekFrom::Start(0)).map_err(failed)?;
             }
-            // Also while the name is free for a moment between the old file and the new one.
-            _ => std::thread::sleep(PAUSE),
+            reopened => {
+                // The name may be free for a moment between the old file and the new one.
+                if let Err(error) = reopened
+                    && error.kind() != std::io::ErrorKind::NotFound
+                    && !std::mem::replace(&mut told, true)
+                {
+                    tracing::warn!("{}: cannot open it again: {error}; trying on", path.display());
+                }
+                std::thread::sleep(PAUSE);
+            }
         }
     }
 }

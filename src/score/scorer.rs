@@ -3,9 +3,9 @@
 use super::aggregate::{Selection, aggregate, excess};
 use super::threshold::Method;
 use super::usual::Usual;
-use super::{Field, Parts, Surprisals, parts, sequence_surprisals, surprisals};
+use super::{Field, PREFIX, Parts, Surprisals, parts, sequence_surprisals, surprisals};
 use crate::engine::Engine;
-use crate::logs::fields::leaves;
+use crate::logs::fields::{body_start, leaves};
 use crate::logs::{Form, Records};
 use crate::report::explain::{Finding, FoundField, MaxToken, Shaded};
 use crate::tokens::Tokenizer;
@@ -39,13 +39,16 @@ impl Measured {
 
 /// A raw record as the model was trained on it, if it is of that form.
 fn as_trained(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
-    match like.form {
-        Form::Text => Ok(record),
-        Form::Json | Form::PrefixedJson if leaves(&record).is_some() => Ok(like.with_prefix(&record).into_owned()),
-        Form::Json | Form::PrefixedJson => {
-            Err(Error::failed("expected one whole JSON object (the model's records are JSON), found something else"))
-        }
+    if like.form == Form::Text {
+        return Ok(record);
     }
+    let body = like.without_prefix(&record);
+    if body_start(body) != Some(0) || leaves(body).is_none() {
+        return Err(Error::failed(
+            "expected one whole JSON object (the model's records are JSON), found something else",
+        ));
+    }
+    Ok(like.with_prefix(&record).into_owned())
 }
 
 impl Scorer<'_> {
@@ -58,6 +61,11 @@ impl Scorer<'_> {
         let tokenizer = self.tokenizer;
         let mut join = |record: Vec<u8>| {
             let surprisals = found.next().expect("one for each good record")?;
+            if !surprisals.total().is_finite() {
+                return Err(Error::failed(
+                    "the model gives no number for this record (NaN); its weights are damaged or training has diverged",
+                ));
+            }
             let parts = parts(&record, tokenizer, &surprisals);
             Ok(Measured { record, surprisals, parts })
         };
@@ -156,10 +164,11 @@ impl Judge {
         // Of equals, the first.
         let most = counted.reduce(|a, b| if surprisals.nats[b] > surprisals.nats[a] { b } else { a }).unwrap_or(0);
         let length = |token: &u32| tokenizer.token_bytes(*token).len();
+        let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.territory.end);
         MaxToken {
             text: String::from_utf8_lossy(tokenizer.token_bytes(surprisals.tokens[most])).into_owned(),
             nats: rounded(f64::from(surprisals.nats[most])),
-            at: surprisals.tokens[..most].iter().map(length).sum(),
+            at: surprisals.tokens[..most].iter().map(length).sum::<usize>().saturating_sub(prefix),
         }
     }
 }

@@ -13,6 +13,7 @@ pub enum SessionScore {
     /// The mean score of its records
     Mean,
     /// Mean surprisal of its tokens, its records read as one sequence: for models trained on records that follow one another
+    /// (keeps the tokens of all open sessions in memory)
     Sequence,
 }
 
@@ -117,11 +118,13 @@ impl<S: Default> Sessions<S> {
 }
 
 /// Seconds since 1970 of a time as logs write it: RFC 3339 (`2022-08-27T00:59:39.18Z`), the same without a zone (taken as
-/// UTC), or a number of seconds, or of milliseconds from 100 thousand million on.
+/// UTC), or a number of seconds, milliseconds, microseconds or nanoseconds, told apart by their size: each of them is below
+/// 10^11 s (the year 5138) and, from 1973 on, above what the next coarser unit can be.
 pub fn seconds(text: &str) -> Option<f64> {
     if let Ok(number) = text.parse::<f64>() {
         let number = Some(number).filter(|number| number.is_finite())?;
-        return Some(if number >= 1e11 { number / 1e3 } else { number });
+        let unit = [1e11, 1e14, 1e17].into_iter().filter(|&least| number >= least).count();
+        return Some(number / [1.0, 1e3, 1e6, 1e9][unit]);
     }
     let zoned = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
     let local = || {
@@ -187,6 +190,8 @@ mod tests {
             ("1970-01-02 00:00:00", Some(86400.0)),
             ("1661558400", Some(1661558400.0)),
             ("1661558400123", Some(1661558400.123)),
+            ("1661558400123000", Some(1661558400.123)),
+            ("1661558400000000000", Some(1661558400.0)),
             ("yesterday", None),
             ("inf", None),
         ] {

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Where records come from.
@@ -37,6 +38,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The records of some inputs, in order.
 pub struct Feed {
     lines: Receiver<Result<Line>>,
+    reader: Option<JoinHandle<()>>,
     failed: Option<Error>,
 }
 
@@ -44,7 +46,7 @@ impl Feed {
     /// Starts to read. At most `queue` records wait, each of at most `longest` bytes: that bounds the memory.
     pub fn start(inputs: Vec<Input>, longest: usize, queue: usize) -> Self {
         let (sender, lines) = sync_channel(queue);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
                 let mut out = Out { sender: &sender, input: number, records: 0 };
                 if let Err(error) = read(input, longest, &mut out) {
@@ -54,7 +56,7 @@ impl Feed {
                 }
             }
         });
-        Feed { lines, failed: None }
+        Feed { lines, reader: Some(reader), failed: None }
     }
 
     /// Waits for a record and gives it with those already there behind it, at most `most`: none at the end, or when `stop`
@@ -70,7 +72,7 @@ impl Feed {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => break line?,
                 Err(RecvTimeoutError::Timeout) => (),
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),
             }
         };
         let mut batch = vec![first];
@@ -86,6 +88,14 @@ impl Feed {
             }
         }
         Ok(Some(batch))
+    }
+
+    /// A reader that panicked has left records unread.
+    fn ended(&mut self) -> Result<()> {
+        match self.reader.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(Error::failed("reading the input failed by a fault of the program (see above)")),
+            _ => Ok(()),
+        }
     }
 }
 

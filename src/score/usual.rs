@@ -46,6 +46,9 @@ impl Usual {
     }
 }
 
+/// Paths whose usual is learnt; later ones count as never seen. Objects keyed by an id have a path for every id.
+const MOST_PATHS: usize = 100_000;
+
 /// Learns the usual, one field at a time (Welford, 1962: one pass, no cancellation).
 #[derive(Clone, Debug, Default)]
 pub struct Learner {
@@ -56,6 +59,9 @@ pub struct Learner {
 impl Learner {
     pub fn add(&mut self, path: &str, nats: f64) {
         if !self.paths.contains_key(path) {
+            if self.paths.len() == MOST_PATHS {
+                return;
+            }
             self.paths.insert(path.to_string(), (0, 0.0, 0.0));
         }
         let (count, mean, squares) = self.paths.get_mut(path).expect("it was put there");

@@ -115,6 +115,9 @@ impl Tokenizer {
     /// Only a tokenizer of characters lacks any. Errors: the stand-in is not in the vocabulary either.
     pub fn replace_unknown(&self, text: Vec<u8>, stand_in: char, count: &mut u64) -> Result<Vec<u8>> {
         let Scheme::Char(ids) = &self.0.scheme else { return Ok(text) };
+        if stand_in == '\n' {
+            return Err(Error::usage("--replace-unknown: a newline ends a record; choose another character"));
+        }
         if !ids.contains_key(&stand_in) {
             return Err(Error::usage(format!(
                 "--replace-unknown '{}': this character is not in the tokenizer either; choose one that is",

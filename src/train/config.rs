@@ -165,15 +165,21 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Takes over the shape of a model that training starts from; a flag that asks for another one is refused.
-    pub fn adopt(&mut self, model: &Config, flags: &toml::Table) -> Result<()> {
+    /// Takes over the shape of a model that training starts from; a flag or a line of `file` that asks for another one is
+    /// refused.
+    pub fn adopt(&mut self, model: &Config, file: Option<&Path>, flags: &toml::Table) -> Result<()> {
+        let mut given = file.map(read_table).transpose()?.unwrap_or_default();
+        given.extend(flags.clone());
         let asked = self.clone();
         let Config { layers, heads, channels, context, bias, .. } = *model;
         *self = TrainConfig { layers, heads, channels, context, bias, ..asked.clone() };
         let shape = ["layers", "heads", "channels", "context", "bias"];
-        match self.differences(&asked).into_iter().find(|name| shape.contains(name) && flags.contains_key(*name)) {
+        match self.differences(&asked).into_iter().find(|name| shape.contains(name) && given.contains_key(*name)) {
             Some(name) => {
-                Err(Error::usage(format!("--{name}: the model that training starts from has another; leave it out")))
+                let from = if flags.contains_key(name) { "--" } else { "--config: " };
+                Err(Error::usage(format!(
+                    "{from}{name}: the model that training starts from has another; leave it out"
+                )))
             }
             None => Ok(()),
         }

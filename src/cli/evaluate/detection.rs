@@ -6,14 +6,15 @@ use indicatif::ProgressBar;
 use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
 use logwright::detect::{Detection, Events, Sessions, baselines, by_kind, evaluate};
-use logwright::fidelity::Reservoir;
+use logwright::fidelity::{Reservoir, thin};
 use logwright::logs::{ReadOptions, fields, read_records};
 use logwright::report::evaluation::Detected;
-use logwright::score::{Aggregate, Calibrator, Judge, Measured, Method};
+use logwright::score::{Aggregate, Calibrator, Judge, Method};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("labelling").args(["labels", "labelled"]).multiple(true))]
 pub struct LabelArgs {
     /// One label a record, 0 or null for normal: of the records of --labelled, else of the validation split, whose earlier half
     /// then calibrates
@@ -23,28 +24,33 @@ pub struct LabelArgs {
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     labelled: Option<PathBuf>,
     /// Field of the label: in the lines of --labels, else in the records of --labelled (the model does not see it)
-    #[arg(long, value_name = "PATH", requires = "data", conflicts_with = "text")]
+    #[arg(long, value_name = "PATH", requires = "labelling")]
     label_field: Option<String>,
     /// False-positive rate that the threshold is calibrated for
-    #[arg(long, default_value_t = 0.01, value_name = "F")]
+    #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = crate::cli::rate)]
     fpr: f64,
 }
 
 /// Records with their labels, and normal ones to calibrate on.
-struct Trial {
+pub struct Trial {
     test: Vec<Vec<u8>>,
     labels: Vec<Label>,
     calibrate: Vec<Vec<u8>>,
 }
 
 impl LabelArgs {
-    pub fn is_asked(&self) -> bool {
-        self.labels.is_some() || self.labelled.is_some()
-    }
-
-    /// The model and the baselines on the labelled records.
-    pub fn detect(&self, reader: &mut Reader, data: &Dataset, sample: usize, seed: u64) -> Result<Detected> {
-        let Trial { test, labels, calibrate } = self.trial(data)?;
+    /// The model and the baselines on the labelled records. At most `sample` records teach the baselines what is usual, and as
+    /// many calibrate each detector; the labelled ones are all held in memory.
+    pub fn detect(
+        &self,
+        trial: Trial,
+        reader: &mut Reader,
+        data: &Dataset,
+        sample: usize,
+        seed: u64,
+    ) -> Result<Detected> {
+        let Trial { test, labels, calibrate } = trial;
+        let calibrate = thin(&calibrate, sample, seed);
         let attacks: Vec<bool> = labels.iter().map(Option::is_some).collect();
         let mut fit = Reservoir::new(sample, seed);
         each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()));
@@ -61,14 +67,20 @@ impl LabelArgs {
         Ok(Detected { methods, kinds, scores, attacks })
     }
 
-    fn trial(&self, data: &Dataset) -> Result<Trial> {
+    /// What the flags ask for, if they do.
+    ///
+    /// Errors: labels that cannot be read, or are not as many as the records.
+    pub fn trial(&self, data: &Dataset) -> Result<Option<Trial>> {
+        if self.labels.is_none() && self.labelled.is_none() {
+            return Ok(None);
+        }
         let mut held_out = Vec::new();
         each_record(data, &data.val, &mut |record| held_out.push(record.to_vec()));
         let field = self.label_field.as_deref();
-        match (&self.labelled, &self.labels) {
+        let trial = match (&self.labelled, &self.labels) {
             (Some(logs), Some(file)) => {
                 let test = read(logs)?;
-                Ok(Trial { labels: labels::read(file, field, test.len())?, test, calibrate: held_out })
+                Trial { labels: labels::read(file, field, test.len())?, test, calibrate: held_out }
             }
             (Some(logs), None) => {
                 let field = field.ok_or_else(|| {
@@ -77,7 +89,7 @@ impl LabelArgs {
                     )
                 })?;
                 let (test, labels) = unlabel(read(logs)?, field)?;
-                Ok(Trial { test, labels, calibrate: held_out })
+                Trial { test, labels, calibrate: held_out }
             }
             (None, file) => {
                 let file = file.as_ref().expect("one of the two is given");
@@ -85,9 +97,10 @@ impl LabelArgs {
                 // In the order of the data: fit and calibrated on what was, tested on what came.
                 let (test, tested) = (held_out.split_off(held_out.len() / 2), labels.split_off(labels.len() / 2));
                 let normal = held_out.into_iter().zip(labels).filter(|(_, label)| label.is_none());
-                Ok(Trial { test, labels: tested, calibrate: normal.map(|(record, _)| record).collect() })
+                Trial { test, labels: tested, calibrate: normal.map(|(record, _)| record).collect() }
             }
-        }
+        };
+        Ok(Some(trial))
     }
 
     /// Scores of the normal records that set the threshold (the others taught what is usual), and of the labelled ones.
@@ -96,14 +109,23 @@ impl LabelArgs {
         let method =
             Method { aggregate: Aggregate::Excess, top_k: 5, only_field: none(), ignore_field: none(), group: None };
         let mut calibrator = Calibrator::new(method.clone())?;
-        reader.each(calibrate, &mut |measured: Measured| {
-            let reduced = calibrator.reduce(&measured);
-            calibrator.add(vec![reduced], None);
+        reader.each("records to calibrate on", calibrate, &mut |measured| {
+            let reduced = measured.map(|measured| calibrator.reduce(&measured));
+            reduced.into_iter().for_each(|reduced| calibrator.add(vec![reduced], None));
         })?;
         let calibration = calibrator.finish(reader.folder, self.fpr)?;
         let judge = Judge::new(method, Some(calibration.usual), None)?;
-        let mut scores = Vec::with_capacity(test.len());
-        reader.each(test, &mut |measured: Measured| scores.push(judge.score(&measured)))?;
+        let mut scores: Vec<Option<f64>> = Vec::with_capacity(test.len());
+        reader.each("labelled records", test, &mut |measured| scores.push(measured.map(|m| judge.score(&m))))?;
+        let unread = scores.iter().position(Option::is_none).map(|place| place + 1);
+        let scores: Option<Vec<f64>> = scores.into_iter().collect();
+        let scores = scores.ok_or_else(|| {
+            Error::failed(format!(
+                "labelled record {} (the first) cannot be read by the model, so its detection cannot be judged; take such \
+                 records out of the labelled ones, with their labels",
+                unread.unwrap_or(0)
+            ))
+        })?;
         Ok((calibrator.scores().to_vec(), scores))
     }
 }

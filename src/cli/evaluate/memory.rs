@@ -3,14 +3,12 @@
 use super::{Reader, each_record};
 use logwright::Result;
 use logwright::dataset::{Canaries, Canary, Dataset};
-use logwright::fidelity::Reservoir;
 use logwright::fidelity::language::{ByPath, by_path};
 use logwright::fidelity::privacy::exposure;
+use logwright::fidelity::{Draws, Reservoir};
 use logwright::logs::schema::Profile;
 use logwright::report::evaluation::Exposed;
 use logwright::score::{add_costs, surprisals};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,7 +26,9 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
     let mut validation = Reservoir::new(sample, seed);
     each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()));
     let (mut sums, tokenizer) = (BTreeMap::new(), reader.tokenizer);
-    reader.each(validation.into_sample(), &mut |measured| add_costs(&mut sums, &measured, tokenizer))?;
+    reader.each("validation records", validation.into_sample(), &mut |measured| {
+        measured.iter().for_each(|measured| add_costs(&mut sums, measured, tokenizer));
+    })?;
     Ok(Some(by_path(&sums, &profile.random_paths())))
 }
 
@@ -36,9 +36,9 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
 pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<Vec<Exposed>>> {
     let Some(Canaries { canaries, .. }) = Canaries::load(folder)? else { return Ok(None) };
     tracing::info!("{} canaries, each read beside {ALTERNATIVES} records with another secret", canaries.len());
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut draws = Draws::new(seed);
     let exposed = |canary: &Canary| {
-        let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut rng)));
+        let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut draws)));
         let texts: Vec<String> = std::iter::once(canary.text()).chain(others).collect();
         let records: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
         let found = surprisals(reader.engine, reader.tokenizer, &records, reader.batch)?;
@@ -48,9 +48,7 @@ pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<
     canaries.iter().map(exposed).collect::<Result<_>>().map(Some)
 }
 
-fn secret(canary: &Canary, rng: &mut ChaCha8Rng) -> String {
+fn secret(canary: &Canary, draws: &mut Draws) -> String {
     let alphabet: Vec<char> = canary.alphabet.chars().collect();
-    // The high half of a product is uniform up to a bias of the alphabet's size / 2^64.
-    let draw = |rng: &mut ChaCha8Rng| ((u128::from(rng.next_u64()) * alphabet.len() as u128) >> 64) as usize;
-    (0..canary.length).map(|_| alphabet[draw(rng)]).collect()
+    (0..canary.length).map(|_| alphabet[draws.below(alphabet.len())]).collect()
 }

@@ -19,7 +19,7 @@ pub struct GroupArgs {
     /// A session is over S seconds after its first record, by --time-field
     #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"])]
     group_seconds: Option<f64>,
-    /// Where a record states its time: RFC 3339, or seconds or milliseconds since 1970
+    /// Where a record states its time: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
     #[arg(long, value_name = "PATH", requires = "group_seconds")]
     time_field: Option<String>,
     /// Sessions open at once; one more, and that which has waited longest for a record is over
@@ -56,10 +56,14 @@ fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, 
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
 }
 
+type Place = (u64, Option<String>);
+
 /// What is kept of a session's records.
 #[derive(Default)]
 pub struct Gathered {
     scores: Vec<f64>,
+    /// Of its first and its last record: the number in its input, and the input's name where there are several.
+    ends: Option<(Place, Place)>,
     /// The finding on the record of the highest score.
     worst: Option<(f64, Finding)>,
     /// Of all its records, each with its separator, where these are scored as one sequence.
@@ -79,10 +83,12 @@ impl Grouped {
         Grouped { sessions: Sessions::new(group.clone()), group }
     }
 
-    /// Adds a record and gives the sessions that are over; an error says what the record lacks.
+    /// Adds a record, `number` of all, which came from `source`, and gives the sessions that are over; an error says what the
+    /// record lacks.
     pub fn add(
         &mut self,
         number: u64,
+        (in_input, source): (u64, Option<&str>),
         measured: &Measured,
         score: f64,
         describe: impl FnOnce() -> Finding,
@@ -90,6 +96,9 @@ impl Grouped {
         let (key, time) = place(measured, &self.group)?;
         let as_sequence = self.group.score == SessionScore::Sequence;
         Ok(self.sessions.add(&key, time, number, |seen| {
+            let here = (in_input, source.map(str::to_string));
+            let first = seen.ends.take().map_or_else(|| here.clone(), |(first, _)| first);
+            seen.ends = Some((first, here));
             seen.scores.push(score);
             if seen.worst.as_ref().is_none_or(|(worst, _)| score > *worst) {
                 seen.worst = Some((score, describe()));
@@ -107,13 +116,17 @@ impl Grouped {
 
 /// The verdict on a session, and its line of output.
 pub fn describe(judge: &Judge, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
-    let Gathered { scores, worst, tokens } = session.gathered;
+    let Gathered { scores, ends, worst, tokens } = session.gathered;
+    let (first, last) = ends.expect("a session has a record");
     let score = if tokens.is_empty() { judge.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
     let anomaly = judge.is_anomaly(score);
-    let value = json!({
-        "session": session.key, "first": session.first, "last": session.last, "records": session.records,
+    let mut value = json!({
+        "session": session.key, "first": first.0, "last": last.0, "records": session.records,
         "score": score, "threshold": judge.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
     });
+    if let (Some(first), Some(last)) = (first.1, last.1) {
+        (value["first_source"], value["last_source"]) = (first.into(), last.into());
+    }
     Ok((anomaly, value))
 }
 

@@ -13,7 +13,6 @@ const QUOTED: usize = 80;
 
 /// What is wrong with a value, by the records learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The record holds no whole JSON object.
     NotJson,
@@ -48,7 +47,7 @@ impl Profile {
     pub fn check(&self, record: &[u8]) -> Vec<Violation> {
         let mut faults = Vec::new();
         match Json::of_record(record) {
-            Some((tree, _)) => self.root.check(&tree, "", &mut faults),
+            Some(tree) => self.root.check(&tree, "", &mut faults),
             None => faults.push(Violation { path: String::new(), fault: Fault::NotJson, found: String::new() }),
         }
         faults

@@ -1,10 +1,8 @@
 //! Kinds of strings that have a name: identifiers, addresses, times.
 
-use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// RFC 9562, 8-4-4-4-12 hexadecimal digits of one case.
     Uuid { upper: bool },
@@ -19,7 +17,7 @@ pub(super) enum Form {
 }
 
 /// What two ISO 8601 times of one source have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     /// `T` or a space.
     between: char,
@@ -28,8 +26,7 @@ pub(super) struct Layout {
     zone: Zone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Zone {
     None,
     /// `Z`
@@ -43,11 +40,15 @@ enum Zone {
 impl Form {
     pub fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        if bytes.len() == 36 && bytes[8] == b'-' {
-            return uuid(bytes);
+        if bytes.len() == 36
+            && let Some(uuid) = uuid(bytes)
+        {
+            return Some(uuid);
         }
-        if bytes.len() >= 19 && bytes[4] == b'-' {
-            return Layout::of(bytes).map(|layout| Form::Time { layout });
+        if bytes.len() >= 19
+            && let Some(layout) = Layout::of(bytes)
+        {
+            return Some(Form::Time { layout });
         }
         if bytes.first()?.is_ascii_digit() && bytes.len() <= 15 && text.parse::<Ipv4Addr>().is_ok() {
             return Some(Form::Ipv4);
@@ -90,7 +91,7 @@ impl Layout {
             pair.iter().all(u8::is_ascii_digit) && range.contains(&((pair[0] - b'0') * 10 + pair[1] - b'0'))
         };
         let year = bytes[..4].iter().all(u8::is_ascii_digit);
-        let date = year && number(5, 1..=12) && bytes[7] == b'-' && number(8, 1..=31);
+        let date = year && bytes[4] == b'-' && number(5, 1..=12) && bytes[7] == b'-' && number(8, 1..=31);
         let signs = b"T ".contains(&bytes[10]) && bytes[13] == b':' && bytes[16] == b':';
         if !(date && signs && number(11, 0..=23) && number(14, 0..=59) && number(17, 0..=59)) {
             return None;

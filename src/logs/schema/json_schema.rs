@@ -3,7 +3,7 @@
 use super::object::Object;
 use super::strings::{Rule, Strings};
 use super::{Array, Node, Numbers, Profile};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 impl Profile {
     /// Every record learnt validates against it. `properties` stand in the usual order of the keys, `required` are those
@@ -48,12 +48,18 @@ impl Node {
 }
 
 impl Numbers {
+    /// A range or a category, where a grammar can hold it: not beyond 2^53, where 64-bit floats lose whole numbers, and not for
+    /// numbers written with an exponent, which a range has no grammar for.
     fn schema(&self) -> Value {
+        let kind = if self.integers == self.seen { "integer" } else { "number" };
+        let wide = |number: &Option<Number>| number.as_ref().and_then(Number::as_f64).is_some_and(|n| n.abs() > 9e15);
+        if self.exponents > 0 || wide(&self.least) || wide(&self.most) {
+            return json!({ "type": kind });
+        }
         if let Some(values) = self.values.closed() {
             let numbers = values.keys().filter_map(|value| serde_json::from_str::<Value>(value).ok());
             return one_of(numbers.collect());
         }
-        let kind = if self.integers == self.seen { "integer" } else { "number" };
         json!({ "type": kind, "minimum": self.least, "maximum": self.most })
     }
 }

@@ -16,7 +16,6 @@ mod values;
 pub use check::{Fault, Violation};
 
 use object::Object;
-use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use strings::Strings;
 use tree::{Json, spaces_after};
@@ -26,12 +25,10 @@ use values::Values;
 const MOST_PATHS: usize = 4096;
 
 /// What the records of a corpus have in common.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
     /// Records learnt from.
     records: u64,
-    /// Records that hold no whole JSON object.
-    others: u64,
     paths: usize,
     root: Node,
     /// Records with and without a space behind the first comma, and behind the first colon.
@@ -39,30 +36,29 @@ pub struct Profile {
 }
 
 /// The values at one path, by type.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Node {
     nulls: u64,
     /// False, true.
     booleans: [u64; 2],
     numbers: Numbers,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     strings: Option<Box<Strings>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     object: Option<Box<Object>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     array: Option<Box<Array>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Numbers {
     seen: u64,
     integers: u64,
+    /// Those that are written with an exponent.
+    exponents: u64,
     least: Option<Number>,
     most: Option<Number>,
     values: Values,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Array {
     shortest: usize,
     longest: usize,
@@ -70,14 +66,13 @@ struct Array {
 }
 
 impl Profile {
-    /// Learns one record; what holds no JSON object is counted and nothing else.
+    /// Learns one record, without a prefix; nothing from what is no JSON object.
     pub fn observe(&mut self, record: &[u8]) {
-        let Some((tree, body)) = Json::of_record(record) else {
-            self.others += 1;
+        let Some(tree) = Json::of_record(record) else {
             return;
         };
         self.records += 1;
-        for (counts, space) in self.spaces.iter_mut().zip(spaces_after(body)) {
+        for (counts, space) in self.spaces.iter_mut().zip(spaces_after(record)) {
             if let Some(space) = space {
                 counts[usize::from(space)] += 1;
             }
@@ -88,11 +83,6 @@ impl Profile {
     /// Records learnt from.
     pub fn records(&self) -> u64 {
         self.records
-    }
-
-    /// Records that held no JSON object.
-    pub fn others(&self) -> u64 {
-        self.others
     }
 
     /// Between members or elements, and between a name and its value, as most records have it: `(", ", ": ")` or
@@ -156,7 +146,9 @@ impl Numbers {
     fn add(&mut self, number: &Number) {
         self.seen += 1;
         self.integers += u64::from(!number.is_f64());
-        self.values.add(&number.to_string());
+        let text = number.to_string();
+        self.exponents += u64::from(text.contains('e'));
+        self.values.add(&text);
         let value = |number: &Number| number.as_f64().unwrap_or(f64::NAN);
         if self.least.as_ref().is_none_or(|least| value(number) < value(least)) {
             self.least = Some(number.clone());

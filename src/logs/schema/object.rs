@@ -2,13 +2,12 @@
 
 use super::tree::Json;
 use super::{MOST_PATHS, Node};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// Names one object is known by; with more, its names are data, and it is open.
 const MOST_MEMBERS: usize = 256;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Object {
     /// Objects seen.
     pub seen: u64,
@@ -20,7 +19,7 @@ pub(super) struct Object {
     pub doubled: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
     pub name: String,
     /// Objects that have it.

@@ -1,7 +1,5 @@
 //! The shape of a string: its signs as they stand, its stretches of letters and digits by kind and length.
 
-use serde::{Deserialize, Serialize};
-
 const DIGIT: u8 = 1;
 const HEX_LOWER: u8 = 2;
 const LOWER: u8 = 4;
@@ -14,7 +12,7 @@ const LONGEST: usize = 48;
 const FIXED: u32 = 6;
 
 /// Strings with the same signs between their stretches of letters and digits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
     /// The string with `a` for each stretch: `a-a.a`.
     outline: String,
@@ -23,7 +21,7 @@ pub(super) struct Shape {
 }
 
 /// Kinds of characters that occur, and lengths, of one stretch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Stretch {
     kinds: u8,
     shortest: u32,

@@ -3,7 +3,6 @@
 use super::forms::Form;
 use super::shapes::Shape;
 use super::values::{ENOUGH, Values};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A path with more shapes than this has none.
@@ -11,7 +10,7 @@ const MOST_SHAPES: usize = 8;
 /// Shortest string that is taken for a base64 token by its alphabet and fixed length.
 const SHORTEST_TOKEN: usize = 16;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Strings {
     pub seen: u64,
     /// Strings that hold white space.
@@ -24,7 +23,7 @@ pub(super) struct Strings {
 }
 
 /// Strings of no named form.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 struct Others {
     seen: u64,
     /// Of the base64 alphabet (RFC 4648, both variants), all of this length; none once one was not.

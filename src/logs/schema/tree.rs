@@ -1,6 +1,5 @@
 //! One record as a tree that keeps what a schema is about: the order of keys, doubled keys, integers apart from the rest.
 
-use crate::logs::fields::body_start;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use std::borrow::Cow;
@@ -18,13 +17,9 @@ pub(super) enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// The JSON object of a record, behind its prefix if it has one, and its bytes; none where there is no whole one.
-    pub fn of_record(record: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let body = &record[body_start(record)?..];
-        match serde_json::from_slice(body) {
-            Ok(tree @ Json::Object(_)) => Some((tree, body)),
-            _ => None,
-        }
+    /// The JSON object that a record is; none where it is anything else.
+    pub fn of_record(record: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(record).ok().filter(|tree| matches!(tree, Json::Object(_)))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The distinct values of a path in bounded memory: all of them while they are few, then a sample of them.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// More distinct values than this, or a longer one, and a path is no category.
@@ -12,7 +11,7 @@ pub const ENOUGH: u64 = 30;
 const SAMPLE: usize = 256;
 
 /// The values of a path, as text, with their counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Values {
     Few(BTreeMap<String, u64>),
     Many(Sample),
@@ -65,7 +64,7 @@ impl Values {
 /// The distinct values with the lowest hashes, with their counts: a uniform sample of the distinct values, whatever the
 /// order and frequency in which they come (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
 /// queries", VLDB 2001). The counts are exact: a hash among the lowest at the end was so from its first time on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sample {
     lowest: BTreeMap<u64, u64>,
 }

@@ -28,7 +28,7 @@ pub const DEFAULT_START: i64 = 1_661_558_400 * SECOND;
 /// 9000-01-01T00:00:00Z: the source ends there, a thousand years before dates would need a fifth digit.
 const LAST_TIME: i64 = 221_845_392_000 * SECOND;
 /// Top-level keys of a record, which a label field must not repeat.
-const KEYS: [&str; 5] = ["time", "resultType", "callerIpAddress", "identity", "properties"];
+const KEYS: [&str; 6] = ["time", "resultType", "callerIpAddress", "identity", "location", "properties"];
 /// Attack credit is counted in millionths of a record.
 const CREDIT: u64 = 1_000_000;
 

@@ -31,6 +31,9 @@ const BY_NAME: [&str; 4] = ["properties", "patternProperties", "$defs", "definit
 const LISTED: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const SINGLE: [&str; 3] = ["items", "additionalItems", "additionalProperties"];
 
+/// Keywords whose whole numbers the grammar compiler holds as 64-bit floats.
+const EXACT: [&str; 7] = ["const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+
 /// The schema of the records that `schema` allows: an object at the top. `name` is its file, for messages.
 /// Errors: not a JSON Schema; one that no object fits; a number that a 64-bit float does not hold.
 pub fn of_records(schema: Value, name: &str) -> Result<Value> {
@@ -61,7 +64,7 @@ pub fn of_records(schema: Value, name: &str) -> Result<Value> {
     }
     members.insert("type".into(), "object".into());
     let schema = Value::Object(members);
-    match find(&schema, &|key, value| ["const", "enum"].contains(&key) && !is_exact(value)) {
+    match find(&schema, &|key, value| EXACT.contains(&key) && !is_exact(value)) {
         None => Ok(schema),
         Some((at, _)) => Err(Error::failed(format!(
             "{name}: {at} holds a whole number beyond 2^53, which masks cannot hold exactly; allow \"type\": \"integer\" there"
