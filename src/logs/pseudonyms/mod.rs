@@ -99,7 +99,8 @@ impl Pseudonyms {
     /// First pass: learns the names in a record.
     pub fn learn(&mut self, record: &[u8]) {
         let mut learnt = Learnt::default();
-        for part in record::parts(record) {
+        let parts = record::parts(record);
+        for part in &parts {
             let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
             let typed = treatment.as_ref().filter(|treatment| !is_text(treatment.action));
             match typed {
@@ -108,7 +109,7 @@ impl Pseudonyms {
                 None => {}
             }
         }
-        for member in members::members(record) {
+        for member in members::members(record, &parts) {
             for (place, treatment) in self.name_places(&member.name.text) {
                 self.learn_value(treatment.action, &member.name.text[place], &mut learnt);
             }
@@ -249,8 +250,8 @@ impl Pseudonyms {
 
     /// Second pass: the replacements in a record, in their order, none overlapping.
     pub fn changes(&mut self, record: &[u8]) -> Vec<Change> {
-        let mut changes = self.name_changes(record);
         let parts = record::parts(record);
+        let mut changes = self.name_changes(record, &parts);
         // A report tells paths as they are written from now on.
         let renamed = (!changes.is_empty()).then(|| {
             let mut renamed = Vec::new();
@@ -296,8 +297,8 @@ impl Pseudonyms {
     }
 
     /// The names of members that say who or where. A name is replaced as a whole, under the class of what stands first in it.
-    fn name_changes(&mut self, record: &[u8]) -> Vec<Change> {
-        let members = members::members(record);
+    fn name_changes(&mut self, record: &[u8], parts: &[record::Part]) -> Vec<Change> {
+        let members = members::members(record, parts);
         let mut classes = Vec::with_capacity(members.len());
         let mut images = Vec::with_capacity(members.len());
         for member in &members {

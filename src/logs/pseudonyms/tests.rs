@@ -202,6 +202,8 @@ fn bytes_that_are_no_text_and_giants_pass() {
     assert!(
         out.starts_with(b"\xff\xfe ") && out.ends_with(b" \x00\xff") && !out.windows(12).any(|w| w == b"83.149.9.216")
     );
+    let halved = rewritten(&mut pseudonyms, r#"{"a\ud800":{"83.149.9.216":"acole"}}"#);
+    assert!(!halved.contains("83.149.9.216") && !halved.contains("acole"), "{halved}");
     let giant = "x".repeat(1 << 20) + " acole " + &"9.".repeat(1 << 16);
     assert!(!rewritten(&mut pseudonyms, &giant).contains("acole"));
 }
