@@ -263,9 +263,52 @@ fn wrong_use_is_refused_and_leaves_nothing() {
     try_it("--pseudonymise --key-file key --write-records in.jsonl").has(2, &["in.jsonl"]);
     assert_eq!(fs::read(home.path().join("in.jsonl")).unwrap(), before);
     try_it("--canaries 12").has(2, &["--canaries 12"]);
+    try_it("--pseudonymise --key-file key --write-records data/out").has(2, &["data/out", "--out"]);
+    try_it("--pseudonymise --key-file key --write-records data").has(2, &["--write-records data", "--out"]);
+    try_it("--pseudonymise --key-file key --write-records ./key").has(2, &["--write-records ./key", "file of the key"]);
     assert!(!home.path().join("data").exists());
     run(home.path(), &format!("{PREPARE} --quiet")).has(0, &[]);
+    let names = common::names(&home.path().join("data"));
+    run(home.path(), &format!("{PREPARE} --write-records ./data/../data/out")).has(2, &["data/out", "--out"]);
+    assert_eq!(common::names(&home.path().join("data")), names);
     run(home.path(), &PREPARE.replace("key-file key", "key-file data/key")).has(2, &["data folder"]);
+}
+
+#[test]
+fn a_tokenizer_of_originals_is_refused_one_of_pseudonyms_taken() {
+    let home = folder();
+    let prepare = "prepare in.jsonl --vocab-size 300 --quiet --out";
+    let with = "prepare in.jsonl --quiet --overwrite --pseudonymise --key-file key --out";
+    run(home.path(), &format!("{prepare} clear")).has(0, &[]);
+    run(home.path(), &format!("{with} next --tokenizer-from clear")).has(2, &["--tokenizer-from clear", "leave"]);
+    assert_eq!(common::names(home.path()), ["clear", "in.jsonl"], "neither data nor a key");
+    run(home.path(), &format!("{with} week1 --vocab-size 300")).has(0, &[]);
+    run(home.path(), &format!("{with} week2 --tokenizer-from week1")).has(0, &[]);
+    run(home.path(), &format!("{with} week3 --tokenizer-from week2")).has(0, &[]);
+    run(home.path(), "train --data week3 --out run --preset tiny --steps 1 --quiet").has(0, &[]);
+    run(home.path(), &format!("{with} week4 --tokenizer-from run")).has(0, &[]);
+    // A tokenizer of bytes holds nothing.
+    run(home.path(), "prepare in.jsonl --tokenizer bytes --quiet --out bytes").has(0, &[]);
+    run(home.path(), &format!("{with} week5 --tokenizer-from bytes")).has(0, &[]);
+}
+
+#[test]
+fn a_map_by_address_shows_no_address_in_any_file_of_the_data() {
+    let home = folder();
+    let record = |n: usize| {
+        let (name, host) = (["nadia", "tomas"][n % 2], n % 7);
+        format!("{{\"seen\":{{\"{name}@brandt.org\":{{\"83.149.0.{host}\":{{\"ok\":{n}}}}}}}}}\n")
+    };
+    fs::write(home.path().join("in.jsonl"), (0..100).map(record).collect::<String>()).unwrap();
+    run(home.path(), &format!("{PREPARE} --write-records out.jsonl")).has(0, &[]);
+    let data = common::names(&home.path().join("data")).into_iter().map(|name| format!("data/{name}"));
+    for name in data.chain(["out.jsonl".to_string()]) {
+        let path = home.path().join(&name);
+        let bytes = fs::read(&path).unwrap_or_default();
+        for original in ["nadia", "tomas", "brandt", "83.149.0"] {
+            assert!(!bytes.windows(original.len()).any(|window| window == original.as_bytes()), "{name}: {original}");
+        }
+    }
 }
 
 #[test]

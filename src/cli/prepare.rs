@@ -98,26 +98,54 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file is, or would be, in the folder; either may not be there yet.
+fn lies_in(file: &Path, folder: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_path_buf());
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = file.file_name().map_or_else(|| real(file), |name| real(parent).join(name));
+    file.starts_with(real(folder))
+}
+
+/// Refuses a file of records that would replace something else, or lie in the data folder, which appears as a whole.
+fn check_written(file: &Path, out: &Path, others: [Option<&PathBuf>; 2]) -> Result<()> {
+    let refused =
+        |found: &str| Err(Error::usage(format!("--write-records {}: {found}; give it another name", file.display())));
+    if file.exists() && !file.is_file() {
+        return refused("expected the name of a file to make or replace, found something else");
+    }
+    if lies_in(file, out) {
+        return refused("it lies in the data folder (--out), which is made anew with files of its own");
+    }
+    if others.into_iter().flatten().any(|other| lies_in(file, other)) {
+        return refused("it is the file of the key or of the rules");
+    }
+    Ok(())
+}
+
+/// Refuses a tokenizer whose tokens are parts of originals: pseudonyms would go out with it.
+fn check_tokenizer(folder: &Path, tokenizer: &Tokenizer, known: Option<&Records>) -> Result<()> {
+    if tokenizer.kind() != Kind::Bpe || known.is_some_and(|records| records.pseudonymised) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "--tokenizer-from {}: its records.json does not say that it was made with --pseudonymise, so its tokens may hold \
+         names in clear, and DATA would get them; leave --tokenizer-from out to train a tokenizer on the pseudonyms, or \
+         give --tokenizer bytes",
+        folder.display()
+    )))
+}
+
 /// Opens or makes the key; a dry run makes no file.
 fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<Pseudonymise>> {
     let Some(path) = args.key_file.as_ref().filter(|_| args.pseudonymise) else { return Ok(None) };
-    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
-    if !args.dry_run && folder.zip(out.canonicalize().ok()).is_some_and(|(key, data)| key.starts_with(data)) {
+    if !args.dry_run && lies_in(path, out) {
         return Err(Error::usage(format!(
             "--key-file {}: it lies in the data folder, which is made to be shared; keep the key elsewhere",
             path.display()
         )));
     }
-    if let Some(file) = args.write_records.as_ref().filter(|file| file.exists() && !file.is_file()) {
-        return Err(Error::usage(format!(
-            "--write-records {}: expected the name of a file to make or replace, found something else",
-            file.display()
-        )));
-    }
-    if args.tokenizer_from.is_some() {
-        warn!(
-            "--tokenizer-from: a bpe tokenizer that was trained on originals holds parts of them in clear, and DATA gets it"
-        );
+    if let Some(file) = &args.write_records {
+        check_written(file, out, [Some(path), args.rules.as_ref()])?;
     }
     let key = if args.dry_run && !path.exists() { Key::throwaway()? } else { Key::open(path)? };
     Ok(Some(Pseudonymise { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
@@ -130,15 +158,17 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if args.max_record_bytes == 0 {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
+    let folder = args.tokenizer_from.clone().map(tokenizer_folder);
+    let existing = folder.as_deref().map(Tokenizer::load).transpose()?;
+    let known = folder.as_deref().map(Records::load).transpose()?.flatten();
+    if let Some((folder, tokenizer)) = folder.as_deref().zip(existing.as_ref()).filter(|_| args.pseudonymise) {
+        check_tokenizer(folder, tokenizer, known.as_ref())?;
+    }
     let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
     // A folder of inputs may hold the key; and records are not written over their originals.
     let leave_out = args.key_file.iter().chain(&args.rules).chain(&args.write_records).cloned().collect();
-    let folder = args.tokenizer_from.map(tokenizer_folder);
-    let existing = folder.as_deref().map(Tokenizer::load).transpose()?;
-    let prefixes = match &folder {
-        Some(folder) if args.prefix_field.is_empty() => {
-            Records::load(folder)?.map_or(Vec::new(), |known| known.prefixes)
-        }
+    let prefixes = match known {
+        Some(known) if args.prefix_field.is_empty() => known.prefixes,
         _ => args.prefix_field,
     };
     let out = args.out.unwrap_or_default();

@@ -409,7 +409,7 @@ impl Writers {
             val,
             sources: report.sources.clone(),
         };
-        Ok((meta, self.learner.finish()))
+        Ok((meta, Records { pseudonymised: options.pseudonymise.is_some(), ..self.learner.finish() }))
     }
 }
 

@@ -27,13 +27,16 @@ pub struct Records {
     pub schema: Option<Value>,
     /// What JSON records have between members, and between a name and its value: `(", ", ": ")`.
     pub separators: Option<(String, String)>,
+    /// Whether names in them were replaced by `prepare --pseudonymise`, so that a tokenizer trained on them may be shared.
+    #[serde(default)]
+    pub pseudonymised: bool,
 }
 
 impl Records {
     /// Of a corpus of which nothing is known.
     pub fn unknown() -> Self {
         let (prefixes, combinations) = (Vec::new(), Vec::new());
-        Records { form: Form::Text, prefixes, combinations, schema: None, separators: None }
+        Records { form: Form::Text, prefixes, combinations, schema: None, separators: None, pseudonymised: false }
     }
 
     /// Reads `folder`/records.json; folders of other programs have none.
@@ -112,7 +115,8 @@ impl Learner {
         let learnt = profile.records() > 0;
         let schema = learnt.then(|| profile.to_json_schema());
         let separators = learnt.then(|| profile.separators());
-        Records { form, prefixes, combinations: combinations.into_iter().collect(), schema, separators }
+        let combinations = combinations.into_iter().collect();
+        Records { form, prefixes, combinations, schema, separators, pseudonymised: false }
     }
 }
 

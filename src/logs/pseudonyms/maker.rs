@@ -94,7 +94,7 @@ impl Maker {
             Action::Token => permute::alphanumeric(&self.key, "token", bare),
             Action::Place => self.place(bare),
             Action::Coordinate => self.coordinate(bare, bare, 0)?,
-            Action::Agent | Action::Text | Action::Field => return None,
+            Action::Agent | Action::Text | Action::Field | Action::Secret => return None,
         };
         Some(text.replacen(bare, &image, 1))
     }

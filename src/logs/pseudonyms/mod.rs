@@ -18,9 +18,10 @@
 //! | `maker` | from a value and its kind to the pseudonym |
 //! | `rules`, `places` | which fields, and where in text |
 //! | `record` | a record with its replacements spliced in |
+//! | `members` | names of members, where maps are keyed by who or where |
 //!
-//! What is not done: members' names of JSON objects stay (only values are replaced), and so does what no rule describes and
-//! no field of the corpus names. Pseudonyms are not anonymity: who has the key, or knows enough of what happened, can undo
+//! What is not done: what no rule describes and no field of the corpus names stays, and so do names of members in JSON that
+//! are known from neither their form nor a person's name. Pseudonyms are not anonymity: who has the key, or knows enough of what happened, can undo
 //! them; initials and surnames that persons share stay shared.
 //!
 //! Memory grows with the number of distinct names, not with the corpus; everything else is computed from the key.
@@ -29,6 +30,7 @@ mod address;
 mod identifiers;
 mod key;
 mod maker;
+mod members;
 mod people;
 mod permute;
 mod places;
@@ -46,7 +48,7 @@ use crate::Result;
 use maker::Maker;
 use people::Person;
 use places::Known;
-use rules::Action;
+use rules::{Action, Treatment};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -97,13 +99,19 @@ impl Pseudonyms {
     /// First pass: learns the names in a record.
     pub fn learn(&mut self, record: &[u8]) {
         let mut learnt = Learnt::default();
-        for part in record::parts(record) {
+        let parts = record::parts(record);
+        for part in &parts {
             let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
             let typed = treatment.as_ref().filter(|treatment| !is_text(treatment.action));
             match typed {
                 Some(treatment) => self.learn_value(treatment.action, &part.text, &mut learnt),
                 None if part.is_string => self.learn_text(&part.text, &mut learnt),
                 None => {}
+            }
+        }
+        for member in members::members(record, &parts) {
+            for (place, treatment) in self.name_places(&member.name.text) {
+                self.learn_value(treatment.action, &member.name.text[place], &mut learnt);
             }
         }
         for person in &learnt.persons {
@@ -217,6 +225,13 @@ impl Pseudonyms {
         for person in &persons {
             person.words().iter().for_each(|word| self.maker.words.avoid(word));
             person.in_text().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            if !self.is_common(person) {
+                person.joined().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            }
+            // e-mail and x-force are nobody's.
+            if person.last().chars().count() > 2 && !self.is_common_word(person.last()) {
+                person.with_initial().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            }
         }
         let names: Vec<String> = self.known.names().map(str::to_string).collect();
         names.iter().for_each(|name| self.maker.words.avoid(name));
@@ -224,16 +239,31 @@ impl Pseudonyms {
         self.known.settle()
     }
 
+    fn is_common_word(&self, lower: &str) -> bool {
+        self.rules.common_words.contains(lower) || self.maker.words.keeps(lower)
+    }
+
+    /// A name as that of a service account may be, which could as well be that of a field.
+    fn is_common(&self, person: &Person) -> bool {
+        person.words().iter().all(|word| self.is_common_word(word))
+    }
+
     /// Second pass: the replacements in a record, in their order, none overlapping.
     pub fn changes(&mut self, record: &[u8]) -> Vec<Change> {
-        let mut changes = Vec::new();
         let parts = record::parts(record);
+        let mut changes = self.name_changes(record, &parts);
+        // A report tells paths as they are written from now on.
+        let renamed = (!changes.is_empty()).then(|| {
+            let mut renamed = Vec::new();
+            record::spliced(record, &changes, &mut renamed);
+            record::parts(&renamed).into_iter().map(|part| part.field).collect::<Vec<_>>()
+        });
         let mut pairs = record::coordinate_pairs(&parts, |path| {
             self.rules.field(path).is_some_and(|treatment| treatment.action == Action::Coordinate)
         });
         for (at, part) in parts.iter().enumerate() {
             let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
-            let path = part.field.as_deref().unwrap_or(IN_TEXT);
+            let path = renamed.as_ref().map_or(&part.field, |fields| &fields[at]).as_deref().unwrap_or(IN_TEXT);
             let mut change = |class: &'static str, place: Range<usize>, image: String| {
                 if part.text[place.clone()] != image {
                     changes.push(part.change(path, class, place, &image));
@@ -262,7 +292,56 @@ impl Pseudonyms {
                 change(class, place, image);
             }
         }
+        changes.sort_by_key(|change| change.place.start);
         changes
+    }
+
+    /// The names of members that say who or where. A name is replaced as a whole, under the class of what stands first in it.
+    fn name_changes(&mut self, record: &[u8], parts: &[record::Part]) -> Vec<Change> {
+        let members = members::members(record, parts);
+        let mut classes = Vec::with_capacity(members.len());
+        let mut images = Vec::with_capacity(members.len());
+        for member in &members {
+            let text = member.name.text.as_ref();
+            let places = self.name_places(text);
+            let mut image = String::new();
+            let mut done = 0;
+            for (place, treatment) in &places {
+                image += &text[done..place.start];
+                image += &self.maker.apply(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
+                done = place.end;
+            }
+            image += &text[done..];
+            classes.push(places.first().map(|(_, treatment)| treatment.action.class()));
+            images.push((image != text).then_some(image));
+        }
+        let images = members::apart(&members, images);
+        let changed = members.iter().zip(classes).zip(images);
+        let change = |((member, class), image): ((&members::Member, Option<&'static str>), Option<String>)| {
+            let name = &member.name;
+            image.zip(class).map(|(image, class)| name.change(members::IN_NAMES, class, 0..name.text.len(), &image))
+        };
+        changed.filter_map(change).collect()
+    }
+
+    /// What is replaced in the name of a member, in order: what has a form of its own, and known names, unless they could as
+    /// well be the name of a field.
+    fn name_places(&mut self, text: &str) -> Vec<(Range<usize>, Treatment)> {
+        let lower = text.to_lowercase();
+        let known = self.known.action(&lower);
+        if text.chars().all(|c| c.is_alphabetic() || c == '_') {
+            let person = self.maker.people.whose(&lower).filter(|person| !self.is_common(person));
+            let named = known == Some(Action::Name) && text.contains('_') || known.is_some() && person.is_some();
+            return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
+        }
+        let mut taken = Taken::new();
+        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
+            let domain = treatment.action == Action::Domain && known.is_none();
+            if is_free(&taken, &place) && !domain {
+                taken.insert(place.start, (place.end, treatment));
+            }
+        }
+        taken.into_iter().map(|(start, (end, treatment))| (start..end, treatment)).collect()
     }
 
     /// A value of a field that is no string: numbers that a rule calls identifiers, and secrets.
@@ -292,15 +371,8 @@ impl Pseudonyms {
     /// Second pass: writes the record with its replacements to `out` (cleared first) and counts them.
     pub fn rewrite(&mut self, record: &[u8], out: &mut Vec<u8>) {
         let changes = self.changes(record);
-        out.clear();
-        let mut done = 0;
-        for change in &changes {
-            out.extend_from_slice(&record[done..change.place.start]);
-            out.extend_from_slice(change.text.as_bytes());
-            done = change.place.end;
-            self.count(change);
-        }
-        out.extend_from_slice(&record[done..]);
+        record::spliced(record, &changes, out);
+        changes.iter().for_each(|change| self.count(change));
         self.report.records += 1;
         self.report.changed_records += u64::from(!changes.is_empty());
     }

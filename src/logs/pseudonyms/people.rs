@@ -27,7 +27,7 @@ use Part::{Given, GivenInitial, Last, LastInitial};
 
 /// The forms without a separator between their parts. Those with one (aaron.cole) are replaced word by word, all but the
 /// ones with an initial.
-const FORMS: [(Part, &str, Part); 14] = [
+const FORMS: [(Part, &str, Part); 15] = [
     (Given, "", Last),
     (Last, "", Given),
     (GivenInitial, "", Last),
@@ -42,6 +42,7 @@ const FORMS: [(Part, &str, Part); 14] = [
     (Last, "-", GivenInitial),
     (Given, ".", LastInitial),
     (Given, "_", LastInitial),
+    (Given, "-", LastInitial),
 ];
 
 type Form = (Part, &'static str, Part);
@@ -84,6 +85,22 @@ impl Person {
     pub fn in_text(&self) -> [String; 4] {
         let (given, last) = (&self.given, &self.last);
         [format!("{given} {last}"), format!("{last}, {given}"), format!("{given}{last}"), format!("{last} {given}")]
+    }
+
+    /// How programs join the two names where a space will not do: aaron.cole, cole_aaron, and Aaron%20Cole in a URL.
+    pub fn joined(&self) -> Vec<String> {
+        let (given, last) = (&self.given, &self.last);
+        let turned = [".", "_", "-"].map(|between| format!("{last}{between}{given}"));
+        [".", "_", "-", "+", "%20"].map(|between| format!("{given}{between}{last}")).into_iter().chain(turned).collect()
+    }
+
+    /// The surname behind an initial and a separator: a.cole.
+    pub fn with_initial(&self) -> [String; 3] {
+        [".", "_", "-"].map(|between| self.spelled((GivenInitial, between, Last)))
+    }
+
+    pub fn last(&self) -> &str {
+        &self.last
     }
 
     pub fn words(&self) -> [&str; 2] {
@@ -129,6 +146,11 @@ impl People {
         }
         forms.extend(self.linked.iter().map(|(spelling, whose)| (spelling.clone(), whose.clone())));
         self.forms = forms;
+    }
+
+    /// Whose name an account (in small letters) spells.
+    pub fn whose(&self, lower: &str) -> Option<&Person> {
+        self.forms.get(lower).map(|(person, _)| person)
     }
 
     /// The pseudonym of an account or part of a host name that spells a person's name, digits behind it included; none

@@ -24,6 +24,11 @@ impl Known {
         self.names.keys().map(String::as_str)
     }
 
+    /// What a name in small letters is known as.
+    pub fn action(&self, lower: &str) -> Option<Action> {
+        self.names.get(lower).copied()
+    }
+
     /// After the last name: gets ready to look for them.
     pub fn settle(&mut self) -> Result<()> {
         self.actions = Vec::new();
@@ -44,7 +49,7 @@ impl Known {
     }
 
     /// The known names in a text that stand alone, the longest of those that begin at one place first. Digits behind an
-    /// account belong to it.
+    /// account or a person's name belong to it.
     fn places(&self, text: &str) -> Vec<(Range<usize>, Treatment)> {
         let Some(automaton) = &self.automaton else { return Vec::new() };
         let mut found = Vec::new();
@@ -52,7 +57,8 @@ impl Known {
             let action = self.actions[place.pattern().as_usize()];
             let rest = &text[place.end()..];
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let end = place.end() + if action == Action::User && digits < 5 { digits } else { 0 };
+            let numbered = matches!(action, Action::User | Action::Name) && digits < 5;
+            let end = place.end() + if numbered { digits } else { 0 };
             let alone = !ends_in_word(&text[..place.start()]) && !text[end..].starts_with(char::is_alphanumeric);
             if alone {
                 found.push((place.start()..end, Treatment::of(action)));
@@ -106,6 +112,7 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &Known, agent: bool) -> 
         for (place, key) in places {
             let treatment = match (treatment.action, key) {
                 (Action::Field, Some(key)) => rules_of_key(rules, key),
+                (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
                 _ => Some(treatment.clone()),
             };
             found.extend(treatment.map(|treatment| (place, treatment)));

@@ -37,16 +37,35 @@ pub struct Part<'a> {
 pub fn parts(record: &[u8]) -> Vec<Part<'_>> {
     let Some(leaves) = fields::leaves(record) else { return plain(record) };
     let mut parts = plain(&record[..fields::body_start(record).unwrap_or(0)]);
-    parts.extend(leaves.into_iter().map(|leaf| {
-        let is_string = leaf.raw.starts_with('"');
-        let (text, offsets) = match is_string {
-            true if leaf.raw.contains('\\') => unescaped(leaf.raw),
-            true => (Cow::Borrowed(&leaf.raw[1..leaf.raw.len() - 1]), None),
-            false => (Cow::Borrowed(leaf.raw), None),
-        };
-        Part { field: Some(leaf.path), text, is_string, start: leaf.span.start + usize::from(is_string), offsets }
+    parts.extend(leaves.into_iter().map(|leaf| match leaf.raw.starts_with('"') {
+        true => string(&leaf.path, leaf.raw, leaf.span.start),
+        false => {
+            let (text, start) = (Cow::Borrowed(leaf.raw), leaf.span.start);
+            Part { field: Some(leaf.path), text, is_string: false, start, offsets: None }
+        }
     }));
     parts
+}
+
+/// A string as it is written in a record, with quotes and escapes, from the byte `start` on.
+pub fn string<'a>(path: &str, raw: &'a str, start: usize) -> Part<'a> {
+    let (text, offsets) = match raw.contains('\\') {
+        true => unescaped(raw),
+        false => (Cow::Borrowed(&raw[1..raw.len() - 1]), None),
+    };
+    Part { field: Some(path.to_string()), text, is_string: true, start: start + 1, offsets }
+}
+
+/// The record with the changes, which come in their order and do not overlap.
+pub fn spliced(record: &[u8], changes: &[Change], out: &mut Vec<u8>) {
+    out.clear();
+    let mut done = 0;
+    for change in changes {
+        out.extend_from_slice(&record[done..change.place.start]);
+        out.extend_from_slice(change.text.as_bytes());
+        done = change.place.end;
+    }
+    out.extend_from_slice(&record[done..]);
 }
 
 fn plain(record: &[u8]) -> Vec<Part<'_>> {

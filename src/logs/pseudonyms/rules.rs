@@ -4,7 +4,7 @@
 use crate::{Error, Result};
 use regex::{Regex, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 const BUILTIN: &str = include_str!("rules.toml");
@@ -41,6 +41,7 @@ pub enum Action {
     Text,
     Keep,
     Field,
+    Secret,
 }
 
 impl Action {
@@ -63,7 +64,7 @@ impl Action {
             Action::Coordinate => "coordinate",
             Action::Place => "place",
             Action::Redact => "secret",
-            Action::Agent | Action::Text | Action::Keep | Action::Field => "text",
+            Action::Agent | Action::Text | Action::Keep | Action::Field | Action::Secret => "text",
         }
     }
 }
@@ -82,6 +83,9 @@ struct File {
     keep_domains: Vec<String>,
     #[serde(default)]
     common_words: Vec<String>,
+    /// By mark: names of members and keys that hold secrets.
+    #[serde(default)]
+    secrets: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     field: Vec<FieldRule>,
     #[serde(default)]
@@ -133,6 +137,7 @@ pub struct Pattern {
 
 pub struct Rules {
     fields: Vec<(Regex, Treatment)>,
+    secrets: Vec<(String, Treatment)>,
     known: HashMap<String, Option<Treatment>>,
     pub patterns: Vec<Pattern>,
     /// All patterns at once, to find those that match at all.
@@ -158,8 +163,12 @@ impl Rules {
         let lists = |pick: fn(&File) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
-        let (mut fields, mut patterns) = (Vec::new(), Vec::new());
+        let (mut fields, mut secrets, mut patterns) = (Vec::new(), Vec::new(), Vec::new());
         for (name, file) in files {
+            for (mark, names) in file.secrets {
+                let treatment = checked(&name, "secrets", Treatment::new(Action::Redact, Some(mark)), false)?;
+                secrets.extend(names.into_iter().map(|secret| (secret.to_lowercase(), treatment.clone())));
+            }
             for rule in file.field {
                 let treatment = checked(&name, &rule.path, Treatment::new(rule.action, rule.mark), false)?;
                 fields.push((glob(&rule.path)?, treatment));
@@ -174,7 +183,8 @@ impl Rules {
         }
         let all = patterns.iter().map(|pattern| pattern.regex.as_str());
         let any = RegexSetBuilder::new(all).dfa_size_limit(SET_CACHE).build().map_err(Error::usage)?;
-        Ok(Self { fields, known: HashMap::new(), patterns, any, keep_accounts, keep_words, keep_domains, common_words })
+        let known = HashMap::new();
+        Ok(Self { fields, secrets, known, patterns, any, keep_accounts, keep_words, keep_domains, common_words })
     }
 
     /// The treatment of the field at `path`, if a rule names one.
@@ -182,7 +192,9 @@ impl Rules {
         if let Some(known) = self.known.get(path) {
             return known.clone();
         }
-        let of = |path: &str| self.fields.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, found)| found.clone());
+        let ruled =
+            |path: &str| self.fields.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, found)| found.clone());
+        let of = |path: &str| ruled(path).or_else(|| self.secret(path));
         // A secret may stand in a list or an object.
         let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]));
         let found = of(path).or_else(|| within().find(|found| found.action == Action::Redact));
@@ -190,6 +202,14 @@ impl Rules {
             self.known.insert(path.to_string(), found.clone());
         }
         found
+    }
+
+    /// To redact, if the last of the path's names is that of a secret.
+    fn secret(&self, path: &str) -> Option<Treatment> {
+        let name = path.rsplit('.').find(|name| *name != "*")?;
+        let bare: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let fits = |secret: &str| secret.strip_prefix('*').map_or(bare == secret, |end| bare.ends_with(end));
+        self.secrets.iter().find(|(secret, _)| fits(secret)).map(|(_, found)| found.clone())
     }
 }
 
@@ -206,8 +226,10 @@ fn checked(name: &str, rule: &str, treatment: Treatment, text: bool) -> Result<T
             treatment.mark
         )));
     }
-    if treatment.action == Action::Field && !(text && rule.contains("?<key>")) {
-        return Err(Error::usage(format!("{name}: rule '{rule}': action field is for a regex with a group key")));
+    if matches!(treatment.action, Action::Field | Action::Secret) && !(text && rule.contains("?<key>")) {
+        return Err(Error::usage(format!(
+            "{name}: rule '{rule}': actions field and secret are for a regex with a group key"
+        )));
     }
     Ok(treatment)
 }
@@ -244,6 +266,26 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_known_by_name_however_it_is_written() {
+        let mut rules = Rules::load(None).unwrap();
+        let mut mark =
+            |path: &str| rules.field(path).filter(|found| found.action == Action::Redact).map(|found| found.mark);
+        for path in ["pw", "DB_Password", "spring.datasource.password", "a.*.passphrase.*", "adminPw"] {
+            assert_eq!(mark(path).as_deref(), Some("PASSWORD"), "{path}");
+        }
+        for path in ["SecretKey", "aws_secret_access_key", "x-api-key", "secret.value"] {
+            assert_eq!(mark(path).as_deref(), Some("SECRET"), "{path}");
+        }
+        for path in ["a.token", "X-Auth-Token", "Set-Cookie"] {
+            assert_eq!(mark(path).as_deref(), Some("TOKEN"), "{path}");
+        }
+        for path in ["session", "tokenIssuerType", "nextToken", "accessKey.status", "passwordLastSet", "bypass", "key"]
+        {
+            assert_eq!(mark(path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn a_file_comes_first_or_alone() {
         let mut added = with("field = [{ path = 'identity', action = 'keep' }]").unwrap();
         assert_eq!(added.field("identity"), Some(Treatment::of(Action::Keep)));
@@ -261,6 +303,8 @@ mod tests {
             ("field = [{ path = 'a', action = 'hide' }]", "hide"),
             ("field = [{ path = 'a', action = 'user', colour = 1 }]", "colour"),
             ("field = [{ path = 'a', action = 'field' }]", "group key"),
+            ("text = [{ regex = 'a', action = 'secret' }]", "group key"),
+            ("secrets.'a b' = ['pw']", "capitals"),
             ("text = [{ regex = '(', action = 'user' }]", "regular expression"),
             ("text = [{ regex = 'a', action = 'redact', mark = 'a b' }]", "capitals"),
             ("=", "rules"),

@@ -95,6 +95,91 @@ fn secrets_leave_a_mark_only() {
 }
 
 #[test]
+fn secrets_are_found_by_the_names_of_keys_headers_and_options() {
+    let mut pseudonyms = settled(&[]);
+    for (line, expected) in [
+        ("connect pw=hunter2 now", "connect pw=REDACTED_PASSWORD now"),
+        ("GET /a?x=1&pw=hunter2 ok", "GET /a?x=1&pw=REDACTED_PASSWORD ok"),
+        ("SecretKey=abc/def+1 region=eu", "SecretKey=REDACTED_SECRET region=eu"),
+        ("Cookie: session=abc; theme=dark", "Cookie: REDACTED_TOKEN"),
+        ("curl -H 'Cookie: sid=abc' -o x", "curl -H 'Cookie: REDACTED_TOKEN' -o x"),
+        ("X-Vault-Token: s.abc, next", "X-Vault-Token: REDACTED_TOKEN, next"),
+        ("Authorization: abcdefghij0123456789", "Authorization: REDACTED_TOKEN"),
+        ("docker login -p hunter2 hub", "docker login -p REDACTED_PASSWORD hub"),
+        ("docker run -p 80:80 --name login web", "docker run -p 80:80 --name login web"),
+        ("aws configure set aws_secret_access_key abc", "aws configure set aws_secret_access_key REDACTED_SECRET"),
+        ("aws configure set region abc", "aws configure set region abc"),
+        ("VAULT_TOKEN=abc ./run", "VAULT_TOKEN=REDACTED_SECRET ./run"),
+        ("/a;jsessionid=0123456789abcdef0 x", "/a;jsessionid=REDACTED_TOKEN x"),
+        ("session=5 sid=7 token_type=x keys=2 pass=3", "session=5 sid=7 token_type=x keys=2 pass=3"),
+        (r#"{"m":"{\"token\":\"x\"}","session":5}"#, r#"{"m":"{\"token\":\"REDACTED_TOKEN\"}","session":5}"#),
+        (
+            r#"{"a":{"token":"x","tokenIssuerType":"y","dbPassword":"z"}}"#,
+            r#"{"a":{"token":"REDACTED_TOKEN","tokenIssuerType":"y","dbPassword":"REDACTED_PASSWORD"}}"#,
+        ),
+    ] {
+        assert_eq!(rewritten(&mut pseudonyms, line), expected);
+    }
+}
+
+#[test]
+fn a_name_joined_in_text_is_the_account_of_that_form() {
+    let mut pseudonyms = settled(&[SIGN_IN]);
+    let (given, last) = aaron_cole(&mut pseudonyms);
+    for name in ["aaron.cole", "Aaron_Cole", "AARON-COLE", "cole.aaron", "a.cole", "A_COLE", "a-cole", "aaron.cole2"] {
+        let field = rewritten(&mut pseudonyms, &format!(r#"{{"user_name":"{name}"}}"#));
+        let image = field.split('"').nth(3).unwrap().to_string();
+        assert_ne!(image, name);
+        assert_eq!(rewritten(&mut pseudonyms, &format!("by {name}, ok")), format!("by {image}, ok"));
+    }
+    assert_eq!(
+        rewritten(&mut pseudonyms, "for aaron.cole, a.cole"),
+        format!("for {given}.{last}, {}.{last}", &given[..1])
+    );
+    let url = rewritten(&mut pseudonyms, "q=Aaron%20Cole&r=aaron+cole");
+    assert_eq!(url.to_lowercase(), format!("q={given}%20{last}&r={given}+{last}"));
+    for text in ["xaaron.cole", "aaron.coles", "za.cole"] {
+        assert_eq!(rewritten(&mut pseudonyms, text), text);
+    }
+    let mut pseudonyms = settled(&[r#"{"fullname":"Eva Mail"}"#, r#"{"fullname":"Service Account"}"#]);
+    assert_eq!(rewritten(&mut pseudonyms, "e-mail of service_account"), "e-mail of service_account");
+}
+
+#[test]
+fn names_of_members_that_say_who_or_where_become_the_same_pseudonyms() {
+    let record = r#"{"n":1,"by": {"acole@corp.meridian.com" :{"a":2},"83.149.9.216":1,"acole":3,"Aaron Cole":4,"\u0061cole":5}}"#;
+    let mut pseudonyms = settled(&[SIGN_IN, record]);
+    let image = rewritten(&mut pseudonyms, record);
+    let line = rewritten(&mut pseudonyms, "acole@corp.meridian.com 83.149.9.216 acole Aaron Cole");
+    let [mail, address, account, given, last] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let expected = format!(
+        r#"{{"n":1,"by": {{"{mail}" :{{"a":2}},"{address}":1,"{account}":3,"{given} {last}":4,"{account}":5}}}}"#
+    );
+    assert_eq!(image, expected);
+    let report = pseudonyms.report();
+    assert_eq!(report.by_path[members::IN_NAMES].values().sum::<u64>(), 5);
+    let text = serde_json::to_string(&report).unwrap().to_lowercase();
+    assert!(!text.contains("cole") && !text.contains("83.149"), "{text}");
+    let nested = r#"{"by":{"83.149.9.216":{"user_name":"acole"}}}"#;
+    rewritten(&mut pseudonyms, nested);
+    let path = format!("by.{address}.user_name");
+    assert_eq!(pseudonyms.report().by_path[&path]["user"], 1, "a path is told with its pseudonyms");
+    for record in [r#"{"userName":null,"index.html":1,"client.info":2,"x-amz-id-2":3,"@version":"1","1.2":4}"#, "{}"] {
+        assert_eq!(rewritten(&mut pseudonyms, record), record);
+    }
+}
+
+#[test]
+fn names_of_one_object_never_become_equal() {
+    let mut pseudonyms = settled(&[]);
+    let image = rewritten(&mut pseudonyms, r#"{"83.149.9.7":1,"83.149.9.07":2,"a":{"83.149.9.007":3}}"#);
+    let json: serde_json::Value = serde_json::from_str(&image).unwrap();
+    assert_eq!(json.as_object().unwrap().len(), 3, "{image}");
+    let address = rewritten(&mut pseudonyms, "83.149.9.7");
+    assert_eq!((&json[&address], &json["a"][&address]), (&1.into(), &3.into()), "{image}");
+}
+
+#[test]
 fn one_place_moves_to_one_place_with_its_digits() {
     let mut pseudonyms = settled(&[SIGN_IN]);
     let place = |image: &str| {
@@ -117,6 +202,8 @@ fn bytes_that_are_no_text_and_giants_pass() {
     assert!(
         out.starts_with(b"\xff\xfe ") && out.ends_with(b" \x00\xff") && !out.windows(12).any(|w| w == b"83.149.9.216")
     );
+    let halved = rewritten(&mut pseudonyms, r#"{"a\ud800":{"83.149.9.216":"acole"}}"#);
+    assert!(!halved.contains("83.149.9.216") && !halved.contains("acole"), "{halved}");
     let giant = "x".repeat(1 << 20) + " acole " + &"9.".repeat(1 << 16);
     assert!(!rewritten(&mut pseudonyms, &giant).contains("acole"));
 }
