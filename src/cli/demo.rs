@@ -19,7 +19,7 @@ use std::time::Instant;
 /// Make logs, train a small GPT on them, generate records, report: the main job in minutes.
 ///
 /// FOLDER gets corpus.jsonl (synthetic sign-in records), data/ (the prepared corpus), run/ (the model), samples.txt,
-/// report.html and report.json.
+/// loss.svg, report.html and report.json, which is printed too.
 #[derive(Args)]
 pub struct DemoArgs {
     /// Folder to write; what an earlier demo left there is replaced
@@ -174,9 +174,6 @@ fn write_report(
     let mut text = Vec::new();
     samples.iter().for_each(|sample| text.extend([&sample.text[..], b"\n"].concat()));
     files::write_atomic(&folder.join("samples.txt"), &text)?;
-    for sample in samples.iter().take(3) {
-        super::print_line(&String::from_utf8_lossy(&sample.text))?;
-    }
     let curve = metrics::curve(lines);
     logwright::report::loss_curve(&curve, &folder.join("loss.svg"))?;
     let shown = |value: &Value| match value.as_f64() {

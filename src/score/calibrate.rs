@@ -184,3 +184,18 @@ impl Judge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_come_in_turns_reach_both_halves() {
+        for turn in 1..=12 {
+            for kind in 0..turn {
+                let chosen = (0..1000).filter(|round| sets_threshold(round * turn + kind)).count();
+                assert!((480..=520).contains(&chosen), "{chosen} of every {turn}th record from {kind} on");
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ const QUOTED: usize = 80;
 
 /// What is wrong with a value, by the records learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The record holds no whole JSON object.
     NotJson,

@@ -160,7 +160,12 @@ mod tests {
         &["41C8662E-1F63-5F25-0000-0010C3650000"],
         &["0.0.0.0", "255.255.255.255", "42.62.103.34"],
         &["::", "::1", "1::", "fe80::1:2", "2001:db8:0:0:1:0:0:1", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "A:b::C"],
-        &["a@b.c", "j.o'neil+x@mail.example.org"],
+        &[
+            "a@b.c",
+            "j.o'neil+x@mail.example.org",
+            "anna-marie.jones@example.com",
+            "eightlet-and-more-to-36@example.com",
+        ],
     ];
 
     #[test]

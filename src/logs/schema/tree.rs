@@ -109,8 +109,7 @@ mod tests {
 
     #[test]
     fn order_and_doubled_keys_are_kept() {
-        let (tree, body) = Json::of_record(br#"jdoe {"b": 1, "a": [null, "x\n"], "b": 2.5}"#).unwrap();
-        assert_eq!(body[0], b'{');
+        let tree = Json::of_record(br#"{"b": 1, "a": [null, "x\n"], "b": 2.5}"#).unwrap();
         let Json::Object(members) = tree else { panic!("an object") };
         let names: Vec<_> = members.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["b", "a", "b"]);
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_no_tree() {
-        for record in ["", "[1]", "text", "{\"a\":1", "{\"a\":1e999}"] {
+        for record in ["", "[1]", "text", "jdoe {\"a\":1}", "{\"a\":1", "{\"a\":1e999}"] {
             assert_eq!(Json::of_record(record.as_bytes()), None, "{record}");
         }
     }

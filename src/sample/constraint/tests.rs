@@ -212,4 +212,5 @@ fn mistakes_in_schemas_are_named() {
         &["no record fits"],
     );
     is_refused(json!({ "properties": { "a": { "const": 9007199254740993u64 } } }), &["/properties/a/const", "2^53"]);
+    is_refused(json!({ "properties": { "a": { "minimum": 1u64 << 60 } } }), &["/properties/a/minimum", "2^53"]);
 }
