@@ -9,7 +9,7 @@
 
 Usage: detection.py hdfs|synth|azure [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] [options; see --help]
 Needs: Python 3.9, nothing else. With the defaults and two CPU cores hdfs takes minutes, the others tens of minutes.
-The metrics are those of src/detect, written a second time: each checks the other.
+The metrics are those of src/detect, written a second time, without the distance of count vectors.
 """
 import argparse
 import gzip

@@ -107,7 +107,7 @@ fn files_of_different_formats_make_one_corpus() {
     fs::write(more.path().join("3"), zstd::encode_all(&b"Jan 1 host sshd: ok\r\n\nlast"[..], 1).unwrap()).unwrap();
     let said = case.prepare_from(&[&case.input, more.path(), Path::new("-")], b"from stdin", BYTES);
     said.has(0, &["12 records (11 train, 1 val)", "MB/s", "tokens/record", "1 empty lines skipped"]);
-    said.has(0, &["2.csv: taken as CSV with columns time, user; --format text", "3: plain text among inputs of JSON"]);
+    said.has(0, &["as the names of 2 columns; --format text", "3: plain text among inputs of JSON"]);
     let records = case.records();
     assert_eq!(records[3..6], [r#"{"i":3,"user":{"name":"u3@x.org"}}"#, r#"{"a":1}"#, r#"{"a":2}"#]);
     assert_eq!(records[6], r#"{"time":"1","user":"bob"}"#);

@@ -201,7 +201,7 @@ fn wrong_flags_are_named() {
     for (flags, part) in [
         ("corpus.jsonl --aggregate excess", "calibrate first"),
         ("corpus.jsonl --only-anomalies", "no threshold"),
-        ("--calibrate corpus.jsonl --fpr 0", "--fpr must lie between 0 and 1"),
+        ("--calibrate corpus.jsonl --fpr 0", "expected a share between 0 and 1"),
         ("corpus.jsonl --fpr 0.1", "--calibrate"),
         ("--follow", "the name of one file"),
         ("corpus.jsonl --group-by a --explain", "not the sessions"),
@@ -217,7 +217,9 @@ fn wrong_flags_are_named() {
     }
     run(home.path(), "score --model run missing.jsonl").has(1, &["missing.jsonl", "no such file"]);
     head(home.path(), "one.jsonl", 0, 1);
-    run(home.path(), "score --model run --calibrate one.jsonl").has(1, &["expected at least 2"]);
+    run(home.path(), "score --model run --calibrate one.jsonl").has(1, &["at least 2 are needed"]);
+    let said = run(home.path(), "score --model run --calibrate corpus.jsonl --only-field nothing.*");
+    said.has(2, &["leave no field"]);
 }
 
 #[test]
@@ -357,6 +359,15 @@ fn sessions_are_scored_by_key() {
     let sessions = lines(said.has(0, &["sessions are anomalies"]));
     let inherited = lines(&run(home.path(), "score --model run corpus.jsonl"));
     assert_eq!(sessions, inherited, "scored as calibrated");
+    let means = lines(&run(home.path(), &format!("score --model run corpus.jsonl {flags} mean --threshold 0")));
+    let verdict = |of: &Value| (of["threshold"].is_null(), of["anomaly"].is_null());
+    assert!(
+        means.iter().all(|session| verdict(session) == (false, false) && verdict(&session["worst"]) == (true, true))
+    );
+    // A session over two inputs: its ends are counted within each.
+    let both = lines(&run(home.path(), &format!("score --model run one.jsonl one.jsonl {flags} max")));
+    assert_eq!((both.len(), &both[0]["records"], &both[0]["last"]), (1, &2.into(), &1.into()));
+    assert_eq!(both[0]["last_source"], "one.jsonl");
     let said = run(home.path(), "score --model run corpus.jsonl --group-by none --no-calibration");
     assert!(
         lines(said.has(0, &["300 of them could not be scored"]))[0]["error"]
@@ -383,6 +394,29 @@ fn explanations_are_for_people() {
     assert!(said.out.contains("\x1b[48;5;"));
     let json = run(home.path(), "score --model run some.jsonl --explain-html other.html");
     assert_eq!(lines(&json).len(), 4);
+    let program = env!("CARGO_BIN_EXE_logwright");
+    let script = format!("{program} score --model run corpus.jsonl --explain-html early.html | head -n 1");
+    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(home.path()).output().unwrap();
+    Said::from(output).has(0, &[]);
+    assert!(home.path().join("early.html").exists(), "the reader of stdout has left, that of the page has not");
+}
+
+#[test]
+fn a_model_that_gives_no_numbers_finds_nothing_normal() {
+    let home = own();
+    let damaged = home.path().join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    for name in ["config.json", "tokenizer.json", "records.json"] {
+        std::fs::copy(home.path().join("run/best").join(name), damaged.join(name)).unwrap();
+    }
+    let mut weights = std::fs::read(home.path().join("run/best/model.safetensors")).unwrap();
+    let middle = weights.len() / 2;
+    weights[middle..].fill(0xff);
+    std::fs::write(damaged.join("model.safetensors"), weights).unwrap();
+    head(home.path(), "one.jsonl", 0, 1);
+    let found = lines(&run(home.path(), "score --model damaged one.jsonl --threshold 1"));
+    assert!(found[0]["error"].as_str().unwrap().contains("NaN"), "{found:?}");
+    run(home.path(), "evaluate --model damaged --text one.jsonl").has(1, &["its loss is NaN"]);
 }
 
 #[test]

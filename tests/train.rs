@@ -155,7 +155,7 @@ fn an_interrupt_saves_and_resuming_finishes() {
     std::thread::sleep(Duration::from_millis(100));
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let said = common::Said::from(child.wait_with_output().unwrap());
-    said.has(130, &["interrupted; --resume goes on from here"]);
+    said.has(130, &["interrupted; --resume goes on from the last checkpoint"]);
     let done = losses(&home.path().join("run")).len();
     run(home.path(), &format!("train --data data --out run --resume --steps {}", done + 3)).has(0, &["finished"]);
     assert_eq!(losses(&home.path().join("run")).len(), done + 3);

@@ -192,7 +192,7 @@ fn each_record(data: &Dataset, split: &Split, sink: &mut dyn FnMut(&[u8])) {
 fn on_data(engine: &mut dyn Engine, data: &Dataset, args: &EvaluateArgs) -> Result<LanguageModel> {
     let sampler = Sampler::new(args.windows, engine.config().context, 0);
     let loss = split_loss(engine, &data.val, &sampler, args.batch.into(), 0)?;
-    Ok(LanguageModel::new(loss.sum, loss.targets, data.val.tokens(), data.val.bytes()))
+    finite(LanguageModel::new(loss.sum, loss.targets, data.val.tokens(), data.val.bytes()))
 }
 
 /// Loss on a text: the stream starts with a separator, and one follows each line.
@@ -213,7 +213,17 @@ fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<La
         write_logits(reader.engine, &stream, out)?;
     }
     let loss = stream_loss(reader.engine, &stream)?;
-    Ok(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, text.len() as u64))
+    finite(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, text.len() as u64))
+}
+
+fn finite(language: LanguageModel) -> Result<LanguageModel> {
+    match language.loss.is_finite() {
+        true => Ok(language),
+        false => Err(Error::failed(format!(
+            "--model: its loss is {}, no number; its weights are damaged or training has diverged",
+            language.loss
+        ))),
+    }
 }
 
 /// The first window's `tokens` (n) and `logits` (n, V).

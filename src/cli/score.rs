@@ -68,7 +68,7 @@ pub struct ScoreArgs {
     /// Fields to name for each record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_fields: usize,
-    /// Longest record, in bytes; a longer line of a stream is reported and left out
+    /// Longest record, in bytes; a longer line of a stream is reported and left out, in a file it ends the reading
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
     /// Records to compute at once, of those that are there: 1 suits a CPU, more feed a GPU (and may change last digits)

@@ -111,7 +111,7 @@ fn rank(n: usize, rate: f64) -> usize {
 }
 
 /// Records that `evaluate` and the baselines are asked about, as sequences of events (see [`super::Events`]).
-pub struct Sessions<'a> {
+pub struct Samples<'a> {
     /// Normal ones to fit on.
     pub fit: &'a [Vec<String>],
     /// Normal ones to calibrate thresholds on; may be `fit` itself, thresholds are then too low.
@@ -126,7 +126,7 @@ pub struct Sessions<'a> {
 ///
 /// # Errors
 /// As [`evaluate`].
-pub fn baselines(sessions: &Sessions, rate: f64) -> Result<Vec<(Detection, Vec<f64>)>> {
+pub fn baselines(sessions: &Samples, rate: f64) -> Result<Vec<(Detection, Vec<f64>)>> {
     assert_eq!(sessions.test.len(), sessions.attacks.len());
     let fitted = Baselines::fit(sessions.fit);
     let score = |sessions: &[Vec<String>]| sessions.iter().map(|session| fitted.score(session)).collect::<Vec<_>>();
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn baselines_are_rows_of_their_own() {
         let (fit, test) = (sessions(&["ab", "ab", "ab", "ba"]), sessions(&["ab", "xb", "aab"]));
-        let sessions = Sessions { fit: &fit, calibrate: &fit, test: &test, attacks: &[false, true, true] };
+        let sessions = Samples { fit: &fit, calibrate: &fit, test: &test, attacks: &[false, true, true] };
         let rows: Vec<_> = baselines(&sessions, 0.3).unwrap().into_iter().map(|(row, _)| row).collect();
         let found: Vec<_> =
             rows.iter().map(|row| (row.method.as_str(), row.calibrated.confusion.true_positives)).collect();

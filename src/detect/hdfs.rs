@@ -1,6 +1,6 @@
 //! The baselines on HDFS sessions: what is known of them, reproduced. Skipped where the data is absent.
 
-use super::{Detection, Sessions, baselines};
+use super::{Detection, Samples, baselines};
 use crate::logs::{ReadOptions, fields, read_records};
 use indicatif::ProgressBar;
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn the_baselines_reach_what_is_known_of_them() {
     let test = events_of(&sessions, |session| !session.train);
     let attacks: Vec<bool> = sessions.iter().filter(|s| !s.train).map(|s| s.attack).collect();
     assert_eq!((fit.len(), test.len(), attacks.iter().filter(|a| **a).count()), (6096, 1588, 57));
-    let sessions = Sessions { fit: &fit, calibrate: &fit, test: &test, attacks: &attacks };
+    let sessions = Samples { fit: &fit, calibrate: &fit, test: &test, attacks: &attacks };
     let rows = baselines(&sessions, 0.001).unwrap();
     let found = |(row, _): &(Detection, Vec<f64>)| {
         let confusion = row.calibrated.confusion;

@@ -20,6 +20,6 @@ pub mod metrics;
 mod sign_ins;
 
 pub use baselines::Baselines;
-pub use evaluate::{AtThreshold, Detection, Sessions, baselines, by_kind, evaluate, threshold};
+pub use evaluate::{AtThreshold, Detection, Samples, baselines, by_kind, evaluate, threshold};
 pub use events::Events;
 pub use metrics::{Confusion, Ranking};

@@ -1,6 +1,6 @@
 //! The baselines on the built-in log source: JSON records from bytes to the table.
 
-use super::{Baselines, Events, Sessions, baselines, by_kind};
+use super::{Baselines, Events, Samples, baselines, by_kind};
 use crate::logs::synth::{Settings, SignIns};
 
 /// 2,000 records with 101 of attacks, thresholds for 1 % false positives. Intruders come by networks and with browsers
@@ -32,7 +32,7 @@ fn the_attacks_of_the_built_in_source_need_more_than_unseen_values() {
     let test: Vec<_> = made[6000..].iter().map(|sign_in| learnt.of(sign_in.json.as_bytes())).collect();
     let kinds: Vec<_> = made[6000..].iter().map(|s| s.attack.map(|attack| attack.name().to_string())).collect();
     let attacks: Vec<bool> = kinds.iter().map(Option::is_some).collect();
-    let sessions = Sessions { fit: &fit, calibrate: &calibrate, test: &test, attacks: &attacks };
+    let sessions = Samples { fit: &fit, calibrate: &calibrate, test: &test, attacks: &attacks };
     let rows = baselines(&sessions, 0.01).unwrap();
     let round = |value: Option<f64>| (value.unwrap() * 1000.0).round() / 1000.0;
     let measured: Vec<[f64; 2]> = rows.iter().map(|(row, _)| [row.calibrated.f1, row.auroc].map(round)).collect();

@@ -134,8 +134,8 @@ impl Collector<'_> {
         let place = format!("{}:{line}:{column}", self.source.name);
         if self.options.bad_records == BadRecords::Fail {
             return Err(Error::failed(format!(
-                "{place}: {fault} (the file is read as {}; if it mixes formats, split it or choose with --format); \
-                 --bad-records skip leaves such records out, --bad-records keep takes them as text",
+                "{place}: {fault} (the file is read as {}; if it mixes formats, split it, or choose with --format of \
+                 prepare); --bad-records skip of prepare leaves such records out, --bad-records keep takes them as text",
                 self.source.format.label()
             )));
         }
@@ -154,7 +154,7 @@ impl Collector<'_> {
     pub fn too_long(&self, line: u64) -> Error {
         Error::failed(format!(
             "{}:{line}: a record longer than {} bytes, the limit; if it is a record, raise --max-record-bytes; if not, \
-             the file may lack line ends or be of another format (see --format)",
+             the file may lack line ends or be of another format (see --format of prepare)",
             self.source.name, self.options.max_record_bytes
         ))
     }

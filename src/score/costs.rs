@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// token that crosses a border is split by bytes.
 pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &Measured, tokenizer: &Tokenizer) {
     let Measured { record, surprisals, parts } = measured;
-    // The last field stands for all that is no value.
+    // One more than the fields: all that is no value.
     let between = parts.fields.len();
     let mut owner = vec![between; record.len() + 1];
     for (number, field) in parts.fields.iter().enumerate() {

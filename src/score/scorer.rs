@@ -204,3 +204,22 @@ fn shortened(text: &str) -> String {
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_with_one_prefix() {
+        let prefixes = vec!["user=u".parse().unwrap()];
+        let like = Records { form: Form::PrefixedJson, prefixes, ..Records::unknown() };
+        let read = |record: &[u8], like: &Records| as_trained(record.to_vec(), like).ok();
+        let whole = b"al {\"u\":\"al\"}".to_vec();
+        assert_eq!(read(b"{\"u\":\"al\"}", &like), Some(whole.clone()));
+        assert_eq!(read(&whole, &like), Some(whole.clone()), "as generate prints it");
+        let bare = Records { form: Form::Json, ..Records::unknown() };
+        assert_eq!(read(&whole, &bare), None, "more than an object");
+        assert_eq!(read(b"al", &like), None);
+        assert_eq!(read(b"al", &Records::unknown()), Some(b"al".to_vec()));
+    }
+}

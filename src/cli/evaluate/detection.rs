@@ -5,7 +5,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
-use logwright::detect::{Detection, Events, Sessions, baselines, by_kind, evaluate};
+use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
 use logwright::logs::{ReadOptions, fields, read_records};
 use logwright::report::evaluation::Detected;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[command(group = clap::ArgGroup::new("labelling").args(["labels", "labelled"]).multiple(true))]
 pub struct LabelArgs {
     /// One label a record, 0 or null for normal: of the records of --labelled, else of the validation split, whose earlier half
-    /// then calibrates
+    /// then calibrates (training chose best/ on this split)
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     labels: Option<PathBuf>,
     /// Logs with known attacks; the validation split, normal records, calibrates
@@ -58,7 +58,7 @@ impl LabelArgs {
         let learnt = Events::learn(&fit);
         let events = |records: &[Vec<u8>]| records.iter().map(|record| learnt.of(record)).collect::<Vec<_>>();
         let (fit, normal, seen) = (events(&fit), events(&calibrate), events(&test));
-        let sessions = Sessions { fit: &fit, calibrate: &normal, test: &seen, attacks: &attacks };
+        let sessions = Samples { fit: &fit, calibrate: &normal, test: &seen, attacks: &attacks };
         let (normal, scores) = self.scores(reader, calibrate, test)?;
         let own = Detection { method: "model".into(), ..evaluate(&scores, &attacks, &normal, self.fpr)? };
         let kinds = by_kind(&scores, &labels, &normal, self.fpr)?;

@@ -42,7 +42,7 @@ pub struct Exposed {
     pub repeats: u64,
     /// Of the secret: what it would take to guess it.
     pub bits: f64,
-    /// Bits of these that the model saves who asks it ([`crate::fidelity::privacy::exposure`]).
+    /// Bits of the secret that the model gives away ([`crate::fidelity::privacy::exposure`]).
     pub exposure: f64,
 }
 
