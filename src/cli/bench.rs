@@ -5,10 +5,11 @@ use super::device::{DeviceArgs, Opened, TrainingArgs};
 use super::roofline::{self, RooflineArgs};
 use clap::{Args, Subcommand};
 use logwright::engine::{AdamW, Batch, Choice, Draw, Engine};
-use logwright::gpt::{Config, Flops, Layout, init};
+use logwright::gpt::{Config, Flops, Layout, checkpoint, init};
 use logwright::train::ProfileSteps;
 use logwright::{Error, Result};
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// How fast an engine trains and generates at a given shape; or, with --roofline, how fast a GPU could train at most.
@@ -74,6 +75,15 @@ struct TrainBench {
     /// Steps before the clock starts
     #[arg(long, default_value_t = 2)]
     warmup: usize,
+    /// Micro-batches an update
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    accumulation: u16,
+    /// Start from these weights, whose shape is taken, to compare losses with another program
+    #[arg(long, value_name = "HF_FOLDER")]
+    init_from: Option<PathBuf>,
+    /// Train on these tokens (little-endian u32), one after the other, from the beginning again at the end
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -113,32 +123,67 @@ pub fn run(args: BenchArgs, _output: &OutputArgs) -> Result<()> {
 fn train(bench: TrainBench) -> Result<()> {
     let shape = &bench.shape;
     let device = shape.device.open_for_training(bench.training)?;
-    let mut engine = shape.engine(&device)?;
-    let tokens = shape.tokens(shape.batch * shape.context + 1);
-    let n = tokens.len() - 1;
-    let batch = Batch { tokens: &tokens[..n], targets: &tokens[1..], time: shape.context };
-    let mut milliseconds = Vec::new();
+    let mut engine = match &bench.init_from {
+        Some(folder) => {
+            let (config, parameters) = checkpoint::read_model(folder)?;
+            device.engine(config, parameters)?
+        }
+        None => shape.engine(&device)?,
+    };
+    let config = *engine.config();
+    let (n, pieces) = (shape.batch * config.context, u64::from(bench.accumulation));
+    let stream = bench.tokens.as_deref().map_or_else(|| Ok(shape.tokens(n + 1)), read_tokens)?;
+    let (mut milliseconds, mut losses) = (Vec::new(), Vec::new());
     for time in 1..=(bench.warmup + bench.steps) as u64 {
+        let windows: Vec<Vec<u32>> = (0..pieces).map(|piece| window(&stream, (time - 1) * pieces + piece, n)).collect();
         let start = Instant::now();
         ProfileSteps::around(bench.profile_steps, time, engine.as_mut(), |engine| {
-            engine.accumulate(batch, 1.0 / n as f32)?;
-            engine.update(&AdamW { rate: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time })
+            for window in &windows {
+                let batch = Batch { tokens: &window[..n], targets: &window[1..], time: config.context };
+                engine.accumulate(batch, 1.0 / (n as u64 * pieces) as f32)?;
+            }
+            let step = AdamW { rate: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time };
+            losses.push(engine.update(&step)?.loss);
+            Ok(())
         })?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    let mut timed = milliseconds.split_off(bench.warmup.min(milliseconds.len()));
-    let step_ms = timed.clone();
-    timed.sort_by(f64::total_cmp);
-    let median = *timed.get(timed.len() / 2).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
-    let tokens_per_second = n as f64 / median * 1e3;
+    let timed = milliseconds.split_off(bench.warmup.min(milliseconds.len()));
+    let median = median(&timed).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
+    let tokens_per_second = (n as u64 * pieces) as f64 / median * 1e3;
     let peak = bench.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
-    let (flops, mfu) = (Flops::per_token(engine.config()), |flops| peak.map(|peak| tokens_per_second * flops / peak));
-    let report = json!({
-        "device": device.name(), "tokens_per_second": tokens_per_second, "step_ms": step_ms,
-        "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal),
-        "device_memory": engine.device_memory(), "batch": shape.batch, "config": engine.config(),
-    });
-    super::print_line(&report)
+    let (flops, mfu) = (Flops::per_token(&config), |flops| peak.map(|peak| tokens_per_second * flops / peak));
+    super::print_line(&json!({
+        "device": device.name(), "tokens_per_second": tokens_per_second, "step_ms": timed, "losses": losses,
+        "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal), "device_memory": engine.device_memory(),
+        "batch": shape.batch, "accumulation": pieces, "config": config,
+    }))
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// The n + 1 tokens of micro-batch `number`: its last one is the first of the next.
+fn window(stream: &[u32], number: u64, n: usize) -> Vec<u32> {
+    let first = (number % stream.len() as u64) as usize * n;
+    (0..=n).map(|at| stream[(first + at) % stream.len()]).collect()
+}
+
+fn read_tokens(path: &Path) -> Result<Vec<u32>> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read the tokens from", path, e))?;
+    let tokens: Vec<u32> =
+        bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+    match tokens.len() {
+        2.. => Ok(tokens),
+        _ => Err(Error::failed(format!(
+            "{}: expected little-endian u32 tokens, found {} bytes",
+            path.display(),
+            bytes.len()
+        ))),
+    }
 }
 
 fn generate(bench: GenerateBench) -> Result<()> {
