@@ -246,7 +246,7 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
     let sum = |of: fn(&Counts) -> u64| of(&meta.train) + of(&meta.val);
     let (records, bytes, tokens) = (sum(|split| split.records), sum(|split| split.bytes), sum(|split| split.tokens));
     if records > report.records {
-        info!("{} canaries planted in the training split", records - report.records);
+        info!("{} records with canaries put into the training split", records - report.records);
     }
     info!(
         "{records} records ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",
