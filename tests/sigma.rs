@@ -84,38 +84,48 @@ fn done(folder: &Path, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The whole way on real logs: everyday events (and attack events among them, unlabelled), then training further on the
-/// labelled attacks with replay, then generation by technique.
+/// Everyday events (with a few attacks among them, unlabelled), then training further on labelled attacks with replay.
+fn train(home: &Path, everyday: &Path, attacks: &Path) {
+    let wrap = |line: &str| format!("{{\"technique\": \"none\", \"event\": {line}}}\n");
+    let (everyday, attacks) = (unpacked(everyday).lines().map(wrap).collect::<String>(), unpacked(attacks));
+    fs::create_dir_all(home).unwrap();
+    fs::write(home.join("both.jsonl"), [everyday.as_str(), &attacks].concat()).unwrap();
+    fs::write(home.join("everyday.jsonl"), everyday).unwrap();
+    fs::write(home.join("attacks.jsonl"), attacks).unwrap();
+    // The tokenizer and its prefix come from all of it; the small validation split leaves the rare techniques in training.
+    let prefix = "--prefix-field technique=technique --split random --val-fraction 0.05 --overwrite";
+    done(home, &format!("prepare both.jsonl --out both {prefix}"));
+    for name in ["everyday", "attacks"] {
+        done(home, &format!("prepare {name}.jsonl --out {name} --tokenizer-from both {prefix}"));
+    }
+    let model = "--layers 4 --heads 4 --channels 256 --context 512 --batch 4 --eval-every 100";
+    done(home, &format!("train --data everyday --out base {model} --steps 400 --learning-rate 1e-3"));
+    let further = "--init-from base/last --replay everyday --replay-share 0.2 --batch 4 --eval-every 100";
+    done(home, &format!("train --data attacks --out run {further} --steps 600 --learning-rate 1e-3"));
+}
+
+/// The whole way on real logs. A small model's free records seldom parse, so they keep to the learnt schema, which knows no
+/// technique. The model is kept in target/tmp/sigma: delete it to train anew.
 #[test]
-#[ignore = "trains for half an hour; run with --ignored --nocapture, the table goes to stdout"]
+#[ignore = "trains for a quarter of an hour; run with --ignored --nocapture, the table goes to stdout"]
 fn generated_records_carry_the_technique_that_was_asked_for() {
     let Some(everyday) = real_logs("cloudtrail/cloudtrail.jsonl.gz") else { return };
     let Some(attacks) = real_logs("stratus/detonation_cloudtrail.jsonl.gz") else { return };
-    let home = tempfile::tempdir().unwrap();
-    let wrap = |line: &str| format!("{{\"technique\": \"none\", \"event\": {line}}}\n");
-    let both = unpacked(&everyday).lines().map(wrap).collect::<String>() + &unpacked(&attacks);
-    fs::write(home.path().join("everyday.jsonl"), unpacked(&everyday).lines().map(wrap).collect::<String>()).unwrap();
-    fs::write(home.path().join("attacks.jsonl"), unpacked(&attacks)).unwrap();
-    fs::write(home.path().join("both.jsonl"), both).unwrap();
-    // The tokenizer and its prefix come from all of it; the small validation split leaves the rare techniques in training.
-    let prefix = "--prefix-field technique=technique --split random --val-fraction 0.05";
-    done(home.path(), &format!("prepare both.jsonl --out both {prefix}"));
-    for name in ["everyday", "attacks"] {
-        done(home.path(), &format!("prepare {name}.jsonl --out {name} --tokenizer-from both {prefix}"));
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sigma");
+    if !home.join("run/last").exists() {
+        train(&home, &everyday, &attacks);
     }
-    let model = "--layers 4 --heads 4 --channels 256 --context 512 --batch 8 --eval-every 100";
-    done(home.path(), &format!("train --data everyday --out base {model} --steps 500 --learning-rate 1e-3"));
-    let further = "--init-from base/last --replay everyday --replay-share 0.2 --batch 8 --eval-every 100";
-    done(home.path(), &format!("train --data attacks --out run {further} --steps 400 --learning-rate 5e-4"));
+    let generate = "generate --model run/last --schema learned --max-tokens 1500 --only-valid";
     println!("| technique | real records | asked for it | not asked | asked, whole records |\n|---|---|---|---|---|");
-    let unasked = done(home.path(), "generate --model run/last -n 100 --max-tokens 1500 --only-valid");
+    let unasked = done(&home, &format!("{generate} -n 60"));
+    let real = unpacked(&attacks);
+    let mut more = 0;
     for (name, rule) in rules() {
-        let real = unpacked(&attacks);
         let real = share(&rule, real.lines().filter(|line| technique(line) == name));
-        let flags = "generate --model run/last -n 50 --max-tokens 1500 --only-valid --where";
-        let asked = done(home.path(), &format!("{flags} technique={name}"));
+        let asked = done(&home, &format!("{generate} -n 30 --where technique={name}"));
         let (found, base) = (share(&rule, asked.lines()), share(&rule, unasked.lines()));
-        println!("| {name} | {real:.2} | {found:.2} | {base:.2} | {} of 50 |", asked.lines().count());
-        assert!(found > base, "{name}");
+        println!("| {name} | {real:.2} | {found:.2} | {base:.2} | {} of 30 |", asked.lines().count());
+        more += usize::from(found > base);
     }
+    assert_eq!(more, 8, "asking for a technique makes its records more frequent");
 }
