@@ -105,7 +105,7 @@ fn train(home: &Path, everyday: &Path, attacks: &Path) {
 }
 
 /// The whole way on real logs. A small model's free records seldom parse, so they keep to the learnt schema, which knows no
-/// technique. The model is kept in target/tmp/sigma: delete it to train anew.
+/// technique. The model is kept in `CARGO_TARGET_TMPDIR`: delete it to train anew.
 #[test]
 #[ignore = "takes a quarter of an hour; run with --ignored --nocapture, the table goes to stdout"]
 fn generated_records_carry_the_technique_that_was_asked_for() {
