@@ -1,7 +1,7 @@
 """Measures logwright's CUDA engine against PyTorch on one GPU: training, losses step by step, generation, in one call.
 
     cargo build --release                                            # with nvcc, so that the kernels are inside
-    python scripts/bench_vs_torch.py --out bench_vs_torch.json       # about 20 min on an H200; parts: --only
+    python scripts/bench_vs_torch.py --out bench_vs_torch.json       # or parts of it: --only
 
 The sides take turns, round by round (A B A B ...); medians over rounds and their ratio are printed. PyTorch is
 nanogpt.py as nanoGPT trains it at its best: bf16 autocast, fused attention (SDPA), torch.compile, fused AdamW, TF32 for

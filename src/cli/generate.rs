@@ -243,10 +243,9 @@ fn check_prompts(
         let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
         read.map_err(|read| {
             Error::failed(format!(
-                "{place}: the grammar allows no record that begins so: it reads {read} of the {} bytes {:?}; keep to its names, \
-                 their order, and the separators of the training records, or leave --json or --schema out",
-                whole.len(),
-                String::from_utf8_lossy(&whole)
+                "{place}: the grammar allows no record that begins so: it reads {read} of the {} bytes of prefix and prompt; \
+                 keep to its names, their order, and the separators of the training records, or leave --json or --schema out",
+                whole.len()
             ))
         })?;
     }

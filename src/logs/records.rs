@@ -67,7 +67,8 @@ impl Records {
         if self.prefixes.is_empty() {
             return Cow::Borrowed(record);
         }
-        let record = self.without_prefix(record);
+        // What holds no object has no prefix that could be told from it.
+        let record = Some(self.without_prefix(record)).filter(|body| !body.is_empty()).unwrap_or(record);
         let text = prefix::text(&prefix::values(&self.prefixes, record));
         Cow::Owned([text.as_bytes(), record].concat())
     }
@@ -156,6 +157,7 @@ mod tests {
         assert_eq!(&whole[..], [&b"al 2022-01-02 "[..], raw].concat());
         assert_eq!(records.without_prefix(&whole), raw);
         assert_eq!(records.with_prefix(&whole), whole, "no second one");
+        assert_eq!(&records.with_prefix(b"no object")[..], b"- - no object");
         assert_eq!(&Records::unknown().with_prefix(raw)[..], raw);
     }
 

@@ -21,8 +21,8 @@
 //! | `members` | names of members, where maps are keyed by who or where |
 //!
 //! What is not done: what no rule describes and no field of the corpus names stays, and so do names of members in JSON that
-//! are known from neither their form nor a person's name. Pseudonyms are not anonymity: who has the key, or knows enough of what happened, can undo
-//! them; initials and surnames that persons share stay shared.
+//! are known from neither their form nor a person's name. Pseudonyms are not anonymity: who has the key, or knows enough of
+//! what happened, can undo them; initials and surnames that persons share stay shared.
 //!
 //! Memory grows with the number of distinct names, not with the corpus; everything else is computed from the key.
 

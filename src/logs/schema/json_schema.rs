@@ -48,7 +48,7 @@ impl Node {
 }
 
 impl Numbers {
-    /// A range or a category, where a grammar can hold it: not beyond 2^53, where 64-bit floats lose whole numbers, and not for
+    /// A range or a category, where a grammar can hold it: not beyond about 2^53, where 64-bit floats lose whole numbers, and not for
     /// numbers written with an exponent, which a range has no grammar for.
     fn schema(&self) -> Value {
         let kind = if self.integers == self.seen { "integer" } else { "number" };
