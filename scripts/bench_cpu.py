@@ -138,12 +138,12 @@ def bench_generate(args, batch, job):
     return take_turns(args, contenders)
 
 
-def take_turns(args, contenders):
+def take_turns(args, contenders, unit="tokens/s"):
     rounds = {name: [] for name in contenders}
     for number in range(args.rounds):
         for name, measure in contenders.items():
             rounds[name].append(measure())
-            print(f"  round {number + 1}: {name} {rounds[name][-1]:.1f} tokens/s", file=sys.stderr)
+            print(f"  round {number + 1}: {name} {rounds[name][-1]:.1f} {unit}", file=sys.stderr)
     return rounds
 
 
@@ -157,8 +157,8 @@ def summarise(rounds):
     return out
 
 
-def table(title, summary):
-    lines = [f"| {title} | tokens/s, median | rounds, min-max | logwright is |", "|---|---|---|---|"]
+def table(title, summary, unit="tokens/s"):
+    lines = [f"| {title} | {unit}, median | rounds, min-max | logwright is |", "|---|---|---|---|"]
     for name, x in summary.items():
         ratio = f"{x['logwright_ratio']:.2f} x" if "logwright_ratio" in x and name != "logwright" else "-"
         lines.append(f"| {name} | {x['median']:.1f} | {x['min']:.1f}-{x['max']:.1f} | {ratio} |")

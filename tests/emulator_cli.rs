@@ -81,10 +81,8 @@ fn evaluate_gives_the_loss_that_training_saw() {
 }
 
 #[test]
-fn bench_measures_the_roofline_of_a_device() {
+fn bench_trains_on_a_device() {
     let home = tempfile::tempdir().unwrap();
-    let line = "bench --roofline --gpu a100 --measure --device emulator --layers 1 --heads 1 --channels 64 --context 32 --batch 1";
-    run(home.path(), line).has(0, &[]);
     let said = run(
         home.path(),
         "bench train --device emulator --layers 1 --heads 1 --channels 64 --context 32 --batch 1 --steps 1",
@@ -93,6 +91,41 @@ fn bench_measures_the_roofline_of_a_device() {
     let facts: serde_json::Value = serde_json::from_str(said.out.trim()).unwrap();
     assert_eq!(facts["device"], "emulator");
     assert!(facts["tokens_per_second"].as_f64().unwrap() > 0.0);
+}
+
+/// Sizes at which the emulator measures a step in seconds.
+const KERNELS: &str = "bench kernels --device emulator --layers 2 --heads 1 --channels 32 --context 16 --batch 2 \
+    --rotate 0 --rounds 1 --round 0 --peak-size 16";
+
+#[test]
+fn bench_kernels_measures_every_operation_of_a_step_and_of_a_token() {
+    let home = tempfile::tempdir().unwrap();
+    for (more, names) in [
+        ("", ["attention_backward_keys_32", "adamw_update", "gemm 32x96x32"]),
+        ("--generate", ["decode_attend", "sampling_draw", "gemm 8x96x32"]),
+    ] {
+        let said = run(home.path(), &format!("{KERNELS} --json {more}"));
+        let report: serde_json::Value = serde_json::from_str(&said.has(0, &[]).out).unwrap();
+        let kernels = report["kernels"].as_array().unwrap();
+        for name in names {
+            let kernel = kernels.iter().find(|kernel| kernel["name"] == name).unwrap_or_else(|| panic!("{name}"));
+            assert!(kernel["seconds"].as_f64().unwrap() > 0.0 && kernel["share"].as_f64().unwrap() > 0.0, "{kernel}");
+        }
+        assert!(kernels.iter().all(|kernel| kernel["bytes"].is_f64()), "all of them are on the roofline");
+    }
+}
+
+#[test]
+fn bench_kernels_takes_those_asked_for_and_prints_a_table() {
+    let home = tempfile::tempdir().unwrap();
+    let said = run(home.path(), &format!("{KERNELS} --only attention --only gelu"));
+    let table = &said.has(0, &[]).out;
+    for part in ["attention_forward_32", "gemm 32x128x32 gelu", "share %", "sum: "] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(!table.contains("layernorm"), "{table}");
+    run(home.path(), &format!("{KERNELS} --only nonsense")).has(2, &["nonsense", "no operation"]);
+    run(home.path(), "bench kernels --device cpu").has(2, &["--device cuda"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::OutputArgs;
 use super::device::{DeviceArgs, Opened, TrainingArgs};
+use super::kernels::{self, KernelsBench};
 use super::roofline::{self, RooflineArgs};
 use clap::{Args, Subcommand};
 use logwright::engine::{AdamW, Batch, Choice, Draw, Engine};
@@ -28,6 +29,8 @@ enum What {
     Train(TrainBench),
     /// Generation with a KV cache, up to a full context; prints one JSON object
     Generate(GenerateBench),
+    /// Every kernel and product of a step by itself, as a share of what the card is seen to reach
+    Kernels(KernelsBench),
 }
 
 #[derive(Args)]
@@ -116,6 +119,7 @@ pub fn run(args: BenchArgs, _output: &OutputArgs) -> Result<()> {
     match args.what {
         Some(What::Train(bench)) => train(bench),
         Some(What::Generate(bench)) => generate(bench),
+        Some(What::Kernels(bench)) => kernels::run(&bench),
         None => roofline::run(&args.roofline),
     }
 }
@@ -142,8 +146,7 @@ fn train(bench: TrainBench) -> Result<()> {
                 let batch = Batch { tokens: &window[..n], targets: &window[1..], time: config.context };
                 engine.accumulate(batch, 1.0 / (n as u64 * pieces) as f32)?;
             }
-            let step = AdamW { rate: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time };
-            losses.push(engine.update(&step)?.loss);
+            losses.push(engine.update(&adamw(time))?.loss);
             Ok(())
         })?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
@@ -158,6 +161,11 @@ fn train(bench: TrainBench) -> Result<()> {
         "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal), "device_memory": engine.device_memory(),
         "batch": shape.batch, "accumulation": pieces, "config": config,
     }))
+}
+
+/// The settings of update number `time`.
+pub fn adamw(time: u64) -> AdamW {
+    AdamW { rate: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time }
 }
 
 fn median(values: &[f64]) -> Option<f64> {

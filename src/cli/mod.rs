@@ -9,6 +9,7 @@ mod doctor;
 mod evaluate;
 mod generate;
 mod grammar;
+mod kernels;
 mod model;
 mod prepare;
 mod roofline;

@@ -61,7 +61,7 @@ struct RowBuffers {
 
 /// Rows that go through together: few different numbers, since every one has its own plans for the matrix products, and a
 /// sequence's last bits should not depend on how many others there are.
-fn padded(rows: usize) -> usize {
+pub(super) fn padded(rows: usize) -> usize {
     if rows <= 64 { rows.next_power_of_two().max(8) } else { rows.next_multiple_of(64) }
 }
 

@@ -41,6 +41,12 @@ pub trait Device: Send + Sync {
     /// `from` names `to.len()` bytes of an allocation of this device.
     unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<()>;
 
+    /// Queues a copy within the device. Not while recording.
+    ///
+    /// # Safety
+    /// `to` and `from` name `bytes` bytes of allocations of this device each, apart from one another.
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()>;
+
     /// Queues a fill with zero bytes.
     ///
     /// # Safety
@@ -162,6 +168,11 @@ impl<T> Span<T> {
     pub fn slice(&self, range: Range<usize>) -> Span<T> {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         Span { address: self.address + (range.start * size_of::<T>()) as u64, len: range.len(), of: PhantomData }
+    }
+
+    /// The same elements elsewhere: `to` says where an address has gone.
+    pub(super) fn moved(&self, to: &dyn Fn(u64) -> u64) -> Span<T> {
+        Span { address: to(self.address), ..*self }
     }
 
     /// The first `len` elements.

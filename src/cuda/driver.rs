@@ -33,6 +33,7 @@ functions! {
     cuMemFreeHost(*mut c_void);
     cuMemcpyHtoDAsync_v2(u64, *const c_void, usize, CUstream);
     cuMemcpyDtoHAsync_v2(*mut c_void, u64, usize, CUstream);
+    cuMemcpyDtoDAsync_v2(u64, u64, usize, CUstream);
     cuMemsetD8Async(u64, u8, usize, CUstream);
     cuStreamCreate(*mut CUstream, c_uint);
     cuStreamDestroy_v2(CUstream);

@@ -12,18 +12,12 @@ pub use runtime::{Entry, Run};
 use super::device::{Device, Graph, Launch};
 use super::gemm::Gemm;
 use super::kernels::{self, Kernel};
+use super::work::{Work, with_pointers};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-
-/// One piece of recorded work.
-enum Work {
-    Launch { kernel: &'static Kernel, launch: Launch, arguments: Vec<[u8; 8]> },
-    Gemm(Gemm),
-    Clear { at: u64, bytes: usize },
-}
 
 pub struct Emulator {
     state: Arc<State>,
@@ -120,9 +114,7 @@ impl State {
     fn run(&self, work: &Work) -> Result<()> {
         match work {
             Work::Launch { kernel, launch, arguments } => {
-                let mut arguments = arguments.clone();
-                let mut pointers: Vec<_> = arguments.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
-                self.launch(kernel, *launch, &mut pointers)
+                with_pointers(arguments, |arguments| self.launch(kernel, *launch, arguments))
             }
             Work::Gemm(work) => {
                 self.count_launch()?;
@@ -216,19 +208,19 @@ impl Device for Emulator {
         Ok(())
     }
 
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        let mut between = vec![0; bytes];
+        // SAFETY: the caller's promise.
+        unsafe { self.download(&mut between, from).and_then(|()| self.upload(to, &between)) }
+    }
+
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         self.state.queue(Work::Clear { at, bytes })
     }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
-        let copy = |(&pointer, &size): (&*mut c_void, &u8)| {
-            let mut value = [0u8; 8];
-            // SAFETY: an argument of the table has the size that the table states, at most 8 bytes.
-            unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr(), size as usize) };
-            value
-        };
-        let arguments = arguments.iter().zip(kernel.sizes).map(copy).collect();
-        self.state.queue(Work::Launch { kernel, launch, arguments })
+        // SAFETY: the caller's promise.
+        self.state.queue(unsafe { Work::launch(kernel, launch, arguments) })
     }
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {

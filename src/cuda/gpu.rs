@@ -143,6 +143,14 @@ impl Device for Gpu {
         self.queue.check(code, format_args!("downloading {} bytes", to.len())).and(waited)
     }
 
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        self.assert_not_recording();
+        self.queue.bind()?;
+        // SAFETY: the caller's promise.
+        let code = unsafe { (self.queue.driver.call.cuMemcpyDtoDAsync_v2)(to, from, bytes, self.queue.stream) };
+        self.queue.check(code, format_args!("copying {bytes} bytes"))
+    }
+
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         if bytes == 0 {
             return Ok(());

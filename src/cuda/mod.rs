@@ -30,6 +30,7 @@ pub mod kernels;
 pub mod layernorm;
 pub mod library;
 pub mod linear;
+pub mod measure;
 pub mod memory;
 mod modules;
 pub mod peaks;
@@ -39,8 +40,9 @@ mod queue;
 pub mod roofline;
 pub mod sampling;
 mod staging;
-pub mod timed;
+pub mod watched;
 mod weights;
+pub mod work;
 
 pub use device::{Buffer, Device, Graph, Launch, Ptr, Span};
 pub use engine::{CudaEngine, Options};

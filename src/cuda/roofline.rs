@@ -1,15 +1,13 @@
-//! The roofline on paper: what every operation of a training step must compute and move, and how fast a card could do it
+//! The roofline on paper: what every operation of a step must compute and move, and how fast a card could do it
 //! (Williams, Waterman and Patterson, 2009: the larger of FLOPs / peak and bytes / bandwidth is a floor of the time).
 //!
 //! Bytes are the compulsory ones: each operand read once, each result written once.
 
 use super::activations::{Recompute, head_rows};
-use super::cross_entropy;
 use super::peaks::Peaks;
-use super::timed::Seen;
 use super::weights::padded;
+use super::{cache, cross_entropy};
 use crate::gpt::{Config, Layout};
-use std::collections::BTreeMap;
 
 /// One row: all operations of one name in a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +26,11 @@ impl Operation {
     /// Seconds below which the card cannot do it.
     pub fn floor(&self, card: &Peaks) -> f64 {
         (self.flops / (card.tflops * 1e12)).max(self.bytes / (card.bandwidth * 1e9))
+    }
+
+    /// Whether products are what keeps the card busy longest, or memory.
+    pub fn bound(&self, card: &Peaks) -> &'static str {
+        if self.flops / (card.tflops * 1e12) > self.bytes / (card.bandwidth * 1e9) { "compute" } else { "memory" }
     }
 }
 
@@ -78,6 +81,24 @@ pub fn step(config: &Config, batch: usize, time: usize) -> Vec<Operation> {
     blocks_backward(&mut table, &sizes);
     ends(&mut table, &sizes, time);
     update(&mut table, Layout::new(&padded(config)).len as f64);
+    table.0
+}
+
+/// Operations of one token for each of `slots` sequences whose context is full but for it, drawn on the device.
+pub fn token(config: &Config, slots: usize) -> Vec<Operation> {
+    let Config { layers, channels: c, context, bias, .. } = *config;
+    let sizes = Sizes { layers, n: cache::padded(slots), c, vocab: padded(config).vocab, bias };
+    let mut table = Table::default();
+    let (nc, sc) = ((sizes.n * c) as f64, (slots * c) as f64);
+    let rows_used = (sizes.vocab.min(sizes.n) * c) as f64;
+    table.add("embedding_forward", 1, 0.0, 4.0 * nc + 2.0 * rows_used);
+    blocks_forward(&mut table, &sizes);
+    table.add("decode_append", layers, 0.0, 8.0 * sc);
+    table.add("decode_attend", layers, 4.0 * sc * context as f64, 4.0 * sc * context as f64 + 2.0 * sc);
+    table.add("decode_combine", layers, 0.0, 2.0 * sc);
+    table.add("decode_gather", 1, 0.0, 4.0 * sc);
+    table.gemm(1, [slots, sizes.vocab, c], "", 0.0);
+    table.add("sampling_draw", 1, 0.0, 2.0 * (slots * sizes.vocab) as f64);
     table.0
 }
 
@@ -157,34 +178,25 @@ fn update(table: &mut Table, parameters: f64) {
     table.add("adamw_update", 1, 0.0, 34.0 * parameters);
 }
 
-/// The table as text, the slowest floor first; `measured` where a device ran the step.
-pub fn text(operations: &[Operation], card: &Peaks, measured: Option<&BTreeMap<String, Seen>>) -> String {
+/// The table as text, the slowest floor first.
+pub fn text(operations: &[Operation], card: &Peaks) -> String {
     let mut rows: Vec<&Operation> = operations.iter().collect();
     rows.sort_by(|a, b| b.floor(card).total_cmp(&a.floor(card)));
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let mut out = format!(
-        "{:width$}  {:>5}  {:>10}  {:>10}  {:>9}  {:>9}  {:>9}\n",
-        "operation", "count", "GFLOP", "MB", "bound by", "floor ms", "ms"
+        "{:width$}  {:>5}  {:>10}  {:>10}  {:>9}  {:>9}\n",
+        "operation", "count", "GFLOP", "MB", "bound by", "floor ms"
     );
-    let line = |name: &str, count: String, flops: f64, bytes: f64, by: &str, floor: f64, seconds: Option<f64>| {
-        let seconds = seconds.map_or("-".to_string(), |seconds| format!("{:.3}", seconds * 1e3));
-        let floor = floor * 1e3;
-        format!(
-            "{name:width$}  {count:>5}  {:>10.2}  {:>10.2}  {by:>9}  {floor:>9.3}  {seconds:>9}\n",
-            flops / 1e9,
-            bytes / 1e6
-        )
+    let line = |name: &str, count: String, flops: f64, bytes: f64, by: &str, floor: f64| {
+        let (flops, bytes, floor) = (flops / 1e9, bytes / 1e6, floor * 1e3);
+        format!("{name:width$}  {count:>5}  {flops:>10.2}  {bytes:>10.2}  {by:>9}  {floor:>9.3}\n")
     };
     for row in &rows {
-        let compute = row.flops / (card.tflops * 1e12) > row.bytes / (card.bandwidth * 1e9);
-        let seconds = measured.and_then(|seen| seen.get(&row.name)).map(|seen| seen.seconds);
-        let by = if compute { "compute" } else { "memory" };
-        out += &line(&row.name, row.count.to_string(), row.flops, row.bytes, by, row.floor(card), seconds);
+        out += &line(&row.name, row.count.to_string(), row.flops, row.bytes, row.bound(card), row.floor(card));
     }
     let sum = |of: &dyn Fn(&Operation) -> f64| rows.iter().map(|row| of(row)).sum::<f64>();
-    let seconds = measured.map(|seen| seen.values().map(|seen| seen.seconds).sum());
     let (flops, bytes) = (sum(&|row| row.flops), sum(&|row| row.bytes));
-    out + &line("sum", String::new(), flops, bytes, "", sum(&|row| row.floor(card)), seconds)
+    out + &line("sum", String::new(), flops, bytes, "", sum(&|row| row.floor(card)))
 }
 
 /// Recompute level whose operations [`step`] lists.

@@ -8,7 +8,8 @@ use logwright::cpu::model::Model;
 use logwright::cpu::sampling;
 use logwright::cuda::activations::{Purpose, Recompute};
 use logwright::cuda::emulator::Emulator;
-use logwright::cuda::timed::Timed;
+use logwright::cuda::roofline::Operation;
+use logwright::cuda::watched::Watched;
 use logwright::cuda::{CudaEngine, Device, Options, memory, roofline};
 use logwright::engine::{AdamW, Batch, Choice, Draw, Engine, IGNORE, State};
 use logwright::gpt::{Config, Layout, init};
@@ -306,18 +307,49 @@ fn a_head_size_without_a_kernel_is_refused() {
 #[test]
 fn the_roofline_lists_what_a_step_runs() {
     for (config, batch, time) in [(PLAIN, 3, 65), (BIASED, 2, 17), (Config { vocab: 2500, ..BIASED }, 1, 33)] {
-        let timed = Arc::new(Timed::new(Bench::emulator(0).device.clone()));
-        let options = Options { plain: true, recompute: roofline::RECOMPUTE, ..Options::default() };
-        let mut engine = CudaEngine::new(timed.clone(), config, parameters(&config), options).unwrap();
+        let (watched, mut engine) = watched(config);
         let data = Data::new(&config, batch, time, 1);
-        timed.take();
         engine.accumulate(data.batch(), data.scale()).unwrap();
         engine.update(&step(1)).unwrap();
-        let seen: BTreeMap<String, usize> = timed.take().into_iter().map(|(name, seen)| (name, seen.count)).collect();
-        let listed = roofline::step(&config, batch, time);
-        let listed: BTreeMap<String, usize> = listed.into_iter().map(|row| (row.name, row.count)).collect();
-        assert_eq!(listed, seen);
+        assert_eq!(counted(roofline::step(&config, batch, time)), ran(&watched));
     }
+}
+
+/// The same for a generated token.
+#[test]
+fn the_roofline_lists_what_a_token_runs() {
+    for (config, slots) in [(PLAIN, 1), (BIASED, 9)] {
+        let (watched, mut engine) = watched(config);
+        engine.open_cache(slots).unwrap();
+        let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
+        let draws = vec![Draw { choice, uniform: 0.5, allowed: None }; slots];
+        let mut drawn = vec![0; slots];
+        for tokens in [[1u32, 2].as_slice(), &[3]] {
+            watched.take();
+            let sequences: Vec<(usize, &[u32])> = (0..slots).map(|slot| (slot, tokens)).collect();
+            engine.sample(&sequences, &draws, &mut drawn).unwrap();
+        }
+        assert_eq!(counted(roofline::token(&config, slots)), ran(&watched));
+    }
+}
+
+/// An engine whose operations are noted, none of them yet.
+fn watched(config: Config) -> (Arc<Watched>, CudaEngine) {
+    let watched = Arc::new(Watched::new(Bench::emulator(0).device.clone()));
+    let options = Options { plain: true, recompute: roofline::RECOMPUTE, ..Options::default() };
+    let engine = CudaEngine::new(watched.clone(), config, parameters(&config), options).unwrap();
+    watched.take();
+    (watched, engine)
+}
+
+fn counted(listed: Vec<Operation>) -> BTreeMap<String, usize> {
+    listed.into_iter().map(|row| (row.name, row.count)).collect()
+}
+
+fn ran(watched: &Watched) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    watched.take().iter().for_each(|work| *counts.entry(work.name()).or_default() += 1);
+    counts
 }
 
 /// Room for the model and for a batch of `batch`, no more.

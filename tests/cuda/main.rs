@@ -12,6 +12,7 @@ mod gelu;
 mod gemm;
 mod harness;
 mod layernorm;
+mod measure;
 mod naive;
 mod sampling;
 

@@ -54,6 +54,8 @@ STUB(cuMemcpyHtoDAsync_v2, (uint64_t to, const void *from, size_t bytes, void *s
      (void)stream; memcpy((void *)to, from, bytes))
 STUB(cuMemcpyDtoHAsync_v2, (void *to, uint64_t from, size_t bytes, void *stream),
      (void)stream; memcpy(to, (void *)from, bytes))
+STUB(cuMemcpyDtoDAsync_v2, (uint64_t to, uint64_t from, size_t bytes, void *stream),
+     (void)stream; memcpy((void *)to, (void *)from, bytes))
 STUB(cuMemsetD8Async, (uint64_t at, unsigned char value, size_t bytes, void *stream),
      (void)stream; memset((void *)at, value, bytes))
 STUB(cuStreamCreate, (void **stream, unsigned flags), (void)flags; HANDLE(stream))

@@ -1,66 +1,68 @@
-//! A device that times each operation on another: for the measured column of the roofline.
+//! A device that notes what runs on another: how a bench gets at the very operations of a step.
 
 use super::device::{Device, Graph, Launch};
 use super::gemm::Gemm;
 use super::kernels::Kernel;
+use super::work::Work;
 use crate::Result;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Waits after every kernel and product, so its times hold a launch and a wait each: a few microseconds on a GPU.
-pub struct Timed {
+/// Passes everything on.
+pub struct Watched {
     inner: Arc<dyn Device>,
-    seen: Mutex<BTreeMap<String, Seen>>,
+    seen: Mutex<Vec<Work>>,
+    allocations: Mutex<BTreeMap<u64, usize>>,
 }
 
-/// What was seen of the operations of one name.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Seen {
-    pub count: usize,
-    pub seconds: f64,
-}
-
-impl Timed {
+impl Watched {
     pub fn new(inner: Arc<dyn Device>) -> Self {
-        Timed { inner, seen: Mutex::default() }
+        Watched { inner, seen: Mutex::default(), allocations: Mutex::default() }
     }
 
-    /// What was seen since the last call, by the kernel's name or the product's [`Gemm::label`].
-    pub fn take(&self) -> BTreeMap<String, Seen> {
-        std::mem::take(&mut self.seen.lock().expect("no panic while counting"))
+    /// Kernels and products since the last call, in order.
+    pub fn take(&self) -> Vec<Work> {
+        std::mem::take(&mut *self.seen.lock().expect("no panic while noting"))
     }
 
-    fn time(&self, name: String, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.inner.synchronize()?;
-        let start = Instant::now();
-        work()?;
-        self.inner.synchronize()?;
-        let mut seen = self.seen.lock().expect("no panic while counting");
-        let entry = seen.entry(name).or_default();
-        entry.count += 1;
-        entry.seconds += start.elapsed().as_secs_f64();
-        Ok(())
+    /// What is allocated: address -> bytes.
+    pub fn allocations(&self) -> BTreeMap<u64, usize> {
+        self.allocated().clone()
+    }
+
+    fn allocated(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        self.allocations.lock().expect("no panic while noting")
+    }
+
+    fn note(&self, work: Work) {
+        self.seen.lock().expect("no panic while noting").push(work);
     }
 }
 
-impl Device for Timed {
+impl Device for Watched {
     fn name(&self) -> String {
         self.inner.name()
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        self.inner.allocate(bytes)
+        let address = self.inner.allocate(bytes)?;
+        self.allocated().insert(address, bytes);
+        Ok(address)
     }
 
     unsafe fn free(&self, address: u64) {
+        self.allocated().remove(&address);
         // SAFETY: the caller's promise.
         unsafe { self.inner.free(address) }
     }
 
     fn memory(&self) -> Result<(u64, u64)> {
         self.inner.memory()
+    }
+
+    fn overhead(&self) -> u64 {
+        self.inner.overhead()
     }
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
@@ -73,6 +75,11 @@ impl Device for Timed {
         unsafe { self.inner.download(to, from) }
     }
 
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.copy(to, from, bytes) }
+    }
+
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         // SAFETY: the caller's promise.
         unsafe { self.inner.clear(at, bytes) }
@@ -80,11 +87,15 @@ impl Device for Timed {
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         // SAFETY: the caller's promise.
-        self.time(kernel.name.to_string(), || unsafe { self.inner.launch(kernel, launch, arguments) })
+        unsafe {
+            self.note(Work::launch(kernel, launch, arguments));
+            self.inner.launch(kernel, launch, arguments)
+        }
     }
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {
-        self.time(gemm.label(), || self.inner.gemm(gemm))
+        self.note(Work::Gemm(*gemm));
+        self.inner.gemm(gemm)
     }
 
     fn supports(&self, gemm: &Gemm) -> Result<bool> {
@@ -109,5 +120,9 @@ impl Device for Timed {
 
     fn end_range(&self) {
         self.inner.end_range()
+    }
+
+    fn profile(&self, start: bool) {
+        self.inner.profile(start)
     }
 }

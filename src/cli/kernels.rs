@@ -1,0 +1,211 @@
+//! `logwright bench kernels`: every operation of a step by itself, held against what the card is seen to reach.
+
+use super::device::{DeviceArgs, Opened};
+use super::roofline::StepShape;
+use clap::Args;
+use logwright::cuda::measure::{self, Measured, Method};
+use logwright::cuda::peaks::Peaks;
+use logwright::cuda::roofline::{self, Operation};
+use logwright::cuda::watched::Watched;
+use logwright::cuda::work::Work;
+use logwright::cuda::{CudaEngine, Device, Options};
+use logwright::engine::{Batch, Choice, Draw, Engine};
+use logwright::gpt::{Config, Layout, init};
+use logwright::{Error, Result};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+#[derive(Args)]
+pub struct KernelsBench {
+    #[command(flatten)]
+    step: StepShape,
+    /// Take one generated token for each of --batch sequences with a full context, instead of a training step
+    #[arg(long)]
+    generate: bool,
+    /// Only operations with this in their name, e.g. attention; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Megabytes of buffers that take turns under each operation, so that it finds nothing in the cache
+    #[arg(long, value_name = "MB", default_value_t = 256)]
+    rotate: usize,
+    /// Rounds, of which the median counts
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// Milliseconds a round lasts at least
+    #[arg(long, value_name = "MS", default_value_t = 5)]
+    round: u16,
+    /// Rows and columns of the square matrices whose product is the measured peak
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u16).range(16..))]
+    peak_size: u16,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// An operation on paper and on the device.
+struct Row {
+    /// None where this card does it otherwise, e.g. without a product's epilogue.
+    paper: Option<Operation>,
+    name: String,
+    measured: Measured,
+}
+
+pub fn run(bench: &KernelsBench) -> Result<()> {
+    let config = bench.step.config()?;
+    let Opened::Cuda(device, _) = bench.device.open()? else {
+        return Err(Error::usage("bench kernels needs --device cuda (or emulator): the CPU engine has no kernels"));
+    };
+    let method = Method { rotate: bench.rotate << 20, rounds: bench.rounds, round: f64::from(bench.round) / 1e3 };
+    let copied = (4 * method.rotate).max(1 << 20);
+    let card = measure::peaks(&device, usize::from(bench.peak_size), copied, &method)?;
+    let watched = Arc::new(Watched::new(device));
+    let mut engine = engine(&watched, config)?;
+    let works = match bench.generate {
+        true => token(&watched, &mut engine, bench.step.batch)?,
+        false => step(&watched, &mut engine, bench.step.batch)?,
+    };
+    let paper = match bench.generate {
+        true => roofline::token(&config, bench.step.batch),
+        false => roofline::step(&config, bench.step.batch, config.context),
+    };
+    let mut rows = Vec::new();
+    for group in measure::groups(works).into_iter().filter(|group| bench.wants(&group.name)) {
+        let paper = paper.iter().find(|operation| operation.name == group.name).cloned();
+        let bytes = paper.as_ref().map_or(0.0, |operation| operation.bytes);
+        // SAFETY: the engine, which owns the buffers, lives until the end.
+        let measured = unsafe { measure::measure(&watched, &group, bytes, &method)? };
+        rows.push(Row { paper, name: group.name, measured });
+    }
+    if rows.is_empty() {
+        return Err(Error::usage(format!("--only {}: no operation of the step has this name", bench.only.join(" "))));
+    }
+    match bench.json {
+        true => super::print_line(&report(&watched.name(), &config, bench.step.batch, &card, &rows)),
+        false => super::print_line(&text(&format!("{}; {}", watched.name(), bench.step.words()), &card, rows)),
+    }
+}
+
+impl KernelsBench {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
+}
+
+fn engine(device: &Arc<Watched>, config: Config) -> Result<CudaEngine> {
+    let options = Options { recompute: roofline::RECOMPUTE, plain: true, ..Options::default() };
+    CudaEngine::new(device.clone(), config, init::parameters(&Layout::new(&config), 1), options)
+}
+
+/// Operations of one training step.
+fn step(device: &Watched, engine: &mut CudaEngine, batch: usize) -> Result<Vec<Work>> {
+    let config = *engine.config();
+    let n = batch * config.context;
+    let tokens: Vec<u32> = (0..=n).map(|i| (i % config.vocab) as u32).collect();
+    let step = Batch { tokens: &tokens[..n], targets: &tokens[1..], time: config.context };
+    device.take();
+    engine.accumulate(step, 1.0 / n as f32)?;
+    engine.update(&super::bench::adamw(1))?;
+    Ok(device.take())
+}
+
+/// Operations of the last token that fits, for each of `slots` sequences.
+fn token(device: &Watched, engine: &mut CudaEngine, slots: usize) -> Result<Vec<Work>> {
+    let config = *engine.config();
+    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
+    let draws = vec![Draw { choice, uniform: 0.5, allowed: None }; slots];
+    let prompt: Vec<u32> = (0..config.context - 1).map(|i| (i % config.vocab) as u32).collect();
+    let mut drawn = vec![0; slots];
+    engine.open_cache(slots)?;
+    if !prompt.is_empty() {
+        let prompts: Vec<(usize, &[u32])> = (0..slots).map(|slot| (slot, prompt.as_slice())).collect();
+        engine.sample(&prompts, &draws, &mut drawn)?;
+    }
+    let tokens = drawn.clone();
+    let next: Vec<(usize, &[u32])> = tokens.chunks_exact(1).enumerate().collect();
+    device.take();
+    engine.sample(&next, &draws, &mut drawn)?;
+    Ok(device.take())
+}
+
+impl Row {
+    /// Of all its calls in the step.
+    fn seconds(&self) -> f64 {
+        self.measured.seconds * self.measured.calls as f64
+    }
+
+    /// The time that the measured peaks allow / the time it takes; none for what has nothing to compute or move.
+    fn share(&self, card: &Peaks) -> Option<f64> {
+        let floor = self.paper.as_ref()?.floor(card);
+        (floor > 0.0).then(|| floor / self.seconds())
+    }
+
+    /// What `of` says of the operation a second, in units of `unit`.
+    fn rate(&self, unit: f64, of: impl Fn(&Operation) -> f64) -> Option<f64> {
+        self.paper.as_ref().map(|paper| of(paper) / self.seconds() / unit)
+    }
+
+    fn json(&self, card: &Peaks) -> Value {
+        let Measured { calls, seconds, launch, sets } = &self.measured;
+        let launch = launch.map(|launch| json!({"grid": launch.grid, "block": launch.block, "shared": launch.shared}));
+        let paper = self.paper.as_ref();
+        json!({
+            "name": self.name, "calls": calls, "seconds": seconds, "launch": launch, "buffer_sets": sets,
+            "flops": paper.map(|paper| paper.flops / *calls as f64), "bytes": paper.map(|paper| paper.bytes / *calls as f64),
+            "bound": paper.map(|paper| paper.bound(card)), "share": self.share(card),
+        })
+    }
+}
+
+fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[Row]) -> Value {
+    json!({
+        "device": device, "config": config, "batch": batch,
+        "measured_peaks": {"copy_gb_per_s": card.bandwidth, "gemm_tflops": card.tflops},
+        "kernels": rows.iter().map(|row| row.json(card)).collect::<Vec<_>>(),
+    })
+}
+
+/// The table, what takes longest first.
+fn text(title: &str, card: &Peaks, mut rows: Vec<Row>) -> String {
+    rows.sort_by(|a, b| b.seconds().total_cmp(&a.seconds()));
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let number = |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |value| format!("{value:.digits$}"));
+    let mut out = format!(
+        "{title}\nmeasured here: products {:.1} TFLOP/s, copies {:.1} GB/s (read and written); bytes and FLOPs are the \
+         compulsory ones\n{:width$}  {:>18}  {:>5}  {:>10}  {:>9}  {:>8}  {:>8}  {:>8}  {:>8}",
+        card.tflops,
+        card.bandwidth,
+        "operation",
+        "grid x block",
+        "calls",
+        "us a call",
+        "ms a step",
+        "GB/s",
+        "TFLOP/s",
+        "bound by",
+        "share %",
+    );
+    for row in &rows {
+        let shape = row.measured.launch.map_or("-".to_string(), |launch| {
+            let [x, y, z] = launch.grid;
+            format!("{x},{y},{z} x {}", launch.block)
+        });
+        out += &format!(
+            "\n{:width$}  {shape:>18}  {:>5}  {:>10.2}  {:>9.3}  {:>8}  {:>8}  {:>8}  {:>8}",
+            row.name,
+            row.measured.calls,
+            row.measured.seconds * 1e6,
+            row.seconds() * 1e3,
+            number(row.rate(1e9, |paper| paper.bytes), 1),
+            number(row.rate(1e12, |paper| paper.flops), 1),
+            row.paper.as_ref().map_or("-", |paper| paper.bound(card)),
+            number(row.share(card).map(|share| 100.0 * share), 1),
+        );
+    }
+    let (seconds, floor): (f64, f64) = (
+        rows.iter().map(Row::seconds).sum(),
+        rows.iter().filter_map(|row| row.paper.as_ref()).map(|paper| paper.floor(card)).sum(),
+    );
+    out + &format!("\nsum: {:.3} ms; floor at the measured peaks: {:.3} ms", seconds * 1e3, floor * 1e3)
+}

@@ -1,0 +1,89 @@
+//! Measuring operations one by one: what is replayed, and on which buffers.
+
+use crate::harness::{Bench, on_devices};
+use logwright::cuda::emulator::Emulator;
+use logwright::cuda::measure::{self, Group, Method};
+use logwright::cuda::watched::Watched;
+use logwright::cuda::work::Work;
+use logwright::cuda::{CudaEngine, Device, Options};
+use logwright::engine::{Batch, Engine};
+use logwright::gpt::{Config, Layout, init};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+on_devices! { sets_of_buffers_take_turns peaks_are_rates_of_the_sizes_given }
+
+const CONFIG: Config = Config { layers: 3, heads: 1, channels: 32, context: 16, vocab: 20, bias: true };
+const METHOD: Method = Method { rotate: 0, rounds: 1, round: 0.0 };
+
+/// An engine behind a watched device, and the operations of its forward and backward pass.
+fn step(bench: &Bench) -> (Arc<Watched>, CudaEngine, Vec<Group>) {
+    let watched = Arc::new(Watched::new(bench.device.clone()));
+    let parameters = init::parameters(&Layout::new(&CONFIG), 1);
+    let options = Options { plain: true, ..Options::default() };
+    let mut engine = CudaEngine::new(watched.clone(), CONFIG, parameters, options).unwrap();
+    watched.take();
+    let tokens = [1; 16];
+    engine.accumulate(Batch { tokens: &tokens, targets: &tokens, time: 16 }, 1.0).unwrap();
+    let groups = measure::groups(watched.take());
+    (watched, engine, groups)
+}
+
+#[test]
+fn groups_hold_every_call_of_a_name() {
+    let (_, _engine, groups) = step(&Bench::emulator(0));
+    let calls = |name: &str| groups.iter().find(|group| group.name == name).unwrap().calls.len();
+    assert_eq!((calls("attention_forward_32"), calls("residual_layernorm_forward")), (3, 6));
+    assert_eq!(calls("gemm 16x96x32 bias"), 3);
+}
+
+#[test]
+fn moved_work_has_all_its_addresses_moved_and_nothing_else() {
+    let (_, _engine, groups) = step(&Bench::emulator(0));
+    for work in groups.iter().flat_map(|group| &group.calls) {
+        let there = work.moved(&|address| address + 4096);
+        let expected: Vec<u64> = work.addresses().iter().map(|address| address + 4096).collect();
+        assert!(!expected.is_empty() && there.addresses() == expected, "{}", work.name());
+        let pair = (work, there.moved(&|address| address - 4096));
+        if let (Work::Launch { arguments: a, .. }, Work::Launch { arguments: b, .. }) = (pair.0, &pair.1) {
+            assert_eq!(a, b, "{}", work.name());
+        }
+        assert_eq!(work.name(), there.name());
+    }
+}
+
+/// Buffers take turns, in so many sets as the bytes ask for; a copy holds what the original held.
+fn sets_of_buffers_take_turns(bench: &Bench) {
+    let (watched, _engine, groups) = step(bench);
+    let group = groups.iter().find(|group| group.name == "attention_forward_32").unwrap();
+    for (rotate, sets) in [(0, 1), (1000, 1), (1001, 2), (4001, 5), (usize::MAX, 64)] {
+        watched.take();
+        // SAFETY: the engine lives.
+        let found = unsafe { measure::measure(&watched, group, 1000.0, &Method { rotate, ..METHOD }).unwrap() };
+        assert_eq!((found.calls, found.sets), (3, sets), "{rotate}");
+        assert!(found.seconds > 0.0);
+        let outputs: BTreeSet<u64> = watched.take().iter().map(|work| work.addresses()[0]).collect();
+        assert_eq!(outputs.len(), 3 * sets);
+        assert!(group.calls.iter().all(|work| outputs.contains(&work.addresses()[0])));
+    }
+}
+
+#[test]
+fn few_copies_are_made_where_memory_is_short() {
+    let device: Arc<dyn Device> = Arc::new(Emulator::with_memory(0, 10 << 10));
+    let watched = Arc::new(Watched::new(device));
+    let address = watched.allocate(2 << 10).unwrap();
+    // SAFETY: allocated above with this many bytes.
+    unsafe { watched.upload(address, &[1; 2 << 10]).unwrap() };
+    let calls = vec![Work::Clear { at: address, bytes: 2 << 10 }];
+    let group = Group { name: "clear".to_string(), calls };
+    // SAFETY: allocated above.
+    let found = unsafe { measure::measure(&watched, &group, 1.0, &Method { rotate: 1 << 20, ..METHOD }).unwrap() };
+    // 8 KiB are free, of which copies take half.
+    assert_eq!(found.sets, 3);
+}
+
+fn peaks_are_rates_of_the_sizes_given(bench: &Bench) {
+    let peaks = measure::peaks(&bench.device, 32, 1 << 16, &Method { rounds: 3, ..METHOD }).unwrap();
+    assert!(peaks.tflops > 0.0 && peaks.bandwidth > 0.0);
+}
