@@ -9,6 +9,7 @@ use super::decode::{self, CacheShape};
 use super::device::{Device, Phase, Span};
 use super::gemm::{Epilogue, Gemm, Operand, Output};
 use super::layernorm::{self, Normed};
+use super::recurring::Recurring;
 use super::weights::{self, Weights};
 use super::{embedding, linear, sampling};
 use crate::Result;
@@ -16,12 +17,15 @@ use crate::engine::Draw;
 use crate::gpt::Config;
 use crate::gpt::layout::Block;
 use half::bf16;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// New tokens of one slot.
 pub type Sequence<'a> = (usize, &'a [u32]);
 
 pub struct Cache {
+    /// By the number of sequences, one new token to each. First, so that they are dropped before the buffers.
+    steps: BTreeMap<usize, Recurring>,
     shape: CacheShape,
     /// Tokens held of each slot.
     pub lengths: Vec<usize>,
@@ -39,10 +43,7 @@ struct KeysValues {
 /// Buffers for up to R rows.
 struct RowBuffers {
     capacity: usize,
-    tokens: Span<u32>,     // (R)
-    positions: Span<u32>,  // (R)
-    slots: Span<u32>,      // (R)
-    last: Span<u32>,       // (S): the last row of each sequence
+    numbers: Span<u32>,    // (3 R + S): see `Numbers`
     stream: Span<bf16>,    // (R, C): residual stream
     normed: Normed,        // (R, C)
     qkv: Span<bf16>,       // (R, 3, NH, HS)
@@ -79,10 +80,7 @@ impl RowBuffers {
         let capacity = padded(shape.context.max(slots));
         Ok(RowBuffers {
             capacity,
-            tokens: arena.take(capacity)?,
-            positions: arena.take(capacity)?,
-            slots: arena.take(capacity)?,
-            last: arena.take(slots)?,
+            numbers: arena.take(3 * capacity + slots)?,
             stream: arena.take(capacity * c)?,
             normed: Normed { y: arena.take(capacity * c)?, mean: arena.take(capacity)?, rstd: arena.take(capacity)? },
             qkv: arena.take(capacity * 3 * c)?,
@@ -98,6 +96,27 @@ impl RowBuffers {
             masks: arena.take(slots * config.vocab.div_ceil(32))?,
             drawn: arena.take(slots)?,
         })
+    }
+}
+
+/// What a pass of n rows is told, one behind the other, so that one copy brings it to the device.
+#[derive(Clone, Copy)]
+struct Numbers {
+    tokens: Span<u32>,    // (n)
+    positions: Span<u32>, // (n)
+    slots: Span<u32>,     // (n)
+    last: Span<u32>,      // (sequences): the last row of each
+}
+
+impl RowBuffers {
+    fn numbers(&self, n: usize, sequences: usize) -> Numbers {
+        let part = |i: usize| self.numbers.slice(i * n..(i + 1) * n);
+        Numbers {
+            tokens: part(0),
+            positions: part(1),
+            slots: part(2),
+            last: self.numbers.slice(3 * n..3 * n + sequences),
+        }
     }
 }
 
@@ -144,6 +163,20 @@ impl Rows {
         rows.slots.resize(n, NOBODY);
         rows
     }
+
+    fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether every sequence has one new token, and none is a prompt.
+    fn is_step(&self) -> bool {
+        self.prompts.is_empty() && self.cached == self.last.len()
+    }
+
+    /// As [`Numbers`] has them.
+    fn numbers(&self) -> Vec<u32> {
+        [&self.tokens, &self.positions, &self.slots, &self.last].into_iter().flatten().copied().collect()
+    }
 }
 
 impl Cache {
@@ -158,7 +191,7 @@ impl Cache {
         let (shape, layers, rows) = Self::take(&mut arena, config, slots)?;
         // Filling rows attend to nothing and go through the products with what stands there.
         rows.attended.clear(&**device)?;
-        Ok(Cache { shape, lengths: vec![0; slots], layers, rows, _arena: arena })
+        Ok(Cache { steps: BTreeMap::new(), shape, lengths: vec![0; slots], layers, rows, _arena: arena })
     }
 
     fn take(arena: &mut Arena, config: &Config, slots: usize) -> Result<(CacheShape, Vec<KeysValues>, RowBuffers)> {
@@ -171,21 +204,31 @@ impl Cache {
     }
 
     /// Appends the tokens to their slots and leaves each sequence's next logits on the device: (sequences, Vp).
-    /// Tokens are checked, slots distinct, and every sequence fits its slot.
+    /// Tokens are checked, slots distinct, and every sequence fits its slot. `plain`: nothing is recorded.
     pub fn extend(
         &mut self,
         device: &dyn Device,
         config: &Config,
         weights: &Weights,
         sequences: &[Sequence],
+        plain: bool,
     ) -> Result<Span<bf16>> {
         let vocab = weights.layout.token_embedding.shape[0];
         let mut done = 0;
         while done < sequences.len() {
-            let group = self.group(&sequences[done..]);
-            let logits = self.rows.logits.slice(done * vocab..(done + group) * vocab);
-            self.pass(device, config, weights, &sequences[done..done + group], logits)?;
-            done += group;
+            let group = &sequences[done..done + self.group(&sequences[done..])];
+            let logits = self.rows.logits.slice(done * vocab..(done + group.len()) * vocab);
+            for &(slot, tokens) in group {
+                assert!(!tokens.is_empty() && self.lengths[slot] + tokens.len() <= self.shape.context);
+            }
+            let rows = Rows::new(group, &self.lengths);
+            self.rows.numbers.first(3 * rows.len() + group.len()).upload(device, &rows.numbers())?;
+            match done == 0 && rows.is_step() {
+                true => self.step(device, config, weights, &rows, logits, plain)?,
+                false => self.pass(device, config, weights, &rows, logits)?,
+            }
+            group.iter().for_each(|&(slot, tokens)| self.lengths[slot] += tokens.len());
+            done += group.len();
         }
         Ok(self.rows.logits.first(sequences.len() * vocab))
     }
@@ -202,41 +245,48 @@ impl Cache {
         fitting
     }
 
-    fn pass(
+    /// A pass of one new token to each sequence: what generation consists of.
+    fn step(
         &mut self,
         device: &dyn Device,
         config: &Config,
         weights: &Weights,
-        sequences: &[Sequence],
+        rows: &Rows,
+        logits: Span<bf16>,
+        plain: bool,
+    ) -> Result<()> {
+        let mut step = self.steps.remove(&rows.last.len()).unwrap_or_default();
+        step.run(device, plain, || self.pass(device, config, weights, rows, logits))?;
+        self.steps.insert(rows.last.len(), step);
+        Ok(())
+    }
+
+    /// Queues the kernels for rows whose numbers are on the device.
+    fn pass(
+        &self,
+        device: &dyn Device,
+        config: &Config,
+        weights: &Weights,
+        rows: &Rows,
         logits: Span<bf16>,
     ) -> Result<()> {
-        for &(slot, tokens) in sequences {
-            assert!(!tokens.is_empty() && self.lengths[slot] + tokens.len() <= self.shape.context);
-        }
-        let rows = Rows::new(sequences, &self.lengths);
-        let (n, c) = (rows.tokens.len(), config.channels);
-        let to = &self.rows;
-        to.tokens.first(n).upload(device, &rows.tokens)?;
-        to.positions.first(n).upload(device, &rows.positions)?;
-        to.slots.first(n).upload(device, &rows.slots)?;
-        to.last.first(rows.last.len()).upload(device, &rows.last)?;
+        let (n, c) = (rows.len(), config.channels);
+        let numbers = self.rows.numbers(n, rows.last.len());
         let layout = &weights.layout;
         let _phase = Phase::open(device, "extend");
         embedding::forward(
             device,
-            to.stream.first(n * c),
-            to.tokens.first(n),
-            to.positions.first(n),
+            self.rows.stream.first(n * c),
+            numbers.tokens,
+            numbers.positions,
             weights.working(&layout.token_embedding),
             weights.working(&layout.position_embedding),
             c,
         )?;
         for (layer, of) in layout.blocks.iter().enumerate() {
-            self.block(device, weights, of, layer, &rows)?;
+            self.block(device, weights, of, layer, rows)?;
         }
-        self.head(device, weights, rows.last.len(), n, logits)?;
-        sequences.iter().for_each(|&(slot, tokens)| self.lengths[slot] += tokens.len());
-        Ok(())
+        self.head(device, weights, numbers.last, n, logits)
     }
 
     /// tokens (sequences): one drawn from each row of logits (sequences, Vp).
@@ -275,7 +325,7 @@ impl Cache {
 
     /// Stream before the block -> stream after it but for the last addition, which the next norm makes: `branch`.
     fn block(&self, device: &dyn Device, weights: &Weights, of: &Block, layer: usize, rows: &Rows) -> Result<()> {
-        let (to, n, c) = (&self.rows, rows.tokens.len(), of.norm_1.gain.len());
+        let (to, n, c) = (&self.rows, rows.len(), of.norm_1.gain.len());
         let (stream, branch, normed) = (to.stream.first(n * c), to.branch.first(n * c), self.normed(n, c));
         let norm = weights.norm(&of.norm_1);
         match layer {
@@ -292,9 +342,10 @@ impl Cache {
     }
 
     fn attend(&self, device: &dyn Device, layer: usize, rows: &Rows, c: usize) -> Result<()> {
-        let (to, shape, n) = (&self.rows, self.shape, rows.tokens.len());
+        let (to, shape, n) = (&self.rows, self.shape, rows.len());
         let KeysValues { keys, values } = self.layers[layer];
-        let (slots, positions, qkv) = (to.slots.first(n), to.positions.first(n), to.qkv.first(n * 3 * c));
+        let Numbers { slots, positions, .. } = to.numbers(n, rows.last.len());
+        let qkv = to.qkv.first(n * 3 * c);
         decode::append(device, keys, values, qkv, slots, positions, shape)?;
         if rows.cached > 0 {
             let most = attending(shape.slots);
@@ -318,23 +369,23 @@ impl Cache {
         Ok(())
     }
 
-    /// logits (sequences, Vp) of each sequence's last row, of `n`.
+    /// logits (sequences, Vp) of the rows `last` (sequences), of `n`.
     fn head(
         &self,
         device: &dyn Device,
         weights: &Weights,
-        sequences: usize,
+        last: Span<u32>,
         n: usize,
         logits: Span<bf16>,
     ) -> Result<()> {
         let (to, layout) = (&self.rows, &weights.layout);
         let table = &layout.token_embedding;
-        let (vocab, c) = (table.shape[0], table.shape[1]);
+        let (sequences, vocab, c) = (last.len(), table.shape[0], table.shape[1]);
         let (stream, normed) = (to.stream.first(n * c), self.normed(n, c));
         let norm = weights.norm(&layout.norm_final);
         layernorm::residual_forward(device, stream, normed, stream, to.branch.first(n * c), &norm)?;
         let gathered = to.gathered.first(sequences * c);
-        decode::gather(device, gathered, normed.y, to.last.first(sequences))?;
+        decode::gather(device, gathered, normed.y, last)?;
         let (a, b) = (Operand::plain(gathered), Operand::transposed(weights.working(table)));
         device.gemm(&Gemm { m: sequences, n: vocab, k: c, a, b, d: Output::Rounded(logits, Epilogue::None) })
     }

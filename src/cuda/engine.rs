@@ -5,8 +5,9 @@ use super::adamw;
 use super::arena::Arena;
 use super::backward::Training;
 use super::cache::Cache;
-use super::device::{Device, Graph};
+use super::device::Device;
 use super::forward::Pass;
+use super::recurring::Recurring;
 use super::weights::{self, Optimizer, Weights};
 use super::{attention, embedding, layernorm, memory};
 use crate::engine::{AdamW, Batch, Draw, Engine, State, Update, check_tokens};
@@ -47,22 +48,15 @@ struct Room {
 
 /// What training needs besides weights and activations.
 struct TrainingState {
-    /// First, so that it is dropped before the buffers, the last of which may take the device along.
-    step: Option<RecordedStep>,
+    /// Forward and backward pass of a batch of this many sequences of this length. First, so that it is dropped before the
+    /// buffers, the last of which may take the device along.
+    step: Option<((usize, usize), Recurring)>,
     optimizer: Optimizer,
     _arena: Arena,
     backward: Option<(BackwardBuffers, Arena)>,
     /// Host side of `BackwardBuffers::{order, starts}`.
     order: Vec<u32>,
     starts: Vec<u32>,
-}
-
-/// Forward and backward pass of one shape, recorded; the first pass of a shape runs plainly, which also lets every product
-/// find its algorithm outside a recording.
-struct RecordedStep {
-    batch: usize,
-    time: usize,
-    graph: Option<Box<dyn Graph>>,
 }
 
 impl CudaEngine {
@@ -174,27 +168,14 @@ impl CudaEngine {
 
     /// Runs the uploaded batch forward and backward: plainly, or by replay of the recorded step.
     fn run_step(&mut self, rows: usize, time: usize) -> Result<()> {
-        let batch = rows / time;
-        let training = self.training.as_ref().expect("make_training comes before");
-        let known = training.step.as_ref().filter(|step| (step.batch, step.time) == (batch, time));
-        if let Some(graph) = known.and_then(|step| step.graph.as_ref()) {
-            return graph.replay();
-        }
+        let shape = (rows / time, time);
+        let known = self.training.as_mut().expect("make_training comes before").step.take();
+        let mut step = known.filter(|known| known.0 == shape).unwrap_or_else(|| (shape, Recurring::default()));
+        let training = self.training();
         let buffers = &training.backward.as_ref().expect("make_training comes before").0;
         let work = Training { pass: self.pass(rows, time), buffers, optimizer: &training.optimizer };
-        let graph = if known.is_none() || self.options.plain {
-            work.accumulate()?;
-            None
-        } else {
-            self.device.begin_recording()?;
-            let recorded = work.accumulate();
-            let graph = self.device.end_recording();
-            recorded?;
-            let graph = graph?;
-            graph.replay()?;
-            Some(graph)
-        };
-        self.training.as_mut().expect("present above").step = Some(RecordedStep { batch, time, graph });
+        step.1.run(&*self.device, self.options.plain, || work.accumulate())?;
+        self.training.as_mut().expect("present above").step = Some(step);
         Ok(())
     }
 
@@ -205,7 +186,7 @@ impl CudaEngine {
     fn extend_on_device(&mut self, sequences: &[(usize, &[u32])]) -> Result<super::Span<bf16>> {
         sequences.iter().try_for_each(|(_, tokens)| check_tokens(tokens, self.config.vocab))?;
         let cache = self.cache.as_mut().expect("open_cache comes before");
-        cache.extend(&*self.device, &self.config, &self.weights, sequences)
+        cache.extend(&*self.device, &self.config, &self.weights, sequences, self.options.plain)
     }
 
     /// Widens logits (rows, Vp) into (rows, V).

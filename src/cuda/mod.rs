@@ -37,6 +37,7 @@ pub mod peaks;
 mod place;
 mod plan;
 mod queue;
+mod recurring;
 pub mod roofline;
 pub mod sampling;
 mod staging;

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 on_devices! {
-    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recompute_levels_agree
+    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recorded_and_plain_generation_agree recompute_levels_agree
     logits_and_losses_of_a_smaller_batch cache_gives_the_logits_of_the_forward_pass state_moves_between_engines
     a_step_that_is_not_finite_changes_nothing a_token_outside_the_vocabulary_is_an_error
     measured_draws_are_those_of_the_logits
@@ -176,6 +176,53 @@ fn runs_twice_alike(bench: &Bench) {
 fn recorded_and_plain_steps_agree(bench: &Bench) {
     let plain = Options { plain: true, ..Options::default() };
     assert_eq!(trained_state(bench, Options::default()), trained_state(bench, plain));
+}
+
+/// Steps of two numbers of sequences take turns with prompts and with several tokens at once.
+fn recorded_and_plain_generation_agree(bench: &Bench) {
+    let plain = Options { plain: true, ..Options::default() };
+    let [mut recorded, mut plain] = [Options::default(), plain].map(|options| engine(bench, PLAIN, options));
+    let one: &[u32] = &[3];
+    let both: &[(usize, &[u32])] = &[(0, one), (2, &[8])];
+    let passes: [&[(usize, &[u32])]; 11] = [
+        &[(0, &[1, 2]), (2, &[3, 4, 5])],
+        both,
+        both,
+        &[(2, one)],
+        both,
+        &[(1, &[5, 6, 7]), (0, &[9, 10])],
+        &[(2, one)],
+        &[(1, one), (0, &[11])],
+        &[(2, one)],
+        both,
+        &[(1, one), (2, &[12])],
+    ];
+    [&mut recorded, &mut plain].into_iter().for_each(|engine| engine.open_cache(3).unwrap());
+    for (i, sequences) in passes.into_iter().enumerate() {
+        let logits = [&mut recorded, &mut plain].map(|engine| {
+            let mut logits = vec![f32::NAN; sequences.len() * PLAIN.vocab];
+            engine.extend(sequences, &mut logits).unwrap();
+            logits
+        });
+        assert!(logits[0] == logits[1] && logits[0].iter().all(|x| x.is_finite()), "pass {i}");
+    }
+}
+
+/// The third token of a number of sequences is a replay: no kernel is queued by itself but the draw.
+#[test]
+fn generation_replays_what_it_has_recorded() {
+    let config = Config { heads: 1, ..PLAIN };
+    let watched = Arc::new(Watched::new(Bench::emulator(0).device.clone()));
+    let mut engine = CudaEngine::new(watched.clone(), config, parameters(&config), Options::default()).unwrap();
+    engine.open_cache(2).unwrap();
+    let draws = [Draw { choice: Choice { temperature: 1.0, top_k: 0, top_p: 1.0 }, uniform: 0.5, allowed: None }; 2];
+    let mut drawn = [0; 2];
+    for token in 0..4 {
+        watched.take();
+        engine.sample(&[(0, &[token]), (1, &[token + 1])], &draws, &mut drawn).unwrap();
+        let ran = ran(&watched);
+        assert_eq!(ran.len() == 1 && ran["sampling_draw"] == 1, token >= 2, "token {token}: {ran:?}");
+    }
 }
 
 /// Running a block again gives its very bits. GELU computed again starts from rounded values, where the fused product had the
