@@ -1,5 +1,6 @@
 //! The format of a file, found by looking at its (decompressed) beginning.
 
+use super::directives;
 use super::json::wraps;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub enum Format {
     Csv,
     /// Tab-separated values with a header
     Tsv,
+    /// Rows below a line #Fields: W3C extended logs (IIS, CloudFront), and Zeek's logs
+    #[value(alias = "zeek")]
+    W3c,
 }
 
 impl Format {
@@ -40,6 +44,7 @@ impl Format {
             Format::Text => "text lines",
             Format::Csv => "CSV",
             Format::Tsv => "TSV",
+            Format::W3c => "rows below a line #Fields (W3C, Zeek)",
         }
     }
 }
@@ -53,6 +58,7 @@ pub(super) fn format(head: &[u8], complete: bool) -> Format {
     match text.first() {
         Some(b'{') => object(text, complete),
         Some(b'[') if is_array_of_objects(text) => Format::Json,
+        Some(b'#') if directives::is_headed(text) => Format::W3c,
         _ if is_table(head, b'\t', complete) => Format::Tsv,
         _ if is_table(head, delimiter(head), complete) => Format::Csv,
         _ => Format::Text,

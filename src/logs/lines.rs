@@ -1,25 +1,28 @@
-//! Formats of one record a line: text and JSON lines. Records keep their bytes; only the line end goes.
+//! Formats of lines. In text and JSON lines each is a record and keeps its bytes; only the line end goes.
 
-use super::Format;
 use super::collect::Collector;
 use crate::Result;
 use serde::de::IgnoredAny;
 use std::io::{BufRead, Read};
 
-/// Reads lines until the end. Memory: one line, bounded by the record limit.
+/// Hands every line with its number to `line`, until the end. Memory: one line, bounded by the record limit.
 ///
 /// Lines of nothing but white space are skipped and counted; `\r\n` ends a line as `\n` does; the last line needs no end.
-pub(super) fn read(mut reader: impl BufRead, out: &mut Collector) -> Result<()> {
+pub(super) fn read(
+    mut reader: impl BufRead,
+    out: &mut Collector,
+    mut line: impl FnMut(&[u8], u64, &mut Collector) -> Result<()>,
+) -> Result<()> {
     let limit = out.options.max_record_bytes;
-    let mut line = Vec::new();
+    let mut bytes = Vec::new();
     for number in 1.. {
-        line.clear();
+        bytes.clear();
         // Two more than the limit leave room for "\r\n".
         let mut bounded = reader.by_ref().take((limit as u64).saturating_add(2));
-        if bounded.read_until(b'\n', &mut line).map_err(|e| out.read_error(number, e))? == 0 {
+        if bounded.read_until(b'\n', &mut bytes).map_err(|e| out.read_error(number, e))? == 0 {
             break;
         }
-        let record = line.strip_suffix(b"\n").unwrap_or(&line);
+        let record = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let record = record.strip_suffix(b"\r").unwrap_or(record);
         if record.len() > limit {
             return Err(out.too_long(number));
@@ -28,15 +31,13 @@ pub(super) fn read(mut reader: impl BufRead, out: &mut Collector) -> Result<()> 
             out.empty_line();
             continue;
         }
-        match out.source.format {
-            Format::Jsonl => json_line(record, number, out)?,
-            _ => out.record(record, number)?,
-        }
+        line(record, number, out)?;
     }
     Ok(())
 }
 
-fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Result<()> {
+/// A line of JSON lines.
+pub(super) fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Result<()> {
     match object_fault(record) {
         None => out.record(record, number),
         Some((column, fault)) => out.bad(number, column, &fault, record),

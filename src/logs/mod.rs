@@ -11,6 +11,7 @@ mod binary;
 mod collect;
 mod compression;
 mod detect;
+mod directives;
 pub mod fields;
 mod form;
 mod inputs;

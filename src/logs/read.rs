@@ -3,6 +3,7 @@
 use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_error};
 use super::compression::{self, Compression, Head};
 use super::detect::{self, Format, PEEK};
+use super::directives::Directives;
 use super::inputs::{self, Source};
 use super::{Prefix, binary, json, lines, table};
 use crate::{Error, Result};
@@ -22,6 +23,7 @@ const FIRST_OBJECT: usize = 64 << 20;
 /// | JSON lines | a line that holds one object, byte for byte |
 /// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like (if that is all the file holds: its other members are left out with a warning), or one of several pretty-printed objects; white space outside strings is removed |
 /// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
+/// | W3C, Zeek | a row below a line `#Fields: ...` or `#fields`, as an object likewise; other lines that begin with `#` are left out |
 ///
 /// Lines may end in `\r\n`; empty ones are skipped and counted; a byte order mark is removed; the last line needs no
 /// newline. With [`ReadOptions::prefixes`] each record becomes `VALUE... RECORD`, as in `jtaylor {"time": ...}`.
@@ -108,7 +110,7 @@ fn read_source(
              --format text"
         )));
     }
-    if !matches!(options.format, Some(Format::Text | Format::Jsonl | Format::Csv | Format::Tsv)) {
+    if matches!(options.format, None | Some(Format::Json)) {
         see_first_object(&mut head, &mut *stream, options.max_record_bytes);
     }
     let format = options.format.unwrap_or_else(|| detect::format(&head.bytes, head.complete));
@@ -122,7 +124,12 @@ fn read_source(
     let mut collector =
         Collector { options, source: source_report(source, format, compression), report, sink, scratch: Vec::new() };
     match format {
-        Format::Text | Format::Jsonl => lines::read(reader, &mut collector)?,
+        Format::Text => lines::read(reader, &mut collector, |line, number, out| out.record(line, number))?,
+        Format::Jsonl => lines::read(reader, &mut collector, lines::json_line)?,
+        Format::W3c => {
+            let mut table = Directives::default();
+            lines::read(reader, &mut collector, |line, number, out| table.line(line, number, out))?;
+        }
         Format::Json => json::read(reader, wrapper, &mut collector)?,
         Format::Csv => table::read(reader, delimiter, &mut collector)?,
         Format::Tsv => table::read(reader, b'\t', &mut collector)?,

@@ -80,7 +80,7 @@ fn table_error(error: csv::Error, line: u64, left: usize, out: &Collector) -> Er
 }
 
 /// The keys of the objects: each name once; an empty one becomes `column_N` (from 1), a repeated one gets `_2`, `_3` ...
-fn names(header: &ByteRecord) -> Vec<String> {
+pub(super) fn names<'a>(header: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut used = HashSet::new();
     let unique = |(i, cell): (usize, &[u8])| {
         let name = String::from_utf8_lossy(cell.trim_ascii()).into_owned();
@@ -94,15 +94,15 @@ fn names(header: &ByteRecord) -> Vec<String> {
         }
         candidate
     };
-    header.iter().enumerate().map(unique).collect()
+    header.into_iter().enumerate().map(unique).collect()
 }
 
 /// Writes the row as a JSON object into `record`. Returns whether a value was not UTF-8.
-fn object(keys: &[String], row: &ByteRecord, record: &mut Vec<u8>) -> bool {
+pub(super) fn object<'a>(keys: &[String], row: impl IntoIterator<Item = &'a [u8]>, record: &mut Vec<u8>) -> bool {
     let mut invalid = false;
     record.clear();
     record.push(b'{');
-    for (i, cell) in row.iter().enumerate() {
+    for (i, cell) in row.into_iter().enumerate() {
         if i > 0 {
             record.push(b',');
         }

@@ -85,6 +85,27 @@ fn tables_become_objects() {
 }
 
 #[test]
+fn rows_below_a_line_of_names_become_objects() {
+    let iis = b"#Software: IIS\r\n#Fields: date cs(User-Agent) sc-status\r\n2026-01-01 \"A b\" 200\r\n#Date: x\r\n\
+        #Fields: date sc-status\r\n2026-01-02 404\r\n";
+    let want = [
+        r#"{"date":"2026-01-01","cs(User-Agent)":"A b","sc-status":"200"}"#,
+        r#"{"date":"2026-01-02","sc-status":"404"}"#,
+    ];
+    assert_eq!(records(iis), want);
+    let zeek =
+        b"#separator \\x09\n#fields\tts\tid.orig_h\tnote\n#types\ttime\taddr\tstring\n1.5\t::1\t\"q\n#close\tx\n";
+    assert_eq!(records(zeek), [r#"{"ts":"1.5","id.orig_h":"::1","note":"\"q"}"#]);
+    assert!(error_as(b"#fields\ta\tb\n1\t2\t3\n", Format::W3c).contains(":2:1: expected 2 fields"));
+    assert!(error_as(b"1 2\n", Format::W3c).contains(":1:1: expected 0 fields"));
+    let utf8 = ReadOptions { require_utf8: true, ..Default::default() };
+    let message = read_with(b"#Fields: a b\n1 \xff\n", &utf8).unwrap_err().to_string();
+    assert!(message.contains(":2: byte 3"), "{message}");
+    // Without names, lines that begin with # are records as others are.
+    assert_eq!(records(b"#!/bin/sh\n#Field\n"), ["#!/bin/sh", "#Field"]);
+}
+
+#[test]
 fn an_open_quote_does_not_swallow_the_rest() {
     for bad in [&b"t,u\n1,a\n2,\"b\n3,c\n4,d\n"[..], b"t,u\n1,a\n2,\"\"\"b\n"] {
         let message = error_as(bad, Format::Csv);
@@ -277,8 +298,8 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn the_reader_never_panics(bytes in log_like(), format in prop::option::of(0..5usize), skip in any::<bool>()) {
-        let formats = [Format::Jsonl, Format::Json, Format::Text, Format::Csv, Format::Tsv];
+    fn the_reader_never_panics(bytes in log_like(), format in prop::option::of(0..6usize), skip in any::<bool>()) {
+        let formats = [Format::Jsonl, Format::Json, Format::Text, Format::Csv, Format::Tsv, Format::W3c];
         let bad_records = if skip { BadRecords::Skip } else { BadRecords::Keep };
         let options =
             ReadOptions { format: format.map(|f| formats[f]), bad_records, max_record_bytes: 64, ..Default::default() };
