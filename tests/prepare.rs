@@ -184,10 +184,11 @@ fn what_is_left_out_or_doubtful_is_told() {
     Case::new(b"{\"id\":1,\"items\":[{\"x\":1},{\"x\":2}],\"n\":2}\n")
         .prepare(HALF)
         .has(0, &["2 records", "only the records of the array are read; beside it are left out: \"id\", \"n\""]);
-    Case::new(b"#Fields: a b\n1 2\n").prepare(HALF).has(0, &["the lines that begin with # are kept"]);
+    Case::new(b"# notes\n1 2\n").prepare(HALF).has(0, &["the lines that begin with # are kept"]);
+    Case::new(b"#Fields: a b\n1 2\n3 4\n").prepare(HALF).has(0, &["rows below a line #Fields", "2 records"]);
     Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);
     let lossy = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--format", "csv"];
-    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 CSV or TSV rows held bytes that are not UTF-8"]);
+    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 rows of tables held bytes that are not UTF-8"]);
     let case = Case::new(b"t,u\n1,\xff\n2,b\n");
     case.fails(1, &["--tokenizer", "char", "--format", "csv"], &["input.log:2: byte 1", "not valid UTF-8"]);
     let huge = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--max-record-bytes", "18446744073709551615"];

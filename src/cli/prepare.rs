@@ -218,7 +218,7 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     }
     if report.lossy_rows > 0 {
         warn!(
-            "{} CSV or TSV rows held bytes that are not UTF-8; they are lost, U+FFFD stands for them",
+            "{} rows of tables held bytes that are not UTF-8; they are lost, U+FFFD stands for them",
             report.lossy_rows
         );
     }
