@@ -72,8 +72,8 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     const bf16 *q = qkv + (long)b * T * stride + h * HS, *k = q + NH * HS, *v = k + NH * HS;
 
     copy_tile<HS, MT * 64>(shared->q, q, first, T, stride);
-    copy_tile<HS, KEYS>(shared->k[0], k, 0, T, stride);
-    copy_tile<HS, KEYS>(shared->v[0], v, 0, T, stride);
+    Stream<HS, KEYS> stream(k, v, stride, stride, 0, T);
+    stream.copy(shared->k, shared->v);
     cp_async_commit();
 
     float o[MT][HS / 8][4], reference[MT][2], sum[MT][2];
@@ -83,21 +83,21 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
         reference[m][0] = reference[m][1] = -INFINITY;
         sum[m][0] = sum[m][1] = 0.f;
     }
-    for (int j = 0; j < tiles; j++) {
-        const int now = j % 2, ahead = j * KEYS - first - row;
+    const int own = row * HS + piece_lane<HS>();
+    int ahead = -first - row;
+    for (int j = 0; j < tiles; j++, ahead += KEYS, stream.next()) {
         cp_async_wait<0>();
         __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
         if (j + 1 < tiles) {
-            copy_tile<HS, KEYS>(shared->k[1 - now], k, (j + 1) * KEYS, T, stride);
-            copy_tile<HS, KEYS>(shared->v[1 - now], v, (j + 1) * KEYS, T, stride);
+            stream.copy(shared->k, shared->v);
             cp_async_commit();
         }
         if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
         float s[MT][KEYS / 8][4];
-        product<HS>(s, shared->q, row, shared->k[now]);
+        product<HS>(s, shared->q, own, shared->k[0], stream.transposed);
         if (ahead + KEYS > 1) hide_the_future<false>(s, ahead);
         online_softmax(s, o, reference, sum, scale * LOG2_E);
-        multiply_add<HS>(o, s, shared->v[now]);
+        multiply_add<HS>(o, s, shared->v[0], stream.piece);
     }
 #pragma unroll
     for (int m = 0; m < MT; m++)
