@@ -120,17 +120,36 @@ __device__ __forceinline__ void multiply_piece(float (&s)[MT][NT][4], const uint
     }
 }
 
-// s = A B' over the head size: MT * 16 rows of tile `a`, the first NT * 8 rows of tile `b`.
+// The left side's part of piece k: MT * 16 rows of tile `a`.
+template <int HS, int MT>
+__device__ __forceinline__ void read_piece(uint32_t (&a_part)[MT][4], const bf16 *a, int a_lane, int k) {
+#pragma unroll
+    for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + m * 16 * HS + piece_at(a_lane, k));
+}
+// All pieces: a left side that is held in registers.
+template <int HS, int MT>
+__device__ __forceinline__ void read_pieces(uint32_t (&a)[HS / 16][MT][4], const bf16 *tile, int a_lane) {
+#pragma unroll
+    for (int k = 0; k < HS / 16; k++) read_piece<HS>(a[k], tile, a_lane, k);
+}
+
+// s = A B' over the head size: MT * 16 rows of tile `a`, or all pieces of them; the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
 __device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, int a_lane, const bf16 *b, int b_lane) {
     clear(s);
 #pragma unroll
     for (int k = 0; k < HS / 16; k++) {
         uint32_t a_part[MT][4];
-#pragma unroll
-        for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + m * 16 * HS + piece_at(a_lane, k));
+        read_piece<HS>(a_part, a, a_lane, k);
         multiply_piece<HS>(s, a_part, b, b_lane, k);
     }
+}
+template <int HS, int MT, int NT>
+__device__ __forceinline__ void product(float (&s)[MT][NT][4], const uint32_t (&a)[HS / 16][MT][4], const bf16 *b,
+                                        int b_lane) {
+    clear(s);
+#pragma unroll
+    for (int k = 0; k < HS / 16; k++) multiply_piece<HS>(s, a[k], b, b_lane, k);
 }
 
 // sums += P B: P (MT * 16, NT * 8) from registers, rounded to bf16 (a product's result lies as the next product's left

@@ -160,7 +160,12 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
             delta[m][r] = at[padded];
             scales[m][r] = scale;
         }
+    cp_async_wait<0>();
+    __syncthreads();  // the block's own rows have arrived: they stay in registers
     const int own = row * HS + piece_lane<HS>();
+    uint32_t q_pieces[HS / 16][MT][4], dout_pieces[HS / 16][MT][4];
+    read_pieces<HS>(q_pieces, shared->q, own);
+    read_pieces<HS>(dout_pieces, shared->dout, own);
     int ahead = -first - row;
     for (int j = 0; j < tiles; j++, ahead += KEYS, stream.next()) {
         cp_async_wait<0>();
@@ -171,9 +176,9 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
         }
         if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
         float p[MT][KEYS / 8][4], ds[MT][KEYS / 8][4];
-        product<HS>(p, shared->q, own, shared->k[0], stream.transposed);
+        product<HS>(p, q_pieces, shared->k[0], stream.transposed);
         if (ahead + KEYS > 1) hide_the_future<false>(p, ahead);
-        product<HS>(ds, shared->dout, own, shared->v[0], stream.transposed);
+        product<HS>(ds, dout_pieces, shared->v[0], stream.transposed);
 #pragma unroll
         for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -211,5 +216,5 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     KERNEL_EXPORT(attention_backward_queries_##HS)
 
 ATTENTION_BACKWARD(32, 2, 64, 2, 64);
-ATTENTION_BACKWARD(64, 2, 32, 2, 64);
+ATTENTION_BACKWARD(64, 2, 32, 2, 32);
 ATTENTION_BACKWARD(128, 1, 32, 1, 32);

@@ -61,7 +61,7 @@ __device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)
         }
 }
 
-template <int HS, int MT, int KEYS>
+template <int HS, int MT, int KEYS, bool HELD>
 __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, int T, int NH, float scale) {
     typedef Shared<HS, MT, KEYS> Tiles;
     DYN_SHARED(Tiles, shared);
@@ -84,6 +84,12 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
         sum[m][0] = sum[m][1] = 0.f;
     }
     const int own = row * HS + piece_lane<HS>();
+    uint32_t q_pieces[HS / 16][MT][4];
+    if constexpr (HELD) {
+        cp_async_wait<0>();
+        __syncthreads();
+        read_pieces<HS>(q_pieces, shared->q, own);
+    }
     int ahead = -first - row;
     for (int j = 0; j < tiles; j++, ahead += KEYS, stream.next()) {
         cp_async_wait<0>();
@@ -94,7 +100,8 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
         }
         if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
         float s[MT][KEYS / 8][4];
-        product<HS>(s, shared->q, own, shared->k[0], stream.transposed);
+        if constexpr (HELD) product<HS>(s, q_pieces, shared->k[0], stream.transposed);
+        else product<HS>(s, shared->q, own, shared->k[0], stream.transposed);
         if (ahead + KEYS > 1) hide_the_future<false>(s, ahead);
         online_softmax(s, o, reference, sum, scale * LOG2_E);
         multiply_add<HS>(o, s, shared->v[0], stream.piece);
@@ -114,15 +121,16 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     store_rows<HS>(out + (long)b * T * NH * HS + h * HS, shared->q, o, sum, row, first, T, NH * HS);
 }
 
-// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills.
-#define ATTENTION_FORWARD(HS, MT, KEYS)                                                                                \
+// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills. HELD: queries stay in registers.
+// At 32 that would cost the third block on an SM, at 128 there is no room.
+#define ATTENTION_FORWARD(HS, MT, KEYS, HELD)                                                                          \
     extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
         attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T,   \
                                int NH, float scale) {                                                                  \
-        forward<HS, MT, KEYS>(out, lse, qkv, T, NH, scale);                                                            \
+        forward<HS, MT, KEYS, HELD>(out, lse, qkv, T, NH, scale);                                                      \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_forward_##HS)
 
-ATTENTION_FORWARD(32, 2, 64);
-ATTENTION_FORWARD(64, 2, 64);
-ATTENTION_FORWARD(128, 2, 32);
+ATTENTION_FORWARD(32, 2, 64, false);
+ATTENTION_FORWARD(64, 2, 64, true);
+ATTENTION_FORWARD(128, 2, 32, false);

@@ -211,7 +211,7 @@ fn query_gradients(
         kernels::attention_backward_queries_64,
         kernels::attention_backward_queries_128,
     ]);
-    let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(64, 32)]);
+    let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 32), Tiles::new(64, 32)]);
     let launch = tiles.launch(2, shape);
     let Shape { time, heads, .. } = shape;
     let scale = shape.scale();
