@@ -192,22 +192,22 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     store_rows<HS>(dqkv + head, shared->q, dq, scales, row, first, T, stride);
 }
 
-// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills.
-#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE)                                              \
+// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills.
+#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE, BLOCKS)                                      \
     extern "C" __global__ void __launch_bounds__(128)                                                                  \
         attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout,                          \
                                      const bf16 *__restrict__ out, const float *__restrict__ lse, int T, int NH) {     \
         statistics<HS>(rows, dout, out, lse, T, NH);                                                                   \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_rows_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
         attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                          \
                                      const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,       \
                                      float scale) {                                                                    \
         keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                            \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_keys_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
         attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                       \
                                         const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,    \
                                         float scale) {                                                                 \
@@ -215,6 +215,6 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_queries_##HS)
 
-ATTENTION_BACKWARD(32, 2, 64, 2, 64);
-ATTENTION_BACKWARD(64, 2, 32, 2, 32);
-ATTENTION_BACKWARD(128, 1, 32, 1, 32);
+ATTENTION_BACKWARD(32, 2, 32, 2, 32, 3);
+ATTENTION_BACKWARD(64, 2, 32, 2, 32, 2);
+ATTENTION_BACKWARD(128, 1, 32, 1, 32, 2);
