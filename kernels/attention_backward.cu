@@ -42,6 +42,20 @@ struct KeysShared {
     float rows[2][2][QUERIES];  // lse / ln 2, then delta: of both tiles
 };
 
+// Scores -> probabilities, where columns are queries. `lse`: of this lane's first column, in units of ln 2.
+template <int MT, int NT>
+__device__ __forceinline__ void probabilities(float (&p)[MT][NT][4], const float *lse, float to_log2) {
+#pragma unroll
+    for (int n = 0; n < NT; n++) {
+        const float2 pair = *reinterpret_cast<const float2 *>(lse + n * 8);
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                p[m][n][e] = exp2_approximate(fmaf(p[m][n][e], to_log2, -(e % 2 ? pair.y : pair.x)));
+    }
+}
+
 // dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its
 // products, and stay in registers.
 //   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for KeysShared: MT*64 keys to a block
@@ -89,15 +103,7 @@ __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *
         float p[MT][QUERIES / 8][4], ds[MT][QUERIES / 8][4];
         product<HS>(p, shared->k, own, shared->q[0], stream.transposed);
         if (ahead < MT * 16 - 1) hide_the_future<true>(p, ahead);
-#pragma unroll
-        for (int n = 0; n < QUERIES / 8; n++) {
-            const float2 lse = *reinterpret_cast<const float2 *>(shared->rows[0][0] + rows_at + n * 8);
-#pragma unroll
-            for (int m = 0; m < MT; m++)
-#pragma unroll
-                for (int e = 0; e < 4; e++)
-                    p[m][n][e] = exp2_approximate(fmaf(p[m][n][e], scale * LOG2_E, -(e % 2 ? lse.y : lse.x)));
-        }
+        probabilities(p, shared->rows[0][0] + rows_at, scale * LOG2_E);
         multiply_add<HS>(dv, p, shared->dout[0], stream.piece);
         product<HS>(ds, shared->v, own, shared->dout[0], stream.transposed);
 #pragma unroll
