@@ -97,10 +97,13 @@ def parse(sass):
 def main_loop(code):
     """Instructions of one turn of the loop with most HMMA: branches over HMMA or LDGSTS fall through, others jump."""
     jumps = [(at, int(to, 16)) for at, _, op, to in code if op == "BRA" and re.fullmatch(r"0x[0-9a-f]+\s*", to)]
-    between = lambda low, high: [line for line in code if low <= line[0] < high]
-    tensor = lambda lines: sum(op.startswith("HMMA") for _, _, op, _ in lines)
+
+    def between(low, high):
+        return [line for line in code if low <= line[0] < high]
+
     loops = [(to, at) for at, to in jumps if to < at]
-    begin, end = max(loops, key=lambda loop: (tensor(between(*loop)), loop[0] - loop[1]))
+    tensor = {loop: sum(op.startswith("HMMA") for _, _, op, _ in between(*loop)) for loop in loops}
+    begin, end = max(loops, key=lambda loop: (tensor[loop], loop[0] - loop[1]))
     path, at, jumps = [], begin, dict(jumps)
     for line in between(begin, end + 1):
         if line[0] < at:
