@@ -24,19 +24,23 @@ __device__ __forceinline__ int chunk_at(int row, int chunk) {
     return row * HS + ((chunk ^ turn) << 3);
 }
 
-// Starts the copy of ROWS rows of a head into a tile; zeros behind the last of its T rows. `stride`: elements from one
-// row to the next.
+// Starts the copy of ROWS rows of a head to a tile: this thread's chunk of every STEP-th row. `to`, `from`: that chunk
+// of its first row; `left`: how many rows the head has from there on, behind them come zeros. `stride`: elements from
+// one row to the next. Steps leave the swizzle as it is.
+template <int HS, int ROWS>
+__device__ __forceinline__ void copy_rows(bf16 *to, const bf16 *from, int left, int stride) {
+    constexpr int STEP = THREADS / (HS / 8);
+    static_assert(ROWS % STEP == 0 && STEP % 8 == 0, "all threads copy equally much");
+#pragma unroll
+    for (int row = 0; row < ROWS; row += STEP) cp_async16(to + row * HS, from + row * stride, row < left);
+}
+
+// The same for a whole tile of rows that a block owns.
 template <int HS, int ROWS>
 __device__ __forceinline__ void copy_tile(bf16 *tile, const bf16 *head, int first_row, int T, int stride) {
-    constexpr int CHUNKS = HS / 8, STEP = THREADS / CHUNKS;
-    static_assert(ROWS % STEP == 0, "all threads copy equally much");
-    const int chunk = threadIdx.x % CHUNKS;
-#pragma unroll
-    for (int row = threadIdx.x / CHUNKS, i = 0; i < ROWS / STEP; i++, row += STEP) {
-        const bool valid = first_row + row < T;
-        const bf16 *from = head + (valid ? (first_row + row) * stride : 0) + chunk * 8;
-        cp_async16(tile + chunk_at<HS>(row, chunk), from, valid);
-    }
+    const int row = threadIdx.x / (HS / 8), chunk = threadIdx.x % (HS / 8);
+    const bf16 *from = head + (long)(first_row + row) * stride + chunk * 8;
+    copy_rows<HS, ROWS>(tile + chunk_at<HS>(row, chunk), from, T - first_row - row, stride);
 }
 
 template <int MT, int NT>
@@ -48,8 +52,8 @@ __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
 }
 
 // Each lane names one chunk of a 16x16 piece to ldmatrix. These are its elements in the first piece of a tile: for left
-// sides and for right sides as they are, and for right sides that the tile holds transposed. The piece `chunks` further
-// right has it at offset ^ chunks * 8, the piece 16 rows further down at offset + 16 * HS.
+// sides and for right sides as they are, and for right sides that the tile holds transposed. The piece 16 rows further
+// down has it at + 16 * HS, the piece 2 * `right` chunks further right at `piece_at`.
 template <int HS>
 __device__ __forceinline__ int piece_lane() {
     const int lane = threadIdx.x % 32;
@@ -60,36 +64,99 @@ __device__ __forceinline__ int transposed_piece_lane() {
     const int lane = threadIdx.x % 32;
     return chunk_at<HS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
+// The swizzle turns chunks within eight, so that whole eights are added, to lie in the instruction.
+__device__ __forceinline__ int piece_at(int lane, int right) { return (lane ^ right % 4 * 16) + right / 4 * 64; }
 
-// s = A B' over the head size: MT * 16 rows of tile `a` from `a_row` on, the first NT * 8 rows of tile `b`.
+// Two matrices of a head that stream past in tiles of ROWS rows, two tiles of each in shared memory. What accesses are
+// counted from is carried on from tile to tile: from a tile's number it would be computed anew for every tile.
+template <int HS, int ROWS>
+struct Stream {
+    const bf16 *x, *y;  // this thread's chunk of the rows to copy next
+    int x_stride, y_stride;
+    int left;               // rows from there on
+    int to;                 // where in its pair of tiles the chunk goes
+    int piece, transposed;  // this lane's elements for ldmatrix in the tile to compute on
+
+    __device__ __forceinline__ Stream(const bf16 *x_head, const bf16 *y_head, int x_stride, int y_stride, int first_row,
+                                      int T)
+        : x_stride(x_stride), y_stride(y_stride) {
+        const int row = threadIdx.x / (HS / 8), chunk = threadIdx.x % (HS / 8);
+        x = x_head + (long)(first_row + row) * x_stride + chunk * 8;
+        y = y_head + (long)(first_row + row) * y_stride + chunk * 8;
+        left = T - first_row - row;
+        to = chunk_at<HS>(row, chunk);
+        piece = piece_lane<HS>();
+        transposed = transposed_piece_lane<HS>();
+    }
+    // Starts the copy of the next tiles.
+    __device__ __forceinline__ void copy(bf16 (&x_tiles)[2][ROWS * HS], bf16 (&y_tiles)[2][ROWS * HS]) {
+        copy_rows<HS, ROWS>(x_tiles[0] + to, x, left, x_stride);
+        copy_rows<HS, ROWS>(y_tiles[0] + to, y, left, y_stride);
+        x += ROWS * x_stride;
+        y += ROWS * y_stride;
+        left -= ROWS;
+        to ^= ROWS * HS;
+    }
+    // Goes on to the tiles copied last.
+    __device__ __forceinline__ void next() {
+        piece ^= ROWS * HS;
+        transposed ^= ROWS * HS;
+    }
+};
+
+// s += A B' over 16 elements of the head, those of piece k.
 template <int HS, int MT, int NT>
-__device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, int a_row, const bf16 *b) {
-    const int a_lane = piece_lane<HS>(), b_lane = transposed_piece_lane<HS>();
+__device__ __forceinline__ void multiply_piece(float (&s)[MT][NT][4], const uint32_t (&a_part)[MT][4], const bf16 *b,
+                                               int b_lane, int k) {
+#pragma unroll
+    for (int n = 0; n < NT; n += 2) {
+        uint32_t b_part[4];
+        ldmatrix_x4(b_part, b + n * 8 * HS + piece_at(b_lane, k));
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+            mma_m16n8k16(s[m][n], a_part[m], b_part[0], b_part[1]);
+            mma_m16n8k16(s[m][n + 1], a_part[m], b_part[2], b_part[3]);
+        }
+    }
+}
+
+// The left side's part of piece k: MT * 16 rows of tile `a`.
+template <int HS, int MT>
+__device__ __forceinline__ void read_piece(uint32_t (&a_part)[MT][4], const bf16 *a, int a_lane, int k) {
+#pragma unroll
+    for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + m * 16 * HS + piece_at(a_lane, k));
+}
+// All pieces: a left side that is held in registers.
+template <int HS, int MT>
+__device__ __forceinline__ void read_pieces(uint32_t (&a)[HS / 16][MT][4], const bf16 *tile, int a_lane) {
+#pragma unroll
+    for (int k = 0; k < HS / 16; k++) read_piece<HS>(a[k], tile, a_lane, k);
+}
+
+// s = A B' over the head size: MT * 16 rows of tile `a`, or all pieces of them; the first NT * 8 rows of tile `b`.
+template <int HS, int MT, int NT>
+__device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, int a_lane, const bf16 *b, int b_lane) {
     clear(s);
 #pragma unroll
     for (int k = 0; k < HS / 16; k++) {
         uint32_t a_part[MT][4];
-#pragma unroll
-        for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + (a_row + m * 16) * HS + (a_lane ^ k * 16));
-#pragma unroll
-        for (int n = 0; n < NT; n += 2) {
-            uint32_t b_part[4];
-            ldmatrix_x4(b_part, b + n * 8 * HS + (b_lane ^ k * 16));
-#pragma unroll
-            for (int m = 0; m < MT; m++) {
-                mma_m16n8k16(s[m][n], a_part[m], b_part[0], b_part[1]);
-                mma_m16n8k16(s[m][n + 1], a_part[m], b_part[2], b_part[3]);
-            }
-        }
+        read_piece<HS>(a_part, a, a_lane, k);
+        multiply_piece<HS>(s, a_part, b, b_lane, k);
     }
+}
+template <int HS, int MT, int NT>
+__device__ __forceinline__ void product(float (&s)[MT][NT][4], const uint32_t (&a)[HS / 16][MT][4], const bf16 *b,
+                                        int b_lane) {
+    clear(s);
+#pragma unroll
+    for (int k = 0; k < HS / 16; k++) multiply_piece<HS>(s, a[k], b, b_lane, k);
 }
 
 // sums += P B: P (MT * 16, NT * 8) from registers, rounded to bf16 (a product's result lies as the next product's left
 // side wants it), and the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
 __device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const float (&p)[MT][NT][4],
-                                             const bf16 *b) {
-    const int b_lane = piece_lane<HS>();
+                                             const bf16 *b, int b_lane) {
 #pragma unroll
     for (int k = 0; k < NT / 2; k++) {
         uint32_t p_part[MT][4];
@@ -101,7 +168,7 @@ __device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const
 #pragma unroll
         for (int n = 0; n < HS / 8; n += 2) {
             uint32_t b_part[4];
-            ldmatrix_x4_trans(b_part, b + k * 16 * HS + (b_lane ^ n * 8));
+            ldmatrix_x4_trans(b_part, b + k * 16 * HS + piece_at(b_lane, n / 2));
 #pragma unroll
             for (int m = 0; m < MT; m++) {
                 mma_m16n8k16(sums[m][n], p_part[m], b_part[0], b_part[1]);

@@ -39,19 +39,22 @@ template <int HS, int MT, int QUERIES>
 struct KeysShared {
     bf16 k[MT * 64 * HS], v[MT * 64 * HS];
     bf16 q[2][QUERIES * HS], dout[2][QUERIES * HS];
-    float lse[2][QUERIES], delta[2][QUERIES];
-
-    // Starts the copy of a tile of queries and what belongs to them. Their zeros behind T add nothing to dK and dV.
-    __device__ __forceinline__ void copy_queries(int slot, const bf16 *q_head, const bf16 *dout_head, const float *rows,
-                                                 int first, int T, int NH) {
-        copy_tile<HS, QUERIES>(q[slot], q_head, first, T, 3 * NH * HS);
-        copy_tile<HS, QUERIES>(dout[slot], dout_head, first, T, NH * HS);
-        const int i = threadIdx.x % (QUERIES / 4) * 4;
-        if (threadIdx.x < QUERIES / 4) cp_async16(lse[slot] + i, rows + first + i);
-        else if (threadIdx.x < QUERIES / 2) cp_async16(delta[slot] + i, rows + round_up(T, ROW_PADDING) + first + i);
-        cp_async_commit();
-    }
+    float rows[2][2][QUERIES];  // lse / ln 2, then delta: of both tiles
 };
+
+// Scores -> probabilities, where columns are queries. `lse`: of this lane's first column, in units of ln 2.
+template <int MT, int NT>
+__device__ __forceinline__ void probabilities(float (&p)[MT][NT][4], const float *lse, float to_log2) {
+#pragma unroll
+    for (int n = 0; n < NT; n++) {
+        const float2 pair = *reinterpret_cast<const float2 *>(lse + n * 8);
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                p[m][n][e] = exp2_approximate(fmaf(p[m][n][e], to_log2, -(e % 2 ? pair.y : pair.x)));
+    }
+}
 
 // dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its
 // products, and stay in registers.
@@ -72,40 +75,46 @@ __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *
 
     copy_tile<HS, MT * 64>(shared->k, q + NH * HS, first, T, stride);
     copy_tile<HS, MT * 64>(shared->v, q + 2 * NH * HS, first, T, stride);
-    shared->copy_queries(begin % 2, q, dout_head, rows, begin * QUERIES, T, NH);
+    // Queries' zeros behind T add nothing to dK and dV.
+    Stream<HS, QUERIES> stream(q, dout_head, stride, NH * HS, begin * QUERIES, T);
+    stream.copy(shared->q, shared->dout);
+    // Their statistics: QUERIES / 4 threads copy one kind, as many the other.
+    const int kind = threadIdx.x / (QUERIES / 4), place = threadIdx.x % (QUERIES / 4) * 4;
+    rows += kind * round_up(T, ROW_PADDING) + begin * QUERIES + place;
+    float *rows_to = shared->rows[0][0] + kind * 2 * QUERIES + place;
+    if (kind < 2) cp_async16(rows_to, rows);
+    cp_async_commit();
 
     float dk[MT][HS / 8][4], dv[MT][HS / 8][4];
     clear(dk);
     clear(dv);
-    for (int j = begin; j < tiles; j++) {
-        const int now = j % 2, ahead = j * QUERIES - first - row;
+    const int own = row * HS + piece_lane<HS>();
+    int ahead = begin * QUERIES - first - row, rows_at = lane % 4 * 2;
+    for (int j = begin; j < tiles; j++, ahead += QUERIES, rows_at ^= QUERIES, stream.next()) {
         cp_async_wait<0>();
         __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
-        if (j + 1 < tiles) shared->copy_queries(1 - now, q, dout_head, rows, (j + 1) * QUERIES, T, NH);
+        if (j + 1 < tiles) {
+            stream.copy(shared->q, shared->dout);
+            rows += QUERIES;
+            if (kind < 2) cp_async16(rows_to + (j + 1 - begin) % 2 * QUERIES, rows);
+            cp_async_commit();
+        }
         if (ahead + QUERIES <= 0) continue;  // all queries lie before this warp's keys
         float p[MT][QUERIES / 8][4], ds[MT][QUERIES / 8][4];
-        product<HS>(p, shared->k, row, shared->q[now]);
+        product<HS>(p, shared->k, own, shared->q[0], stream.transposed);
         if (ahead < MT * 16 - 1) hide_the_future<true>(p, ahead);
+        probabilities(p, shared->rows[0][0] + rows_at, scale * LOG2_E);
+        multiply_add<HS>(dv, p, shared->dout[0], stream.piece);
+        product<HS>(ds, shared->v, own, shared->dout[0], stream.transposed);
 #pragma unroll
         for (int n = 0; n < QUERIES / 8; n++) {
-            const float2 lse = *reinterpret_cast<const float2 *>(shared->lse[now] + n * 8 + lane % 4 * 2);
-#pragma unroll
-            for (int m = 0; m < MT; m++)
-#pragma unroll
-                for (int e = 0; e < 4; e++)
-                    p[m][n][e] = exp2_approximate(fmaf(p[m][n][e], scale * LOG2_E, -(e % 2 ? lse.y : lse.x)));
-        }
-        multiply_add<HS>(dv, p, shared->dout[now]);
-        product<HS>(ds, shared->v, row, shared->dout[now]);
-#pragma unroll
-        for (int n = 0; n < QUERIES / 8; n++) {
-            const float2 delta = *reinterpret_cast<const float2 *>(shared->delta[now] + n * 8 + lane % 4 * 2);
+            const float2 delta = *reinterpret_cast<const float2 *>(shared->rows[1][0] + rows_at + n * 8);
 #pragma unroll
             for (int m = 0; m < MT; m++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) ds[m][n][e] = p[m][n][e] * (ds[m][n][e] - (e % 2 ? delta.y : delta.x));
         }
-        multiply_add<HS>(dk, ds, shared->q[now]);
+        multiply_add<HS>(dk, ds, shared->q[0], stream.piece);
     }
     float ones[MT][2], scales[MT][2];
 #pragma unroll
@@ -113,8 +122,10 @@ __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *
         ones[m][0] = ones[m][1] = 1.f;
         scales[m][0] = scales[m][1] = scale;
     }
-    store_rows<HS>(dqkv + head + NH * HS, shared->k, dk, scales, row, first, T, stride);
-    store_rows<HS>(dqkv + head + 2 * NH * HS, shared->v, dv, ones, row, first, T, stride);
+    const int block = not_before(blockIdx.x);
+    dqkv += (long)(block / NH) * T * stride + block % NH * HS;
+    store_rows<HS>(dqkv + NH * HS, shared->k, dk, scales, row, first, T, stride);
+    store_rows<HS>(dqkv + 2 * NH * HS, shared->v, dv, ones, row, first, T, stride);
 }
 
 template <int HS, int MT, int KEYS>
@@ -140,8 +151,8 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
 
     copy_tile<HS, MT * 64>(shared->q, qkv + head, first, T, stride);
     copy_tile<HS, MT * 64>(shared->dout, dout + (long)b * T * NH * HS + h * HS, first, T, NH * HS);
-    copy_tile<HS, KEYS>(shared->k[0], k, 0, T, stride);
-    copy_tile<HS, KEYS>(shared->v[0], v, 0, T, stride);
+    Stream<HS, KEYS> stream(k, v, stride, stride, 0, T);
+    stream.copy(shared->k, shared->v);
     cp_async_commit();
 
     float dq[MT][HS / 8][4], lse[MT][2], delta[MT][2], scales[MT][2];
@@ -155,20 +166,25 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
             delta[m][r] = at[padded];
             scales[m][r] = scale;
         }
-    for (int j = 0; j < tiles; j++) {
-        const int now = j % 2, ahead = j * KEYS - first - row;
+    cp_async_wait<0>();
+    __syncthreads();  // the block's own rows have arrived: they stay in registers
+    const int own = row * HS + piece_lane<HS>();
+    uint32_t q_pieces[HS / 16][MT][4], dout_pieces[HS / 16][MT][4];
+    read_pieces<HS>(q_pieces, shared->q, own);
+    read_pieces<HS>(dout_pieces, shared->dout, own);
+    int ahead = -first - row;
+    for (int j = 0; j < tiles; j++, ahead += KEYS, stream.next()) {
         cp_async_wait<0>();
         __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
         if (j + 1 < tiles) {
-            copy_tile<HS, KEYS>(shared->k[1 - now], k, (j + 1) * KEYS, T, stride);
-            copy_tile<HS, KEYS>(shared->v[1 - now], v, (j + 1) * KEYS, T, stride);
+            stream.copy(shared->k, shared->v);
             cp_async_commit();
         }
         if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
         float p[MT][KEYS / 8][4], ds[MT][KEYS / 8][4];
-        product<HS>(p, shared->q, row, shared->k[now]);
+        product<HS>(p, q_pieces, shared->k[0], stream.transposed);
         if (ahead + KEYS > 1) hide_the_future<false>(p, ahead);
-        product<HS>(ds, shared->dout, row, shared->v[now]);
+        product<HS>(ds, dout_pieces, shared->v[0], stream.transposed);
 #pragma unroll
         for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -177,27 +193,27 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
                 for (int e = 0; e < 4; e++)
                     ds[m][n][e] = exp2_approximate(fmaf(p[m][n][e], scale * LOG2_E, -lse[m][e / 2])) *
                                   (ds[m][n][e] - delta[m][e / 2]);
-        multiply_add<HS>(dq, ds, shared->k[now]);
+        multiply_add<HS>(dq, ds, shared->k[0], stream.piece);
     }
     store_rows<HS>(dqkv + head, shared->q, dq, scales, row, first, T, stride);
 }
 
-// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills.
-#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE)                                              \
+// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills.
+#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE, BLOCKS)                                      \
     extern "C" __global__ void __launch_bounds__(128)                                                                  \
         attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout,                          \
                                      const bf16 *__restrict__ out, const float *__restrict__ lse, int T, int NH) {     \
         statistics<HS>(rows, dout, out, lse, T, NH);                                                                   \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_rows_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
         attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                          \
                                      const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,       \
                                      float scale) {                                                                    \
         keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                            \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_keys_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
         attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                       \
                                         const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,    \
                                         float scale) {                                                                 \
@@ -205,6 +221,6 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_queries_##HS)
 
-ATTENTION_BACKWARD(32, 2, 64, 2, 64);
-ATTENTION_BACKWARD(64, 2, 32, 2, 64);
-ATTENTION_BACKWARD(128, 1, 32, 1, 32);
+ATTENTION_BACKWARD(32, 2, 32, 2, 32, 3);
+ATTENTION_BACKWARD(64, 2, 32, 2, 32, 2);
+ATTENTION_BACKWARD(128, 1, 32, 1, 32, 2);

@@ -18,50 +18,55 @@ struct Shared {
 
 // Powers of two by which a score may exceed its row's reference before that is raised: f32 sums and bf16's exponents
 // have room, and most tiles then leave the outputs as they are.
-constexpr float HEADROOM = 8.f;
+constexpr float HEADROOM = 8.f, LN_2 = 0.6931471805599453f;
 
 // Scores of one tile -> exp(score - reference), with sums and outputs of earlier tiles brought to the same reference.
+// References are kept times to_log2: products in their stead would be fused into the subtraction of two of them, and
+// leave a remainder where both are the same.
 // Every row sees a key in the first tile, so its reference is finite from there on.
 template <int MT, int NT, int OT>
 __device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4],
                                                float (&reference)[MT][2], float (&sum)[MT][2], float to_log2) {
-    float shrink[MT][2];
 #pragma unroll
-    for (int m = 0; m < MT; m++)
+    for (int m = 0; m < MT; m++) {
+        float top[2];
+        bool raised[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            float top = reference[m][r];
+            top[r] = fmaxf(s[m][0][2 * r], s[m][0][2 * r + 1]);
 #pragma unroll
-            for (int n = 0; n < NT; n++) top = fmaxf(top, fmaxf(s[m][n][2 * r], s[m][n][2 * r + 1]));
+            for (int n = 1; n < NT; n++) top[r] = fmaxf(top[r], fmaxf(s[m][n][2 * r], s[m][n][2 * r + 1]));
             // The four lanes of a row.
-            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 1));
-            top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, 2));
-            // Fused into the subtraction below, a product would leave a remainder where the reference stays.
-            const float before = __fmul_rn(reference[m][r], to_log2);
-            if ((top - reference[m][r]) * to_log2 > HEADROOM) reference[m][r] = top;
-            const float now = __fmul_rn(reference[m][r], to_log2);
-            shrink[m][r] = exp2_approximate(before - now);
-            float part = 0.f;
+            top[r] = fmaxf(top[r], __shfl_xor_sync(ALL_LANES, top[r], 1));
+            top[r] = fmaxf(top[r], __shfl_xor_sync(ALL_LANES, top[r], 2));
+            raised[r] = fmaf(top[r], to_log2, -reference[m][r]) > HEADROOM;
+        }
+        if (__any_sync(ALL_LANES, raised[0] || raised[1])) {
 #pragma unroll
-            for (int n = 0; n < NT; n++)
+            for (int r = 0; r < 2; r++) {
+                const float before = reference[m][r];
+                if (raised[r]) reference[m][r] = top[r] * to_log2;
+                const float shrink = exp2_approximate(before - reference[m][r]);
+                sum[m][r] *= shrink;
 #pragma unroll
-                for (int e = 2 * r; e < 2 * r + 2; e++) {
-                    s[m][n][e] = exp2_approximate(fmaf(s[m][n][e], to_log2, -now));
-                    part += s[m][n][e];
-                }
-            sum[m][r] = fmaf(sum[m][r], shrink[m][r], part);
+                for (int n = 0; n < OT; n++)
+#pragma unroll
+                    for (int e = 2 * r; e < 2 * r + 2; e++) o[m][n][e] *= shrink;
+            }
         }
 #pragma unroll
-    for (int m = 0; m < MT; m++)
-        if (__any_sync(ALL_LANES, fminf(shrink[m][0], shrink[m][1]) < 1.f)) {
+        for (int r = 0; r < 2; r++)
 #pragma unroll
-            for (int n = 0; n < OT; n++)
+            for (int n = 0; n < NT; n++) {
 #pragma unroll
-                for (int e = 0; e < 4; e++) o[m][n][e] *= shrink[m][e / 2];
-        }
+                for (int e = 2 * r; e < 2 * r + 2; e++)
+                    s[m][n][e] = exp2_approximate(fmaf(s[m][n][e], to_log2, -reference[m][r]));
+                sum[m][r] += s[m][n][2 * r] + s[m][n][2 * r + 1];
+            }
+    }
 }
 
-template <int HS, int MT, int KEYS>
+template <int HS, int MT, int KEYS, bool HELD>
 __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, int T, int NH, float scale) {
     typedef Shared<HS, MT, KEYS> Tiles;
     DYN_SHARED(Tiles, shared);
@@ -72,8 +77,8 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     const bf16 *q = qkv + (long)b * T * stride + h * HS, *k = q + NH * HS, *v = k + NH * HS;
 
     copy_tile<HS, MT * 64>(shared->q, q, first, T, stride);
-    copy_tile<HS, KEYS>(shared->k[0], k, 0, T, stride);
-    copy_tile<HS, KEYS>(shared->v[0], v, 0, T, stride);
+    Stream<HS, KEYS> stream(k, v, stride, stride, 0, T);
+    stream.copy(shared->k, shared->v);
     cp_async_commit();
 
     float o[MT][HS / 8][4], reference[MT][2], sum[MT][2];
@@ -83,22 +88,30 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
         reference[m][0] = reference[m][1] = -INFINITY;
         sum[m][0] = sum[m][1] = 0.f;
     }
-    for (int j = 0; j < tiles; j++) {
-        const int now = j % 2, ahead = j * KEYS - first - row;
+    const int own = row * HS + piece_lane<HS>();
+    uint32_t q_pieces[HS / 16][MT][4];
+    if constexpr (HELD) {
+        cp_async_wait<0>();
+        __syncthreads();
+        read_pieces<HS>(q_pieces, shared->q, own);
+    }
+    int ahead = -first - row;
+    for (int j = 0; j < tiles; j++, ahead += KEYS, stream.next()) {
         cp_async_wait<0>();
         __syncthreads();  // tile j has arrived, and all warps are done with tile j - 1
         if (j + 1 < tiles) {
-            copy_tile<HS, KEYS>(shared->k[1 - now], k, (j + 1) * KEYS, T, stride);
-            copy_tile<HS, KEYS>(shared->v[1 - now], v, (j + 1) * KEYS, T, stride);
+            stream.copy(shared->k, shared->v);
             cp_async_commit();
         }
         if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
         float s[MT][KEYS / 8][4];
-        product<HS>(s, shared->q, row, shared->k[now]);
+        if constexpr (HELD) product<HS>(s, q_pieces, shared->k[0], stream.transposed);
+        else product<HS>(s, shared->q, own, shared->k[0], stream.transposed);
         if (ahead + KEYS > 1) hide_the_future<false>(s, ahead);
         online_softmax(s, o, reference, sum, scale * LOG2_E);
-        multiply_add<HS>(o, s, shared->v[now]);
+        multiply_add<HS>(o, s, shared->v[0], stream.piece);
     }
+    const int block = not_before(blockIdx.x);
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -109,20 +122,21 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
             sum[m][r] = 1.f / total;
             const int query = first + row + m * 16 + r * 8 + lane / 4;
             if (lane % 4 == 0 && query < T)
-                lse[(long)blockIdx.x * T + query] = fmaf(reference[m][r], scale, logf(total));
+                lse[(long)block * T + query] = fmaf(reference[m][r], LN_2, logf(total));
         }
-    store_rows<HS>(out + (long)b * T * NH * HS + h * HS, shared->q, o, sum, row, first, T, NH * HS);
+    store_rows<HS>(out + (long)(block / NH) * T * NH * HS + block % NH * HS, shared->q, o, sum, row, first, T, NH * HS);
 }
 
-// Two blocks on an SM: told no number, the compiler stops at 128 registers and spills.
-#define ATTENTION_FORWARD(HS, MT, KEYS)                                                                                \
-    extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
+// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills. HELD: queries stay in registers.
+// At 32 that would cost the third block on an SM, at 128 there is no room.
+#define ATTENTION_FORWARD(HS, MT, KEYS, HELD, BLOCKS)                                                                  \
+    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
         attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T,   \
                                int NH, float scale) {                                                                  \
-        forward<HS, MT, KEYS>(out, lse, qkv, T, NH, scale);                                                            \
+        forward<HS, MT, KEYS, HELD>(out, lse, qkv, T, NH, scale);                                                      \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_forward_##HS)
 
-ATTENTION_FORWARD(32, 2, 64);
-ATTENTION_FORWARD(64, 2, 64);
-ATTENTION_FORWARD(128, 2, 32);
+ATTENTION_FORWARD(32, 2, 64, false, 3);
+ATTENTION_FORWARD(64, 2, 64, true, 2);
+ATTENTION_FORWARD(128, 2, 32, false, 2);

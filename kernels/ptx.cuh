@@ -75,3 +75,11 @@ __device__ __forceinline__ float exp2_approximate(float x) {
     return exp2f(x);
 #endif
 }
+
+// The same value. The compiler does not know that, and so keeps no register for what follows from it before this place.
+__device__ __forceinline__ int not_before(int value) {
+#ifdef __CUDACC__
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}

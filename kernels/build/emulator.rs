@@ -23,7 +23,8 @@ pub fn build(kernels: &[PathBuf]) {
     kernel_compiler().files(kernels).compile("emulated_kernels");
     let tests = |file: &str| Path::new(EMULATOR).join("tests").join(file);
     kernel_compiler().file(tests("bugs.cu")).compile("emulator_bugs");
-    kernel_compiler().define("GOOD", None).file(tests("bugs.cu")).file(tests("features.cu")).compile("emulator_twins");
+    let good = ["bugs.cu", "features.cu", "banks.cu"].map(tests);
+    kernel_compiler().define("GOOD", None).files(good).compile("emulator_twins");
     let mut runtime = compiler();
     runtime.opt_level(2).files(sources("runtime"));
     if CHECK {

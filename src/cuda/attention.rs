@@ -187,7 +187,7 @@ fn key_gradients(
         kernels::attention_backward_keys_64,
         kernels::attention_backward_keys_128,
     ]);
-    let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 32), Tiles::new(64, 32)]);
+    let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
     let mut launch = tiles.launch(2, shape);
     // Two statistics for each row of two tiles of queries.
     launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
@@ -211,7 +211,7 @@ fn query_gradients(
         kernels::attention_backward_queries_64,
         kernels::attention_backward_queries_128,
     ]);
-    let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(64, 32)]);
+    let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
     let launch = tiles.launch(2, shape);
     let Shape { time, heads, .. } = shape;
     let scale = shape.scale();

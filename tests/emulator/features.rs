@@ -59,6 +59,18 @@ fn matrices_copies_and_maths() {
     }
 }
 
+/// Where attention's accesses fall (`kernels/emulator/tests/banks.cu`): no phase touches a bank of shared memory twice.
+#[test]
+fn attention_has_no_bank_conflicts() {
+    let device = emulator();
+    let [banks] = entries!("feature_" banks);
+    let bad = buffer(&device, &[0i32, 0]);
+    launch(banks, line(1, 128, 0), vec![ints(bad.span().ptr())]).unwrap();
+    let [attention, unswizzled] = read(&device, bad.span())[..] else { panic!("two counts") };
+    assert_eq!(attention, 0, "lanes in conflict");
+    assert_eq!(unswizzled, 32, "rows without the swizzle all begin in one bank");
+}
+
 /// One argument of each kind; the last stands for what is left out.
 fn arguments() -> Vec<Passed> {
     vec![pass(1.5f32, b'f'), pass(2.5f64, b'd'), pass(-3i64, b'l'), pass(4u32, b'u'), pass(0u64, b'B')]
