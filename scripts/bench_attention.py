@@ -15,6 +15,7 @@ measurement (needs a build with `--features emulator`).
 import argparse
 import json
 import pathlib
+import sys
 import time
 
 import torch
@@ -53,7 +54,8 @@ class Sdpa:
                 with torch.no_grad():
                     return self.timed(lambda q, k, v, dout: attend(q, k, v), self.sets)
             outs = [(attend(q, k, v), q, k, v, dout) for q, k, v, dout in self.sets]
-            return self.timed(lambda out, q, k, v, dout: torch.autograd.grad(out, (q, k, v), dout, retain_graph=True), outs)
+            gradients = lambda out, q, k, v, dout: torch.autograd.grad(out, (q, k, v), dout, retain_graph=True)
+            return self.timed(gradients, outs)
 
     def timed(self, call, sets):
         calls = 2 if self.args.tiny else max(20, 2 * len(sets))
@@ -69,8 +71,12 @@ class Sdpa:
 def our_seconds(args, direction, batch, T, head_size):
     """The attention kernels of a training step of one layer, from `logwright bench kernels`."""
     sizes = ["--layers", 1, "--heads", args.channels // head_size, "--channels", args.channels, "--context", T]
-    quick = ["--rotate", 1, "--rounds", 1, "--round", 0, "--peak-size", 16] if args.tiny else ["--rounds", 5, "--peak-size", 1024]
-    report = logwright(args, "kernels", "--json", *sizes, "--batch", batch, "--only", "attention_" + direction, *quick)
+    pace = ["--rounds", 5, "--peak-size", 1024]
+    if args.tiny:
+        pace = ["--rounds", 1, "--peak-size", 16, "--rotate", 1, "--round", 0]
+    report = logwright(args, "kernels", "--json", *sizes, "--batch", batch, "--only", "attention_" + direction, *pace)
+    if report is None:
+        sys.exit(f"logwright: {batch} sequences of {T} tokens do not fit this card")
     return sum(kernel["seconds"] for kernel in report["kernels"])
 
 
@@ -95,7 +101,8 @@ def measure(args, T, head_size, direction):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench_attention.json"), help="all rounds, JSON")
+    out = pathlib.Path("bench_attention.json")
+    parser.add_argument("--out", type=pathlib.Path, default=out, help="all rounds, JSON")
     parser.add_argument("--contexts", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--head-sizes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--tokens", type=int, default=16_384, help="B x T")

@@ -63,7 +63,7 @@ def logwright(args, *words):
     command = [str(args.binary), "bench", *map(str, words), "--device", device, "--quiet"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        if "memory" in done.stderr:
+        if "out of memory" in done.stderr:
             return None
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout)
@@ -110,9 +110,11 @@ class TorchTrainer:
 
 
 def micro_batches(args, context):
-    """Micro-batches that divide an update, the largest first."""
+    """Micro-batches to try: those that divide an update, the largest first; of these the ones asked for."""
     sequences = max(1, args.tokens // context)
-    return [n for n in range(min(sequences, 64), 0, -1) if sequences % n == 0]
+    wanted = args.micro_batches or range(1, 65)
+    found = [n for n in range(sequences, 0, -1) if sequences % n == 0 and n in wanted]
+    return found or sys.exit(f"--micro-batches: none divides the {sequences} sequences of an update at T = {context}")
 
 
 def best_torch(args, shape, context):
@@ -326,6 +328,7 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench_vs_torch.json"), help="all rounds, JSON")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--contexts", type=int, nargs="+", help="of the training rows, these alone")
+    parser.add_argument("--micro-batches", type=int, nargs="+", help="try these alone: each costs PyTorch a compilation")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--tiny", action="store_true", help="toy sizes: a check of this script")
     parser.add_argument("--rounds", type=int, default=5)

@@ -91,6 +91,7 @@ fn bench_trains_on_a_device() {
     let facts: serde_json::Value = serde_json::from_str(said.out.trim()).unwrap();
     assert_eq!(facts["device"], "emulator");
     assert!(facts["tokens_per_second"].as_f64().unwrap() > 0.0);
+    assert!((0.0..1.0).contains(&facts["idle_share"].as_f64().unwrap()), "{facts}");
 }
 
 /// Sizes at which the emulator measures a step in seconds.

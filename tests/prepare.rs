@@ -184,6 +184,9 @@ fn what_is_left_out_or_doubtful_is_told() {
     Case::new(b"{\"id\":1,\"items\":[{\"x\":1},{\"x\":2}],\"n\":2}\n")
         .prepare(HALF)
         .has(0, &["2 records", "only the records of the array are read; beside it are left out: \"id\", \"n\""]);
+    Case::new(b"<Event>\n<Id/>\n").prepare(HALF).has(0, &["seems to be XML"]);
+    let syslog = Case::new(b"<34>Oct 11 su: failed\n<34>Oct 12 su: failed\n").prepare(HALF);
+    assert!(!syslog.text.contains("XML"), "{}", syslog.text);
     Case::new(b"# notes\n1 2\n").prepare(HALF).has(0, &["the lines that begin with # are kept"]);
     Case::new(b"#Fields: a b\n1 2\n3 4\n").prepare(HALF).has(0, &["rows below a line #Fields", "2 records"]);
     Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);

@@ -126,7 +126,8 @@ pub fn run(args: BenchArgs, _output: &OutputArgs) -> Result<()> {
 
 fn train(bench: TrainBench) -> Result<()> {
     let shape = &bench.shape;
-    let device = shape.device.open_for_training(bench.training)?;
+    let mut device = shape.device.open_for_training(bench.training)?;
+    let watched = device.watch();
     let mut engine = match &bench.init_from {
         Some(folder) => {
             let (config, parameters) = checkpoint::read_model(folder)?;
@@ -137,12 +138,13 @@ fn train(bench: TrainBench) -> Result<()> {
     let config = *engine.config();
     let (n, pieces) = (shape.batch * config.context, u64::from(bench.accumulation));
     let stream = bench.tokens.as_deref().map_or_else(|| Ok(shape.tokens(n + 1)), read_tokens)?;
-    let (mut milliseconds, mut losses) = (Vec::new(), Vec::new());
-    for time in 1..=(bench.warmup + bench.steps) as u64 {
-        let windows: Vec<Vec<u32>> = (0..pieces).map(|piece| window(&stream, (time - 1) * pieces + piece, n)).collect();
+    let (mut milliseconds, mut losses, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    let steps = (bench.warmup + bench.steps) as u64;
+    let windows: Vec<Vec<u32>> = (0..steps * pieces).map(|number| window(&stream, number, n)).collect();
+    for (time, windows) in (1..).zip(windows.chunks_exact(pieces as usize)) {
         let start = Instant::now();
         ProfileSteps::around(bench.profile_steps, time, engine.as_mut(), |engine| {
-            for window in &windows {
+            for window in windows {
                 let batch = Batch { tokens: &window[..n], targets: &window[1..], time: config.context };
                 engine.accumulate(batch, 1.0 / (n as u64 * pieces) as f32)?;
             }
@@ -150,16 +152,18 @@ fn train(bench: TrainBench) -> Result<()> {
             Ok(())
         })?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+        idle.extend(watched.as_ref().map(|watched| watched.take_idle().as_secs_f64() * 1e3));
     }
     let timed = milliseconds.split_off(bench.warmup.min(milliseconds.len()));
     let median = median(&timed).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
+    let idle_share = watched.map(|_| idle[bench.warmup..].iter().sum::<f64>() / timed.iter().sum::<f64>());
     let tokens_per_second = (n as u64 * pieces) as f64 / median * 1e3;
     let peak = bench.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let (flops, mfu) = (Flops::per_token(&config), |flops| peak.map(|peak| tokens_per_second * flops / peak));
     super::print_line(&json!({
         "device": device.name(), "tokens_per_second": tokens_per_second, "step_ms": timed, "losses": losses,
-        "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal), "device_memory": engine.device_memory(),
-        "batch": shape.batch, "accumulation": pieces, "config": config,
+        "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal), "idle_share": idle_share,
+        "device_memory": engine.device_memory(), "batch": shape.batch, "accumulation": pieces, "config": config,
     }))
 }
 

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use logwright::cpu::{self, CpuEngine};
 use logwright::cuda::activations::{Purpose, Recompute};
+use logwright::cuda::watched::Watched;
 use logwright::cuda::{self, CudaEngine, Options, Place, peaks};
 use logwright::engine::Engine;
 use logwright::gpt::{Config, Layout};
@@ -99,7 +100,8 @@ impl DeviceArgs {
         self.open_with(args.options())
     }
 
-    fn open_with(&self, options: Options) -> Result<Opened> {
+    fn open_with(&self, mut options: Options) -> Result<Opened> {
+        options.plain |= cuda::gpu::is_patient();
         let device = match self.device {
             Device::Cpu => None,
             Device::Cuda(place) => Some(cuda::open(place)?),
@@ -134,6 +136,14 @@ impl Opened {
                 Box::new(CudaEngine::new(device.clone(), config, parameters, *options)?)
             }
         })
+    }
+
+    /// The same device, watched; none where there is none to watch.
+    pub fn watch(&mut self) -> Option<Arc<Watched>> {
+        let Opened::Cuda(device, _) = self else { return None };
+        let watched = Arc::new(Watched::new(device.clone()));
+        *device = watched.clone();
+        Some(watched)
     }
 
     pub fn name(&self) -> String {

@@ -25,7 +25,8 @@ pub struct KernelsBench {
     /// Only operations with this in their name, e.g. attention; may be given several times
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Megabytes of buffers that take turns under each operation, so that it finds nothing in the cache
+    /// Megabytes that an operation goes through before it comes back to the same buffers, so that it finds nothing in the
+    /// cache; as far as copies of its buffers fit half of the free memory, 63 of them at most
     #[arg(long, value_name = "MB", default_value_t = 256)]
     rotate: usize,
     /// Rounds, of which the median counts
@@ -73,7 +74,7 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
     let mut rows = Vec::new();
     for group in measure::groups(works).into_iter().filter(|group| bench.wants(&group.name)) {
         let paper = paper.iter().find(|operation| operation.name == group.name).cloned();
-        let bytes = paper.as_ref().map_or(0.0, |operation| operation.bytes);
+        let bytes = paper.as_ref().map_or(0.0, |operation| operation.bytes / operation.count as f64);
         // SAFETY: the engine, which owns the buffers, lives until the end.
         let measured = unsafe { measure::measure(&watched, &group, bytes, &method)? };
         rows.push(Row { paper, name: group.name, measured });
@@ -203,9 +204,11 @@ fn text(title: &str, card: &Peaks, mut rows: Vec<Row>) -> String {
             number(row.share(card).map(|share| 100.0 * share), 1),
         );
     }
-    let (seconds, floor): (f64, f64) = (
-        rows.iter().map(Row::seconds).sum(),
-        rows.iter().filter_map(|row| row.paper.as_ref()).map(|paper| paper.floor(card)).sum(),
-    );
-    out + &format!("\nsum: {:.3} ms; floor at the measured peaks: {:.3} ms", seconds * 1e3, floor * 1e3)
+    let seconds: f64 = rows.iter().map(Row::seconds).sum();
+    let floor: f64 = rows.iter().filter_map(|row| row.paper.as_ref()).map(|paper| paper.floor(card)).sum();
+    out += &format!("\nsum: {:.3} ms; floor at the measured peaks: {:.3} ms", seconds * 1e3, floor * 1e3);
+    match rows.iter().filter(|row| row.paper.is_none()).count() {
+        0 => out,
+        n => out + &format!("; {n} operations that this card needs besides have no floor"),
+    }
 }

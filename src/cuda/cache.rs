@@ -71,6 +71,9 @@ fn attending(slots: usize) -> usize {
     slots.max(256)
 }
 
+/// Recorded steps that are kept: a batch that runs out goes through all numbers of sequences.
+const MOST_STEPS: usize = 8;
+
 /// A row that is only there to fill up: it is in no slot.
 const NOBODY: u32 = u32::MAX;
 
@@ -256,6 +259,9 @@ impl Cache {
         plain: bool,
     ) -> Result<()> {
         let mut step = self.steps.remove(&rows.last.len()).unwrap_or_default();
+        if self.steps.len() == MOST_STEPS {
+            self.steps.clear();
+        }
         step.run(device, plain, || self.pass(device, config, weights, rows, logits))?;
         self.steps.insert(rows.last.len(), step);
         Ok(())

@@ -17,6 +17,11 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// Whether every piece of work is to be waited for, so that what fails is named (LOGWRIGHT_SYNC=1). Recorded work cannot be.
+pub fn is_patient() -> bool {
+    std::env::var("LOGWRIGHT_SYNC").is_ok_and(|value| value == "1")
+}
+
 /// Fields are dropped in this order: what uses the queue goes before it.
 pub struct Gpu {
     name: String,
@@ -43,7 +48,7 @@ impl Gpu {
         let modules = Modules::load(&queue)?;
         let staging = Mutex::new(Staging::new(&queue)?);
         let products = Products::new(&queue, card.capability).map_err(|error| error.to_string());
-        let patient = std::env::var("LOGWRIGHT_SYNC").is_ok_and(|value| value == "1");
+        let patient = is_patient();
         let (recording, ranges) = (AtomicBool::new(false), Ranges::load());
         Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, recording, patient, queue })
     }

@@ -17,7 +17,7 @@ use std::time::Instant;
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Method {
-    /// Bytes that an operation's buffers take turns over: several times the L2 cache.
+    /// Bytes that an operation goes through before it comes back to the same buffers: several times the L2 cache.
     pub rotate: usize,
     /// Median of so many.
     pub rounds: usize,
@@ -63,14 +63,21 @@ pub fn groups(works: Vec<Work>) -> Vec<Group> {
     groups
 }
 
-/// Replays the operations of a group; `bytes`: what all its calls move together.
+/// Replays the operations of a group; `bytes`: what one call moves.
+///
+/// Calls of a step may share buffers, so each call goes through all sets before the next one follows. Replays go on with what
+/// they have left: what works in place sees its own results, and AdamW gradients of zero.
 ///
 /// # Safety
 /// The buffers of the group are still allocated on the device.
 pub unsafe fn measure(device: &Arc<Watched>, group: &Group, bytes: f64, method: &Method) -> Result<Measured> {
-    let copies = Copies::of(device, &group.calls, (method.rotate as f64 / bytes.max(1.0)).ceil() as usize)?;
-    let moved = copies.sets.iter().flat_map(|set| group.calls.iter().map(|work| work.moved(&|at| set.place(at))));
-    let calls: Vec<Work> = group.calls.iter().cloned().chain(moved).collect();
+    let sets = if bytes > 0.0 { (method.rotate as f64 / bytes).ceil() as usize } else { 1 };
+    let copies = Copies::of(device, &group.calls, sets)?;
+    let everywhere = |work: &Work| -> Vec<Work> {
+        let moved = copies.sets.iter().map(|set| work.moved(&|at| set.place(at)));
+        std::iter::once(work.clone()).chain(moved).collect()
+    };
+    let calls: Vec<Work> = group.calls.iter().flat_map(everywhere).collect();
     let turns: Vec<&Work> = calls.iter().cycle().take(calls.len().max(LAUNCHES)).collect();
     // SAFETY (both): the buffers are the caller's promise, or the copies of the same lengths.
     calls.iter().try_for_each(|work| unsafe { work.queue(&**device) })?;

@@ -1,4 +1,5 @@
-//! A device that notes what runs on another: how a bench gets at the very operations of a step.
+//! A device that notes what runs on another, and how long it has nothing to do: how a bench gets at the very operations of a
+//! step, and at the time that the host costs.
 
 use super::device::{Device, Graph, Launch};
 use super::gemm::Gemm;
@@ -8,17 +9,26 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// Passes everything on.
 pub struct Watched {
     inner: Arc<dyn Device>,
     seen: Mutex<Vec<Work>>,
     allocations: Mutex<BTreeMap<u64, usize>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// When the host was told that all work is done, if it has queued none since.
+    since: Option<Instant>,
+    total: Duration,
 }
 
 impl Watched {
     pub fn new(inner: Arc<dyn Device>) -> Self {
-        Watched { inner, seen: Mutex::default(), allocations: Mutex::default() }
+        Watched { inner, seen: Mutex::default(), allocations: Mutex::default(), idle: Mutex::default() }
     }
 
     /// Kernels and products since the last call, in order.
@@ -29,6 +39,27 @@ impl Watched {
     /// What is allocated: address -> bytes.
     pub fn allocations(&self) -> BTreeMap<u64, usize> {
         self.allocated().clone()
+    }
+
+    /// Time since the last call in which nothing was queued, as the host sees it: from the end of every wait to the next
+    /// piece of work. The stream is one, so it is empty then.
+    pub fn take_idle(&self) -> Duration {
+        std::mem::take(&mut self.lock_idle().total)
+    }
+
+    fn lock_idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().expect("no panic while noting")
+    }
+
+    fn waited(&self) {
+        self.lock_idle().since = Some(Instant::now());
+    }
+
+    fn queues(&self) {
+        let mut idle = self.lock_idle();
+        if let Some(since) = idle.since.take() {
+            idle.total += since.elapsed();
+        }
     }
 
     fn allocated(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
@@ -66,26 +97,33 @@ impl Device for Watched {
     }
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.queues();
         // SAFETY: the caller's promise.
         unsafe { self.inner.upload(to, from) }
     }
 
     unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<()> {
+        self.queues();
         // SAFETY: the caller's promise.
-        unsafe { self.inner.download(to, from) }
+        let done = unsafe { self.inner.download(to, from) };
+        self.waited();
+        done
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        self.queues();
         // SAFETY: the caller's promise.
         unsafe { self.inner.copy(to, from, bytes) }
     }
 
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
+        self.queues();
         // SAFETY: the caller's promise.
         unsafe { self.inner.clear(at, bytes) }
     }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+        self.queues();
         // SAFETY: the caller's promise.
         unsafe {
             self.note(Work::launch(kernel, launch, arguments));
@@ -94,6 +132,7 @@ impl Device for Watched {
     }
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {
+        self.queues();
         self.note(Work::Gemm(*gemm));
         self.inner.gemm(gemm)
     }
@@ -103,7 +142,9 @@ impl Device for Watched {
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.inner.synchronize()
+        let done = self.inner.synchronize();
+        self.waited();
+        done
     }
 
     fn begin_recording(&self) -> Result<()> {

@@ -1,90 +1,142 @@
-//! Tables whose names stand in a line that begins with `#`: W3C extended logs (IIS, proxies, CloudFront; W3C working draft
-//! WD-logfile-960323) and Zeek's. Each row becomes a JSON object as in [`super::table`].
+//! Tables whose names stand in a line that begins with `#`: W3C extended logs (IIS, Exchange, proxies, CloudFront; W3C working
+//! draft WD-logfile-960323) and Zeek's. Each row becomes a JSON object as in [`super::table`].
 
 use super::collect::Collector;
 use super::table;
 use crate::Result;
+use std::borrow::Cow;
+
+/// The names of a table, and what stands between the cells of its rows.
+struct Header {
+    keys: Vec<String>,
+    /// None: white space, as far as the number of cells agrees.
+    separator: Option<u8>,
+}
 
 /// Whether a file that begins so has a line of names before its first row.
 pub(super) fn is_headed(head: &[u8]) -> bool {
-    head.split(|&b| b == b'\n').take_while(|line| line.starts_with(b"#")).any(|line| names(line).is_some())
+    let comments = head.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_start);
+    comments.take_while(|line| line.is_empty() || line.starts_with(b"#")).any(|line| Header::read(line).is_some())
 }
 
-/// The names of `#Fields: date time ...`, or of `#fields`, tab and names between tabs.
-fn names(line: &[u8]) -> Option<Vec<String>> {
-    let cells: Vec<&[u8]> = match line.strip_prefix(b"#fields\t") {
-        Some(names) => names.split(|&b| b == b'\t').collect(),
-        None => {
-            line.strip_prefix(b"#Fields:")?.split(u8::is_ascii_whitespace).filter(|name| !name.is_empty()).collect()
-        }
-    };
-    (!cells.is_empty()).then(|| table::names(cells))
-}
-
-/// Reads one such file, line by line.
-#[derive(Default)]
-pub(super) struct Directives {
-    keys: Vec<String>,
-    record: Vec<u8>,
-}
-
-impl Directives {
-    /// A line without its end. Names may change on the way, as they do where files were put together.
-    pub fn line(&mut self, line: &[u8], number: u64, out: &mut Collector) -> Result<()> {
-        if line.starts_with(b"#") {
-            if let Some(keys) = names(line) {
-                self.keys = keys;
+impl Header {
+    /// From `#Fields: date time ...`; Exchange has commas there, and in its rows. Zeek has `#fields` and its separator, a tab
+    /// as a rule.
+    fn read(line: &[u8]) -> Option<Self> {
+        let line = line.trim_ascii();
+        let (names, separator) = match line.strip_prefix(b"#Fields:") {
+            Some(names) => (names, names.contains(&b',').then_some(b',')),
+            None => {
+                let (&separator, names) = line.strip_prefix(b"#fields")?.split_first()?;
+                (names, Some(separator).filter(|separator| !separator.is_ascii_alphanumeric())?.into())
             }
-            return Ok(());
+        };
+        let cells: Vec<&[u8]> = match separator {
+            Some(separator) => names.split(|&b| b == separator).collect(),
+            None => words(names),
+        };
+        let keys = table::names(cells.into_iter().filter(|name| !name.is_empty()));
+        (!keys.is_empty()).then_some(Header { keys, separator })
+    }
+
+    /// The cells of a row. Tabs separate as many as there are names in the rows of CloudFront, spaces in those of IIS, which
+    /// quotes nothing. Else a value with spaces stands in quotes, of which two within it are one.
+    fn cells<'a>(&self, row: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
+        let fits = |cells: &Vec<&[u8]>| cells.len() == self.keys.len();
+        let plain = |cells: Vec<&'a [u8]>| cells.into_iter().map(Cow::Borrowed).collect();
+        match self.separator {
+            Some(b',') => quoted_cells(row, b','),
+            Some(separator) => plain(row.split(|&b| b == separator).collect()),
+            None => match Some(between_tabs(row)).filter(fits).or(Some(words(row)).filter(fits)) {
+                Some(cells) => plain(cells.into_iter().map(unquoted).collect()),
+                None => quoted_cells(row, b' '),
+            },
         }
-        let cells = cells(line);
-        if let Some(error) = std::str::from_utf8(line).err().filter(|_| out.options.require_utf8) {
-            return Err(out.not_utf8(number, error.valid_up_to(), "row"));
-        }
-        out.report.lossy_rows +=
-            u64::from(table::object(&self.keys, cells.iter().map(Vec::as_slice), &mut self.record));
-        if cells.len() == self.keys.len() {
-            return out.record(&self.record, number);
-        }
-        let fault = format!("expected {} fields as the last line #Fields says, found {}", self.keys.len(), cells.len());
-        out.bad(number, 1, &fault, &self.record)
     }
 }
 
-/// Between tabs where there are tabs; else between spaces, where quotes hold a value with spaces together and two of them
-/// within it stand for one.
-fn cells(line: &[u8]) -> Vec<Vec<u8>> {
-    if line.contains(&b'\t') {
-        return line.split(|&b| b == b'\t').map(<[u8]>::to_vec).collect();
-    }
+fn words(row: &[u8]) -> Vec<&[u8]> {
+    row.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
+}
+
+/// Without the quotes around it, if there are any and none within.
+fn unquoted(cell: &[u8]) -> &[u8] {
+    let inside = cell.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inside.filter(|inside| !inside.contains(&b'"')).unwrap_or(cell)
+}
+
+fn between_tabs(row: &[u8]) -> Vec<&[u8]> {
+    row.split(|&b| b == b'\t').collect()
+}
+
+/// Between separators outside quotes; several spaces are one.
+fn quoted_cells(row: &[u8], separator: u8) -> Vec<Cow<'_, [u8]>> {
     let mut cells = Vec::new();
-    let mut rest = line.trim_ascii();
-    while !rest.is_empty() {
+    let mut rest = row.trim_ascii();
+    loop {
         let (cell, behind) = match rest.strip_prefix(b"\"") {
             Some(inside) => quoted(inside),
             None => {
-                let end = rest.iter().position(|&b| b == b' ').unwrap_or(rest.len());
-                (rest[..end].to_vec(), &rest[end..])
+                let end = rest.iter().position(|&b| b == separator).unwrap_or(rest.len());
+                (Cow::Borrowed(&rest[..end]), &rest[end..])
             }
         };
         cells.push(cell);
-        rest = behind.trim_ascii_start();
+        rest = match (separator, behind) {
+            (_, []) => return cells,
+            (b' ', _) => behind.trim_ascii_start(),
+            _ => behind.strip_prefix(&[separator]).unwrap_or(behind),
+        };
     }
-    cells
 }
 
 /// A value behind its opening quote, up to the closing one or the end; what follows it.
-fn quoted(mut rest: &[u8]) -> (Vec<u8>, &[u8]) {
+fn quoted(mut rest: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let mut cell = Vec::new();
     loop {
         let end = rest.iter().position(|&b| b == b'"').unwrap_or(rest.len());
         cell.extend_from_slice(&rest[..end]);
         rest = rest.get(end + 1..).unwrap_or_default();
         if rest.first() != Some(&b'"') {
-            return (cell, rest);
+            return (Cow::Owned(cell), rest);
         }
         cell.push(b'"');
         rest = &rest[1..];
+    }
+}
+
+/// Reads one such file, line by line.
+#[derive(Default)]
+pub(super) struct Directives {
+    header: Option<Header>,
+    record: Vec<u8>,
+}
+
+impl Directives {
+    /// A line without its end. Names may change on the way, as they do where files were put together.
+    pub fn line(&mut self, line: &[u8], number: u64, out: &mut Collector) -> Result<()> {
+        if line.trim_ascii_start().starts_with(b"#") {
+            self.header = Header::read(line).or(self.header.take());
+            return Ok(());
+        }
+        if let Some(error) = std::str::from_utf8(line).err().filter(|_| out.options.require_utf8) {
+            return Err(out.not_utf8(number, error.valid_up_to(), "row"));
+        }
+        let Some(header) = &self.header else {
+            return out.bad(number, 1, "expected a line #Fields with names before the first row, found none", line);
+        };
+        let cells = header.cells(line);
+        out.report.lossy_rows +=
+            u64::from(table::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record));
+        if self.record.len() > out.options.max_record_bytes {
+            return Err(out.too_long(number));
+        }
+        if cells.len() == header.keys.len() {
+            return out.record(&self.record, number);
+        }
+        let fault =
+            format!("expected {} fields as the last line #Fields says, found {}", header.keys.len(), cells.len());
+        out.bad(number, 1, &fault, &self.record)
     }
 }
 
@@ -92,26 +144,41 @@ fn quoted(mut rest: &[u8]) -> (Vec<u8>, &[u8]) {
 mod tests {
     use super::*;
 
-    fn texts(line: &str) -> Vec<String> {
-        cells(line.as_bytes()).into_iter().map(|cell| String::from_utf8(cell).unwrap()).collect()
+    fn texts(header: &str, row: &str) -> Vec<String> {
+        let cells = Header::read(header.as_bytes()).unwrap();
+        cells.cells(row.as_bytes()).iter().map(|cell| String::from_utf8(cell.to_vec()).unwrap()).collect()
     }
 
     #[test]
-    fn cells_lie_between_tabs_or_spaces_outside_quotes() {
-        assert_eq!(texts("a\tb c\t\t\"d"), ["a", "b c", "", "\"d"]);
-        assert_eq!(texts("2026-01-01  GET /x - "), ["2026-01-01", "GET", "/x", "-"]);
-        assert_eq!(texts("1 \"Mozilla (a \"\"b\"\")\" 2"), ["1", "Mozilla (a \"b\")", "2"]);
-        assert_eq!(texts("1 \"open"), ["1", "open"]);
-        assert_eq!(texts("\"\" x"), ["", "x"]);
+    fn cells_lie_between_what_the_header_says() {
+        assert_eq!(texts("#fields\ta\tb\tc", "a b\t\t\"d"), ["a b", "", "\"d"]);
+        assert_eq!(texts("#fields\tmessage", "hello \"world\""), ["hello \"world\""]);
+        assert_eq!(texts("#fields,a,b", "x y,z"), ["x y", "z"]);
+        assert_eq!(
+            texts("#Fields: date-time,to,subject", "2026,\"a, b\",\"c \"\"d\"\"\""),
+            ["2026", "a, b", "c \"d\""]
+        );
+        assert_eq!(texts("#Fields: a,b,c", "1,,"), ["1", "", ""]);
+    }
+
+    #[test]
+    fn cells_of_w3c_rows_are_as_many_as_the_names() {
+        assert_eq!(texts("#Fields: d m u q", "2026-01-01  GET /x - "), ["2026-01-01", "GET", "/x", "-"]);
+        assert_eq!(texts("#Fields: n agent m", "1 \"Mozilla (a \"\"b\"\")\" 2"), ["1", "Mozilla (a \"b\")", "2"]);
+        assert_eq!(texts("#Fields: m u q", "GET /a \"><script>"), ["GET", "/a", "\"><script>"]);
+        assert_eq!(texts("#Fields: a b", "1 2 \t\t"), ["1", "2"]);
+        assert_eq!(texts("#Fields: date x-edge agent", "2026-01-01\tFRA 1\t"), ["2026-01-01", "FRA 1", ""]);
+        assert_eq!(texts("#Fields: a b", "1 \"open end"), ["1", "open end"]);
+        assert_eq!(texts("#Fields: a b", "1 2 3"), ["1", "2", "3"]);
+        assert_eq!(texts("#Fields: n agent", "1 \"curl/8\""), ["1", "curl/8"]);
     }
 
     #[test]
     fn a_header_is_a_line_of_names_before_the_first_row() {
-        assert!(is_headed(b"#Software: IIS\r\n#Fields: date time\r\n2026-01-01 08:00\r\n"));
+        assert!(is_headed(b"#Software: IIS\r\n\r\n #Fields: date time\r\n2026-01-01 08:00\r\n"));
         assert!(is_headed(b"#separator \\x09\n#fields\tts\tuid\n#types\ttime\tstring\n"));
-        assert!(!is_headed(b"#!/bin/sh\n# Fields: a\n"));
-        assert!(!is_headed(b"a b\n#Fields: c\n"));
-        assert!(!is_headed(b"#Fields:\n#fields\n"));
-        assert!(!is_headed(b""));
+        for text in ["#!/bin/sh\n# Fields: a\n", "a b\n#Fields: c\n", "#Fields:\n#fields\n", "#fieldset x\n", ""] {
+            assert!(!is_headed(text.as_bytes()), "{text}");
+        }
     }
 }

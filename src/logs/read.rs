@@ -116,8 +116,8 @@ fn read_source(
     let format = options.format.unwrap_or_else(|| detect::format(&head.bytes, head.complete));
     let wrapper = detect::is_wrapper(&head.bytes);
     let delimiter = detect::delimiter(&head.bytes);
-    if format == Format::Text && head.bytes.starts_with(b"#") {
-        tracing::warn!("{name}: the lines that begin with # are kept as records; remove them if they are no logs");
+    if format == Format::Text {
+        warn_of_lines(name, &head.bytes);
     }
     tracing::debug!(file = %name, ?format, ?compression, "reading");
     let reader = BufReader::with_capacity(1 << 18, head.before(stream));
@@ -135,6 +135,20 @@ fn read_source(
         Format::Tsv => table::read(reader, b'\t', &mut collector)?,
     }
     Ok(collector.source)
+}
+
+/// Text whose lines may not be the records that were meant.
+fn warn_of_lines(name: &str, head: &[u8]) {
+    match head.trim_ascii_start() {
+        [b'#', ..] => {
+            tracing::warn!("{name}: the lines that begin with # are kept as records; remove them if they are no logs");
+        }
+        [b'<', b'?' | b'a'..=b'z' | b'A'..=b'Z', ..] => {
+            let instead = "for one record an event, make JSON lines of it";
+            tracing::warn!("{name}: this seems to be XML, of which every line is taken as a record; {instead}");
+        }
+        _ => {}
+    }
 }
 
 /// Reads on until the first object of a file ends and something follows it, for [`detect::is_wrapper`] to judge by; at most

@@ -4,7 +4,7 @@ use super::collect::Collector;
 use crate::{Error, Result};
 use csv::ByteRecord;
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::rc::Rc;
 
@@ -82,14 +82,15 @@ fn table_error(error: csv::Error, line: u64, left: usize, out: &Collector) -> Er
 /// The keys of the objects: each name once; an empty one becomes `column_N` (from 1), a repeated one gets `_2`, `_3` ...
 pub(super) fn names<'a>(header: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut used = HashSet::new();
+    // The last suffix of each name, so that many of the same are not counted through again and again.
+    let mut copies: HashMap<String, usize> = HashMap::new();
     let unique = |(i, cell): (usize, &[u8])| {
         let name = String::from_utf8_lossy(cell.trim_ascii()).into_owned();
         let name = if name.is_empty() { format!("column_{}", i + 1) } else { name };
         let mut candidate = name.clone();
-        for copy in 2.. {
-            if used.insert(candidate.clone()) {
-                break;
-            }
+        while !used.insert(candidate.clone()) {
+            let copy = copies.entry(name.clone()).or_insert(1);
+            *copy += 1;
             candidate = format!("{name}_{copy}");
         }
         candidate

@@ -97,7 +97,12 @@ fn rows_below_a_line_of_names_become_objects() {
         b"#separator \\x09\n#fields\tts\tid.orig_h\tnote\n#types\ttime\taddr\tstring\n1.5\t::1\t\"q\n#close\tx\n";
     assert_eq!(records(zeek), [r#"{"ts":"1.5","id.orig_h":"::1","note":"\"q"}"#]);
     assert!(error_as(b"#fields\ta\tb\n1\t2\t3\n", Format::W3c).contains(":2:1: expected 2 fields"));
-    assert!(error_as(b"1 2\n", Format::W3c).contains(":1:1: expected 0 fields"));
+    assert!(error_as(b"1 2\n", Format::W3c).contains(":1:1: expected a line #Fields"));
+    let small = ReadOptions { max_record_bytes: 30, ..Default::default() };
+    let message = read_with(b"#Fields: a b\n\x01\x01\x01\x01 2\n", &small).unwrap_err().to_string();
+    assert!(message.contains(":2: a record longer than 30 bytes"), "{message}");
+    let many = "#fields".to_string() + &"\tx".repeat(20_000) + "\n" + &"1\t".repeat(19_999) + "1\n";
+    assert!(records(many.as_bytes())[0].ends_with(r#","x_19999":"1","x_20000":"1"}"#));
     let utf8 = ReadOptions { require_utf8: true, ..Default::default() };
     let message = read_with(b"#Fields: a b\n1 \xff\n", &utf8).unwrap_err().to_string();
     assert!(message.contains(":2: byte 3"), "{message}");
