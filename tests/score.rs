@@ -325,6 +325,41 @@ fn a_growing_file_is_followed_over_rotations_until_interrupted() {
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
+/// A stream, and a file of which only the end is followed, give what the whole file gives.
+#[test]
+fn rows_below_a_line_of_names_are_scored_as_they_come() {
+    let home = tempfile::tempdir().unwrap();
+    let head = "#separator \\x09\n#path\tconn\n#fields\tts\tid.orig_h\tservice\n#types\ttime\taddr\tstring\n";
+    let rows: Vec<String> =
+        (0..60).map(|i| format!("17723520{i:02}.5\t10.0.0.{i}\t{}\n", ["dns", "http"][i % 2])).collect();
+    let log = home.path().join("conn.log");
+    std::fs::write(&log, head.to_string() + &rows.concat()).unwrap();
+    run(home.path(), "prepare conn.log --out data --tokenizer bytes").has(0, &["60 records"]);
+    run(home.path(), &format!("train --data data --out run --steps 2 {}", common::SMALL)).has(0, &[]);
+    let whole = lines(run(home.path(), "score --model run conn.log").has(0, &[]));
+    assert!(
+        whole.len() == 60 && whole[0]["fields"].as_array().unwrap().iter().any(|field| field["path"] == "id.orig_h")
+    );
+    let ragged = "1\t2\n";
+    let mut child = start(home.path(), "score --model run -");
+    child.stdin.take().unwrap().write_all([head, &rows[0], ragged, &rows[1]].concat().as_bytes()).unwrap();
+    let said = Said::from(child.wait_with_output().unwrap());
+    let streamed = lines(said.has(0, &[]));
+    assert_eq!((&streamed[0], &streamed[2]["score"]), (&whole[0], &whole[1]["score"]));
+    assert!(streamed[1]["error"].as_str().unwrap().contains("expected 3 fields"), "{}", streamed[1]);
+    let mut child = start(home.path(), "score --model run conn.log --follow --from-end");
+    let followed = Lines::of(&mut child);
+    // When it has found the end is not known: rows are added until one comes out.
+    let mut log = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    let verdict = (0..100).find_map(|_| {
+        log.write_all(rows[0].as_bytes()).unwrap();
+        followed.0.recv_timeout(Duration::from_millis(300)).ok()
+    });
+    assert_eq!(serde_json::from_str::<Value>(&verdict.expect("a verdict in time")).unwrap(), whole[0]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn sessions_are_scored_by_key() {
     let home = own();

@@ -4,6 +4,7 @@ use super::device::DeviceArgs;
 use super::{OutputArgs, end_quietly, model, print_line};
 use clap::Args;
 use explain::ExplainArgs;
+use logwright::logs::Form;
 use logwright::report::explain::Finding;
 use logwright::score::source::{Feed, Input, Line};
 use logwright::score::{Aggregate, CALIBRATION, Calibration, Calibrator, Judge, Measured, Method, Scorer, Sessions};
@@ -29,7 +30,8 @@ pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default
+    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines, also
+    /// those of --follow, may be JSON, text, or rows below a line #Fields (Zeek, IIS)
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
     /// Follow one growing file, over rotations too, until Ctrl-C
@@ -180,8 +182,9 @@ impl ScoreArgs {
         Ok(method)
     }
 
-    fn feed(&self, inputs: Vec<Input>) -> Feed {
-        Feed::start(inputs, self.max_record_bytes as usize, 2 * usize::from(self.batch))
+    fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Feed {
+        let tables = scorer.records.form != Form::Text;
+        Feed::start(inputs, self.max_record_bytes as usize, 2 * usize::from(self.batch), tables)
     }
 
     fn streams(&self) -> Vec<Input> {
@@ -224,7 +227,7 @@ fn calibrate(
     args: &ScoreArgs,
 ) -> Result<Calibration> {
     let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
-    let mut feed = args.feed(vec![input]);
+    let mut feed = args.feed(vec![input], scorer);
     let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
     let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
     while let Some(lines) = feed.next(args.batch.into(), &STOP)? {
@@ -293,7 +296,7 @@ impl<'a> Stream<'a> {
         if self.args.explain.explain {
             self.print(&logwright::report::explain::legend(self.colour))?;
         }
-        let mut feed = self.args.feed(self.inputs.clone());
+        let mut feed = self.args.feed(self.inputs.clone(), scorer);
         let mut ended = Ok(());
         loop {
             match feed.next(self.args.batch.into(), &STOP) {

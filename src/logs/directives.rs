@@ -107,36 +107,69 @@ fn quoted(mut rest: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
 
 /// Reads one such file, line by line.
 #[derive(Default)]
-pub(super) struct Directives {
+pub struct Directives {
     header: Option<Header>,
     record: Vec<u8>,
 }
 
+/// What a line is.
+enum Row {
+    /// Names, or a remark. Names may change on the way, as they do where files were put together.
+    Directive,
+    /// A row before any names.
+    Unnamed,
+    /// An object, now in `record`. `lossy`: bytes that are not UTF-8 became U+FFFD; `fault`: it has more or fewer cells than
+    /// there are names.
+    Object { lossy: bool, fault: Option<String> },
+}
+
 impl Directives {
-    /// A line without its end. Names may change on the way, as they do where files were put together.
-    pub fn line(&mut self, line: &[u8], number: u64, out: &mut Collector) -> Result<()> {
+    fn read(&mut self, line: &[u8]) -> Row {
         if line.trim_ascii_start().starts_with(b"#") {
             self.header = Header::read(line).or(self.header.take());
-            return Ok(());
+            return Row::Directive;
         }
+        let Some(header) = &self.header else { return Row::Unnamed };
+        let cells = header.cells(line);
+        let lossy = table::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record);
+        let (names, found) = (header.keys.len(), cells.len());
+        let fault = || format!("expected {names} fields as the last line #Fields says, found {found}");
+        Row::Object { lossy, fault: (names != found).then(fault) }
+    }
+
+    /// A line without its end, on its way to the sink.
+    pub(super) fn line(&mut self, line: &[u8], number: u64, out: &mut Collector) -> Result<()> {
         if let Some(error) = std::str::from_utf8(line).err().filter(|_| out.options.require_utf8) {
             return Err(out.not_utf8(number, error.valid_up_to(), "row"));
         }
-        let Some(header) = &self.header else {
-            return out.bad(number, 1, "expected a line #Fields with names before the first row, found none", line);
-        };
-        let cells = header.cells(line);
-        out.report.lossy_rows +=
-            u64::from(table::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record));
-        if self.record.len() > out.options.max_record_bytes {
-            return Err(out.too_long(number));
+        match self.read(line) {
+            Row::Directive => Ok(()),
+            Row::Unnamed => {
+                out.bad(number, 1, "expected a line #Fields with names before the first row, found none", line)
+            }
+            Row::Object { .. } if self.record.len() > out.options.max_record_bytes => Err(out.too_long(number)),
+            Row::Object { lossy, fault } => {
+                out.report.lossy_rows += u64::from(lossy);
+                match fault {
+                    None => out.record(&self.record, number),
+                    Some(fault) => out.bad(number, 1, &fault, &self.record),
+                }
+            }
         }
-        if cells.len() == header.keys.len() {
-            return out.record(&self.record, number);
+    }
+
+    /// The record of a line of a stream that may be such a file or JSON lines: its row as an object, or the line as it is.
+    /// None for directives; an error says why a row is no record.
+    pub fn record(&mut self, line: Vec<u8>) -> Option<std::result::Result<Vec<u8>, String>> {
+        if line.starts_with(b"{") {
+            return Some(Ok(line));
         }
-        let fault =
-            format!("expected {} fields as the last line #Fields says, found {}", header.keys.len(), cells.len());
-        out.bad(number, 1, &fault, &self.record)
+        match self.read(&line) {
+            Row::Directive => None,
+            Row::Unnamed => Some(Ok(line)),
+            Row::Object { fault: Some(fault), .. } => Some(Err(fault)),
+            Row::Object { fault: None, .. } => Some(Ok(std::mem::take(&mut self.record))),
+        }
     }
 }
 

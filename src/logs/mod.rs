@@ -31,6 +31,7 @@ mod tests;
 pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
 pub use compression::Compression;
 pub use detect::Format;
+pub use directives::Directives;
 pub use form::Form;
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};

@@ -16,11 +16,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Another file under its name (rotation by renaming) is read from its beginning when the old one has been read to its end;
 /// a file that has become shorter (copytruncate) from its beginning, its unfinished last line forgotten. A file that is cut
 /// back and has grown beyond its old length between two looks cannot be told from one that grew.
-pub(super) fn follow(path: &Path, from_end: bool, longest: usize, out: &mut Out) -> Result<()> {
+pub(super) fn follow(path: &Path, from_end: bool, mut lines: Lines, out: &mut Out) -> Result<()> {
     let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
-    let mut lines = Lines::new(longest);
     let failed = |e| Error::io("read", path, e);
-    let mut at = if from_end { file.seek(SeekFrom::End(0)).map_err(failed)? } else { 0 };
+    let mut at = 0;
+    if from_end {
+        lines.learn(&file).map_err(failed)?;
+        at = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    }
     let mut buffer = vec![0; 1 << 16];
     let mut told = false;
     loop {

@@ -1,10 +1,10 @@
 //! Records from files, a pipe or a growing file, as they come: a reader thread with a short queue.
 
 use super::follow;
-use crate::logs::{BadRecords, ReadOptions, read_records};
+use crate::logs::{BadRecords, Directives, ReadOptions, read_records};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -43,13 +43,14 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts to read. At most `queue` records wait, each of at most `longest` bytes: that bounds the memory.
-    pub fn start(inputs: Vec<Input>, longest: usize, queue: usize) -> Self {
+    /// Starts to read. At most `queue` records wait, each of at most `longest` bytes: that bounds the memory. `tables`: records
+    /// are JSON, so lines below a line `#Fields` (see [`Directives`]) become objects.
+    pub fn start(inputs: Vec<Input>, longest: usize, queue: usize, tables: bool) -> Self {
         let (sender, lines) = sync_channel(queue);
         let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
                 let mut out = Out { sender: &sender, input: number, records: 0 };
-                if let Err(error) = read(input, longest, &mut out) {
+                if let Err(error) = read(input, Lines::new(longest, tables), &mut out) {
                     // A receiver that has left wants no error either.
                     let _ = sender.send(Err(error));
                     return;
@@ -114,12 +115,12 @@ impl Out<'_> {
     }
 }
 
-fn read(input: &Input, longest: usize, out: &mut Out) -> Result<()> {
+fn read(input: &Input, mut lines: Lines, out: &mut Out) -> Result<()> {
     match input {
-        Input::Path(path) => read_path(path, longest, out),
-        Input::Growing { path, from_end } => follow::follow(path, *from_end, longest, out),
+        Input::Path(path) => read_path(path, lines.longest, out),
+        Input::Growing { path, from_end } => follow::follow(path, *from_end, lines, out),
         Input::Stdin => {
-            let (mut stdin, mut lines) = (std::io::stdin().lock(), Lines::new(longest));
+            let mut stdin = std::io::stdin().lock();
             let mut buffer = vec![0; 1 << 16];
             loop {
                 match stdin.read(&mut buffer) {
@@ -147,11 +148,29 @@ pub(super) struct Lines {
     /// Inside a line that was too long and has been reported.
     skipping: bool,
     started: bool,
+    /// Names of a table, where lines may be its rows.
+    table: Option<Directives>,
 }
 
+/// Most bytes of the beginning of a file in which its names are looked for.
+const HEAD: u64 = 1 << 16;
+
 impl Lines {
-    pub fn new(longest: usize) -> Self {
-        Lines { longest, line: Vec::new(), skipping: false, started: false }
+    pub fn new(longest: usize, tables: bool) -> Self {
+        Lines { longest, line: Vec::new(), skipping: false, started: false, table: tables.then(Directives::default) }
+    }
+
+    /// Looks for names of a table at the beginning of a file whose rows come later.
+    pub fn learn(&mut self, file: impl Read) -> std::io::Result<()> {
+        let Some(table) = &mut self.table else { return Ok(()) };
+        for line in BufReader::new(file.take(HEAD)).split(b'\n') {
+            let line = line?;
+            if !line.starts_with(b"#") {
+                break;
+            }
+            table.record(line);
+        }
+        Ok(())
     }
 
     pub fn push(&mut self, bytes: &[u8], out: &mut Out) -> Result<()> {
@@ -189,7 +208,11 @@ impl Lines {
             self.skipping = false;
             return Ok(());
         }
-        out.send(Ok(line))
+        let record = match &mut self.table {
+            Some(table) => table.record(line),
+            None => Some(Ok(line)),
+        };
+        record.map_or(Ok(()), |record| out.send(record))
     }
 
     /// Forgets an unfinished line.
@@ -228,7 +251,7 @@ pub(super) mod tests {
         let text = b"\xef\xbb\xbfone\r\n\n  \ntwo\nthree";
         for size in 1..text.len() {
             let found = sent(|out| {
-                let mut lines = Lines::new(10);
+                let mut lines = Lines::new(10, false);
                 text.chunks(size).for_each(|piece| lines.push(piece, out).unwrap());
                 lines.end(out).unwrap();
             });
@@ -240,7 +263,7 @@ pub(super) mod tests {
     fn a_line_that_is_too_long_is_reported_once_and_the_next_one_is_whole() {
         for size in [1, 3, 7, 100] {
             let found = sent(|out| {
-                let mut lines = Lines::new(4);
+                let mut lines = Lines::new(4, false);
                 b"abcd\r\nabcde\nabcdefghijkl\nabc\nabcde".chunks(size).for_each(|p| lines.push(p, out).unwrap());
                 lines.end(out).unwrap();
             });
@@ -255,7 +278,7 @@ pub(super) mod tests {
         let file = home.path().join("a.log");
         std::fs::write(&file, "one\ntwo\nthree\n").unwrap();
         let missing = home.path().join("none.log");
-        let mut feed = Feed::start(vec![Input::Path(file), Input::Path(missing)], 100, 8);
+        let mut feed = Feed::start(vec![Input::Path(file), Input::Path(missing)], 100, 8, false);
         let (stop, mut seen) = (AtomicBool::new(false), Vec::new());
         let failure = loop {
             match feed.next(2, &stop) {
