@@ -28,7 +28,7 @@ pub struct KernelsBench {
     /// Megabytes that an operation goes through before it comes back to the same buffers, so that it finds nothing in the
     /// cache; as far as copies of its buffers fit half of the free memory, 63 of them at most
     #[arg(long, value_name = "MB", default_value_t = 256)]
-    rotate: usize,
+    rotate: u16,
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 10)]
     rounds: usize,
@@ -58,8 +58,9 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
     let Opened::Cuda(device, _) = bench.device.open()? else {
         return Err(Error::usage("bench kernels needs --device cuda (or emulator): the CPU engine has no kernels"));
     };
-    let method = Method { rotate: bench.rotate << 20, rounds: bench.rounds, round: f64::from(bench.round) / 1e3 };
-    let copied = (4 * method.rotate).max(1 << 20);
+    let rotate = usize::from(bench.rotate) << 20;
+    let method = Method { rotate, rounds: bench.rounds, round: f64::from(bench.round) / 1e3 };
+    let copied = (4 * rotate).clamp(1 << 20, 1 << 30);
     let card = measure::peaks(&device, usize::from(bench.peak_size), copied, &method)?;
     let watched = Arc::new(Watched::new(device));
     let mut engine = engine(&watched, config)?;

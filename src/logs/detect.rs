@@ -139,9 +139,9 @@ fn has_wrapper_key(mut rest: &[u8]) -> bool {
         let (key, after) = rest.split_at(end);
         let Some(value) = after.trim_ascii_start().strip_prefix(b":") else { return false };
         let value = value.trim_ascii_start();
+        let is_array = |inside: &[u8]| matches!(inside.trim_ascii_start().first(), Some(b'{' | b']'));
         if wraps(key)
-            && let Some(inside) = value.strip_prefix(b"[")
-            && matches!(inside.trim_ascii_start().first(), Some(b'{' | b']'))
+            && (value.strip_prefix(b"[").is_some_and(is_array) || value.strip_prefix(b"{").is_some_and(has_wrapper_key))
         {
             return true;
         }
@@ -234,6 +234,7 @@ mod tests {
         check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", Format::Json);
         check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Format::Json);
         check("[{\"a\":1},{\"b", Format::Json);
+        check("{\"took\":1,\"hits\":{\"total\":{\"value\":2},\"hits\":[{\"_id\":1}]}}", Format::Json);
         check("[]", Format::Json);
     }
 

@@ -136,13 +136,13 @@ impl<R: BufRead> Scanner<R> {
         Ok(())
     }
 
-    /// An object: a record, or a wrapper of records.
+    /// An object: a record, or a wrapper of records, which may lie deeper: `{"hits":{"hits":[...]}}`.
     fn object(&mut self, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
         let place = (self.line, self.column);
         record.clear();
         self.bump();
         record.push(b'{');
-        let (mut names, mut empty) = (Vec::new(), false);
+        let (mut names, mut empty, mut depth) = (Vec::new(), false, 1);
         while self.wrapped && self.next_token(out)? == Some(b'"') {
             let key = record.len();
             self.copy(record, 0, place.0, out)?;
@@ -151,24 +151,39 @@ impl<R: BufRead> Scanner<R> {
                 break;
             }
             self.take(b':', record);
-            if wraps(&name) && self.next_token(out)? == Some(b'[') {
-                self.take(b'[', record);
-                match self.next_token(out)? {
-                    Some(b'{') => return self.records_of(names, record, out),
-                    Some(b']') => empty = true,
-                    _ => names.push(name),
+            match self.next_token(out)? {
+                Some(b'[') if wraps(&name) => {
+                    self.take(b'[', record);
+                    match self.next_token(out)? {
+                        Some(b'{') => return self.records_of(names, depth, record, out),
+                        Some(b']') => empty = true,
+                        _ => names.push(name),
+                    }
+                    self.copy(record, 1, place.0, out)?;
                 }
-                self.copy(record, 1, place.0, out)?;
-            } else if self.next_token(out)?.is_some() {
-                names.push(name);
-                self.copy(record, 0, place.0, out)?;
+                Some(b'{') if wraps(&name) => {
+                    self.take(b'{', record);
+                    depth += 1;
+                    if self.next_token(out)? == Some(b'"') {
+                        continue;
+                    }
+                }
+                Some(_) => {
+                    names.push(name);
+                    self.copy(record, 0, place.0, out)?;
+                }
+                None => {}
+            }
+            while depth > 1 && self.next_token(out)? == Some(b'}') {
+                self.take(b'}', record);
+                depth -= 1;
             }
             if self.next_token(out)? != Some(b',') {
                 break;
             }
             self.take(b',', record);
         }
-        self.copy(record, 1, place.0, out)?;
+        self.copy(record, depth, place.0, out)?;
         // A wrapper of nothing holds no record, but an object with an empty list and facts of its own is one.
         if empty && names.iter().all(|name| name.starts_with(b"\"@")) && object_fault(record).is_none() {
             return Ok(());
@@ -181,9 +196,30 @@ impl<R: BufRead> Scanner<R> {
         record.push(byte);
     }
 
-    /// The array of a wrapper after its bracket, then what is left of the wrapper: all but the records is left out.
-    fn records_of(&mut self, mut names: Vec<Vec<u8>>, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
+    /// The array of a wrapper after its bracket, then what is left of the `depth` objects around it: all but the records is
+    /// left out.
+    fn records_of(
+        &mut self,
+        mut names: Vec<Vec<u8>>,
+        depth: usize,
+        record: &mut Vec<u8>,
+        out: &mut Collector,
+    ) -> Result<()> {
         self.array(record, out)?;
+        for _ in 0..depth {
+            self.rest_of_object(&mut names, record, out)?;
+        }
+        for name in names.iter().filter(|name| !name.starts_with(b"\"@")) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            if !self.dropped.contains(&name) {
+                self.dropped.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Behind a member: further ones, whose names are kept, and the closing brace.
+    fn rest_of_object(&mut self, names: &mut Vec<Vec<u8>>, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
         while self.next_token(out)? == Some(b',') {
             self.bump();
             let line = self.line;
@@ -196,12 +232,6 @@ impl<R: BufRead> Scanner<R> {
             self.bump();
             if self.next_token(out)?.is_some() {
                 self.copy(record, 0, line, out)?;
-            }
-        }
-        for name in names.iter().filter(|name| !name.starts_with(b"\"@")) {
-            let name = String::from_utf8_lossy(name).into_owned();
-            if !self.dropped.contains(&name) {
-                self.dropped.push(name);
             }
         }
         record.clear();

@@ -21,7 +21,7 @@ const FIRST_OBJECT: usize = 64 << 20;
 /// |---|---|
 /// | text | a line, byte for byte |
 /// | JSON lines | a line that holds one object, byte for byte |
-/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}` and its like (if that is all the file holds: its other members are left out with a warning), or one of several pretty-printed objects; white space outside strings is removed |
+/// | JSON | an object: an element of an array, of the array in `{"Records":[...]}`, `{"hits":{"hits":[...]}}` and their like (if that is all the file holds: its other members are left out with a warning), or one of several pretty-printed objects; white space outside strings is removed |
 /// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
 /// | W3C, Zeek | a row below a line `#Fields: ...` or `#fields`, as an object likewise; other lines that begin with `#` are left out |
 ///

@@ -56,6 +56,17 @@ fn documents_become_lines() {
     assert_eq!(records(b"{\"@odata.c\": {\"x\": 1}, \"value\": [\n{\"c\": [1, 2]}]}"), want[1..]);
     assert_eq!(records(b"{\n \"events\": [0, 1], \"b\": \"q\\\"}\"\n}"), ["{\"events\":[0,1],\"b\":\"q\\\"}\"}"]);
     assert_eq!(records(b"[]\n[{\"a\":1}]"), ["{\"a\":1}"]);
+    let hits = b"{\"took\": 3, \"hits\": {\"total\": {\"n\": 2}, \"hits\": [{\"_id\": 1}, {\"_id\": 2}], \"x\": []}, \"y\": {}}";
+    assert_eq!(records(hits), ["{\"_id\":1}", "{\"_id\":2}"]);
+    // What only looks like a wrapper keeps its braces.
+    let text = b"[{\"data\": {\"items\": 1}, \"b\": 2}]\n{\"data\": {\"a\": {}}, \"data\": {}, \"items\": [{\"c\": 1}], \"d\": 1}";
+    assert_eq!(
+        records(text),
+        ["{\"data\":{\"items\":1},\"b\":2}", "{\"data\":{\"a\":{}},\"data\":{},\"items\":[{\"c\":1}],\"d\":1}"]
+    );
+    let json = ReadOptions { format: Some(Format::Json), ..Default::default() };
+    let text = b"{\"data\": {\"a\": {}}, \"hits\": {}, \"items\": [{\"c\": 1}], \"d\": 1}\n";
+    assert_eq!(read_with(text, &json).unwrap().0, [b"{\"c\":1}".to_vec()]);
 }
 
 #[test]
