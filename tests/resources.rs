@@ -93,12 +93,16 @@ fn attention_is_compiled_to_what_it_should_be() {
     let nvcc = std::env::var("NVCC").map_or(root.join(".nvcc/bin/nvcc"), Into::into);
     let folder = tempfile::tempdir().unwrap();
     let mut check = Command::new("python3");
-    check.arg(root.join("scripts/check_sass.py")).arg(nvcc.with_file_name("cuobjdump"));
+    check.arg(root.join("scripts/check_sass.py")).arg("--mix").arg(nvcc.with_file_name("cuobjdump"));
     let modules = fatbin::MODULES.iter().filter(|module| module.file.starts_with("attention"));
     for module in modules {
         let path = folder.path().join(module.file).with_extension("fatbin");
         std::fs::write(&path, module.image).unwrap();
         check.arg(path);
     }
-    assert!(check.status().unwrap().success());
+    let output = check.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // For two architectures: the counts, the turn of the main loop, the estimate.
+    assert_eq!(said.matches("attention_forward_64").count(), 6, "{said}");
 }

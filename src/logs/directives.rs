@@ -27,8 +27,11 @@ impl Header {
         let (names, separator) = match line.strip_prefix(b"#Fields:") {
             Some(names) => (names, names.contains(&b',').then_some(b',')),
             None => {
-                let (&separator, names) = line.strip_prefix(b"#fields")?.split_first()?;
-                (names, Some(separator).filter(|separator| !separator.is_ascii_alphanumeric())?.into())
+                let (separator, names) = line.strip_prefix(b"#fields")?.split_first()?;
+                if separator.is_ascii_alphanumeric() {
+                    return None;
+                }
+                (names, Some(*separator))
             }
         };
         let cells: Vec<&[u8]> = match separator {

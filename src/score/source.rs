@@ -165,10 +165,11 @@ impl Lines {
         let Some(table) = &mut self.table else { return Ok(()) };
         for line in BufReader::new(file.take(HEAD)).split(b'\n') {
             let line = line?;
-            if !line.starts_with(b"#") {
+            let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii();
+            if !text.is_empty() && !text.starts_with(b"#") {
                 break;
             }
-            table.record(line);
+            table.record(text.to_vec());
         }
         Ok(())
     }

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 on_devices! {
-    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recorded_and_plain_generation_agree recompute_levels_agree
+    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree
+    recorded_and_plain_generation_agree recompute_levels_agree
     logits_and_losses_of_a_smaller_batch cache_gives_the_logits_of_the_forward_pass state_moves_between_engines
     a_step_that_is_not_finite_changes_nothing a_token_outside_the_vocabulary_is_an_error
     measured_draws_are_those_of_the_logits
@@ -208,21 +209,25 @@ fn recorded_and_plain_generation_agree(bench: &Bench) {
     }
 }
 
-/// The third token of a number of sequences is a replay: no kernel is queued by itself but the draw.
+/// The third token of a number of sequences is a replay: no kernel is queued by itself but the draw. Few such steps are kept.
 #[test]
 fn generation_replays_what_it_has_recorded() {
-    let config = Config { heads: 1, ..PLAIN };
     let watched = Arc::new(Watched::new(Bench::emulator(0).device.clone()));
-    let mut engine = CudaEngine::new(watched.clone(), config, parameters(&config), Options::default()).unwrap();
-    engine.open_cache(2).unwrap();
-    let draws = [Draw { choice: Choice { temperature: 1.0, top_k: 0, top_p: 1.0 }, uniform: 0.5, allowed: None }; 2];
-    let mut drawn = [0; 2];
-    for token in 0..4 {
+    let mut engine = CudaEngine::new(watched.clone(), PLAIN, parameters(&PLAIN), Options::default()).unwrap();
+    engine.open_cache(10).unwrap();
+    let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let draws = [Draw { choice, uniform: 0.5, allowed: None }; 10];
+    let mut is_replay = |sequences: usize| {
         watched.take();
-        engine.sample(&[(0, &[token]), (1, &[token + 1])], &draws, &mut drawn).unwrap();
-        let ran = ran(&watched);
-        assert_eq!(ran.len() == 1 && ran["sampling_draw"] == 1, token >= 2, "token {token}: {ran:?}");
-    }
+        let sequences: Vec<(usize, &[u32])> = (0..sequences).map(|slot| (slot, [7].as_slice())).collect();
+        let mut drawn = vec![0; sequences.len()];
+        engine.sample(&sequences, &draws[..sequences.len()], &mut drawn).unwrap();
+        ran(&watched) == BTreeMap::from([("sampling_draw".to_string(), 1)])
+    };
+    assert_eq!([2, 2, 2, 2].map(&mut is_replay), [false, false, true, true]);
+    assert_eq!([3, 3, 2, 3].map(&mut is_replay), [false, false, true, true]);
+    (3..=10).for_each(|sequences| assert_eq!(is_replay(sequences), sequences == 3));
+    assert!(!is_replay(2), "the steps of eight other numbers came in between");
 }
 
 /// Running a block again gives its very bits. GELU computed again starts from rounded values, where the fused product had the
