@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: `logs -> tokens -> dataset -> engine -> checkpoint -> sample -> report`.
 
+pub mod backend;
 pub mod cpu;
 pub mod cuda;
 pub mod dataset;
@@ -11,10 +12,13 @@ pub mod error;
 pub mod fidelity;
 pub mod files;
 pub mod gpt;
-pub mod logs;
+pub mod ingest;
+pub mod pseudonyms;
+pub mod record;
 pub mod report;
 pub mod sample;
 pub mod score;
+pub mod synth;
 pub mod tokens;
 pub mod train;
 

@@ -5,9 +5,9 @@ mod common;
 
 use bytemuck::Pod;
 use half::bf16;
-use logwright::cuda::gemm::{Epilogue, Gemm, Operand, Output};
-use logwright::cuda::gpu::Gpu;
-use logwright::cuda::{Buffer, Device, Span};
+use logwright::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
+use logwright::cuda::device::seam::{Buffer, Device, Span};
+use logwright::cuda::gpu::device::Gpu;
 use std::sync::Arc;
 
 /// Small numbers whose sums and products are exact in bf16 and f32.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Said, real_logs, run};
 use logwright::dataset::{Canaries, Dataset};
-use logwright::logs::pseudonyms::{Change, Key, Pseudonyms, Rules};
+use logwright::pseudonyms::{Change, Key, Pseudonyms, Rules};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;

@@ -3,7 +3,8 @@
 #[path = "../kernels/build/ptxas.rs"]
 mod ptxas;
 
-use logwright::cuda::{fatbin, kernels};
+use logwright::cuda::device::kernels;
+use logwright::cuda::gpu::fatbin;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;

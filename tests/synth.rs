@@ -1,7 +1,7 @@
 //! The built-in log source: every record consistent with itself, every attack with its defining property.
 
 use assert_cmd::Command;
-use logwright::logs::synth::{Attack, DEFAULT_START, MAX_USERS, Settings, SignIn, SignIns};
+use logwright::synth::{Attack, DEFAULT_START, MAX_USERS, Settings, SignIn, SignIns};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -104,13 +104,14 @@ fn grouped_imports_are_seen() {
 #[test]
 fn modules_import_in_one_direction() {
     let forbidden = [
-        ("logs", "gpt cpu cuda engine train sample score detect fidelity dataset tokens report"),
-        ("tokens", "gpt cpu cuda engine train sample score detect fidelity dataset logs report"),
+        ("ingest", "gpt cpu cuda engine train sample score detect fidelity dataset tokens report"),
+        ("record", "gpt cpu cuda engine train sample score detect fidelity dataset tokens report ingest"),
+        ("tokens", "gpt cpu cuda engine train sample score detect fidelity dataset ingest record report"),
         ("dataset", "gpt cpu cuda train sample score detect fidelity report"),
-        ("gpt", "cpu cuda logs tokens dataset train sample score detect fidelity report"),
-        ("cpu", "cuda logs tokens dataset train sample score detect fidelity report files"),
-        ("cuda", "logs tokens dataset train sample score detect fidelity report files"),
-        ("sample/constraint", "engine gpt logs dataset train score detect fidelity report files"),
+        ("gpt", "cpu cuda ingest record tokens dataset train sample score detect fidelity report"),
+        ("cpu", "cuda ingest record tokens dataset train sample score detect fidelity report files"),
+        ("cuda", "ingest record tokens dataset train sample score detect fidelity report files"),
+        ("sample/constraint", "engine gpt ingest dataset train score detect fidelity report files"),
         ("detect", "gpt cpu cuda engine train sample score fidelity dataset tokens report"),
         ("fidelity", "gpt cpu cuda engine train sample score detect dataset tokens"),
         ("report", "gpt cpu cuda engine train sample score dataset tokens"),

@@ -1,10 +1,11 @@
 //! `logwright bench`: how fast an engine trains and generates at a given shape, on random tokens.
 
 use super::OutputArgs;
-use super::device::{DeviceArgs, Opened, TrainingArgs};
+use super::device::{DeviceArgs, TrainingArgs};
 use super::kernels::{self, KernelsBench};
 use super::roofline::{self, RooflineArgs};
 use clap::{Args, Subcommand};
+use logwright::backend::Backend;
 use logwright::engine::{AdamW, Batch, Choice, Draw, Engine};
 use logwright::gpt::{Config, Flops, Layout, checkpoint, init};
 use logwright::train::ProfileSteps;
@@ -99,7 +100,7 @@ struct GenerateBench {
 }
 
 impl Shape {
-    fn engine(&self, device: &Opened) -> Result<Box<dyn Engine>> {
+    fn engine(&self, device: &Backend) -> Result<Box<dyn Engine>> {
         let Shape { layers, heads, channels, context, vocab, bias, .. } = *self;
         let config = Config { layers, heads, channels, context, vocab, bias };
         config.check()?;
@@ -127,7 +128,7 @@ pub fn run(args: BenchArgs, _output: &OutputArgs) -> Result<()> {
 fn train(bench: TrainBench) -> Result<()> {
     let shape = &bench.shape;
     let mut device = shape.device.open_for_training(bench.training)?;
-    let watched = device.watch();
+    let recorder = device.record_ops();
     let mut engine = match &bench.init_from {
         Some(folder) => {
             let (config, parameters) = checkpoint::read_model(folder)?;
@@ -152,11 +153,11 @@ fn train(bench: TrainBench) -> Result<()> {
             Ok(())
         })?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
-        idle.extend(watched.as_ref().map(|watched| watched.take_idle().as_secs_f64() * 1e3));
+        idle.extend(recorder.as_ref().map(|recorder| recorder.take_idle().as_secs_f64() * 1e3));
     }
     let timed = milliseconds.split_off(bench.warmup.min(milliseconds.len()));
     let median = median(&timed).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
-    let idle_share = watched.map(|_| idle[bench.warmup..].iter().sum::<f64>() / timed.iter().sum::<f64>());
+    let idle_share = recorder.map(|_| idle[bench.warmup..].iter().sum::<f64>() / timed.iter().sum::<f64>());
     let tokens_per_second = (n as u64 * pieces) as f64 / median * 1e3;
     let peak = bench.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let (flops, mfu) = (Flops::per_token(&config), |flops| peak.map(|peak| tokens_per_second * flops / peak));

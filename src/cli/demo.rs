@@ -4,9 +4,9 @@ use super::device::DeviceArgs;
 use super::{OutputArgs, model, train};
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
-use logwright::logs::synth::{Settings as SourceSettings, SignIns};
 use logwright::report::{DemoReport, Sample, Summary, page, verdict};
 use logwright::sample::{Choice, Settings, generate};
+use logwright::synth::{Settings as SourceSettings, SignIns};
 use logwright::train::metrics::{self, Line};
 use logwright::train::{Run, Start, TrainConfig};
 use logwright::{Error, Result, files};
@@ -186,7 +186,7 @@ fn write_report(
         title: "logwright demo".into(),
         facts: headline.collect(),
         curve,
-        form: logwright::logs::Form::Json,
+        form: logwright::record::Form::Json,
         samples,
         config: config.to_toml(),
     };

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use logwright::cpu::memory;
-use logwright::cuda::cards::{self, Card};
-use logwright::cuda::cublaslt::Found;
-use logwright::cuda::driver::{self, Driver};
-use logwright::cuda::fatbin;
-use logwright::cuda::library::Ranges;
+use logwright::cuda::gpu::cublaslt::Found;
+use logwright::cuda::gpu::devices::{self, Card};
+use logwright::cuda::gpu::driver::{self, Driver};
+use logwright::cuda::gpu::fatbin;
+use logwright::cuda::gpu::library::Ranges;
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ fn driver() -> Result<(Vec<String>, Value)> {
 }
 
 fn gpus() -> Result<(Vec<String>, Value)> {
-    let cards = cards::all(Driver::get()?)?;
+    let cards = devices::all(Driver::get()?)?;
     if cards.is_empty() {
         return Err(Error::failed("the driver shows no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES"));
     }

@@ -13,7 +13,7 @@ use logwright::dataset::{Dataset, Sampler, Split, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
-use logwright::logs::Records;
+use logwright::record::Records;
 use logwright::report::evaluation::{Evaluation, Generated, LanguageModel, write_report};
 use logwright::report::generated::read_generated;
 use logwright::score::{Measured, Scorer};

@@ -5,7 +5,7 @@ use super::grammar::{GrammarArgs, Kept};
 use super::{OutputArgs, end_quietly, model, train};
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
-use logwright::logs::Records;
+use logwright::record::Records;
 use logwright::report::{Summary, Verdict, verdict};
 use logwright::sample::{Choice, Conditions, Constraint, Control, Generated, Settings, generate_under};
 use logwright::tokens::Tokenizer;

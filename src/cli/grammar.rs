@@ -2,7 +2,8 @@
 
 use super::model::Model;
 use clap::Args;
-use logwright::logs::{Form, Records};
+use logwright::record::Form;
+use logwright::record::Records;
 use logwright::sample::{Constraint, Generated, Separators, Stuck};
 use logwright::{Error, Result};
 use serde_json::Value;

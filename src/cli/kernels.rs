@@ -1,14 +1,16 @@
 //! `logwright bench kernels`: every operation of a step by itself, held against what the card is seen to reach.
 
-use super::device::{DeviceArgs, Opened};
+use super::device::DeviceArgs;
 use super::roofline::StepShape;
 use clap::Args;
-use logwright::cuda::measure::{self, Measured, Method};
-use logwright::cuda::peaks::Peaks;
-use logwright::cuda::roofline::{self, Operation};
-use logwright::cuda::watched::Watched;
-use logwright::cuda::work::Work;
-use logwright::cuda::{CudaEngine, Device, Options};
+use logwright::backend::Backend;
+use logwright::cuda::device::op::Work;
+use logwright::cuda::device::seam::Device;
+use logwright::cuda::model::engine::{CudaEngine, Options};
+use logwright::cuda::perf::measure::{self, Measured, Method};
+use logwright::cuda::perf::op_recorder::OpRecorder;
+use logwright::cuda::perf::peaks::Peaks;
+use logwright::cuda::perf::roofline::{self, Operation};
 use logwright::engine::{Batch, Choice, Draw, Engine};
 use logwright::gpt::{Config, Layout, init};
 use logwright::{Error, Result};
@@ -55,18 +57,18 @@ struct Row {
 
 pub fn run(bench: &KernelsBench) -> Result<()> {
     let config = bench.step.config()?;
-    let Opened::Cuda(device, _) = bench.device.open()? else {
+    let Backend::Cuda(device, _) = bench.device.open()? else {
         return Err(Error::usage("bench kernels needs --device cuda (or emulator): the CPU engine has no kernels"));
     };
     let rotate = usize::from(bench.rotate) << 20;
     let method = Method { rotate, rounds: bench.rounds, round: f64::from(bench.round) / 1e3 };
     let copied = (4 * rotate).clamp(1 << 20, 1 << 30);
     let card = measure::peaks(&device, usize::from(bench.peak_size), copied, &method)?;
-    let watched = Arc::new(Watched::new(device));
-    let mut engine = engine(&watched, config)?;
+    let recorder = Arc::new(OpRecorder::new(device));
+    let mut engine = engine(&recorder, config)?;
     let works = match bench.generate {
-        true => token(&watched, &mut engine, bench.step.batch)?,
-        false => step(&watched, &mut engine, bench.step.batch)?,
+        true => token(&recorder, &mut engine, bench.step.batch)?,
+        false => step(&recorder, &mut engine, bench.step.batch)?,
     };
     let paper = match bench.generate {
         true => roofline::token(&config, bench.step.batch),
@@ -77,15 +79,15 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         let paper = paper.iter().find(|operation| operation.name == group.name).cloned();
         let bytes = paper.as_ref().map_or(0.0, |operation| operation.bytes / operation.count as f64);
         // SAFETY: the engine, which owns the buffers, lives until the end.
-        let measured = unsafe { measure::measure(&watched, &group, bytes, &method)? };
+        let measured = unsafe { measure::measure(&recorder, &group, bytes, &method)? };
         rows.push(Row { paper, name: group.name, measured });
     }
     if rows.is_empty() {
         return Err(Error::usage(format!("--only {}: no operation of the step has this name", bench.only.join(" "))));
     }
     match bench.json {
-        true => super::print_line(&report(&watched.name(), &config, bench.step.batch, &card, &rows)),
-        false => super::print_line(&text(&format!("{}; {}", watched.name(), bench.step.words()), &card, rows)),
+        true => super::print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows)),
+        false => super::print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows)),
     }
 }
 
@@ -95,13 +97,13 @@ impl KernelsBench {
     }
 }
 
-fn engine(device: &Arc<Watched>, config: Config) -> Result<CudaEngine> {
+fn engine(device: &Arc<OpRecorder>, config: Config) -> Result<CudaEngine> {
     let options = Options { recompute: roofline::RECOMPUTE, plain: true, ..Options::default() };
     CudaEngine::new(device.clone(), config, init::parameters(&Layout::new(&config), 1), options)
 }
 
 /// Operations of one training step.
-fn step(device: &Watched, engine: &mut CudaEngine, batch: usize) -> Result<Vec<Work>> {
+fn step(device: &OpRecorder, engine: &mut CudaEngine, batch: usize) -> Result<Vec<Work>> {
     let config = *engine.config();
     let n = batch * config.context;
     let tokens: Vec<u32> = (0..=n).map(|i| (i % config.vocab) as u32).collect();
@@ -113,7 +115,7 @@ fn step(device: &Watched, engine: &mut CudaEngine, batch: usize) -> Result<Vec<W
 }
 
 /// Operations of the last token that fits, for each of `slots` sequences.
-fn token(device: &Watched, engine: &mut CudaEngine, slots: usize) -> Result<Vec<Work>> {
+fn token(device: &OpRecorder, engine: &mut CudaEngine, slots: usize) -> Result<Vec<Work>> {
     let config = *engine.config();
     let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
     let draws = vec![Draw { choice, uniform: 0.5, allowed: None }; slots];

@@ -3,7 +3,7 @@
 use super::device::DeviceArgs;
 use logwright::engine::Engine;
 use logwright::gpt::{Config, checkpoint};
-use logwright::logs::Records;
+use logwright::record::Records;
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -3,8 +3,11 @@
 use super::{OutputArgs, print_line};
 use clap::Args;
 use logwright::dataset::{Counts, PrepareOptions, Prepared, Pseudonymise, SplitMode, count_pseudonyms, prepare};
-use logwright::logs::pseudonyms::Key;
-use logwright::logs::{BadRecords, Format, Prefix, ReadOptions, Records};
+use logwright::ingest::Format;
+use logwright::ingest::{BadRecords, ReadOptions};
+use logwright::pseudonyms::Key;
+use logwright::record::Prefix;
+use logwright::record::Records;
 use logwright::tokens::{Kind, Tokenizer};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! `logwright bench --roofline`: what a training step must cost on a card, operation by operation.
 
 use clap::Args;
-use logwright::cuda::peaks::{self, PEAKS, Peaks};
-use logwright::cuda::roofline;
+use logwright::cuda::perf::peaks::{self, PEAKS, Peaks};
+use logwright::cuda::perf::roofline;
 use logwright::gpt::Config;
 use logwright::{Error, Result};
 

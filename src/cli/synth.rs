@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate};
 use clap::Args;
 use logwright::files::WholeFile;
-use logwright::logs::synth::{Settings, SignIn, SignIns};
+use logwright::synth::{Settings, SignIn, SignIns};
 use logwright::{Error, Result};
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,11 @@
 //! `logwright train`: a data folder -> a run folder.
 
-use super::device::{DeviceArgs, Opened, TrainingArgs};
+use super::device::{DeviceArgs, TrainingArgs};
 use super::model;
 use super::{LogFormat, OutputArgs};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
+use logwright::backend::Backend;
 use logwright::dataset::{Dataset, Windows};
 use logwright::gpt::{Config, Layout, checkpoint, init};
 use logwright::tokens::Tokenizer;
@@ -181,7 +182,7 @@ fn start(
     args: &TrainArgs,
     overrides: toml::Table,
     data: &Dataset,
-    device: &Opened,
+    device: &Backend,
 ) -> Result<(TrainConfig, Config, Vec<f32>)> {
     let flags = overrides.clone();
     let mut config = TrainConfig::resolve(&args.preset, args.config.as_deref(), overrides)?;
@@ -218,7 +219,7 @@ fn start(
 }
 
 /// A new model with random parameters, after a report of what training it will take.
-pub fn fresh(config: &TrainConfig, vocab: usize, device: &Opened) -> Result<(Config, Vec<f32>)> {
+pub fn fresh(config: &TrainConfig, vocab: usize, device: &Backend) -> Result<(Config, Vec<f32>)> {
     let model = config.model(vocab)?;
     device.check_memory(&model, config.batch, config.context)?;
     Ok((model, init::parameters(&Layout::new(&model), config.seed)))
@@ -229,7 +230,7 @@ fn resume(
     args: &TrainArgs,
     overrides: toml::Table,
     data: &Dataset,
-    device: &Opened,
+    device: &Backend,
 ) -> Result<(TrainConfig, Config, Vec<f32>)> {
     let path = args.out.join("config.toml");
     if !path.exists() {

@@ -6,7 +6,7 @@
 
 use super::mix;
 use crate::files::write_error;
-use crate::logs::fields;
+use crate::record::fields;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -2,7 +2,7 @@
 
 use super::AGAIN;
 use crate::files::write_error;
-use crate::logs::SourceReport;
+use crate::ingest::SourceReport;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;

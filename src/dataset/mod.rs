@@ -25,7 +25,7 @@ pub use pseudonymise::{Pseudonymise, count_pseudonyms};
 pub use sampler::{Sampler, Windows};
 pub use split::Split;
 
-use crate::logs::Records;
+use crate::record::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::path::Path;

@@ -2,8 +2,10 @@
 //! record on their way on.
 
 use crate::files::{WholeFile, write_error};
-use crate::logs::pseudonyms::{Key, Pseudonyms, Report, Rules};
-use crate::logs::{ReadOptions, ReadReport, check_prefixes, put_prefix, read_records};
+use crate::ingest::{ReadOptions, ReadReport};
+use crate::ingest::{check_prefixes, read_records};
+use crate::pseudonyms::{Key, Pseudonyms, Report, Rules};
+use crate::record::put_prefix;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! A record as a sequence of events, the view that the trivial baselines have of logs.
 
-use crate::logs::fields;
+use crate::record::fields;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A field with more different values than this is not learnt: memory stays bounded by it, field by field.

@@ -1,7 +1,9 @@
 //! The baselines on HDFS sessions: what is known of them, reproduced. Skipped where the data is absent.
 
 use super::{Detection, Samples, baselines};
-use crate::logs::{ReadOptions, fields, read_records};
+use crate::ingest::ReadOptions;
+use crate::ingest::read_records;
+use crate::record::fields;
 use indicatif::ProgressBar;
 use serde_json::Value;
 use std::collections::HashSet;

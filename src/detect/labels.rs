@@ -1,6 +1,6 @@
 //! Labels: which records are attacks, and of what kind.
 
-use crate::logs::fields;
+use crate::record::fields;
 use crate::{Error, Result};
 use serde_json::value::RawValue;
 use std::fs::File;

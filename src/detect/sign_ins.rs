@@ -1,7 +1,7 @@
 //! The baselines on the built-in log source: JSON records from bytes to the table.
 
 use super::{Baselines, Events, Samples, baselines, by_kind};
-use crate::logs::synth::{Settings, SignIns};
+use crate::synth::{Settings, SignIns};
 
 /// 2,000 records with 101 of attacks, thresholds for 1 % false positives. Intruders come by networks and with browsers
 /// that users have, so no value is enough; the distance to the nearest record of training notices most of them, since a

@@ -1,9 +1,9 @@
 //! How many records keep to the learnt profile, and in what the others differ.
 
-pub use crate::logs::schema::Fault;
+pub use crate::record::schema::Fault;
 
 use super::privacy::Share;
-use crate::logs::schema::Profile;
+use crate::record::schema::Profile;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -28,7 +28,7 @@ pub struct ByPath {
 }
 
 /// Sums nats and bytes over random paths and over the others. `sums`: nats and bytes by path, those of text between values
-/// under the empty path; `random`: [`crate::logs::schema::Profile::random_paths`].
+/// under the empty path; `random`: [`crate::record::schema::Profile::random_paths`].
 pub fn by_path(sums: &BTreeMap<String, (f64, u64)>, random: &[String]) -> ByPath {
     let total = |is_random: bool| {
         let of_kind = sums.iter().filter(|(path, _)| random.contains(path) == is_random);

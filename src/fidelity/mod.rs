@@ -19,7 +19,7 @@ pub mod tfidf;
 
 pub use samples::{Draws, Reservoir, thin};
 
-use crate::logs::schema::Profile;
+use crate::record::schema::Profile;
 use conformity::{Conformity, conformity};
 use distance::{Coverage, Field, Sides, coverage};
 use privacy::{Privacy, Watch};

@@ -3,7 +3,7 @@
 use super::Pair;
 use super::distance::percentile;
 use super::spans::{Constant, SpanLengths, Spans, copied};
-use crate::logs::fields::leaves;
+use crate::record::fields::leaves;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
@@ -36,7 +36,7 @@ pub struct Privacy {
     pub copied_spans: Pair<SpanLengths>,
     /// Strings at the random paths that training has at one of them, of all such strings.
     pub identifiers: Pair<Share>,
-    /// Paths whose strings hardly ever repeat ([`crate::logs::schema::Profile::random_paths`]).
+    /// Paths whose strings hardly ever repeat ([`crate::record::schema::Profile::random_paths`]).
     pub random_paths: Vec<String>,
 }
 

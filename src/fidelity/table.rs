@@ -1,6 +1,6 @@
 //! Records as a table: one column for each path, one row for each record that holds a JSON object.
 
-use crate::logs::fields::leaves;
+use crate::record::fields::leaves;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

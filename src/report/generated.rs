@@ -2,7 +2,7 @@
 
 use super::parse::{Summary, Verdict, verdict};
 use crate::fidelity::Reservoir;
-use crate::logs::Form;
+use crate::record::Form;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::fs::File;

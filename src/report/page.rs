@@ -4,7 +4,7 @@ use super::curve::{self, LossCurve};
 use super::parse::{Summary, Verdict};
 use crate::Result;
 use crate::files::write_atomic;
-use crate::logs::Form;
+use crate::record::Form;
 use std::fmt::Write;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Is a generated record whole, and is it valid? The verdict on one record, and the rates over many.
 
-use crate::logs::Form;
+use crate::record::Form;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 

@@ -1,6 +1,8 @@
 //! Conditions on generated records, set through the prefix that the model was trained with: a user, a label, a day.
 
-use crate::logs::{MOST_COMBINATIONS, PLACEHOLDER, Prefix, Records, prefix_text, prefix_values};
+use crate::record::{MOST_COMBINATIONS, Records};
+use crate::record::{PLACEHOLDER, Prefix};
+use crate::record::{prefix_text, prefix_values};
 use crate::{Error, Result};
 use chrono::{Days, NaiveDate};
 use rand_chacha::ChaCha8Rng;
@@ -139,7 +141,7 @@ fn no_prefix(what: &str, prefixes: &[Prefix]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::Form;
+    use crate::record::Form;
 
     fn records() -> Records {
         let prefixes = ["user=u", "day=t,date"].map(|text| text.parse().unwrap()).into();

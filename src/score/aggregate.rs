@@ -1,7 +1,7 @@
 //! The surprisals of a record -> one number.
 
+use super::fields::{Field, Parts};
 use super::usual::Usual;
-use super::{Field, Parts};
 use crate::{Error, Result};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
@@ -117,7 +117,7 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::Piece;
+    use crate::score::fields::Piece;
 
     /// Fields a (tokens of 1 and 5 nats, and half of one of 4), b (the other half, 3), id (9, 9).
     fn record() -> Parts {

@@ -1,10 +1,11 @@
 //! Normal records -> a calibration: what is usual for each field, and a threshold.
 
+use super::aggregate::Aggregate;
 use super::aggregate::sum_of_excess;
 use super::scorer::{Judge, Measured, rounded};
+use super::session::SessionScore;
 use super::threshold::{Calibration, Method};
 use super::usual::Learner;
-use super::{Aggregate, SessionScore};
 use crate::detect::threshold;
 use crate::{Error, Result};
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! What the values at each path cost the model.
 
-use super::Measured;
+use super::scorer::Measured;
 use crate::tokens::Tokenizer;
 use std::collections::BTreeMap;
 
@@ -33,7 +33,8 @@ pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &Measured, t
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::{Surprisals, parts};
+    use crate::score::fields::parts;
+    use crate::score::surprisal::Surprisals;
 
     #[test]
     fn costs_by_hand() {

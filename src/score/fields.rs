@@ -1,7 +1,7 @@
 //! Token surprisals -> surprisals of the fields of a record.
 
-use super::Surprisals;
-use crate::logs::fields::{body_start, leaves};
+use super::surprisal::Surprisals;
+use crate::record::fields::{body_start, leaves};
 use crate::tokens::Tokenizer;
 use std::ops::Range;
 

@@ -1,12 +1,14 @@
 //! The model at work on records: tokens, surprisals, fields, and one score.
 
 use super::aggregate::{Selection, aggregate, excess};
+use super::fields::{Field, PREFIX, Parts, parts};
+use super::surprisal::{Surprisals, sequence_surprisals, surprisals};
 use super::threshold::Method;
 use super::usual::Usual;
-use super::{Field, PREFIX, Parts, Surprisals, parts, sequence_surprisals, surprisals};
 use crate::engine::Engine;
-use crate::logs::fields::{body_start, leaves};
-use crate::logs::{Form, Records};
+use crate::record::Form;
+use crate::record::Records;
+use crate::record::fields::{body_start, leaves};
 use crate::report::explain::{Finding, FoundField, MaxToken, Shaded};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};

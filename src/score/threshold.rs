@@ -1,6 +1,6 @@
 //! The threshold above which a score is an anomaly, learnt from normal records and kept with its model.
 
-use super::Aggregate;
+use super::aggregate::Aggregate;
 use super::session::Grouping;
 use super::usual::Usual;
 use crate::files::write_atomic;

@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::adamw::{self, PARTIALS, Settings};
+use logwright::cuda::ops::adamw::{self, PARTIALS, Settings};
 use logwright::engine::AdamW;
 
 on_devices! { norm decisions ten_updates a_refused_update narrow }

@@ -2,7 +2,7 @@ use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use logwright::cpu;
-use logwright::cuda::attention::{self, HEAD_SIZES, Shape};
+use logwright::cuda::ops::attention::{self, HEAD_SIZES, Shape};
 
 on_devices! { forward backward rising_scores }
 

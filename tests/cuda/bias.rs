@@ -1,6 +1,6 @@
 use crate::harness::{Bench, assert_close, on_devices, random, wide};
 use logwright::cpu;
-use logwright::cuda::bias;
+use logwright::cuda::ops::bias;
 
 on_devices! { backward }
 

@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::cross_entropy;
+use logwright::cuda::ops::cross_entropy;
 use logwright::engine::IGNORE;
 
 on_devices! { forward forward_backward what_is_not_finite_shows add_losses }

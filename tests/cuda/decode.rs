@@ -1,16 +1,16 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu::{self, attention};
-use logwright::cuda::Span;
-use logwright::cuda::decode::{self, CacheShape};
+use logwright::cuda::device::seam::Span;
+use logwright::cuda::ops::decode::{self, CacheShape};
 
 on_devices! { append attend rows_do_not_touch_one_another gather }
 
 /// A token's slot and position.
-type Place = (u32, u32);
+type DeviceId = (u32, u32);
 
 /// A row of nobody's.
-const NOBODY: [Place; 2] = [(u32::MAX, 0), (0, u32::MAX)];
+const NOBODY: [DeviceId; 2] = [(u32::MAX, 0), (0, u32::MAX)];
 
 /// Rows on a device.
 struct Rows {
@@ -19,20 +19,20 @@ struct Rows {
     positions: Span<u32>,
 }
 
-fn upload(bench: &Bench, qkv: &[f32], places: &[Place]) -> Rows {
+fn upload(bench: &Bench, qkv: &[f32], places: &[DeviceId]) -> Rows {
     let [slots, positions] = [0, 1].map(|i| places.iter().map(|place| [place.0, place.1][i]).collect::<Vec<u32>>());
     Rows { qkv: bench.rounded(qkv), slots: bench.input(&slots), positions: bench.input(&positions) }
 }
 
 /// Every position of slot 0..slots up to its last one, in a mixed order.
-fn history(last: &[u32]) -> Vec<Place> {
+fn history(last: &[u32]) -> Vec<DeviceId> {
     let longest = *last.iter().max().unwrap();
     let all = (0..=longest).flat_map(|position| (0..last.len() as u32).map(move |slot| (slot, position)));
     all.filter(|&(slot, position)| position <= last[slot as usize]).collect()
 }
 
 /// Keys and values that hold what `append` made of the history; the rest is never written.
-fn filled(bench: &Bench, history: &[f32], places: &[Place], cache: CacheShape) -> [Span<bf16>; 2] {
+fn filled(bench: &Bench, history: &[f32], places: &[DeviceId], cache: CacheShape) -> [Span<bf16>; 2] {
     let [keys, values] = [(); 2].map(|_| bench.output(cache.len()));
     let rows = upload(bench, history, places);
     decode::append(bench.device(), keys, values, rows.qkv, rows.slots, rows.positions, cache).unwrap();
@@ -71,7 +71,7 @@ fn last_row<R: cpu::Real>(qkv: &[R], heads: usize, head_size: usize) -> Vec<R> {
 }
 
 /// The qkv rows of a slot's positions up to `last`, in order.
-fn of_slot(qkv: &[f32], places: &[Place], slot: u32, last: u32, width: usize) -> Vec<f32> {
+fn of_slot(qkv: &[f32], places: &[DeviceId], slot: u32, last: u32, width: usize) -> Vec<f32> {
     let row = |position| places.iter().position(|&place| place == (slot, position)).unwrap();
     (0..=last).flat_map(|position| qkv[row(position) * width..][..width].iter().copied()).collect()
 }
@@ -82,7 +82,7 @@ fn check_attend(bench: &Bench, cache: CacheShape, last: &[u32], scale: f32) {
     let history = history(last);
     let qkv = random(history.len() * width, 7, scale);
     let [keys, values] = filled(bench, &qkv, &history, cache);
-    let mut places: Vec<Place> = last.iter().enumerate().map(|(slot, &position)| (slot as u32, position)).collect();
+    let mut places: Vec<DeviceId> = last.iter().enumerate().map(|(slot, &position)| (slot as u32, position)).collect();
     let rows: Vec<f32> = places
         .iter()
         .flat_map(|&(slot, last)| {
@@ -125,10 +125,10 @@ fn rows_do_not_touch_one_another(bench: &Bench) {
     let last = [300, 20, 258];
     let history = history(&last);
     let qkv = random(history.len() * width, 3, 1.0);
-    let run = |places: &[Place], context| {
+    let run = |places: &[DeviceId], context| {
         let cache = CacheShape { slots: 3, context, heads, head_size };
         let [keys, values] = filled(bench, &qkv, &history, cache);
-        let of_place = |&(slot, position): &Place| random(width, 100 + (slot * 1000 + position) as u64, 1.0);
+        let of_place = |&(slot, position): &DeviceId| random(width, 100 + (slot * 1000 + position) as u64, 1.0);
         let rows = upload(bench, &places.iter().flat_map(of_place).collect::<Vec<f32>>(), places);
         let out = bench.output(places.len() * heads * head_size);
         let scratch = bench.output(decode::scratch(places.len(), cache));

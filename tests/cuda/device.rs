@@ -2,8 +2,8 @@
 
 use crate::harness::{Bench, on_devices, random};
 use half::bf16;
-use logwright::cuda::gemm::{Gemm, Operand, Output};
-use logwright::cuda::layernorm::{self, Normed, Weights};
+use logwright::cuda::device::gemm::{Gemm, Operand, Output};
+use logwright::cuda::ops::layernorm::{self, Normed, Weights};
 
 on_devices! { copies_keep_their_order recordings_replay runs_are_the_same_bit_for_bit }
 

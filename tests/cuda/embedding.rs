@@ -1,6 +1,6 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use logwright::cpu;
-use logwright::cuda::embedding;
+use logwright::cuda::ops::embedding;
 
 on_devices! { forward backward a_large_vocabulary_mostly_absent }
 

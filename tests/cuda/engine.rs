@@ -6,11 +6,14 @@ use logwright::cpu::CpuEngine;
 use logwright::cpu::adamw::{self as cpu_adamw, Slices};
 use logwright::cpu::model::Model;
 use logwright::cpu::sampling;
-use logwright::cuda::activations::{Purpose, Recompute};
-use logwright::cuda::emulator::Emulator;
-use logwright::cuda::roofline::Operation;
-use logwright::cuda::watched::Watched;
-use logwright::cuda::{CudaEngine, Device, Options, memory, roofline};
+use logwright::cuda::device::seam::Device;
+use logwright::cuda::emulator::device::Emulator;
+use logwright::cuda::model::activations::{Purpose, Recompute};
+use logwright::cuda::model::engine::{CudaEngine, Options};
+use logwright::cuda::model::memory;
+use logwright::cuda::perf::op_recorder::OpRecorder;
+use logwright::cuda::perf::roofline;
+use logwright::cuda::perf::roofline::Operation;
 use logwright::engine::{AdamW, Batch, Choice, Draw, Engine, IGNORE, State};
 use logwright::gpt::{Config, Layout, init};
 use std::collections::BTreeMap;
@@ -212,7 +215,7 @@ fn recorded_and_plain_generation_agree(bench: &Bench) {
 /// The third token of a number of sequences is a replay: no kernel is queued by itself but the draw. Few such steps are kept.
 #[test]
 fn generation_replays_what_it_has_recorded() {
-    let watched = Arc::new(Watched::new(Bench::emulator(0).device.clone()));
+    let watched = Arc::new(OpRecorder::new(Bench::emulator(0).device.clone()));
     let mut engine = CudaEngine::new(watched.clone(), PLAIN, parameters(&PLAIN), Options::default()).unwrap();
     engine.open_cache(10).unwrap();
     let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
@@ -386,8 +389,8 @@ fn the_roofline_lists_what_a_token_runs() {
 }
 
 /// An engine whose operations are noted, none of them yet.
-fn watched(config: Config) -> (Arc<Watched>, CudaEngine) {
-    let watched = Arc::new(Watched::new(Bench::emulator(0).device.clone()));
+fn watched(config: Config) -> (Arc<OpRecorder>, CudaEngine) {
+    let watched = Arc::new(OpRecorder::new(Bench::emulator(0).device.clone()));
     let options = Options { plain: true, recompute: roofline::RECOMPUTE, ..Options::default() };
     let engine = CudaEngine::new(watched.clone(), config, parameters(&config), options).unwrap();
     watched.take();
@@ -398,7 +401,7 @@ fn counted(listed: Vec<Operation>) -> BTreeMap<String, usize> {
     listed.into_iter().map(|row| (row.name, row.count)).collect()
 }
 
-fn ran(watched: &Watched) -> BTreeMap<String, usize> {
+fn ran(watched: &OpRecorder) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     watched.take().iter().for_each(|work| *counts.entry(work.name()).or_default() += 1);
     counts

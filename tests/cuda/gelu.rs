@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::gelu;
+use logwright::cuda::ops::gelu;
 
 on_devices! { forward backward the_ends_of_the_range }
 

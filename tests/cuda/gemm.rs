@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu::gelu;
-use logwright::cuda::gemm::{Epilogue, Gemm, Operand, Output};
+use logwright::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
 
 on_devices! { rounded accumulated epilogues planning_writes_nothing }
 

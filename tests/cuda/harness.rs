@@ -5,8 +5,9 @@
 
 use bytemuck::Pod;
 use half::bf16;
-use logwright::cuda::emulator::Emulator;
-use logwright::cuda::{Buffer, Device, Place, Span};
+use logwright::cuda::device::seam::{Buffer, Device, Span};
+use logwright::cuda::emulator::device::Emulator;
+use logwright::cuda::open::DeviceId;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ impl Bench {
 
     /// The first GPU; each test has a stream of its own.
     pub fn gpu() -> Self {
-        let device = logwright::cuda::open(Place::Gpu(0)).unwrap();
+        let device = logwright::cuda::open::open(DeviceId::Gpu(0)).unwrap();
         Bench { device, behind: SENTINEL_BYTES, fresh_is_nan: false, guards: RefCell::default() }
     }
 

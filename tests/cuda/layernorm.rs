@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::layernorm::{self, Normed, Weights};
+use logwright::cuda::ops::layernorm::{self, Normed, Weights};
 
 on_devices! { forward residual_forward backward backward_of_many_rows }
 

@@ -18,5 +18,5 @@ mod sampling;
 
 #[test]
 fn the_kernel_table_agrees_with_the_sources() {
-    logwright::cuda::emulator::check_signatures().unwrap();
+    logwright::cuda::emulator::device::check_signatures().unwrap();
 }

@@ -1,11 +1,12 @@
 //! Measuring operations one by one: what is replayed, and on which buffers.
 
 use crate::harness::{Bench, on_devices};
-use logwright::cuda::emulator::Emulator;
-use logwright::cuda::measure::{self, Group, Method};
-use logwright::cuda::watched::Watched;
-use logwright::cuda::work::Work;
-use logwright::cuda::{CudaEngine, Device, Options};
+use logwright::cuda::device::op::Work;
+use logwright::cuda::device::seam::Device;
+use logwright::cuda::emulator::device::Emulator;
+use logwright::cuda::model::engine::{CudaEngine, Options};
+use logwright::cuda::perf::measure::{self, Group, Method};
+use logwright::cuda::perf::op_recorder::OpRecorder;
 use logwright::engine::{Batch, Engine};
 use logwright::gpt::{Config, Layout, init};
 use std::collections::BTreeSet;
@@ -19,8 +20,8 @@ const CONFIG: Config = Config { layers: 3, heads: 1, channels: 32, context: 16, 
 const METHOD: Method = Method { rotate: 0, rounds: 1, round: 0.0 };
 
 /// An engine behind a watched device, and the operations of its forward and backward pass.
-fn step(bench: &Bench) -> (Arc<Watched>, CudaEngine, Vec<Group>) {
-    let watched = Arc::new(Watched::new(bench.device.clone()));
+fn step(bench: &Bench) -> (Arc<OpRecorder>, CudaEngine, Vec<Group>) {
+    let watched = Arc::new(OpRecorder::new(bench.device.clone()));
     let parameters = init::parameters(&Layout::new(&CONFIG), 1);
     let options = Options { plain: true, ..Options::default() };
     let mut engine = CudaEngine::new(watched.clone(), CONFIG, parameters, options).unwrap();
@@ -78,7 +79,7 @@ fn sets_of_buffers_take_turns(bench: &Bench) {
 #[test]
 fn idle_time_is_that_between_a_wait_and_the_next_work() {
     let pause = Duration::from_millis(20);
-    let watched = Watched::new(Arc::new(Emulator::new(0)));
+    let watched = OpRecorder::new(Arc::new(Emulator::new(0)));
     let address = watched.allocate(16).unwrap();
     // SAFETY: allocated above with this many bytes.
     let queue = || unsafe { watched.clear(address, 16).unwrap() };
@@ -105,7 +106,7 @@ fn idle_time_is_that_between_a_wait_and_the_next_work() {
 #[test]
 fn few_copies_are_made_where_memory_is_short() {
     let device: Arc<dyn Device> = Arc::new(Emulator::with_memory(0, 10 << 10));
-    let watched = Arc::new(Watched::new(device));
+    let watched = Arc::new(OpRecorder::new(device));
     let address = watched.allocate(2 << 10).unwrap();
     // SAFETY: allocated above with this many bytes.
     unsafe { watched.upload(address, &[1; 2 << 10]).unwrap() };

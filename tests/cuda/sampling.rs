@@ -4,7 +4,7 @@
 use crate::harness::{Bench, on_devices, random, wide};
 use half::bf16;
 use logwright::cpu::sampling;
-use logwright::cuda::sampling as kernel;
+use logwright::cuda::ops::sampling as kernel;
 use logwright::engine::{Choice, Draw};
 
 on_devices! { small_vocabulary large_vocabulary exact_boundaries greedy_takes_the_first_of_equals nothing_allowed }

@@ -1,8 +1,8 @@
 //! Kernels with a planted bug each (`kernels/emulator/tests/bugs.cu`), and their good twins.
 
 use crate::{SEEDS, buffer, emulator, entries, floats, launch, read};
-use logwright::cuda::emulator::{Entry, Run};
-use logwright::cuda::{Buffer, Device};
+use logwright::cuda::device::seam::{Buffer, Device};
+use logwright::cuda::emulator::runtime::{Entry, Run};
 use std::sync::Arc;
 
 const CHECK: bool = cfg!(feature = "emulator-check");

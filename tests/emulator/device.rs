@@ -2,9 +2,9 @@
 
 use crate::{buffer, read};
 use half::bf16;
-use logwright::cuda::emulator::Emulator;
-use logwright::cuda::layernorm::{Normed, Weights, forward};
-use logwright::cuda::{Buffer, Device};
+use logwright::cuda::device::seam::{Buffer, Device};
+use logwright::cuda::emulator::device::Emulator;
+use logwright::cuda::ops::layernorm::{Normed, Weights, forward};
 use std::sync::Arc;
 
 #[test]

@@ -2,8 +2,8 @@
 //! checks.
 
 use crate::{Passed, SEEDS, buffer, emulator, entries, floats, ints, launch, pass, read};
-use logwright::cuda::Device;
-use logwright::cuda::emulator::{Entry, Run};
+use logwright::cuda::device::seam::Device;
+use logwright::cuda::emulator::runtime::{Entry, Run};
 use std::sync::Arc;
 
 /// Runs a kernel whose first argument counts failed checks, and demands none.

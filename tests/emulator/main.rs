@@ -5,8 +5,9 @@ mod device;
 mod features;
 
 use logwright::Result;
-use logwright::cuda::emulator::{Emulator, Entry, Run};
-use logwright::cuda::{Buffer, Device, Ptr, Span};
+use logwright::cuda::device::seam::{Buffer, Device, Ptr, Span};
+use logwright::cuda::emulator::device::Emulator;
+use logwright::cuda::emulator::runtime::{Entry, Run};
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ pub fn launch(entry: &Entry, run: Run, mut passed: Vec<Passed>) -> Result<()> {
 /// The entries of kernels that KERNEL_EXPORT has exported, by name.
 macro_rules! entries {
     ($($prefix:literal $name:ident)*) => { {
-        use logwright::cuda::emulator::Entry;
+        use logwright::cuda::emulator::runtime::Entry;
         unsafe extern "C" {
             $(#[link_name = concat!("cuemu_desc_", $prefix, stringify!($name))] static $name: Entry;)*
         }

@@ -7,9 +7,14 @@ use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
 use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
-use logwright::logs::{ReadOptions, fields, read_records};
+use logwright::ingest::ReadOptions;
+use logwright::ingest::read_records;
+use logwright::record::fields;
 use logwright::report::evaluation::Detected;
-use logwright::score::{Aggregate, Calibrator, Judge, Method};
+use logwright::score::Aggregate;
+use logwright::score::Calibrator;
+use logwright::score::Judge;
+use logwright::score::Method;
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -6,9 +6,10 @@ use logwright::dataset::{Canaries, Canary, Dataset};
 use logwright::fidelity::language::{ByPath, by_path};
 use logwright::fidelity::privacy::exposure;
 use logwright::fidelity::{Draws, Reservoir};
-use logwright::logs::schema::Profile;
+use logwright::record::schema::Profile;
 use logwright::report::evaluation::Exposed;
-use logwright::score::{add_costs, surprisals};
+use logwright::score::add_costs;
+use logwright::score::surprisals;
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -3,7 +3,9 @@
 use clap::Args;
 use logwright::report::explain::Finding;
 use logwright::score::session::seconds;
-use logwright::score::{Calibrator, Grouping, Judge, Measured, Reduced, Scorer, Session, SessionScore, Sessions};
+use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
+use logwright::score::{Calibrator, Reduced};
+use logwright::score::{Judge, Measured, Scorer};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 

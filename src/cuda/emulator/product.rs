@@ -3,8 +3,8 @@
 use super::runtime;
 use crate::cpu::gelu;
 use crate::cpu::matrix::{Matrix, Threads, multiply, multiply_add};
-use crate::cuda::device::Span;
-use crate::cuda::gemm::{Epilogue, Gemm, Operand, Output};
+use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
+use crate::cuda::device::seam::Span;
 use crate::{Error, Result};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;

@@ -1,0 +1,254 @@
+//! The emulator as a device: the kernels of `kernels/`, compiled for the host, on fibres (see
+//! `kernels/emulator/README.md`).
+//!
+//! Matrix products run on the host GEMM and round to bf16 where cuBLASLt rounds. The feature `emulator-check` adds the
+//! race and memory checker to every launch.
+
+use super::runtime::Run;
+use super::{product, runtime};
+use crate::cuda::device::gemm::Gemm;
+use crate::cuda::device::kernels::{self, Kernel};
+use crate::cuda::device::op::{Work, with_pointers};
+use crate::cuda::device::seam::{Device, Graph, Launch};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+pub struct Emulator {
+    state: Arc<State>,
+}
+
+struct State {
+    /// Order in which threads and blocks run: 0 forwards, 1 backwards, others shuffled.
+    seed: u32,
+    recording: Mutex<Option<Vec<Work>>>,
+    memory: Mutex<Memory>,
+    /// Launches that still succeed before the device is lost.
+    launches_left: AtomicU64,
+}
+
+/// What is allocated, of a limit that stands for a small device.
+struct Memory {
+    limit: Option<u64>,
+    used: u64,
+    sizes: HashMap<u64, usize>,
+}
+
+impl Emulator {
+    /// Runs the threads of a block, and the blocks, in an order that follows from `seed`. Results must not depend on
+    /// it.
+    pub fn new(seed: u32) -> Self {
+        Self::build(seed, None, u64::MAX)
+    }
+
+    /// A device with this much memory: allocations beyond it fail as on a full GPU.
+    pub fn with_memory(seed: u32, bytes: u64) -> Self {
+        Self::build(seed, Some(bytes), u64::MAX)
+    }
+
+    /// A device that is lost after so many kernels and products: from then on everything but `free` fails, as after a
+    /// fault of a GPU.
+    pub fn lost_after(seed: u32, launches: u64) -> Self {
+        Self::build(seed, None, launches)
+    }
+
+    fn build(seed: u32, limit: Option<u64>, launches: u64) -> Self {
+        let memory = Memory { limit, used: 0, sizes: HashMap::new() };
+        Emulator {
+            state: Arc::new(State {
+                seed,
+                recording: Mutex::new(None),
+                memory: Mutex::new(memory),
+                launches_left: AtomicU64::new(launches),
+            }),
+        }
+    }
+}
+
+/// Compares the kernel table with the C++ signatures: names, and number, sizes and kinds of the arguments.
+pub fn check_signatures() -> Result<()> {
+    for (kernel, entry) in kernels::ALL.iter().zip(kernels::entries::all()) {
+        if (entry.name(), entry.kinds(), entry.sizes()) != (kernel.name, kernel.kinds, kernel.sizes) {
+            return Err(Error::failed(format!(
+                "kernel {}: the table says {} {:?}, kernels/*.cu says {} {:?}",
+                kernel.name,
+                String::from_utf8_lossy(kernel.kinds),
+                kernel.sizes,
+                String::from_utf8_lossy(entry.kinds()),
+                entry.sizes()
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    fn check_not_lost(&self) -> Result<()> {
+        match self.launches_left.load(Ordering::Relaxed) {
+            0 => Err(Error::failed("the emulated device is lost, as it was told to be: start the program again")),
+            _ => Ok(()),
+        }
+    }
+
+    fn count_launch(&self) -> Result<()> {
+        self.check_not_lost()?;
+        if self.launches_left.load(Ordering::Relaxed) != u64::MAX {
+            self.launches_left.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+        self.count_launch()?;
+        let entry = kernels::entries::all()[kernel.index];
+        let run = Run { grid: launch.grid, block: [launch.block, 1, 1], shared: launch.shared, seed: self.seed };
+        // SAFETY: the arguments are those of the table, with its sizes and kinds.
+        unsafe { entry.run(run, arguments, kernel.sizes, kernel.kinds) }
+    }
+
+    fn run(&self, work: &Work) -> Result<()> {
+        match work {
+            Work::Launch { kernel, launch, arguments } => {
+                with_pointers(arguments, |arguments| self.launch(kernel, *launch, arguments))
+            }
+            Work::Gemm(work) => {
+                self.count_launch()?;
+                product::gemm(work)
+            }
+            Work::Clear { at, bytes } => {
+                self.check_not_lost()?;
+                // SAFETY: whoever queued it promised that these bytes are allocated.
+                unsafe { runtime::clear(*at, *bytes) };
+                Ok(())
+            }
+        }
+    }
+
+    fn queue(&self, work: Work) -> Result<()> {
+        let mut recording = self.recording.lock().expect("no panic while recording");
+        match recording.as_mut() {
+            Some(list) => list.push(work),
+            None => {
+                drop(recording);
+                self.run(&work)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing but kernels, products and clears may come while work is recorded.
+    fn check_immediate(&self) -> Result<()> {
+        assert!(self.recording.lock().expect("no panic while recording").is_none(), "not while recording");
+        self.check_not_lost()
+    }
+}
+
+impl Memory {
+    fn allocate(&mut self, bytes: usize) -> Result<u64> {
+        let free = self.limit.map_or(u64::MAX, |limit| limit - self.used);
+        if bytes as u64 > free {
+            let total = self.limit.unwrap_or(u64::MAX);
+            return Err(Error::failed(format!(
+                "out of memory on the emulator: {bytes} bytes wanted, {free} of {total} free"
+            )));
+        }
+        let address = runtime::allocate(bytes);
+        let address =
+            address.ok_or_else(|| Error::failed(format!("out of memory: the system has no {bytes} bytes left")))?;
+        self.used += bytes as u64;
+        self.sizes.insert(address, bytes);
+        Ok(address)
+    }
+
+    fn forget(&mut self, address: u64) {
+        let bytes = self.sizes.remove(&address).expect("what is freed was allocated by this device");
+        self.used -= bytes as u64;
+    }
+}
+
+impl Device for Emulator {
+    fn name(&self) -> String {
+        "emulator".to_string()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        self.state.check_immediate()?;
+        self.state.memory.lock().expect("no panic while allocating").allocate(bytes)
+    }
+
+    unsafe fn free(&self, address: u64) {
+        self.state.memory.lock().expect("no panic while allocating").forget(address);
+        // SAFETY: the caller's promise.
+        unsafe { runtime::free(address) }
+    }
+
+    fn memory(&self) -> Result<(u64, u64)> {
+        self.state.check_not_lost()?;
+        let memory = self.state.memory.lock().expect("no panic while allocating");
+        let available = || crate::cpu::memory::available().unwrap_or(u64::MAX);
+        Ok(memory.limit.map_or_else(|| (available(), available()), |limit| (limit - memory.used, limit)))
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.state.check_immediate()?;
+        // SAFETY: the caller's promise.
+        unsafe { runtime::upload(to, from) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<()> {
+        self.state.check_immediate()?;
+        // SAFETY: the caller's promise.
+        unsafe { runtime::download(to, from) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        let mut between = vec![0; bytes];
+        // SAFETY: the caller's promise.
+        unsafe { self.download(&mut between, from).and_then(|()| self.upload(to, &between)) }
+    }
+
+    unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
+        self.state.queue(Work::Clear { at, bytes })
+    }
+
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+        // SAFETY: the caller's promise.
+        self.state.queue(unsafe { Work::launch(kernel, launch, arguments) })
+    }
+
+    fn gemm(&self, gemm: &Gemm) -> Result<()> {
+        gemm.check();
+        self.state.queue(Work::Gemm(*gemm))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.state.check_not_lost()
+    }
+
+    fn begin_recording(&self) -> Result<()> {
+        self.state.check_immediate()?;
+        *self.state.recording.lock().expect("no panic while recording") = Some(Vec::new());
+        Ok(())
+    }
+
+    fn end_recording(&self) -> Result<Box<dyn Graph>> {
+        let work = self.state.recording.lock().expect("no panic while recording").take();
+        let work = work.expect("begin_recording came before");
+        Ok(Box::new(Recording { state: self.state.clone(), work }))
+    }
+}
+
+struct Recording {
+    state: Arc<State>,
+    work: Vec<Work>,
+}
+
+impl Graph for Recording {
+    fn replay(&self) -> Result<()> {
+        self.work.iter().try_for_each(|work| self.state.run(work))
+    }
+}

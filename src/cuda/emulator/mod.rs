@@ -1,0 +1,5 @@
+//! The kernels of `kernels/` on the CPU, on fibres (see `kernels/emulator/README.md`).
+
+pub mod device;
+mod product;
+pub mod runtime;

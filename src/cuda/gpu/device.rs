@@ -1,0 +1,261 @@
+//! A GPU as a device: the driver's calls behind the [`Device`] seam.
+
+use super::cublaslt::Products;
+use super::devices;
+use super::driver::{Driver, OUT_OF_MEMORY};
+use super::library::Ranges;
+use super::modules::Modules;
+use super::pinned_ring::Staging;
+use super::stream::Queue;
+use crate::cuda::device::gemm::Gemm;
+use crate::cuda::device::kernels::Kernel;
+use crate::cuda::device::seam::{Device, Graph, Launch};
+use crate::{Error, Result};
+use cudarc::driver::sys::{CUgraphExec, CUstreamCaptureMode};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Whether every piece of work is to be waited for, so that what fails is named (LOGWRIGHT_SYNC=1). Recorded work cannot be.
+pub fn is_patient() -> bool {
+    std::env::var("LOGWRIGHT_SYNC").is_ok_and(|value| value == "1")
+}
+
+/// Fields are dropped in this order: what uses the queue goes before it.
+pub struct Gpu {
+    name: String,
+    staging: Mutex<Staging>,
+    products: std::result::Result<Products, String>,
+    modules: Modules,
+    ranges: Option<Ranges>,
+    recording: AtomicBool,
+    /// Waits behind every launch, so that a failing kernel is named (LOGWRIGHT_SYNC=1).
+    patient: bool,
+    queue: Arc<Queue>,
+}
+
+impl Gpu {
+    /// Opens the GPU with this ordinal and loads the embedded kernels. cuBLASLt may be missing: then products fail, and
+    /// only they. The build may lack kernels: then launches fail, and only they.
+    ///
+    /// # Errors
+    /// No driver, no such GPU, one that is too old or taken, a driver too old for the kernels.
+    pub fn open(ordinal: usize) -> Result<Self> {
+        let driver = Driver::get()?;
+        let card = devices::find(driver, ordinal)?;
+        let queue = Queue::new(driver, ordinal)?;
+        let modules = Modules::load(&queue)?;
+        let staging = Mutex::new(Staging::new(&queue)?);
+        let products = Products::new(&queue, card.capability).map_err(|error| error.to_string());
+        let patient = is_patient();
+        let (recording, ranges) = (AtomicBool::new(false), Ranges::load());
+        Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, recording, patient, queue })
+    }
+
+    /// An error where cuBLASLt is missing.
+    pub fn require_products(&self) -> Result<()> {
+        self.products().map(|_| ())
+    }
+
+    fn products(&self) -> Result<&Products> {
+        self.products.as_ref().map_err(Error::failed)
+    }
+
+    fn is_recording(&self) -> bool {
+        self.recording.load(Ordering::Relaxed)
+    }
+
+    fn assert_not_recording(&self) {
+        assert!(!self.is_recording(), "not while recording");
+    }
+
+    /// With LOGWRIGHT_SYNC=1, so that what fails is named.
+    fn wait_if_patient(&self, what: impl Fn() -> String) -> Result<()> {
+        match self.patient && !self.is_recording() {
+            true => self.queue.synchronize().map_err(|error| Error::failed(format!("{}: {error}", what()))),
+            false => Ok(()),
+        }
+    }
+
+    /// Where the memory went: what a failed allocation says.
+    fn out_of_memory(&self, bytes: usize) -> Error {
+        let mebibytes = |bytes: u64| bytes >> 20;
+        let left = match self.memory() {
+            Ok((free, total)) => format!("{} of {} MiB free", mebibytes(free), mebibytes(total)),
+            Err(_) => "how much is free is not known".to_string(),
+        };
+        let doing = format!("{}: allocating {} MiB, {left}", self.name, mebibytes(bytes as u64));
+        self.queue.driver.failure(OUT_OF_MEMORY, doing)
+    }
+}
+
+impl Device for Gpu {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        self.assert_not_recording();
+        self.queue.bind()?;
+        let mut address = 0;
+        // SAFETY: writes one address. The driver refuses 0 bytes.
+        match unsafe { (self.queue.driver.call.cuMemAlloc_v2)(&mut address, bytes.max(1)) } {
+            OUT_OF_MEMORY => Err(self.out_of_memory(bytes)),
+            code => self.queue.check(code, format_args!("allocating {bytes} bytes")).map(|()| address),
+        }
+    }
+
+    unsafe fn free(&self, address: u64) {
+        // A lost GPU cannot free; its memory goes with the process.
+        if self.queue.bind().is_ok() {
+            // SAFETY: the caller's promise; the driver waits for queued work that uses the memory.
+            unsafe { (self.queue.driver.call.cuMemFree_v2)(address) };
+        }
+    }
+
+    fn memory(&self) -> Result<(u64, u64)> {
+        self.queue.bind()?;
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: writes two sizes.
+        let code = unsafe { (self.queue.driver.call.cuMemGetInfo_v2)(&mut free, &mut total) };
+        self.queue.check(code, "asking for free memory").map(|()| (free as u64, total as u64))
+    }
+
+    /// An estimate, not measured: cuBLASLt loads its kernels at their first use, and a graph is kept in device memory.
+    fn overhead(&self) -> u64 {
+        512 << 20
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.assert_not_recording();
+        self.queue.bind()?;
+        // SAFETY: the caller's promise.
+        unsafe { self.staging.lock().expect("no panic while uploading").upload(to, from) }
+    }
+
+    unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<()> {
+        self.assert_not_recording();
+        if to.is_empty() {
+            return Ok(());
+        }
+        self.queue.bind()?;
+        let call = self.queue.driver.call.cuMemcpyDtoHAsync_v2;
+        // SAFETY: the caller's promise; `to` is borrowed until the copy is over.
+        let code = unsafe { call(to.as_mut_ptr().cast(), from, to.len(), self.queue.stream) };
+        // Wait also behind an error: nothing may write to `to` after this.
+        let waited = self.queue.synchronize();
+        self.queue.check(code, format_args!("downloading {} bytes", to.len())).and(waited)
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        self.assert_not_recording();
+        self.queue.bind()?;
+        // SAFETY: the caller's promise.
+        let code = unsafe { (self.queue.driver.call.cuMemcpyDtoDAsync_v2)(to, from, bytes, self.queue.stream) };
+        self.queue.check(code, format_args!("copying {bytes} bytes"))
+    }
+
+    unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.queue.bind()?;
+        // SAFETY: the caller's promise.
+        let code = unsafe { (self.queue.driver.call.cuMemsetD8Async)(at, 0, bytes, self.queue.stream) };
+        self.queue.check(code, format_args!("clearing {bytes} bytes"))
+    }
+
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+        self.queue.bind()?;
+        // SAFETY: the caller's promise.
+        unsafe { self.modules.launch(kernel, launch, arguments)? };
+        self.wait_if_patient(|| format!("kernel {}", kernel.name))
+    }
+
+    fn gemm(&self, gemm: &Gemm) -> Result<()> {
+        gemm.check();
+        self.queue.bind()?;
+        self.products()?.run(gemm, self.is_recording())?;
+        self.wait_if_patient(|| gemm.label())
+    }
+
+    fn supports(&self, gemm: &Gemm) -> Result<bool> {
+        gemm.check();
+        self.queue.bind()?;
+        self.products()?.supports(gemm, self.is_recording())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.queue.synchronize()
+    }
+
+    fn begin_recording(&self) -> Result<()> {
+        self.assert_not_recording();
+        self.queue.bind()?;
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream is the queue's own, and not the default one.
+        let code = unsafe { (self.queue.driver.call.cuStreamBeginCapture_v2)(self.queue.stream, mode) };
+        self.queue.check(code, "starting a recording")?;
+        self.recording.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn end_recording(&self) -> Result<Box<dyn Graph>> {
+        assert!(self.is_recording(), "begin_recording came before");
+        self.recording.store(false, Ordering::Relaxed);
+        self.queue.bind()?;
+        let call = &self.queue.driver.call;
+        let (mut graph, mut executable) = (null_mut(), null_mut());
+        // SAFETY: the stream records; each handle is written before it is used, and the graph is not needed behind its
+        // executable form.
+        unsafe {
+            self.queue.check((call.cuStreamEndCapture)(self.queue.stream, &mut graph), "ending a recording")?;
+            let code = (call.cuGraphInstantiateWithFlags)(&mut executable, graph, 0);
+            (call.cuGraphDestroy)(graph);
+            self.queue.check(code, "building a graph of the recorded work")?;
+        }
+        Ok(Box::new(Recording { queue: self.queue.clone(), executable }))
+    }
+
+    fn begin_range(&self, name: &str) {
+        self.ranges.iter().for_each(|ranges| ranges.push(name));
+    }
+
+    fn end_range(&self) {
+        self.ranges.iter().for_each(|ranges| ranges.pop());
+    }
+
+    fn profile(&self, start: bool) {
+        let call = &self.queue.driver.call;
+        if self.queue.synchronize().is_ok() {
+            // SAFETY: take nothing; without a profiler they do nothing.
+            unsafe { if start { (call.cuProfilerStart)() } else { (call.cuProfilerStop)() } };
+        }
+    }
+}
+
+/// A CUDA graph.
+struct Recording {
+    queue: Arc<Queue>,
+    executable: CUgraphExec,
+}
+
+// SAFETY: as for Queue.
+unsafe impl Send for Recording {}
+
+impl Graph for Recording {
+    fn replay(&self) -> Result<()> {
+        self.queue.bind()?;
+        let call = self.queue.driver.call.cuGraphLaunch;
+        // SAFETY: the graph lives; its buffers outlive it by construction of the engine.
+        self.queue.check(unsafe { call(self.executable, self.queue.stream) }, "queueing recorded work")
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // SAFETY: the driver keeps a graph that still runs until it is over.
+        unsafe { (self.queue.driver.call.cuGraphExecDestroy)(self.executable) };
+    }
+}

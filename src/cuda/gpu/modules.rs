@@ -1,0 +1,125 @@
+//! The embedded kernels, loaded into a context.
+
+use super::driver::NOT_FOUND;
+use super::fatbin;
+use super::stream::Queue;
+use crate::cuda::device::kernels::{self, Kernel};
+use crate::cuda::device::seam::Launch;
+use crate::{Error, Result};
+use cudarc::driver::sys::{CUfunction, CUfunction_attribute as Attribute, CUmodule};
+use std::ffi::{CString, c_void};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Dynamic shared memory that a kernel may use unasked.
+const FREE_SHARED: usize = 48 << 10;
+
+pub struct Modules {
+    queue: Arc<Queue>,
+    modules: Vec<CUmodule>,
+    /// In the order of the kernel table.
+    functions: Vec<Function>,
+}
+
+struct Function {
+    function: CUfunction,
+    /// Dynamic shared memory it has been allowed.
+    shared: AtomicUsize,
+}
+
+// SAFETY: as for Queue.
+unsafe impl Send for Modules {}
+// SAFETY: as for Queue.
+unsafe impl Sync for Modules {}
+
+impl Modules {
+    /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded while
+    /// recording.
+    pub fn load(queue: &Arc<Queue>) -> Result<Self> {
+        queue.bind()?;
+        let mut modules = Modules { queue: queue.clone(), modules: Vec::new(), functions: Vec::new() };
+        for module in fatbin::MODULES {
+            let mut handle = null_mut();
+            // SAFETY: the image is a whole fatbin, as nvcc wrote it.
+            let code = unsafe { (queue.driver.call.cuModuleLoadData)(&mut handle, module.image.as_ptr().cast()) };
+            queue.check(code, format_args!("loading the kernels of {}", module.file))?;
+            modules.modules.push(handle);
+        }
+        // A build without nvcc has nothing to look in.
+        for kernel in kernels::ALL.iter().filter(|_| !fatbin::MODULES.is_empty()) {
+            let function = modules.find(kernel)?;
+            modules.functions.push(Function { function, shared: AtomicUsize::new(FREE_SHARED) });
+        }
+        Ok(modules)
+    }
+
+    fn find(&self, kernel: &Kernel) -> Result<CUfunction> {
+        let call = &self.queue.driver.call;
+        let name = CString::new(kernel.name).expect("a kernel's name has no zero byte");
+        for &module in &self.modules {
+            let (mut function, mut registers) = (null_mut(), 0);
+            // SAFETY: module and name live; one handle and one number are written. Asking for an attribute loads the
+            // code.
+            let code = unsafe {
+                match (call.cuModuleGetFunction)(&mut function, module, name.as_ptr()) {
+                    0 => (call.cuFuncGetAttribute)(&mut registers, Attribute::CU_FUNC_ATTRIBUTE_NUM_REGS, function),
+                    code => code,
+                }
+            };
+            match code {
+                NOT_FOUND => {}
+                code => {
+                    return self.queue.check(code, format_args!("loading kernel {}", kernel.name)).map(|()| function);
+                }
+            }
+        }
+        let files: Vec<&str> = fatbin::MODULES.iter().map(|module| module.file).collect();
+        let name = kernel.name;
+        Err(Error::failed(format!(
+            "kernel {name} is in none of the embedded modules ({}); build again",
+            files.join(", ")
+        )))
+    }
+
+    /// Queues a kernel.
+    ///
+    /// # Safety
+    /// As for `Device::launch`; the context is current.
+    pub unsafe fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+        let Launch { grid: [x, y, z], block, shared } = launch;
+        let function = self.functions.get(kernel.index);
+        let function = function.ok_or_else(|| Error::failed(format!("{}; {}", fatbin::NONE, fatbin::HOW)))?;
+        self.allow(kernel, function, shared)?;
+        let (call, stream) = (self.queue.driver.call.cuLaunchKernel, self.queue.stream);
+        // SAFETY: the caller's promise.
+        let code = unsafe {
+            let (arguments, shared) = (arguments.as_mut_ptr(), shared as u32);
+            call(function.function, x, y, z, block, 1, 1, shared, stream, arguments, null_mut())
+        };
+        self.queue.check(code, format_args!("launching {} as {launch:?}", kernel.name))
+    }
+
+    /// Lets a kernel have more dynamic shared memory than it may use unasked.
+    fn allow(&self, kernel: &Kernel, function: &Function, shared: usize) -> Result<()> {
+        if shared <= function.shared.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let attribute = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function lives as long as its module.
+        let code = unsafe { (self.queue.driver.call.cuFuncSetAttribute)(function.function, attribute, shared as i32) };
+        self.queue.check(code, format_args!("giving {} {shared} bytes of shared memory a block", kernel.name))?;
+        function.shared.store(shared, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Modules {
+    fn drop(&mut self) {
+        let _ = self.queue.synchronize();
+        for &module in &self.modules {
+            // SAFETY: no queued kernel uses the modules any more.
+            unsafe { (self.queue.driver.call.cuModuleUnload)(module) };
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! How cuBLASLt does one product: descriptors and the chosen algorithm.
+//!
+//! The library thinks in columns. A row-major (r,c) matrix is a column-major (c,r) one, so the row-major D = A x B is
+//! asked for as D' = B' x A': operands change places, and transposition flags go with them.
+
+use super::cublaslt::Session;
+use crate::Result;
+use crate::cuda::device::gemm::{Epilogue, Gemm, Output};
+use cudarc::cublaslt::sys::cublasLtEpilogue_t::{self, *};
+use cudarc::cublaslt::sys::cublasLtMatmulDescAttributes_t::{self as Attribute, *};
+use cudarc::cublaslt::sys::cublasLtMatmulPreferenceAttributes_t::{self as Preference, *};
+use cudarc::cublaslt::sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+use cudarc::cublaslt::sys::cudaDataType_t::{self, CUDA_R_16BF, CUDA_R_32F};
+use cudarc::cublaslt::sys::{
+    cublasComputeType_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t, cublasLtMatmulHeuristicResult_t,
+    cublasLtMatmulPreference_t, cublasLtMatrixLayout_t,
+};
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Proposals that are measured, when measuring.
+const PROPOSALS: usize = 8;
+const WARMUP: usize = 2;
+const TIMED: usize = 10;
+
+/// What a plan depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// A, B.
+    transposed: [bool; 2],
+    accumulated: bool,
+    epilogue: cublasLtEpilogue_t,
+    /// Bytes, of A, B and D.
+    alignments: [u32; 3],
+}
+
+/// Device addresses of a product; 0 where there is nothing.
+#[derive(Clone, Copy)]
+struct Addresses {
+    a: u64,
+    b: u64,
+    d: u64,
+    bias: u64,
+    aux: u64,
+}
+
+impl Addresses {
+    fn of(gemm: &Gemm) -> Self {
+        let (d, bias, aux) = match gemm.d {
+            Output::Accumulated(d) => (d.ptr().address, 0, 0),
+            Output::Rounded(d, epilogue) => {
+                let (bias, aux) = match epilogue {
+                    Epilogue::None => (None, None),
+                    Epilogue::Bias(bias) => (Some(bias), None),
+                    Epilogue::Gelu { bias, aux } => (bias, Some(aux)),
+                    Epilogue::GeluBackward { aux } => (None, Some(aux)),
+                };
+                let address = |span: Option<crate::cuda::device::seam::Span<half::bf16>>| {
+                    span.map_or(0, |span| span.ptr().address)
+                };
+                (d.ptr().address, address(bias), address(aux))
+            }
+        };
+        Addresses { a: gemm.a.span.ptr().address, b: gemm.b.span.ptr().address, d, bias, aux }
+    }
+}
+
+impl Key {
+    pub fn of(gemm: &Gemm) -> Self {
+        let Gemm { m, n, k, a, b, .. } = *gemm;
+        let epilogue = match gemm.d {
+            Output::Accumulated(_) | Output::Rounded(_, Epilogue::None) => CUBLASLT_EPILOGUE_DEFAULT,
+            Output::Rounded(_, Epilogue::Bias(_)) => CUBLASLT_EPILOGUE_BIAS,
+            Output::Rounded(_, Epilogue::Gelu { bias: None, .. }) => CUBLASLT_EPILOGUE_GELU_AUX,
+            Output::Rounded(_, Epilogue::Gelu { bias: Some(_), .. }) => CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+            Output::Rounded(_, Epilogue::GeluBackward { .. }) => CUBLASLT_EPILOGUE_DGELU,
+        };
+        let addresses = Addresses::of(gemm);
+        let alignment = |address: u64| 1 << address.trailing_zeros().min(8);
+        let accumulated = matches!(gemm.d, Output::Accumulated(_));
+        let (transposed, alignments) =
+            ([a.transposed, b.transposed], [addresses.a, addresses.b, addresses.d].map(alignment));
+        Key { m, n, k, transposed, accumulated, epilogue, alignments }
+    }
+
+    /// For messages.
+    pub fn words(&self) -> String {
+        let Key { m, n, k, transposed: [a, b], .. } = *self;
+        let transposed = |yes: bool| if yes { " transposed" } else { "" };
+        let output = if self.accumulated { "added in f32" } else { "in bf16" };
+        let epilogue = format!("{:?}", self.epilogue).replace("CUBLASLT_EPILOGUE_", "");
+        format!("product {m} x {n} x {k} (A{}, B{}, {output}, epilogue {epilogue})", transposed(a), transposed(b))
+    }
+}
+
+pub struct Plan {
+    session: Arc<Session>,
+    key: Key,
+    operation: cublasLtMatmulDesc_t,
+    /// The library's A and B, which are our B and A, and D.
+    layouts: [cublasLtMatrixLayout_t; 3],
+    algorithm: cublasLtMatmulAlgo_t,
+}
+
+// SAFETY: the descriptors are this one's own.
+unsafe impl Send for Plan {}
+
+impl Plan {
+    /// Takes the library's first proposal, or with `tune` the fastest of the first few, measured on outputs made for
+    /// it. `None` where the library has no algorithm.
+    pub fn new(session: &Arc<Session>, gemm: &Gemm, key: &Key, tune: bool) -> Result<Option<Self>> {
+        let (algorithm, layouts) = (cublasLtMatmulAlgo_t { data: [0; 8] }, [null_mut(); 3]);
+        let mut plan = Plan { session: session.clone(), key: *key, operation: null_mut(), layouts, algorithm };
+        plan.describe(&Addresses::of(gemm))?;
+        let proposals = plan.proposals()?;
+        let Some(&first) = proposals.first() else { return Ok(None) };
+        plan.algorithm = first;
+        if tune {
+            plan.algorithm = plan.fastest(gemm, &proposals)?;
+        }
+        Ok(Some(plan))
+    }
+
+    fn check(&self, status: u32) -> Result<()> {
+        self.session.found.check(status, self.key.words())
+    }
+
+    fn describe(&mut self, addresses: &Addresses) -> Result<()> {
+        let session = self.session.clone();
+        let call = &session.found.call;
+        let Key { m, n, k, transposed: [a, b], accumulated, epilogue, .. } = self.key;
+        let output = if accumulated { CUDA_R_32F } else { CUDA_R_16BF };
+        let compute = cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        // SAFETY: writes one handle.
+        let made = unsafe { (call.cublasLtMatmulDescCreate)(&mut self.operation, compute, CUDA_R_32F) };
+        self.check(made)?;
+        self.set(CUBLASLT_MATMUL_DESC_TRANSA, i32::from(b))?;
+        self.set(CUBLASLT_MATMUL_DESC_TRANSB, i32::from(a))?;
+        self.set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue)?;
+        if addresses.aux != 0 {
+            self.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, n as i64)?;
+        }
+        self.point(addresses)?;
+        // Rows and columns as they lie in memory, row-major.
+        let in_memory = |rows, columns, transposed| if transposed { (columns, rows) } else { (rows, columns) };
+        let shapes = [(in_memory(k, n, b), CUDA_R_16BF), (in_memory(m, k, a), CUDA_R_16BF), ((m, n), output)];
+        for (i, ((rows, columns), kind)) in shapes.into_iter().enumerate() {
+            self.layouts[i] = self.layout(rows, columns, kind)?;
+        }
+        Ok(())
+    }
+
+    /// A row-major matrix, in the library's column-major words.
+    fn layout(&self, rows: usize, columns: usize, kind: cudaDataType_t) -> Result<cublasLtMatrixLayout_t> {
+        let (mut layout, create) = (null_mut(), self.session.found.call.cublasLtMatrixLayoutCreate);
+        // SAFETY: writes one handle.
+        self.check(unsafe { create(&mut layout, kind, columns as u64, rows as u64, columns as i64) })?;
+        Ok(layout)
+    }
+
+    /// `T` is the attribute's type.
+    fn set<T>(&self, attribute: Attribute, value: T) -> Result<()> {
+        let set = self.session.found.call.cublasLtMatmulDescSetAttribute;
+        // SAFETY: the value lives during the call and has the size that is given, which the library compares.
+        self.check(unsafe { set(self.operation, attribute, (&raw const value).cast(), size_of::<T>()) })
+    }
+
+    fn point(&self, addresses: &Addresses) -> Result<()> {
+        if addresses.bias != 0 {
+            self.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, addresses.bias)?;
+        }
+        if addresses.aux != 0 {
+            self.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, addresses.aux)?;
+        }
+        Ok(())
+    }
+
+    /// What the library's heuristics propose, best first.
+    fn proposals(&self) -> Result<Vec<cublasLtMatmulAlgo_t>> {
+        let preference = Wishes::new(self)?;
+        let mut results = [const { MaybeUninit::<cublasLtMatmulHeuristicResult_t>::uninit() }; PROPOSALS];
+        let (mut count, [b, a, d]) = (0, self.layouts);
+        let ask = self.session.found.call.cublasLtMatmulAlgoGetHeuristic;
+        // SAFETY: all handles live; the library writes `count` results, at most as many as there is room for.
+        let status = unsafe {
+            let (handle, results) = (self.session.handle, results.as_mut_ptr().cast());
+            ask(handle, self.operation, b, a, d, d, preference.handle, PROPOSALS as i32, results, &mut count)
+        };
+        const NOT_SUPPORTED: u32 = 15;
+        if status == NOT_SUPPORTED {
+            return Ok(Vec::new());
+        }
+        self.check(status)?;
+        // SAFETY: the library wrote the first `count`; only the algorithm is read, which is plain numbers.
+        let algorithm = |result: &MaybeUninit<cublasLtMatmulHeuristicResult_t>| unsafe { (*result.as_ptr()).algo };
+        Ok(results[..count as usize].iter().map(algorithm).collect())
+    }
+
+    pub fn run(&self, gemm: &Gemm) -> Result<()> {
+        let addresses = Addresses::of(gemm);
+        self.point(&addresses)?;
+        self.queue(&addresses, &self.algorithm)
+    }
+
+    fn queue(&self, to: &Addresses, algorithm: &cublasLtMatmulAlgo_t) -> Result<()> {
+        let session = &*self.session;
+        let (alpha, beta) = (1f32, if self.key.accumulated { 1f32 } else { 0f32 });
+        let [b, a, d] = self.layouts;
+        let (multiply, pointer) = (session.found.call.cublasLtMatmul, |address: u64| address as *mut c_void);
+        // SAFETY: the product's lengths were checked against its shape, or the memory was allocated for it; alpha and
+        // beta are read during the call; the workspace serves this one stream.
+        let status = unsafe {
+            multiply(
+                session.handle,
+                self.operation,
+                (&raw const alpha).cast(),
+                pointer(to.b),
+                b,
+                pointer(to.a),
+                a,
+                (&raw const beta).cast(),
+                pointer(to.d),
+                d,
+                pointer(to.d),
+                d,
+                algorithm,
+                pointer(session.workspace),
+                session.workspace_bytes,
+                session.queue.stream.cast(),
+            )
+        };
+        self.check(status)
+    }
+
+    /// Measures the proposals on outputs of its own, so that nothing of the caller's changes.
+    fn fastest(&self, gemm: &Gemm, proposals: &[cublasLtMatmulAlgo_t]) -> Result<cublasLtMatmulAlgo_t> {
+        let elements = self.key.m * self.key.n;
+        let d = Scratch::new(&self.session, elements * if self.key.accumulated { 4 } else { 2 })?;
+        let aux = Scratch::new(&self.session, elements * 2)?;
+        let mut addresses = Addresses { d: d.address, ..Addresses::of(gemm) };
+        if self.key.epilogue != CUBLASLT_EPILOGUE_DGELU && addresses.aux != 0 {
+            addresses.aux = aux.address;
+        }
+        self.point(&addresses)?;
+        let queue = &self.session.queue;
+        let measure = |algorithm: &cublasLtMatmulAlgo_t| {
+            (0..WARMUP).try_for_each(|_| self.queue(&addresses, algorithm))?;
+            queue.synchronize()?;
+            let start = Instant::now();
+            (0..TIMED).try_for_each(|_| self.queue(&addresses, algorithm))?;
+            queue.synchronize().map(|()| start.elapsed())
+        };
+        // A proposal that does not run after all is no choice; a lost GPU shows at the next call.
+        let times: Vec<Duration> =
+            proposals.iter().map(|algorithm| measure(algorithm).unwrap_or(Duration::MAX)).collect();
+        let best = (0..times.len()).min_by_key(|&i| times[i]).expect("there is a proposal");
+        let time = times[best] / TIMED as u32;
+        tracing::debug!("{}: algorithm {best} of {}, {time:?}", self.key.words(), proposals.len());
+        Ok(proposals[best])
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        let call = &self.session.found.call;
+        // SAFETY: the descriptors are this one's own; the library reads them only during calls.
+        unsafe {
+            for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
+                (call.cublasLtMatrixLayoutDestroy)(layout);
+            }
+            if !self.operation.is_null() {
+                (call.cublasLtMatmulDescDestroy)(self.operation);
+            }
+        }
+    }
+}
+
+/// What an algorithm must respect.
+struct Wishes<'a> {
+    plan: &'a Plan,
+    handle: cublasLtMatmulPreference_t,
+}
+
+impl<'a> Wishes<'a> {
+    fn new(plan: &'a Plan) -> Result<Self> {
+        let mut wishes = Wishes { plan, handle: null_mut() };
+        // SAFETY: writes one handle.
+        plan.check(unsafe { (plan.session.found.call.cublasLtMatmulPreferenceCreate)(&mut wishes.handle) })?;
+        wishes.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.session.workspace_bytes)?;
+        // A split sum over k is added up in f32 from the workspace, in order; never in place, never rounded in between.
+        wishes.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32)?;
+        let [a, b, d] = plan.key.alignments;
+        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b)?;
+        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a)?;
+        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, d)?;
+        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, d)?;
+        Ok(wishes)
+    }
+
+    /// `T` is the preference's type.
+    fn set<T>(&self, preference: Preference, value: T) -> Result<()> {
+        let set = self.plan.session.found.call.cublasLtMatmulPreferenceSetAttribute;
+        // SAFETY: the value lives during the call and has the size that is given, which the library compares.
+        self.plan.check(unsafe { set(self.handle, preference, (&raw const value).cast(), size_of::<T>()) })
+    }
+}
+
+impl Drop for Wishes<'_> {
+    fn drop(&mut self) {
+        if !self.handle.is_null() {
+            // SAFETY: the handle is this one's own.
+            unsafe { (self.plan.session.found.call.cublasLtMatmulPreferenceDestroy)(self.handle) };
+        }
+    }
+}
+
+/// Device memory for measuring.
+struct Scratch<'a> {
+    session: &'a Session,
+    address: u64,
+}
+
+impl<'a> Scratch<'a> {
+    fn new(session: &'a Session, bytes: usize) -> Result<Self> {
+        let mut address = 0;
+        // SAFETY: writes one address.
+        let code = unsafe { (session.queue.driver.call.cuMemAlloc_v2)(&mut address, bytes) };
+        session.queue.check(code, format_args!("allocating {bytes} bytes to measure a product"))?;
+        Ok(Scratch { session, address })
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new`; the driver waits for queued work that uses it.
+        unsafe { (self.session.queue.driver.call.cuMemFree_v2)(self.address) };
+    }
+}

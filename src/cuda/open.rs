@@ -1,0 +1,57 @@
+//! Opening a device by its place.
+
+use super::device::seam::Device;
+use super::gpu::device::Gpu;
+use super::gpu::driver::Driver;
+use super::gpu::{devices, fatbin};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// Where the CUDA engine's kernels run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceId {
+    /// The GPU with this ordinal, as the driver counts them (`CUDA_VISIBLE_DEVICES` changes the count).
+    Gpu(usize),
+    /// The CPU, thread by thread.
+    Emulator,
+}
+
+/// Opens the device. The error says what is missing and how to get it.
+pub fn open(place: DeviceId) -> Result<Arc<dyn Device>> {
+    match place {
+        DeviceId::Gpu(ordinal) => Ok(Arc::new(gpu(ordinal)?)),
+        DeviceId::Emulator => emulator(),
+    }
+}
+
+fn gpu(ordinal: usize) -> Result<Gpu> {
+    let card = devices::find(Driver::get()?, ordinal)?;
+    if fatbin::MODULES.is_empty() {
+        return Err(Error::failed(format!("{card}: {}; {}", fatbin::NONE, fatbin::HOW)));
+    }
+    Gpu::open(ordinal)
+}
+
+/// The first GPU that can be used. The error says why there is none.
+pub fn first() -> Result<Arc<dyn Device>> {
+    let cards = devices::all(Driver::get()?)?;
+    let mut why = Error::failed("the driver shows none");
+    for card in cards {
+        match gpu(card.ordinal).and_then(|gpu| gpu.require_products().map(|()| gpu)) {
+            Ok(gpu) => return Ok(Arc::new(gpu)),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+#[cfg(feature = "emulator")]
+fn emulator() -> Result<Arc<dyn Device>> {
+    Ok(Arc::new(super::emulator::device::Emulator::new(0)))
+}
+
+#[cfg(not(feature = "emulator"))]
+fn emulator() -> Result<Arc<dyn Device>> {
+    let how = "build with `cargo build --release --features emulator`";
+    Err(Error::usage(format!("the emulator is not in this build: {how}")))
+}

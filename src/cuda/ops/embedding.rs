@@ -1,0 +1,121 @@
+//! Token and position embeddings, and the gradients of both tables.
+
+use crate::Result;
+use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::seam::{Device, Launch, Span};
+use half::bf16;
+
+/// Threads of a block.
+const THREADS: usize = 256;
+/// Up to here a token is common enough for many blocks to share it, each with few channels.
+const SMALL_VOCABULARY: usize = 1024;
+
+fn check_channels(c: usize) {
+    assert!(c > 0 && c.is_multiple_of(8), "{c} channels are not a multiple of 8");
+}
+
+/// y[n] = token_table[tokens[n]] + position_table[positions[n]].
+/// y: (n, c), overwritten; tokens, positions: (n), each within its table; tables: (Vp, c), (context, c).
+pub fn forward(
+    device: &dyn Device,
+    y: Span<bf16>,
+    tokens: Span<u32>,
+    positions: Span<u32>,
+    token_table: Span<bf16>,
+    position_table: Span<bf16>,
+    c: usize,
+) -> Result<()> {
+    check_channels(c);
+    let (n, vocab, context) = (tokens.len(), token_table.len() / c, position_table.len() / c);
+    assert_eq!((y.len(), positions.len()), (n * c, n));
+    assert!(vocab > 0 && context > 0);
+    assert_eq!((token_table.len(), position_table.len()), (vocab * c, context * c));
+    let items = n * c / 8;
+    // SAFETY: the assertions bound rows and channels; the kernel holds tokens and positions within their tables.
+    unsafe {
+        kernels::embedding_forward(
+            device,
+            Launch::cover(items, THREADS, THREADS),
+            y.ptr(),
+            tokens.ptr(),
+            positions.ptr(),
+            token_table.ptr(),
+            position_table.ptr(),
+            int(vocab),
+            int(context),
+            int(items),
+            int(c),
+        )
+    }
+}
+
+/// Sorts the places of `tokens` by token, places of one token in ascending order (a counting sort): those of token v
+/// become order[starts[v]..starts[v + 1]].  tokens, order: (n); starts: (vocab + 1).
+/// Panics where a token is not below `vocab`.
+pub fn sort(tokens: &[u32], vocab: usize, order: &mut [u32], starts: &mut [u32]) {
+    assert_eq!((order.len(), starts.len()), (tokens.len(), vocab + 1));
+    starts.fill(0);
+    tokens.iter().for_each(|&token| starts[token as usize + 1] += 1);
+    (0..vocab).for_each(|v| starts[v + 1] += starts[v]);
+    // Each start moves on as its token's places are filled, up to where the next one began...
+    for (place, &token) in (0..).zip(tokens) {
+        let next = &mut starts[token as usize];
+        order[*next as usize] = place;
+        *next += 1;
+    }
+    // ...so that the starts have become the ends, one entry early.
+    starts.copy_within(0..vocab, 1);
+    starts[0] = 0;
+}
+
+/// dtable[v] += sum of dy[order[k]] over k in starts[v]..starts[v + 1], as [`sort`] makes them.
+/// dtable: (Vp, c); dy: (n, c); order: (n); starts: (Vp + 1).
+pub fn backward_tokens(
+    device: &dyn Device,
+    dtable: Span<f32>,
+    dy: Span<bf16>,
+    order: Span<u32>,
+    starts: Span<u32>,
+    c: usize,
+) -> Result<()> {
+    check_channels(c);
+    let (n, vocab) = (order.len(), starts.len() - 1);
+    assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
+    // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many
+    // blocks share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
+    let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, THREADS) };
+    let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], THREADS);
+    let (dtable, dy, order, starts) = (dtable.ptr(), dy.ptr(), order.ptr(), starts.ptr());
+    // SAFETY: the assertions bound tokens and channels; the kernel holds `order` and `starts` within n.
+    unsafe { kernels::embedding_backward_tokens(device, launch, dtable, dy, order, starts, int(width), int(n), int(c)) }
+}
+
+/// dtable[t] += sum over b of dy[b * time + t].  dtable: (context, c), context >= time; dy: (batch * time, c).
+pub fn backward_positions(
+    device: &dyn Device,
+    dtable: Span<f32>,
+    dy: Span<bf16>,
+    batch: usize,
+    time: usize,
+    c: usize,
+) -> Result<()> {
+    check_channels(c);
+    assert_eq!(dy.len(), batch * time * c);
+    let rows = dtable.first(time * c);
+    let items = time * c / 8;
+    let launch = Launch::cover(items, THREADS, THREADS);
+    // SAFETY: the assertion and the length of `rows` bound every index.
+    unsafe { kernels::embedding_backward_positions(device, launch, rows.ptr(), dy.ptr(), int(batch), int(items)) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sort_is_stable_and_complete() {
+        let tokens = [3, 1, 3, 0, 1, 3];
+        let (mut order, mut starts) = ([9; 6], [9; 6]);
+        super::sort(&tokens, 5, &mut order, &mut starts);
+        assert_eq!(order, [3, 1, 4, 0, 2, 5]);
+        assert_eq!(starts, [0, 1, 3, 3, 6, 6]);
+    }
+}

@@ -1,0 +1,162 @@
+//! LayerNorm over the channels of each token, its fusion with the residual stream, and its gradient.
+
+use super::bias::add_partials;
+use crate::Result;
+use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::seam::{Device, Launch, Span, optional};
+use half::bf16;
+
+/// Tokens a block of the forward kernels owns: one a warp.
+const ROWS: usize = 4;
+/// Most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, at 64 registers a thread all
+/// that it holds at once. Each leaves one row of partial sums.
+const BACKWARD_BLOCKS: usize = 432;
+/// Threads that a block of the backward kernel should have; more where one row needs more.
+const BACKWARD_THREADS: usize = 256;
+/// A thread owns 8 channels, and a block has at most 1024.
+pub const MOST_CHANNELS: usize = 8192;
+
+/// Gain and, with biases, shift: (c) each.
+#[derive(Clone, Copy)]
+pub struct Weights {
+    pub gain: Span<bf16>,
+    pub shift: Option<Span<bf16>>,
+}
+
+/// Output (n, c) and statistics (n), overwritten.
+#[derive(Clone, Copy)]
+pub struct Normed {
+    pub y: Span<bf16>,
+    pub mean: Span<f32>,
+    pub rstd: Span<f32>,
+}
+
+fn check(to: &Normed, x: Span<bf16>, weights: &Weights) -> (usize, usize) {
+    let (n, c) = (to.mean.len(), weights.gain.len());
+    assert!(c.is_multiple_of(8), "{c} channels are not a multiple of 8");
+    assert_eq!((to.y.len(), to.rstd.len(), x.len()), (n * c, n, n * c));
+    assert!(weights.shift.is_none_or(|shift| shift.len() == c));
+    (n, c)
+}
+
+/// to = LayerNorm(x).  x: (n, c).
+pub fn forward(device: &dyn Device, to: Normed, x: Span<bf16>, weights: &Weights) -> Result<()> {
+    let (n, c) = check(&to, x, weights);
+    let Normed { y, mean, rstd } = to;
+    let (gain, shift) = (weights.gain.ptr(), optional(weights.shift));
+    // SAFETY: the assertions of `check` bound every index.
+    unsafe {
+        kernels::layernorm_forward(
+            device,
+            Launch::cover(n, ROWS, 32 * ROWS),
+            y.ptr(),
+            mean.ptr(),
+            rstd.ptr(),
+            x.ptr(),
+            gain,
+            shift,
+            int(n),
+            int(c),
+        )
+    }
+}
+
+/// sum = x + branch; to = LayerNorm(sum).  sum, x, branch: (n, c); sum may be x.
+pub fn residual_forward(
+    device: &dyn Device,
+    sum: Span<bf16>,
+    to: Normed,
+    x: Span<bf16>,
+    branch: Span<bf16>,
+    weights: &Weights,
+) -> Result<()> {
+    let (n, c) = check(&to, x, weights);
+    assert_eq!((sum.len(), branch.len()), (n * c, n * c));
+    let Normed { y, mean, rstd } = to;
+    let (gain, shift) = (weights.gain.ptr(), optional(weights.shift));
+    // SAFETY: the assertions of `check` and the one above bound every index.
+    unsafe {
+        kernels::residual_layernorm_forward(
+            device,
+            Launch::cover(n, ROWS, 32 * ROWS),
+            sum.ptr(),
+            y.ptr(),
+            mean.ptr(),
+            rstd.ptr(),
+            x.ptr(),
+            branch.ptr(),
+            gain,
+            shift,
+            int(n),
+            int(c),
+        )
+    }
+}
+
+/// How the backward kernel is cut.
+struct Cut {
+    /// Threads of a row: whole warps.
+    width: usize,
+    /// Rows under way in a block.
+    groups: usize,
+    blocks: usize,
+}
+
+impl Cut {
+    fn of(n: usize, c: usize) -> Self {
+        let width = (c / 8).next_multiple_of(32);
+        let groups = (BACKWARD_THREADS / width).max(1);
+        Cut { width, groups, blocks: n.div_ceil(groups).min(BACKWARD_BLOCKS) }
+    }
+}
+
+/// Elements of scratch that [`backward`] needs for n tokens of c channels.
+pub fn partials(n: usize, c: usize) -> usize {
+    2 * c * Cut::of(n, c).blocks
+}
+
+/// Gradient of [`forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dgain, dshift (c) +=.
+/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); gain: (c).
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    device: &dyn Device,
+    dx: Span<bf16>,
+    dgain: Span<f32>,
+    dshift: Option<Span<f32>>,
+    partials: Span<f32>,
+    dy: Span<bf16>,
+    x: Span<bf16>,
+    mean: Span<f32>,
+    rstd: Span<f32>,
+    gain: Span<bf16>,
+    dx_is_new: bool,
+) -> Result<()> {
+    let (n, c) = (mean.len(), gain.len());
+    assert!(c.is_multiple_of(8) && c <= MOST_CHANNELS, "{c} channels: a multiple of 8, at most {MOST_CHANNELS}");
+    assert_eq!((dx.len(), dy.len(), x.len(), rstd.len()), (n * c, n * c, n * c, n));
+    assert!(dgain.len() == c && dshift.is_none_or(|dshift| dshift.len() == c));
+    let Cut { width, groups, blocks } = Cut::of(n, c);
+    let rows = partials.first(2 * c * blocks);
+    let (gain_rows, shift_rows) = (rows.first(c * blocks), dshift.map(|_| rows.slice(c * blocks..rows.len())));
+    let threads = width * groups;
+    // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in each part of the scratch.
+    unsafe {
+        kernels::layernorm_backward(
+            device,
+            Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>()),
+            dx.ptr(),
+            gain_rows.ptr(),
+            optional(shift_rows),
+            dy.ptr(),
+            x.ptr(),
+            mean.ptr(),
+            rstd.ptr(),
+            gain.ptr(),
+            int(width),
+            dx_is_new as i32,
+            int(n),
+            int(c),
+        )
+    }?;
+    add_partials(device, dgain, dshift, rows, blocks)
+}

@@ -1,0 +1,54 @@
+//! Draws tokens from logits on the device.
+
+use crate::Result;
+use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::seam::{Device, Launch, Span, optional};
+use crate::engine::Draw;
+use half::bf16;
+
+/// Words of an encoded draw.
+pub const WORDS: usize = 5;
+
+/// A draw as the kernel reads it; its bit set goes beside it. The uniform keeps all its 53 bits, as a fraction of 2^64.
+pub fn encode(draw: &Draw) -> [u32; WORDS] {
+    assert!((0.0..1.0).contains(&draw.uniform), "uniform {} lies outside 0..1", draw.uniform);
+    let uniform = (draw.uniform * 2f64.powi(64)) as u64;
+    let top_k = u32::try_from(draw.choice.top_k).unwrap_or(u32::MAX);
+    let [temperature, top_p] = [draw.choice.temperature, draw.choice.top_p].map(f32::to_bits);
+    [temperature, top_p, top_k, uniform as u32, (uniform >> 32) as u32]
+}
+
+/// tokens (R) = a token drawn from each row of logits as [`Draw`] says; u32::MAX where no token is allowed.
+///
+/// logits: (R, stride), of which the first `vocab` of a row count; draws: (R, WORDS) by [`encode`]; masks: bit sets of
+/// ceil(vocab/32) words, one a row or one for all, none: every token is allowed.
+pub fn draw(
+    device: &dyn Device,
+    tokens: Span<u32>,
+    logits: Span<bf16>,
+    draws: Span<u32>,
+    masks: Option<Span<u32>>,
+    vocab: usize,
+) -> Result<()> {
+    let (rows, words) = (tokens.len(), vocab.div_ceil(32));
+    let stride = logits.len() / rows;
+    assert!(stride.is_multiple_of(8) && 0 < vocab && vocab <= stride, "{vocab} tokens in rows of {stride}");
+    assert_eq!((logits.len(), draws.len()), (rows * stride, rows * WORDS));
+    let masks_len = masks.map_or(words, |masks| masks.len());
+    assert!(masks_len == words || masks_len == rows * words, "masks of {masks_len} words for {rows} rows");
+    let mask_stride = if masks_len == words { 0 } else { words };
+    // SAFETY: the assertions bound every index; eight logits are read at once, which a row holds a whole number of times.
+    unsafe {
+        kernels::sampling_draw(
+            device,
+            Launch::new([rows, 1, 1], 256),
+            tokens.ptr(),
+            logits.ptr(),
+            draws.ptr(),
+            optional(masks),
+            int(mask_stride),
+            int(vocab),
+            int(stride),
+        )
+    }
+}

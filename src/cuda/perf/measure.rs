@@ -1,0 +1,186 @@
+//! Times of single operations, taken from a step that ran: each is replayed alone, many times in one recording, on buffers
+//! that together do not fit the caches; and the peaks they are held against.
+
+use super::op_recorder::OpRecorder;
+use super::peaks::Peaks;
+use crate::Result;
+use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
+use crate::cuda::device::op::Work;
+use crate::cuda::device::seam::{Buffer, Device, Launch, Span};
+use half::bf16;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// Bytes that an operation goes through before it comes back to the same buffers: several times the L2 cache.
+    pub rotate: usize,
+    /// Median of so many.
+    pub rounds: usize,
+    /// A round replays for at least so many seconds.
+    pub round: f64,
+}
+
+/// What was measured of the operations of one name.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Times a step.
+    pub calls: usize,
+    /// Of one call, the median.
+    pub seconds: f64,
+    /// Of the first call; a product has none of its own.
+    pub launch: Option<Launch>,
+    /// Sets of buffers that took turns.
+    pub sets: usize,
+}
+
+/// Launches in a recording at least, so that its own start does not count.
+const LAUNCHES: usize = 16;
+
+/// Copies of an operation's buffers at most: small kernels find theirs in the cache in a real step too.
+const MOST_COPIES: usize = 63;
+
+/// Operations of one name.
+pub struct Group {
+    pub name: String,
+    pub calls: Vec<Work>,
+}
+
+/// The operations by name, in the order of their first turn.
+pub fn groups(works: Vec<Work>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for work in works {
+        let name = work.name();
+        match groups.iter_mut().find(|group| group.name == name) {
+            Some(group) => group.calls.push(work),
+            None => groups.push(Group { name, calls: vec![work] }),
+        }
+    }
+    groups
+}
+
+/// Replays the operations of a group; `bytes`: what one call moves.
+///
+/// Calls of a step may share buffers, so each call goes through all sets before the next one follows. Replays go on with what
+/// they have left: what works in place sees its own results, and AdamW gradients of zero.
+///
+/// # Safety
+/// The buffers of the group are still allocated on the device.
+pub unsafe fn measure(device: &Arc<OpRecorder>, group: &Group, bytes: f64, method: &Method) -> Result<Measured> {
+    let sets = if bytes > 0.0 { (method.rotate as f64 / bytes).ceil() as usize } else { 1 };
+    let copies = Copies::of(device, &group.calls, sets)?;
+    let everywhere = |work: &Work| -> Vec<Work> {
+        let moved = copies.sets.iter().map(|set| work.moved(&|at| set.place(at)));
+        std::iter::once(work.clone()).chain(moved).collect()
+    };
+    let calls: Vec<Work> = group.calls.iter().flat_map(everywhere).collect();
+    let turns: Vec<&Work> = calls.iter().cycle().take(calls.len().max(LAUNCHES)).collect();
+    // SAFETY (both): the buffers are the caller's promise, or the copies of the same lengths.
+    calls.iter().try_for_each(|work| unsafe { work.queue(&**device) })?;
+    device.begin_recording()?;
+    let recorded = turns.iter().try_for_each(|work| unsafe { work.queue(&**device) });
+    let graph = device.end_recording()?;
+    recorded?;
+    let seconds = median_seconds(&**device, method, &|| graph.replay())? / turns.len() as f64;
+    let launch = group.calls[0].shape();
+    Ok(Measured { calls: group.calls.len(), seconds, launch, sets: 1 + copies.sets.len() })
+}
+
+/// Median over rounds of the seconds that `work` takes, queued as often as fills a round.
+fn median_seconds(device: &dyn Device, method: &Method, work: &dyn Fn() -> Result<()>) -> Result<f64> {
+    let timed = |times: usize| {
+        let start = Instant::now();
+        (0..times).try_for_each(|_| work())?;
+        device.synchronize()?;
+        Ok(start.elapsed().as_secs_f64() / times as f64)
+    };
+    work()?;
+    device.synchronize()?;
+    let times = (method.round / timed(1)?).ceil().clamp(1.0, 1e4) as usize;
+    let mut rounds = (0..method.rounds.max(1)).map(|_| timed(times)).collect::<Result<Vec<f64>>>()?;
+    rounds.sort_by(f64::total_cmp);
+    Ok(rounds[rounds.len() / 2])
+}
+
+/// The buffers of some operations over again, with the same contents.
+struct Copies {
+    sets: Vec<CopiedSet>,
+}
+
+struct CopiedSet {
+    /// Address of the original -> its bytes, and the copy.
+    buffers: BTreeMap<u64, (usize, Buffer<u8>)>,
+}
+
+impl CopiedSet {
+    /// Where an address has gone; what is in no buffer stays.
+    fn place(&self, address: u64) -> u64 {
+        match self.buffers.range(..=address).next_back() {
+            Some((&from, (bytes, copy))) if address < from + *bytes as u64 => {
+                copy.span().ptr().address + (address - from)
+            }
+            _ => address,
+        }
+    }
+}
+
+impl Copies {
+    /// So many sets with the original, or as many as half of the free memory holds.
+    fn of(device: &Arc<OpRecorder>, calls: &[Work], sets: usize) -> Result<Self> {
+        let allocated = device.allocations();
+        let buffer_of = |address: u64| allocated.range(..=address).next_back().map(|(&from, &bytes)| (from, bytes));
+        let used: BTreeMap<u64, usize> = calls.iter().flat_map(Work::addresses).filter_map(buffer_of).collect();
+        let bytes: usize = used.values().sum();
+        let fitting = (device.memory()?.0 / 2) as usize / bytes.max(1);
+        let copies = sets.saturating_sub(1).min(fitting).min(MOST_COPIES);
+        let sets = (0..copies).map(|_| Self::set(device, &used)).collect::<Result<_>>()?;
+        Ok(Copies { sets })
+    }
+
+    fn set(device: &Arc<OpRecorder>, used: &BTreeMap<u64, usize>) -> Result<CopiedSet> {
+        let shared: Arc<dyn Device> = device.clone();
+        let copy = |(&from, &bytes): (&u64, &usize)| {
+            let buffer = Buffer::<u8>::new(&shared, bytes)?;
+            // SAFETY: both were allocated with this many bytes, and are two buffers.
+            unsafe { device.copy(buffer.span().ptr().address, from, bytes)? };
+            Ok((from, (bytes, buffer)))
+        };
+        Ok(CopiedSet { buffers: used.iter().map(copy).collect::<Result<_>>()? })
+    }
+}
+
+/// What the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a copy of `bytes` within its
+/// memory, each of which is read and written.
+pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &Method) -> Result<Peaks> {
+    let matrix = || noise(device, size * size);
+    let (a, b, d) = (matrix()?, matrix()?, Buffer::<bf16>::new(device, size * size)?);
+    let (a, b) = (Operand::plain(a.span()), Operand::plain(b.span()));
+    let gemm = Gemm { m: size, n: size, k: size, a, b, d: Output::Rounded(d.span(), Epilogue::None) };
+    let product = median_seconds(&**device, method, &|| device.gemm(&gemm))?;
+    let (from, to) = (noise(device, bytes / 2)?, Buffer::<bf16>::new(device, bytes / 2)?);
+    let copy = median_seconds(&**device, method, &|| copy(&**device, to.span(), from.span()))?;
+    Ok(Peaks::measured(2.0 * (size as f64).powi(3) / product / 1e12, 2.0 * bytes as f64 / copy / 1e9))
+}
+
+fn copy(device: &dyn Device, to: Span<bf16>, from: Span<bf16>) -> Result<()> {
+    assert_eq!(to.len(), from.len());
+    // SAFETY: spans of two buffers, equally long.
+    unsafe { device.copy(to.ptr().address, from.ptr().address, 2 * from.len()) }
+}
+
+/// Even noise in -1..1: the power a product draws, and with it a card's clock, depends on the values.
+fn noise(device: &Arc<dyn Device>, len: usize) -> Result<Buffer<bf16>> {
+    let buffer = Buffer::new(device, len)?;
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let value = || bf16::from_f32(random.next_u32() as f32 / (1u32 << 31) as f32 - 1.0);
+    let piece: Vec<bf16> = std::iter::repeat_with(value).take(len.min(1 << 20)).collect();
+    for start in (0..len).step_by(piece.len().max(1)) {
+        let part = piece.len().min(len - start);
+        buffer.span().slice(start..start + part).upload(&**device, &piece[..part])?;
+    }
+    Ok(buffer)
+}

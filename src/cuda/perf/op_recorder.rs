@@ -1,0 +1,169 @@
+//! A device that notes what runs on another, and how long it has nothing to do: how a bench gets at the very operations of a
+//! step, and at the time that the host costs.
+
+use crate::Result;
+use crate::cuda::device::gemm::Gemm;
+use crate::cuda::device::kernels::Kernel;
+use crate::cuda::device::op::Work;
+use crate::cuda::device::seam::{Device, Graph, Launch};
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Passes everything on.
+pub struct OpRecorder {
+    inner: Arc<dyn Device>,
+    seen: Mutex<Vec<Work>>,
+    allocations: Mutex<BTreeMap<u64, usize>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// When the host was told that all work is done, if it has queued none since.
+    since: Option<Instant>,
+    total: Duration,
+}
+
+impl OpRecorder {
+    pub fn new(inner: Arc<dyn Device>) -> Self {
+        OpRecorder { inner, seen: Mutex::default(), allocations: Mutex::default(), idle: Mutex::default() }
+    }
+
+    /// Kernels and products since the last call, in order.
+    pub fn take(&self) -> Vec<Work> {
+        std::mem::take(&mut *self.seen.lock().expect("no panic while noting"))
+    }
+
+    /// What is allocated: address -> bytes.
+    pub fn allocations(&self) -> BTreeMap<u64, usize> {
+        self.allocated().clone()
+    }
+
+    /// Time since the last call in which nothing was queued, as the host sees it: from the end of every wait to the next
+    /// piece of work. The stream is one, so it is empty then.
+    pub fn take_idle(&self) -> Duration {
+        std::mem::take(&mut self.lock_idle().total)
+    }
+
+    fn lock_idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().expect("no panic while noting")
+    }
+
+    fn waited(&self) {
+        self.lock_idle().since = Some(Instant::now());
+    }
+
+    fn queues(&self) {
+        let mut idle = self.lock_idle();
+        if let Some(since) = idle.since.take() {
+            idle.total += since.elapsed();
+        }
+    }
+
+    fn allocated(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        self.allocations.lock().expect("no panic while noting")
+    }
+
+    fn note(&self, work: Work) {
+        self.seen.lock().expect("no panic while noting").push(work);
+    }
+}
+
+impl Device for OpRecorder {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        let address = self.inner.allocate(bytes)?;
+        self.allocated().insert(address, bytes);
+        Ok(address)
+    }
+
+    unsafe fn free(&self, address: u64) {
+        self.allocated().remove(&address);
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.free(address) }
+    }
+
+    fn memory(&self) -> Result<(u64, u64)> {
+        self.inner.memory()
+    }
+
+    fn overhead(&self) -> u64 {
+        self.inner.overhead()
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.queues();
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.upload(to, from) }
+    }
+
+    unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<()> {
+        self.queues();
+        // SAFETY: the caller's promise.
+        let done = unsafe { self.inner.download(to, from) };
+        self.waited();
+        done
+    }
+
+    unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        self.queues();
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.copy(to, from, bytes) }
+    }
+
+    unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
+        self.queues();
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.clear(at, bytes) }
+    }
+
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+        self.queues();
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.note(Work::launch(kernel, launch, arguments));
+            self.inner.launch(kernel, launch, arguments)
+        }
+    }
+
+    fn gemm(&self, gemm: &Gemm) -> Result<()> {
+        self.queues();
+        self.note(Work::Gemm(*gemm));
+        self.inner.gemm(gemm)
+    }
+
+    fn supports(&self, gemm: &Gemm) -> Result<bool> {
+        self.inner.supports(gemm)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        let done = self.inner.synchronize();
+        self.waited();
+        done
+    }
+
+    fn begin_recording(&self) -> Result<()> {
+        self.inner.begin_recording()
+    }
+
+    fn end_recording(&self) -> Result<Box<dyn Graph>> {
+        self.inner.end_recording()
+    }
+
+    fn begin_range(&self, name: &str) {
+        self.inner.begin_range(name)
+    }
+
+    fn end_range(&self) {
+        self.inner.end_range()
+    }
+
+    fn profile(&self, start: bool) {
+        self.inner.profile(start)
+    }
+}

@@ -1,0 +1,113 @@
+//! Names of members in a JSON record, for maps by e-mail address, account or address: their places, and images that stay
+//! apart within an object.
+
+use super::record::{self, Part};
+use super::words::with_letters;
+use crate::record::fields;
+use std::collections::{HashMap, HashSet};
+
+/// The name of a member.
+pub struct Member<'a> {
+    /// Number of the object that the member is in.
+    object: usize,
+    pub name: Part<'a>,
+}
+
+/// The names in the record's JSON object in their order; none where its `parts` are text.
+pub fn members<'a>(record: &'a [u8], parts: &[Part]) -> Vec<Member<'a>> {
+    let start = fields::body_start(record).unwrap_or(0);
+    let text = match std::str::from_utf8(&record[start..]) {
+        Ok(text) if parts.iter().any(|part| part.field.is_some()) => text,
+        _ => return Vec::new(),
+    };
+    let (mut found, mut open, mut objects) = (Vec::new(), Vec::new(), 0);
+    let mut at = 0;
+    while at < text.len() {
+        match text.as_bytes()[at] {
+            b'{' => {
+                open.push(objects);
+                objects += 1;
+            }
+            b'}' => drop(open.pop()),
+            b'"' => {
+                let end = string_end(text, at);
+                // Of all strings only a name has a colon behind it.
+                if let Some(object) = open.last().filter(|_| text[end..].trim_ascii_start().starts_with(':')) {
+                    found.push(Member { object: *object, name: record::string(IN_NAMES, &text[at..end], start + at) });
+                }
+                at = end - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
+/// The path under which a report counts names of members.
+pub const IN_NAMES: &str = "(names of members)";
+
+/// Where the string that begins at a quote ends, behind its other quote.
+fn string_end(text: &str, quote: usize) -> usize {
+    let mut escaped = false;
+    let inner = text.as_bytes()[quote + 1..].iter();
+    let length = inner.take_while(|byte| {
+        let ends = **byte == b'"' && !escaped;
+        escaped = **byte == b'\\' && !escaped;
+        !ends
+    });
+    quote + length.count() + 2
+}
+
+/// What the names become (none: they stay). Different names of one object stay different: where an image is taken, by a
+/// name that stays or another's image, it gets letters behind it.
+pub fn apart(members: &[Member], images: Vec<Option<String>>) -> Vec<Option<String>> {
+    let stays = members.iter().zip(&images).filter(|(_, image)| image.is_none());
+    let mut taken: HashSet<(usize, String)> =
+        stays.map(|(member, _)| (member.object, member.name.text.to_string())).collect();
+    let mut given: HashMap<(usize, &str), String> = HashMap::new();
+    let mut out = Vec::with_capacity(images.len());
+    for (member, image) in members.iter().zip(images) {
+        let (object, name) = (member.object, member.name.text.as_ref());
+        let settled = image.map(|image| {
+            let free = |candidate: &String| !taken.contains(&(object, candidate.clone()));
+            let first =
+                || (0..).map(|attempt| with_letters(&image, attempt)).find(free).expect("candidates do not end");
+            given.entry((object, name)).or_insert_with(first).clone()
+        });
+        taken.extend(settled.iter().map(|image| (object, image.clone())));
+        out.push(settled);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(record: &str) -> Vec<(usize, String, String)> {
+        let place = |member: &Member| member.name.change("", "user", 0..member.name.text.len(), "").place;
+        let all = members(record.as_bytes(), &record::parts(record.as_bytes()));
+        let told = |member: &Member| (member.object, member.name.text.to_string(), record[place(member)].to_string());
+        all.iter().map(told).collect()
+    }
+
+    #[test]
+    fn names_are_told_from_values_with_their_objects() {
+        let record = r#"x {"a" : {"b\\":"c:{", "\u0064":[{"e":"f\":"},"g"]},"h":{}}"#;
+        let expected = [(0, "a", "a"), (1, "b\\", r"b\\"), (1, "d", r"\u0064"), (2, "e", "e"), (0, "h", "h")];
+        assert_eq!(seen(record), expected.map(|(object, text, raw)| (object, text.into(), raw.into())));
+        for record in ["", "plain {\"a\":", "[1]", "{}", r#"{"a":1} x"#, r#"{"a\ud800":1}"#] {
+            assert_eq!(seen(record), [], "{record}");
+        }
+    }
+
+    #[test]
+    fn images_of_one_object_stay_apart() {
+        let record = br#"{"a":1,"b":2,"x":{"a":3,"a":4,"b":5},"y":0}"#;
+        let image = |text: &str| Some(text.to_string());
+        let images = vec![image("y"), image("y"), None, image("z"), image("z"), image("z"), None];
+        let expected = [image("yb"), image("yc"), None, image("z"), image("z"), image("zb"), None];
+        assert_eq!(apart(&members(record, &record::parts(record)), images), expected);
+    }
+}

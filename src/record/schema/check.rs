@@ -1,0 +1,156 @@
+//! How a record breaks the profile of a corpus.
+
+use super::object::{Member, Object};
+use super::strings::Rule;
+use super::tree::Json;
+use super::values::ENOUGH;
+use super::{Node, Profile, join};
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// Characters of a value that a violation quotes.
+const QUOTED: usize = 80;
+
+/// What is wrong with a value, by the records learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The record holds no whole JSON object.
+    NotJson,
+    /// No record has this path.
+    UnknownPath,
+    /// The path never has a value of this type.
+    WrongType,
+    /// The path's values are a closed category, and this one is not among them.
+    UnknownValue,
+    /// The path's strings follow a pattern, and this one does not.
+    Pattern,
+    /// A name that every object here has (30 of them at least) is not there.
+    Missing,
+    /// A name stands before one that always came before it.
+    KeyOrder,
+    /// A name stands twice in an object, which it never did.
+    DoubledKey,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// As [`crate::record::fields`] spells it; empty for the whole record.
+    pub path: String,
+    pub fault: Fault,
+    /// The beginning of the value at fault; empty for a missing or misplaced name.
+    pub found: String,
+}
+
+impl Profile {
+    /// Everything in which a record differs from all those learnt, in the order of the record. Numbers out of range are
+    /// none: tomorrow's counter is larger than today's.
+    pub fn check(&self, record: &[u8]) -> Vec<Violation> {
+        let mut faults = Vec::new();
+        match Json::of_record(record) {
+            Some(tree) => self.root.check(&tree, "", &mut faults),
+            None => faults.push(Violation { path: String::new(), fault: Fault::NotJson, found: String::new() }),
+        }
+        faults
+    }
+}
+
+impl Node {
+    fn check(&self, value: &Json, path: &str, faults: &mut Vec<Violation>) {
+        let fault = match value {
+            Json::Null => (self.nulls == 0).then_some(Fault::WrongType),
+            Json::Bool(value) => self.check_boolean(*value),
+            Json::Number(number) => self.check_number(number),
+            Json::Text(text) => self.check_text(text),
+            Json::Array(elements) => {
+                if let Some(array) = &self.array {
+                    let path = join(path, "*");
+                    elements.iter().for_each(|element| array.elements.check(element, &path, faults));
+                }
+                self.array.is_none().then_some(Fault::WrongType)
+            }
+            Json::Object(members) => {
+                if let Some(object) = &self.object {
+                    object.check(members, path, faults);
+                }
+                self.object.is_none().then_some(Fault::WrongType)
+            }
+        };
+        if let Some(fault) = fault {
+            // A type that is wrong because nothing was ever here: the elements of an array that was always empty.
+            let fault = if self.is_unknown() { Fault::UnknownPath } else { fault };
+            faults.push(Violation { path: path.to_string(), fault, found: quote(value) });
+        }
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Node::default()
+    }
+
+    fn check_boolean(&self, value: bool) -> Option<Fault> {
+        match self.booleans {
+            [0, 0] => Some(Fault::WrongType),
+            counts if counts[usize::from(value)] == 0 && self.closed_booleans() => Some(Fault::UnknownValue),
+            _ => None,
+        }
+    }
+
+    fn check_number(&self, number: &serde_json::Number) -> Option<Fault> {
+        let known = &self.numbers;
+        if known.seen == 0 || number.is_f64() && known.integers == known.seen {
+            return Some(Fault::WrongType);
+        }
+        let values = known.values.closed()?;
+        (!values.contains_key(&number.to_string())).then_some(Fault::UnknownValue)
+    }
+
+    fn check_text(&self, text: &str) -> Option<Fault> {
+        let Some(strings) = &self.strings else { return Some(Fault::WrongType) };
+        let rule = strings.rule();
+        let fault = if matches!(rule, Rule::Category(_)) { Fault::UnknownValue } else { Fault::Pattern };
+        (!rule.matches(text)).then_some(fault)
+    }
+}
+
+impl Object {
+    fn check(&self, members: &[(Cow<str>, Json)], path: &str, faults: &mut Vec<Violation>) {
+        let mut order: Vec<usize> = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            let path = join(path, name);
+            let mut fault = |fault, found| faults.push(Violation { path: path.clone(), fault, found });
+            let Some(number) = self.find(name, order.last().map_or(0, |&last| last + 1)) else {
+                if !self.open {
+                    fault(Fault::UnknownPath, quote(value));
+                }
+                continue;
+            };
+            if order.contains(&number) && !self.doubled {
+                fault(Fault::DoubledKey, quote(value));
+            } else if order.iter().any(|&before| self.is_reversed(before, number)) {
+                fault(Fault::KeyOrder, String::new());
+            }
+            order.push(number);
+            self.members[number].node.check(value, &path, faults);
+        }
+        let always = |member: &Member| member.seen == self.seen && self.seen >= ENOUGH;
+        for (number, member) in self.members.iter().enumerate() {
+            if always(member) && !order.contains(&number) {
+                let path = join(path, &member.name);
+                faults.push(Violation { path, fault: Fault::Missing, found: String::new() });
+            }
+        }
+    }
+}
+
+/// The beginning of a value, as JSON; only the type of one that holds others.
+fn quote(value: &Json) -> String {
+    let text = match value {
+        Json::Null => "null".to_string(),
+        Json::Bool(value) => value.to_string(),
+        Json::Number(number) => number.to_string(),
+        Json::Text(text) => serde_json::Value::from(text.chars().take(QUOTED).collect::<String>()).to_string(),
+        Json::Object(_) => "an object".to_string(),
+        Json::Array(_) => "an array".to_string(),
+    };
+    text.chars().take(QUOTED).collect()
+}
