@@ -8,6 +8,22 @@
 #include "common.cuh"
 
 constexpr int WARPS = 4, THREADS = 32 * WARPS;
+
+// The head sizes that there are kernels for. The attention files apply it to the macro that defines their kernels.
+#define FOR_EACH_HEAD_SIZE(DEFINE) DEFINE(32) DEFINE(64) DEFINE(128)
+#define ELEMENT(HS) HS,
+constexpr int HEAD_SIZES[] = {FOR_EACH_HEAD_SIZE(ELEMENT)};
+#undef ELEMENT
+
+// The place of a head size in HEAD_SIZES, and in the tables of tile sizes of the attention files.
+__host__ __device__ constexpr int place_of(int HS) {
+    int place = 0;
+    while (HEAD_SIZES[place] != HS) place++;
+    return place;
+}
+
+// Tiles of 16 rows that a warp has of the rows of its block: MT.
+__host__ __device__ constexpr int tiles_of_warp(int rows_of_block) { return rows_of_block / (16 * WARPS); }
 constexpr float LOG2_E = 1.4426950408889634f;
 
 // Rows of the scratch buffer of the backward pass are padded to a multiple of this: every tile and every block fits.

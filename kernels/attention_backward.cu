@@ -11,8 +11,8 @@
 //   writes     rows, dqkv: every element, overwritten (=)
 //   reference  cpu::attention::backward
 
-//   launch     statistics: grid (NH*B, ceil(Tp / (1024/HS))), block 128: HS/8 lanes own one row
-//   floor      4*B*T*NH*HS bytes
+//   launch     statistics: grid (NH*B, ceil(Tp / (THREADS / (HS/8)))), block THREADS: HS/8 lanes own one row
+//   floor      attention_backward_rows: 4*B*T*NH*HS + 4*B*T*NH bytes
 template <int HS>
 __device__ __forceinline__ void statistics(float *rows, const bf16 *dout, const bf16 *out, const float *lse, int T,
                                            int NH) {
@@ -58,8 +58,8 @@ __device__ __forceinline__ void probabilities(float (&p)[MT][NT][4], const float
 
 // dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its
 // products, and stay in registers.
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for KeysShared: MT*64 keys to a block
-//   floor      4*B*NH*T*T*HS FLOPs on the tensor cores
+//   launch     grid (NH*B, ceil(T / KEYS_OWNED)), block THREADS, dynamic shared memory for KeysShared
+//   floor      attention_backward_keys: 12*B*T*NH*HS + 8*B*T*NH bytes, 4*B*NH*HS*T*(T + 1) FLOPs; four products
 template <int HS, int MT, int QUERIES>
 __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
                                      float scale) {
@@ -135,8 +135,8 @@ struct QueriesShared {
 };
 
 // dQ.
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for QueriesShared: MT*64 queries to a block
-//   floor      3*B*NH*T*T*HS FLOPs on the tensor cores
+//   launch     grid (NH*B, ceil(T / QUERIES_OWNED)), block THREADS, dynamic shared memory for QueriesShared
+//   floor      attention_backward_queries: 10*B*T*NH*HS + 8*B*T*NH bytes, 3*B*NH*HS*T*(T + 1) FLOPs; three products
 template <int HS, int MT, int KEYS>
 __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
                                         float scale) {
@@ -198,29 +198,33 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     store_rows<HS>(dqkv + head, shared->q, dq, scales, row, first, T, stride);
 }
 
-// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills.
-#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE, BLOCKS)                                      \
-    extern "C" __global__ void __launch_bounds__(128)                                                                  \
+// For each of HEAD_SIZES: rows that a block owns, and rows of a tile that it streams past them.
+constexpr int KEYS_OWNED[] = {128, 128, 64}, QUERIES_STREAMED[] = {32, 32, 32};
+constexpr int QUERIES_OWNED[] = {128, 128, 64}, KEYS_STREAMED[] = {32, 32, 32};
+// Blocks on an SM: told no number, the compiler stops at 128 registers and spills.
+constexpr int BLOCKS[] = {3, 2, 2};
+
+#define ATTENTION_BACKWARD(HS)                                                                                         \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
         attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout,                          \
                                      const bf16 *__restrict__ out, const float *__restrict__ lse, int T, int NH) {     \
         statistics<HS>(rows, dout, out, lse, T, NH);                                                                   \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_rows_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS[place_of(HS)])                                        \
         attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                          \
                                      const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,       \
                                      float scale) {                                                                    \
-        keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                            \
+        constexpr int AT = place_of(HS);                                                                               \
+        keys<HS, tiles_of_warp(KEYS_OWNED[AT]), QUERIES_STREAMED[AT]>(dqkv, rows, dout, qkv, T, NH, scale);            \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_keys_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS[place_of(HS)])                                        \
         attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                       \
                                         const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,    \
                                         float scale) {                                                                 \
-        queries<HS, QUERIES_MT, KEY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                        \
+        constexpr int AT = place_of(HS);                                                                               \
+        queries<HS, tiles_of_warp(QUERIES_OWNED[AT]), KEYS_STREAMED[AT]>(dqkv, rows, dout, qkv, T, NH, scale);         \
     }                                                                                                                  \
-    KERNEL_EXPORT(attention_backward_queries_##HS)
-
-ATTENTION_BACKWARD(32, 2, 32, 2, 32, 3);
-ATTENTION_BACKWARD(64, 2, 32, 2, 32, 2);
-ATTENTION_BACKWARD(128, 1, 32, 1, 32, 2);
+    KERNEL_EXPORT(attention_backward_queries_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_BACKWARD)

@@ -7,8 +7,8 @@
 //              exp(s[i,j] - running reference) is rounded to bf16 for the tensor cores, but summed before that
 //   shapes     qkv (B,T,3,NH,HS), out (B,T,NH,HS) bf16; lse (B,NH,T) f32; T * 3 * NH * HS < 2^31
 //   writes     out, lse: every element, overwritten (=)
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for Shared: MT*64 queries to a block
-//   floor      2*B*NH*T*T*HS FLOPs on the tensor cores (half of the full square's), 8*B*T*NH*HS bytes
+//   launch     grid (NH*B, ceil(T / OWNED)), block THREADS, dynamic shared memory for Shared: OWNED queries to a block
+//   floor      8*B*T*NH*HS + 4*B*T*NH bytes, 2*B*NH*HS*T*(T + 1) FLOPs; a query sees half of the keys, on average
 //   reference  cpu::attention::forward
 template <int HS, int MT, int KEYS>
 struct Shared {
@@ -127,16 +127,19 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     store_rows<HS>(out + (long)(block / NH) * T * NH * HS + block % NH * HS, shared->q, o, sum, row, first, T, NH * HS);
 }
 
-// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills. HELD: queries stay in registers.
-// At 32 that would cost the third block on an SM, at 128 there is no room.
-#define ATTENTION_FORWARD(HS, MT, KEYS, HELD, BLOCKS)                                                                  \
-    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
+// For each of HEAD_SIZES: queries that a block owns, and keys of a tile that it streams past them.
+constexpr int OWNED[] = {128, 128, 128}, STREAMED[] = {64, 64, 32};
+// Blocks on an SM: told no number, the compiler stops at 128 registers and spills.
+constexpr int BLOCKS[] = {3, 2, 2};
+// Whether the queries stay in registers. At 32 that would cost the third block on an SM, at 128 there is no room.
+constexpr bool HELD[] = {false, true, false};
+
+#define ATTENTION_FORWARD(HS)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS[place_of(HS)])                                        \
         attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T,   \
                                int NH, float scale) {                                                                  \
-        forward<HS, MT, KEYS, HELD>(out, lse, qkv, T, NH, scale);                                                      \
+        constexpr int AT = place_of(HS);                                                                               \
+        forward<HS, tiles_of_warp(OWNED[AT]), STREAMED[AT], HELD[AT]>(out, lse, qkv, T, NH, scale);                    \
     }                                                                                                                  \
-    KERNEL_EXPORT(attention_forward_##HS)
-
-ATTENTION_FORWARD(32, 2, 64, false, 3);
-ATTENTION_FORWARD(64, 2, 64, true, 2);
-ATTENTION_FORWARD(128, 2, 32, false, 2);
+    KERNEL_EXPORT(attention_forward_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_FORWARD)

@@ -3,6 +3,10 @@
 // Kernels contain no asm (ptx.cuh has all of it), no <<<>>> and no bare __shared__: shared memory is declared with
 // SHARED_VAR, SHARED_ARRAY and DYN_SHARED, so that the emulator can watch its bounds and its initialisation.
 // KERNEL_EXPORT(name) behind a kernel gives the emulator its entry; under nvcc it is nothing.
+// NULLABLE before the name of a pointer parameter says that the pointer may be null; to the compilers it is nothing.
+//
+// The build derives the Rust side of every kernel from these files (kernels/build/table): launch structs from the
+// signatures, constants from `constexpr int`, floors from the heads. CONTRIBUTING.md says what it expects.
 #pragma once
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
@@ -28,6 +32,8 @@
     const cuemu::KernelDesc cuemu_desc_##name = cuemu::Desc<name>::make(#name)
 #endif
 #include "ptx.cuh"
+
+#define NULLABLE
 
 typedef __nv_bfloat16 bf16;
 typedef __nv_bfloat162 bf162;

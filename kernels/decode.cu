@@ -16,14 +16,17 @@ struct Cache {
     }
 };
 
+// Threads of a block of each of the other kernels.
+constexpr int APPEND_THREADS = 256, COMBINE_THREADS = 64, GATHER_THREADS = 128;
+
 // Keys and values of the rows enter the cache.
 //   maths      keys[slot[r],h,position[r],:] = qkv[r,1,h,:];  values[slot[r],h,position[r],:] = qkv[r,2,h,:]
 //   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0; slot, position (R) u32
 //   writes     one position of keys and values a row, overwritten (=)
-//   launch     grid R, block 256: a block moves a row by 16 bytes; no shared memory
+//   launch     grid R, block APPEND_THREADS: a block moves a row by 16 bytes; no shared memory
 //   floor      8*R*NH*HS bytes
 //   reference  cpu::decode::remember
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(APPEND_THREADS)
     decode_append(bf16 *__restrict__ keys, bf16 *__restrict__ values, const bf16 *__restrict__ qkv,
                   const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context,
                   int heads, int head_size) {
@@ -31,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const long row = blockIdx.x;
     if (cache.seen(slot[row], position[row]) == 0) return;
     const int channels = heads * head_size;
-    for (int at = threadIdx.x * 8; at < 2 * channels; at += 256 * 8) {
+    for (int at = threadIdx.x * 8; at < 2 * channels; at += APPEND_THREADS * 8) {
         const int channel = at % channels, head = channel / head_size;
         bf16 *to = (at < channels ? keys : values) + cache.start(slot[row], head) + (long)position[row] * head_size;
         store8(to + channel % head_size, load8(qkv + row * 3 * channels + channels + at));
@@ -41,7 +44,9 @@ KERNEL_EXPORT(decode_append);
 
 // A split is the part of a slot's positions that one block attends to. Its length is fixed, so that what a row yields
 // does not depend on the other rows.
-constexpr int SPLIT = 256, WARPS = 4;
+constexpr int SPLIT = 256, WARPS = 4, ATTEND_THREADS = 32 * WARPS;
+// Most lanes that work on a key, eight channels each: the largest head size is 128.
+constexpr int MOST_LANES = 16;
 // Keys whose loads a thread has under way at once.
 constexpr int AHEAD = 4;
 // Stands for the largest score of no keys. Finite, so that a difference of two is no NaN.
@@ -150,13 +155,13 @@ __device__ __forceinline__ void merge_groups(float *partial, float2 *statistic, 
 // One query over one split of its slot's keys and values (flash-decoding).
 //   maths      s[i] = q . keys[i] / sqrt(HS) * log2(e) for the split's positions i up to the row's own;  top = max s
 //              statistic = (top, sum 2^(s[i]-top));  partial[:] = sum 2^(s[i]-top) * values[i,:]
-//   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0, HS <= 128; slot, position (R)
-//              u32; partial (R,NH,splits,HS) f32; statistic (R,NH,splits) pairs of f32; splits = ceil(context/256)
+//   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0, HS <= 8*MOST_LANES; slot, position (R)
+//              u32; partial (R,NH,splits,HS) f32; statistic (R,NH,splits) pairs of f32; splits = ceil(context/SPLIT)
 //   writes     partial, statistic: splits that hold positions up to the row's own, overwritten (=); others untouched
-//   launch     grid (R, NH, splits), block 128: 4, 8 or 16 lanes a key by head size; 3.6 KiB of shared memory
-//   floor      4*HS*(position+1) bytes a row and head
+//   launch     grid (R, NH, splits), block ATTEND_THREADS: 4, 8 or 16 lanes a key by head size; 3.6 KiB of shared memory
+//   floor      4*R*NH*HS*SEEN + 2*R*NH*HS bytes, 4*R*NH*HS*SEEN FLOPs; SEEN = position + 1
 //   reference  cpu::decode::attend, cpu::attention::forward (last row)
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(ATTEND_THREADS)
     decode_attend(float *__restrict__ partial, float *__restrict__ statistic, const bf16 *__restrict__ qkv,
                   const bf16 *__restrict__ keys, const bf16 *__restrict__ values, const uint32_t *__restrict__ slot,
                   const uint32_t *__restrict__ position, int slots, int context, int heads, int head_size,
@@ -178,7 +183,8 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
     else if (head_size <= 64)
         merge_groups<8>(to, to_statistic, attend_keys<8>(query, keys, values, count, head_size, scale), head_size);
     else
-        merge_groups<16>(to, to_statistic, attend_keys<16>(query, keys, values, count, head_size, scale), head_size);
+        merge_groups<MOST_LANES>(to, to_statistic,
+                                 attend_keys<MOST_LANES>(query, keys, values, count, head_size, scale), head_size);
 }
 KERNEL_EXPORT(decode_attend);
 
@@ -186,16 +192,16 @@ KERNEL_EXPORT(decode_attend);
 //   maths      out = sum_i partial[i] * 2^(top[i]-top) / sum_i sum[i] * 2^(top[i]-top);  top = max top[i]
 //   shapes     out (R,NH,HS) bf16, HS % 8 == 0; partial, statistic, slot, position as above
 //   writes     out: every element, overwritten (=)
-//   launch     grid (R, ceil(NH*HS/4 / 64)), block 64: a thread owns four channels; no shared memory
-//   floor      4*HS bytes a row, head and split held, 2*R*NH*HS bytes written
+//   launch     grid (R, ceil(NH*HS/4 / COMBINE_THREADS)), block COMBINE_THREADS: a thread owns four channels; no shared memory
+//   floor      2*R*NH*HS bytes; the partial results were just written and are in the L2 cache
 //   reference  cpu::decode::attend
-extern "C" __global__ void __launch_bounds__(64)
+extern "C" __global__ void __launch_bounds__(COMBINE_THREADS)
     decode_combine(bf16 *__restrict__ out, const float *__restrict__ partial, const float *__restrict__ statistic,
                    const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context,
                    int heads, int head_size) {
     const Cache cache = {slots, context, heads, head_size};
     const long row = blockIdx.x;
-    const int channel = (blockIdx.y * 64 + threadIdx.x) * 4, splits = (context + SPLIT - 1) / SPLIT;
+    const int channel = (blockIdx.y * COMBINE_THREADS + threadIdx.x) * 4, splits = (context + SPLIT - 1) / SPLIT;
     if (channel >= heads * head_size) return;
     const int held = (cache.seen(slot[row], position[row]) + SPLIT - 1) / SPLIT;
     const long first = (row * heads + channel / head_size) * splits;
@@ -225,17 +231,17 @@ KERNEL_EXPORT(decode_combine);
 //   maths      to[r,:] = from[row[r],:]; 0 where row[r] >= N
 //   shapes     to (R,C), from (N,C) bf16, C % 8 == 0; row (R) u32
 //   writes     to: every element, overwritten (=)
-//   launch     grid R, block 128: a block moves a row by 16 bytes; no shared memory
+//   launch     grid R, block GATHER_THREADS: a block moves a row by 16 bytes; no shared memory
 //   floor      4*R*C bytes
 //   reference  cpu::decode::extend
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(GATHER_THREADS)
     decode_gather(bf16 *__restrict__ to, const bf16 *__restrict__ from, const uint32_t *__restrict__ row, int n,
                   int c) {
     const long r = blockIdx.x;
     const bool exists = row[r] < (uint32_t)n;
     Pack8 pack;
     pack.words = make_uint4(0, 0, 0, 0);
-    for (int channel = threadIdx.x * 8; channel < c; channel += 128 * 8) {
+    for (int channel = threadIdx.x * 8; channel < c; channel += GATHER_THREADS * 8) {
         if (exists) pack = load8(from + (long)row[r] * c + channel);
         store8(to + r * c + channel, pack);
     }

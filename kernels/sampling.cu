@@ -4,8 +4,8 @@
 // of one token ends and the next begins. 2^40 is the likeliest token's; one that is less than 2^-40 as likely has none.
 typedef unsigned long long Weight;
 constexpr Weight ONE = 1ull << 40;
-constexpr int BLOCK = 256, LOW_KEYS = 256;
-static_assert(BLOCK == LOW_KEYS, "one thread a key in find_cut");
+constexpr int THREADS = 256, LOW_KEYS = 256;
+static_assert(THREADS == LOW_KEYS, "one thread a key in find_cut");
 
 // Order-preserving keys of logits: 16 bits that compare as the logits do, above 0, which stands for "may not be drawn".
 // NaN counts as -inf, -0 as 0.
@@ -47,17 +47,17 @@ struct Cut {
 };
 
 __device__ __forceinline__ uint32_t block_max(uint32_t value) {
-    SHARED_ARRAY(uint32_t, partial, [BLOCK / 32]);
+    SHARED_ARRAY(uint32_t, partial, [THREADS / 32]);
     value = __reduce_max_sync(ALL_LANES, value);
     __syncthreads();  // partial[] of the previous call has been read
     if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
     __syncthreads();
-    return __reduce_max_sync(ALL_LANES, partial[threadIdx.x % (BLOCK / 32)]);
+    return __reduce_max_sync(ALL_LANES, partial[threadIdx.x % (THREADS / 32)]);
 }
 
 // Sum over this thread and those before it; `total` over all.
 __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
-    SHARED_ARRAY(Weight, partial, [BLOCK / 32]);
+    SHARED_ARRAY(Weight, partial, [THREADS / 32]);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
@@ -69,7 +69,7 @@ __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
     __syncthreads();
     total = 0;
 #pragma unroll
-    for (int w = 0; w < BLOCK / 32; w++) {
+    for (int w = 0; w < THREADS / 32; w++) {
         if (w < warp) value += partial[w];
         total += partial[w];
     }
@@ -79,7 +79,7 @@ __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
 // Largest key below `limit`.
 __device__ __forceinline__ uint32_t largest_key(const Row &row, uint32_t limit) {
     uint32_t largest = 0, keys[8];
-    for (int first = threadIdx.x * 8; first < row.vocab; first += BLOCK * 8) {
+    for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
         row.keys(keys, first);
 #pragma unroll
         for (int j = 0; j < 8; j++) largest = max(largest, keys[j] < limit ? keys[j] : 0);
@@ -91,7 +91,7 @@ __device__ __forceinline__ uint32_t largest_key(const Row &row, uint32_t limit) 
 __device__ __forceinline__ Weight total_weight(const Row &row, const Cut &cut) {
     uint32_t keys[8];
     Weight sum = 0, total;
-    for (int first = threadIdx.x * 8; first < row.vocab; first += BLOCK * 8) {
+    for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
         row.keys(keys, first);
 #pragma unroll
         for (int j = 0; j < 8; j++)
@@ -118,7 +118,7 @@ __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
         uint32_t keys[8];
         counts[threadIdx.x] = 0;
         __syncthreads();
-        for (int first = threadIdx.x * 8; first < row.vocab; first += BLOCK * 8) {
+        for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
             row.keys(keys, first);
 #pragma unroll
             for (int j = 0; j < 8; j++)
@@ -146,7 +146,7 @@ __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
 __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut &cut, Weight target) {
     const Weight tie_weight = row.weight(cut.key);
     Weight reached = 0, ties = 0;
-    for (int tile = 0; tile < row.vocab; tile += BLOCK * 8) {
+    for (int tile = 0; tile < row.vocab; tile += THREADS * 8) {
         const int first = tile + threadIdx.x * 8;
         uint32_t keys[8] = {};
         if (first < row.vocab) row.keys(keys, first);
@@ -179,12 +179,12 @@ __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut 
 //   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,5) u32: temperature, top_p (f32 bits),
 //              top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride, or null
 //   writes     token: every element, overwritten (=); 0xffffffff where no token is allowed
-//   launch     grid R, block 256: more threads would idle over the small vocabularies of logs; 2.2 KiB of shared memory
-//   floor      2*R*vocab bytes; passes over a row beyond the first are served by L2
+//   launch     grid R, block THREADS: more threads would idle over the small vocabularies of logs; 2.2 KiB of shared memory
+//   floor      2*R*stride bytes; the L2 cache serves all passes over a row but the first
 //   reference  cpu::sampling::draw, with f64 weights
-extern "C" __global__ void __launch_bounds__(BLOCK, 2)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     sampling_draw(uint32_t *__restrict__ token, const bf16 *__restrict__ logits, const uint32_t *__restrict__ draw,
-                  const uint32_t *__restrict__ allowed, int mask_stride, int vocab, int stride) {
+                  const uint32_t *__restrict__ NULLABLE allowed, int mask_stride, int vocab, int stride) {
     const long r = blockIdx.x;
     const float temperature = __uint_as_float(draw[r * 5]), top_p = __uint_as_float(draw[r * 5 + 1]);
     const bool greedy = temperature == 0.f;

@@ -8,9 +8,9 @@ use half::bf16;
 /// Widest row of logits that one warp handles alone; wider ones get a block.
 const SMALL_VOCAB: usize = 2048;
 
-/// Name of the kernel that takes rows of `stride` logits.
-pub fn kernel(stride: usize) -> &'static str {
-    if stride <= SMALL_VOCAB { "cross_entropy_small_vocab" } else { "cross_entropy_large_vocab" }
+/// Whether rows of `stride` logits are for the kernel `cross_entropy_small_vocab`.
+pub fn is_small(stride: usize) -> bool {
+    stride <= SMALL_VOCAB
 }
 
 /// losses[n] = log-sum-exp of logits[n, ..vocab] - logits[n, targets[n]] in nats, 0 where the target is
@@ -55,7 +55,7 @@ fn launch(
     let (rows, vocab, columns) = (int(n), int(vocab), int(stride));
     // SAFETY: the assertions bound rows and columns; the kernels pass over targets that are not below `vocab`.
     unsafe {
-        if stride <= SMALL_VOCAB {
+        if is_small(stride) {
             let launch = Launch::cover(n, 4, 128);
             kernels::cross_entropy_small_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
         } else {
