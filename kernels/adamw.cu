@@ -5,11 +5,11 @@ constexpr int THREADS = 256;
 // Partial sums of the norm: blocks of its first stage, threads of its second.
 constexpr int PARTIALS = 1024;
 
-// Sums of squares of the gradients: the first stage of their global norm.
+// Sums the squares of the gradients, block by block: the first stage of their global norm.
 //   maths      partials[b] = sum over the block's share of gradients[i]^2, in f64
 //   shapes     gradients (4*quads) f32; partials (PARTIALS) f64
 //   writes     partials: every element, overwritten (=)
-//   launch     grid PARTIALS, block THREADS; blocks take the gradients in turn, four a thread
+//   launch     grid PARTIALS, block THREADS: the blocks take the gradients in turn, each thread four at a time
 //   floor      4*P bytes; P = 4*quads gradients
 //   reference  cpu::adamw::global_norm
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -29,15 +29,16 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 KERNEL_EXPORT(adamw_norm_partials);
 
-// What the host uploads before each update.
+// The host uploads these before each update.
 struct Settings {
     float lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm;
     float correct_1, correct_2;  // 1 / (1 - beta^t)
 };
 
-// The second stage of the norm, and what follows from it.
+// The second stage of the norm, and the decision that follows from it.
 //   maths      norm = sqrt(sum of partials);  report = [loss, norm];  loss = 0
-//              decision = [min(1, max_grad_norm / (norm + 1e-6)), 1 if loss and norm are finite else 0]; max_grad_norm 0 clips nothing
+//              decision = [min(1, max_grad_norm / (norm + 1e-6)), 1 if loss and norm are finite else 0];
+//              where max_grad_norm is 0, nothing is clipped
 //   shapes     partials (PARTIALS), loss (1), report (2) f64; decision (2), settings (8) f32
 //   writes     decision, report, loss: every element, overwritten (=)
 //   launch     grid 1, block PARTIALS
@@ -63,13 +64,14 @@ __device__ __forceinline__ void store_bf16(bf16 *params_bf16, long quad, const f
 
 // AdamW over the flat buffers: every parameter of the model in one launch.
 //   maths      g = factor * gradient;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
-//              p -= lr * (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + weight_decay p), weight_decay for i < decayed only
-//   shapes     parameters, gradients, exp_avg (m), exp_avg_sq (v) (4*quads) f32; params_bf16 (4*quads) bf16; settings (8) and
-//              decision (2) f32
+//              p -= lr * (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + weight_decay p);
+//              weight_decay counts for i < decayed only
+//   shapes     parameters, gradients, exp_avg (m), exp_avg_sq (v) (4*quads) f32; params_bf16 (4*quads) bf16;
+//              settings (8), decision (2) f32
 //   writes     parameters, exp_avg, exp_avg_sq; params_bf16 = parameters rounded; gradients = 0.
-//              Where decision[1] is 0: gradients only
+//              Where decision[1] is 0, only the gradients are written
 //   launch     grid ceil(quads/THREADS), block THREADS: a thread updates four
-//   floor      34*P bytes; P = 4*quads parameters: 4 buffers of f32 are read and written, params_bf16 is written
+//   floor      34*P bytes; P = 4*quads parameters: four f32 are read and written of each, and one bf16 is written
 //   reference  cpu::adamw::update
 extern "C" __global__ void __launch_bounds__(THREADS)
     adamw_update(float *__restrict__ parameters, bf16 *__restrict__ params_bf16, float *__restrict__ gradients,
@@ -104,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 KERNEL_EXPORT(adamw_update);
 
-// The bf16 copy of the parameters.
+// Makes the bf16 copy of the parameters.
 //   maths      params_bf16[i] = parameters[i], rounded
 //   shapes     params_bf16 (4*quads) bf16; parameters (4*quads) f32
 //   writes     params_bf16: every element, overwritten (=)

@@ -1,8 +1,9 @@
 #include "common.cuh"
 
-// Softmax cross-entropy over rows of logits, and its gradient in their place.
-//   maths      losses[n] = log(sum_v exp(logits[n,v])) - logits[n,targets[n]];  0 where the target is not below V
-//              dlogits[n,v] = scale * (softmax(logits[n])[v] - (v == targets[n]));  0 there, and for v >= V
+// Softmax cross-entropy over rows of logits, and its gradient in place of the logits.
+//   maths      losses[n] = log(sum_v exp(logits[n,v])) - logits[n,targets[n]];  0 where targets[n] >= V
+//              dlogits[n,v] = scale * (softmax(logits[n])[v] - (v == targets[n]));  0 where targets[n] >= V, and for
+//              v >= V
 //   shapes     logits (N,stride) bf16, the first V columns count, stride % 8 == 0; targets (N) u32; losses (N) and
 //              scale (1) f32
 //   writes     losses; logits become dlogits unless scale is null: every element, overwritten (=)
@@ -17,10 +18,10 @@ constexpr float LOG2_E = 1.4426950408889634f;
 // Finite, so that a thread without columns subtracts no infinities.
 constexpr float LOWEST = -3.0e38f;
 
-// e^x. The maximum is subtracted before, not folded into the factor: the largest terms keep an exact argument.
+// e^x. Callers subtract the maximum before, so that the largest terms have an exact argument.
 __device__ __forceinline__ float exponential(float x) { return exp2_approximate(x * LOG2_E); }
 
-// Over the WARPS that share a row.
+// Sum and maximum over the WARPS that share a row.
 template <int WARPS>
 __device__ __forceinline__ float row_sum(float value) {
     if constexpr (WARPS == 1) return warp_sum(value);
@@ -60,7 +61,7 @@ __device__ __forceinline__ void softmax_sums(float &top, float &sum, const bf16 
     }
 }
 
-// The second pass, backwards: what the first one read last is still in the cache.
+// The second pass goes backwards: what the first pass read last is still in the cache.
 template <int THREADS>
 __device__ __forceinline__ void write_gradient(bf16 *logits, float top, float factor, float scale, int thread,
                                                int target, int vocab, int stride) {
@@ -90,7 +91,7 @@ __device__ __forceinline__ void row_loss(float *loss, bf16 *logits, unsigned tar
         for (int i = thread * 8; scale && i < stride; i += THREADS * 8) store8(logits + i, zeros);
         return;
     }
-    // Read by the thread that will overwrite it, so that nobody has to wait.
+    // The thread that will overwrite the target's logit reads it, so that no barrier is needed.
     const bool owns_target = target / 8 % THREADS == (unsigned)thread;
     const float at_target = owns_target ? __bfloat162float(logits[target]) : 0.f;
     float own_top = LOWEST, own_sum = 0.f;
@@ -102,8 +103,9 @@ __device__ __forceinline__ void row_loss(float *loss, bf16 *logits, unsigned tar
 }
 
 extern "C" __global__ void __launch_bounds__(32 * SMALL_ROWS)
-    cross_entropy_small_vocab(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
-                         const float *__restrict__ NULLABLE scale, int n, int vocab, int stride) {
+    cross_entropy_small_vocab(float *__restrict__ losses, bf16 *__restrict__ logits,
+                              const unsigned *__restrict__ targets, const float *__restrict__ NULLABLE scale, int n,
+                              int vocab, int stride) {
     const long row = (long)blockIdx.x * SMALL_ROWS + threadIdx.x / 32;
     if (row >= n) return;
     row_loss<1>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x % 32, vocab, stride);
@@ -111,14 +113,15 @@ extern "C" __global__ void __launch_bounds__(32 * SMALL_ROWS)
 KERNEL_EXPORT(cross_entropy_small_vocab);
 
 extern "C" __global__ void __launch_bounds__(LARGE_THREADS)
-    cross_entropy_large_vocab(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
-                       const float *__restrict__ NULLABLE scale, int n, int vocab, int stride) {
+    cross_entropy_large_vocab(float *__restrict__ losses, bf16 *__restrict__ logits,
+                              const unsigned *__restrict__ targets, const float *__restrict__ NULLABLE scale, int n,
+                              int vocab, int stride) {
     const long row = blockIdx.x;
     row_loss<LARGE_THREADS / 32>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x, vocab, stride);
 }
 KERNEL_EXPORT(cross_entropy_large_vocab);
 
-// Adds up a batch's losses.
+// Adds up the losses of a batch.
 //   maths      total += scale * sum over n of losses[n]
 //   shapes     total (1) f64; losses (N), scale (1) f32
 //   writes     total: +=, summed in f64 in a fixed order

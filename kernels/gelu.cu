@@ -13,9 +13,9 @@ constexpr float SCALE = 0.7978845608028654f;  // sqrt(2/pi)
 constexpr float CUBIC = 0.044715f;
 constexpr float LOG2_E = 1.4426950408889634f;
 
-// s(2u). Approximate 2^x and division err by some units in f32's last place, far below bf16's rounding. By count, the
-// forward pass at an A100's full bandwidth leaves 19 instructions an element: too few for the exact ones. Both saturate
-// as they should: 2^x = inf gives 0.
+// s(2u). The approximate 2^x and division are off by a few units in f32's last place, far below bf16's rounding. At
+// an A100's full bandwidth the forward pass has time for 19 instructions per element, too few for the exact
+// functions. Both saturate as they should: 2^x = inf gives 0.
 __device__ __forceinline__ float gate(float x) {
     const float twice_u = 2.f * SCALE * x * (1.f + CUBIC * x * x);
     return __fdividef(1.f, 1.f + exp2_approximate(-LOG2_E * twice_u));

@@ -1,14 +1,15 @@
 #include "common.cuh"
 
-// Weights are integers: sums are exact in any order, so that two ways to add them up never disagree about where the share
-// of one token ends and the next begins. 2^40 is the likeliest token's; one that is less than 2^-40 as likely has none.
+// Weights are integers: their sums are exact in any order, so two ways of adding them up never disagree about where
+// the share of one token ends and that of the next begins. The most likely token weighs 2^40; a token that is less
+// than 2^-40 as likely weighs nothing.
 typedef unsigned long long Weight;
 constexpr Weight ONE = 1ull << 40;
 constexpr int THREADS = 256, LOW_KEYS = 256;
-static_assert(THREADS == LOW_KEYS, "one thread a key in find_cut");
+static_assert(THREADS == LOW_KEYS, "one thread per key in find_cut");
 
-// Order-preserving keys of logits: 16 bits that compare as the logits do, above 0, which stands for "may not be drawn".
-// NaN counts as -inf, -0 as 0.
+// The order-preserving key of a logit: 16 bits that compare as the logits do. All keys lie above 0, which stands for
+// "may not be drawn". NaN counts as -inf, -0 as 0.
 __device__ __forceinline__ uint32_t key_of(bf16 logit) {
     uint32_t bits = __bfloat16_as_ushort(logit);
     if (bits == 0x8000) bits = 0;
@@ -19,15 +20,15 @@ __device__ __forceinline__ float logit_of(uint32_t key) {
     return __bfloat162float(__ushort_as_bfloat16((unsigned short)(key & 0x8000 ? key ^ 0x8000 : 0xffff ^ key)));
 }
 
-// What a row's tokens are drawn from.
+// The tokens of a row, to draw from.
 struct Row {
     const bf16 *logits;
-    const uint32_t *allowed;  // bit set over the tokens, or null
+    const uint32_t *allowed;  // a bit set over the tokens, or null
     int vocab;
     float sharpness;  // 1 / temperature
     uint32_t top;     // largest key
 
-    // Keys of the eight tokens from `first` on, which is a multiple of 8.
+    // The keys of the eight tokens from `first` on, which is a multiple of 8.
     __device__ __forceinline__ void keys(uint32_t (&keys)[8], int first) const {
         const Pack8 pack = load8(logits + first);
         const uint32_t bits = allowed ? allowed[first / 32] >> first % 32 : ~0u;
@@ -41,7 +42,7 @@ struct Row {
     }
 };
 
-// The tokens that are kept: those with keys above `key`, and the first `ties` of those that have it.
+// The tokens that are kept: those with keys above `key`, and the first `ties` of those whose key is `key`.
 struct Cut {
     uint32_t key, ties;
 };
@@ -55,7 +56,7 @@ __device__ __forceinline__ uint32_t block_max(uint32_t value) {
     return __reduce_max_sync(ALL_LANES, partial[threadIdx.x % (THREADS / 32)]);
 }
 
-// Sum over this thread and those before it; `total` over all.
+// The sum over this thread and those before it; `total` is the sum over all.
 __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
     SHARED_ARRAY(Weight, partial, [THREADS / 32]);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -76,7 +77,7 @@ __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
     return value;
 }
 
-// Largest key below `limit`.
+// The largest key below `limit`.
 __device__ __forceinline__ uint32_t largest_key(const Row &row, uint32_t limit) {
     uint32_t largest = 0, keys[8];
     for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
@@ -87,7 +88,7 @@ __device__ __forceinline__ uint32_t largest_key(const Row &row, uint32_t limit) 
     return block_max(largest);
 }
 
-// Sum of the weights of the kept tokens.
+// The sum of the weights of the kept tokens.
 __device__ __forceinline__ Weight total_weight(const Row &row, const Cut &cut) {
     uint32_t keys[8];
     Weight sum = 0, total;
@@ -101,11 +102,11 @@ __device__ __forceinline__ Weight total_weight(const Row &row, const Cut &cut) {
     return total + cut.ties * row.weight(cut.key);
 }
 
-// The cut behind which the tokens, likeliest first and equal ones by number, first reach `wanted` together, in count or in
-// weight; one that keeps all where they never do. (Weights behind an earlier cut are not looked at: `wanted` is at most
-// what that cut keeps, so it is reached before.)
-// Takes the keys by their high bytes, from the top: one pass over the logits counts the tokens of every key with that
-// byte, and what they weigh follows from the counts.
+// Finds the cut that keeps the fewest tokens which together reach `wanted`, in count or in weight: the most likely
+// first, equal ones by number. Where all together do not reach it, the cut keeps all. (An earlier cut needs no check:
+// `wanted` is at most what it keeps, so it is reached before any token that it drops.) It takes the keys by their
+// high bytes, from the top: one pass over the logits counts the tokens of every key with that byte, and their weights
+// follow from the counts.
 template <bool BY_WEIGHT>
 __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
     SHARED_ARRAY(uint32_t, counts, [LOW_KEYS]);
@@ -142,7 +143,7 @@ __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
     return found;
 }
 
-// Walks the kept tokens in the order of their numbers to the first whose cumulated weight exceeds `target`.
+// Finds the first of the kept tokens, by number, whose cumulated weight exceeds `target`.
 __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut &cut, Weight target) {
     const Weight tie_weight = row.weight(cut.key);
     Weight reached = 0, ties = 0;
@@ -173,13 +174,14 @@ __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut 
 }
 
 // Draws a token for each row of logits.
-//   maths      allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest likeliest that
-//              reach top_p of their weight, where weight = exp((logit - largest) * (1 / temperature)); equal logits by
-//              number. Then the first, by number, whose cumulated weight exceeds uniform * total. Temperature 0: top_k = 1
+//   maths      It keeps the allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest
+//              most likely ones that reach top_p of their weight, where weight = exp((logit - largest) * (1 /
+//              temperature)); equal logits count by number. It draws the first, by number, whose cumulated weight
+//              exceeds uniform * total. At temperature 0, top_k is 1
 //   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,5) u32: temperature, top_p (f32 bits),
-//              top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride, or null
+//              top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride on, or null
 //   writes     token: every element, overwritten (=); 0xffffffff where no token is allowed
-//   launch     grid R, block THREADS: more threads would idle over the small vocabularies of logs; 2.2 KiB of shared memory
+//   launch     grid R, block THREADS: more threads would idle at the small vocabularies of logs; 2.2 KiB shared
 //   floor      2*R*stride bytes; the L2 cache serves all passes over a row but the first
 //   reference  cpu::sampling::draw, with f64 weights
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
@@ -205,7 +207,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
         cut = find_cut<true>(row, max(wanted, (Weight)1));
         total = total_weight(row, cut);
     }
-    // The high half of the product: an integer below total, and as good as uniform * total against integer sums.
+    // The high half of the product is an integer below `total`, and equivalent to uniform * total against integer sums.
     walk(token + r, row, cut, (Weight)((unsigned __int128)total * uniform >> 64));
 }
 KERNEL_EXPORT(sampling_draw);
