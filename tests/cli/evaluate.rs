@@ -1,8 +1,6 @@
 //! `evaluate` end to end: generated records against real ones.
 
-mod common;
-
-use common::{SMALL, names, real_logs, run};
+use crate::common::{SMALL, names, real_logs, run};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

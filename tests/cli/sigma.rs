@@ -1,12 +1,10 @@
 //! Generation conditioned on an attack technique, judged by Sigma rules: does a record that was asked for carry the fields of
-//! that technique? One rule a technique in `tests/sigma/`, named after it.
+//! that technique? One rule a technique in `tests/cli/sigma/`, named after it.
 
-mod common;
-
-use common::{logwright, real_logs};
+use crate::common::{logwright, real_logs};
+use crate::sigma_rule::Rule;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use sigma_rust::{Event, Rule};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -14,11 +12,10 @@ use std::path::Path;
 
 /// Techniques with their rules.
 fn rules() -> BTreeMap<String, Rule> {
-    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sigma")).unwrap();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/sigma")).unwrap();
     let rule = |path: std::path::PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let rule = sigma_rust::rule_from_yaml(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        (path.file_stem().unwrap().to_string_lossy().into_owned(), rule)
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), Rule::from_yaml(&text))
     };
     files.map(|file| rule(file.unwrap().path())).collect()
 }
@@ -27,10 +24,6 @@ fn unpacked(path: &Path) -> String {
     let mut text = String::new();
     GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
-}
-
-fn event(record: &str) -> Option<Event> {
-    sigma_rust::event_from_json(record).ok()
 }
 
 fn technique(record: &str) -> String {
@@ -42,7 +35,7 @@ fn share<'a>(rule: &Rule, records: impl Iterator<Item = &'a str>) -> f64 {
     let (mut found, mut all) = (0, 0);
     for record in records {
         all += 1;
-        found += usize::from(event(record).is_some_and(|event| rule.is_match(&event)));
+        found += usize::from(serde_json::from_str(record).is_ok_and(|event| rule.is_match(&event)));
     }
     found as f64 / all.max(1) as f64
 }
@@ -54,8 +47,7 @@ fn rules_match_what_they_describe_and_nothing_else() {
     let read = json!({"event": {"eventSource": "ec2.amazonaws.com", "eventName": "GetPasswordData",
         "requestParameters": {"instanceId": "i-1"}}});
     let of = |record: &Value| -> Vec<&str> {
-        let event = event(&record.to_string()).unwrap();
-        rules.iter().filter(|(_, rule)| rule.is_match(&event)).map(|(name, _)| name.as_str()).collect()
+        rules.iter().filter(|(_, rule)| rule.is_match(record)).map(|(name, _)| name.as_str()).collect()
     };
     assert_eq!(of(&read), ["aws.credential-access.ec2-get-password-data"]);
     let mut other = read.clone();

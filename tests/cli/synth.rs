@@ -1,6 +1,6 @@
 //! The built-in log source: every record consistent with itself, every attack with its defining property.
 
-use assert_cmd::Command;
+use crate::common::logwright;
 use logwright::synth::{Attack, DEFAULT_START, MAX_USERS, Settings, SignIn, SignIns};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -322,8 +322,7 @@ fn wrong_settings_are_wrong_use() {
 fn the_command_prints_the_records_and_the_labels_file_agrees() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let labels = folder.path().join("labels.jsonl");
-    let output = Command::cargo_bin("logwright")
-        .expect("the binary")
+    let output = logwright()
         .args(["synth", "-n", "2000", "--seed", "7", "--attacks", "0.1", "--label-field", "attack", "--labels"])
         .arg(&labels)
         .output()
@@ -347,8 +346,7 @@ fn the_command_prints_the_records_and_the_labels_file_agrees() {
 #[test]
 fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     use std::process::Stdio;
-    let binary = assert_cmd::cargo::cargo_bin("logwright");
-    let mut child = std::process::Command::new(&binary)
+    let mut child = logwright()
         .args(["synth", "-n", "100000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -360,7 +358,7 @@ fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     for arguments in
         [&["-n", "5", "--attacks", "2"], &["-n", "5", "--start", "yesterday"], &["-n", "5", "--users", "3"]]
     {
-        let output = Command::new(&binary).arg("synth").args(arguments).output().expect("it runs");
+        let output = logwright().arg("synth").args(arguments).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
     }
 }

@@ -1,5 +1,4 @@
 //! What the end-to-end tests share: running the program, and a small prepared corpus.
-#![allow(dead_code)] // each test file uses its part
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -79,17 +78,4 @@ pub fn real_logs(name: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
-}
-
-/// A folder with stand-ins for libcuda.so.1 and libcublasLt.so.13 (`tests/stub/`).
-pub fn stub_libraries() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (source, library) in [("cuda.c", "libcuda.so.1"), ("cublaslt.c", "libcublasLt.so.13")] {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub").join(source);
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O1", "-shared", "-fPIC", &format!("-Wl,-soname,{library}"), "-o"]);
-        let done = compiler.arg(folder.path().join(library)).arg(source).arg("-lm").output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-    folder
 }
