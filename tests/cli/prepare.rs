@@ -1,6 +1,6 @@
 //! `logwright prepare` end to end: what it makes, and what it says when it cannot.
 
-use crate::common::{Said, logwright};
+use crate::common::{Said, logwright, real_logs, sampled_logs, text_of};
 use logwright::dataset::Dataset;
 use std::fs;
 use std::io::Write;
@@ -306,21 +306,28 @@ fn damaged_data_folders_are_refused() {
     case.open();
 }
 
-/// The real logs, where they are at hand.
 #[test]
-fn real_logs() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !folder.is_dir() {
-        eprintln!("skipped: {} is not there", folder.display());
-        return;
-    }
+fn sampled_logs_are_read() {
     let case = Case::new(b"x");
-    let said = case.prepare_from(&[&folder.join("azure-ad/azure_ad.jsonl")], b"", &["--tokenizer", "char"]);
+    let said = case.prepare_from(&[&sampled_logs("azure_ad.jsonl.gz")], b"", &["--tokenizer", "char"]);
+    said.has(0, &["JSON lines", "60 records (54 train, 6 val)"]);
+    let characters = text_of(&sampled_logs("azure_ad.jsonl.gz")).chars().count() as u64;
+    let data = case.open();
+    assert_eq!(data.meta.train.characters + data.meta.val.characters, characters);
+    let said = case.prepare_from(&[&sampled_logs("*.gz")], b"", &["--tokenizer", "bytes", "--overwrite"]);
+    said.has(0, &["apache.log.gz: text lines, 40 records", "windows.jsonl.gz: JSON lines, 5 records"]);
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn real_logs_are_read() {
+    let case = Case::new(b"x");
+    let said = case.prepare_from(&[&real_logs("azure-ad/azure_ad.jsonl")], b"", &["--tokenizer", "char"]);
     said.has(0, &["JSON lines", "250 records (225 train, 25 val)", "710230 tokens"]);
     let data = case.open();
     assert_eq!(data.meta.train.characters + data.meta.val.characters, 710_230);
     let logs = ["apache/*.gz", "cloudtrail/*.gz", "hdfs-sessions/*.gz", "stratus/*.gz", "windows-attack/*.gz"];
-    let globs: Vec<PathBuf> = logs.iter().map(|glob| folder.join(glob)).collect();
+    let globs = logs.map(real_logs);
     let paths: Vec<&Path> = globs.iter().map(PathBuf::as_path).collect();
     let said = case.prepare_from(&paths, b"", &["--tokenizer", "bytes", "--overwrite"]);
     said.has(0, &["apache.log.gz: text lines, 10000 records", "T1047_atomic_red_team.jsonl.gz: JSON lines"]);

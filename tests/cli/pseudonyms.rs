@@ -1,6 +1,6 @@
 //! `prepare --pseudonymise` and `--canaries`: recall and precision on a labelled sample, and what a user meets.
 
-use crate::common::{Said, names, real_logs, run};
+use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
 use logwright::dataset::{Canaries, Dataset};
 use logwright::pseudonyms::{Change, Key, Pseudonyms, Rules};
 use serde_json::Value;
@@ -118,9 +118,18 @@ fn values<'a>(records: &'a [Value], path: &'a [&str]) -> impl Iterator<Item = &'
 }
 
 #[test]
+fn sampled_sign_ins_stay_consistent_and_hold_no_name() {
+    sign_ins_stay_consistent_and_hold_no_name(&sampled_logs("azure_ad.jsonl.gz"));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn real_sign_ins_stay_consistent_and_hold_no_name() {
-    let Some(folder) = real_logs("azure-ad/azure_ad.jsonl") else { return };
-    let text = fs::read_to_string(folder).unwrap();
+    sign_ins_stay_consistent_and_hold_no_name(&real_logs("azure-ad/azure_ad.jsonl"));
+}
+
+fn sign_ins_stay_consistent_and_hold_no_name(logs: &Path) {
+    let text = text_of(logs);
     let mut pseudonyms = pseudonyms(text.lines(), 2);
     let images: Vec<String> = text.lines().map(|line| rewritten(&mut pseudonyms, line)).collect();
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
