@@ -6,6 +6,7 @@
 
 mod attack;
 mod draw;
+mod episode;
 mod people;
 mod record;
 mod world;
@@ -14,8 +15,8 @@ pub use attack::Attack;
 pub use people::MAX_USERS;
 
 use crate::{Error, Result};
-use attack::{Plan, Scene};
 use draw::Draws;
+use episode::{Plan, Scene};
 use people::{Choice, SECOND, User};
 use record::{Draft, Outcome, Writer};
 use std::collections::BTreeMap;
