@@ -1,6 +1,7 @@
 //! tokenizer.json: writing the three kinds, reading them and what other programs wrote.
 
-use super::{Kind, alphabet};
+use super::alphabet;
+use super::kind::Kind;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;

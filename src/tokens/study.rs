@@ -3,8 +3,10 @@
 
 use super::split::compile;
 use super::tests::real;
-use super::*;
+use super::tokenizer::{Scheme, Tokenizer};
 use rayon::prelude::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::Instant;
 

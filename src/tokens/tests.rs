@@ -1,5 +1,9 @@
+use super::file;
+use super::tokenizer::Scheme;
 use super::*;
 use proptest::prelude::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Records with all that the patterns know: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.

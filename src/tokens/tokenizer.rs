@@ -1,53 +1,29 @@
-//! Text to token ids and back: characters, bytes or a trained byte-level BPE, all kept as Hugging Face's tokenizer.json.
-//!
-//! Fixed for every kind: `\n` ends a record, is one token of its own, and is part of no other.
-//! The file is the tokenizer: each constructor makes the JSON document first and reads it back, so that what is
-//! used, what is saved and what `transformers` loads cannot differ.
+//! The tokenizer itself: loading, encoding, decoding, saving.
 
-mod alphabet;
-mod file;
-mod pattern;
-mod split;
-#[cfg(test)]
-mod study;
-#[cfg(test)]
-mod tests;
-mod train;
-
+use super::file;
+use super::kind::Kind;
+use super::split::FastBpe;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use split::FastBpe;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use tokenizers::ModelWrapper;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// One token a character of a fixed set (nanoGPT's scheme).
-    Char,
-    /// One token a byte.
-    Bytes,
-    /// Byte-level BPE, trained on the logs.
-    Bpe,
-}
-
 /// A reversible map between bytes and ids 0..vocab_size. Cheap to clone; shared between threads.
 #[derive(Clone)]
-pub struct Tokenizer(Arc<Inner>);
+pub struct Tokenizer(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     kind: Kind,
-    json: Vec<u8>,
+    pub json: Vec<u8>,
     /// What each id stands for; empty where the file leaves a gap.
     bytes: Vec<Vec<u8>>,
     separator: u32,
-    scheme: Scheme,
+    pub scheme: Scheme,
 }
 
-enum Scheme {
+pub(super) enum Scheme {
     Char(HashMap<char, u32>),
     Bytes([u32; 256]),
     /// `fast` is none for files of others whose pre-tokenizer only the crate knows.
@@ -70,14 +46,6 @@ impl Tokenizer {
         chars.insert('\n');
         Self::from_json(file::chars(&chars).to_string().as_bytes())
             .expect("a character tokenizer is its own valid file")
-    }
-
-    /// Byte-level BPE of `vocab_size` tokens learnt from `sample`: records without their newline, of which the first GiB is
-    /// used. Ids below 256 are the bytes themselves. The same sample gives the same bytes of tokenizer.json.
-    /// Too little to merge: a smaller vocabulary and a warning.
-    /// Errors: a vocabulary below 257.
-    pub fn train_bpe<'a>(sample: impl Iterator<Item = &'a [u8]> + Send, vocab_size: usize) -> Result<Self> {
-        train::train(sample, vocab_size)
     }
 
     pub fn kind(&self) -> Kind {
@@ -171,7 +139,7 @@ impl Tokenizer {
         Self::from_json(&json).map_err(|e| Error::failed(format!("{}: {e}", path.display())))
     }
 
-    fn from_json(json: &[u8]) -> Result<Self> {
+    pub(super) fn from_json(json: &[u8]) -> Result<Self> {
         let damaged = |e: &dyn std::fmt::Display| {
             Error::failed(format!("not a whole tokenizer.json ({e}); take it from a backup, or run prepare again"))
         };

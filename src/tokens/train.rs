@@ -4,11 +4,11 @@
 //! ("a class of chunks is whole or absent": with every pair of hexadecimal digits in the vocabulary a UUID is always 20
 //! tokens, with none always 36), last the identifiers that recur so often that they are worth an entry.
 
-use super::Tokenizer;
 use super::alphabet;
 use super::file;
 use super::pattern::{self, Chunks};
 use super::split::{Splitter, compile};
+use super::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,35 +31,40 @@ const SHORTEST_RECURRING: usize = 16;
 /// Pieces of the first cut and how often each occurs. Ordered, so that training does not depend on a hash.
 type Counts = BTreeMap<String, u64>;
 
-/// Trains on `sample` (records without their newline); see `Tokenizer::train_bpe`.
-pub fn train<'a>(sample: impl Iterator<Item = &'a [u8]>, vocab_size: usize) -> Result<Tokenizer> {
-    if vocab_size < SMALLEST {
-        return Err(Error::usage(format!(
-            "--vocab-size {vocab_size}: byte-level BPE needs at least {SMALLEST}, the 256 bytes and one merge; ask for 512 or more, \
-             or use --tokenizer bytes"
-        )));
-    }
-    let counts = count_pieces(sample)?;
-    let slots = vocab_size - 256;
-    let recurring = recurring(&counts, slots / RECURRING_SHARE)?;
-    let mut best: Option<(u64, Tokenizer)> = None;
-    for (chunks, class) in candidates(&counts)? {
-        let Some(tokenizer) = train_with(&counts, vocab_size, chunks, &class, &recurring)? else {
-            continue;
-        };
-        let cost = tokens_in(&tokenizer, &counts)?;
-        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            best = Some((cost, tokenizer));
+impl Tokenizer {
+    /// Byte-level BPE of `vocab_size` tokens learnt from `sample`: records without their newline, of which the first GiB is
+    /// used. Ids below 256 are the bytes themselves. The same sample gives the same bytes of tokenizer.json.
+    /// Too little to merge: a smaller vocabulary and a warning.
+    /// Errors: a vocabulary below 257.
+    pub fn train_bpe<'a>(sample: impl Iterator<Item = &'a [u8]> + Send, vocab_size: usize) -> Result<Self> {
+        if vocab_size < SMALLEST {
+            return Err(Error::usage(format!(
+                "--vocab-size {vocab_size}: byte-level BPE needs at least {SMALLEST}, the 256 bytes and one merge; ask for 512 or more, \
+                 or use --tokenizer bytes"
+            )));
         }
+        let counts = count_pieces(sample)?;
+        let slots = vocab_size - 256;
+        let recurring = recurring(&counts, slots / RECURRING_SHARE)?;
+        let mut best: Option<(u64, Tokenizer)> = None;
+        for (chunks, class) in candidates(&counts)? {
+            let Some(tokenizer) = train_with(&counts, vocab_size, chunks, &class, &recurring)? else {
+                continue;
+            };
+            let cost = tokens_in(&tokenizer, &counts)?;
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, tokenizer));
+            }
+        }
+        let (_, tokenizer) = best.expect("single characters need no room, so that candidate always trains");
+        if tokenizer.vocab_size() < vocab_size {
+            tracing::warn!(
+                "the sample is too small or too uniform for a vocabulary of {vocab_size}: BPE found nothing more to merge at {}",
+                tokenizer.vocab_size()
+            );
+        }
+        Ok(tokenizer)
     }
-    let (_, tokenizer) = best.expect("single characters need no room, so that candidate always trains");
-    if tokenizer.vocab_size() < vocab_size {
-        tracing::warn!(
-            "the sample is too small or too uniform for a vocabulary of {vocab_size}: BPE found nothing more to merge at {}",
-            tokenizer.vocab_size()
-        );
-    }
-    Ok(tokenizer)
 }
 
 fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
