@@ -1,10 +1,10 @@
 //! How a record breaks the profile of a corpus.
 
-use super::object::{Member, Object};
+use super::node::{Member, Node, Object, join};
+use super::profile::Profile;
 use super::strings::Rule;
 use super::tree::Json;
 use super::values::ENOUGH;
-use super::{Node, Profile, join};
 use serde::Serialize;
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
 //! A profile as a JSON Schema, draft 2020-12.
 
-use super::object::Object;
+use super::node::{Array, Node, Numbers, Object};
+use super::profile::Profile;
 use super::strings::{Rule, Strings};
-use super::{Array, Node, Numbers, Profile};
 use serde_json::{Map, Number, Value, json};
 
 impl Profile {

@@ -1,11 +1,47 @@
-//! The members of the objects at one path, and the order in which they come.
+//! The values at one path of the records, by type: the tree of a profile. An object's members and an array's elements are
+//! nodes again.
 
+use super::strings::Strings;
 use super::tree::Json;
-use super::{MOST_PATHS, Node};
+use super::values::{ENOUGH, Values};
+use serde_json::Number;
 use std::borrow::Cow;
+
+/// Paths a profile learns; objects that bring more are open.
+pub(super) const MOST_PATHS: usize = 4096;
 
 /// Names one object is known by; with more, its names are data, and it is open.
 const MOST_MEMBERS: usize = 256;
+
+/// The values at one path, by type.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Node {
+    pub nulls: u64,
+    /// False, true.
+    pub booleans: [u64; 2],
+    pub numbers: Numbers,
+    pub strings: Option<Box<Strings>>,
+    pub object: Option<Box<Object>>,
+    pub array: Option<Box<Array>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Numbers {
+    pub seen: u64,
+    pub integers: u64,
+    /// Those that are written with an exponent.
+    pub exponents: u64,
+    pub least: Option<Number>,
+    pub most: Option<Number>,
+    pub values: Values,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Array {
+    pub shortest: usize,
+    pub longest: usize,
+    pub elements: Node,
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Object {
@@ -27,6 +63,61 @@ pub(super) struct Member {
     /// Members that came behind it in some object: a bit set over their numbers.
     later: Vec<u64>,
     pub node: Node,
+}
+
+impl Node {
+    pub fn learn(&mut self, value: &Json, paths: &mut usize) {
+        match value {
+            Json::Null => self.nulls += 1,
+            Json::Bool(value) => self.booleans[usize::from(*value)] += 1,
+            Json::Number(number) => self.numbers.add(number),
+            Json::Text(text) => self.strings.get_or_insert_default().add(text),
+            Json::Object(members) => self.object.get_or_insert_default().learn(members, paths),
+            Json::Array(elements) => {
+                let array = self.array.get_or_insert_with(|| {
+                    Box::new(Array { shortest: elements.len(), longest: elements.len(), elements: Node::default() })
+                });
+                array.shortest = array.shortest.min(elements.len());
+                array.longest = array.longest.max(elements.len());
+                elements.iter().for_each(|element| array.elements.learn(element, paths));
+            }
+        }
+    }
+
+    pub fn random_paths(&self, path: &str, found: &mut Vec<String>) {
+        if self.strings.as_ref().is_some_and(|strings| strings.is_random()) {
+            found.push(path.to_string());
+        }
+        for member in self.object.iter().flat_map(|object| &object.members) {
+            member.node.random_paths(&join(path, &member.name), found);
+        }
+        if let Some(array) = &self.array {
+            array.elements.random_paths(&join(path, "*"), found);
+        }
+    }
+
+    /// The booleans, where they are a closed category (as for strings; they are two at most, so only their number counts).
+    pub fn closed_booleans(&self) -> bool {
+        let [no, yes] = self.booleans;
+        no + yes >= ENOUGH && (no != 1 && yes != 1 || no + yes >= 100)
+    }
+}
+
+impl Numbers {
+    fn add(&mut self, number: &Number) {
+        self.seen += 1;
+        self.integers += u64::from(!number.is_f64());
+        let text = number.to_string();
+        self.exponents += u64::from(text.contains('e'));
+        self.values.add(&text);
+        let value = |number: &Number| number.as_f64().unwrap_or(f64::NAN);
+        if self.least.as_ref().is_none_or(|least| value(number) < value(least)) {
+            self.least = Some(number.clone());
+        }
+        if self.most.as_ref().is_none_or(|most| value(number) > value(most)) {
+            self.most = Some(number.clone());
+        }
+    }
 }
 
 impl Object {
@@ -97,4 +188,9 @@ impl Object {
         }
         order
     }
+}
+
+/// The path of a member, as [`crate::record::fields`] spells it.
+pub(super) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }

@@ -1,5 +1,6 @@
 //! A profile as a whole: what it says of the records it learnt, and of others.
 
+use super::node::{MOST_PATHS, Node};
 use super::*;
 use serde_json::{Value, json};
 

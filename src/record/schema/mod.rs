@@ -1,0 +1,20 @@
+//! What the JSON records of a corpus look like, learnt record by record: paths, types, order of keys, closed categories,
+//! patterns of strings, ranges of numbers, lengths of arrays.
+//!
+//! Memory is bounded whatever the corpus: at most 4096 paths, 256 keys an object, and for each path 64 values or a sample of
+//! 256 hashes. Paths are those of [`super::fields`].
+
+mod check;
+mod forms;
+mod json_schema;
+mod node;
+mod profile;
+mod shapes;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+
+pub use check::{Fault, Violation};
+pub use profile::Profile;
