@@ -4,7 +4,7 @@ use super::device::DeviceArgs;
 use super::{OutputArgs, end_quietly, model, print_line};
 use clap::Args;
 use explain::ExplainArgs;
-use logwright::ingest::source::{Feed, Input, Line};
+use logwright::ingest::{Feed, Input, Line};
 use logwright::record::Form;
 use logwright::report::explain::Finding;
 use logwright::score::Aggregate;

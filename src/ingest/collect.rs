@@ -1,7 +1,7 @@
 //! What every format does with a record it has found: check it, put the prefix before it, count it, hand it on.
 
 use super::compression::Compression;
-use super::sniff::Format;
+use super::format::Format;
 use crate::record::{Prefix, put_prefix};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -110,7 +110,7 @@ fn quoted(mut rest: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
 
 /// Reads one such file, line by line.
 #[derive(Default)]
-pub struct Directives {
+pub(super) struct Directives {
     header: Option<Header>,
     record: Vec<u8>,
 }

@@ -1,6 +1,6 @@
 //! A file that grows, and is replaced or cut back by log rotation.
 
-use super::source::{Lines, Out};
+use super::line_splitter::{Lines, Out};
 use crate::{Error, Result};
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};

@@ -1,8 +1,12 @@
-//! Patterns such as `logs/**/*.gz` -> the paths they match, whatever bytes the names hold.
+//! The names in a folder in the order of reading, and patterns such as `logs/**/*.gz` -> the paths they match, whatever bytes
+//! the names hold.
 
-use super::inputs::list;
 use crate::{Error, Result};
 use glob::{MatchOptions, Pattern};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 const MARKS: [char; 3] = ['*', '?', '['];
@@ -61,6 +65,36 @@ fn add_folders(path: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names in a folder, sorted.
+pub(super) fn list(folder: &Path) -> Result<Vec<OsString>> {
+    let failed = |e| Error::io("list the folder", folder, e);
+    let entries = fs::read_dir(folder).map_err(failed)?;
+    let mut names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name())).collect::<Result<Vec<_>>>()?;
+    sort(&mut names);
+    Ok(names)
+}
+
+/// By name, but files that logrotate moved on stand before the one they came from, the oldest first: `syslog.2.gz`,
+/// `syslog.1`, `syslog`. Without a `syslog` beside them they are names as any other.
+fn sort(names: &mut [OsString]) {
+    let all: BTreeSet<OsString> = names.iter().cloned().collect();
+    names.sort_by_cached_key(|name| {
+        let rotated = name.to_str().and_then(rotation).filter(|(stem, _)| all.contains(&OsString::from(stem)));
+        match rotated {
+            Some((stem, number)) => (OsString::from(stem), Reverse(number), name.clone()),
+            None => (name.clone(), Reverse(0), name.clone()),
+        }
+    });
+}
+
+/// `syslog.2.gz` -> (`syslog`, 3): one more than the number, so that the file itself has 0.
+fn rotation(name: &str) -> Option<(&str, u64)> {
+    let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let (stem, number) = plain.rsplit_once('.')?;
+    let digits = !number.is_empty() && number.len() <= 9 && number.bytes().all(|b| b.is_ascii_digit());
+    Some((stem, number.parse::<u64>().ok().filter(|_| digits)? + 1))
 }
 
 #[cfg(test)]

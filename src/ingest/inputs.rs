@@ -2,9 +2,7 @@
 
 use super::glob;
 use crate::{Error, Result};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -22,7 +20,7 @@ pub(super) struct Source {
     pub named: bool,
 }
 
-/// Files as given; folders recursively, in the order of [`sort`], hidden entries and linked folders left out; globs in
+/// Files as given; folders recursively, in the order of [`glob::list`], hidden entries and linked folders left out; globs in
 /// the same order; `-` for standard input. Folders and globs give regular files only: pipes, sockets, devices and links
 /// to nothing are left out with a warning. A file met twice is read once. Folders in `leave_out` are not entered.
 ///
@@ -95,7 +93,7 @@ impl Found {
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        for name in list(folder)? {
+        for name in glob::list(folder)? {
             let path = folder.join(&name);
             let hidden = name.as_encoded_bytes().starts_with(b".");
             // A linked folder could lead back to one of its parents.
@@ -151,39 +149,10 @@ impl Found {
     }
 }
 
-/// The names in a folder, sorted.
-pub(super) fn list(folder: &Path) -> Result<Vec<OsString>> {
-    let failed = |e| Error::io("list the folder", folder, e);
-    let entries = fs::read_dir(folder).map_err(failed)?;
-    let mut names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name())).collect::<Result<Vec<_>>>()?;
-    sort(&mut names);
-    Ok(names)
-}
-
-/// By name, but files that logrotate moved on stand before the one they came from, the oldest first: `syslog.2.gz`,
-/// `syslog.1`, `syslog`. Without a `syslog` beside them they are names as any other.
-fn sort(names: &mut [OsString]) {
-    let all: BTreeSet<OsString> = names.iter().cloned().collect();
-    names.sort_by_cached_key(|name| {
-        let rotated = name.to_str().and_then(rotation).filter(|(stem, _)| all.contains(&OsString::from(stem)));
-        match rotated {
-            Some((stem, number)) => (OsString::from(stem), Reverse(number), name.clone()),
-            None => (name.clone(), Reverse(0), name.clone()),
-        }
-    });
-}
-
-/// `syslog.2.gz` -> (`syslog`, 3): one more than the number, so that the file itself has 0.
-fn rotation(name: &str) -> Option<(&str, u64)> {
-    let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-    let (stem, number) = plain.rsplit_once('.')?;
-    let digits = !number.is_empty() && number.len() <= 9 && number.bytes().all(|b| b.is_ascii_digit());
-    Some((stem, number.parse::<u64>().ok().filter(|_| digits)? + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::symlink;
 

@@ -12,20 +12,23 @@ mod collect;
 mod compression;
 mod csv;
 mod directives;
-pub mod follow;
+mod feed;
+mod follow;
+mod format;
 mod glob;
 mod inputs;
 mod json;
+mod line_splitter;
 mod lines;
 mod read;
 mod sniff;
-pub mod source;
 #[cfg(test)]
 mod tests;
 
 pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
 pub use compression::Compression;
-pub use directives::Directives;
+pub use feed::{Feed, Input};
+pub use format::Format;
+pub use line_splitter::Line;
 pub(crate) use read::check_prefixes;
 pub use read::read_records;
-pub use sniff::Format;

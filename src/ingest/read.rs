@@ -3,8 +3,9 @@
 use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_error};
 use super::compression::{self, Compression, Head};
 use super::directives::Directives;
+use super::format::Format;
 use super::inputs::{self, Source};
-use super::sniff::{self, Format, PEEK};
+use super::sniff::{self, PEEK};
 use super::{binary, csv, json, lines};
 use crate::record::Prefix;
 use crate::{Error, Result};

@@ -1,9 +1,9 @@
 //! The format of a file, found by looking at its (decompressed) beginning.
 
 use super::directives;
+use super::format::Format;
 use super::json::wraps;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 
 /// How much of a file is looked at, in bytes.
 pub(super) const PEEK: usize = 1 << 16;
@@ -11,43 +11,6 @@ pub(super) const PEEK: usize = 1 << 16;
 /// Rows of a table that are compared with its header, and how many it takes to believe in one.
 const ROWS: usize = 20;
 const MIN_ROWS: usize = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// One JSON object a line
-    Jsonl,
-    /// An array of objects, {"Records":[...]} and its like, or pretty-printed objects
-    Json,
-    /// One record a line, whatever it holds
-    Text,
-    /// Comma- or semicolon-separated values with a header
-    Csv,
-    /// Tab-separated values with a header
-    Tsv,
-    /// Rows below a line #Fields: W3C extended logs (IIS, CloudFront), and Zeek's logs
-    #[value(alias = "zeek")]
-    W3c,
-}
-
-impl Format {
-    /// Whether its records are JSON values (table rows become objects).
-    pub fn gives_json(self) -> bool {
-        self != Format::Text
-    }
-
-    /// As a message calls it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Format::Jsonl => "JSON lines",
-            Format::Json => "JSON",
-            Format::Text => "text lines",
-            Format::Csv => "CSV",
-            Format::Tsv => "TSV",
-            Format::W3c => "rows below a line #Fields (W3C, Zeek)",
-        }
-    }
-}
 
 /// The format that `head` begins; `complete`: nothing follows it.
 ///
