@@ -4,7 +4,8 @@
 //! stands in an otherwise ordinary record that is repeated a known number of times. A model's *exposure* of it is
 //! log2(size of the space) - log2(rank of the secret among all of the space by the model's loss).
 
-use super::mix;
+use super::format::AGAIN;
+use super::splitmix::mix;
 use crate::files::write_error;
 use crate::record::fields;
 use crate::{Error, Result};
@@ -74,7 +75,7 @@ impl Canaries {
             Err(error) => return Err(Error::io("read", &path, error)),
         };
         let damaged = |fault: String| {
-            Error::failed(format!("{}: expected the canaries prepare wrote: {fault}; {}", path.display(), super::AGAIN))
+            Error::failed(format!("{}: expected the canaries prepare wrote: {fault}; {}", path.display(), AGAIN))
         };
         let read: Self = serde_json::from_str(&text).map_err(|e| damaged(format!("line {}", e.line())))?;
         let whole = |canary: &Canary| {

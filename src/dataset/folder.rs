@@ -1,30 +1,8 @@
-//! Records -> token shards, a record index, and batches drawn from them.
-//!
-//! A data folder holds `train-00000.bin ...` and `val-00000.bin ...` (tokens), `train.idx` and `val.idx` (where each
-//! record begins), `tokenizer.json` and `meta.json`. Every record's tokens are followed by the separator token.
-//! [`prepare`] writes such a folder, [`Dataset::open`] maps and checks one, [`Sampler`] draws windows from it.
+//! A data folder opened: all of its files, verified and mapped.
 
-mod canaries;
-mod format;
-mod intake;
-mod meta;
-mod permutation;
-mod prepare;
-mod pseudonymise;
-mod sampler;
-mod split;
-mod starts;
-#[cfg(test)]
-mod tests;
-mod writer;
-
-pub use canaries::{Canaries, Canary};
-pub use meta::{Counts, Meta, SplitMode};
-pub use prepare::{PrepareOptions, Prepared, prepare};
-pub use pseudonymise::{Pseudonymise, count_pseudonyms};
-pub use sampler::{Sampler, Windows};
-pub use split::Split;
-
+use super::format::AGAIN;
+use super::meta::Meta;
+use super::split::Split;
 use crate::record::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -88,21 +66,4 @@ fn fingerprint(folder: &Path, splits: [&Split; 2]) -> Result<u32> {
         split.checksums().for_each(|checksum| crc.update(&checksum.to_le_bytes()));
     }
     Ok(crc.finalize())
-}
-
-/// The remedy for a damaged data folder.
-const AGAIN: &str = "the data folder is damaged or mixed up: run prepare again";
-
-/// A well-mixed 64-bit hash of three numbers: three rounds of SplitMix64's finaliser.
-///
-/// Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014. Stateless, so that the
-/// number for any (seed, index) is had without those before it.
-fn mix(a: u64, b: u64, c: u64) -> u64 {
-    let finalise = |z: u64| {
-        let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    finalise(finalise(finalise(a) ^ b) ^ c)
 }

@@ -1,6 +1,5 @@
 //! The files of a data folder: a 64-byte header, then a payload of little-endian numbers.
 
-use super::AGAIN;
 use crate::{Error, Result};
 use memmap2::Mmap;
 use std::fs::File;
@@ -8,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 #[cfg(target_endian = "big")]
 compile_error!("data folders are mapped as little-endian numbers");
+
+/// The remedy for a damaged data folder.
+pub(super) const AGAIN: &str = "the data folder is damaged or mixed up: run prepare again";
 
 const VERSION: u32 = 1;
 pub(super) const HEADER: usize = 64;

@@ -1,6 +1,6 @@
 //! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
 
-use super::mix;
+use super::splitmix::mix;
 use crate::Result;
 use crate::files::write_error;
 use std::collections::{BTreeSet, BinaryHeap};

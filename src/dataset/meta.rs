@@ -1,6 +1,6 @@
 //! `meta.json`: what a data folder holds and how it was made.
 
-use super::AGAIN;
+use super::format::AGAIN;
 use crate::files::write_error;
 use crate::ingest::SourceReport;
 use crate::{Error, Result};

@@ -6,9 +6,9 @@
 use super::canaries::Canaries;
 use super::intake::{Alphabet, Sample, Spool};
 use super::meta::{Meta, SplitMode};
-use super::mix;
 use super::permutation::Permutation;
 use super::pseudonymise::{Pseudonymise, read_pseudonymised};
+use super::splitmix::mix;
 use super::writer::{RecordCounts, SplitWriter};
 use crate::files::{Staging, WholeFile, write_atomic};
 use crate::ingest::read_records;

@@ -1,7 +1,6 @@
 //! One split of a data folder, mapped: any range of tokens, any record.
 
-use super::AGAIN;
-use super::format::{Content, Mapped, index_path, shard_path};
+use super::format::{AGAIN, Content, Mapped, index_path, shard_path};
 use super::meta::Counts;
 use super::starts::Starts;
 use crate::{Error, Result};

@@ -1,5 +1,6 @@
 //! Data folders as a whole: what `prepare` writes, `Dataset` reads, and damage is noticed.
 
+use super::splitmix::mix;
 use super::*;
 use crate::engine::IGNORE;
 use indicatif::ProgressBar;

@@ -1,0 +1,29 @@
+//! Records -> token shards, a record index, and batches drawn from them.
+//!
+//! A data folder holds `train-00000.bin ...` and `val-00000.bin ...` (tokens), `train.idx` and `val.idx` (where each
+//! record begins), `tokenizer.json` and `meta.json`. Every record's tokens are followed by the separator token.
+//! [`prepare`] writes such a folder, [`Dataset::open`] maps and checks one, [`Sampler`] draws windows from it.
+
+mod canaries;
+mod folder;
+mod format;
+mod intake;
+mod meta;
+mod permutation;
+mod prepare;
+mod pseudonymise;
+mod sampler;
+mod split;
+mod splitmix;
+mod starts;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use canaries::{Canaries, Canary};
+pub use folder::Dataset;
+pub use meta::{Counts, Meta, SplitMode};
+pub use prepare::{PrepareOptions, Prepared, prepare};
+pub use pseudonymise::{Pseudonymise, count_pseudonyms};
+pub use sampler::{Sampler, Windows};
+pub use split::Split;
