@@ -1,7 +1,7 @@
 //! Names of members in a JSON record, for maps by e-mail address, account or address: their places, and images that stay
 //! apart within an object.
 
-use super::record::{self, Part};
+use super::parts::{self, Part};
 use super::words::with_letters;
 use crate::record::fields;
 use std::collections::{HashMap, HashSet};
@@ -33,7 +33,7 @@ pub fn members<'a>(record: &'a [u8], parts: &[Part]) -> Vec<Member<'a>> {
                 let end = string_end(text, at);
                 // Of all strings only a name has a colon behind it.
                 if let Some(object) = open.last().filter(|_| text[end..].trim_ascii_start().starts_with(':')) {
-                    found.push(Member { object: *object, name: record::string(IN_NAMES, &text[at..end], start + at) });
+                    found.push(Member { object: *object, name: parts::string(IN_NAMES, &text[at..end], start + at) });
                 }
                 at = end - 1;
             }
@@ -87,7 +87,7 @@ mod tests {
 
     fn seen(record: &str) -> Vec<(usize, String, String)> {
         let place = |member: &Member| member.name.change("", "user", 0..member.name.text.len(), "").place;
-        let all = members(record.as_bytes(), &record::parts(record.as_bytes()));
+        let all = members(record.as_bytes(), &parts::parts(record.as_bytes()));
         let told = |member: &Member| (member.object, member.name.text.to_string(), record[place(member)].to_string());
         all.iter().map(told).collect()
     }
@@ -108,6 +108,6 @@ mod tests {
         let image = |text: &str| Some(text.to_string());
         let images = vec![image("y"), image("y"), None, image("z"), image("z"), image("z"), None];
         let expected = [image("yb"), image("yc"), None, image("z"), image("z"), image("zb"), None];
-        assert_eq!(apart(&members(record, &record::parts(record)), images), expected);
+        assert_eq!(apart(&members(record, &parts::parts(record)), images), expected);
     }
 }
