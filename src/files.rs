@@ -53,21 +53,21 @@ impl WholeFile {
     }
 }
 
-/// Replaces (or creates) the folder `path` with what `fill` writes into an empty one: see [`Staging`].
+/// Replaces (or creates) the folder `path` with what `fill` writes into an empty one: see [`StagedFolder`].
 pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let staging = Staging::create(path)?;
-    fill(&staging.folder)?;
-    staging.publish()
+    let staged = StagedFolder::create(path)?;
+    fill(&staged.folder)?;
+    staged.publish()
 }
 
 /// A folder under construction, `.NAME.partial-PID` beside its final place `NAME`. A failure or kill at any moment leaves
 /// what was there before; dropped unpublished, it is removed.
-pub struct Staging {
+pub struct StagedFolder {
     pub folder: PathBuf,
     target: PathBuf,
 }
 
-impl Staging {
+impl StagedFolder {
     pub fn create(target: &Path) -> Result<Self> {
         let name = target
             .file_name()
@@ -115,7 +115,7 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
+impl Drop for StagedFolder {
     fn drop(&mut self) {
         // Nothing to be done about a failure here; the next run tries again.
         let _ = fs::remove_dir_all(&self.folder);
@@ -213,10 +213,10 @@ mod tests {
         let target = home.path().join("data");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("old"), "").unwrap();
-        let staging = Staging::create(&target).unwrap();
-        fs::write(staging.folder.join("new"), "").unwrap();
-        staging.move_aside().unwrap();
-        drop(staging);
+        let staged = StagedFolder::create(&target).unwrap();
+        fs::write(staged.folder.join("new"), "").unwrap();
+        staged.move_aside().unwrap();
+        drop(staged);
         assert_eq!(names(&target), ["new"]);
         assert_eq!(names(home.path()), ["data"]);
     }
@@ -228,7 +228,7 @@ mod tests {
         fs::create_dir(home.path().join(".data.partial-4194999")).unwrap();
         fs::create_dir(home.path().join(".data.partial-1")).unwrap();
         fs::create_dir(home.path().join(format!(".data.partial-{}", std::process::id()))).unwrap();
-        drop(Staging::create(&home.path().join("data")).unwrap());
+        drop(StagedFolder::create(&home.path().join("data")).unwrap());
         assert_eq!(names(home.path()), [".data.partial-1"], "the process of the second lives");
     }
 

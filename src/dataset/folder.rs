@@ -1,6 +1,6 @@
 //! A data folder opened: all of its files, verified and mapped.
 
-use super::format::AGAIN;
+use super::format::PREPARE_AGAIN;
 use super::meta::Meta;
 use super::split::Split;
 use crate::record::Records;
@@ -31,11 +31,11 @@ impl Dataset {
         }
         let meta = Meta::load(folder)?;
         let records = Records::load(folder)?
-            .ok_or_else(|| Error::failed(format!("{}: no records.json; {AGAIN}", folder.display())))?;
-        let tokenizer = Tokenizer::load(folder).map_err(|e| Error::failed(format!("{e}; {AGAIN}")))?;
+            .ok_or_else(|| Error::failed(format!("{}: no records.json; {PREPARE_AGAIN}", folder.display())))?;
+        let tokenizer = Tokenizer::load(folder).map_err(|e| Error::failed(format!("{e}; {PREPARE_AGAIN}")))?;
         if (tokenizer.vocab_size(), tokenizer.separator()) != (meta.vocab_size, meta.separator) {
             return Err(Error::failed(format!(
-                "{}: vocabulary {} and separator {}, but meta.json says {} and {}; {AGAIN}",
+                "{}: vocabulary {} and separator {}, but meta.json says {} and {}; {PREPARE_AGAIN}",
                 folder.join("tokenizer.json").display(),
                 tokenizer.vocab_size(),
                 tokenizer.separator(),

@@ -5,9 +5,9 @@
 //! [`prepare`] writes such a folder, [`Dataset::open`] maps and checks one, [`Sampler`] draws windows from it.
 
 mod canaries;
+mod first_pass;
 mod folder;
 mod format;
-mod intake;
 mod meta;
 mod permutation;
 mod prepare;
@@ -15,15 +15,15 @@ mod pseudonymise;
 mod sampler;
 mod split;
 mod splitmix;
-mod starts;
 #[cfg(test)]
 mod tests;
+mod window_starts;
 mod writer;
 
 pub use canaries::{Canaries, Canary};
 pub use folder::Dataset;
-pub use meta::{Counts, Meta, SplitMode};
+pub use meta::{Meta, SplitCounts, SplitMode};
 pub use prepare::{PrepareOptions, Prepared, prepare};
-pub use pseudonymise::{Pseudonymise, count_pseudonyms};
+pub use pseudonymise::{PseudonymOptions, count_pseudonyms};
 pub use sampler::{Sampler, Windows};
 pub use split::Split;

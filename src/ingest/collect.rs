@@ -1,7 +1,7 @@
 //! What every format does with a record it has found: check it, put the prefix before it, count it, hand it on.
 
 use super::compression::Compression;
-use super::format::Format;
+use super::format::InputFormat;
 use crate::record::{Prefix, put_prefix};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ const LISTED_PLACES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// The format of every input; `None`: found for each file by looking at it.
-    pub format: Option<Format>,
+    pub format: Option<InputFormat>,
     pub bad_records: BadRecords,
     /// Longest record, in bytes before the prefix; reading holds a few of these in memory at most.
     pub max_record_bytes: usize,
@@ -76,7 +76,7 @@ pub struct ReadReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
     pub name: String,
-    pub format: Format,
+    pub format: InputFormat,
     pub compression: Compression,
     /// Size as stored, in bytes; 0 for standard input.
     pub stored_bytes: u64,

@@ -2,7 +2,7 @@
 
 use super::collect::{BadRecords, ReadOptions};
 use super::follow::follow;
-use super::line_splitter::{Line, Lines, Out};
+use super::line_splitter::{InputRecord, LineSplitter, RecordSender};
 use super::read::read_records;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
@@ -29,20 +29,20 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The records of some inputs, in order.
 pub struct Feed {
-    lines: Receiver<Result<Line>>,
+    lines: Receiver<Result<InputRecord>>,
     reader: Option<JoinHandle<()>>,
     failed: Option<Error>,
 }
 
 impl Feed {
     /// Starts to read. At most `queue` records wait, each of at most `longest` bytes: that bounds the memory. `tables`: records
-    /// are JSON, so lines below a line `#Fields` (see [`super::directives::Directives`]) become objects.
+    /// are JSON, so lines below a line `#Fields` (see [`super::w3c_zeek::HeadedTable`]) become objects.
     pub fn start(inputs: Vec<Input>, longest: usize, queue: usize, tables: bool) -> Self {
         let (sender, lines) = sync_channel(queue);
         let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
-                let mut out = Out::new(&sender, number);
-                if let Err(error) = read(input, Lines::new(longest, tables), &mut out) {
+                let mut out = RecordSender::new(&sender, number);
+                if let Err(error) = read(input, LineSplitter::new(longest, tables), &mut out) {
                     // A receiver that has left wants no error either.
                     let _ = sender.send(Err(error));
                     return;
@@ -54,7 +54,7 @@ impl Feed {
 
     /// Waits for a record and gives it with those already there behind it, at most `most`: none at the end, or when `stop`
     /// was set. A failure to read comes after all that was read before it.
-    pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<Line>>> {
+    pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -92,7 +92,7 @@ impl Feed {
     }
 }
 
-fn read(input: &Input, mut lines: Lines, out: &mut Out) -> Result<()> {
+fn read(input: &Input, mut lines: LineSplitter, out: &mut RecordSender) -> Result<()> {
     match input {
         Input::Path(path) => read_path(path, lines.longest, out),
         Input::Growing { path, from_end } => follow(path, *from_end, lines, out),
@@ -112,7 +112,7 @@ fn read(input: &Input, mut lines: Lines, out: &mut Out) -> Result<()> {
 }
 
 /// Bad records come as the text they are: the scorer says what is wrong with each.
-fn read_path(path: &Path, longest: usize, out: &mut Out) -> Result<()> {
+fn read_path(path: &Path, longest: usize, out: &mut RecordSender) -> Result<()> {
     let options = ReadOptions { bad_records: BadRecords::Keep, max_record_bytes: longest, ..ReadOptions::default() };
     let inputs = [path.to_owned()];
     read_records(&inputs, &options, &ProgressBar::hidden(), &mut |record| out.send(Ok(record.to_vec()))).map(|_| ())

@@ -1,6 +1,6 @@
 //! A file that grows, and is replaced or cut back by log rotation.
 
-use super::line_splitter::{Lines, Out};
+use super::line_splitter::{LineSplitter, RecordSender};
 use crate::{Error, Result};
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Another file under its name (rotation by renaming) is read from its beginning when the old one has been read to its end;
 /// a file that has become shorter (copytruncate) from its beginning, its unfinished last line forgotten. A file that is cut
 /// back and has grown beyond its old length between two looks cannot be told from one that grew.
-pub(super) fn follow(path: &Path, from_end: bool, mut lines: Lines, out: &mut Out) -> Result<()> {
+pub(super) fn follow(path: &Path, from_end: bool, mut lines: LineSplitter, out: &mut RecordSender) -> Result<()> {
     let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
     let failed = |e| Error::io("read", path, e);
     let mut at = 0;

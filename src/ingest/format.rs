@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum InputFormat {
     /// One JSON object a line
     Jsonl,
     /// An array of objects, {"Records":[...]} and its like, or pretty-printed objects
@@ -20,21 +20,21 @@ pub enum Format {
     W3c,
 }
 
-impl Format {
+impl InputFormat {
     /// Whether its records are JSON values (table rows become objects).
     pub fn gives_json(self) -> bool {
-        self != Format::Text
+        self != InputFormat::Text
     }
 
     /// As a message calls it.
     pub fn label(self) -> &'static str {
         match self {
-            Format::Jsonl => "JSON lines",
-            Format::Json => "JSON",
-            Format::Text => "text lines",
-            Format::Csv => "CSV",
-            Format::Tsv => "TSV",
-            Format::W3c => "rows below a line #Fields (W3C, Zeek)",
+            InputFormat::Jsonl => "JSON lines",
+            InputFormat::Json => "JSON",
+            InputFormat::Text => "text lines",
+            InputFormat::Csv => "CSV",
+            InputFormat::Tsv => "TSV",
+            InputFormat::W3c => "rows below a line #Fields (W3C, Zeek)",
         }
     }
 }

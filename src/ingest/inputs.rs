@@ -28,7 +28,7 @@ pub(super) struct Source {
 /// without matches, `-` twice.
 pub(super) fn expand(inputs: &[PathBuf], leave_out: &[PathBuf]) -> Result<Vec<Source>> {
     let leave_out = leave_out.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let mut found = Found { sources: Vec::new(), seen: BTreeMap::new(), input: 0, leave_out };
+    let mut found = InputList { sources: Vec::new(), seen: BTreeMap::new(), input: 0, leave_out };
     for (number, input) in inputs.iter().enumerate() {
         found.input = number;
         if input.as_os_str() == "-" {
@@ -44,7 +44,7 @@ pub(super) fn expand(inputs: &[PathBuf], leave_out: &[PathBuf]) -> Result<Vec<So
     Ok(found.sources)
 }
 
-struct Found {
+struct InputList {
     sources: Vec<Source>,
     /// Real paths of the files so far, each with the number of the input that gave it.
     seen: BTreeMap<PathBuf, usize>,
@@ -52,7 +52,7 @@ struct Found {
     leave_out: Vec<PathBuf>,
 }
 
-impl Found {
+impl InputList {
     fn add_stdin(&mut self) -> Result<()> {
         if self.sources.iter().any(|source| source.path.is_none()) {
             return Err(Error::usage("standard input (-) is named twice; it can be read once"));

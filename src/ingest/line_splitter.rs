@@ -1,13 +1,13 @@
 //! Bytes as they come -> lines -> records on their way to the queue of a feed.
 
-use super::directives::Directives;
+use super::w3c_zeek::HeadedTable;
 use crate::{Error, Result};
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::SyncSender;
 
 /// One record of an input, or why a line of it is none.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
+pub struct InputRecord {
     /// Number of the input.
     pub input: usize,
     /// From 1, within the input; empty lines do not count.
@@ -16,41 +16,47 @@ pub struct Line {
 }
 
 /// The queue's end that one input fills.
-pub(super) struct Out<'a> {
-    sender: &'a SyncSender<Result<Line>>,
+pub(super) struct RecordSender<'a> {
+    sender: &'a SyncSender<Result<InputRecord>>,
     input: usize,
     records: u64,
 }
 
-impl<'a> Out<'a> {
-    pub fn new(sender: &'a SyncSender<Result<Line>>, input: usize) -> Self {
-        Out { sender, input, records: 0 }
+impl<'a> RecordSender<'a> {
+    pub fn new(sender: &'a SyncSender<Result<InputRecord>>, input: usize) -> Self {
+        RecordSender { sender, input, records: 0 }
     }
 
     pub fn send(&mut self, record: std::result::Result<Vec<u8>, String>) -> Result<()> {
         self.records += 1;
-        let line = Line { input: self.input, number: self.records, record };
+        let line = InputRecord { input: self.input, number: self.records, record };
         self.sender.send(Ok(line)).map_err(|_| Error::failed("the records are no longer wanted"))
     }
 }
 
 /// Bytes as they come -> lines. Memory: one line, bounded by the limit.
-pub(super) struct Lines {
+pub(super) struct LineSplitter {
     pub longest: usize,
     line: Vec<u8>,
     /// Inside a line that was too long and has been reported.
     skipping: bool,
     started: bool,
     /// Names of a table, where lines may be its rows.
-    table: Option<Directives>,
+    table: Option<HeadedTable>,
 }
 
 /// Most bytes of the beginning of a file in which its names are looked for.
 const HEAD: u64 = 1 << 16;
 
-impl Lines {
+impl LineSplitter {
     pub fn new(longest: usize, tables: bool) -> Self {
-        Lines { longest, line: Vec::new(), skipping: false, started: false, table: tables.then(Directives::default) }
+        LineSplitter {
+            longest,
+            line: Vec::new(),
+            skipping: false,
+            started: false,
+            table: tables.then(HeadedTable::default),
+        }
     }
 
     /// Looks for names of a table at the beginning of a file whose rows come later.
@@ -67,7 +73,7 @@ impl Lines {
         Ok(())
     }
 
-    pub fn push(&mut self, bytes: &[u8], out: &mut Out) -> Result<()> {
+    pub fn push(&mut self, bytes: &[u8], out: &mut RecordSender) -> Result<()> {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             let text = part.strip_suffix(b"\n").unwrap_or(part);
             if !self.skipping {
@@ -85,7 +91,7 @@ impl Lines {
     }
 
     /// The line is over: by its newline, or because nothing more comes.
-    pub fn end(&mut self, out: &mut Out) -> Result<()> {
+    pub fn end(&mut self, out: &mut RecordSender) -> Result<()> {
         let skipped = std::mem::take(&mut self.skipping);
         let mut line = std::mem::take(&mut self.line);
         if !std::mem::replace(&mut self.started, true) && line.starts_with(b"\xef\xbb\xbf") {
@@ -115,7 +121,7 @@ impl Lines {
         self.skipping = false;
     }
 
-    fn too_long(&mut self, out: &mut Out) -> Result<()> {
+    fn too_long(&mut self, out: &mut RecordSender) -> Result<()> {
         self.line = Vec::new();
         self.skipping = true;
         out.send(Err(format!(
@@ -131,9 +137,9 @@ mod tests {
     use std::sync::mpsc::sync_channel;
 
     /// Lines of what `fill` sends.
-    fn sent(fill: impl FnOnce(&mut Out)) -> Vec<std::result::Result<String, String>> {
+    fn sent(fill: impl FnOnce(&mut RecordSender)) -> Vec<std::result::Result<String, String>> {
         let (sender, receiver) = sync_channel(100);
-        fill(&mut Out::new(&sender, 0));
+        fill(&mut RecordSender::new(&sender, 0));
         drop(sender);
         receiver
             .iter()
@@ -146,7 +152,7 @@ mod tests {
         let text = b"\xef\xbb\xbfone\r\n\n  \ntwo\nthree";
         for size in 1..text.len() {
             let found = sent(|out| {
-                let mut lines = Lines::new(10, false);
+                let mut lines = LineSplitter::new(10, false);
                 text.chunks(size).for_each(|piece| lines.push(piece, out).unwrap());
                 lines.end(out).unwrap();
             });
@@ -158,7 +164,7 @@ mod tests {
     fn a_line_that_is_too_long_is_reported_once_and_the_next_one_is_whole() {
         for size in [1, 3, 7, 100] {
             let found = sent(|out| {
-                let mut lines = Lines::new(4, false);
+                let mut lines = LineSplitter::new(4, false);
                 b"abcd\r\nabcde\nabcdefghijkl\nabc\nabcde".chunks(size).for_each(|p| lines.push(p, out).unwrap());
                 lines.end(out).unwrap();
             });

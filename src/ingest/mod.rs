@@ -11,7 +11,6 @@ mod binary;
 mod collect;
 mod compression;
 mod csv;
-mod directives;
 mod feed;
 mod follow;
 mod format;
@@ -24,11 +23,12 @@ mod read;
 mod sniff;
 #[cfg(test)]
 mod tests;
+mod w3c_zeek;
 
 pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
 pub use compression::Compression;
 pub use feed::{Feed, Input};
-pub use format::Format;
-pub use line_splitter::Line;
+pub use format::InputFormat;
+pub use line_splitter::InputRecord;
 pub(crate) use read::check_prefixes;
 pub use read::read_records;

@@ -2,10 +2,10 @@
 
 use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_error};
 use super::compression::{self, Compression, Head};
-use super::directives::Directives;
-use super::format::Format;
+use super::format::InputFormat;
 use super::inputs::{self, Source};
 use super::sniff::{self, PEEK};
+use super::w3c_zeek::HeadedTable;
 use super::{binary, csv, json, lines};
 use crate::record::Prefix;
 use crate::{Error, Result};
@@ -112,13 +112,13 @@ fn read_source(
              --format text"
         )));
     }
-    if matches!(options.format, None | Some(Format::Json)) {
+    if matches!(options.format, None | Some(InputFormat::Json)) {
         see_first_object(&mut head, &mut *stream, options.max_record_bytes);
     }
     let format = options.format.unwrap_or_else(|| sniff::format(&head.bytes, head.complete));
     let wrapper = sniff::is_wrapper(&head.bytes);
     let delimiter = sniff::delimiter(&head.bytes);
-    if format == Format::Text {
+    if format == InputFormat::Text {
         warn_of_lines(name, &head.bytes);
     }
     tracing::debug!(file = %name, ?format, ?compression, "reading");
@@ -126,15 +126,15 @@ fn read_source(
     let mut collector =
         Collector { options, source: source_report(source, format, compression), report, sink, scratch: Vec::new() };
     match format {
-        Format::Text => lines::read(reader, &mut collector, |line, number, out| out.record(line, number))?,
-        Format::Jsonl => lines::read(reader, &mut collector, lines::json_line)?,
-        Format::W3c => {
-            let mut table = Directives::default();
+        InputFormat::Text => lines::read(reader, &mut collector, |line, number, out| out.record(line, number))?,
+        InputFormat::Jsonl => lines::read(reader, &mut collector, lines::json_line)?,
+        InputFormat::W3c => {
+            let mut table = HeadedTable::default();
             lines::read(reader, &mut collector, |line, number, out| table.line(line, number, out))?;
         }
-        Format::Json => json::read(reader, wrapper, &mut collector)?,
-        Format::Csv => csv::read(reader, delimiter, &mut collector)?,
-        Format::Tsv => csv::read(reader, b'\t', &mut collector)?,
+        InputFormat::Json => json::read(reader, wrapper, &mut collector)?,
+        InputFormat::Csv => csv::read(reader, delimiter, &mut collector)?,
+        InputFormat::Tsv => csv::read(reader, b'\t', &mut collector)?,
     }
     Ok(collector.source)
 }
@@ -173,7 +173,7 @@ fn open(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {
     Ok(Box::new(progress.wrap_read(raw)))
 }
 
-fn source_report(source: &Source, format: Format, compression: Compression) -> SourceReport {
+fn source_report(source: &Source, format: InputFormat, compression: Compression) -> SourceReport {
     let (name, stored_bytes) = (source.name.clone(), source.bytes);
     SourceReport { name, format, compression, stored_bytes, records: 0, bytes: 0, skipped: 0 }
 }
@@ -193,7 +193,7 @@ fn empty_source(
         return Err(Error::failed(format!("{}: the file is empty; name a file with logs", source.name)));
     }
     tracing::warn!("{}: the file is empty", source.name);
-    Ok(source_report(source, options.format.unwrap_or(Format::Text), compression))
+    Ok(source_report(source, options.format.unwrap_or(InputFormat::Text), compression))
 }
 
 /// Removes a UTF-8 byte order mark; refuses UTF-16 and UTF-32, and archives inside a compressed stream.

@@ -1,8 +1,8 @@
 //! The format of a file, found by looking at its (decompressed) beginning.
 
-use super::directives;
-use super::format::Format;
+use super::format::InputFormat;
 use super::json::wraps;
+use super::w3c_zeek;
 use serde::de::IgnoredAny;
 
 /// How much of a file is looked at, in bytes.
@@ -16,36 +16,36 @@ const MIN_ROWS: usize = 3;
 ///
 /// Brackets alone prove nothing: Apache errors and many other text logs begin with `[`. JSON is believed when the first
 /// value parses, or runs past the end of what is seen; a table when the header looks like names and the rows fit it.
-pub(super) fn format(head: &[u8], complete: bool) -> Format {
+pub(super) fn format(head: &[u8], complete: bool) -> InputFormat {
     let text = head.trim_ascii_start();
     match text.first() {
         Some(b'{') => object(text, complete),
-        Some(b'[') if is_array_of_objects(text) => Format::Json,
-        Some(b'#') if directives::is_headed(text) => Format::W3c,
-        _ if is_table(head, b'\t', complete) => Format::Tsv,
-        _ if is_table(head, delimiter(head), complete) => Format::Csv,
-        _ => Format::Text,
+        Some(b'[') if is_array_of_objects(text) => InputFormat::Json,
+        Some(b'#') if w3c_zeek::is_headed(text) => InputFormat::W3c,
+        _ if is_table(head, b'\t', complete) => InputFormat::Tsv,
+        _ if is_table(head, delimiter(head), complete) => InputFormat::Csv,
+        _ => InputFormat::Text,
     }
 }
 
 /// What a file that begins with `{` is.
-fn object(text: &[u8], complete: bool) -> Format {
+fn object(text: &[u8], complete: bool) -> InputFormat {
     if is_wrapper(text) {
-        return Format::Json;
+        return InputFormat::Json;
     }
     let mut lines = text.split(|&b| b == b'\n').peekable();
     let first = lines.next().unwrap_or_default();
     let first_is_whole = complete || lines.peek().is_some();
     let parses = |line: &[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
     if !first_is_whole || parses(first) {
-        return Format::Jsonl;
+        return InputFormat::Jsonl;
     }
     // Not an object on the first line: pretty-printed, or a bad first line among good ones, or text after all.
     if first_value_holds(text) {
-        return Format::Json;
+        return InputFormat::Json;
     }
     let good = lines.take(ROWS).filter(|line| line.starts_with(b"{") && parses(line)).count();
-    if good > 0 { Format::Jsonl } else { Format::Text }
+    if good > 0 { InputFormat::Jsonl } else { InputFormat::Text }
 }
 
 /// The first value is whole and sound, or sound as far as it is seen.
@@ -170,66 +170,70 @@ fn is_name(cell: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn check(text: &str, want: Format) {
+    fn check(text: &str, want: InputFormat) {
         assert_eq!(format(text.as_bytes(), true), want, "{text}");
     }
 
     #[test]
     fn json_lines() {
-        check("{\"a\":1}\n{\"a\":2}\n", Format::Jsonl);
-        check("{\"a\":1}", Format::Jsonl);
-        check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", Format::Jsonl);
-        check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", Format::Jsonl);
-        check("{\"a\":1}\nplain text\n", Format::Jsonl);
-        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", Format::Jsonl);
-        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", Format::Jsonl);
-        assert_eq!(format(b"{\"long\":\"aaaa", false), Format::Jsonl, "the first line is longer than what is seen");
+        check("{\"a\":1}\n{\"a\":2}\n", InputFormat::Jsonl);
+        check("{\"a\":1}", InputFormat::Jsonl);
+        check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", InputFormat::Jsonl);
+        check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", InputFormat::Jsonl);
+        check("{\"a\":1}\nplain text\n", InputFormat::Jsonl);
+        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", InputFormat::Jsonl);
+        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", InputFormat::Jsonl);
+        assert_eq!(
+            format(b"{\"long\":\"aaaa", false),
+            InputFormat::Jsonl,
+            "the first line is longer than what is seen"
+        );
     }
 
     #[test]
     fn json_documents() {
-        check("[{\"a\":1},\n{\"a\":2}]", Format::Json);
-        check("[\n  {\n    \"a\": 1\n  }\n]\n", Format::Json);
-        check("{\"Records\":[{\"a\":1}]}", Format::Json);
-        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", Format::Json);
-        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", Format::Json);
-        check("{\"Records\":[{\"a\":1},", Format::Json);
-        check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", Format::Json);
-        check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Format::Json);
-        check("[{\"a\":1},{\"b", Format::Json);
-        check("{\"took\":1,\"hits\":{\"total\":{\"value\":2},\"hits\":[{\"_id\":1}]}}", Format::Json);
-        check("[]", Format::Json);
+        check("[{\"a\":1},\n{\"a\":2}]", InputFormat::Json);
+        check("[\n  {\n    \"a\": 1\n  }\n]\n", InputFormat::Json);
+        check("{\"Records\":[{\"a\":1}]}", InputFormat::Json);
+        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", InputFormat::Json);
+        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", InputFormat::Json);
+        check("{\"Records\":[{\"a\":1},", InputFormat::Json);
+        check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", InputFormat::Json);
+        check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", InputFormat::Json);
+        check("[{\"a\":1},{\"b", InputFormat::Json);
+        check("{\"took\":1,\"hits\":{\"total\":{\"value\":2},\"hits\":[{\"_id\":1}]}}", InputFormat::Json);
+        check("[]", InputFormat::Json);
     }
 
     #[test]
     fn text_that_looks_like_something_else() {
-        check("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok\n", Format::Text);
-        check("[2024-01-01 00:00:00] {\"a\":1}\n", Format::Text);
-        check("[1, 2] starting\n[1, 3] starting\n", Format::Text);
-        check("{main} started\n{main} stopped\n", Format::Text);
-        check("[] done\n", Format::Text);
-        check("Jan  1 00:00:00 host sshd[1]: Accepted for a, b, c\nJan  1 00:00:01 host x, y, z\n", Format::Text);
-        check("error,disk,full\nerror,disk,gone\n", Format::Text);
-        check("started, waiting, done\nstopped, waiting, done\n", Format::Text);
-        check("1,2,3\n4,5,6\n", Format::Text);
-        check("a,b,c\n1,2\n", Format::Text);
-        check("one line", Format::Text);
-        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", Format::Text);
-        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", Format::Text);
-        check("time,user\n1,bob\n2,al\n", Format::Text);
-        check("time,time\n1,bob\n2,al\n3,jo\n", Format::Text);
+        check("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok\n", InputFormat::Text);
+        check("[2024-01-01 00:00:00] {\"a\":1}\n", InputFormat::Text);
+        check("[1, 2] starting\n[1, 3] starting\n", InputFormat::Text);
+        check("{main} started\n{main} stopped\n", InputFormat::Text);
+        check("[] done\n", InputFormat::Text);
+        check("Jan  1 00:00:00 host sshd[1]: Accepted for a, b, c\nJan  1 00:00:01 host x, y, z\n", InputFormat::Text);
+        check("error,disk,full\nerror,disk,gone\n", InputFormat::Text);
+        check("started, waiting, done\nstopped, waiting, done\n", InputFormat::Text);
+        check("1,2,3\n4,5,6\n", InputFormat::Text);
+        check("a,b,c\n1,2\n", InputFormat::Text);
+        check("one line", InputFormat::Text);
+        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", InputFormat::Text);
+        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", InputFormat::Text);
+        check("time,user\n1,bob\n2,al\n", InputFormat::Text);
+        check("time,time\n1,bob\n2,al\n3,jo\n", InputFormat::Text);
     }
 
     #[test]
     fn tables() {
-        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", Format::Csv);
-        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", Format::Csv);
-        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", Format::Tsv);
-        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", Format::Csv);
-        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", Format::Csv);
-        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", Format::Csv);
-        check("time;user\n1;a,b\n2;al\n3;jo\n", Format::Csv);
-        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", Format::Csv);
+        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", InputFormat::Csv);
+        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", InputFormat::Csv);
+        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", InputFormat::Tsv);
+        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", InputFormat::Csv);
+        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", InputFormat::Csv);
+        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", InputFormat::Csv);
+        check("time;user\n1;a,b\n2;al\n3;jo\n", InputFormat::Csv);
+        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", InputFormat::Csv);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!   Rogaway 2002). All addresses whose images fall into one range walk on together, so the map stays one to one, and
 //!   prefixes are kept within each such group; between groups they may not be.
 
-use super::key::Key;
+use super::key::SecretKey;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Block};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -88,15 +88,15 @@ const HOLDS_4: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)];
 
 /// Pseudonyms of addresses.
-pub struct Addresses {
+pub struct AddressPseudonyms {
     pan_4: CryptoPan,
     pan_6: CryptoPan,
     ranges_4: Vec<(u128, u32, Fate)>,
     ranges_6: Vec<(u128, u32, Fate)>,
 }
 
-impl Addresses {
-    pub fn new(key: &Key) -> Self {
+impl AddressPseudonyms {
+    pub fn new(key: &SecretKey) -> Self {
         let top = |address: Ipv4Addr| u128::from(address.to_bits()) << 96;
         Self {
             pan_4: CryptoPan::new(&key.mac(&[b"crypto-pan", b"4"])),
@@ -219,8 +219,8 @@ mod tests {
         }
     }
 
-    fn addresses() -> Addresses {
-        Addresses::new(&Key::new(&[3; 32]))
+    fn addresses() -> AddressPseudonyms {
+        AddressPseudonyms::new(&SecretKey::new(&[3; 32]))
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Identifiers whose form says what they are: UUIDs, MACs, SIDs, key ids, account numbers. Each is permuted among its
 //! kind, so that no two share a pseudonym and nothing is to be remembered.
 
-use super::key::Key;
+use super::key::SecretKey;
 use super::permute;
 
 /// A UUID (RFC 9562), also in braces; version and variant stay, and so do those of zeros or ones only.
-pub fn uuid(key: &Key, text: &str) -> Option<String> {
+pub fn uuid(key: &SecretKey, text: &str) -> Option<String> {
     let bare = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
     let groups: Vec<usize> = bare.split('-').map(str::len).collect();
     if groups != [8, 4, 4, 4, 12] || !bare.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
@@ -19,7 +19,7 @@ pub fn uuid(key: &Key, text: &str) -> Option<String> {
 
 /// A MAC address with colons, dashes, or dots between groups of four digits. Manufacturer and device are permuted apart, so
 /// that devices of one make stay together; the bits for groups and for local use stay, and so does broadcast.
-pub fn mac(key: &Key, text: &str) -> Option<String> {
+pub fn mac(key: &SecretKey, text: &str) -> Option<String> {
     let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect();
     if !["hh:hh:hh:hh:hh:hh", "hh-hh-hh-hh-hh-hh", "hhhh.hhhh.hhhh"].contains(&shape.as_str()) {
         return None;
@@ -41,7 +41,7 @@ pub fn mac(key: &Key, text: &str) -> Option<String> {
 /// A Windows security identifier. The domain part of S-1-5-21-… and the object of S-1-12-1-… (Entra) are permuted, and
 /// relative identifiers from 1000 on within their number of digits; well-known ones (below 1000, and all other
 /// authorities, whose numbers are the same on every machine) stay. Source: \[MS-DTYP\] 2.4.2.
-pub fn sid(key: &Key, text: &str) -> Option<String> {
+pub fn sid(key: &SecretKey, text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split('-').collect();
     let [s, one, authority, numbers @ ..] = parts.as_slice() else { return None };
     let is_number = |part: &&str| part.parse::<u32>().is_ok() && part.bytes().all(|b| b.is_ascii_digit());
@@ -67,7 +67,7 @@ pub fn sid(key: &Key, text: &str) -> Option<String> {
 }
 
 /// A relative identifier; walks until the image fits 32 bits.
-fn relative(key: &Key, number: &str) -> String {
+fn relative(key: &SecretKey, number: &str) -> String {
     let fits = |text: &str| text.parse::<u32>().is_ok();
     if number.parse::<u32>().is_ok_and(|n| n < 1000) || number.starts_with('0') {
         return number.to_string();
@@ -80,13 +80,13 @@ fn relative(key: &Key, number: &str) -> String {
 }
 
 /// The twelve digits of an AWS account; none for anything else.
-pub fn account(key: &Key, text: &str) -> Option<String> {
+pub fn account(key: &SecretKey, text: &str) -> Option<String> {
     let whole = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     whole.then(|| permute::alphanumeric(key, "account", text))
 }
 
 /// An AWS key or principal id: its four letters, which say what it is, stay.
-pub fn key_id(key: &Key, text: &str) -> Option<String> {
+pub fn key_id(key: &SecretKey, text: &str) -> Option<String> {
     let plain = text.len() >= 16 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     let kinds = ["AKIA", "ASIA", "AROA", "AIDA", "AGPA", "AIPA", "ANPA", "ANVA", "ABIA", "ACCA", "ASCA"];
     let kind = kinds.iter().find(|kind| text.starts_with(**kind)).filter(|_| plain)?;
@@ -95,7 +95,7 @@ pub fn key_id(key: &Key, text: &str) -> Option<String> {
 
 /// A number moved by up to two degrees, written with as many decimals. `pair` holds both coordinates of the place, so that
 /// one place moves to one place, and `attempt` tells draws apart. None for what is no number.
-pub fn coordinate(key: &Key, text: &str, pair: &str, axis: u8, attempt: u32) -> Option<String> {
+pub fn coordinate(key: &SecretKey, text: &str, pair: &str, axis: u8, attempt: u32) -> Option<String> {
     let value: f64 = text.parse().ok().filter(|v: &f64| v.is_finite() && v.abs() <= 180.0)?;
     if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') {
         return None;
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn key() -> Key {
-        Key::new(&[4; 32])
+    fn key() -> SecretKey {
+        SecretKey::new(&[4; 32])
     }
 
     #[test]

@@ -15,11 +15,11 @@ const LONGEST: u64 = 1024;
 
 /// A keyed pseudo-random function. It has no `Debug`, so that no message can hold it.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct SecretKey(Hmac<Sha256>);
 
-impl Key {
+impl SecretKey {
     pub fn new(secret: &[u8; BYTES]) -> Self {
-        Key(<Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length"))
+        SecretKey(<Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length"))
     }
 
     /// A key that nobody will see again: a dry run without a key file counts with it.
@@ -51,7 +51,7 @@ impl Key {
     }
 }
 
-fn load(path: &Path, facts: &fs::Metadata) -> Result<Key> {
+fn load(path: &Path, facts: &fs::Metadata) -> Result<SecretKey> {
     let name = path.display();
     if !facts.is_file() {
         return Err(Error::usage(format!("--key-file {name}: expected a file with a key, found something else")));
@@ -67,7 +67,7 @@ fn load(path: &Path, facts: &fs::Metadata) -> Result<Key> {
     let file = File::open(path).map_err(|e| Error::io("read the key file", path, e))?;
     let read = file.take(LONGEST).read_to_string(&mut text);
     let secret = read.ok().and_then(|_| from_hex(text.trim()));
-    secret.map(|secret| Key::new(&secret)).ok_or_else(|| {
+    secret.map(|secret| SecretKey::new(&secret)).ok_or_else(|| {
         Error::usage(format!(
             "--key-file {name}: expected {} hexadecimal digits and nothing else, found something else; name a file that \
              does not exist to have one made",
@@ -76,7 +76,7 @@ fn load(path: &Path, facts: &fs::Metadata) -> Result<Key> {
     })
 }
 
-fn create(path: &Path) -> Result<Key> {
+fn create(path: &Path) -> Result<SecretKey> {
     let failed = |e| Error::io("make the key file", path, e);
     let secret = random()?;
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -86,7 +86,7 @@ fn create(path: &Path) -> Result<Key> {
     writeln!(file, "{text}").and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist_noclobber(path).map_err(|e| failed(e.error))?;
     tracing::info!("{}: a new key; the same pseudonyms next time need this file, and it undoes them", path.display());
-    Ok(Key::new(&secret))
+    Ok(SecretKey::new(&secret))
 }
 
 fn random() -> Result<[u8; BYTES]> {
@@ -110,11 +110,11 @@ mod tests {
     fn a_key_file_is_made_once_private_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let made = Key::open(&path).unwrap();
+        let made = SecretKey::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap().trim().len(), 64);
-        assert_eq!(made.mac(&[b"a"]), Key::open(&path).unwrap().mac(&[b"a"]));
-        assert_ne!(made.mac(&[b"a"]), Key::open(&folder.path().join("other")).unwrap().mac(&[b"a"]));
+        assert_eq!(made.mac(&[b"a"]), SecretKey::open(&path).unwrap().mac(&[b"a"]));
+        assert_ne!(made.mac(&[b"a"]), SecretKey::open(&folder.path().join("other")).unwrap().mac(&[b"a"]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let refused = |text: &[u8], mode: u32| {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Key::open(&path).err().map(|e| (e.exit_code(), e.to_string()))
+            SecretKey::open(&path).err().map(|e| (e.exit_code(), e.to_string()))
         };
         let good = "0123456789abcdef".repeat(4);
         assert_eq!(refused(good.as_bytes(), 0o600), None);
@@ -137,12 +137,12 @@ mod tests {
             let (code, message) = refused(text, 0o600).unwrap();
             assert!(code == 2 && message.contains("64 hexadecimal") && !message.contains("secret123"), "{message}");
         }
-        assert!(Key::open(folder.path()).is_err());
+        assert!(SecretKey::open(folder.path()).is_err());
     }
 
     #[test]
     fn parts_do_not_run_together() {
-        let key = Key::new(&[7; 32]);
+        let key = SecretKey::new(&[7; 32]);
         assert_ne!(key.mac(&[b"ab", b"c"]), key.mac(&[b"a", b"bc"]));
     }
 }

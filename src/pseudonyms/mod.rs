@@ -1,7 +1,7 @@
 //! Keyed pseudonyms: who and where is replaced, what happened stays.
 //!
-//! Two passes over the records. The first learns who the persons, hosts, domains and accounts are ([`Pseudonyms::learn`]);
-//! the second replaces them ([`Pseudonyms::rewrite`]), in fields that a rule names and in running text, paths and command
+//! Two passes over the records. The first learns who the persons, hosts, domains and accounts are ([`Pseudonymizer::learn`]);
+//! the second replaces them ([`Pseudonymizer::rewrite`]), in fields that a rule names and in running text, paths and command
 //! lines. One original has one pseudonym in the whole corpus, and the forms of a name belong together:
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! | `address` | Crypto-PAn |
 //! | `identifiers` | UUID, MAC, SID, account and key ids, coordinates |
 //! | `words`, `people` | pronounceable words, and a person's name in all its forms |
-//! | `maker` | from a value and its kind to the pseudonym |
+//! | `replacer` | from a value and its kind to the pseudonym |
 //! | `rules`, `places` | which fields, and where in text |
 //! | `record` | a record with its replacements spliced in |
 //! | `members` | names of members, where maps are keyed by who or where |
@@ -41,7 +41,7 @@ mod rules;
 mod tests;
 mod words;
 
-pub use key::Key;
+pub use key::SecretKey;
 pub use parts::Change;
-pub use pseudonymizer::{Pseudonyms, Report};
+pub use pseudonymizer::{PseudonymReport, Pseudonymizer};
 pub use rules::Rules;

@@ -19,7 +19,7 @@ pub struct Change {
 }
 
 /// A value of a record: a leaf of its JSON, or a stretch of plain text.
-pub struct Part<'a> {
+pub struct RecordPart<'a> {
     /// Path of the leaf; none for plain text.
     pub field: Option<String>,
     /// The value without quotes and escapes.
@@ -34,26 +34,26 @@ pub struct Part<'a> {
 
 /// The parts of a record in order: the leaves of its JSON object and the text before it, or all of it as text. Bytes that
 /// are not UTF-8 belong to no part.
-pub fn parts(record: &[u8]) -> Vec<Part<'_>> {
+pub fn parts(record: &[u8]) -> Vec<RecordPart<'_>> {
     let Some(leaves) = fields::leaves(record) else { return plain(record) };
     let mut parts = plain(&record[..fields::body_start(record).unwrap_or(0)]);
     parts.extend(leaves.into_iter().map(|leaf| match leaf.raw.starts_with('"') {
         true => string(&leaf.path, leaf.raw, leaf.span.start),
         false => {
             let (text, start) = (Cow::Borrowed(leaf.raw), leaf.span.start);
-            Part { field: Some(leaf.path), text, is_string: false, start, offsets: None }
+            RecordPart { field: Some(leaf.path), text, is_string: false, start, offsets: None }
         }
     }));
     parts
 }
 
 /// A string as it is written in a record, with quotes and escapes, from the byte `start` on.
-pub fn string<'a>(path: &str, raw: &'a str, start: usize) -> Part<'a> {
+pub fn string<'a>(path: &str, raw: &'a str, start: usize) -> RecordPart<'a> {
     let (text, offsets) = match raw.contains('\\') {
         true => unescaped(raw),
         false => (Cow::Borrowed(&raw[1..raw.len() - 1]), None),
     };
-    Part { field: Some(path.to_string()), text, is_string: true, start: start + 1, offsets }
+    RecordPart { field: Some(path.to_string()), text, is_string: true, start: start + 1, offsets }
 }
 
 /// The record with the changes, which come in their order and do not overlap.
@@ -68,13 +68,13 @@ pub fn spliced(record: &[u8], changes: &[Change], out: &mut Vec<u8>) {
     out.extend_from_slice(&record[done..]);
 }
 
-fn plain(record: &[u8]) -> Vec<Part<'_>> {
+fn plain(record: &[u8]) -> Vec<RecordPart<'_>> {
     let mut start = 0;
     let mut parts = Vec::new();
     for chunk in record.utf8_chunks() {
         let text = chunk.valid();
         if !text.is_empty() {
-            parts.push(Part { field: None, text: Cow::Borrowed(text), is_string: true, start, offsets: None });
+            parts.push(RecordPart { field: None, text: Cow::Borrowed(text), is_string: true, start, offsets: None });
         }
         start += text.len() + chunk.invalid().len();
     }
@@ -102,7 +102,7 @@ fn unescaped(raw: &str) -> (Cow<'_, str>, Option<Vec<usize>>) {
     (Cow::Owned(text), Some(offsets))
 }
 
-impl Part<'_> {
+impl RecordPart<'_> {
     /// The replacement of a place in the part's text by `image`.
     pub fn change(&self, path: &str, class: &'static str, place: Range<usize>, image: &str) -> Change {
         let offset = |at: usize| self.start + self.offsets.as_ref().map_or(at, |offsets| offsets[at]);
@@ -119,7 +119,10 @@ impl Part<'_> {
 
 /// Which parts are the two coordinates of one place: neighbours among those that `is_coordinate`, in one object. For each:
 /// the place as it is written, and which of the two it is.
-pub fn coordinate_pairs(parts: &[Part], mut is_coordinate: impl FnMut(&str) -> bool) -> HashMap<usize, (String, u8)> {
+pub fn coordinate_pairs(
+    parts: &[RecordPart],
+    mut is_coordinate: impl FnMut(&str) -> bool,
+) -> HashMap<usize, (String, u8)> {
     let mut coordinates: Vec<(usize, &str)> = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         if let Some(path) = part.field.as_deref().filter(|path| is_coordinate(path)) {

@@ -16,18 +16,18 @@ pub struct Person {
 
 /// A part of a form.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Part {
+enum NamePart {
     Given,
     Last,
     GivenInitial,
     LastInitial,
 }
 
-use Part::{Given, GivenInitial, Last, LastInitial};
+use NamePart::{Given, GivenInitial, Last, LastInitial};
 
 /// The forms without a separator between their parts. Those with one (aaron.cole) are replaced word by word, all but the
 /// ones with an initial.
-const FORMS: [(Part, &str, Part); 15] = [
+const FORMS: [(NamePart, &str, NamePart); 15] = [
     (Given, "", Last),
     (Last, "", Given),
     (GivenInitial, "", Last),
@@ -45,7 +45,7 @@ const FORMS: [(Part, &str, Part); 15] = [
     (Given, "-", LastInitial),
 ];
 
-type Form = (Part, &'static str, Part);
+type NameForm = (NamePart, &'static str, NamePart);
 
 impl Person {
     /// From the words of a display name, `Aaron J. Cole` or `Cole, Aaron`; none where there are not two words of letters.
@@ -67,7 +67,7 @@ impl Person {
         Some(Self { given, last })
     }
 
-    fn part(&self, part: Part) -> String {
+    fn part(&self, part: NamePart) -> String {
         let initial = |word: &str| word.chars().take(1).collect();
         match part {
             Given => self.given.clone(),
@@ -77,7 +77,7 @@ impl Person {
         }
     }
 
-    fn spelled(&self, (first, separator, second): Form) -> String {
+    fn spelled(&self, (first, separator, second): NameForm) -> String {
         format!("{}{separator}{}", self.part(first), self.part(second))
     }
 
@@ -112,8 +112,8 @@ impl Person {
 pub struct People {
     persons: BTreeSet<Person>,
     /// Accounts seen in a record with the name they are a form of.
-    linked: BTreeMap<String, (Person, Form)>,
-    forms: HashMap<String, (Person, Form)>,
+    linked: BTreeMap<String, (Person, NameForm)>,
+    forms: HashMap<String, (Person, NameForm)>,
 }
 
 impl People {
@@ -137,7 +137,7 @@ impl People {
     }
 
     /// After all are known: which spelling is whose.
-    pub fn settle(&mut self) {
+    pub fn finalize(&mut self) {
         let mut forms = HashMap::new();
         for form in FORMS {
             for person in &self.persons {
@@ -159,7 +159,7 @@ impl People {
         let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
         let lower = stem.to_lowercase();
         let (person, (first, separator, second)) = self.forms.get(&lower)?;
-        let mut image = |part: Part| {
+        let mut image = |part: NamePart| {
             let (word, initial) = match part {
                 Given | GivenInitial => (&person.given, part == GivenInitial),
                 Last | LastInitial => (&person.last, part == LastInitial),
@@ -183,7 +183,7 @@ impl People {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::Key;
+    use super::super::key::SecretKey;
     use super::*;
     use std::collections::HashSet;
 
@@ -191,8 +191,8 @@ mod tests {
         let mut people = People::default();
         let accounts: Vec<String> = accounts.iter().map(|a| a.to_string()).collect();
         names.iter().for_each(|name| people.learn(&Person::from_name(name).unwrap(), &accounts));
-        people.settle();
-        (people, Words::new(Key::new(&[5; 32]), HashSet::new()))
+        people.finalize();
+        (people, Words::new(SecretKey::new(&[5; 32]), HashSet::new()))
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
     fn an_account_is_the_persons_beside_whose_name_it_was_seen() {
         let (mut people, mut words) = setting(&["Aaron Cole"], &[]);
         people.learn(&Person::from_name("Anna Cole").unwrap(), &["acole".into()]);
-        people.settle();
+        people.finalize();
         let anna = words.word("anna")[..1].to_string() + &words.word("cole");
         assert_eq!(people.spelling("acole", &mut words), Some(anna));
     }

@@ -5,7 +5,7 @@
 //! undone, and no two texts of one form share an image. After Black, Rogaway, "Ciphers with arbitrary finite domains",
 //! CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round function; it is not FF1.
 
-use super::key::Key;
+use super::key::SecretKey;
 
 /// As many as FF1 has.
 const ROUNDS: u8 = 10;
@@ -18,7 +18,7 @@ pub struct Symbol {
 }
 
 /// Permutes the rows of symbols that have these alphabets. `tweak` selects one of many unrelated permutations.
-pub fn permute(key: &Key, tweak: &str, symbols: &mut [Symbol]) {
+pub fn permute(key: &SecretKey, tweak: &str, symbols: &mut [Symbol]) {
     let (left, right) = symbols.split_at_mut(symbols.len() / 2);
     for round in 0..ROUNDS {
         match round % 2 {
@@ -29,7 +29,7 @@ pub fn permute(key: &Key, tweak: &str, symbols: &mut [Symbol]) {
 }
 
 /// Adds numbers that depend on `source` to `target`.
-fn add(key: &Key, tweak: &str, round: u8, source: &[Symbol], target: &mut [Symbol]) {
+fn add(key: &SecretKey, tweak: &str, round: u8, source: &[Symbol], target: &mut [Symbol]) {
     let source: Vec<u8> = source.iter().flat_map(|s| (s.value as u16).to_le_bytes()).collect();
     for (block, targets) in target.chunks_mut(16).enumerate() {
         let numbers = key.mac(&[b"permute", tweak.as_bytes(), &[round, block as u8], &source]);
@@ -42,7 +42,7 @@ fn add(key: &Key, tweak: &str, round: u8, source: &[Symbol], target: &mut [Symbo
 
 /// Permutes the characters that `alphabet` names a class for, the others stay. The image has the same classes in the same
 /// places.
-fn by_class(key: &Key, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -> Option<(char, u32)>) -> String {
+fn by_class(key: &SecretKey, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -> Option<(char, u32)>) -> String {
     let class = |(at, c): (usize, char)| alphabet(at, c).filter(|(first, _)| c >= *first);
     let mut symbols: Vec<Symbol> = text
         .chars()
@@ -62,7 +62,7 @@ fn by_class(key: &Key, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -
 }
 
 /// Digits, small letters and capitals of ASCII, each for its like.
-pub fn alphanumeric(key: &Key, tweak: &str, text: &str) -> String {
+pub fn alphanumeric(key: &SecretKey, tweak: &str, text: &str) -> String {
     by_class(key, tweak, text, |_, c| match c {
         '0'..='9' => Some(('0', 10)),
         'a'..='z' => Some(('a', 26)),
@@ -72,7 +72,7 @@ pub fn alphanumeric(key: &Key, tweak: &str, text: &str) -> String {
 }
 
 /// The digits of a number as it is written; the first does not become 0 unless it is.
-pub fn number(key: &Key, tweak: &str, text: &str) -> String {
+pub fn number(key: &SecretKey, tweak: &str, text: &str) -> String {
     let first = text.find(|c: char| c.is_ascii_digit());
     by_class(key, tweak, text, |at, c| match c {
         '1'..='9' if Some(at) == first => Some(('1', 9)),
@@ -84,7 +84,7 @@ pub fn number(key: &Key, tweak: &str, text: &str) -> String {
 
 /// Hexadecimal digits as numbers, so that `AB` and `ab` have one image; in capitals if the text has any. Places in `kept`
 /// (counted in hexadecimal digits) and other characters stay.
-pub fn hexadecimal(key: &Key, tweak: &str, text: &str, kept: &[usize]) -> String {
+pub fn hexadecimal(key: &SecretKey, tweak: &str, text: &str, kept: &[usize]) -> String {
     let digits = || text.chars().filter_map(|c| c.to_digit(16)).enumerate();
     let mut symbols: Vec<Symbol> =
         digits().filter(|(at, _)| !kept.contains(at)).map(|(_, value)| Symbol { value, radix: 16 }).collect();
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_image_of_a_small_space_is_met_once() {
-        let key = Key::new(&[1; 32]);
+        let key = SecretKey::new(&[1; 32]);
         let images: HashSet<String> = (0..1000).map(|n| number(&key, "t", &format!("1{n:03}"))).collect();
         assert_eq!(images.len(), 1000);
         let all: HashSet<String> = (1000..10_000).map(|n| number(&key, "t", &n.to_string())).collect();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_form_stays_and_the_key_and_tweak_matter() {
-        let (key, other) = (Key::new(&[1; 32]), Key::new(&[2; 32]));
+        let (key, other) = (SecretKey::new(&[1; 32]), SecretKey::new(&[2; 32]));
         let text = "x36uYBdHvg00lm0w-uqskrv89ceW1";
         let image = alphanumeric(&key, "t", text);
         let form = |text: &str| -> Vec<u8> {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn hexadecimal_is_one_number_in_either_case() {
-        let key = Key::new(&[1; 32]);
+        let key = SecretKey::new(&[1; 32]);
         let small = hexadecimal(&key, "t", "{41c8662e-1f63-5f25}", &[8]);
         let large = hexadecimal(&key, "t", "{41C8662E-1F63-5F25}", &[8]);
         assert_eq!(small.to_uppercase(), large);

@@ -8,14 +8,14 @@ use std::ops::Range;
 
 /// Names learnt from the corpus, looked for in all text, whatever their case.
 #[derive(Default)]
-pub struct Known {
+pub struct KnownNames {
     /// In small letters, with what they are.
     names: BTreeMap<String, Action>,
     automaton: Option<AhoCorasick>,
     actions: Vec<Action>,
 }
 
-impl Known {
+impl KnownNames {
     pub fn add(&mut self, name: String, action: Action) {
         self.names.entry(name).or_insert(action);
     }
@@ -30,7 +30,7 @@ impl Known {
     }
 
     /// After the last name: gets ready to look for them.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn finalize(&mut self) -> Result<()> {
         self.actions = Vec::new();
         let mut spellings = Vec::new();
         for (name, action) in &self.names {
@@ -93,7 +93,7 @@ fn titled(name: &str) -> String {
 
 /// Candidates in a text, the more telling first: a later one counts where it overlaps none before it. `agent`: dotted
 /// numbers are no addresses.
-pub fn candidates(text: &str, rules: &mut Rules, known: &Known, agent: bool) -> Vec<(Range<usize>, Treatment)> {
+pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool) -> Vec<(Range<usize>, Treatment)> {
     let mut found = Vec::new();
     let matching: Vec<usize> = rules.any.matches(text).into_iter().collect();
     for at in matching {
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn known_names_stand_alone() {
-        let mut known = Known::default();
+        let mut known = KnownNames::default();
         known.add("acole".into(), Action::User);
         known.add("aaron cole".into(), Action::Name);
         known.add("josé müller".into(), Action::Name);
-        known.settle().unwrap();
+        known.finalize().unwrap();
         let found = |text: &str| -> Vec<String> {
             known.places(text).into_iter().map(|(place, _)| text[place].to_string()).collect()
         };

@@ -1,11 +1,11 @@
 //! The two passes: learning who is who, then replacing names record by record.
 
-use super::key::Key;
+use super::key::SecretKey;
 use super::members;
-use super::parts::{self, Change, Part};
+use super::parts::{self, Change, RecordPart};
 use super::people::Person;
-use super::places::{self, Known};
-use super::replacer::Maker;
+use super::places::{self, KnownNames};
+use super::replacer::Replacer;
 use super::rules::{Action, Rules, Treatment};
 use crate::Result;
 use serde::Serialize;
@@ -18,16 +18,16 @@ const LISTED_PATHS: usize = 1000;
 const IN_TEXT: &str = "(text)";
 const OTHER: &str = "(other paths)";
 
-pub struct Pseudonyms {
+pub struct Pseudonymizer {
     rules: Rules,
-    pub(super) maker: Maker,
-    known: Known,
-    report: Report,
+    pub(super) replacer: Replacer,
+    known: KnownNames,
+    report: PseudonymReport,
 }
 
 /// What was replaced: never a value, original or pseudonym.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Report {
+pub struct PseudonymReport {
     pub records: u64,
     /// Records in which anything was replaced.
     pub changed_records: u64,
@@ -49,10 +49,10 @@ struct Learnt {
     accounts: Vec<String>,
 }
 
-impl Pseudonyms {
-    pub fn new(key: Key, rules: Rules) -> Self {
-        let maker = Maker::new(key, &rules);
-        Self { rules, maker, known: Known::default(), report: Report::default() }
+impl Pseudonymizer {
+    pub fn new(key: SecretKey, rules: Rules) -> Self {
+        let replacer = Replacer::new(key, &rules);
+        Self { rules, replacer, known: KnownNames::default(), report: PseudonymReport::default() }
     }
 
     /// First pass: learns the names in a record.
@@ -74,7 +74,7 @@ impl Pseudonyms {
             }
         }
         for person in &learnt.persons {
-            self.maker.people.learn(person, &learnt.accounts);
+            self.replacer.people.learn(person, &learnt.accounts);
         }
     }
 
@@ -91,7 +91,7 @@ impl Pseudonyms {
 
     fn learn_value(&mut self, action: Action, text: &str, learnt: &mut Learnt) {
         let text = text.trim();
-        if self.maker.keeps_account(text) {
+        if self.replacer.keeps_account(text) {
             return;
         }
         match action {
@@ -126,8 +126,8 @@ impl Pseudonyms {
 
     fn learn_account(&mut self, text: &str, learnt: &mut Learnt) {
         if let Some((domain, user)) = text.split_once('\\') {
-            if !self.maker.keeps_account(domain) {
-                self.maker.domains.insert(domain.to_lowercase());
+            if !self.replacer.keeps_account(domain) {
+                self.replacer.domains.insert(domain.to_lowercase());
                 self.learn_host(domain);
             }
             return self.learn_value(Action::User, user, learnt);
@@ -149,7 +149,7 @@ impl Pseudonyms {
         let lower = text.trim_end_matches('.').to_lowercase();
         let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '.');
         let is_address = lower.chars().all(|c| c.is_ascii_digit() || c == '.') || lower.contains(':');
-        if !is_name(&lower) || is_address || self.maker.keeps_account(&lower) || self.maker.keeps_domain(&lower) {
+        if !is_name(&lower) || is_address || self.replacer.keeps_account(&lower) || self.replacer.keeps_domain(&lower) {
             return;
         }
         match lower.split_once('.') {
@@ -161,7 +161,7 @@ impl Pseudonyms {
                 self.learn_name(lower.clone(), Action::Domain);
             }
             None => {
-                self.maker.domains.insert(lower.clone());
+                self.replacer.domains.insert(lower.clone());
                 self.learn_name(lower, Action::Host);
             }
         }
@@ -170,7 +170,7 @@ impl Pseudonyms {
     /// A name to be looked for in all text, if it is telling enough.
     fn learn_name(&mut self, lower: String, action: Action) {
         let letters = lower.chars().filter(|c| c.is_alphabetic()).count();
-        let telling = lower.chars().count() > 3 && letters > 1 && !self.maker.words.keeps(&lower);
+        let telling = lower.chars().count() > 3 && letters > 1 && !self.replacer.words.keeps(&lower);
         let text = lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\''));
         if telling && text && !self.rules.common_words.contains(&lower) {
             self.known.add(lower, action);
@@ -178,11 +178,11 @@ impl Pseudonyms {
     }
 
     /// Between the passes: now all names are known.
-    pub fn settle(&mut self) -> Result<()> {
-        self.maker.people.settle();
-        let persons: Vec<Person> = self.maker.people.persons().cloned().collect();
+    pub fn finalize(&mut self) -> Result<()> {
+        self.replacer.people.finalize();
+        let persons: Vec<Person> = self.replacer.people.persons().cloned().collect();
         for person in &persons {
-            person.words().iter().for_each(|word| self.maker.words.avoid(word));
+            person.words().iter().for_each(|word| self.replacer.words.avoid(word));
             person.in_text().into_iter().for_each(|name| self.known.add(name, Action::Name));
             if !self.is_common(person) {
                 person.joined().into_iter().for_each(|name| self.known.add(name, Action::Name));
@@ -193,13 +193,13 @@ impl Pseudonyms {
             }
         }
         let names: Vec<String> = self.known.names().map(str::to_string).collect();
-        names.iter().for_each(|name| self.maker.words.avoid(name));
+        names.iter().for_each(|name| self.replacer.words.avoid(name));
         self.report.persons = persons.len();
-        self.known.settle()
+        self.known.finalize()
     }
 
     fn is_common_word(&self, lower: &str) -> bool {
-        self.rules.common_words.contains(lower) || self.maker.words.keeps(lower)
+        self.rules.common_words.contains(lower) || self.replacer.words.keeps(lower)
     }
 
     /// A name as that of a service account may be, which could as well be that of a field.
@@ -229,7 +229,7 @@ impl Pseudonyms {
                 }
             };
             if let Some((pair, axis)) = pairs.remove(&at) {
-                if let Some(image) = self.maker.coordinate(&part.text, &pair, axis) {
+                if let Some(image) = self.replacer.coordinate(&part.text, &pair, axis) {
                     change(Action::Coordinate.class(), 0..part.text.len(), image);
                 }
                 continue;
@@ -242,7 +242,7 @@ impl Pseudonyms {
                 continue;
             }
             if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
-                && let Some(image) = self.maker.apply(&treatment, &part.text)
+                && let Some(image) = self.replacer.apply(&treatment, &part.text)
             {
                 change(treatment.action.class(), 0..part.text.len(), image);
                 continue;
@@ -256,7 +256,7 @@ impl Pseudonyms {
     }
 
     /// The names of members that say who or where. A name is replaced as a whole, under the class of what stands first in it.
-    fn name_changes(&mut self, record: &[u8], parts: &[Part]) -> Vec<Change> {
+    fn name_changes(&mut self, record: &[u8], parts: &[RecordPart]) -> Vec<Change> {
         let members = members::members(record, parts);
         let mut classes = Vec::with_capacity(members.len());
         let mut images = Vec::with_capacity(members.len());
@@ -267,7 +267,8 @@ impl Pseudonyms {
             let mut done = 0;
             for (place, treatment) in &places {
                 image += &text[done..place.start];
-                image += &self.maker.apply(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
+                image +=
+                    &self.replacer.apply(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
                 done = place.end;
             }
             image += &text[done..];
@@ -276,7 +277,7 @@ impl Pseudonyms {
         }
         let images = members::apart(&members, images);
         let changed = members.iter().zip(classes).zip(images);
-        let change = |((member, class), image): ((&members::Member, Option<&'static str>), Option<String>)| {
+        let change = |((member, class), image): ((&members::MemberName, Option<&'static str>), Option<String>)| {
             let name = &member.name;
             image.zip(class).map(|(image, class)| name.change(members::IN_NAMES, class, 0..name.text.len(), &image))
         };
@@ -289,7 +290,7 @@ impl Pseudonyms {
         let lower = text.to_lowercase();
         let known = self.known.action(&lower);
         if text.chars().all(|c| c.is_alphabetic() || c == '_') {
-            let person = self.maker.people.whose(&lower).filter(|person| !self.is_common(person));
+            let person = self.replacer.people.whose(&lower).filter(|person| !self.is_common(person));
             let named = known == Some(Action::Name) && text.contains('_') || known.is_some() && person.is_some();
             return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
         }
@@ -307,7 +308,7 @@ impl Pseudonyms {
     fn number(&mut self, action: Action, text: &str) -> Option<String> {
         let number = text.starts_with(|c: char| c.is_ascii_digit());
         match action {
-            Action::User | Action::Host | Action::Account | Action::Token if number => self.maker.number(text),
+            Action::User | Action::Host | Action::Account | Action::Token if number => self.replacer.number(text),
             // A mark would change the type; a secret number becomes 0.
             Action::Redact if number => Some("0".into()),
             _ => None,
@@ -319,7 +320,7 @@ impl Pseudonyms {
         let mut taken = Taken::new();
         for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, agent) {
             if is_free(&taken, &place)
-                && let Some(image) = self.maker.apply(&treatment, &text[place.clone()])
+                && let Some(image) = self.replacer.apply(&treatment, &text[place.clone()])
             {
                 taken.insert(place.start, (place.end, (treatment.action.class(), image)));
             }
@@ -344,8 +345,8 @@ impl Pseudonyms {
         *report.by_path.entry(path.into()).or_default().entry(change.class.into()).or_default() += 1;
     }
 
-    pub fn report(&self) -> Report {
-        Report { distinct_names: self.maker.words.len(), ..self.report.clone() }
+    pub fn report(&self) -> PseudonymReport {
+        PseudonymReport { distinct_names: self.replacer.words.len(), ..self.report.clone() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a value and what it is to its pseudonym.
 
-use super::address::Addresses;
+use super::address::AddressPseudonyms;
 use super::identifiers as ids;
-use super::key::Key;
+use super::key::SecretKey;
 use super::people::People;
 use super::permute;
 use super::rules::{Action, Rules, Treatment};
@@ -43,9 +43,9 @@ const ENDS: [&str; 25] = [
 /// Second-level ends before a country's: co.uk.
 const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
 
-pub struct Maker {
-    key: Key,
-    addresses: Addresses,
+pub struct Replacer {
+    key: SecretKey,
+    addresses: AddressPseudonyms,
     pub words: Words,
     pub people: People,
     /// Domains that fields name, in small letters: what makes `X\y` a logon and not a path.
@@ -54,10 +54,10 @@ pub struct Maker {
     keep_domains: HashSet<String>,
 }
 
-impl Maker {
-    pub fn new(key: Key, rules: &Rules) -> Self {
+impl Replacer {
+    pub fn new(key: SecretKey, rules: &Rules) -> Self {
         Self {
-            addresses: Addresses::new(&key),
+            addresses: AddressPseudonyms::new(&key),
             words: Words::new(key.clone(), rules.keep_words.clone()),
             people: People::default(),
             domains: HashSet::new(),

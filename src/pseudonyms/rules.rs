@@ -72,7 +72,7 @@ impl Action {
 /// A file of rules.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RulesFile {
     #[serde(default = "yes")]
     builtin: bool,
     #[serde(default)]
@@ -130,7 +130,7 @@ impl Treatment {
 }
 
 /// A rule for places in text.
-pub struct Pattern {
+pub struct TextPattern {
     pub regex: Regex,
     pub treatment: Treatment,
 }
@@ -139,7 +139,7 @@ pub struct Rules {
     fields: Vec<(Regex, Treatment)>,
     secrets: Vec<(String, Treatment)>,
     known: HashMap<String, Option<Treatment>>,
-    pub patterns: Vec<Pattern>,
+    pub patterns: Vec<TextPattern>,
     /// All patterns at once, to find those that match at all.
     pub any: RegexSet,
     pub keep_accounts: HashSet<String>,
@@ -160,7 +160,7 @@ impl Rules {
             files.push(("the built-in rules".into(), parse(BUILTIN, "the built-in rules")?));
         }
         let lower = |lists: Vec<&Vec<String>>| lists.into_iter().flatten().map(|word| word.to_lowercase()).collect();
-        let lists = |pick: fn(&File) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
+        let lists = |pick: fn(&RulesFile) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
         let (mut fields, mut secrets, mut patterns) = (Vec::new(), Vec::new(), Vec::new());
@@ -178,7 +178,7 @@ impl Rules {
                 let regex = Regex::new(&rule.regex).map_err(|e| {
                     Error::usage(format!("{name}: regex '{}': expected a regular expression: {e}", rule.regex))
                 })?;
-                patterns.push(Pattern { regex, treatment });
+                patterns.push(TextPattern { regex, treatment });
             }
         }
         let all = patterns.iter().map(|pattern| pattern.regex.as_str());
@@ -213,7 +213,7 @@ impl Rules {
     }
 }
 
-fn parse(text: &str, name: &str) -> Result<File> {
+fn parse(text: &str, name: &str) -> Result<RulesFile> {
     toml::from_str(text).map_err(|e| Error::usage(format!("{name}: expected rules, found: {e}")))
 }
 

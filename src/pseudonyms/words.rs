@@ -5,7 +5,7 @@
 //! that their space never ends. So no two words share a pseudonym. The same key gives the same pseudonyms in another
 //! corpus, but for words that collide, whose pseudonyms depend on who came first.
 
-use super::key::Key;
+use super::key::SecretKey;
 use super::permute;
 use std::collections::{HashMap, HashSet};
 
@@ -20,7 +20,7 @@ const VOWELS: [&str; 8] = ["a", "e", "i", "o", "u", "ai", "ea", "ou"];
 const CODAS: [&str; 10] = ["", "n", "l", "r", "s", "x", "m", "nd", "th", "ck"];
 
 pub struct Words {
-    key: Key,
+    key: SecretKey,
     /// Words that mean the same in every company and stay; no pseudonym is one of them.
     kept: HashSet<String>,
     /// Words of the corpus that are to be replaced: no pseudonym is one of them, or it would look like its original.
@@ -30,7 +30,7 @@ pub struct Words {
 }
 
 impl Words {
-    pub fn new(key: Key, kept: HashSet<String>) -> Self {
+    pub fn new(key: SecretKey, kept: HashSet<String>) -> Self {
         Self { key, kept, originals: HashSet::new(), of: HashMap::new(), used: HashSet::new() }
     }
 
@@ -96,7 +96,7 @@ pub fn with_letters(text: &str, attempt: u32) -> String {
 }
 
 /// A word in about the length of `word`: short (at most 4 letters), middling, or long (8 or more).
-fn coined(key: &Key, word: &str, attempt: u32) -> String {
+fn coined(key: &SecretKey, word: &str, attempt: u32) -> String {
     let random = key.mac(&[b"word", word.as_bytes(), &attempt.to_le_bytes()]);
     let mut numbers = random.chunks(2).map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])));
     let mut draw = |list: &[&'static str]| list[numbers.next().unwrap_or(0) % list.len()];
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn words() -> Words {
-        Words::new(Key::new(&[5; 32]), ["srv".to_string()].into())
+        Words::new(SecretKey::new(&[5; 32]), ["srv".to_string()].into())
     }
 
     #[test]

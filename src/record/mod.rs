@@ -9,4 +9,4 @@ pub mod schema;
 pub use form::Form;
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
-pub use records::{Learner, MOST_COMBINATIONS, Records};
+pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};

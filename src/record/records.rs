@@ -80,16 +80,16 @@ impl Records {
 }
 
 /// Learns [`Records`] from the records of a corpus.
-pub struct Learner {
+pub struct RecordsBuilder {
     form: Form,
     prefixes: Vec<Prefix>,
     combinations: BTreeMap<Vec<String>, u64>,
     profile: Profile,
 }
 
-impl Learner {
+impl RecordsBuilder {
     pub fn new(form: Form, prefixes: &[Prefix]) -> Self {
-        Learner { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new(), profile: Profile::default() }
+        RecordsBuilder { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new(), profile: Profile::default() }
     }
 
     /// Looks at a record that has its prefix.
@@ -112,7 +112,7 @@ impl Learner {
     }
 
     pub fn finish(self) -> Records {
-        let Learner { form, prefixes, combinations, profile } = self;
+        let RecordsBuilder { form, prefixes, combinations, profile } = self;
         let learnt = profile.records() > 0;
         let schema = learnt.then(|| profile.to_json_schema());
         let separators = learnt.then(|| profile.separators());
@@ -127,11 +127,11 @@ mod tests {
 
     fn learnt() -> Records {
         let prefixes: Vec<Prefix> = ["user=u", "day=t,date"].map(|text| text.parse().unwrap()).into();
-        let mut learner = Learner::new(Form::PrefixedJson, &prefixes);
+        let mut builder = RecordsBuilder::new(Form::PrefixedJson, &prefixes);
         for record in [r#"al - {"u":"al"}"#, r#"bo 2022-01-02 {"u":"bo","t":"2022-01-02T03"}"#, r#"al - {"u":"al"}"#] {
-            learner.observe(record.as_bytes());
+            builder.observe(record.as_bytes());
         }
-        learner.finish()
+        builder.finish()
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let learnt = learnt();
         assert_eq!(learnt.schema.unwrap()["required"], serde_json::json!(["u"]));
         assert_eq!(learnt.separators, Some((",".into(), ":".into())));
-        let mut text = Learner::new(Form::Text, &[]);
+        let mut text = RecordsBuilder::new(Form::Text, &[]);
         text.observe(b"Jun 1 {\"a\":1}");
         assert_eq!(text.finish().schema, None);
     }

@@ -1,6 +1,6 @@
 //! The kinds of attack, and what labels and risk detection call them.
 
-use super::draw::Draws;
+use super::rng::SeededRng;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Attack {
@@ -36,6 +36,6 @@ impl Attack {
 }
 
 /// What risk detection calls a sign-in that it takes for an attack and that is none.
-pub fn false_alarm(draws: &mut Draws) -> &'static str {
-    Attack::ALL[draws.weighted(&[1, 3, 5, 2])].risk_event()
+pub fn false_alarm(rng: &mut SeededRng) -> &'static str {
+    Attack::ALL[rng.weighted(&[1, 3, 5, 2])].risk_event()
 }

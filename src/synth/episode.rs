@@ -11,28 +11,28 @@
 //! that nobody else has.
 
 use super::attack::Attack;
-use super::draw::Draws;
-use super::people::{Choice, Device, MINUTE, SECOND, User};
-use super::record::{Draft, Outcome};
-use super::world::{APPS, Address, INTRUDERS, Machine, PLACES, Use, World};
+use super::people::{MINUTE, SECOND, SignInContext, User, UserDevice};
+use super::record::{Draft, SignInOutcome};
+use super::rng::SeededRng;
+use super::world::{APPS, Address, INTRUDERS, LOCATIONS, Machine, Use, World};
 
 /// An episode decided on and waiting for its moment: its kind and its number of records.
-pub struct Plan {
+pub struct PlannedEpisode {
     pub attack: Attack,
     pub size: usize,
 }
 
-impl Plan {
+impl PlannedEpisode {
     /// Short episodes are drawn more often than long ones, so that every kind has its share of the records.
-    pub fn draw(draws: &mut Draws) -> Self {
-        let attack = Attack::ALL[draws.weighted(&[2, 5, 3, 5])];
+    pub fn draw(rng: &mut SeededRng) -> Self {
+        let attack = Attack::ALL[rng.weighted(&[2, 5, 3, 5])];
         let (low, high) = match attack {
             Attack::PasswordSpray => (6, 10),
             Attack::ImpossibleTravel => (2, 4),
             Attack::MfaFatigue => (5, 12),
             Attack::TokenReplay => (2, 5),
         };
-        Plan { attack, size: draws.between(low, high) as usize }
+        PlannedEpisode { attack, size: rng.between(low, high) as usize }
     }
 
     /// The records of the episode with their times, if this is the moment: `seen` was just written at time `at`.
@@ -46,57 +46,62 @@ impl Plan {
         let mut steps = steps?;
         for (_, draft) in &mut steps {
             draft.attack = Some((self.attack, episode));
-            draft.risk = scene.draws.chance(150).then(|| self.attack.risk_event());
+            draft.risk = scene.rng.chance(150).then(|| self.attack.risk_event());
         }
         Some(steps)
     }
 
     fn spray(&self, at: i64, scene: &mut Scene) -> Vec<(i64, Draft)> {
-        let mut choice = scene.intruder(|_| true, &scene.machines());
-        choice.app = scene.app(false);
-        let targets = scene.draws.sample(scene.users.len(), self.size);
-        let one_fits = scene.draws.chance(333);
+        let mut context = scene.intruder(|_| true, &scene.machines());
+        context.app = scene.app(false);
+        let targets = scene.rng.sample(scene.users.len(), self.size);
+        let one_fits = scene.rng.chance(333);
         let last = targets.len() - 1;
-        let outcome = |i| if one_fits && i == last { Outcome::Success } else { Outcome::WrongPassword };
+        let outcome = |i| if one_fits && i == last { SignInOutcome::Success } else { SignInOutcome::WrongPassword };
         let targets: Vec<_> = targets.into_iter().enumerate().map(|(i, user)| (user, outcome(i))).collect();
-        scene.steps(at, targets, &choice, (SECOND, 6 * SECOND))
+        scene.steps(at, targets, &context, (SECOND, 6 * SECOND))
     }
 
     fn travel(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        let at_home = scene.world.networks[seen.choice.address.network].place == scene.users[seen.user].place;
+        let at_home = scene.world.networks[seen.context.address.network].location == scene.users[seen.user].location;
         if seen.outcome.failed() || !at_home {
             return None;
         }
         let machines = scene.disguises(seen.user);
-        let mut choice = scene.intruder_for(seen.user, true, &machines);
-        choice.app = scene.app(false);
-        let begin = at + scene.draws.between(MINUTE as u64, 8 * MINUTE as u64) as i64;
-        Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (10 * SECOND, MINUTE)))
+        let mut context = scene.intruder_for(seen.user, true, &machines);
+        context.app = scene.app(false);
+        let begin = at + scene.rng.between(MINUTE as u64, 8 * MINUTE as u64) as i64;
+        Some(scene.steps(begin, vec![(seen.user, SignInOutcome::Success); self.size], &context, (10 * SECOND, MINUTE)))
     }
 
     fn fatigue(&self, at: i64, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        let first = scene.draws.index(scene.users.len());
+        let first = scene.rng.index(scene.users.len());
         let everyone = (0..scene.users.len()).map(|i| (first + i) % scene.users.len());
         let victim = everyone.into_iter().find(|&user| scene.users[user].asleep(at))?;
         let machines = scene.disguises(victim);
-        let mut choice = scene.intruder_for(victim, false, &machines);
-        choice.app = scene.app(true);
-        let mut targets = vec![(victim, Outcome::MfaDeclined); self.size - 1];
-        targets.push((victim, Outcome::MfaCompleted));
-        Some(scene.steps(at, targets, &choice, (8 * SECOND, 50 * SECOND)))
+        let mut context = scene.intruder_for(victim, false, &machines);
+        context.app = scene.app(true);
+        let mut targets = vec![(victim, SignInOutcome::MfaDeclined); self.size - 1];
+        targets.push((victim, SignInOutcome::MfaCompleted));
+        Some(scene.steps(at, targets, &context, (8 * SECOND, 50 * SECOND)))
     }
 
     fn replay(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        if seen.outcome.failed() || seen.choice.device.registered.is_none() {
+        if seen.outcome.failed() || seen.context.device.registered.is_none() {
             return None;
         }
         let mut machines = scene.machines();
-        machines.retain(|&(_, browser)| browser != seen.choice.device.browser);
-        let mut choice = scene.intruder_for(seen.user, false, &machines);
-        choice.device.registered = seen.choice.device.registered.clone();
-        choice.app = scene.app(true);
-        let begin = at + scene.draws.between(5 * MINUTE as u64, 40 * MINUTE as u64) as i64;
-        Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (5 * SECOND, 2 * MINUTE)))
+        machines.retain(|&(_, browser)| browser != seen.context.device.browser);
+        let mut context = scene.intruder_for(seen.user, false, &machines);
+        context.device.registered = seen.context.device.registered.clone();
+        context.app = scene.app(true);
+        let begin = at + scene.rng.between(5 * MINUTE as u64, 40 * MINUTE as u64) as i64;
+        Some(scene.steps(
+            begin,
+            vec![(seen.user, SignInOutcome::Success); self.size],
+            &context,
+            (5 * SECOND, 2 * MINUTE),
+        ))
     }
 }
 
@@ -104,35 +109,35 @@ impl Plan {
 pub struct Scene<'a> {
     pub world: &'a World,
     pub users: &'a [User],
-    pub draws: &'a mut Draws,
+    pub rng: &'a mut SeededRng,
 }
 
 impl Scene<'_> {
     /// Somebody unknown to the directory, at an address that `fits`, with one of `machines`. One in six, and any for whom
     /// no user's network or no machine is left, is at a rented machine.
-    fn intruder(&mut self, fits: impl Fn(Address) -> bool, machines: &[Machine]) -> Choice {
-        let mut addresses: Vec<Address> = match self.draws.weighted(&[5, 5, 2]) {
+    fn intruder(&mut self, fits: impl Fn(Address) -> bool, machines: &[Machine]) -> SignInContext {
+        let mut addresses: Vec<Address> = match self.rng.weighted(&[5, 5, 2]) {
             0 => self.users.iter().filter_map(|user| user.vpn).collect(),
-            1 => self.users.iter().map(|user| self.world.address(user.place, Use::Home, self.draws)).collect(),
+            1 => self.users.iter().map(|user| self.world.address(user.location, Use::Home, self.rng)).collect(),
             _ => vec![],
         };
         addresses.retain(|&address| fits(address));
         let mut machines = machines;
         if addresses.is_empty() || machines.is_empty() {
-            let rented = |place| self.world.address(place, Use::Hosting, self.draws);
-            addresses = (0..PLACES.len()).map(rented).filter(|&address| fits(address)).collect();
+            let rented = |location| self.world.address(location, Use::Hosting, self.rng);
+            addresses = (0..LOCATIONS.len()).map(rented).filter(|&address| fits(address)).collect();
             machines = &INTRUDERS;
         }
-        let address = *self.draws.pick(&addresses);
-        let &(os, browser) = self.draws.pick(machines);
-        Choice { address, device: Device { registered: None, os, browser }, app: 0, unusual: true }
+        let address = *self.rng.pick(&addresses);
+        let &(os, browser) = self.rng.pick(machines);
+        SignInContext { address, device: UserDevice { registered: None, os, browser }, app: 0, unusual: true }
     }
 
     /// An intruder outside of `victim`'s networks and, where `abroad`, of the region the victim lives in.
-    fn intruder_for(&mut self, victim: usize, abroad: bool, machines: &[Machine]) -> Choice {
+    fn intruder_for(&mut self, victim: usize, abroad: bool, machines: &[Machine]) -> SignInContext {
         let (world, victim) = (self.world, &self.users[victim]);
-        let home = PLACES[victim.place].region;
-        let too_near = |address| victim.knows(address) || (abroad && world.place_of(address).region == home);
+        let home = LOCATIONS[victim.location].region;
+        let too_near = |address| victim.knows(address) || (abroad && world.location_of(address).region == home);
         self.intruder(|address| !too_near(address), machines)
     }
 
@@ -143,27 +148,27 @@ impl Scene<'_> {
 
     /// The machines of `victim`, whom every third intruder imitates, or of all users.
     fn disguises(&mut self, victim: usize) -> Vec<Machine> {
-        if self.draws.chance(333) { self.users[victim].machines().collect() } else { self.machines() }
+        if self.rng.chance(333) { self.users[victim].machines().collect() } else { self.machines() }
     }
 
     /// An application that does, or does not, demand a second factor.
     fn app(&mut self, mfa: bool) -> usize {
         let candidates: Vec<usize> = (0..APPS.len()).filter(|&i| APPS[i].mfa == mfa).collect();
-        *self.draws.pick(&candidates)
+        *self.rng.pick(&candidates)
     }
 
     /// One record for each (user, outcome), the first one `gap` after `at`, each next one `gap` after that, drawn afresh.
     fn steps(
         &mut self,
         at: i64,
-        targets: Vec<(usize, Outcome)>,
-        choice: &Choice,
+        targets: Vec<(usize, SignInOutcome)>,
+        context: &SignInContext,
         gap: (i64, i64),
     ) -> Vec<(i64, Draft)> {
         let mut now = at;
         let mut step = |(user, outcome)| {
-            now += self.draws.between(gap.0 as u64, gap.1 as u64) as i64;
-            (now, Draft { user, choice: choice.clone(), outcome, risk: None, attack: None })
+            now += self.rng.between(gap.0 as u64, gap.1 as u64) as i64;
+            (now, Draft { user, context: context.clone(), outcome, risk: None, attack: None })
         };
         targets.into_iter().map(&mut step).collect()
     }

@@ -5,13 +5,13 @@
 //! time order, the same seed gives the same bytes for ever, and memory does not grow with the number of records.
 
 mod attack;
-mod draw;
 mod episode;
 mod people;
 mod record;
+mod rng;
 mod sign_ins;
 mod world;
 
 pub use attack::Attack;
 pub use people::MAX_USERS;
-pub use sign_ins::{DEFAULT_START, MIN_USERS, Settings, SignIn, SignIns};
+pub use sign_ins::{DEFAULT_START, MIN_USERS, SignIn, SignIns, SynthSettings};

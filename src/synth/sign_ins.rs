@@ -1,10 +1,10 @@
 //! The stream of sign-ins: a queue of what happens next, and the attacks mixed in.
 
 use super::attack::{self, Attack};
-use super::draw::Draws;
-use super::episode::{Plan, Scene};
-use super::people::{self, Choice, MAX_USERS, SECOND, User};
-use super::record::{Draft, Outcome, Writer};
+use super::episode::{PlannedEpisode, Scene};
+use super::people::{self, MAX_USERS, SECOND, SignInContext, User};
+use super::record::{Draft, RecordWriter, SignInOutcome};
+use super::rng::SeededRng;
 use super::world::{APPS, World};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const KEYS: [&str; 6] = ["time", "resultType", "callerIpAddress", "identity", "l
 const CREDIT: u64 = 1_000_000;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SynthSettings {
     pub seed: u64,
     /// Share of the records that belong to an attack, 0 to 0.5.
     pub attacks: f64,
@@ -33,9 +33,9 @@ pub struct Settings {
     pub label_field: Option<String>,
 }
 
-impl Default for Settings {
+impl Default for SynthSettings {
     fn default() -> Self {
-        Settings { seed: 1, attacks: 0.02, users: 40, start: DEFAULT_START, label_field: None }
+        SynthSettings { seed: 1, attacks: 0.02, users: 40, start: DEFAULT_START, label_field: None }
     }
 }
 
@@ -54,44 +54,44 @@ enum Next {
     /// This user signs in.
     Habit(usize),
     /// This user tries once more what has just failed.
-    Retry(usize, Box<Choice>),
+    Retry(usize, Box<SignInContext>),
     /// A record of an attack, decided when the episode began.
     Step(Box<Draft>),
 }
 
 /// The endless stream of records, made by [`SignIns::new`]; it ends only in the year 9000.
 pub struct SignIns {
-    draws: Draws,
+    rng: SeededRng,
     world: World,
     users: Vec<User>,
-    writer: Writer,
+    writer: RecordWriter,
     /// Keyed by time and a running number, so that the order never depends on chance.
     queue: BTreeMap<(i64, u64), Next>,
     filed: u64,
     /// Attack records owed, in millionths, and how many each everyday record adds.
     credit: u64,
     credit_per_record: u64,
-    plan: Plan,
+    planned: PlannedEpisode,
     episodes: u64,
 }
 
 impl SignIns {
     /// # Errors
-    /// `Error::Usage` for settings outside the ranges that [`Settings`] gives.
-    pub fn new(settings: Settings) -> Result<Self> {
+    /// `Error::Usage` for settings outside the ranges that [`SynthSettings`] gives.
+    pub fn new(settings: SynthSettings) -> Result<Self> {
         check(&settings)?;
-        let mut draws = Draws::new(settings.seed);
-        let world = World::new(&mut draws);
-        let users = people::crowd(&world, settings.users, settings.start, &mut draws);
-        let plan = Plan::draw(&mut draws);
+        let mut rng = SeededRng::new(settings.seed);
+        let world = World::new(&mut rng);
+        let users = people::crowd(&world, settings.users, settings.start, &mut rng);
+        let planned = PlannedEpisode::draw(&mut rng);
         // Half an episode in advance: at any later moment the share is then as likely above its target as below.
-        let credit = if settings.attacks > 0.0 { plan.size as u64 * CREDIT / 2 } else { 0 };
+        let credit = if settings.attacks > 0.0 { planned.size as u64 * CREDIT / 2 } else { 0 };
         let credit_per_record = (settings.attacks / (1.0 - settings.attacks) * CREDIT as f64).round() as u64;
-        let (writer, queue) = (Writer::new(settings.label_field), BTreeMap::new());
+        let (writer, queue) = (RecordWriter::new(settings.label_field), BTreeMap::new());
         let mut source =
-            SignIns { draws, world, users, writer, queue, filed: 0, credit, credit_per_record, plan, episodes: 0 };
+            SignIns { rng, world, users, writer, queue, filed: 0, credit, credit_per_record, planned, episodes: 0 };
         for user in 0..source.users.len() {
-            let at = source.users[user].next_time(settings.start, &mut source.draws);
+            let at = source.users[user].next_time(settings.start, &mut source.rng);
             source.file(at, Next::Habit(user));
         }
         Ok(source)
@@ -103,33 +103,33 @@ impl SignIns {
     }
 
     /// A sign-in out of habit, and the next one filed. A failure is tried again within a minute.
-    fn everyday(&mut self, at: i64, user: usize, retried: Option<Choice>) -> Draft {
+    fn everyday(&mut self, at: i64, user: usize, retried: Option<SignInContext>) -> Draft {
         let person = &mut self.users[user];
-        let choice = retried.unwrap_or_else(|| person.choose(at, &self.world, &mut self.draws));
-        let outcome = outcome(person, at, &choice, &mut self.draws);
-        let risk = (choice.unusual && self.draws.chance(150)).then(|| attack::false_alarm(&mut self.draws));
+        let context = retried.unwrap_or_else(|| person.choose(at, &self.world, &mut self.rng));
+        let outcome = outcome(person, at, &context, &mut self.rng);
+        let risk = (context.unusual && self.rng.chance(150)).then(|| attack::false_alarm(&mut self.rng));
         let (later, next) = if outcome.failed() {
-            let pause = self.draws.between(4 * SECOND as u64, 45 * SECOND as u64) as i64;
-            (at + pause, Next::Retry(user, Box::new(choice.clone())))
+            let pause = self.rng.between(4 * SECOND as u64, 45 * SECOND as u64) as i64;
+            (at + pause, Next::Retry(user, Box::new(context.clone())))
         } else {
-            (person.next_time(at, &mut self.draws), Next::Habit(user))
+            (person.next_time(at, &mut self.rng), Next::Habit(user))
         };
         self.file(later, next);
-        Draft { user, choice, outcome, risk, attack: None }
+        Draft { user, context, outcome, risk, attack: None }
     }
 
     /// Begins the planned episodes that the share of attacks allows by now and that can follow on `seen`.
     fn begin_attacks(&mut self, at: i64, seen: &Draft) {
         self.credit += self.credit_per_record;
-        while self.credit_per_record > 0 && self.credit >= self.plan.size as u64 * CREDIT {
-            let mut scene = Scene { world: &self.world, users: &self.users, draws: &mut self.draws };
-            let Some(steps) = self.plan.begin(at, seen, self.episodes, &mut scene) else { return };
+        while self.credit_per_record > 0 && self.credit >= self.planned.size as u64 * CREDIT {
+            let mut scene = Scene { world: &self.world, users: &self.users, rng: &mut self.rng };
+            let Some(steps) = self.planned.begin(at, seen, self.episodes, &mut scene) else { return };
             self.credit -= steps.len() as u64 * CREDIT;
             self.episodes += 1;
             for (when, draft) in steps {
                 self.file(when, Next::Step(Box::new(draft)));
             }
-            self.plan = Plan::draw(&mut self.draws);
+            self.planned = PlannedEpisode::draw(&mut self.rng);
         }
     }
 }
@@ -144,10 +144,10 @@ impl Iterator for SignIns {
         }
         let draft = match next {
             Next::Habit(user) => self.everyday(at, user, None),
-            Next::Retry(user, choice) => self.everyday(at, user, Some(*choice)),
+            Next::Retry(user, context) => self.everyday(at, user, Some(*context)),
             Next::Step(draft) => *draft,
         };
-        let json = self.writer.write(at, &draft, &self.users[draft.user], &self.world, &mut self.draws);
+        let json = self.writer.write(at, &draft, &self.users[draft.user], &self.world, &mut self.rng);
         if draft.attack.is_none() {
             self.begin_attacks(at, &draft);
         }
@@ -157,31 +157,31 @@ impl Iterator for SignIns {
 }
 
 /// How a sign-in out of habit ends; notes a changed password or a completed second factor with the user.
-fn outcome(user: &mut User, at: i64, choice: &Choice, draws: &mut Draws) -> Outcome {
+fn outcome(user: &mut User, at: i64, context: &SignInContext, rng: &mut SeededRng) -> SignInOutcome {
     if user.password_expired(at) {
-        return Outcome::PasswordExpired;
+        return SignInOutcome::PasswordExpired;
     }
-    if draws.chance(20) {
-        return Outcome::WrongPassword;
+    if rng.chance(20) {
+        return SignInOutcome::WrongPassword;
     }
-    if !APPS[choice.app].mfa {
-        return if draws.chance(10) { Outcome::ChallengeFailed } else { Outcome::Success };
+    if !APPS[context.app].mfa {
+        return if rng.chance(10) { SignInOutcome::ChallengeFailed } else { SignInOutcome::Success };
     }
     if user.has_mfa_claim(at) {
-        return Outcome::MfaClaim;
+        return SignInOutcome::MfaClaim;
     }
-    match draws.below(100) {
-        0..3 => Outcome::MfaNoAnswer,
-        3..5 => Outcome::MfaDeclined,
+    match rng.below(100) {
+        0..3 => SignInOutcome::MfaNoAnswer,
+        3..5 => SignInOutcome::MfaDeclined,
         _ => {
             user.complete_mfa(at);
-            Outcome::MfaCompleted
+            SignInOutcome::MfaCompleted
         }
     }
 }
 
-fn check(settings: &Settings) -> Result<()> {
-    let Settings { attacks, users, start, label_field, .. } = settings;
+fn check(settings: &SynthSettings) -> Result<()> {
+    let SynthSettings { attacks, users, start, label_field, .. } = settings;
     if !(0.0..=0.5).contains(attacks) {
         return Err(Error::usage(format!("attacks: expected a share from 0 to 0.5, found {attacks}")));
     }

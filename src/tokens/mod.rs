@@ -7,7 +7,7 @@
 mod alphabet;
 mod file;
 mod kind;
-mod pattern;
+mod pretokenize;
 mod split;
 #[cfg(test)]
 mod study;
@@ -16,5 +16,5 @@ mod tests;
 mod tokenizer;
 mod train;
 
-pub use kind::Kind;
+pub use kind::TokenizerKind;
 pub use tokenizer::Tokenizer;

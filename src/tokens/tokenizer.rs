@@ -1,7 +1,7 @@
 //! The tokenizer itself: loading, encoding, decoding, saving.
 
 use super::file;
-use super::kind::Kind;
+use super::kind::TokenizerKind;
 use super::split::FastBpe;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use tokenizers::ModelWrapper;
 pub struct Tokenizer(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    kind: Kind,
+    kind: TokenizerKind,
     pub json: Vec<u8>,
     /// What each id stands for; empty where the file leaves a gap.
     bytes: Vec<Vec<u8>>,
@@ -48,7 +48,7 @@ impl Tokenizer {
             .expect("a character tokenizer is its own valid file")
     }
 
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> TokenizerKind {
         self.0.kind
     }
 
@@ -151,11 +151,11 @@ impl Tokenizer {
             Error::failed("no token stands for a newline alone, which must end every record; use a byte-level tokenizer such as GPT-2's")
         })?;
         let scheme = match kind {
-            Kind::Char => Scheme::Char(
+            TokenizerKind::Char => Scheme::Char(
                 ids.iter().filter_map(|(b, &id)| Some((str::from_utf8(b).ok()?.chars().next()?, id))).collect(),
             ),
-            Kind::Bytes => Scheme::Bytes(single_bytes(&ids)?),
-            Kind::Bpe => {
+            TokenizerKind::Bytes => Scheme::Bytes(single_bytes(&ids)?),
+            TokenizerKind::Bpe => {
                 let full = tokenizers::Tokenizer::from_bytes(json).map_err(|e| damaged(&e))?;
                 let ModelWrapper::BPE(model) = full.get_model() else {
                     return Err(damaged(&"the model is not BPE"));

@@ -6,7 +6,7 @@
 
 use super::alphabet;
 use super::file;
-use super::pattern::{self, Chunks};
+use super::pretokenize::{self, Chunks};
 use super::split::{Splitter, compile};
 use super::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -29,7 +29,7 @@ const RECURRING_SHARE: usize = 8;
 const SHORTEST_RECURRING: usize = 16;
 
 /// Pieces of the first cut and how often each occurs. Ordered, so that training does not depend on a hash.
-type Counts = BTreeMap<String, u64>;
+type PieceCounts = BTreeMap<String, u64>;
 
 impl Tokenizer {
     /// Byte-level BPE of `vocab_size` tokens learnt from `sample`: records without their newline, of which the first GiB is
@@ -67,8 +67,8 @@ impl Tokenizer {
     }
 }
 
-fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
-    let coarse = Splitter::new(&[pattern::coarse()])?;
+fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<PieceCounts> {
+    let coarse = Splitter::new(&[pretokenize::coarse()])?;
     let mut counts: HashMap<String, u64> = HashMap::new();
     let mut bytes = 0;
     for record in sample {
@@ -98,8 +98,8 @@ fn start(text: &str, limit: usize) -> &str {
 }
 
 /// The identifiers whose own entry saves most tokens, at most `limit` of them, the best first.
-fn recurring(counts: &Counts, limit: usize) -> Result<Vec<String>> {
-    let identifier = Whole::new(&[pattern::UUID, pattern::HASH, pattern::KEY])?;
+fn recurring(counts: &PieceCounts, limit: usize) -> Result<Vec<String>> {
+    let identifier = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH, pretokenize::KEY])?;
     let mut found: Vec<(&String, u64)> = counts
         .iter()
         .filter(|(piece, count)| **count >= RECURS && piece.len() >= SHORTEST_RECURRING && identifier.is(piece))
@@ -110,8 +110,8 @@ fn recurring(counts: &Counts, limit: usize) -> Result<Vec<String>> {
 }
 
 /// Ways to cut identifiers, each with the pairs of digits that it needs in the vocabulary.
-fn candidates(counts: &Counts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
-    let hexadecimal = Whole::new(&[pattern::UUID, pattern::HASH])?;
+fn candidates(counts: &PieceCounts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
+    let hexadecimal = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH])?;
     let (mut lower, mut upper) = (0, 0);
     for (piece, count) in counts.iter().filter(|(piece, _)| hexadecimal.is(piece)) {
         lower += count * u64::from(piece.contains(|c: char| c.is_ascii_lowercase()));
@@ -139,7 +139,7 @@ fn pairs(digits: &str) -> BTreeSet<String> {
 
 /// One candidate; none if its `class` of pairs does not fit beside the recurring identifiers.
 fn train_with(
-    counts: &Counts,
+    counts: &PieceCounts,
     vocab_size: usize,
     chunks: Chunks,
     class: &BTreeSet<String>,
@@ -151,14 +151,14 @@ fn train_with(
     }
     let learnt = merges(words(counts, chunks, recurring)?, 256 + room)?;
     let (tokens, merges) = fit(learnt, class, room);
-    let json = file::bpe(&pattern::splits(chunks), &tokens, &merges, recurring);
+    let json = file::bpe(&pretokenize::splits(chunks), &tokens, &merges, recurring);
     Tokenizer::from_json(json.to_string().as_bytes()).map(Some)
 }
 
 /// What the trainer counts pairs in: the last pieces, spelt in the byte-level alphabet, less the recurring identifiers.
-fn words(counts: &Counts, chunks: Chunks, recurring: &[String]) -> Result<BTreeMap<String, u64>> {
+fn words(counts: &PieceCounts, chunks: Chunks, recurring: &[String]) -> Result<BTreeMap<String, u64>> {
     let entries: BTreeSet<&String> = recurring.iter().collect();
-    let splitter = Splitter::new(&pattern::splits(chunks)[1..])?;
+    let splitter = Splitter::new(&pretokenize::splits(chunks)[1..])?;
     let mut words = BTreeMap::new();
     for (piece, count) in counts.iter().filter(|(piece, _)| !entries.contains(piece)) {
         splitter.pieces(piece, &mut |word| *words.entry(alphabet::spell(word.as_bytes())).or_default() += count);
@@ -204,7 +204,7 @@ fn fit(learnt: Vec<Merge>, class: &BTreeSet<String>, room: usize) -> (Vec<String
 }
 
 /// Tokens that the sample takes.
-fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
+fn tokens_in(tokenizer: &Tokenizer, counts: &PieceCounts) -> Result<u64> {
     let mut ids = Vec::new();
     let mut total = 0;
     for (piece, count) in counts {
@@ -216,9 +216,9 @@ fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
 }
 
 /// Tells whether a text is one of the patterns from end to end.
-struct Whole(SysRegex);
+struct FullMatch(SysRegex);
 
-impl Whole {
+impl FullMatch {
     fn new(patterns: &[&str]) -> Result<Self> {
         compile(&format!(r"\A(?:{})\z", patterns.join("|"))).map(Self)
     }

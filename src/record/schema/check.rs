@@ -1,8 +1,8 @@
 //! How a record breaks the profile of a corpus.
 
-use super::node::{Member, Node, Object, join};
+use super::node::{Node, ObjectProfile, Property, join};
 use super::profile::Profile;
-use super::strings::Rule;
+use super::string_profile::StringRule;
 use super::tree::Json;
 use super::values::ENOUGH;
 use serde::Serialize;
@@ -107,12 +107,12 @@ impl Node {
     fn check_text(&self, text: &str) -> Option<Fault> {
         let Some(strings) = &self.strings else { return Some(Fault::WrongType) };
         let rule = strings.rule();
-        let fault = if matches!(rule, Rule::Category(_)) { Fault::UnknownValue } else { Fault::Pattern };
+        let fault = if matches!(rule, StringRule::Category(_)) { Fault::UnknownValue } else { Fault::Pattern };
         (!rule.matches(text)).then_some(fault)
     }
 }
 
-impl Object {
+impl ObjectProfile {
     fn check(&self, members: &[(Cow<str>, Json)], path: &str, faults: &mut Vec<Violation>) {
         let mut order: Vec<usize> = Vec::with_capacity(members.len());
         for (name, value) in members {
@@ -130,10 +130,10 @@ impl Object {
                 fault(Fault::KeyOrder, String::new());
             }
             order.push(number);
-            self.members[number].node.check(value, &path, faults);
+            self.properties[number].node.check(value, &path, faults);
         }
-        let always = |member: &Member| member.seen == self.seen && self.seen >= ENOUGH;
-        for (number, member) in self.members.iter().enumerate() {
+        let always = |member: &Property| member.seen == self.seen && self.seen >= ENOUGH;
+        for (number, member) in self.properties.iter().enumerate() {
             if always(member) && !order.contains(&number) {
                 let path = join(path, &member.name);
                 faults.push(Violation { path, fault: Fault::Missing, found: String::new() });

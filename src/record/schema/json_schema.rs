@@ -1,8 +1,8 @@
 //! A profile as a JSON Schema, draft 2020-12.
 
-use super::node::{Array, Node, Numbers, Object};
+use super::node::{ArrayProfile, Node, NumberProfile, ObjectProfile};
 use super::profile::Profile;
-use super::strings::{Rule, Strings};
+use super::string_profile::{StringProfile, StringRule};
 use serde_json::{Map, Number, Value, json};
 
 impl Profile {
@@ -47,7 +47,7 @@ impl Node {
     }
 }
 
-impl Numbers {
+impl NumberProfile {
     /// A range or a category, where a grammar can hold it: not beyond about 2^53, where 64-bit floats lose whole numbers, and not for
     /// numbers written with an exponent, which a range has no grammar for.
     fn schema(&self) -> Value {
@@ -64,11 +64,11 @@ impl Numbers {
     }
 }
 
-impl Strings {
+impl StringProfile {
     fn schema(&self) -> Value {
         match self.rule() {
-            Rule::Category(values) => one_of(values.keys().map(|value| value.as_str().into()).collect()),
-            Rule::Free { longest } => json!({ "type": "string", "maxLength": 2 * longest }),
+            StringRule::Category(values) => one_of(values.keys().map(|value| value.as_str().into()).collect()),
+            StringRule::Free { longest } => json!({ "type": "string", "maxLength": 2 * longest }),
             rule => json!({ "type": "string", "pattern": rule.regex() }),
         }
     }
@@ -79,10 +79,10 @@ fn one_of(mut values: Vec<Value>) -> Value {
     if values.len() == 1 { json!({ "const": values.remove(0) }) } else { json!({ "enum": values }) }
 }
 
-impl Object {
+impl ObjectProfile {
     fn schema(&self) -> Value {
         let order = self.usual_order();
-        let members = || order.iter().map(|&number| &self.members[number]);
+        let members = || order.iter().map(|&number| &self.properties[number]);
         let properties: Map<String, Value> =
             members().map(|member| (member.name.clone(), member.node.schema())).collect();
         let required: Vec<&str> =
@@ -95,7 +95,7 @@ impl Object {
     }
 }
 
-impl Array {
+impl ArrayProfile {
     fn schema(&self) -> Value {
         let mut schema = json!({ "type": "array", "minItems": self.shortest, "maxItems": self.longest });
         if self.longest > 0 {

@@ -5,12 +5,12 @@
 //! 256 hashes. Paths are those of [`super::fields`].
 
 mod check;
-mod forms;
 mod json_schema;
 mod node;
 mod profile;
-mod shapes;
-mod strings;
+mod string_format;
+mod string_profile;
+mod string_shape;
 #[cfg(test)]
 mod tests;
 mod tree;

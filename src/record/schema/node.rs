@@ -1,9 +1,9 @@
 //! The values at one path of the records, by type: the tree of a profile. An object's members and an array's elements are
 //! nodes again.
 
-use super::strings::Strings;
+use super::string_profile::StringProfile;
 use super::tree::Json;
-use super::values::{ENOUGH, Values};
+use super::values::{DistinctValues, ENOUGH};
 use serde_json::Number;
 use std::borrow::Cow;
 
@@ -19,36 +19,36 @@ pub(super) struct Node {
     pub nulls: u64,
     /// False, true.
     pub booleans: [u64; 2],
-    pub numbers: Numbers,
-    pub strings: Option<Box<Strings>>,
-    pub object: Option<Box<Object>>,
-    pub array: Option<Box<Array>>,
+    pub numbers: NumberProfile,
+    pub strings: Option<Box<StringProfile>>,
+    pub object: Option<Box<ObjectProfile>>,
+    pub array: Option<Box<ArrayProfile>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Numbers {
+pub(super) struct NumberProfile {
     pub seen: u64,
     pub integers: u64,
     /// Those that are written with an exponent.
     pub exponents: u64,
     pub least: Option<Number>,
     pub most: Option<Number>,
-    pub values: Values,
+    pub values: DistinctValues,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Array {
+pub(super) struct ArrayProfile {
     pub shortest: usize,
     pub longest: usize,
     pub elements: Node,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Object {
+pub(super) struct ObjectProfile {
     /// Objects seen.
     pub seen: u64,
     /// In the order in which they were first seen.
-    pub members: Vec<Member>,
+    pub properties: Vec<Property>,
     /// There were more members than are kept, or than there is room for: unknown ones are no fault.
     pub open: bool,
     /// Some object had the same name twice.
@@ -56,7 +56,7 @@ pub(super) struct Object {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Member {
+pub(super) struct Property {
     pub name: String,
     /// Objects that have it.
     pub seen: u64,
@@ -75,7 +75,11 @@ impl Node {
             Json::Object(members) => self.object.get_or_insert_default().learn(members, paths),
             Json::Array(elements) => {
                 let array = self.array.get_or_insert_with(|| {
-                    Box::new(Array { shortest: elements.len(), longest: elements.len(), elements: Node::default() })
+                    Box::new(ArrayProfile {
+                        shortest: elements.len(),
+                        longest: elements.len(),
+                        elements: Node::default(),
+                    })
                 });
                 array.shortest = array.shortest.min(elements.len());
                 array.longest = array.longest.max(elements.len());
@@ -88,7 +92,7 @@ impl Node {
         if self.strings.as_ref().is_some_and(|strings| strings.is_random()) {
             found.push(path.to_string());
         }
-        for member in self.object.iter().flat_map(|object| &object.members) {
+        for member in self.object.iter().flat_map(|object| &object.properties) {
             member.node.random_paths(&join(path, &member.name), found);
         }
         if let Some(array) = &self.array {
@@ -103,7 +107,7 @@ impl Node {
     }
 }
 
-impl Numbers {
+impl NumberProfile {
     fn add(&mut self, number: &Number) {
         self.seen += 1;
         self.integers += u64::from(!number.is_f64());
@@ -120,7 +124,7 @@ impl Numbers {
     }
 }
 
-impl Object {
+impl ObjectProfile {
     pub fn learn(&mut self, members: &[(Cow<str>, Json)], paths: &mut usize) {
         self.seen += 1;
         let mut order = Vec::with_capacity(members.len());
@@ -130,7 +134,7 @@ impl Object {
                 self.open = true;
                 continue;
             };
-            let member = &mut self.members[found];
+            let member = &mut self.properties[found];
             if order.contains(&found) {
                 self.doubled = true;
             } else {
@@ -139,9 +143,9 @@ impl Object {
             member.node.learn(value, paths);
             order.push(found);
         }
-        let mut later = vec![0; self.members.len().div_ceil(64)];
+        let mut later = vec![0; self.properties.len().div_ceil(64)];
         for &number in order.iter().rev() {
-            let known = &mut self.members[number].later;
+            let known = &mut self.properties[number].later;
             known.resize(later.len(), 0);
             known.iter_mut().zip(&later).for_each(|(known, later)| *known |= later);
             later[number / 64] |= 1 << (number % 64);
@@ -150,24 +154,24 @@ impl Object {
 
     /// The member's number. Objects mostly repeat their order, so the `expected` one is looked at first.
     pub fn find(&self, name: &str, expected: usize) -> Option<usize> {
-        match self.members.get(expected) {
+        match self.properties.get(expected) {
             Some(member) if member.name == name => Some(expected),
-            _ => self.members.iter().position(|member| member.name == name),
+            _ => self.properties.iter().position(|member| member.name == name),
         }
     }
 
     fn grow(&mut self, name: &str, paths: &mut usize) -> Option<usize> {
-        if self.members.len() >= MOST_MEMBERS || *paths >= MOST_PATHS {
+        if self.properties.len() >= MOST_MEMBERS || *paths >= MOST_PATHS {
             return None;
         }
         *paths += 1;
-        self.members.push(Member { name: name.to_string(), seen: 0, later: Vec::new(), node: Node::default() });
-        Some(self.members.len() - 1)
+        self.properties.push(Property { name: name.to_string(), seen: 0, later: Vec::new(), node: Node::default() });
+        Some(self.properties.len() - 1)
     }
 
     /// Whether `first` came before `second` in some object.
     fn precedes(&self, first: usize, second: usize) -> bool {
-        self.members[first].later.get(second / 64).is_some_and(|word| word >> (second % 64) & 1 == 1)
+        self.properties[first].later.get(second / 64).is_some_and(|word| word >> (second % 64) & 1 == 1)
     }
 
     /// Whether `second` always came before `first` where both were there: to find them in this order is a fault.
@@ -177,7 +181,7 @@ impl Object {
 
     /// The members in an order that breaks none that always holds; where there is a choice, the one first seen comes first.
     pub fn usual_order(&self) -> Vec<usize> {
-        let mut left: Vec<usize> = (0..self.members.len()).collect();
+        let mut left: Vec<usize> = (0..self.properties.len()).collect();
         let mut order = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let is_free = |&&member: &&usize| !left.iter().any(|&other| self.is_reversed(member, other));

@@ -12,31 +12,31 @@ const SAMPLE: usize = 256;
 
 /// The values of a path, as text, with their counts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Values {
+pub(super) enum DistinctValues {
     Few(BTreeMap<String, u64>),
-    Many(Sample),
+    Many(HashSample),
 }
 
-impl Default for Values {
+impl Default for DistinctValues {
     fn default() -> Self {
-        Values::Few(BTreeMap::new())
+        DistinctValues::Few(BTreeMap::new())
     }
 }
 
-impl Values {
+impl DistinctValues {
     pub fn add(&mut self, value: &str) {
         match self {
-            Values::Many(sample) => sample.add(hash(value), 1),
-            Values::Few(few) => {
+            DistinctValues::Many(sample) => sample.add(hash(value), 1),
+            DistinctValues::Few(few) => {
                 if let Some(count) = few.get_mut(value) {
                     *count += 1;
                 } else if few.len() < MOST_CATEGORIES && value.len() <= LONGEST_CATEGORY {
                     few.insert(value.to_string(), 1);
                 } else {
-                    let mut sample = Sample::default();
+                    let mut sample = HashSample::default();
                     few.iter().for_each(|(value, &count)| sample.add(hash(value), count));
                     sample.add(hash(value), 1);
-                    *self = Values::Many(sample);
+                    *self = DistinctValues::Many(sample);
                 }
             }
         }
@@ -46,7 +46,7 @@ impl Values {
     /// distinct, and the chance that the next one is new, by Good and Turing (Good, "The population frequencies of
     /// species", Biometrika 1953) the share of values seen exactly once, is at most 1 %.
     pub fn closed(&self) -> Option<&BTreeMap<String, u64>> {
-        let Values::Few(few) = self else { return None };
+        let DistinctValues::Few(few) = self else { return None };
         let seen: u64 = few.values().sum();
         let singles = few.values().filter(|&&count| count == 1).count() as u64;
         (seen >= ENOUGH && 100 * singles <= seen).then_some(few)
@@ -55,8 +55,10 @@ impl Values {
     /// Distinct values for each value seen, 0..=1: 1 where none repeats; 0 where none was seen.
     pub fn distinct_share(&self) -> f64 {
         match self {
-            Values::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
-            Values::Many(sample) => sample.lowest.len() as f64 / sample.lowest.values().sum::<u64>().max(1) as f64,
+            DistinctValues::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
+            DistinctValues::Many(sample) => {
+                sample.lowest.len() as f64 / sample.lowest.values().sum::<u64>().max(1) as f64
+            }
         }
     }
 }
@@ -65,11 +67,11 @@ impl Values {
 /// order and frequency in which they come (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
 /// queries", VLDB 2001). The counts are exact: a hash among the lowest at the end was so from its first time on.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sample {
+pub(super) struct HashSample {
     lowest: BTreeMap<u64, u64>,
 }
 
-impl Sample {
+impl HashSample {
     fn add(&mut self, hash: u64, times: u64) {
         if self.lowest.len() == SAMPLE {
             let highest = self.lowest.last_key_value().map_or(0, |(&highest, _)| highest);
@@ -98,8 +100,8 @@ fn hash(text: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Values {
-        let mut found = Values::default();
+    fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> DistinctValues {
+        let mut found = DistinctValues::default();
         values.into_iter().for_each(|value| found.add(value));
         found
     }
@@ -124,7 +126,7 @@ mod tests {
         assert!(once.closed().is_none());
         let four_times = of((0..4).flat_map(|_| names.iter().map(String::as_str)));
         assert_eq!(four_times.distinct_share(), 0.25);
-        let Values::Many(sample) = four_times else { panic!("more than a few") };
+        let DistinctValues::Many(sample) = four_times else { panic!("more than a few") };
         assert_eq!((sample.lowest.len(), sample.lowest.values().sum::<u64>()), (SAMPLE, 4 * SAMPLE as u64));
         assert_eq!(of(["a", "a", "b", "a"]).distinct_share(), 0.5);
     }

@@ -9,14 +9,14 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// Key bytes 8..32: the user's seed fills the first eight. Another text here would be another family of corpora.
 const KEY_TAIL: &[u8; 24] = b"logwright sign-in source";
 
-pub struct Draws(ChaCha8Rng);
+pub struct SeededRng(ChaCha8Rng);
 
-impl Draws {
+impl SeededRng {
     pub fn new(seed: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..].copy_from_slice(KEY_TAIL);
-        Draws(ChaCha8Rng::from_seed(key))
+        SeededRng(ChaCha8Rng::from_seed(key))
     }
 
     /// Uniform in `0..n`: the high half of a 64 x 64-bit product. The bias, below n / 2^64, is far under what a log shows.
@@ -97,16 +97,16 @@ mod tests {
 
     #[test]
     fn draws_stay_in_range_and_reach_both_ends() {
-        let mut draws = Draws::new(1);
-        let seen: std::collections::BTreeSet<u64> = (0..1000).map(|_| draws.between(3, 9)).collect();
+        let mut rng = SeededRng::new(1);
+        let seen: std::collections::BTreeSet<u64> = (0..1000).map(|_| rng.between(3, 9)).collect();
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), (3..=9).collect::<Vec<_>>());
     }
 
     #[test]
     fn weights_are_respected() {
-        let mut draws = Draws::new(2);
+        let mut rng = SeededRng::new(2);
         let mut counts = [0u32; 3];
-        (0..10_000).for_each(|_| counts[draws.weighted(&[1, 0, 3])] += 1);
+        (0..10_000).for_each(|_| counts[rng.weighted(&[1, 0, 3])] += 1);
         assert_eq!(counts[1], 0);
         let four_sigma = 4.0 * (10_000.0 * 0.25 * 0.75f64).sqrt();
         assert!((f64::from(counts[0]) - 2500.0).abs() < four_sigma, "{counts:?}");
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn waits_have_the_mean_asked_for() {
-        let mut draws = Draws::new(3);
-        let total: u64 = (0..20_000).map(|_| draws.wait(1_000_000)).sum();
+        let mut rng = SeededRng::new(3);
+        let total: u64 = (0..20_000).map(|_| rng.wait(1_000_000)).sum();
         let mean = total as f64 / 20_000.0;
         // Spread of one wait: half-life * sqrt(2 + 1/12); the mean of 20,000 lies within five standard errors.
         let error = 5.0 * (2.0 / 3.0) * 1e6 * (2.0f64 + 1.0 / 12.0).sqrt() / 20_000f64.sqrt();
@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn uuids_have_version_and_variant() {
-        let mut draws = Draws::new(4);
+        let mut rng = SeededRng::new(4);
         for _ in 0..100 {
-            let id = draws.uuid();
+            let id = rng.uuid();
             assert_eq!(id.len(), 36);
             assert_eq!(&id[14..15], "4");
             assert!("89ab".contains(&id[19..20]), "{id}");
@@ -136,10 +136,10 @@ mod tests {
 
     #[test]
     fn a_sample_holds_distinct_places() {
-        let mut sample = Draws::new(5).sample(40, 20);
+        let mut sample = SeededRng::new(5).sample(40, 20);
         sample.sort_unstable();
         sample.dedup();
         assert_eq!(sample.len(), 20);
-        assert_eq!(Draws::new(5).sample(3, 20).len(), 3);
+        assert_eq!(SeededRng::new(5).sample(3, 20).len(), 3);
     }
 }

@@ -7,7 +7,7 @@ use crate::Result;
 use std::borrow::Cow;
 
 /// The names of a table, and what stands between the cells of its rows.
-struct Header {
+struct TableHeader {
     keys: Vec<String>,
     /// None: white space, as far as the number of cells agrees.
     separator: Option<u8>,
@@ -16,10 +16,10 @@ struct Header {
 /// Whether a file that begins so has a line of names before its first row.
 pub(super) fn is_headed(head: &[u8]) -> bool {
     let comments = head.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_start);
-    comments.take_while(|line| line.is_empty() || line.starts_with(b"#")).any(|line| Header::read(line).is_some())
+    comments.take_while(|line| line.is_empty() || line.starts_with(b"#")).any(|line| TableHeader::read(line).is_some())
 }
 
-impl Header {
+impl TableHeader {
     /// From `#Fields: date time ...`; Exchange has commas there, and in its rows. Zeek has `#fields` and its separator, a tab
     /// as a rule.
     fn read(line: &[u8]) -> Option<Self> {
@@ -39,7 +39,7 @@ impl Header {
             None => words(names),
         };
         let keys = csv::names(cells.into_iter().filter(|name| !name.is_empty()));
-        (!keys.is_empty()).then_some(Header { keys, separator })
+        (!keys.is_empty()).then_some(TableHeader { keys, separator })
     }
 
     /// The cells of a row. Tabs separate as many as there are names in the rows of CloudFront, spaces in those of IIS, which
@@ -110,13 +110,13 @@ fn quoted(mut rest: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
 
 /// Reads one such file, line by line.
 #[derive(Default)]
-pub(super) struct Directives {
-    header: Option<Header>,
+pub(super) struct HeadedTable {
+    header: Option<TableHeader>,
     record: Vec<u8>,
 }
 
 /// What a line is.
-enum Row {
+enum TableLine {
     /// Names, or a remark. Names may change on the way, as they do where files were put together.
     Directive,
     /// A row before any names.
@@ -126,18 +126,18 @@ enum Row {
     Object { lossy: bool, fault: Option<String> },
 }
 
-impl Directives {
-    fn read(&mut self, line: &[u8]) -> Row {
+impl HeadedTable {
+    fn read(&mut self, line: &[u8]) -> TableLine {
         if line.trim_ascii_start().starts_with(b"#") {
-            self.header = Header::read(line).or(self.header.take());
-            return Row::Directive;
+            self.header = TableHeader::read(line).or(self.header.take());
+            return TableLine::Directive;
         }
-        let Some(header) = &self.header else { return Row::Unnamed };
+        let Some(header) = &self.header else { return TableLine::Unnamed };
         let cells = header.cells(line);
         let lossy = csv::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record);
         let (names, found) = (header.keys.len(), cells.len());
         let fault = || format!("expected {names} fields as the last line #Fields says, found {found}");
-        Row::Object { lossy, fault: (names != found).then(fault) }
+        TableLine::Object { lossy, fault: (names != found).then(fault) }
     }
 
     /// A line without its end, on its way to the sink.
@@ -146,12 +146,12 @@ impl Directives {
             return Err(out.not_utf8(number, error.valid_up_to(), "row"));
         }
         match self.read(line) {
-            Row::Directive => Ok(()),
-            Row::Unnamed => {
+            TableLine::Directive => Ok(()),
+            TableLine::Unnamed => {
                 out.bad(number, 1, "expected a line #Fields with names before the first row, found none", line)
             }
-            Row::Object { .. } if self.record.len() > out.options.max_record_bytes => Err(out.too_long(number)),
-            Row::Object { lossy, fault } => {
+            TableLine::Object { .. } if self.record.len() > out.options.max_record_bytes => Err(out.too_long(number)),
+            TableLine::Object { lossy, fault } => {
                 out.report.lossy_rows += u64::from(lossy);
                 match fault {
                     None => out.record(&self.record, number),
@@ -168,10 +168,10 @@ impl Directives {
             return Some(Ok(line));
         }
         match self.read(&line) {
-            Row::Directive => None,
-            Row::Unnamed => Some(Ok(line)),
-            Row::Object { fault: Some(fault), .. } => Some(Err(fault)),
-            Row::Object { fault: None, .. } => Some(Ok(std::mem::take(&mut self.record))),
+            TableLine::Directive => None,
+            TableLine::Unnamed => Some(Ok(line)),
+            TableLine::Object { fault: Some(fault), .. } => Some(Err(fault)),
+            TableLine::Object { fault: None, .. } => Some(Ok(std::mem::take(&mut self.record))),
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn texts(header: &str, row: &str) -> Vec<String> {
-        let cells = Header::read(header.as_bytes()).unwrap();
+        let cells = TableHeader::read(header.as_bytes()).unwrap();
         cells.cells(row.as_bytes()).iter().map(|cell| String::from_utf8(cell.to_vec()).unwrap()).collect()
     }
 

@@ -13,7 +13,7 @@ const FIXED: u32 = 6;
 
 /// Strings with the same signs between their stretches of letters and digits.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shape {
+pub(super) struct StringShape {
     /// The string with `a` for each stretch: `a-a.a`.
     outline: String,
     stretches: Vec<Stretch>,
@@ -28,10 +28,10 @@ struct Stretch {
     longest: u32,
 }
 
-impl Shape {
+impl StringShape {
     /// The shape of one string; none where it is long, or holds anything but printable ASCII.
     pub fn of(text: &str) -> Option<Self> {
-        let mut shape = Shape { outline: String::new(), stretches: Vec::new(), seen: 1 };
+        let mut shape = StringShape { outline: String::new(), stretches: Vec::new(), seen: 1 };
         let mut inside = false;
         for byte in text.bytes() {
             let kind = kind(byte);
@@ -54,7 +54,7 @@ impl Shape {
     }
 
     /// Takes in a shape with the same outline; false where the outline is another.
-    pub fn merge(&mut self, other: &Shape) -> bool {
+    pub fn merge(&mut self, other: &StringShape) -> bool {
         let same = self.outline == other.outline;
         if same {
             self.seen += other.seen;
@@ -68,7 +68,7 @@ impl Shape {
     }
 
     /// Whether the shape of one string fits into this one, learnt from many.
-    pub fn covers(&self, other: &Shape) -> bool {
+    pub fn covers(&self, other: &StringShape) -> bool {
         let fits = |(mine, other): (&Stretch, &Stretch)| {
             let (least, most) = mine.lengths();
             other.kinds & !mine.allowed() == 0 && (least..=most).contains(&other.longest)
@@ -139,8 +139,8 @@ mod tests {
     use super::*;
     use regex::Regex;
 
-    fn of(texts: &[&str]) -> Shape {
-        let mut shapes = texts.iter().map(|text| Shape::of(text).unwrap());
+    fn of(texts: &[&str]) -> StringShape {
+        let mut shapes = texts.iter().map(|text| StringShape::of(text).unwrap());
         let mut shape = shapes.next().unwrap();
         shapes.for_each(|other| assert!(shape.merge(&other)));
         shape
@@ -162,10 +162,13 @@ mod tests {
             let shape = of(texts);
             assert_eq!(shape.regex(), expected);
             let regex = Regex::new(&format!("^{expected}$")).unwrap();
-            assert!(texts.iter().all(|text| regex.is_match(text) && shape.covers(&Shape::of(text).unwrap())));
+            assert!(texts.iter().all(|text| regex.is_match(text) && shape.covers(&StringShape::of(text).unwrap())));
         }
-        assert!(!of(&["a-b"]).merge(&Shape::of("a_b").unwrap()));
-        assert_eq!([Shape::of("é"), Shape::of("a\nb"), Shape::of(&"-".repeat(100))], [None, None, None]);
+        assert!(!of(&["a-b"]).merge(&StringShape::of("a_b").unwrap()));
+        assert_eq!(
+            [StringShape::of("é"), StringShape::of("a\nb"), StringShape::of(&"-".repeat(100))],
+            [None, None, None]
+        );
     }
 
     #[test]
@@ -173,7 +176,7 @@ mod tests {
         let shape = of(&["ab12ef-XX", "00ffee-YYYY"]);
         let regex = Regex::new(&format!("^{}$", shape.regex())).unwrap();
         for text in ["ab12ef-X", "ab12eg-X", "ab12e-X", "ab12ef-YYYYY", "AB12ef-X", "ab12ef-", "ab12ef_X", "ab12ef-x"] {
-            assert_eq!(shape.covers(&Shape::of(text).unwrap()), regex.is_match(text), "{text}: {regex}");
+            assert_eq!(shape.covers(&StringShape::of(text).unwrap()), regex.is_match(text), "{text}: {regex}");
         }
     }
 }
