@@ -1,4 +1,4 @@
-//! Records from files, a pipe or a growing file, as they come: a reader thread with a short queue.
+//! Streams records from files, a pipe or a growing file: a reader thread with a short queue.
 
 use super::collect::{BadRecords, ReadOptions};
 use super::follow::follow;
@@ -13,21 +13,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Where records come from.
+/// A source of records for a [`Feed`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// Lines of standard input.
+    /// The lines of standard input.
     Stdin,
-    /// A file, folder or pattern in any format that `prepare` reads, to its end.
+    /// A file, folder or glob in any format that `prepare` reads, up to its end.
     Path(PathBuf),
-    /// Lines of a file that grows: from its beginning, or only those to come.
+    /// The lines of a file that grows, from its beginning or only the lines that are still to come.
     Growing { path: PathBuf, from_end: bool },
 }
 
-/// How long the queue waits before it looks whether to stop.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long [`Feed::next`] waits for a record before it checks whether to stop.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The records of some inputs, in order.
+/// The records of several inputs, one input after another.
 pub struct Feed {
     lines: Receiver<Result<InputRecord>>,
     reader: Option<JoinHandle<()>>,
@@ -35,15 +35,15 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts to read. At most `queue` records wait, each of at most `longest` bytes: that bounds the memory. `tables`: records
-    /// are JSON, so lines below a line `#Fields` (see [`super::w3c_zeek::HeadedTable`]) become objects.
+    /// Starts to read. At most `queue` records wait, each of at most `longest` bytes, which bounds the memory. `tables` says
+    /// that records are JSON, so that lines below a line `#Fields` become objects (see `w3c_zeek.rs`).
     pub fn start(inputs: Vec<Input>, longest: usize, queue: usize, tables: bool) -> Self {
         let (sender, lines) = sync_channel(queue);
         let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
                 let mut out = RecordSender::new(&sender, number);
                 if let Err(error) = read(input, LineSplitter::new(longest, tables), &mut out) {
-                    // A receiver that has left wants no error either.
+                    // The send fails only if the receiver is gone, and then nobody needs the error.
                     let _ = sender.send(Err(error));
                     return;
                 }
@@ -52,8 +52,8 @@ impl Feed {
         Feed { lines, reader: Some(reader), failed: None }
     }
 
-    /// Waits for a record and gives it with those already there behind it, at most `most`: none at the end, or when `stop`
-    /// was set. A failure to read comes after all that was read before it.
+    /// Waits for a record and returns it with those already in the queue, at most `most` of them. Returns `None` at the end
+    /// or after `stop` was set. A read error comes after all records that were read before it.
     pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -62,7 +62,7 @@ impl Feed {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(POLL_INTERVAL) {
                 Ok(line) => break line?,
                 Err(RecvTimeoutError::Timeout) => (),
                 Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),
@@ -83,10 +83,10 @@ impl Feed {
         Ok(Some(batch))
     }
 
-    /// A reader that panicked has left records unread.
+    /// The result once the reader has ended: an error if it panicked, since records are then missing.
     fn ended(&mut self) -> Result<()> {
         match self.reader.take().map(JoinHandle::join) {
-            Some(Err(_)) => Err(Error::failed("reading the input failed by a fault of the program (see above)")),
+            Some(Err(_)) => Err(Error::failed("reading the input failed because of a bug in logwright (see above)")),
             _ => Ok(()),
         }
     }
@@ -111,7 +111,7 @@ fn read(input: &Input, mut lines: LineSplitter, out: &mut RecordSender) -> Resul
     }
 }
 
-/// Bad records come as the text they are: the scorer says what is wrong with each.
+/// Bad records are sent as text: the scorer reports what is wrong with each.
 fn read_path(path: &Path, longest: usize, out: &mut RecordSender) -> Result<()> {
     let options = ReadOptions { bad_records: BadRecords::Keep, max_record_bytes: longest, ..ReadOptions::default() };
     let inputs = [path.to_owned()];

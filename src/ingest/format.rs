@@ -1,15 +1,15 @@
-//! The formats of inputs.
+//! The formats of log files.
 
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum InputFormat {
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
-    /// An array of objects, {"Records":[...]} and its like, or pretty-printed objects
+    /// An array of objects, a wrapper such as {"Records":[...]}, or pretty-printed objects
     Json,
-    /// One record a line, whatever it holds
+    /// One record per line, whatever it contains
     Text,
     /// Comma- or semicolon-separated values with a header
     Csv,
@@ -21,12 +21,12 @@ pub enum InputFormat {
 }
 
 impl InputFormat {
-    /// Whether its records are JSON values (table rows become objects).
+    /// Whether records of this format are JSON objects (table rows become objects).
     pub fn gives_json(self) -> bool {
         self != InputFormat::Text
     }
 
-    /// As a message calls it.
+    /// The name of the format in messages.
     pub fn label(self) -> &'static str {
         match self {
             InputFormat::Jsonl => "JSON lines",

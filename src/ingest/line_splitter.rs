@@ -1,21 +1,21 @@
-//! Bytes as they come -> lines -> records on their way to the queue of a feed.
+//! Splits the bytes of a stream into lines, and sends them as records to the queue of a [`super::Feed`].
 
 use super::w3c_zeek::HeadedTable;
 use crate::{Error, Result};
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::SyncSender;
 
-/// One record of an input, or why a line of it is none.
+/// One record of an input, or the reason why a line of it is not a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputRecord {
-    /// Number of the input.
+    /// The number of the input, from 0.
     pub input: usize,
-    /// From 1, within the input; empty lines do not count.
+    /// The number of the record within the input, from 1; empty lines do not count.
     pub number: u64,
     pub record: std::result::Result<Vec<u8>, String>,
 }
 
-/// The queue's end that one input fills.
+/// The sending end of the queue, for one input.
 pub(super) struct RecordSender<'a> {
     sender: &'a SyncSender<Result<InputRecord>>,
     input: usize,
@@ -34,18 +34,18 @@ impl<'a> RecordSender<'a> {
     }
 }
 
-/// Bytes as they come -> lines. Memory: one line, bounded by the limit.
+/// Splits bytes that arrive in pieces of any size into lines. Memory: one line, bounded by the limit.
 pub(super) struct LineSplitter {
     pub longest: usize,
     line: Vec<u8>,
-    /// Inside a line that was too long and has been reported.
+    /// Whether the current line is too long and has been reported.
     skipping: bool,
     started: bool,
-    /// Names of a table, where lines may be its rows.
+    /// The table that the lines may be rows of; `None` if lines are plain text.
     table: Option<HeadedTable>,
 }
 
-/// Most bytes of the beginning of a file in which its names are looked for.
+/// The number of bytes at the beginning of a file that are searched for the names of its columns.
 const HEAD: u64 = 1 << 16;
 
 impl LineSplitter {
@@ -59,7 +59,7 @@ impl LineSplitter {
         }
     }
 
-    /// Looks for names of a table at the beginning of a file whose rows come later.
+    /// Reads the names of columns at the beginning of a file of which only later lines are followed.
     pub fn learn(&mut self, file: impl Read) -> std::io::Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
         for line in BufReader::new(file.take(HEAD)).split(b'\n') {
@@ -90,7 +90,7 @@ impl LineSplitter {
         Ok(())
     }
 
-    /// The line is over: by its newline, or because nothing more comes.
+    /// Ends the current line, at its newline or at the end of the stream.
     pub fn end(&mut self, out: &mut RecordSender) -> Result<()> {
         let skipped = std::mem::take(&mut self.skipping);
         let mut line = std::mem::take(&mut self.line);
@@ -115,7 +115,7 @@ impl LineSplitter {
         record.map_or(Ok(()), |record| out.send(record))
     }
 
-    /// Forgets an unfinished line.
+    /// Discards an unfinished line.
     pub fn forget(&mut self) {
         self.line.clear();
         self.skipping = false;
@@ -125,7 +125,7 @@ impl LineSplitter {
         self.line = Vec::new();
         self.skipping = true;
         out.send(Err(format!(
-            "a line longer than {} bytes, left out; raise --max-record-bytes if it is a record",
+            "the line is longer than {} bytes and is left out; raise --max-record-bytes if it is a record",
             self.longest
         )))
     }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::sync_channel;
 
-    /// Lines of what `fill` sends.
+    /// The records that `fill` sends.
     fn sent(fill: impl FnOnce(&mut RecordSender)) -> Vec<std::result::Result<String, String>> {
         let (sender, receiver) = sync_channel(100);
         fill(&mut RecordSender::new(&sender, 0));

@@ -1,11 +1,13 @@
 //! Raw machine logs -> records.
 //!
 //! A *record* is one log entry as bytes with no newline inside it. Files, folders, globs and standard input are read
-//! one after another in bounded memory; each file's compression and format are found by looking at its beginning.
+//! one after another in bounded memory; each file's compression and format are detected from its first bytes.
 //!
 //! ```text
-//! inputs -> compression -> sniff -> lines | json | csv -> collect (checks, prefix) -> sink
+//! inputs -> compression -> sniff -> lines | json | csv | w3c_zeek -> collect (checks, prefix) -> sink
 //! ```
+//!
+//! [`Feed`] reads the same formats as a stream, for `score`: from a pipe or from a file that is still being written.
 
 mod binary;
 mod collect;

@@ -1,4 +1,4 @@
-//! The reader as a whole, through real files.
+//! Tests of `read_records` as a whole, on real files.
 
 use crate::ingest::*;
 use indicatif::ProgressBar;
@@ -58,7 +58,7 @@ fn documents_become_lines() {
     assert_eq!(records(b"[]\n[{\"a\":1}]"), ["{\"a\":1}"]);
     let hits = b"{\"took\": 3, \"hits\": {\"total\": {\"n\": 2}, \"hits\": [{\"_id\": 1}, {\"_id\": 2}], \"x\": []}, \"y\": {}}";
     assert_eq!(records(hits), ["{\"_id\":1}", "{\"_id\":2}"]);
-    // What only looks like a wrapper keeps its braces.
+    // An object that only looks like a wrapper stays whole.
     let text = b"[{\"data\": {\"items\": 1}, \"b\": 2}]\n{\"data\": {\"a\": {}}, \"data\": {}, \"items\": [{\"c\": 1}], \"d\": 1}";
     assert_eq!(
         records(text),
@@ -117,7 +117,7 @@ fn rows_below_a_line_of_names_become_objects() {
     let utf8 = ReadOptions { require_utf8: true, ..Default::default() };
     let message = read_with(b"#Fields: a b\n1 \xff\n", &utf8).unwrap_err().to_string();
     assert!(message.contains(":2: byte 3"), "{message}");
-    // Without names, lines that begin with # are records as others are.
+    // Without a line of names, lines that begin with # are records like others.
     assert_eq!(records(b"#!/bin/sh\n#Field\n"), ["#!/bin/sh", "#Field"]);
 }
 
@@ -140,7 +140,7 @@ fn a_wrapper_is_the_only_document_of_its_file() {
     assert_eq!(records(lines.as_bytes()), lines.lines().collect::<Vec<_>>());
     let pretty: Vec<_> = lines.lines().map(|line| line.replace("{\"i", "{\n\"i")).collect();
     assert_eq!(records(pretty.join("\n").as_bytes()), lines.lines().collect::<Vec<_>>());
-    // The first line is longer than what is looked at to begin with.
+    // The first line is longer than the bytes that are examined at first.
     let long = format!("{{\"items\":[{{\"x\":\"{}\"}}]}}\n", "y".repeat(200_000)).repeat(2);
     assert_eq!(records(long.as_bytes()), long.lines().collect::<Vec<_>>());
     let first = &long[..long.len() / 2];
@@ -265,7 +265,7 @@ fn the_prefix_stands_before_the_record() {
     assert!(message.contains("--prefix-field x.y"), "{message}");
 }
 
-/// Bytes that resemble logs more often than plain noise does.
+/// Bytes that resemble logs more often than random bytes do.
 fn log_like() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "{",
@@ -327,7 +327,7 @@ proptest! {
 
     #[test]
     fn white_space_goes_and_the_value_stays(values in prop::collection::vec(json_value(), 1..5)) {
-        // Keys of its own keep each value from being taken for a wrapper of records.
+        // A key of its own keeps each value from looking like a wrapper of records.
         let objects: Vec<_> = values.into_iter().map(|v| serde_json::json!({"k": v})).collect();
         let pretty = serde_json::to_string_pretty(&objects).unwrap();
         let compact: Vec<_> = objects.iter().map(|o| o.to_string()).collect();
