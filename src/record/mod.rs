@@ -1,4 +1,4 @@
-//! What a record is made of: its fields, the prefix put in front of it, its form, and the schema that a corpus teaches.
+//! What a record consists of: its fields, the prefix in front of it, its form, and the schema learnt from a corpus.
 
 pub mod fields;
 mod form;

@@ -1,4 +1,4 @@
-//! How a record breaks the profile of a corpus.
+//! Checks a record against the profile of a corpus.
 
 use super::node::{Node, ObjectProfile, Property, join};
 use super::profile::Profile;
@@ -8,16 +8,16 @@ use super::values::ENOUGH;
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Characters of a value that a violation quotes.
+/// The most characters of a value that a violation quotes.
 const QUOTED: usize = 80;
 
-/// What is wrong with a value, by the records learnt.
+/// How a value differs from those of the corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// The record holds no whole JSON object.
+    /// The record is not a complete JSON object.
     NotJson,
-    /// No record has this path.
+    /// No record of the corpus has this path.
     UnknownPath,
     /// The path never has a value of this type.
     WrongType,
@@ -25,26 +25,26 @@ pub enum Fault {
     UnknownValue,
     /// The path's strings follow a pattern, and this one does not.
     Pattern,
-    /// A name that every object here has (30 of them at least) is not there.
+    /// A name is missing that every object at this path has (at least 30 of them).
     Missing,
-    /// A name stands before one that always came before it.
+    /// A name comes after one that it precedes in every record of the corpus.
     KeyOrder,
-    /// A name stands twice in an object, which it never did.
+    /// A name occurs twice in an object, as it never does in the corpus.
     DoubledKey,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// As [`crate::record::fields`] spells it; empty for the whole record.
+    /// The path as in [`crate::record::fields`]; empty for the whole record.
     pub path: String,
     pub fault: Fault,
-    /// The beginning of the value at fault; empty for a missing or misplaced name.
+    /// The beginning of the faulty value; empty for a missing or misplaced name.
     pub found: String,
 }
 
 impl Profile {
-    /// Everything in which a record differs from all those learnt, in the order of the record. Numbers out of range are
-    /// none: tomorrow's counter is larger than today's.
+    /// Everything in which a record differs from the corpus, in the order of the record. Numbers out of range are not
+    /// violations, because tomorrow's counter is larger than today's.
     pub fn check(&self, record: &[u8]) -> Vec<Violation> {
         let mut faults = Vec::new();
         match Json::of_record(record) {
@@ -77,7 +77,7 @@ impl Node {
             }
         };
         if let Some(fault) = fault {
-            // A type that is wrong because nothing was ever here: the elements of an array that was always empty.
+            // No value was ever at this path: it is for the elements of an array that was always empty.
             let fault = if self.is_unknown() { Fault::UnknownPath } else { fault };
             faults.push(Violation { path: path.to_string(), fault, found: quote(value) });
         }
@@ -142,7 +142,7 @@ impl ObjectProfile {
     }
 }
 
-/// The beginning of a value, as JSON; only the type of one that holds others.
+/// The beginning of a value as JSON; for objects and arrays only the type.
 fn quote(value: &Json) -> String {
     let text = match value {
         Json::Null => "null".to_string(),

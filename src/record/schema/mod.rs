@@ -1,7 +1,7 @@
-//! What the JSON records of a corpus look like, learnt record by record: paths, types, order of keys, closed categories,
-//! patterns of strings, ranges of numbers, lengths of arrays.
+//! A profile of the JSON records of a corpus, learnt record by record: paths, types, order of keys, closed categories,
+//! patterns of strings, ranges of numbers, lengths of arrays. It checks other records, and becomes a JSON Schema.
 //!
-//! Memory is bounded whatever the corpus: at most 4096 paths, 256 keys an object, and for each path 64 values or a sample of
+//! Memory is bounded for any corpus: at most 4096 paths, 256 keys per object, and for each path 64 values or a sample of
 //! 256 hashes. Paths are those of [`super::fields`].
 
 mod check;

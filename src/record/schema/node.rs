@@ -1,5 +1,5 @@
-//! The values at one path of the records, by type: the tree of a profile. An object's members and an array's elements are
-//! nodes again.
+//! The tree of a profile. A node describes the values at one path by type; the properties of objects and the elements of
+//! arrays are nodes themselves.
 
 use super::string_profile::StringProfile;
 use super::tree::Json;
@@ -7,17 +7,17 @@ use super::values::{DistinctValues, ENOUGH};
 use serde_json::Number;
 use std::borrow::Cow;
 
-/// Paths a profile learns; objects that bring more are open.
+/// The most paths of a profile. An object that would exceed it becomes open.
 pub(super) const MOST_PATHS: usize = 4096;
 
-/// Names one object is known by; with more, its names are data, and it is open.
+/// The most properties of an object. With more, its names are probably data, and the object becomes open.
 const MOST_MEMBERS: usize = 256;
 
 /// The values at one path, by type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Node {
     pub nulls: u64,
-    /// False, true.
+    /// The counts of false and true.
     pub booleans: [u64; 2],
     pub numbers: NumberProfile,
     pub strings: Option<Box<StringProfile>>,
@@ -29,7 +29,7 @@ pub(super) struct Node {
 pub(super) struct NumberProfile {
     pub seen: u64,
     pub integers: u64,
-    /// Those that are written with an exponent.
+    /// Numbers that are written with an exponent.
     pub exponents: u64,
     pub least: Option<Number>,
     pub most: Option<Number>,
@@ -45,22 +45,22 @@ pub(super) struct ArrayProfile {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ObjectProfile {
-    /// Objects seen.
+    /// The number of objects seen.
     pub seen: u64,
-    /// In the order in which they were first seen.
+    /// The properties in the order in which they were first seen.
     pub properties: Vec<Property>,
-    /// There were more members than are kept, or than there is room for: unknown ones are no fault.
+    /// Whether some properties were not kept because of a limit; unknown properties are then no violation.
     pub open: bool,
-    /// Some object had the same name twice.
+    /// Whether some object had the same name twice.
     pub doubled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Property {
     pub name: String,
-    /// Objects that have it.
+    /// The number of objects that have the property.
     pub seen: u64,
-    /// Members that came behind it in some object: a bit set over their numbers.
+    /// The properties that followed this one in some object: a bit set over their numbers.
     later: Vec<u64>,
     pub node: Node,
 }
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    /// The booleans, where they are a closed category (as for strings; they are two at most, so only their number counts).
+    /// Whether the booleans are a closed category, by the rule of [`DistinctValues::closed`].
     pub fn closed_booleans(&self) -> bool {
         let [no, yes] = self.booleans;
         no + yes >= ENOUGH && (no != 1 && yes != 1 || no + yes >= 100)
@@ -152,7 +152,7 @@ impl ObjectProfile {
         }
     }
 
-    /// The member's number. Objects mostly repeat their order, so the `expected` one is looked at first.
+    /// The number of the property `name`. Most objects repeat their order, so the `expected` number is tried first.
     pub fn find(&self, name: &str, expected: usize) -> Option<usize> {
         match self.properties.get(expected) {
             Some(member) if member.name == name => Some(expected),
@@ -174,18 +174,19 @@ impl ObjectProfile {
         self.properties[first].later.get(second / 64).is_some_and(|word| word >> (second % 64) & 1 == 1)
     }
 
-    /// Whether `second` always came before `first` where both were there: to find them in this order is a fault.
+    /// Whether `second` came before `first` in every object that has both, so that this order is a violation.
     pub fn is_reversed(&self, first: usize, second: usize) -> bool {
         self.precedes(second, first) && !self.precedes(first, second)
     }
 
-    /// The members in an order that breaks none that always holds; where there is a choice, the one first seen comes first.
+    /// The properties in an order that contradicts no order that always holds; among several such orders, the property that
+    /// was first seen comes first.
     pub fn usual_order(&self) -> Vec<usize> {
         let mut left: Vec<usize> = (0..self.properties.len()).collect();
         let mut order = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let is_free = |&&member: &&usize| !left.iter().any(|&other| self.is_reversed(member, other));
-            // Orders that hold pairwise may still form a ring.
+            // Pairwise orders may form a cycle; then the first property left is taken.
             let next = left.iter().find(is_free).or(left.first()).copied().unwrap_or_default();
             left.retain(|&member| member != next);
             order.push(next);
@@ -194,7 +195,7 @@ impl ObjectProfile {
     }
 }
 
-/// The path of a member, as [`crate::record::fields`] spells it.
+/// The path of a property, as in [`crate::record::fields`].
 pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }

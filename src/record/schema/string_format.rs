@@ -1,27 +1,27 @@
-//! Kinds of strings that have a name: identifiers, addresses, times.
+//! Standard formats of strings: identifiers, addresses, times.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StringFormat {
-    /// RFC 9562, 8-4-4-4-12 hexadecimal digits of one case.
+    /// RFC 9562: 8-4-4-4-12 hexadecimal digits of one case.
     Uuid { upper: bool },
-    /// RFC 6943, dotted decimal without leading zeros.
+    /// RFC 6943: dotted decimal without leading zeros.
     Ipv4,
-    /// RFC 4291, without an embedded IPv4 address.
+    /// RFC 4291: text representation without an embedded IPv4 address.
     Ipv6,
-    /// ISO 8601 calendar date and time of day, extended format.
+    /// ISO 8601: calendar date and time of day in the extended format.
     Time { layout: TimeLayout },
-    /// RFC 5321 in its usual part: no quotes, a domain of two labels or more.
+    /// RFC 5321, its common part: no quotes, a domain of two or more labels.
     Email,
 }
 
-/// What two ISO 8601 times of one source have in common.
+/// The layout that the ISO 8601 times of one source share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeLayout {
     /// `T` or a space.
     between: char,
-    /// Digits behind the point of the seconds; 0: no point.
+    /// The number of digits after the decimal point of the seconds; 0: no decimal point.
     fraction: u8,
     zone: Zone,
 }
@@ -59,7 +59,7 @@ impl StringFormat {
         is_email(text).then_some(StringFormat::Email)
     }
 
-    /// A regular expression for the whole string, without anchors; it matches what [`StringFormat::of`] finds.
+    /// A regular expression without anchors that matches every string of this format.
     pub fn regex(self) -> String {
         match self {
             StringFormat::Uuid { upper } => {
@@ -127,7 +127,7 @@ impl TimeLayout {
     }
 }
 
-/// Eight groups, or fewer around one `::`.
+/// A regular expression for eight groups, or fewer groups around one `::`.
 fn ipv6_regex() -> String {
     const GROUP: &str = "[0-9a-fA-F]{1,4}";
     let groups = |least: usize, most: usize| format!("{GROUP}(:{GROUP}){{{least},{most}}}");
@@ -175,7 +175,7 @@ mod tests {
             let formats: Vec<_> = texts.iter().map(|text| StringFormat::of(text)).collect();
             assert!(formats.iter().all(|format| format.is_some() && *format == formats[0]), "{texts:?}: {formats:?}");
             let regex = Regex::new(&format!("^{}$", formats[0].unwrap().regex())).unwrap();
-            // A UUID of digits alone is of both cases.
+            // A UUID without letters has both cases.
             let unformatted = all.iter().filter(|text| !texts.contains(text) && !text.starts_with("0000"));
             assert!(texts.iter().all(|text| regex.is_match(text)), "{kind}: {regex}");
             assert!(unformatted.into_iter().all(|text| !regex.is_match(text)), "{kind}: {regex}");

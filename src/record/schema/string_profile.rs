@@ -1,34 +1,34 @@
-//! The strings of a path, and the rule that they keep.
+//! The strings of a path, and the rule that they follow.
 
 use super::string_format::StringFormat;
 use super::string_shape::StringShape;
 use super::values::{DistinctValues, ENOUGH};
 use std::collections::BTreeMap;
 
-/// A path with more shapes than this has none.
+/// The most shapes of a path. A path with more strings of different shapes has no pattern.
 const MOST_SHAPES: usize = 8;
-/// Shortest string that is taken for a base64 token by its alphabet and fixed length.
+/// The shortest string that counts as a base64 token by its alphabet and fixed length.
 const SHORTEST_TOKEN: usize = 16;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct StringProfile {
     pub seen: u64,
-    /// Strings that hold white space.
+    /// The number of strings that contain white space.
     spaced: u64,
-    /// Characters of the longest string.
+    /// The length of the longest string in characters.
     longest: usize,
     pub values: DistinctValues,
     formats: Vec<(StringFormat, u64)>,
     unformatted: UnformattedStrings,
 }
 
-/// Strings of no named form.
+/// The strings without a standard format.
 #[derive(Clone, Debug, PartialEq)]
 struct UnformattedStrings {
     seen: u64,
-    /// Of the base64 alphabet (RFC 4648, both variants), all of this length; none once one was not.
+    /// The common length, if all strings have the same length and only characters of base64 (RFC 4648, both variants).
     token: Option<usize>,
-    /// None once there were too many.
+    /// The shapes of the strings; `None` if there are too many.
     shapes: Option<Vec<StringShape>>,
 }
 
@@ -38,13 +38,13 @@ impl Default for UnformattedStrings {
     }
 }
 
-/// What a string at a path must be.
+/// The rule that the strings at a path follow.
 pub(super) enum StringRule<'a> {
     /// One of these values.
     Category(&'a BTreeMap<String, u64>),
-    /// Of one of these forms or shapes, or a base64 token of this length.
+    /// A string of one of these formats or shapes, or a base64 token of this length.
     Pattern { formats: &'a [(StringFormat, u64)], shapes: &'a [StringShape], token: Option<usize> },
-    /// Any string; those seen had at most this many characters.
+    /// Any string; the longest one seen had this many characters.
     Free { longest: usize },
 }
 
@@ -63,8 +63,9 @@ impl StringProfile {
         }
     }
 
-    /// A closed category, else patterns where all strings have one, else anything. A named form is believed at once;
-    /// shapes and tokens need [`ENOUGH`] strings, and at most 1 % of them with a shape that came only once.
+    /// The rule of these strings: a closed category, else patterns if every string matches one, else any string. A standard
+    /// format counts from its first string on; shapes and tokens need [`ENOUGH`] strings, and at most 1 % of the strings may
+    /// have a shape that occurred only once.
     pub fn rule(&self) -> StringRule<'_> {
         if let Some(values) = self.values.closed() {
             return StringRule::Category(values);
@@ -84,8 +85,8 @@ impl StringProfile {
         }
     }
 
-    /// Whether the strings hardly ever repeat and are no running text: at least [`ENOUGH`] of them, nine distinct ones or
-    /// more for ten seen, and no white space except in times.
+    /// Whether the strings rarely repeat and are not running text: there are at least [`ENOUGH`], at least 90 % of them are
+    /// distinct, and only times contain white space.
     pub fn is_random(&self) -> bool {
         let times: u64 =
             self.formats.iter().filter(|(format, _)| matches!(format, StringFormat::Time { .. })).map(|f| f.1).sum();
@@ -127,7 +128,7 @@ impl StringRule<'_> {
         }
     }
 
-    /// An anchored regular expression; none where the rule is no pattern.
+    /// An anchored regular expression; `None` if the rule is not a pattern.
     pub fn regex(&self) -> Option<String> {
         let StringRule::Pattern { formats, shapes, token } = self else { return None };
         let token = token.map(|length| format!("[A-Za-z0-9+/_=-]{{{length}}}"));
@@ -154,7 +155,7 @@ mod tests {
         strings.rule().regex()
     }
 
-    /// A number that looks like none before it.
+    /// A number that looks unrelated to those of other `i`.
     fn noise(i: u64) -> u64 {
         i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }

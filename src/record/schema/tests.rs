@@ -1,4 +1,4 @@
-//! A profile as a whole: what it says of the records it learnt, and of others.
+//! Tests of a profile as a whole: what it says about the records it has learnt, and about others.
 
 use super::node::{MOST_PATHS, Node};
 use super::*;
@@ -10,7 +10,7 @@ fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Profile {
     profile
 }
 
-/// Forty records of a small service, the same but for what varies.
+/// Forty records of a small service.
 fn service() -> Vec<String> {
     let record = |i: u64| {
         let extra = if i.is_multiple_of(4) { r#""extra": {"b": 1}, "# } else { "" };
@@ -167,7 +167,7 @@ fn random_paths_are_found_in_depth() {
     assert_eq!(profile.random_paths(), ["id", "ip"]);
 }
 
-/// Real records, where they are: none has a fault against its own profile, and the schema is of bounded size.
+/// Real records, if they are available: none violates its own profile, and the schema has a bounded size.
 #[test]
 fn real_records_keep_their_own_profile() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure-ad/azure_ad.jsonl");

@@ -1,13 +1,13 @@
-//! The distinct values of a path in bounded memory: all of them while they are few, then a sample of them.
+//! The distinct values of a path in bounded memory: all values while they are few, then a sample.
 
 use std::collections::BTreeMap;
 
-/// More distinct values than this, or a longer one, and a path is no category.
+/// The most distinct values, and the longest value in bytes, of a closed category.
 pub const MOST_CATEGORIES: usize = 64;
 const LONGEST_CATEGORY: usize = 256;
-/// Fewer values than this say nothing about those to come.
+/// The fewest values that allow a conclusion about later ones.
 pub const ENOUGH: u64 = 30;
-/// Distinct values in a sample.
+/// The number of distinct values in a sample.
 const SAMPLE: usize = 256;
 
 /// The values of a path, as text, with their counts.
@@ -42,9 +42,9 @@ impl DistinctValues {
         }
     }
 
-    /// The values, where they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are
-    /// distinct, and the chance that the next one is new, by Good and Turing (Good, "The population frequencies of
-    /// species", Biometrika 1953) the share of values seen exactly once, is at most 1 %.
+    /// The values, if they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are distinct,
+    /// and the probability that the next value is new is at most 1 %. The Good-Turing estimate of this probability is the
+    /// share of values seen exactly once (Good, "The population frequencies of species", Biometrika 1953).
     pub fn closed(&self) -> Option<&BTreeMap<String, u64>> {
         let DistinctValues::Few(few) = self else { return None };
         let seen: u64 = few.values().sum();
@@ -52,7 +52,7 @@ impl DistinctValues {
         (seen >= ENOUGH && 100 * singles <= seen).then_some(few)
     }
 
-    /// Distinct values for each value seen, 0..=1: 1 where none repeats; 0 where none was seen.
+    /// The share of distinct values among the values seen: 1 if none repeats, 0 if none was seen.
     pub fn distinct_share(&self) -> f64 {
         match self {
             DistinctValues::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
@@ -63,9 +63,9 @@ impl DistinctValues {
     }
 }
 
-/// The distinct values with the lowest hashes, with their counts: a uniform sample of the distinct values, whatever the
-/// order and frequency in which they come (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
-/// queries", VLDB 2001). The counts are exact: a hash among the lowest at the end was so from its first time on.
+/// The distinct values with the lowest hashes, and their counts. They are a uniform sample of the distinct values, whatever
+/// the order and frequency of the values (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
+/// queries", VLDB 2001). The counts are exact: a hash that is among the lowest at the end always was.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct HashSample {
     lowest: BTreeMap<u64, u64>,
@@ -86,8 +86,7 @@ impl HashSample {
     }
 }
 
-/// 64-bit FNV-1a (Fowler, Noll, Vo), its bits then mixed by SplitMix64's finaliser, so that the lowest hashes are a fair
-/// sample.
+/// 64-bit FNV-1a (Fowler, Noll, Vo). SplitMix64's finaliser then mixes its bits, so that the lowest hashes are a fair sample.
 fn hash(text: &str) -> u64 {
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let z = text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step);
