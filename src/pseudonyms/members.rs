@@ -1,5 +1,5 @@
-//! Names of members in a JSON record, for maps by e-mail address, account or address: their places, and images that stay
-//! apart within an object.
+//! The names of members in a JSON record, for objects that are keyed by e-mail address, account or IP address: their places
+//! in the record, and pseudonyms that stay distinct within an object.
 
 use super::parts::{self, RecordPart};
 use super::words::with_letters;
@@ -8,12 +8,12 @@ use std::collections::{HashMap, HashSet};
 
 /// The name of a member.
 pub struct MemberName<'a> {
-    /// Number of the object that the member is in.
+    /// The number of the object that contains the member.
     object: usize,
     pub name: RecordPart<'a>,
 }
 
-/// The names in the record's JSON object in their order; none where its `parts` are text.
+/// The names of members in the record's JSON object, in order; none if all `parts` of the record are plain text.
 pub fn members<'a>(record: &'a [u8], parts: &[RecordPart]) -> Vec<MemberName<'a>> {
     let start = fields::body_start(record).unwrap_or(0);
     let text = match std::str::from_utf8(&record[start..]) {
@@ -31,7 +31,7 @@ pub fn members<'a>(record: &'a [u8], parts: &[RecordPart]) -> Vec<MemberName<'a>
             b'}' => drop(open.pop()),
             b'"' => {
                 let end = string_end(text, at);
-                // Of all strings only a name has a colon behind it.
+                // A string is a name if and only if a colon follows it.
                 if let Some(object) = open.last().filter(|_| text[end..].trim_ascii_start().starts_with(':')) {
                     found.push(MemberName {
                         object: *object,
@@ -50,7 +50,7 @@ pub fn members<'a>(record: &'a [u8], parts: &[RecordPart]) -> Vec<MemberName<'a>
 /// The path under which a report counts names of members.
 pub const IN_NAMES: &str = "(names of members)";
 
-/// Where the string that begins at a quote ends, behind its other quote.
+/// The end of the string that begins at `quote`: the offset after its closing quote.
 fn string_end(text: &str, quote: usize) -> usize {
     let mut escaped = false;
     let inner = text.as_bytes()[quote + 1..].iter();
@@ -62,8 +62,8 @@ fn string_end(text: &str, quote: usize) -> usize {
     quote + length.count() + 2
 }
 
-/// What the names become (none: they stay). Different names of one object stay different: where an image is taken, by a
-/// name that stays or another's image, it gets letters behind it.
+/// The final pseudonyms of the names (`None`: the name stays). Different names of one object stay different: a pseudonym that
+/// equals another name or pseudonym of the object gets letters appended.
 pub fn apart(members: &[MemberName], images: Vec<Option<String>>) -> Vec<Option<String>> {
     let stays = members.iter().zip(&images).filter(|(_, image)| image.is_none());
     let mut taken: HashSet<(usize, String)> =
@@ -72,14 +72,14 @@ pub fn apart(members: &[MemberName], images: Vec<Option<String>>) -> Vec<Option<
     let mut out = Vec::with_capacity(images.len());
     for (member, image) in members.iter().zip(images) {
         let (object, name) = (member.object, member.name.text.as_ref());
-        let learnt_from = image.map(|image| {
+        let chosen = image.map(|image| {
             let free = |candidate: &String| !taken.contains(&(object, candidate.clone()));
             let first =
                 || (0..).map(|attempt| with_letters(&image, attempt)).find(free).expect("candidates do not end");
             given.entry((object, name)).or_insert_with(first).clone()
         });
-        taken.extend(learnt_from.iter().map(|image| (object, image.clone())));
-        out.push(learnt_from);
+        taken.extend(chosen.iter().map(|image| (object, image.clone())));
+        out.push(chosen);
     }
     out
 }

@@ -1,30 +1,30 @@
-//! Keyed pseudonyms: who and where is replaced, what happened stays.
+//! Keyed pseudonyms: they replace who and where in a log, and leave what happened.
 //!
-//! Two passes over the records. The first learns who the persons, hosts, domains and accounts are ([`Pseudonymizer::learn`]);
-//! the second replaces them ([`Pseudonymizer::rewrite`]), in fields that a rule names and in running text, paths and command
-//! lines. One original has one pseudonym in the whole corpus, and the forms of a name belong together:
+//! There are two passes over the records. The first learns the persons, hosts, domains and accounts
+//! ([`Pseudonymizer::learn`]); the second replaces them ([`Pseudonymizer::rewrite`]), in fields that a rule names and in
+//! running text, paths and command lines. One original has one pseudonym in the whole corpus, and all forms of a name get
+//! the same pseudonym in the same form:
 //!
 //! ```text
 //! Aaron Cole  acole  acole@corp.example  AARONCOLE-LT   ->   Mara Voss  mvoss  mvoss@stel.example  MARAVOSS-LT
 //! ```
 //!
-//! | file | makes |
+//! | file | contains |
 //! |---|---|
-//! | `key` | the secret and HMAC-SHA-256 under it |
-//! | `permute` | permutations of digits and letters: identifiers |
-//! | `address` | Crypto-PAn |
-//! | `identifiers` | UUID, MAC, SID, account and key ids, coordinates |
-//! | `words`, `people` | pronounceable words, and a person's name in all its forms |
-//! | `replacer` | from a value and its kind to the pseudonym |
-//! | `rules`, `places` | which fields, and where in text |
-//! | `record` | a record with its replacements spliced in |
-//! | `members` | names of members, where maps are keyed by who or where |
+//! | `pseudonymizer` | the two passes and the report |
+//! | `rules`, `places` | what is replaced: which fields, and which places in text |
+//! | `parts` | the values of a record, and the record with its replacements |
+//! | `members` | names of members in objects that are keyed by a person, account or address |
+//! | `replacer` | the pseudonym of a value of a given kind |
+//! | `people`, `words` | pseudonyms of a person's name in all its forms, and of single words |
+//! | `address`, `identifiers` | pseudonyms of IP addresses and of identifiers with a fixed format |
+//! | `permute`, `key` | keyed permutations of digits and letters; the secret key and HMAC-SHA-256 |
 //!
-//! What is not done: what no rule describes and no field of the corpus names stays, and so do names of members in JSON that
-//! are known from neither their form nor a person's name. Pseudonyms are not anonymity: who has the key, or knows enough of
-//! what happened, can undo them; initials and surnames that persons share stay shared.
+//! Limits: a name that no rule describes and no field of the corpus contains stays, and so does the name of a JSON member
+//! that neither has a fixed format nor is a person's name. Pseudonyms are not anonymity: whoever has the key, or knows
+//! enough about what happened, can undo them; persons who share a surname or initials still share them.
 //!
-//! Memory grows with the number of distinct names, not with the corpus; everything else is computed from the key.
+//! Memory grows with the number of distinct names, not with the corpus; all other pseudonyms are computed from the key.
 
 mod address;
 mod identifiers;

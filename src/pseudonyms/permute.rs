@@ -1,23 +1,24 @@
-//! Keyed permutations of texts that keep their form: digits stay digits, capitals stay capitals.
+//! Keyed, format-preserving permutations of texts: digits stay digits, upper case stays upper case.
 //!
-//! A text is a row of symbols, each with the size of its alphabet. A Feistel network over the two halves of the row adds
-//! to each symbol a keyed number that depends on the other half, modulo the symbol's alphabet; so every round can be
-//! undone, and no two texts of one form share an image. After Black, Rogaway, "Ciphers with arbitrary finite domains",
-//! CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round function; it is not FF1.
+//! A text is a sequence of symbols, each with the size of its alphabet. A Feistel network over the two halves of the sequence
+//! adds to each symbol a keyed number that depends on the other half, modulo the size of the alphabet. So every round is
+//! invertible, and no two texts of one format share an image. The construction follows Black, Rogaway, "Ciphers with
+//! arbitrary finite domains", CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round function; it
+//! is not FF1.
 
 use super::key::SecretKey;
 
-/// As many as FF1 has.
+/// The number of rounds, as in FF1.
 const ROUNDS: u8 = 10;
 
-/// A symbol below the size of its alphabet.
+/// A symbol, which is less than the size of its alphabet (`radix`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Symbol {
     pub value: u32,
     pub radix: u32,
 }
 
-/// Permutes the rows of symbols that have these alphabets. `tweak` selects one of many unrelated permutations.
+/// Permutes the sequences of symbols with these alphabets. `tweak` selects one of many independent permutations.
 pub fn permute(key: &SecretKey, tweak: &str, symbols: &mut [Symbol]) {
     let (left, right) = symbols.split_at_mut(symbols.len() / 2);
     for round in 0..ROUNDS {
@@ -40,8 +41,8 @@ fn add(key: &SecretKey, tweak: &str, round: u8, source: &[Symbol], target: &mut 
     }
 }
 
-/// Permutes the characters that `alphabet` names a class for, the others stay. The image has the same classes in the same
-/// places.
+/// Permutes the characters for which `alphabet` returns a class (its first character and its size); other characters stay.
+/// The image has the same classes in the same places.
 fn by_class(key: &SecretKey, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -> Option<(char, u32)>) -> String {
     let class = |(at, c): (usize, char)| alphabet(at, c).filter(|(first, _)| c >= *first);
     let mut symbols: Vec<Symbol> = text
@@ -61,7 +62,7 @@ fn by_class(key: &SecretKey, tweak: &str, text: &str, alphabet: impl Fn(usize, c
     text.chars().enumerate().map(image).collect()
 }
 
-/// Digits, small letters and capitals of ASCII, each for its like.
+/// Permutes ASCII digits, lower-case and upper-case letters, each within its class.
 pub fn alphanumeric(key: &SecretKey, tweak: &str, text: &str) -> String {
     by_class(key, tweak, text, |_, c| match c {
         '0'..='9' => Some(('0', 10)),
@@ -71,7 +72,7 @@ pub fn alphanumeric(key: &SecretKey, tweak: &str, text: &str) -> String {
     })
 }
 
-/// The digits of a number as it is written; the first does not become 0 unless it is.
+/// Permutes the digits of a number as it is written; the first digit becomes 0 only if it is 0.
 pub fn number(key: &SecretKey, tweak: &str, text: &str) -> String {
     let first = text.find(|c: char| c.is_ascii_digit());
     by_class(key, tweak, text, |at, c| match c {
@@ -82,8 +83,8 @@ pub fn number(key: &SecretKey, tweak: &str, text: &str) -> String {
     })
 }
 
-/// Hexadecimal digits as numbers, so that `AB` and `ab` have one image; in capitals if the text has any. Places in `kept`
-/// (counted in hexadecimal digits) and other characters stay.
+/// Permutes hexadecimal digits by value, so that `AB` and `ab` have the same image up to case; the image is in upper case if
+/// the text has any upper-case letter. Digits whose numbers are in `kept` and other characters stay.
 pub fn hexadecimal(key: &SecretKey, tweak: &str, text: &str, kept: &[usize]) -> String {
     let digits = || text.chars().filter_map(|c| c.to_digit(16)).enumerate();
     let mut symbols: Vec<Symbol> =

@@ -1,4 +1,4 @@
-//! The two passes: learning who is who, then replacing names record by record.
+//! The two passes over a corpus: the first learns names, the second replaces them record by record.
 
 use super::key::SecretKey;
 use super::members;
@@ -12,9 +12,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Paths that a report lists; members named by data could be without number.
+/// The most paths that a report lists. In objects that are keyed by data, paths could be countless.
 const LISTED_PATHS: usize = 1000;
-/// The path under which a report counts places in plain text, and paths beyond the limit.
+/// The paths under which a report counts places in plain text, and places in fields beyond [`LISTED_PATHS`].
 const IN_TEXT: &str = "(text)";
 const OTHER: &str = "(other paths)";
 
@@ -25,27 +25,27 @@ pub struct Pseudonymizer {
     report: PseudonymReport,
 }
 
-/// What was replaced: never a value, original or pseudonym.
+/// What was replaced. A report contains no values, neither originals nor pseudonyms.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PseudonymReport {
     pub records: u64,
     /// Records in which anything was replaced.
     pub changed_records: u64,
-    /// Replaced places by class.
+    /// The numbers of replaced places by class.
     pub by_class: BTreeMap<String, u64>,
-    /// The same by path of the field and class; `(text)` is plain text.
+    /// The numbers of replaced places by path and class; the path `(text)` is plain text.
     pub by_path: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Persons learnt from fields that hold full names.
+    /// The number of persons learnt from fields that contain full names.
     pub persons: usize,
-    /// Distinct names and words that got a pseudonym.
+    /// The number of distinct names and words with a pseudonym.
     pub distinct_names: usize,
 }
 
-/// What one record says about who is who.
+/// The persons and accounts in one record.
 #[derive(Default)]
 struct Learnt {
     persons: Vec<Person>,
-    /// Accounts as written, in small letters.
+    /// Accounts as they are written, in lower case.
     accounts: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ impl Pseudonymizer {
         Self { rules, replacer, known: KnownNames::default(), report: PseudonymReport::default() }
     }
 
-    /// First pass: learns the names in a record.
+    /// First pass: learns the names in a record. [`Self::finalize`] follows the last record.
     pub fn learn(&mut self, record: &[u8]) {
         let mut learnt = Learnt::default();
         let parts = parts::parts(record);
@@ -79,7 +79,7 @@ impl Pseudonymizer {
     }
 
     fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
-        // Which text is an agent's does not matter here: nothing is learnt from addresses.
+        // Whether the text is a user agent does not matter here, because nothing is learnt from addresses.
         let mut taken = Taken::new();
         for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
             if is_free(&taken, &place) {
@@ -103,7 +103,7 @@ impl Pseudonymizer {
                 }
                 None => self.learn_account(text, learnt),
             },
-            // Some programs put full names where others put accounts.
+            // Some programs write full names where others write accounts.
             Action::User if Person::from_name(text).is_some() && text.contains(' ') && !text.contains(['@', '\\']) => {
                 self.learn_value(Action::Name, text, learnt);
             }
@@ -144,7 +144,7 @@ impl Pseudonymizer {
         self.learn_name(lower, Action::User);
     }
 
-    /// A host or domain, whole and (of a full host name) its first label.
+    /// Learns a host or domain name, and the first label of a full host name.
     fn learn_host(&mut self, text: &str) {
         let lower = text.trim_end_matches('.').to_lowercase();
         let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '.');
@@ -154,7 +154,7 @@ impl Pseudonymizer {
         }
         match lower.split_once('.') {
             Some((label, _)) => {
-                // The first label of a full host name has something else in it than letters, unlike that of a domain.
+                // A first label with a digit or a dash probably names a host; that of a domain has only letters.
                 if label.contains(|c: char| c.is_ascii_digit() || c == '-') {
                     self.learn_name(label.to_string(), Action::Host);
                 }
@@ -167,17 +167,17 @@ impl Pseudonymizer {
         }
     }
 
-    /// A name to be looked for in all text, if it is telling enough.
+    /// Learns a name that is to be searched for in all text, if it is distinctive enough.
     fn learn_name(&mut self, lower: String, action: Action) {
         let letters = lower.chars().filter(|c| c.is_alphabetic()).count();
-        let telling = lower.chars().count() > 3 && letters > 1 && !self.replacer.words.keeps(&lower);
+        let distinctive = lower.chars().count() > 3 && letters > 1 && !self.replacer.words.keeps(&lower);
         let text = lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\''));
-        if telling && text && !self.rules.common_words.contains(&lower) {
+        if distinctive && text && !self.rules.common_words.contains(&lower) {
             self.known.add(lower, action);
         }
     }
 
-    /// Between the passes: now all names are known.
+    /// Ends the first pass: all names are now known.
     pub fn finalize(&mut self) -> Result<()> {
         self.replacer.people.finalize();
         let persons: Vec<Person> = self.replacer.people.persons().cloned().collect();
@@ -187,7 +187,7 @@ impl Pseudonymizer {
             if !self.is_common(person) {
                 person.joined().into_iter().for_each(|name| self.known.add(name, Action::Name));
             }
-            // e-mail and x-force are nobody's.
+            // Common words with an initial, such as e-mail and x-force, are not names.
             if person.last().chars().count() > 2 && !self.is_common_word(person.last()) {
                 person.with_initial().into_iter().for_each(|name| self.known.add(name, Action::Name));
             }
@@ -202,16 +202,16 @@ impl Pseudonymizer {
         self.rules.common_words.contains(lower) || self.replacer.words.keeps(lower)
     }
 
-    /// A name as that of a service account may be, which could as well be that of a field.
+    /// Whether the name consists of common words, as the name of a service account may, so that it could also name a field.
     fn is_common(&self, person: &Person) -> bool {
         person.words().iter().all(|word| self.is_common_word(word))
     }
 
-    /// Second pass: the replacements in a record, in their order, none overlapping.
+    /// Second pass: the replacements in a record, in order and without overlaps.
     pub fn changes(&mut self, record: &[u8]) -> Vec<Change> {
         let parts = parts::parts(record);
         let mut changes = self.name_changes(record, &parts);
-        // A report tells paths as they are written from now on.
+        // A report contains paths in which names are already replaced.
         let renamed = (!changes.is_empty()).then(|| {
             let mut renamed = Vec::new();
             parts::spliced(record, &changes, &mut renamed);
@@ -255,7 +255,7 @@ impl Pseudonymizer {
         changes
     }
 
-    /// The names of members that say who or where. A name is replaced as a whole, under the class of what stands first in it.
+    /// The replacements of names of members. A name is replaced as a whole, under the class of the first place in it.
     fn name_changes(&mut self, record: &[u8], parts: &[RecordPart]) -> Vec<Change> {
         let members = members::members(record, parts);
         let mut classes = Vec::with_capacity(members.len());
@@ -284,8 +284,8 @@ impl Pseudonymizer {
         changed.filter_map(change).collect()
     }
 
-    /// What is replaced in the name of a member, in order: what has a form of its own, and known names, unless they could as
-    /// well be the name of a field.
+    /// The places that are replaced in the name of a member, in order: identifiers with a fixed format, and known names
+    /// unless they could also be the name of a field.
     fn name_places(&mut self, text: &str) -> Vec<(Range<usize>, Treatment)> {
         let lower = text.to_lowercase();
         let known = self.known.action(&lower);
@@ -304,18 +304,18 @@ impl Pseudonymizer {
         taken.into_iter().map(|(start, (end, treatment))| (start..end, treatment)).collect()
     }
 
-    /// A value of a field that is no string: numbers that a rule calls identifiers, and secrets.
+    /// The replacement of a number in a field whose rule says that it is an identifier or a secret.
     fn number(&mut self, action: Action, text: &str) -> Option<String> {
         let number = text.starts_with(|c: char| c.is_ascii_digit());
         match action {
             Action::User | Action::Host | Action::Account | Action::Token if number => self.replacer.number(text),
-            // A mark would change the type; a secret number becomes 0.
+            // A mark would change the type of the value, so a secret number becomes 0.
             Action::Redact if number => Some("0".into()),
             _ => None,
         }
     }
 
-    /// What is replaced in running text.
+    /// The replacements in running text: class, place and pseudonym.
     fn places(&mut self, text: &str, agent: bool) -> Vec<(&'static str, Range<usize>, String)> {
         let mut taken = Taken::new();
         for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, agent) {
@@ -328,7 +328,7 @@ impl Pseudonymizer {
         taken.into_iter().map(|(start, (end, (class, image)))| (class, start..end, image)).collect()
     }
 
-    /// Second pass: writes the record with its replacements to `out` (cleared first) and counts them.
+    /// Second pass: writes the record with its replacements to `out`, which is cleared first, and counts them.
     pub fn rewrite(&mut self, record: &[u8], out: &mut Vec<u8>) {
         let changes = self.changes(record);
         parts::spliced(record, &changes, out);
@@ -350,12 +350,12 @@ impl Pseudonymizer {
     }
 }
 
-/// Whether the action looks into a text instead of replacing it.
+/// Whether the action searches the text instead of replacing it as a whole.
 fn is_text(action: Action) -> bool {
     matches!(action, Action::Text | Action::Agent)
 }
 
-/// Places that are taken, by their beginnings: their ends, and what is known of them.
+/// Places that are already taken: from the beginning of each to its end and further facts.
 type Taken<T> = BTreeMap<usize, (usize, T)>;
 
 fn is_free<T>(taken: &Taken<T>, place: &Range<usize>) -> bool {

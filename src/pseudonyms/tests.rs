@@ -1,4 +1,4 @@
-//! The whole way of a record.
+//! Tests of both passes over whole records.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn rewritten(pseudonymizer: &mut Pseudonymizer, record: &str) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// The pseudonyms of Aaron and Cole in small letters.
+/// The pseudonyms of Aaron and Cole in lower case.
 fn aaron_cole(pseudonymizer: &mut Pseudonymizer) -> (String, String) {
     (pseudonymizer.replacer.words.word("aaron"), pseudonymizer.replacer.words.word("cole"))
 }
@@ -163,7 +163,7 @@ fn names_of_members_that_say_who_or_where_become_the_same_pseudonyms() {
     let nested = r#"{"by":{"83.149.9.216":{"user_name":"acole"}}}"#;
     rewritten(&mut pseudonymizer, nested);
     let path = format!("by.{address}.user_name");
-    assert_eq!(pseudonymizer.report().by_path[&path]["user"], 1, "a path is told with its pseudonyms");
+    assert_eq!(pseudonymizer.report().by_path[&path]["user"], 1, "a path is reported with its pseudonyms");
     for record in [r#"{"userName":null,"index.html":1,"client.info":2,"x-amz-id-2":3,"@version":"1","1.2":4}"#, "{}"] {
         assert_eq!(rewritten(&mut pseudonymizer, record), record);
     }
@@ -209,7 +209,7 @@ fn bytes_that_are_no_text_and_giants_pass() {
 }
 
 #[test]
-fn names_are_joined_and_counted_never_told() {
+fn names_are_joined_and_counted_but_never_reported() {
     let mut pseudonymizer = learnt_from(&[SIGN_IN]);
     rewritten(&mut pseudonymizer, SIGN_IN);
     let report = pseudonymizer.report();
