@@ -287,7 +287,7 @@ fn folders_that_cannot_be_written() {
     let mut command = cargo_bin_cmd!("logwright");
     let output = command.arg("prepare").arg(&case.input).args(["--out", "/proc/data"]).output().unwrap();
     let said = Said { code: output.status.code().unwrap(), text: String::from_utf8_lossy(&output.stderr).into_owned() };
-    said.has(1, &["--out /proc/data: cannot make it in /proc"]);
+    said.has(1, &["--out /proc/data: cannot create it in /proc"]);
     let under_a_file = case.input.join("data");
     let mut command = cargo_bin_cmd!("logwright");
     let output = command.arg("prepare").arg(&case.input).arg("--out").arg(under_a_file).output().unwrap();

@@ -1,4 +1,4 @@
-//! The built-in log source: every record consistent with itself, every attack with its defining property.
+//! The built-in log source: every record is consistent, and every attack has its defining property.
 
 use assert_cmd::Command;
 use logwright::synth::{Attack, DEFAULT_START, MAX_USERS, SignIn, SignIns, SynthSettings};
@@ -120,7 +120,7 @@ fn the_share_of_attacks_is_the_one_asked_for() {
         let count = 20_000;
         let records = make(SynthSettings { seed, attacks: share, ..SynthSettings::default() }, count);
         let attacked = records.iter().filter(|r| r.attack.is_some()).count() as f64;
-        // Four standard deviations of the binomial distribution; episodes are balanced, so they vary less than coins.
+        // Four standard deviations of the binomial distribution; the share varies less, because episodes are balanced.
         let allowed = 4.0 * (count as f64 * share * (1.0 - share)).sqrt();
         assert!(
             (attacked - count as f64 * share).abs() < allowed,
@@ -182,7 +182,7 @@ fn mfa_fatigue_is_a_burst_of_denials_at_night_and_then_a_success() {
     let offsets: BTreeMap<&str, i64> =
         [("NO", 1), ("FR", 1), ("US", -6), ("JP", 9), ("KR", 9), ("PE", -5), ("AU", 8)].into();
     let (records, episodes) = episodes(Attack::MfaFatigue);
-    // The home of a user is where most of that user's sign-ins come from.
+    // The home of a user is the country of most of the user's sign-ins.
     let home = |user: &str| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         records
@@ -212,7 +212,7 @@ fn token_replay_has_the_device_of_another_session_and_no_second_factor() {
         for record in at.iter().map(|&i| &records[i]) {
             let id = text(record, "/properties/deviceDetail/deviceId");
             assert!(!id.is_empty() && needs_mfa(record) && details(record).is_none(), "episode {episode}: {record}");
-            // The owner's session, not another replay of the same token: no second factor where one is due.
+            // This is the owner's session, not another replay of the same token, which lacks a required second factor.
             let own = |r: &&Value| {
                 text(r, "/properties/deviceDetail/deviceId") == id && (!needs_mfa(r) || details(r).is_some())
             };
@@ -226,7 +226,7 @@ fn token_replay_has_the_device_of_another_session_and_no_second_factor() {
     }
 }
 
-/// (path, value) of every leaf of a record.
+/// Appends the path and the value of every leaf of a record.
 fn leaves(record: &Value, path: &str, into: &mut Vec<(String, String)>) {
     match record {
         Value::Object(members) => members.iter().for_each(|(key, value)| leaves(value, &format!("{path}/{key}"), into)),
@@ -235,7 +235,7 @@ fn leaves(record: &Value, path: &str, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// Share of the attack records that have, at a path with fewer than 100 values, one that no normal record has.
+/// The share of the attack records with a value that no normal record has, at a path with fewer than 100 values.
 fn betrayed(made: &[SignIn]) -> f64 {
     let (mut all, mut normal) = (BTreeMap::<String, BTreeSet<String>>::new(), BTreeSet::new());
     let mut attacks = vec![];
@@ -288,7 +288,11 @@ fn the_same_seed_gives_the_same_bytes_for_ever() {
     };
     assert_eq!(checksum(1), checksum(1));
     assert_ne!(checksum(1), checksum(2));
-    assert_eq!(checksum(1), STORED, "the records of seed 1 have changed; published corpora could no longer be remade");
+    assert_eq!(
+        checksum(1),
+        STORED,
+        "the records of seed 1 have changed, so that published corpora could no longer be reproduced"
+    );
 }
 
 /// CRC-32 of the first 1,000 records of seed 1, each with its newline.
@@ -370,7 +374,7 @@ fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     }
 }
 
-/// Paths of all keys of a record, e.g. "/properties/status/errorCode".
+/// Collects the paths of all keys of a record, such as "/properties/status/errorCode".
 fn paths(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {
     for (key, value) in value.as_object().into_iter().flatten() {
         let path = format!("{prefix}/{key}");

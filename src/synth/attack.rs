@@ -24,7 +24,7 @@ impl Attack {
         }
     }
 
-    /// What risk detection calls it, where it notices.
+    /// The name that risk detection gives the attack, if it detects it.
     pub fn risk_event(self) -> &'static str {
         match self {
             Attack::PasswordSpray => "passwordSpray",
@@ -35,7 +35,7 @@ impl Attack {
     }
 }
 
-/// What risk detection calls a sign-in that it takes for an attack and that is none.
+/// The name that risk detection gives a normal sign-in that it mistakes for an attack.
 pub fn false_alarm(rng: &mut SeededRng) -> &'static str {
     Attack::ALL[rng.weighted(&[1, 3, 5, 2])].risk_event()
 }

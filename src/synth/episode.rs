@@ -1,14 +1,14 @@
 //! Attack episodes: what each of the four attacks leaves in a sign-in log.
 //!
-//! * password spray: one address tries one wrong password on many users, seconds apart; now and then one fits
-//! * impossible travel: minutes after a user signed in at home, the same user signs in from another continent
-//! * MFA fatigue: at night, somebody with the right password sends prompt after prompt until the sleeper gives in
-//! * token replay: a stolen token, so the victim's device id, from another address and browser, and no second factor
+//! * Password spray: one address tries one password on many users, seconds apart; sometimes the password is right for one.
+//! * Impossible travel: minutes after a sign-in at home, the same user signs in from another continent.
+//! * MFA fatigue: at night, somebody who knows the password sends prompt after prompt until the user accepts one.
+//! * Token replay: somebody uses a stolen token. The record has the victim's device id, but another address and browser,
+//!   and there is no second factor.
 //!
-//! Most intruders hide among the users: they come through a VPN exit that one of them has, or a household's connection in
-//! a user's home network, with the browser of one, often the victim's. So no single value gives them away, but that it
-//! is not this user's, at this hour, after this sign-in. Only one episode in six comes from a rented machine with a browser
-//! that nobody else has.
+//! Most intruders hide among the users: they come through a user's VPN exit or from a user's home network, with a browser
+//! that some user has, often the victim. So no single value reveals them, only the combination with this user, this hour
+//! and the previous sign-ins. One episode in six comes from a rented machine with a browser that nobody else has.
 
 use super::attack::Attack;
 use super::people::{MINUTE, SECOND, SignInContext, User, UserDevice};
@@ -16,14 +16,14 @@ use super::record::{Draft, SignInOutcome};
 use super::rng::SeededRng;
 use super::world::{APPS, Address, INTRUDERS, LOCATIONS, Machine, Use, World};
 
-/// An episode decided on and waiting for its moment: its kind and its number of records.
+/// An episode that waits for a suitable moment: the kind of attack and the number of records.
 pub struct PlannedEpisode {
     pub attack: Attack,
     pub size: usize,
 }
 
 impl PlannedEpisode {
-    /// Short episodes are drawn more often than long ones, so that every kind has its share of the records.
+    /// Draws an episode. Kinds with short episodes are drawn more often, so that every kind has its share of the records.
     pub fn draw(rng: &mut SeededRng) -> Self {
         let attack = Attack::ALL[rng.weighted(&[2, 5, 3, 5])];
         let (low, high) = match attack {
@@ -35,7 +35,7 @@ impl PlannedEpisode {
         PlannedEpisode { attack, size: rng.between(low, high) as usize }
     }
 
-    /// The records of the episode with their times, if this is the moment: `seen` was just written at time `at`.
+    /// The records of the episode with their times, if it can begin now, after the record `seen` at time `at`.
     pub fn begin(&self, at: i64, seen: &Draft, episode: u64, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
         let steps = match self.attack {
             Attack::PasswordSpray => Some(self.spray(at, scene)),
@@ -105,7 +105,7 @@ impl PlannedEpisode {
     }
 }
 
-/// What an attack plays in.
+/// The world, the users and the random numbers that an attack uses.
 pub struct Scene<'a> {
     pub world: &'a World,
     pub users: &'a [User],
@@ -113,8 +113,8 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Somebody unknown to the directory, at an address that `fits`, with one of `machines`. One in six, and any for whom
-    /// no user's network or no machine is left, is at a rented machine.
+    /// The context of an intruder with an unregistered device, at an address that `fits`, with one of `machines`. One intruder
+    /// in six uses a rented machine, and so does every intruder for whom no address or machine is left.
     fn intruder(&mut self, fits: impl Fn(Address) -> bool, machines: &[Machine]) -> SignInContext {
         let mut addresses: Vec<Address> = match self.rng.weighted(&[5, 5, 2]) {
             0 => self.users.iter().filter_map(|user| user.vpn).collect(),
@@ -133,7 +133,7 @@ impl Scene<'_> {
         SignInContext { address, device: UserDevice { registered: None, os, browser }, app: 0, unusual: true }
     }
 
-    /// An intruder outside of `victim`'s networks and, where `abroad`, of the region the victim lives in.
+    /// The context of an intruder outside of `victim`'s networks and, if `abroad`, outside of the victim's region.
     fn intruder_for(&mut self, victim: usize, abroad: bool, machines: &[Machine]) -> SignInContext {
         let (world, victim) = (self.world, &self.users[victim]);
         let home = LOCATIONS[victim.location].region;
@@ -146,18 +146,19 @@ impl Scene<'_> {
         self.users.iter().flat_map(User::machines).collect()
     }
 
-    /// The machines of `victim`, whom every third intruder imitates, or of all users.
+    /// The machines that an intruder imitates: in a third of the cases those of `victim`, else those of all users.
     fn disguises(&mut self, victim: usize) -> Vec<Machine> {
         if self.rng.chance(333) { self.users[victim].machines().collect() } else { self.machines() }
     }
 
-    /// An application that does, or does not, demand a second factor.
+    /// An application that requires a second factor, or one that does not.
     fn app(&mut self, mfa: bool) -> usize {
         let candidates: Vec<usize> = (0..APPS.len()).filter(|&i| APPS[i].mfa == mfa).collect();
         *self.rng.pick(&candidates)
     }
 
-    /// One record for each (user, outcome), the first one `gap` after `at`, each next one `gap` after that, drawn afresh.
+    /// One record for each (user, outcome). Each record follows the previous one, and the first one follows `at`, after a new
+    /// random time within `gap`.
     fn steps(
         &mut self,
         at: i64,

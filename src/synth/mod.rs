@@ -1,8 +1,8 @@
-//! The built-in log source: Azure-AD-like sign-in records from a small, seeded simulation of people at work.
+//! The built-in log source: sign-in records like those of Azure AD, from a small, seeded simulation of people at work.
 //!
-//! Users with homes, offices, devices, favourite applications and working hours sign in; passwords expire, are mistyped
-//! and retried; some applications demand a second factor. Attack episodes are mixed in and labelled. The records come in
-//! time order, the same seed gives the same bytes for ever, and memory does not grow with the number of records.
+//! Users with homes, offices, devices, favourite applications and working hours sign in. Passwords expire, or are mistyped
+//! and retried; some applications require a second factor. Attack episodes are mixed in and labelled. The records are in
+//! time order, the same seed always gives the same bytes, and memory does not grow with the number of records.
 
 mod attack;
 mod episode;

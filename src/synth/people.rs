@@ -1,24 +1,24 @@
-//! The users: who they are, what they sign in from, and when.
+//! The users: their names, their devices and networks, and the times of their sign-ins.
 
 use super::rng::SeededRng;
 use super::world::{APPS, Address, FIRST_NAMES, LAPTOPS, LAST_NAMES, LOCATIONS, Machine, PHONES, Use, World};
 use std::collections::BTreeSet;
 
-/// Microseconds; times are counted from 1970-01-01T00:00:00Z.
+/// Durations in microseconds; times count from 1970-01-01T00:00:00Z.
 pub const SECOND: i64 = 1_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 
-/// Passwords expire after as many days as Active Directory's default domain policy says.
+/// The lifetime of a password, as in Active Directory's default domain policy.
 const PASSWORD_LIFE: i64 = 42 * DAY;
-/// One completed second factor serves a user this long.
+/// How long a completed second factor remains valid.
 const MFA_LIFE: i64 = 8 * HOUR;
 
-/// As many distinct full names as the lists give.
+/// The number of distinct full names.
 pub const MAX_USERS: usize = FIRST_NAMES.len() * LAST_NAMES.len();
 
-/// A machine a sign-in comes from; `registered` holds its directory id and its name, built from the user's.
+/// A device of a user. `registered` is its id in the directory and its name, which contains the user's name.
 #[derive(Clone, PartialEq, Debug)]
 pub struct UserDevice {
     pub registered: Option<(String, String)>,
@@ -32,31 +32,31 @@ pub struct User {
     pub location: usize,
     pub home: Address,
     office: Address,
-    /// The exit, in any place of the world, that some of the sign-ins come through.
+    /// The VPN exit, in any location, through which some of the sign-ins come.
     pub vpn: Option<Address>,
     pub devices: Vec<UserDevice>,
     app_weights: [u32; APPS.len()],
-    /// First working hour of the day, local time, and the number of working hours.
+    /// The first working hour of the day in local time, and the number of working hours.
     work: (i64, i64),
-    /// Mean time between two sign-ins in a working hour, microseconds.
+    /// The mean time between two sign-ins in a working hour, in microseconds.
     gap: u64,
     mfa_until: i64,
     password_expires: i64,
 }
 
-/// One sign-in as the user means it: from where, with what, to which application.
+/// The circumstances of a sign-in: address, device and application.
 #[derive(Clone)]
 pub struct SignInContext {
     pub address: Address,
     pub device: UserDevice,
     pub app: usize,
-    /// The address is neither the user's home nor the office.
+    /// Whether the address is neither the user's home nor the office.
     pub unusual: bool,
 }
 
-/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third one has a registered laptop and
-/// every fourth a VPN: by number, not by chance, because a token can only be stolen from a registered laptop, and because
-/// intruders hide in the VPNs that users have.
+/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third user has a registered laptop, and
+/// every fourth a VPN. This does not depend on chance, because token replay needs a registered laptop, and because
+/// intruders hide in the VPNs of users.
 pub fn crowd(world: &World, count: usize, start: i64, rng: &mut SeededRng) -> Vec<User> {
     let mut taken = BTreeSet::new();
     let names = rng.sample(MAX_USERS, count);
@@ -106,20 +106,20 @@ impl User {
         }
     }
 
-    /// Local time of day, in whole hours, and whether the day is a Saturday or Sunday.
+    /// The hour of the day in the user's local time, and whether the day is a Saturday or Sunday.
     fn local(&self, at: i64) -> (i64, bool) {
         let local = at + LOCATIONS[self.location].utc_offset * HOUR;
-        // 1970-01-01 was a Thursday: the third day of a week that begins on Monday with 0.
+        // 1970-01-01 was a Thursday, which is day 3 if Monday is day 0.
         let weekday = (local.div_euclid(DAY) + 3).rem_euclid(7);
         (local.rem_euclid(DAY) / HOUR, weekday >= 5)
     }
 
-    /// Whether a person at the user's home place is asleep: one to five in the morning.
+    /// Whether it is night at the user's home: from one to five in the morning.
     pub fn asleep(&self, at: i64) -> bool {
         (1..5).contains(&self.local(at).0)
     }
 
-    /// How busy the hour is, in per cent of a working hour; never zero.
+    /// The activity in the hour of `at`, in per cent of that in a working hour; never zero.
     fn activity(&self, at: i64) -> i64 {
         let (hour, weekend) = self.local(at);
         let (first, count) = self.work;
@@ -131,13 +131,14 @@ impl User {
         if weekend { (weekday / 5).max(1) } else { weekday }
     }
 
-    /// The time of the next sign-in after `at`: a random amount of *working* time, spent hour by hour at that hour's pace.
+    /// The time of the next sign-in after `at`. A random amount of *working* time passes, in each hour in proportion to the
+    /// activity of this hour.
     pub fn next_time(&self, at: i64, rng: &mut SeededRng) -> i64 {
         let mut work_left = rng.wait(self.gap) as i64;
         let mut now = at;
         loop {
             let pace = self.activity(now);
-            // Offsets are whole hours, so local hours end when UTC hours do.
+            // UTC offsets are whole hours, so local hours end when UTC hours do.
             let hour_end = (now.div_euclid(HOUR) + 1) * HOUR;
             let room = (hour_end - now) * pace / 100;
             if work_left <= room {
@@ -148,7 +149,7 @@ impl User {
         }
     }
 
-    /// Where from, with what and to what the user signs in at `at`.
+    /// Draws the context of a normal sign-in at `at`.
     pub fn choose(&self, at: i64, world: &World, rng: &mut SeededRng) -> SignInContext {
         let at_work = self.activity(at) == 100;
         let (address, unusual) = match self.vpn {
@@ -172,7 +173,7 @@ impl User {
         own.into_iter().flatten().any(|usual| usual.network == address.network)
     }
 
-    /// True once for each time the password has run out; the user then sets a new one.
+    /// Whether the password has expired. If so, the user sets a new one, so that the next call returns false.
     pub fn password_expired(&mut self, at: i64) -> bool {
         let expired = at >= self.password_expires;
         if expired {
@@ -190,7 +191,7 @@ impl User {
     }
 }
 
-/// A laptop, which the directory knows if it is `managed`, and for most people a phone, which it does not.
+/// The devices of a user: a laptop, registered if `managed`, and for most users an unregistered phone.
 fn devices(stem: &str, managed: bool, rng: &mut SeededRng) -> Vec<UserDevice> {
     let &(os, browser) = rng.pick(&LAPTOPS);
     let registered = managed.then(|| (rng.uuid(), format!("{stem}-LT")));
@@ -202,7 +203,7 @@ fn devices(stem: &str, managed: bool, rng: &mut SeededRng) -> Vec<UserDevice> {
     all
 }
 
-/// Four to six applications, each at its popularity, more or less.
+/// The weights of a user's applications: four to six of them, each with a weight near its popularity.
 fn app_habits(rng: &mut SeededRng) -> [u32; APPS.len()] {
     let mut weights = [0; APPS.len()];
     let count = rng.between(4, 6) as usize;

@@ -1,8 +1,8 @@
-//! One sign-in as JSON text, in the keys and the spacing of Azure AD's own sign-in log (`"key": value`, `", "` between).
+//! Writes a sign-in as JSON, with the keys and the spacing of Azure AD's sign-in log (`"key": value`, joined by `", "`).
 //!
-//! A real record has some 70 keys and 2,800 characters. These keep the ones that vary or that must agree with another:
-//! time + processingTimeInMilliseconds = createdDateTime, resultType = errorCode, identity = userDisplayName,
-//! callerIpAddress = ipAddress, and the address decides location and autonomousSystemNumber.
+//! A real record has some 70 keys and 2,800 characters. These records keep the keys that vary or that must agree with
+//! another one: time + processingTimeInMilliseconds = createdDateTime, resultType = errorCode, identity = userDisplayName,
+//! callerIpAddress = ipAddress, and the address determines location and autonomousSystemNumber.
 
 use super::attack::Attack;
 use super::people::{DAY, SECOND, SignInContext, User};
@@ -11,7 +11,7 @@ use super::world::{APPS, Address, World};
 use chrono::DateTime;
 use std::fmt::Write;
 
-/// How a sign-in ended.
+/// The outcome of a sign-in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SignInOutcome {
     Success,
@@ -25,7 +25,7 @@ pub enum SignInOutcome {
 }
 
 impl SignInOutcome {
-    /// Error code, failure reason and further details, worded as Azure AD words them.
+    /// Error code, failure reason and further details in the words of Azure AD.
     pub fn status(self) -> (u32, Option<&'static str>, Option<&'static str>) {
         const MFA_FAILED: &str = "Authentication failed during strong authentication request.";
         match self {
@@ -51,19 +51,19 @@ impl SignInOutcome {
     }
 }
 
-/// All that decides a record, except the time and the ids drawn while writing it.
+/// Everything that determines a record, except its time and the random values that are drawn while it is written.
 #[derive(Clone)]
 pub struct Draft {
     pub user: usize,
     pub context: SignInContext,
     pub outcome: SignInOutcome,
-    /// What the directory's risk detection reports; `None` reads as riskState "none".
+    /// The risk event that the directory reports; `None` is written as riskState "none".
     pub risk: Option<&'static str>,
-    /// The attack it belongs to and the number of the episode.
+    /// The attack to which the record belongs, and the number of the episode.
     pub attack: Option<(Attack, u64)>,
 }
 
-/// Writes records, remembering the calendar date of the last one: dates change rarely and are slow to work out.
+/// Writes records. It caches the calendar date of the last record, because dates change rarely and are slow to compute.
 pub struct RecordWriter {
     label_field: Option<String>,
     day: i64,

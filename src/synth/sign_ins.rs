@@ -1,4 +1,4 @@
-//! The stream of sign-ins: a queue of what happens next, and the attacks mixed in.
+//! The stream of sign-ins: a queue of scheduled events, and the attacks that are mixed in.
 
 use super::attack::{self, Attack};
 use super::episode::{PlannedEpisode, Scene};
@@ -9,13 +9,13 @@ use super::world::{APPS, World};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Below this many users a password spray would not reach *many* of them.
+/// The fewest users; with fewer, a password spray could not reach *many* users.
 pub const MIN_USERS: usize = 10;
-/// 2022-08-27T00:00:00Z in microseconds since 1970: the first day of the real sample that these records imitate.
+/// 2022-08-27T00:00:00Z in microseconds since 1970, the first day of the real sample that these records imitate.
 pub const DEFAULT_START: i64 = 1_661_558_400 * SECOND;
-/// 9000-01-01T00:00:00Z: the source ends there, a thousand years before dates would need a fifth digit.
+/// 9000-01-01T00:00:00Z. The stream ends here, long before years have a fifth digit.
 const LAST_TIME: i64 = 221_845_392_000 * SECOND;
-/// Top-level keys of a record, which a label field must not repeat.
+/// The top-level keys of a record, which a label field must not repeat.
 const KEYS: [&str; 6] = ["time", "resultType", "callerIpAddress", "identity", "location", "properties"];
 /// Attack credit is counted in millionths of a record.
 const CREDIT: u64 = 1_000_000;
@@ -23,13 +23,13 @@ const CREDIT: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct SynthSettings {
     pub seed: u64,
-    /// Share of the records that belong to an attack, 0 to 0.5.
+    /// The share of the records that belong to an attack, 0 to 0.5.
     pub attacks: f64,
-    /// Size of the organisation, `MIN_USERS` to `MAX_USERS`.
+    /// The number of users, `MIN_USERS` to `MAX_USERS`.
     pub users: usize,
-    /// Time of the start in microseconds since 1970-01-01T00:00:00Z.
+    /// The start time in microseconds since 1970-01-01T00:00:00Z.
     pub start: i64,
-    /// Name of an extra first key that holds the attack's name or null. First, so that a prompt can set it.
+    /// The name of an extra key whose value is the attack's name or null. It comes first, so that a prompt can set it.
     pub label_field: Option<String>,
 }
 
@@ -39,36 +39,37 @@ impl Default for SynthSettings {
     }
 }
 
-/// One record and what it is.
+/// One record and its label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SignIn {
-    /// A JSON object without newline.
+    /// A JSON object, without a newline.
     pub json: String,
     pub attack: Option<Attack>,
-    /// Records of one attack episode share a number; episodes are counted from 0.
+    /// The number of the attack episode to which the record belongs, from 0.
     pub episode: Option<u64>,
 }
 
-/// What happens next, at the time it is filed under.
-enum Next {
-    /// This user signs in.
+/// An event in the queue.
+enum ScheduledEvent {
+    /// The user signs in normally.
     Habit(usize),
-    /// This user tries once more what has just failed.
+    /// The user repeats a sign-in that has just failed.
     Retry(usize, Box<SignInContext>),
-    /// A record of an attack, decided when the episode began.
+    /// A record of an attack, which was determined when the episode began.
     Step(Box<Draft>),
 }
 
-/// The endless stream of records, made by [`SignIns::new`]; it ends only in the year 9000.
+/// The stream of records, which ends only in the year 9000.
 pub struct SignIns {
     rng: SeededRng,
     world: World,
     users: Vec<User>,
     writer: RecordWriter,
-    /// Keyed by time and a running number, so that the order never depends on chance.
-    queue: BTreeMap<(i64, u64), Next>,
-    filed: u64,
-    /// Attack records owed, in millionths, and how many each everyday record adds.
+    /// The scheduled events by time and number; the number makes the order of simultaneous events deterministic.
+    queue: BTreeMap<(i64, u64), ScheduledEvent>,
+    scheduled: u64,
+    /// The number of attack records that may still be written, in units of 1 / [`CREDIT`], and how much each normal record
+    /// adds to it.
     credit: u64,
     credit_per_record: u64,
     planned: PlannedEpisode,
@@ -77,32 +78,33 @@ pub struct SignIns {
 
 impl SignIns {
     /// # Errors
-    /// `Error::Usage` for settings outside the ranges that [`SynthSettings`] gives.
+    /// `Error::Usage` for settings outside the ranges that [`SynthSettings`] documents.
     pub fn new(settings: SynthSettings) -> Result<Self> {
         check(&settings)?;
         let mut rng = SeededRng::new(settings.seed);
         let world = World::new(&mut rng);
         let users = people::crowd(&world, settings.users, settings.start, &mut rng);
         let planned = PlannedEpisode::draw(&mut rng);
-        // Half an episode in advance: at any later moment the share is then as likely above its target as below.
+        // The stream starts with the credit of half an episode, so that the share of attacks is later as often above its
+        // target as below.
         let credit = if settings.attacks > 0.0 { planned.size as u64 * CREDIT / 2 } else { 0 };
         let credit_per_record = (settings.attacks / (1.0 - settings.attacks) * CREDIT as f64).round() as u64;
         let (writer, queue) = (RecordWriter::new(settings.label_field), BTreeMap::new());
         let mut source =
-            SignIns { rng, world, users, writer, queue, filed: 0, credit, credit_per_record, planned, episodes: 0 };
+            SignIns { rng, world, users, writer, queue, scheduled: 0, credit, credit_per_record, planned, episodes: 0 };
         for user in 0..source.users.len() {
             let at = source.users[user].next_time(settings.start, &mut source.rng);
-            source.file(at, Next::Habit(user));
+            source.schedule(at, ScheduledEvent::Habit(user));
         }
         Ok(source)
     }
 
-    fn file(&mut self, at: i64, next: Next) {
-        self.queue.insert((at, self.filed), next);
-        self.filed += 1;
+    fn schedule(&mut self, at: i64, next: ScheduledEvent) {
+        self.queue.insert((at, self.scheduled), next);
+        self.scheduled += 1;
     }
 
-    /// A sign-in out of habit, and the next one filed. A failure is tried again within a minute.
+    /// A normal sign-in; the next one of the user is scheduled. A failed sign-in is repeated within a minute.
     fn everyday(&mut self, at: i64, user: usize, retried: Option<SignInContext>) -> Draft {
         let person = &mut self.users[user];
         let context = retried.unwrap_or_else(|| person.choose(at, &self.world, &mut self.rng));
@@ -110,15 +112,15 @@ impl SignIns {
         let risk = (context.unusual && self.rng.chance(150)).then(|| attack::false_alarm(&mut self.rng));
         let (later, next) = if outcome.failed() {
             let pause = self.rng.between(4 * SECOND as u64, 45 * SECOND as u64) as i64;
-            (at + pause, Next::Retry(user, Box::new(context.clone())))
+            (at + pause, ScheduledEvent::Retry(user, Box::new(context.clone())))
         } else {
-            (person.next_time(at, &mut self.rng), Next::Habit(user))
+            (person.next_time(at, &mut self.rng), ScheduledEvent::Habit(user))
         };
-        self.file(later, next);
+        self.schedule(later, next);
         Draft { user, context, outcome, risk, attack: None }
     }
 
-    /// Begins the planned episodes that the share of attacks allows by now and that can follow on `seen`.
+    /// Begins the planned episodes for which there is enough credit and that can follow the record `seen`.
     fn begin_attacks(&mut self, at: i64, seen: &Draft) {
         self.credit += self.credit_per_record;
         while self.credit_per_record > 0 && self.credit >= self.planned.size as u64 * CREDIT {
@@ -127,7 +129,7 @@ impl SignIns {
             self.credit -= steps.len() as u64 * CREDIT;
             self.episodes += 1;
             for (when, draft) in steps {
-                self.file(when, Next::Step(Box::new(draft)));
+                self.schedule(when, ScheduledEvent::Step(Box::new(draft)));
             }
             self.planned = PlannedEpisode::draw(&mut self.rng);
         }
@@ -143,9 +145,9 @@ impl Iterator for SignIns {
             return None;
         }
         let draft = match next {
-            Next::Habit(user) => self.everyday(at, user, None),
-            Next::Retry(user, context) => self.everyday(at, user, Some(*context)),
-            Next::Step(draft) => *draft,
+            ScheduledEvent::Habit(user) => self.everyday(at, user, None),
+            ScheduledEvent::Retry(user, context) => self.everyday(at, user, Some(*context)),
+            ScheduledEvent::Step(draft) => *draft,
         };
         let json = self.writer.write(at, &draft, &self.users[draft.user], &self.world, &mut self.rng);
         if draft.attack.is_none() {
@@ -156,7 +158,7 @@ impl Iterator for SignIns {
     }
 }
 
-/// How a sign-in out of habit ends; notes a changed password or a completed second factor with the user.
+/// Draws the outcome of a normal sign-in, and updates the user's password or second factor.
 fn outcome(user: &mut User, at: i64, context: &SignInContext, rng: &mut SeededRng) -> SignInOutcome {
     if user.password_expired(at) {
         return SignInOutcome::PasswordExpired;
@@ -196,7 +198,7 @@ fn check(settings: &SynthSettings) -> Result<()> {
             Err(Error::usage(format!("label field: expected letters, digits and underscores, found {name:?}")))
         }
         Some(name) if KEYS.contains(&name.as_str()) => {
-            Err(Error::usage(format!("label field: every record has a key {name:?} already; choose another name")))
+            Err(Error::usage(format!("label field: every record already has a key {name:?}; choose another name")))
         }
         _ => Ok(()),
     }
