@@ -319,7 +319,7 @@ fn a_growing_file_is_followed_over_rotations_until_interrupted() {
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     let begin = Instant::now();
     let said = Said::from(child.wait_with_output().unwrap());
-    said.has(0, &["5 records", "the file was replaced", "the file was cut back"]);
+    said.has(0, &["5 records", "the file was replaced", "the file was truncated"]);
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
