@@ -1,8 +1,6 @@
 //! `logwright bench train` with weights and tokens from outside, as comparisons with other programs use it.
 
-mod common;
-
-use common::{SMALL, corpus, run};
+use crate::common::{SMALL, corpus, run};
 use logwright::cpu::CpuEngine;
 use logwright::engine::{Batch, Engine};
 use logwright::gpt::checkpoint;

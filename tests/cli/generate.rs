@@ -1,8 +1,6 @@
 //! `logwright generate` and `evaluate` end to end, and the KV cache against the plain forward pass.
 
-mod common;
-
-use common::{SMALL, corpus, logwright, run};
+use crate::common::{SMALL, Said, corpus, logwright, run};
 use logwright::cpu::CpuEngine;
 use logwright::cpu::model::Model;
 use logwright::cpu::sampling;
@@ -192,7 +190,7 @@ fn a_reader_that_leaves_early_is_no_error() {
         env!("CARGO_BIN_EXE_logwright")
     );
     let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(home.path()).output().unwrap();
-    common::Said::from(output).has(0, &[]);
+    Said::from(output).has(0, &[]);
 }
 
 #[test]
