@@ -15,8 +15,8 @@ losses    losses of 50 updates that start from the same weights (a Hugging Face 
 generate  tokens/s at 12/12/768, T = 4096, batch 1, 16 and 64, from an almost empty and from an almost full context,
           against a PyTorch loop with a KV cache and against nanoGPT's generate, which computes the whole window for
           every token
-limits    the measured peaks of this GPU: bf16 products (TFLOP/s) and copies (GB/s), and what share of the former training
-          reaches
+limits    the measured peaks of this GPU, bf16 products (TFLOP/s) and copies (GB/s), and the share of the products' peak
+          that training reaches
 
 `--device cpu --tiny` runs every part at toy sizes on a CPU. It checks the script and measures nothing.
 `scripts/requirements.txt` lists the Python packages.

@@ -6,9 +6,11 @@ tanh-GELU, a tied head, optional biases (without them LayerNorm has no bias eith
 and written to Hugging Face folders, the checkpoint format of logwright.
 
 Other scripts import this file. Run as a program, it trains a tiny model on one batch and checks that a saved model loads
-equal (about 10 s). `scripts/requirements.txt` lists the Python packages.
+equal (about 10 s):
 
     python scripts/nanogpt.py
+
+`scripts/requirements.txt` lists the Python packages.
 
 Letters: B batch, T sequence length, C channels, NH heads, HS head size, V vocabulary, L layers.
 """
