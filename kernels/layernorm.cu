@@ -118,8 +118,8 @@ __device__ __forceinline__ void combine_groups(float *partial, const float (&own
 extern "C" __global__ void __launch_bounds__(MOST_THREADS)
     layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ weight_partials,
                        float *__restrict__ NULLABLE bias_partials, const bf16 *__restrict__ dy,
-                       const bf16 *__restrict__ x, const float *__restrict__ mean, const float *__restrict__ rstd, const bf16 *__restrict__ weight, int width, int dx_is_new, int n,
-                       int c) {
+                       const bf16 *__restrict__ x, const float *__restrict__ mean, const float *__restrict__ rstd,
+                       const bf16 *__restrict__ weight, int width, int dx_is_new, int n, int c) {
     DYN_SHARED(float, shared);
     // Two sets of sums are used in turn, so one barrier per round is enough.
     SHARED_ARRAY(float2, warp_sums, [2][32]);

@@ -1,0 +1,144 @@
+//! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
+
+use super::splitmix::mix;
+use crate::Result;
+use crate::files::write_error;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Most bytes of records that train a tokenizer.
+const SAMPLE_BYTES: usize = 32 << 20;
+/// Most bytes of one record in the sample, so that a few giants do not fill it.
+const SAMPLE_RECORD_BYTES: usize = 1 << 20;
+
+/// Writes each record and a newline to the spool, so that the input is read once.
+pub(super) struct TemporaryRecords {
+    pub path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl TemporaryRecords {
+    pub fn create(folder: &Path) -> Result<Self> {
+        let path = folder.join("spool");
+        let file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
+        Ok(Self { path, file: BufWriter::with_capacity(1 << 20, file) })
+    }
+
+    pub fn push(&mut self, record: &[u8]) -> Result<()> {
+        let written = self.file.write_all(record).and_then(|()| self.file.write_all(b"\n"));
+        written.map_err(|e| write_error(&self.path, e))
+    }
+
+    pub fn finish(mut self) -> Result<PathBuf> {
+        self.file.flush().map_err(|e| write_error(&self.path, e))?;
+        Ok(self.path)
+    }
+}
+
+/// The characters of a corpus: one flag for each code point, since a corpus has far more characters than kinds of them.
+pub(super) struct Alphabet(Vec<bool>);
+
+impl Alphabet {
+    pub fn new() -> Self {
+        Self(vec![false; char::MAX as usize + 1])
+    }
+
+    /// Adds the characters of a record, which is UTF-8 (the reader saw to that).
+    pub fn add(&mut self, record: &[u8]) {
+        for chunk in record.utf8_chunks() {
+            chunk.valid().chars().for_each(|c| self.0[c as usize] = true);
+        }
+    }
+
+    pub fn chars(&self) -> BTreeSet<char> {
+        let used = self.0.iter().enumerate().filter(|(_, used)| **used);
+        used.filter_map(|(code, _)| char::from_u32(code as u32)).collect()
+    }
+}
+
+/// A seeded sample of records over the whole corpus, bounded in bytes.
+///
+/// Each record gets a random key and those with the smallest keys stay: reservoir sampling by keys, as in Efraimidis,
+/// Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett. 2006, with equal weights.
+pub(super) struct RecordSample {
+    seed: u64,
+    limit: usize,
+    seen: u64,
+    bytes: usize,
+    /// (key, number, record), the largest key on top.
+    heap: BinaryHeap<(u64, u64, Vec<u8>)>,
+    /// Keys from here on have been thrown out.
+    bar: u64,
+}
+
+impl RecordSample {
+    pub fn new(seed: u64) -> Self {
+        Self::with_limit(seed, SAMPLE_BYTES)
+    }
+
+    fn with_limit(seed: u64, limit: usize) -> Self {
+        Self { seed, limit, seen: 0, bytes: 0, heap: BinaryHeap::new(), bar: u64::MAX }
+    }
+
+    pub fn add(&mut self, record: &[u8]) {
+        let number = self.seen;
+        self.seen += 1;
+        let key = mix(self.seed, number, 0x53_414d_504c);
+        if key >= self.bar {
+            return;
+        }
+        let part = &record[..record.len().min(SAMPLE_RECORD_BYTES)];
+        self.bytes += part.len();
+        self.heap.push((key, number, part.to_vec()));
+        while self.bytes > self.limit {
+            let Some((key, _, record)) = self.heap.pop() else { break };
+            self.bytes -= record.len();
+            self.bar = key;
+        }
+    }
+
+    /// The sample in the order of the corpus.
+    pub fn into_records(self) -> Vec<Vec<u8>> {
+        let mut chosen = self.heap.into_vec();
+        chosen.sort_unstable_by_key(|(_, number, _)| *number);
+        chosen.into_iter().map(|(_, _, record)| record).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_corpus_is_taken_whole_and_in_order() {
+        let mut sample = RecordSample::new(1);
+        let records: Vec<Vec<u8>> = (0..100).map(|i| format!("record {i}").into_bytes()).collect();
+        records.iter().for_each(|r| sample.add(r));
+        assert_eq!(sample.into_records(), records);
+    }
+
+    #[test]
+    fn a_large_corpus_is_sampled_evenly_within_the_bound() {
+        let mut halves = [0u32; 2];
+        for seed in 0..50 {
+            let mut sample = RecordSample::with_limit(seed, 1000);
+            (0..10_000u32).for_each(|i| sample.add(format!("{i:010}").as_bytes()));
+            let chosen = sample.into_records();
+            assert_eq!(chosen.len(), 100);
+            assert!(chosen.is_sorted());
+            chosen.iter().for_each(|r| halves[usize::from(r.as_slice() >= b"0000005000".as_slice())] += 1);
+        }
+        // 5000 draws: six standard deviations are 212.
+        assert!(halves[0].abs_diff(2500) < 212, "{halves:?}");
+    }
+
+    #[test]
+    fn the_alphabet_is_sorted_and_unique() {
+        let mut alphabet = Alphabet::new();
+        alphabet.add("ba\u{e9}".as_bytes());
+        alphabet.add(b"ab");
+        assert_eq!(alphabet.chars().into_iter().collect::<String>(), "ab\u{e9}");
+    }
+}
