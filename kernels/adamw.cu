@@ -29,17 +29,19 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 KERNEL_EXPORT(adamw_norm_partials);
 
-// The host uploads these before each update.
+// The host uploads these before each update, as so many f32.
+constexpr int SETTINGS = 8;
 struct Settings {
     float lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm;
     float correct_1, correct_2;  // 1 / (1 - beta^t)
 };
+static_assert(sizeof(Settings) == SETTINGS * sizeof(float), "the struct has SETTINGS fields");
 
 // The second stage of the norm, and the decision that follows from it.
 //   maths      norm = sqrt(sum of partials);  report = [loss, norm];  loss = 0
 //              decision = [min(1, max_grad_norm / (norm + 1e-6)), 1 if loss and norm are finite else 0];
 //              where max_grad_norm is 0, nothing is clipped
-//   shapes     partials (PARTIALS), loss (1), report (2) f64; decision (2), settings (8) f32
+//   shapes     partials (PARTIALS), loss (1), report (2) f64; decision (2), settings (SETTINGS) f32
 //   writes     decision, report, loss: every element, overwritten (=)
 //   launch     grid 1, block PARTIALS
 //   floor      0 bytes; the time is that of a launch
@@ -67,7 +69,7 @@ __device__ __forceinline__ void store_bf16(bf16 *params_bf16, long quad, const f
 //              p -= lr * (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + weight_decay p);
 //              weight_decay counts for i < decayed only
 //   shapes     parameters, gradients, exp_avg (m), exp_avg_sq (v) (4*quads) f32; params_bf16 (4*quads) bf16;
-//              settings (8), decision (2) f32
+//              settings (SETTINGS), decision (2) f32
 //   writes     parameters, exp_avg, exp_avg_sq; params_bf16 = parameters rounded; gradients = 0.
 //              Where decision[1] is 0, only the gradients are written
 //   launch     grid ceil(quads/THREADS), block THREADS: a thread updates four

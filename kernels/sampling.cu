@@ -173,13 +173,16 @@ __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut 
     }
 }
 
+// Words of a draw, as the host encodes it.
+constexpr int DRAW_WORDS = 5;
+
 // Draws a token for each row of logits.
 //   maths      It keeps the allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest
 //              most likely ones that reach top_p of their weight, where weight = exp((logit - largest) * (1 /
 //              temperature)); equal logits count by number. It draws the first, by number, whose cumulated weight
 //              exceeds uniform * total. At temperature 0, top_k is 1
-//   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,5) u32: temperature, top_p (f32 bits),
-//              top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride on, or null
+//   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,DRAW_WORDS) u32: temperature, top_p (f32
+//              bits), top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride on, or null
 //   writes     token: every element, overwritten (=); 0xffffffff where no token is allowed
 //   launch     grid R, block THREADS: more threads would idle at the small vocabularies of logs; 2.2 KiB shared
 //   floor      2*R*stride bytes; the L2 cache serves all passes over a row but the first
@@ -188,10 +191,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     sampling_draw(uint32_t *__restrict__ token, const bf16 *__restrict__ logits, const uint32_t *__restrict__ draw,
                   const uint32_t *__restrict__ NULLABLE allowed, int mask_stride, int vocab, int stride) {
     const long r = blockIdx.x;
-    const float temperature = __uint_as_float(draw[r * 5]), top_p = __uint_as_float(draw[r * 5 + 1]);
+    const float temperature = __uint_as_float(draw[r * DRAW_WORDS]), top_p = __uint_as_float(draw[r * DRAW_WORDS + 1]);
     const bool greedy = temperature == 0.f;
-    const uint32_t top_k = greedy ? 1 : draw[r * 5 + 2];
-    const uint64_t uniform = (uint64_t)draw[r * 5 + 4] << 32 | draw[r * 5 + 3];
+    const uint32_t top_k = greedy ? 1 : draw[r * DRAW_WORDS + 2];
+    const uint64_t uniform = (uint64_t)draw[r * DRAW_WORDS + 4] << 32 | draw[r * DRAW_WORDS + 3];
     const float sharpness = greedy ? 1.f : 1.f / temperature;
     Row row = {logits + r * stride, allowed ? allowed + r * mask_stride : nullptr, vocab, sharpness, 0};
     row.top = largest_key(row, 0x10000);

@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::ops::adamw::{self, PARTIALS, Settings};
+use logwright::cuda::ops::adamw::{self, PARTIALS};
 use logwright::engine::AdamW;
 
 on_devices! { norm decisions ten_updates a_refused_update cast_bf16 }
@@ -12,7 +12,7 @@ const STEP: AdamW =
 /// [factor, go], [loss, norm] and the loss left, from all gradients.
 fn decide(bench: &Bench, gradients: &[f32], loss: f64, step: &AdamW) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
     let (partials, decision, report) = (bench.output(PARTIALS), bench.output(2), bench.output(2));
-    let (loss, settings) = (bench.input(&[loss]), bench.input(&Settings::of(step)));
+    let (loss, settings) = (bench.input(&[loss]), bench.input(&adamw::settings(step)));
     adamw::norm_partials(bench.device(), partials, bench.input(gradients)).unwrap();
     adamw::decide(bench.device(), decision, report, partials, loss, settings).unwrap();
     (bench.read(decision), bench.read(report), bench.read(loss))
@@ -94,7 +94,7 @@ fn ten_updates(bench: &Bench) {
             let step = AdamW { step: time, lr: 1e-2 / time as f32, ..STEP };
             let values = random(n, 100 + time, 1.0);
             gradients.upload(bench.device(), &values).unwrap();
-            settings.upload(bench.device(), &Settings::of(&step)).unwrap();
+            settings.upload(bench.device(), &adamw::settings(&step)).unwrap();
             adamw::update(
                 bench.device(),
                 parameters,
@@ -126,7 +126,7 @@ fn a_refused_update(bench: &Bench) {
     let values = random(n, 1, 1.0);
     let [parameters, gradients, exp_avg, exp_avg_sq] = [(); 4].map(|_| bench.input(&values));
     let params_bf16 = bench.rounded(&values);
-    let (settings, decision) = (bench.input(&Settings::of(&STEP)), bench.input(&[1f32, 0.0]));
+    let (settings, decision) = (bench.input(&adamw::settings(&STEP)), bench.input(&[1f32, 0.0]));
     adamw::update(bench.device(), parameters, params_bf16, gradients, exp_avg, exp_avg_sq, n, settings, decision)
         .unwrap();
     for untouched in [parameters, exp_avg, exp_avg_sq] {

@@ -3,7 +3,7 @@
 #[path = "../../kernels/build/ptxas.rs"]
 mod ptxas;
 /// How the build derives the kernel table; its tests run with these.
-#[path = "../kernels/build/table/mod.rs"]
+#[path = "../../kernels/build/table/mod.rs"]
 mod table;
 
 use logwright::cuda::device::kernels;

@@ -1,17 +1,21 @@
 //! Causal multi-head attention on the packed (B,T,3,NH,HS) queries, keys and values.
 
-use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::seam::{Device, Launch, Ptr, Span};
+use crate::cuda::device::kernel::Launch;
+use crate::cuda::device::kernels::constants::attention::{ROW_PADDING, THREADS};
+use crate::cuda::device::kernels::constants::{attention_backward, attention_forward};
+use crate::cuda::device::kernels::{
+    AttentionBackwardKeys, AttentionBackwardQueries, AttentionBackwardRows, AttentionForward, int,
+};
+use crate::cuda::device::memory::{View, ViewMut};
+use crate::cuda::device::seam::Device;
 use crate::{Error, Result};
 use half::bf16;
 
 /// Head sizes that there are kernels for.
-pub const HEAD_SIZES: [usize; 3] = [32, 64, 128];
+pub use crate::cuda::device::kernels::constants::attention::HEAD_SIZES;
 
-const THREADS: usize = 128;
-
-/// Rows of the backward pass's scratch are padded to a multiple of this, as in `kernels/attention.cuh`.
-const ROW_PADDING: usize = 128;
+/// Bytes that the kernels move at a time.
+const ALIGNMENT: u64 = 16;
 
 /// The sizes of one call.
 #[derive(Clone, Copy, Debug)]
@@ -22,18 +26,17 @@ pub struct Shape {
     pub head_size: usize,
 }
 
-/// Rows that a block owns, and rows of the tiles it streams past them, as instantiated in `kernels/attention_*.cu`.
+/// Rows that a block owns, and rows of the tiles that it streams past them.
 #[derive(Clone, Copy)]
 struct Tiles {
     owned: usize,
     streamed: usize,
 }
 
-impl Tiles {
-    const fn new(owned: usize, streamed: usize) -> Self {
-        Tiles { owned, streamed }
-    }
+/// A constant of `kernels/attention_*.cu` for each of [`HEAD_SIZES`].
+type ByHeadSize = [usize; HEAD_SIZES.len()];
 
+impl Tiles {
     /// One block for every head and every `owned` rows of it. Shared memory holds the owned rows of `kept` matrices and
     /// two tiles of each of two streamed ones.
     fn launch(self, kept: usize, shape: Shape) -> Launch {
@@ -72,13 +75,9 @@ impl Shape {
         int(self.seq_len * 3 * self.heads * self.head_size);
     }
 
-    /// The instance of this head size.
-    fn pick<T>(&self, [at_32, at_64, at_128]: [T; 3]) -> T {
-        match self.head_size {
-            32 => at_32,
-            64 => at_64,
-            _ => at_128,
-        }
+    fn tiles(&self, owned: &ByHeadSize, streamed: &ByHeadSize) -> Tiles {
+        let place = HEAD_SIZES.iter().position(|size| *size == self.head_size).expect("`check` comes first");
+        Tiles { owned: owned[place], streamed: streamed[place] }
     }
 }
 
@@ -96,125 +95,100 @@ pub fn supported(head_size: usize) -> Result<()> {
     )))
 }
 
-/// f32 elements of scratch that `backward` needs: two statistics for each row of (B,NH,T), T padded.
+/// f32 elements of scratch that [`Backward`] needs: two statistics for each row of (B,NH,T), T padded.
 pub fn scratch(shape: Shape) -> usize {
     2 * shape.batch * shape.heads * shape.padded_time()
 }
 
-/// Kernels move 16 bytes at a time.
-fn assert_aligned<const N: usize>(pointers: [Ptr<bf16>; N]) {
-    assert!(pointers.iter().all(|pointer| pointer.address.is_multiple_of(16)), "a buffer is not aligned to 16 bytes");
+fn assert_aligned<const N: usize>(aligned: [bool; N]) {
+    assert_eq!(aligned, [true; N], "a buffer is not aligned to {ALIGNMENT} bytes");
 }
 
 /// out (B,T,NH,HS) = softmax(mask(q k' / sqrt(HS))) v for each head of qkv (B,T,3,NH,HS); lse (B,NH,T): natural
 /// log-sum-exp of the scaled scores. After FlashAttention-2 (Dao, 2023).
-///
-/// # Errors
-/// When the launch fails.
-pub fn forward(device: &dyn Device, out: Span<bf16>, lse: Span<f32>, qkv: Span<bf16>, shape: Shape) -> Result<()> {
-    shape.check();
-    assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
-    assert_eq!(qkv.len(), 3 * shape.activations());
-    assert_aligned([out.ptr(), qkv.ptr()]);
-    let kernel =
-        shape.pick([kernels::attention_forward_32, kernels::attention_forward_64, kernels::attention_forward_128]);
-    let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(128, 32)]);
-    let launch = tiles.launch(1, shape);
-    let Shape { seq_len, heads, .. } = shape;
-    // SAFETY: the assertions above bound every index.
-    unsafe { kernel(device, launch, out.ptr(), lse.ptr(), qkv.ptr(), int(seq_len), int(heads), shape.scale()) }
+pub struct Forward<'a> {
+    pub out: ViewMut<'a, bf16>,
+    pub lse: ViewMut<'a, f32>,
+    pub qkv: View<'a, bf16>,
+    pub shape: Shape,
 }
 
-/// Gradient of `forward` at dout (B,T,NH,HS), given its out and lse.
+/// Gradient of [`Forward`] at dout (B,T,NH,HS), given its out and lse.
 /// dqkv (B,T,3,NH,HS) is overwritten, and so is `scratch`, of [`scratch`] elements. Bit-identical from run to run.
-///
-/// # Errors
-/// When a launch fails.
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    device: &dyn Device,
-    dqkv: Span<bf16>,
-    scratch: Span<f32>,
-    dout: Span<bf16>,
-    out: Span<bf16>,
-    lse: Span<f32>,
-    qkv: Span<bf16>,
-    shape: Shape,
-) -> Result<()> {
-    shape.check();
-    assert_eq!((dqkv.len(), qkv.len()), (3 * shape.activations(), 3 * shape.activations()));
-    assert_eq!((dout.len(), out.len()), (shape.activations(), shape.activations()));
-    assert_eq!((scratch.len(), lse.len()), (self::scratch(shape), shape.rows()));
-    assert_aligned([dqkv.ptr(), dout.ptr(), out.ptr(), qkv.ptr(), Ptr::NULL]);
-    assert!(scratch.ptr().address.is_multiple_of(16), "scratch is not aligned to 16 bytes");
-    row_statistics(device, scratch, dout, out, lse, shape)?;
-    key_gradients(device, dqkv, scratch, dout, qkv, shape)?;
-    query_gradients(device, dqkv, scratch, dout, qkv, shape)
+pub struct Backward<'a> {
+    pub dqkv: ViewMut<'a, bf16>,
+    pub scratch: ViewMut<'a, f32>,
+    pub dout: View<'a, bf16>,
+    pub out: View<'a, bf16>,
+    pub lse: View<'a, f32>,
+    pub qkv: View<'a, bf16>,
+    pub shape: Shape,
 }
 
-/// rows (B,NH,2,Tp) = lse in units of ln 2, and delta = sum of dout x out over the head size.
-fn row_statistics(
-    device: &dyn Device,
-    rows: Span<f32>,
-    dout: Span<bf16>,
-    out: Span<bf16>,
-    lse: Span<f32>,
-    shape: Shape,
-) -> Result<()> {
-    let kernel = shape.pick([
-        kernels::attention_backward_rows_32,
-        kernels::attention_backward_rows_64,
-        kernels::attention_backward_rows_128,
-    ]);
-    let lanes_per_row = shape.head_size / 8;
-    let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
-    let Shape { seq_len, heads, .. } = shape;
-    // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, rows.ptr(), dout.ptr(), out.ptr(), lse.ptr(), int(seq_len), int(heads)) }
+impl Forward<'_> {
+    /// # Errors
+    /// When the launch fails.
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Forward { out, lse, qkv, shape } = self;
+        shape.check();
+        assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
+        assert_eq!(qkv.len(), 3 * shape.activations());
+        assert_aligned([out.is_aligned_to(ALIGNMENT), qkv.is_aligned_to(ALIGNMENT)]);
+        let launch = shape.tiles(&attention_forward::OWNED, &attention_forward::STREAMED).launch(1, shape);
+        let (t, nh, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
+        // SAFETY: the assertions above bound every index.
+        unsafe { AttentionForward { out, lse, qkv, t, nh, scale }.launch(device, shape.head_size, launch) }
+    }
 }
 
-/// The parts of dqkv for keys and values.
-fn key_gradients(
-    device: &dyn Device,
-    dqkv: Span<bf16>,
-    rows: Span<f32>,
-    dout: Span<bf16>,
-    qkv: Span<bf16>,
-    shape: Shape,
-) -> Result<()> {
-    let kernel = shape.pick([
-        kernels::attention_backward_keys_32,
-        kernels::attention_backward_keys_64,
-        kernels::attention_backward_keys_128,
-    ]);
-    let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
-    let mut launch = tiles.launch(2, shape);
-    // Two statistics for each row of two tiles of queries.
-    launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
-    let Shape { seq_len, heads, .. } = shape;
-    let scale = shape.scale();
-    // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(seq_len), int(heads), scale) }
-}
+impl Backward<'_> {
+    /// # Errors
+    /// When a launch fails.
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Backward { dqkv, scratch, dout, out, lse, qkv, shape } = self;
+        shape.check();
+        assert_eq!((dqkv.len(), qkv.len()), (3 * shape.activations(), 3 * shape.activations()));
+        assert_eq!((dout.len(), out.len()), (shape.activations(), shape.activations()));
+        assert_eq!((scratch.len(), lse.len()), (self::scratch(shape), shape.rows()));
+        assert_aligned([dqkv.is_aligned_to(ALIGNMENT), scratch.is_aligned_to(ALIGNMENT)]);
+        assert_aligned([dout, out, qkv].map(|input| input.is_aligned_to(ALIGNMENT)));
+        self.row_statistics(device)?;
+        self.key_gradients(device)?;
+        self.query_gradients(device)
+    }
 
-/// The part of dqkv for queries.
-fn query_gradients(
-    device: &dyn Device,
-    dqkv: Span<bf16>,
-    rows: Span<f32>,
-    dout: Span<bf16>,
-    qkv: Span<bf16>,
-    shape: Shape,
-) -> Result<()> {
-    let kernel = shape.pick([
-        kernels::attention_backward_queries_32,
-        kernels::attention_backward_queries_64,
-        kernels::attention_backward_queries_128,
-    ]);
-    let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
-    let launch = tiles.launch(2, shape);
-    let Shape { seq_len, heads, .. } = shape;
-    let scale = shape.scale();
-    // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(seq_len), int(heads), scale) }
+    /// scratch (B,NH,2,Tp) = lse in units of ln 2, and delta = sum of dout x out over the head size.
+    fn row_statistics(&self, device: &dyn Device) -> Result<()> {
+        let Backward { scratch, dout, out, lse, shape, .. } = *self;
+        let lanes_per_row = shape.head_size / 8;
+        let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
+        let (rows, t, nh) = (scratch, int(shape.seq_len), int(shape.heads));
+        let kernel = AttentionBackwardRows { rows, dout, out, lse, t, nh };
+        // SAFETY: the assertions of `run` bound every index.
+        unsafe { kernel.launch(device, shape.head_size, launch) }
+    }
+
+    /// The parts of dqkv for keys and values.
+    fn key_gradients(&self, device: &dyn Device) -> Result<()> {
+        let Backward { dqkv, scratch, dout, qkv, shape, .. } = *self;
+        let tiles = shape.tiles(&attention_backward::KEYS_OWNED, &attention_backward::QUERIES_STREAMED);
+        let mut launch = tiles.launch(2, shape);
+        // Two statistics for each row of two tiles of queries.
+        launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
+        let (rows, t, nh, scale) = (scratch.as_view(), int(shape.seq_len), int(shape.heads), shape.scale());
+        let kernel = AttentionBackwardKeys { dqkv, rows, dout, qkv, t, nh, scale };
+        // SAFETY: the assertions of `run` bound every index.
+        unsafe { kernel.launch(device, shape.head_size, launch) }
+    }
+
+    /// The part of dqkv for queries.
+    fn query_gradients(&self, device: &dyn Device) -> Result<()> {
+        let Backward { dqkv, scratch, dout, qkv, shape, .. } = *self;
+        let tiles = shape.tiles(&attention_backward::QUERIES_OWNED, &attention_backward::KEYS_STREAMED);
+        let launch = tiles.launch(2, shape);
+        let (rows, t, nh, scale) = (scratch.as_view(), int(shape.seq_len), int(shape.heads), shape.scale());
+        let kernel = AttentionBackwardQueries { dqkv, rows, dout, qkv, t, nh, scale };
+        // SAFETY: the assertions of `run` bound every index.
+        unsafe { kernel.launch(device, shape.head_size, launch) }
+    }
 }

@@ -1,8 +1,11 @@
 //! Softmax cross-entropy over the padded vocabulary, fused with its gradient.
 
 use crate::Result;
-use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::seam::{Device, Launch, Ptr, Span};
+use crate::cuda::device::kernel::Launch;
+use crate::cuda::device::kernels::constants::cross_entropy::{LARGE_THREADS, SMALL_ROWS, SUM_THREADS};
+use crate::cuda::device::kernels::{CrossEntropyAddLosses, CrossEntropyLargeVocab, CrossEntropySmallVocab, int};
+use crate::cuda::device::memory::{View, ViewMut};
+use crate::cuda::device::seam::Device;
 use half::bf16;
 
 /// Widest row of logits that one warp handles alone; wider ones get a block.
@@ -15,62 +18,83 @@ pub fn is_small(stride: usize) -> bool {
 
 /// losses[n] = log-sum-exp of logits[n, ..vocab] - logits[n, targets[n]] in nats, 0 where the target is
 /// [`IGNORE`](crate::engine::IGNORE).  losses, targets: (n); logits: (n, stride), stride >= vocab a multiple of 8.
-pub fn forward(
-    device: &dyn Device,
-    losses: Span<f32>,
-    logits: Span<bf16>,
-    targets: Span<u32>,
-    vocab: usize,
-) -> Result<()> {
-    launch(device, losses, logits, targets, Ptr::NULL, vocab)
+pub struct Forward<'a> {
+    pub losses: ViewMut<'a, f32>,
+    pub logits: View<'a, bf16>,
+    pub targets: View<'a, u32>,
+    pub vocab: usize,
 }
 
 /// The same losses, and logits (n, stride) become dlogits = scale x (softmax - onehot(target)), 0 in the columns from
 /// `vocab` on and in ignored rows.  scale: (1).
-pub fn forward_backward(
-    device: &dyn Device,
-    losses: Span<f32>,
-    logits: Span<bf16>,
-    targets: Span<u32>,
-    scale: Span<f32>,
-    vocab: usize,
-) -> Result<()> {
-    assert_eq!(scale.len(), 1);
-    launch(device, losses, logits, targets, scale.ptr(), vocab)
+pub struct ForwardBackward<'a> {
+    pub losses: ViewMut<'a, f32>,
+    pub logits: ViewMut<'a, bf16>,
+    pub targets: View<'a, u32>,
+    pub scale: View<'a, f32>,
+    pub vocab: usize,
 }
 
-fn launch(
-    device: &dyn Device,
-    losses: Span<f32>,
-    logits: Span<bf16>,
-    targets: Span<u32>,
-    scale: Ptr<f32>,
+/// total (1) += scale (1) x the sum of losses (n), in f64 and in a fixed order.
+pub struct AddLosses<'a> {
+    pub total: ViewMut<'a, f64>,
+    pub losses: View<'a, f32>,
+    pub scale: View<'a, f32>,
+}
+
+impl Forward<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Forward { losses, logits, targets, vocab } = self;
+        // SAFETY: without a scale the kernels only read the logits.
+        let logits = unsafe { logits.assume_unwritten() };
+        LossRows { losses, logits, targets, scale: None, vocab }.run(device)
+    }
+}
+
+impl ForwardBackward<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let ForwardBackward { losses, logits, targets, scale, vocab } = self;
+        assert_eq!(scale.len(), 1);
+        LossRows { losses, logits, targets, scale: Some(scale), vocab }.run(device)
+    }
+}
+
+/// The arguments of both kernels; without a scale there is no gradient.
+struct LossRows<'a> {
+    losses: ViewMut<'a, f32>,
+    logits: ViewMut<'a, bf16>,
+    targets: View<'a, u32>,
+    scale: Option<View<'a, f32>>,
     vocab: usize,
-) -> Result<()> {
-    let n = losses.len();
-    let stride = logits.len() / n;
-    assert!(stride.is_multiple_of(8) && vocab > 0 && vocab <= stride, "vocabulary {vocab} in rows of {stride}");
-    assert_eq!((logits.len(), targets.len()), (n * stride, n));
-    let (losses, logits, targets) = (losses.ptr(), logits.ptr(), targets.ptr());
-    let (rows, vocab, columns) = (int(n), int(vocab), int(stride));
-    // SAFETY: the assertions bound rows and columns; the kernels pass over targets that are not below `vocab`.
-    unsafe {
-        if is_small(stride) {
-            let launch = Launch::cover(n, 4, 128);
-            kernels::cross_entropy_small_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
-        } else {
-            let launch = Launch::new([n, 1, 1], 512);
-            kernels::cross_entropy_large_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
+}
+
+impl LossRows<'_> {
+    fn run(self, device: &dyn Device) -> Result<()> {
+        let LossRows { losses, logits, targets, scale, vocab } = self;
+        let rows = losses.len();
+        let columns = logits.len() / rows;
+        assert!(columns.is_multiple_of(8) && vocab > 0 && vocab <= columns, "vocabulary {vocab} in rows of {columns}");
+        assert_eq!((logits.len(), targets.len()), (rows * columns, rows));
+        let (n, vocab, stride) = (int(rows), int(vocab), int(columns));
+        // SAFETY: the assertions bound rows and columns; the kernels skip targets that are not below `vocab`.
+        unsafe {
+            if is_small(columns) {
+                let launch = Launch::cover(rows, SMALL_ROWS, 32 * SMALL_ROWS);
+                CrossEntropySmallVocab { losses, logits, targets, scale, n, vocab, stride }.launch(device, launch)
+            } else {
+                let launch = Launch::new([rows, 1, 1], LARGE_THREADS);
+                CrossEntropyLargeVocab { losses, logits, targets, scale, n, vocab, stride }.launch(device, launch)
+            }
         }
     }
 }
 
-/// total (1) += scale (1) x the sum of losses (n), in f64 and in a fixed order.
-pub fn add_losses(device: &dyn Device, total: Span<f64>, losses: Span<f32>, scale: Span<f32>) -> Result<()> {
-    assert_eq!((total.len(), scale.len()), (1, 1));
-    let launch = Launch::new([1, 1, 1], 1024);
-    // SAFETY: the kernel reads the losses' length and one scale, and writes one total.
-    unsafe {
-        kernels::cross_entropy_add_losses(device, launch, total.ptr(), losses.ptr(), scale.ptr(), int(losses.len()))
+impl AddLosses<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let AddLosses { total, losses, scale } = self;
+        assert_eq!((total.len(), scale.len()), (1, 1));
+        let (launch, n) = (Launch::new([1, 1, 1], SUM_THREADS), int(losses.len()));
+        // SAFETY: the kernel reads the losses' length and one scale, and writes one total.
+        unsafe { CrossEntropyAddLosses { total, losses, scale, n }.launch(device, launch) }
     }
 }
