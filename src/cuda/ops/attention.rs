@@ -19,7 +19,7 @@ const ALIGNMENT: u64 = 16;
 
 /// The sizes of one call.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct AttentionShape {
     pub batch: usize,
     pub seq_len: usize,
     pub heads: usize,
@@ -39,13 +39,13 @@ type ByHeadSize = [usize; HEAD_SIZES.len()];
 impl Tiles {
     /// One block for every head and every `owned` rows of it. Shared memory holds the owned rows of `kept` matrices and
     /// two tiles of each of two streamed ones.
-    fn launch(self, kept: usize, shape: Shape) -> Launch {
+    fn launch(self, kept: usize, shape: AttentionShape) -> Launch {
         let bytes = 2 * shape.head_size * (kept * self.owned + 4 * self.streamed);
         shape.grid(shape.seq_len.div_ceil(self.owned)).shared(bytes)
     }
 }
 
-impl Shape {
+impl AttentionShape {
     /// Elements of (B,T,NH,HS).
     fn activations(&self) -> usize {
         self.batch * self.seq_len * self.heads * self.head_size
@@ -96,7 +96,7 @@ pub fn supported(head_size: usize) -> Result<()> {
 }
 
 /// f32 elements of scratch that [`Backward`] needs: two statistics for each row of (B,NH,T), T padded.
-pub fn scratch(shape: Shape) -> usize {
+pub fn scratch(shape: AttentionShape) -> usize {
     2 * shape.batch * shape.heads * shape.padded_time()
 }
 
@@ -110,7 +110,7 @@ pub struct Forward<'a> {
     pub out: ViewMut<'a, bf16>,
     pub lse: ViewMut<'a, f32>,
     pub qkv: View<'a, bf16>,
-    pub shape: Shape,
+    pub shape: AttentionShape,
 }
 
 /// Gradient of [`Forward`] at dout (B,T,NH,HS), given its out and lse.
@@ -122,7 +122,7 @@ pub struct Backward<'a> {
     pub out: View<'a, bf16>,
     pub lse: View<'a, f32>,
     pub qkv: View<'a, bf16>,
-    pub shape: Shape,
+    pub shape: AttentionShape,
 }
 
 impl Forward<'_> {
