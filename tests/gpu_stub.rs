@@ -128,7 +128,7 @@ fn failures(bench: &Bench) {
     assert!(full.contains("allocating 5 MiB, 3 of 16384 MiB free") && full.contains("smaller --batch"), "{full}");
     let lost = message("cuStreamSynchronize=700", &|| device.synchronize());
     assert!(lost.contains("resume from the last checkpoint") && lost.contains("GPU 0"), "{lost}");
-    assert!(message("cuCtxSetCurrent=709", &|| device.begin_recording()).contains("CUDA error 709"));
+    assert!(message("cuCtxSetCurrent=709", &|| device.begin_capture()).contains("CUDA error 709"));
 }
 
 /// One test: the stand-ins answer to the environment, which belongs to the process.

@@ -41,9 +41,9 @@ fn recordings_replay(bench: &Bench) {
     // Recording alone runs nothing; replays see what the buffers hold then.
     let other: Vec<bf16> = x.iter().rev().map(|&x| bf16::from_f32(x)).collect();
     device_x.view_mut().upload(&other).unwrap();
-    device.begin_recording().unwrap();
+    device.begin_capture().unwrap();
     queue();
-    let graph = device.end_recording().unwrap();
+    let graph = device.end_capture().unwrap();
     assert!(read() == direct);
     // SAFETY: the buffers live until the end of the test.
     (0..3).for_each(|_| unsafe { graph.replay().unwrap() });

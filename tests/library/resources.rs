@@ -96,6 +96,28 @@ fn every_kernel_of_the_source_is_in_the_table() {
     assert_eq!(kernels, kernels::ALL.len());
 }
 
+/// A kernel needs a driver that launches it, and a driver needs its test.
+#[test]
+fn every_kernel_has_a_driver_and_every_driver_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let drivers = std::fs::read_dir(root.join("src/cuda/ops")).unwrap().map(|entry| entry.unwrap().path());
+    let drivers: Vec<PathBuf> = drivers.filter(|path| !path.ends_with("mod.rs")).collect();
+    let code: String = drivers.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for kernel in kernels::ALL {
+        let instance = kernel.name.rsplit_once('_').filter(|(_, size)| size.chars().all(|c| c.is_ascii_digit()));
+        let family = instance.map_or(kernel.name, |(family, _)| family);
+        let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+        let launch: String = family.split('_').map(capital).collect();
+        assert!(code.contains(&format!("{launch} {{")), "no driver in src/cuda/ops launches {}", kernel.name);
+    }
+    for driver in drivers {
+        // The products of linear layers are tested by themselves.
+        let name = driver.file_name().unwrap().to_str().unwrap().replace("linear", "gemm");
+        let test = root.join("tests/cuda").join(name);
+        assert!(test.is_file(), "{} is missing: it tests {}", test.display(), driver.display());
+    }
+}
+
 /// Words of nvcc 13.0's ptxas, of two kernels.
 const SAID: &str = "ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function 'first' for 'sm_80'

@@ -1,4 +1,4 @@
-// Every access of a kernel comes by here: memcheck, initcheck and racecheck in the manner of compute-sanitizer.
+// Checks every access of a kernel, like memcheck, initcheck and racecheck of compute-sanitizer.
 //
 // Kernels are compiled with -fsanitize=thread but linked with this file instead of libtsan: the compiler calls
 // __tsan_readN or __tsan_writeN before each access.
@@ -92,7 +92,7 @@ static void touch_shared(uintptr_t address, const Incident &incident) {
     fatal("shared out of bounds", incident, "; " + std::to_string(past) + " bytes past the end of " + below->name);
 }
 
-// Own stack, and the state that kernels read as threadIdx and its like.
+// The thread's own stack, and the state that kernels read as threadIdx and the like.
 static bool is_runtime_memory(uintptr_t address) {
     const auto within = [address](const void *start, size_t bytes) {
         return address - reinterpret_cast<uintptr_t>(start) < bytes;
@@ -116,8 +116,8 @@ static bool lies_in(const dl_phdr_info *image, uintptr_t address, bool write) {
     return false;
 }
 
-// Constants, tables, and bare __shared__ variables, which are thread-local: all in the image that holds the kernels
-// too.
+// Constants, tables, and bare __shared__ variables, which are thread-local: all lie in the image that also holds the
+// kernels.
 static bool is_in_program(uintptr_t address, bool write) {
     struct Query {
         uintptr_t address;

@@ -1,4 +1,4 @@
-// What the runtime tells the checker. Without CUEMU_CHECK all of it is nothing.
+// The events that the runtime reports to the checker. Without CUEMU_CHECK these functions do nothing.
 #pragma once
 #include "../device/state.h"
 #include <string>
@@ -8,7 +8,7 @@ namespace check {
 #ifdef CUEMU_CHECK
 constexpr bool ON = true;
 
-// From one launch to its end: launches are checked one at a time. `finish` gives what was found, or "".
+// The beginning and the end of a launch; launches are checked one at a time. `finish` returns the report, or "".
 void begin(const char *kernel);
 std::string finish();
 void block_begin(const Block &block, const unsigned char *shared, size_t shared_bytes);

@@ -1,4 +1,4 @@
-// Vector clocks of the threads of a block: races are found whatever the order in which threads happened to run.
+// Vector clocks of the threads of a block: they find races whatever the order in which the threads ran.
 #include "shadow.h"
 #include <algorithm>
 
@@ -6,7 +6,7 @@ namespace cuemu {
 namespace check {
 static int size;
 static uint64_t block_number = 0, first_of_launch = 1;
-// Row t: what thread t knows of every thread's clock.
+// Row t: the clock of every thread, as far as thread t knows it.
 static std::vector<uint32_t> clocks;
 
 static uint32_t *row(int thread) { return &clocks[static_cast<size_t>(thread) * size]; }

@@ -1,4 +1,4 @@
-// What was found in a launch, in words.
+// Turns the findings of a launch into words.
 #include "shadow.h"
 #include <cstdio>
 #include <dlfcn.h>

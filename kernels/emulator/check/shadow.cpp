@@ -11,7 +11,7 @@ namespace cuemu {
 namespace check {
 static std::mutex lock;
 static std::map<uintptr_t, Region> regions;
-// The region found last; most accesses go where the one before went.
+// The region found last: most accesses go to the region of the access before.
 static thread_local Region recent{};
 static std::atomic<unsigned> changes{1};
 static thread_local unsigned recent_as_of = 0;

@@ -1,12 +1,12 @@
-// Private to the checker: what it remembers of every byte, and how it orders accesses.
+// Private to the checker: the state that it keeps for every byte, and the order of accesses.
 #pragma once
 #include "../runtime/runtime.h"
 #include "checker.h"
 
 namespace cuemu {
 namespace check {
-// Who did something when: the block's number since the program's start, the thread, and the thread's clock then.
-// 0: nobody. Clocks advance at barriers.
+// The origin of an access: the block's number since the program's start, the thread, and the thread's clock at the
+// time. 0: none. Clocks advance at barriers.
 struct Epoch {
     uint64_t bits;
 
@@ -18,14 +18,14 @@ struct Epoch {
 };
 constexpr Epoch NOBODY{0}, HOST{~0ull};
 
-// Of one byte.
+// The state of one byte.
 struct Cell {
     Epoch write;
     // The last reads of two threads that are not ordered; more are forgotten.
     Epoch reads[2];
     // 1 + the thread whose cp.async to here is under way; 0: none.
     uint32_t copy_by;
-    // Of the last write, as an offset into the program; 0: unknown.
+    // The instruction of the last write, as an offset into the program; 0: unknown.
     uint32_t write_pc : 31, write_was_atomic : 1;
 };
 Cell *new_cells(size_t count);
@@ -60,7 +60,7 @@ struct Incident {
     const void *pc;
 };
 void report(const char *kind, const Incident &incident, const std::string &more, const Other &other = {});
-// For what would corrupt memory: ends the launch.
+// For accesses that would corrupt memory: ends the launch.
 [[noreturn]] void fatal(const char *kind, const Incident &incident, const std::string &more);
 uint32_t offset_in_program(const void *pc);
 

@@ -1,4 +1,4 @@
-// Atomics: real ones, for blocks run in parallel.
+// Atomics. They are real ones, since blocks run in parallel.
 #pragma once
 #include "state.h"
 

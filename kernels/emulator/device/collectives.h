@@ -16,7 +16,7 @@ __forceinline__ void __threadfence_system() { cuemu::fence(); }
 namespace cuemu {
 inline bool has_lane(unsigned mask, int lane) { return mask >> lane & 1; }
 
-// The exchanges are static members and no lambdas: clang instruments a lambda's thunk whatever the lambda says.
+// The exchanges are static members instead of lambdas: clang instruments a lambda's thunk despite its attributes.
 template <class T>
 struct Shuffle {
     T value;

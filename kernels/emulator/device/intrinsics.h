@@ -92,7 +92,7 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
     return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) >> (shift & 31));
 }
 
-// Out of range is clamped and NaN is 0, as on the device; a plain C++ cast would be undefined.
+// Values out of range are clamped and NaN is 0, as on the device; a plain C++ cast would be undefined.
 namespace cuemu {
 template <class TO>
 inline TO to_integer(double x) {
@@ -120,7 +120,7 @@ template <class T>
 inline T max(T a, std::common_type_t<T> b) {
     return a < b ? b : a;
 }
-// As on the device, where min and max of a NaN and a number are the number.
+// As on the device, min and max of a NaN and a number are the number.
 inline float min(float a, float b) { return fminf(a, b); }
 inline float max(float a, float b) { return fmaxf(a, b); }
 

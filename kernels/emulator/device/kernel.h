@@ -11,7 +11,8 @@ struct KernelDesc {
     const char *kinds;
 };
 
-// Letter of an argument's kind: capitals for pointers, by what they point to.
+// The letter of an argument's kind: capitals for pointers, by the type that they point to. kernels/build/table
+// derives the same letters from the source text.
 template <class T>
 constexpr char kind_of() {
     using U = std::remove_cv_t<T>;
@@ -40,7 +41,7 @@ template <auto KERNEL>
 struct Desc;
 template <class... A, void (*KERNEL)(A...)>
 struct Desc<KERNEL> {
-    // One more than there are, so that a kernel without arguments has no empty array.
+    // One more element than there are arguments, so that a kernel without arguments has no empty array.
     static constexpr uint8_t sizes[sizeof...(A) + 1] = {sizeof(A)..., 0};
     static constexpr char kinds[sizeof...(A) + 1] = {kind_of<A>()..., 0};
 

@@ -8,10 +8,10 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
-// A bare `__shared__ T x[N]` works, but nobody watches its bounds and its initialisation: use cuemu::static_shared.
+// A bare `__shared__ T x[N]` works, but its bounds and its initialisation are not checked: use cuemu::static_shared.
 #define __shared__ thread_local
 
-// For what is the emulator's own, and no access of the kernel. The second word of clang's also exempts atomics.
+// For the emulator's own accesses, which are not the kernel's. The second attribute of clang also exempts atomics.
 #ifdef __clang__
 #define CUEMU_UNCHECKED __attribute__((noinline, no_sanitize("thread"), disable_sanitizer_instrumentation))
 #else

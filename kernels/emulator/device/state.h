@@ -1,4 +1,4 @@
-// What a kernel sees of the run-time state, and what the emulator's device functions call.
+// The run-time state that a kernel sees, and the functions that the emulator's device functions call.
 #pragma once
 #include "vectors.h"
 
@@ -16,7 +16,7 @@ struct Thread {
     int linear, lane;
     Warp *warp;
     Block *block;
-    // From here on the runtime's: what the thread stands on and what it waits for.
+    // The rest belongs to the runtime: the fibre of the thread and what it waits for.
     Fibre *fibre;
     CopyQueue *copies;
     const char *waits_in;
@@ -51,7 +51,7 @@ extern thread_local Thread *current __attribute__((tls_model("initial-exec")));
 // Ends the launch with a message that names kernel, block and thread.
 [[noreturn]] void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-// All lanes of `mask` meet; the last one to come runs `exchange` over every lane's `io`; then all go on.
+// All lanes of `mask` meet. The last one to arrive runs `exchange` over every lane's `io`; then all continue.
 void collective(const char *what, unsigned mask, void *io, Exchange exchange, bool orders_memory);
 inline void exchange_nothing(Warp &, unsigned) {}
 

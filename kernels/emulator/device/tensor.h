@@ -10,7 +10,7 @@ void ldmatrix(uint32_t *registers, const uint4 &row, int count, bool transposed)
 template <bool TRANSPOSED>
 __forceinline__ void ldmatrix_x4(uint32_t (&registers)[4], const void *row) {
     require_alignment(static_cast<const char *>(row), 16, "ldmatrix");
-    // Read here, by the lane that names the row, so that a race is blamed on it.
+    // The lane that names the row reads it here, so that a race is attributed to that lane.
     const uint4 values = *static_cast<const uint4 *>(row);
     ldmatrix(registers, values, 4, TRANSPOSED);
 }

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-// Behind the standard headers, whose names it must not touch.
+// It comes after the standard headers, whose names it must not change.
 #include "keywords.h"
 
 #define CUEMU_VECTOR_2(NAME, T, ALIGN) \

@@ -1,4 +1,4 @@
-// Faults inside a kernel become launch errors: guard pages, traps, integer division by zero.
+// Turns faults inside a kernel into launch errors: guard pages, traps, integer division by zero.
 #include "runtime.h"
 
 #if defined(__x86_64__) && defined(__linux__) && !defined(CUEMU_ASAN)
@@ -18,18 +18,18 @@ static struct sigaction previous[65];
 static void report_fault() {
     const std::string place = where(static_cast<char *>(fault.instruction) + 1);
     if (fault.signal == SIGFPE) fail("integer division by zero at %s", place.c_str());
-    // The compiler's checks for alignment, and null pointers it has seen, end in a trap.
+    // The compiler's checks for alignment, and null pointers that it sees, end in a trap.
     if (fault.signal == SIGILL) fail("trap at %s: a misaligned access or other undefined behaviour", place.c_str());
     if (on_stack(current->fibre, static_cast<char *>(fault.address) + PAGE))
         fail("the stack of %zu KiB overflowed at %s", STACK >> 10, place.c_str());
-    // The processor does not say where for an address that is misaligned, or that no memory can have.
+    // For a misaligned or impossible address the processor does not report the address.
     if (fault.code == SI_KERNEL) fail("misaligned vector access, or a wild address, at %s", place.c_str());
     fail("invalid memory access at %s, address %p%s", place.c_str(), fault.address, near_buffer(fault.address).c_str());
 }
 
 static void on_fault(int signal, siginfo_t *info, void *context) {
     if (!current) {
-        // Not ours: whoever handled it before does so again.
+        // The fault is not in a kernel: the previous handler gets it.
         sigaction(signal, &previous[signal], nullptr);
         return;
     }
@@ -37,7 +37,8 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     fault = {signal, info->si_code, info->si_addr, reinterpret_cast<void *>(registers[REG_RIP])};
     auto stack = static_cast<uintptr_t>(registers[REG_RSP]);
     const auto bottom = reinterpret_cast<uintptr_t>(current->fibre->stack);
-    // Too little room for the report, for instance after an overflow: start at the top, for nothing returns.
+    // There may be too little room for the report, for instance after an overflow: start at the top, since nothing
+    // returns.
     if (stack < bottom + STACK / 2 || stack > bottom + STACK) stack = bottom + STACK;
     registers[REG_RSP] = static_cast<greg_t>(((stack - 512) & ~uintptr_t{15}) - 8);
     registers[REG_RIP] = reinterpret_cast<greg_t>(report_fault);

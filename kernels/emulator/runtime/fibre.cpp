@@ -1,4 +1,4 @@
-// Stackful fibres: making them and switching between them.
+// Stackful fibres: creating them and switching between them.
 #include "runtime.h"
 #include <cstdio>
 #include <cstdlib>
@@ -74,7 +74,7 @@ Fibre *take_fibre() {
     return fibre;
 }
 
-// The first thing on the new stack after any switch.
+// Runs first on the new stack after any switch.
 void arrived_on_fibre() {
 #ifdef CUEMU_ASAN
     Fibre *here = current ? current->fibre : &worker->main;

@@ -18,17 +18,17 @@ struct Request {
     size_t dynamic_shared;
     // As for cuLaunchKernel.
     void **arguments;
-    // The caller's idea of the signature, compared with the kernel's; null to leave that out.
+    // The signature that the caller expects, to be compared with the kernel's; null skips the comparison.
     const uint8_t *sizes;
     const char *kinds;
     int count;
-    // Order of threads and blocks: 0 forwards, 1 backwards, others shuffled.
+    // The order of threads and blocks: 0 forwards, 1 backwards, others shuffled.
     unsigned seed;
-    // OS threads at most; 0: one a core.
+    // The most OS threads; 0: one per core.
     int workers;
 };
 
-// ---- workers: one an OS thread that runs blocks ----
+// ---- workers: one per OS thread that runs blocks ----
 static std::mutex spare_lock;
 static std::vector<Worker *> &spare_workers() {
     static auto *workers = new std::vector<Worker *>;  // never destroyed: threads may outlive static objects
@@ -107,7 +107,7 @@ static void reset_block(Worker &w, uint3 index) {
     for (int i = size - 1; i > 0; i--) std::swap(w.order[i], w.order[w.random(static_cast<unsigned>(i) + 1)]);
 }
 
-// After a failure threads stand on fibres that will never go on.
+// After a failure threads are left on fibres that will never resume.
 static void abandon_fibres(Worker &w) {
     w.generation++;
     w.idle = w.fibres;
@@ -146,7 +146,7 @@ struct Launch {
     bool open() const { return claimed < blocks && !stopped; }
 };
 
-// The block that is `position`-th in the order of the seed.
+// The block at this position in the order of the seed.
 static size_t nth_block(const Launch &launch, size_t position) {
     if (launch.request.seed == 0) return position;
     if (launch.request.seed == 1) return launch.blocks - 1 - position;
@@ -181,7 +181,7 @@ static void take_part(Launch &launch, size_t most = SIZE_MAX) {
         const size_t position = launch.claimed++;
         if (position >= launch.blocks) break;
         const size_t n = nth_block(launch, position);
-        // A block's schedule follows from the seed and its number, whoever runs it.
+        // A block's schedule follows from the seed and its number, whichever worker runs it.
         w.random_state = (request.seed + 1) * 0x9e3779b97f4a7c15ull ^ (n + 1) * 0xd1b54a32d192ed03ull;
         run_block(w, {unsigned(n % x), unsigned(n / x % y), unsigned(n / (size_t{x} * y))}, request.dynamic_shared);
         if (!w.failed) continue;
@@ -217,13 +217,13 @@ static void help_forever() {
     }
 }
 
-// The caller works too, and waits only for helpers that have come. The first block shows whether to call any: waking a
-// thread takes as long as a small launch.
+// The caller works too, and waits only for helpers that have started. The time of the first block decides whether to
+// wake any: waking a thread takes as long as a small launch.
 static void run(Launch &launch) {
     using Clock = std::chrono::steady_clock;
     constexpr auto WORTH_WAKING = std::chrono::microseconds(50);
     const Request &request = launch.request;
-    // Asked once: the system opens files to answer.
+    // Read once: the system opens files to answer.
     static const int cores = std::max(1, std::min(16, static_cast<int>(std::thread::hardware_concurrency())));
     const int workers = check::ON ? 1 : request.workers ? request.workers : cores;
     launch.helpers_wanted = static_cast<int>(std::min<size_t>(workers, launch.blocks)) - 1;
@@ -244,7 +244,7 @@ static void run(Launch &launch) {
     p.finished.wait(guard, [&] { return launch.helpers == 0; });
 }
 
-// What is wrong with a request, or "".
+// The error in a request, or "".
 static std::string objection(const Request &r) {
     const auto found = [](const char *what, size_t value, size_t limit) {
         return std::string(what) + ": " + std::to_string(value) + ", at most " + std::to_string(limit);
@@ -290,7 +290,7 @@ static std::string launch_grid(const Request &request) {
 }
 }  // namespace cuemu
 
-// 0, or 1 and a message. May be called from several threads at once.
+// Returns 0, or 1 and a message. It may be called from several threads at once.
 extern "C" int cuemu_launch(const cuemu::Request *request, char *message, size_t room) {
     const std::string text = cuemu::launch_grid(*request);
     if (text.empty()) return 0;

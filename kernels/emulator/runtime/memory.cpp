@@ -41,8 +41,8 @@ std::string near_buffer(const void *at) {
 using namespace cuemu;
 
 extern "C" {
-// Null when there is no memory. The end, rounded up to 16 bytes, touches the page behind: the address is a multiple of
-// 16, and of 256 where the size is.
+// Returns null when there is no memory. The end, rounded up to 16 bytes, touches the second guard page: the address
+// is a multiple of 16, and of 256 where the size is.
 void *cuemu_malloc(size_t bytes) {
     const size_t body = round_up(bytes ? bytes : 1, 16), pages = round_up(body, PAGE), mapped = pages + 2 * PAGE;
     constexpr int FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -55,7 +55,7 @@ void *cuemu_malloc(size_t bytes) {
     }
     char *at = inside + pages - body;
     memset(inside, 0xff, pages);
-    // The guard pages catch what is further away.
+    // The guard pages catch accesses further away.
     ASAN_POISON_MEMORY_REGION(inside, static_cast<size_t>(at - inside));
     ASAN_POISON_MEMORY_REGION(at + bytes, body - bytes);
     check::allocated(at, bytes);
@@ -90,9 +90,9 @@ void cuemu_memset(void *at, int value, size_t bytes) {
     check::host_wrote(at, bytes);
 }
 
-// After host code, such as the stand-in for a matrix product, has written there.
+// For host code that writes there, such as the replacement of a matrix product.
 void cuemu_mark_written(void *at, size_t bytes) { check::host_wrote(at, bytes); }
 
-// Offset of the first byte that nobody has written, `bytes` if there is none; only the checker knows.
+// The offset of the first byte that was never written, or `bytes` if there is none; only the checker knows.
 size_t cuemu_first_unwritten(const void *at, size_t bytes) { return check::first_unwritten(at, bytes); }
 }

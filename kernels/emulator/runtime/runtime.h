@@ -1,4 +1,4 @@
-// Private to the runtime: fibres, the worker that runs a block on them, and what its files call of each other.
+// Private to the runtime: fibres, the worker that runs a block on them, and the functions that its files share.
 #pragma once
 #include "../device/kernel.h"
 #include <string>
@@ -25,13 +25,13 @@ constexpr size_t STACK = 256 << 10;
 #else
 constexpr size_t STACK = 64 << 10;
 #endif
-// Limits of the devices that are emulated, and the room that they and the red zones between variables need.
+// The limits of the emulated devices, and the room that they and the red zones between variables need.
 constexpr size_t MAX_STATIC_SHARED = 48 << 10, MAX_DYNAMIC_SHARED = 227 << 10, SHARED_ARENA = 384 << 10;
 
 // A stack that runs CUDA threads, one after another.
 struct Fibre {
     char *stack;
-    // Bytes at its top that stay unused: stacks lie pages apart, and hot lines would share cache sets.
+    // Bytes at its top that stay unused: stacks lie whole pages apart, so their hot lines would share cache sets.
     size_t offset;
     Thread *thread = nullptr;
     // Not started since the worker's `generation`; older ones hold thread-local addresses of another OS thread.
@@ -52,7 +52,7 @@ struct Copy {
     void *to;
     const void *from;
     int bytes, bytes_read, group;
-    // Where it was issued.
+    // The instruction that issued it.
     const void *pc;
     bool done;
 };
@@ -68,7 +68,7 @@ struct SharedVariable {
     const char *name;
 };
 
-// Threads that may run: each at most once, so the ring never overflows.
+// Threads that may run. Each is in the ring at most once, so it never overflows.
 struct ReadyRing {
     Thread *threads[MAX_THREADS];
     unsigned head = 0, tail = 0;
@@ -86,7 +86,7 @@ struct Barrier {
     const char *what;
 };
 
-// What one OS thread needs to run blocks.
+// The state of one OS thread that runs blocks.
 struct Worker {
     Fibre main{};
     std::vector<Fibre *> fibres, idle;
@@ -101,7 +101,7 @@ struct Worker {
     Block block;
     std::vector<Thread> threads;
     std::vector<Warp> warps;
-    // Order in which the threads of a block start, and how many have not.
+    // The order in which the threads of a block start, and how many have not started.
     std::vector<int> order;
     int unstarted = 0;
     ReadyRing ready;
@@ -117,7 +117,7 @@ struct Worker {
     bool failed = false;
     std::string message;
 
-    // In 0..n, by xorshift.
+    // A number in 0..n, by xorshift.
     unsigned random(unsigned n) {
         random_state ^= random_state << 13;
         random_state ^= random_state >> 7;
@@ -132,7 +132,7 @@ enum State : int { UNSTARTED, READY, IN_WARP, IN_BARRIER, DONE };
 // fibre.cpp
 void prepare_fibre(Fibre *fibre);
 Fibre *take_fibre();
-// Leaves `from` as it stands, and makes `next` the current thread on `to`.
+// Suspends `from`, and makes `next` the current thread on `to`.
 void switch_fibre(Fibre *from, Fibre *to, Thread *next);
 void arrived_on_fibre();
 bool on_stack(const Fibre *fibre, const void *at);

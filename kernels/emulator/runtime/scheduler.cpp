@@ -1,4 +1,4 @@
-// Which thread runs next, and how threads of a block meet: barriers and warp collectives.
+// Chooses the thread that runs next, and synchronises the threads of a block: barriers and warp collectives.
 #include "../check/checker.h"
 #include "runtime.h"
 #include <algorithm>
@@ -10,7 +10,8 @@ namespace cuemu {
 thread_local Thread *current = nullptr;
 thread_local Worker *worker = nullptr;
 
-// seed 0: in order, one warp as far as it goes, whose stacks stay in the cache; 1: newest first; others: at random.
+// Seed 0: in order, one warp as far as it gets, so that its stacks stay in the cache; 1: newest first; others: at
+// random.
 Thread *pick() {
     Worker &w = *worker;
     const unsigned ready = w.ready.size();
@@ -54,7 +55,7 @@ void fail(const char *format, ...) {
              b.z, t.x, t.y, t.z);
     worker->message = std::string(place) + text;
     worker->failed = true;
-    // Whatever stands on the fibres of this block is abandoned.
+    // Everything on the fibres of this block is abandoned.
     switch_fibre(current->fibre, &worker->main, nullptr);
     __builtin_unreachable();
 }
@@ -78,7 +79,7 @@ void fail(const char *format, ...) {
     fail("deadlock: %s%d of %d threads have exited", list.c_str(), block.size - block.live, block.size);
 }
 
-// Runs others until somebody makes this thread ready again.
+// Runs other threads until one of them makes this thread ready again.
 static void wait(Thread *thread) {
     Thread *next = pick();
     if (!next) deadlock();
@@ -131,7 +132,7 @@ static void complete_collective(Warp &warp, const Thread *thread, unsigned neede
     }
 }
 
-// An exited thread is waited for no longer: those left behind may be complete now.
+// Nobody waits for an exited thread any more: the remaining threads may be complete now.
 static void leave(Thread *thread) {
     Worker &w = *worker;
     finish_copies(thread);
@@ -159,7 +160,7 @@ void fibre_main() {
         leave(thread);
         Thread *next = pick();
         if (next && next->state == UNSTARTED) {
-            // Kernels that never wait cost no switch at all.
+            // Kernels that never wait need no switch at all.
             fibre->thread = next;
             next->fibre = fibre;
             current = next;
@@ -251,7 +252,8 @@ Votes barrier_vote(const char *what, bool vote) {
     votes.all &= vote;
     votes.count += vote;
     arrive(what, __builtin_return_address(0), 0, 0);
-    // Nobody votes again before every thread has passed this barrier and come to the next one, which decides anew.
+    // No thread votes again before every thread has passed this barrier and reached the next one, which starts a new
+    // vote.
     return worker->decided;
 }
 

@@ -1,4 +1,4 @@
-// Shared memory of a block: an arena with a red zone behind each variable; and cp.async, which writes into it.
+// Shared memory of a block: an arena with a red zone after each variable; and cp.async, which writes into it.
 #include "../check/checker.h"
 #include "runtime.h"
 
@@ -64,8 +64,8 @@ static CopyQueue &queue_of(Thread *thread) {
     return *thread->copies;
 }
 
-// The copy happens at a moment between issue and wait that the seed chooses: 0 as late as possible, 1 at once.
-// Under the checker always late: it is the interval that it watches.
+// The seed chooses the moment of the copy between issue and wait: 0 as late as possible, 1 at once. With the checker
+// the copy is always late, because the checker watches this interval.
 void cp_async(void *to, const void *from, int bytes, int bytes_read) {
     const auto target = reinterpret_cast<uintptr_t>(to), source = reinterpret_cast<uintptr_t>(from);
     const uintptr_t arena = reinterpret_cast<uintptr_t>(worker->arena);

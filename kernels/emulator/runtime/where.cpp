@@ -1,4 +1,4 @@
-// Source lines of instructions, by addr2line: for messages only.
+// Finds the source lines of instructions with addr2line, for messages only.
 #include "runtime.h"
 #include <cstdio>
 #include <dlfcn.h>
@@ -22,7 +22,7 @@ static std::vector<std::string> frames(const char *file, size_t offset) {
     return lines;
 }
 
-// Headers of the emulator, which say nothing about the kernel.
+// Headers of the emulator: their lines say nothing about the kernel.
 static bool is_ours(const std::string &line) {
     for (const char *name :
          {"state.h:", "collectives.h:", "atomics.h:", "intrinsics.h:", "tensor.h:", "bf16.h:", "kernel.h:"})
@@ -33,7 +33,7 @@ static bool is_ours(const std::string &line) {
 static std::string look_up(const void *pc) {
     Dl_info image;
     if (!dladdr(pc, &image) || !image.dli_fname) return "?";
-    // One back from a return address: into the call.
+    // One byte before a return address lies in the call.
     const size_t offset = reinterpret_cast<size_t>(pc) - reinterpret_cast<size_t>(image.dli_fbase);
     std::vector<std::string> lines = frames(image.dli_fname, offset - 1);
     while (lines.size() > 1 && is_ours(lines.front())) lines.erase(lines.begin());

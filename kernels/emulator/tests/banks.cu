@@ -1,6 +1,6 @@
-// Which banks of shared memory the attention kernels' accesses fall into, by the functions that place them. A phase that
-// touches a bank twice adds 1 to *bad: eight lanes make a phase of 16-byte accesses (and one 8x8 matrix of ldmatrix), all
-// lanes one of 4-byte accesses.
+// Counts bank conflicts of the attention kernels' accesses to shared memory, through the functions that place them. A
+// phase that touches a bank twice adds 1 to *bad: eight lanes make a phase of 16-byte accesses (and one 8x8 matrix of
+// ldmatrix), all lanes one of 4-byte accesses.
 #include "attention.cuh"
 
 // `at`: element of shared memory that begins a lane's 16 bytes.
@@ -15,7 +15,8 @@ static __device__ void all_lanes(int at, int *bad) {
     if (banks != ALL_LANES) atomicAdd(bad, 1);
 }
 
-// Tiles begin at multiples of all banks' 128 bytes, and so do rows 16 and `step` further down: one place stands for all.
+// Tiles begin at multiples of all banks' 128 bytes, and so do rows 16 and `step` further down: one place stands for
+// all.
 template <int HS>
 static __device__ void banks(int *bad) {
     constexpr int CHUNKS = HS / 8, STEP = 32 / CHUNKS;

@@ -1,7 +1,7 @@
 // The emulator's own regression test: small kernels with one planted bug each, and their repaired twins.
 //
 // Compiled twice: BUG(x) is x in the bad ones, FIX(x) is x in the good ones (-DGOOD). Each takes 256 floats, `in`, and
-// writes 256, `out`; tests/emulator.rs has the table of what they compute and of who must notice what.
+// writes 256, `out`; tests/emulator/bugs.rs has the table of what they compute and of who must notice which bug.
 #include "common.cuh"
 
 #ifdef GOOD
@@ -28,7 +28,7 @@ KERNEL(missing_syncthreads) {
     FIX(__syncthreads();)
     out[i] = s[255 - i];
 }
-// Threads in order hide this one: each reads what its neighbour has just written.
+// Threads that run in order hide this one: each reads what its neighbour has just written.
 KERNEL(missing_syncthreads_neighbour) {
     SHARED_ARRAY(float, s, [256]);
     const int i = threadIdx.x;
@@ -36,7 +36,7 @@ KERNEL(missing_syncthreads_neighbour) {
     FIX(__syncthreads();)
     out[i] = s[i ? i - 1 : 0];
 }
-// A shuffle meets the warp, but orders no memory.
+// A shuffle synchronises the warp, but does not order memory.
 KERNEL(missing_syncwarp) {
     SHARED_ARRAY(float, s, [256]);
     const int i = threadIdx.x;

@@ -5,7 +5,7 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A set of buffers over again, with the same contents.
+/// Copies of a set of buffers, with the same contents.
 pub struct BufferCopies {
     /// Address of the original -> the copy.
     buffers: BTreeMap<u64, Buffer<u8>>,
@@ -26,7 +26,7 @@ impl BufferCopies {
         Ok(BufferCopies { buffers: originals.iter().map(copy).collect::<Result<_>>()? })
     }
 
-    /// Where an address has gone; what is in no buffer stays.
+    /// The copy's address for an address of an original; other addresses stay as they are.
     pub fn place(&self, address: u64) -> u64 {
         match self.buffers.range(..=address).next_back() {
             Some((&from, copy)) if address < from + copy.len() as u64 => copy.address() + (address - from),

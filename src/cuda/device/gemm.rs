@@ -1,9 +1,9 @@
-//! Matrix products: what cuBLASLt is asked for, in row-major terms.
+//! Matrix products, in row-major terms.
 
 use super::memory::{View, ViewMut};
 use half::bf16;
 
-/// D (m,n) = A (m,k) x B (k,n), bf16 x bf16 with f32 sums, all row-major and dense.
+/// D (m,n) = A (m,k) x B (k,n), bf16 x bf16 with f32 sums; all matrices are row-major and dense.
 #[derive(Clone, Copy)]
 pub struct Gemm<'a> {
     pub m: usize,
@@ -23,9 +23,9 @@ pub struct Operand<'a> {
 
 #[derive(Clone, Copy)]
 pub enum Output<'a> {
-    /// Rounded to bf16 and overwritten (=), after the epilogue.
+    /// D is rounded to bf16 and overwritten (=), after the epilogue.
     Rounded(ViewMut<'a, bf16>, Epilogue<'a>),
-    /// Added (+=) in f32: weight gradients.
+    /// D is added to (+=) in f32: weight gradients.
     Accumulated(ViewMut<'a, f32>),
 }
 
@@ -46,8 +46,8 @@ pub enum Epilogue<'a> {
     },
 }
 
-/// A product as devices queue and record it: the lengths are checked, and addresses stand for the views. 0 stands for what
-/// the product does not have.
+/// A product as devices queue and record it: the lengths are checked, and addresses replace the views. An address is 0
+/// where the product has no such buffer.
 #[derive(Clone, Copy)]
 pub struct GemmCall {
     pub m: usize,
@@ -85,7 +85,7 @@ impl<'a> Operand<'a> {
 }
 
 impl Gemm<'_> {
-    /// The product for a device. Asserts that every buffer has the length its place demands.
+    /// The product for a device. Asserts that every buffer has the length that the sizes demand.
     pub fn call(&self) -> GemmCall {
         let Gemm { m, n, k, a, b, d } = *self;
         assert!(m > 0 && n > 0 && k > 0, "an empty product: {m} x {n} x {k}");
@@ -107,7 +107,7 @@ impl Gemm<'_> {
 }
 
 impl Epilogue<'_> {
-    /// What it makes of the sums, and the addresses of bias and aux.
+    /// The kind of result, and the addresses of bias and aux.
     fn call(&self, m: usize, n: usize) -> (GemmResult, u64, u64) {
         let bias_address = |bias: View<bf16>| {
             assert_eq!(bias.len(), n);
@@ -144,7 +144,7 @@ impl GemmCall {
         format!("gemm {m}x{n}x{k}{what}")
     }
 
-    /// The same product on other buffers: `to` says where an address has gone. What it does not have stays so.
+    /// The same product on other buffers: `to` maps old addresses to new ones.
     pub(super) fn moved(&self, to: &dyn Fn(u64) -> u64) -> Self {
         let to = |address: u64| if address == 0 { 0 } else { to(address) };
         let GemmCall { a, b, d, bias, aux, .. } = *self;

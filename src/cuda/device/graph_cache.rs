@@ -1,10 +1,10 @@
-//! Work that comes again and again with the same shape.
+//! Work that is repeated with the same shapes, as a CUDA graph.
 
 use super::seam::{Device, Graph};
 use crate::Result;
 
-/// Runs plainly the first time, which lets every product find its algorithm outside a recording; is recorded the second
-/// time, and replayed from then on.
+/// Runs the work eagerly the first time, so that every product finds its algorithm outside a capture; captures it the
+/// second time, and replays the graph from then on.
 #[derive(Default)]
 pub struct GraphCache {
     has_run: bool,
@@ -12,7 +12,7 @@ pub struct GraphCache {
 }
 
 impl GraphCache {
-    /// `work` queues the same operations on the same buffers each time. With `eager` it is never recorded.
+    /// `work` queues the same operations on the same buffers each time. With `eager` it is never captured.
     ///
     /// # Safety
     /// A graph keeps the addresses of the buffers that `work` uses. All of them stay allocated as long as this cache is
@@ -26,9 +26,9 @@ impl GraphCache {
             self.has_run = true;
             return work();
         }
-        device.begin_recording()?;
+        device.begin_capture()?;
         let recorded = work();
-        let graph = device.end_recording();
+        let graph = device.end_capture();
         recorded?;
         // SAFETY: the caller's promise.
         unsafe { self.graph.insert(graph?).replay() }

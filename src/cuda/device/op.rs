@@ -1,4 +1,4 @@
-//! One operation of a device, kept to be run again.
+//! One operation of a device, as a value that can be run again.
 
 use super::gemm::GemmCall;
 use super::kernel::{Kernel, Launch};
@@ -6,7 +6,7 @@ use super::seam::Device;
 use crate::Result;
 use std::ffi::c_void;
 
-/// What a recording holds. An argument is as wide as a pointer at most.
+/// A kernel launch, a product or a fill. An argument has at most the size of a pointer.
 #[derive(Clone)]
 pub enum Op {
     Launch { kernel: &'static Kernel, launch: Launch, arguments: Vec<[u8; 8]> },
@@ -36,7 +36,7 @@ impl Op {
         }
     }
 
-    /// Grid, block and dynamic shared memory, of a kernel.
+    /// Grid, block and dynamic shared memory; None for what is no kernel.
     pub fn shape(&self) -> Option<Launch> {
         match self {
             Op::Launch { launch, .. } => Some(*launch),
@@ -59,7 +59,7 @@ impl Op {
         }
     }
 
-    /// Every device address that it reads or writes at, but for null pointers.
+    /// Every device address in its arguments, except null pointers.
     pub fn addresses(&self) -> Vec<u64> {
         let seen = std::cell::RefCell::new(Vec::new());
         self.moved(&|address| {
@@ -69,7 +69,7 @@ impl Op {
         seen.into_inner()
     }
 
-    /// The same operation on other buffers: `to` says where an address has gone.
+    /// The same operation on other buffers: `to` maps old addresses to new ones.
     pub fn moved(&self, to: &dyn Fn(u64) -> u64) -> Self {
         match self {
             Op::Launch { kernel, launch, arguments } => {
@@ -87,7 +87,7 @@ impl Op {
     }
 }
 
-/// Calls with pointers to the arguments, as `cuLaunchKernel` wants them.
+/// Calls with pointers to the arguments, as `cuLaunchKernel` takes them.
 pub fn with_pointers<T>(arguments: &[[u8; 8]], call: impl FnOnce(&mut [*mut c_void]) -> T) -> T {
     let mut arguments = arguments.to_vec();
     let mut pointers: Vec<_> = arguments.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();

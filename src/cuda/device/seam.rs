@@ -1,4 +1,4 @@
-//! The seam between the CUDA engine's drivers and what runs their kernels: a GPU, or the emulator.
+//! The seam between the CUDA engine's operations and the device that runs their kernels: a GPU, or the emulator.
 
 use super::gemm::{Gemm, GemmCall};
 use super::kernel::{Kernel, Launch};
@@ -8,13 +8,12 @@ use std::ffi::c_void;
 
 /// A device. Work is queued in order on one stream; only `download` and `synchronize` wait for it.
 ///
-/// Its unsafe methods take addresses: they are for those who implement devices. The drivers go through views, launch
-/// functions and [`dyn Device::gemm`](#method.gemm).
+/// Its unsafe methods take addresses and are for the implementations of devices. Operations use views, launch structs and [`dyn Device::gemm`](#method.gemm).
 pub trait Device: DeviceMemory {
-    /// What the device is called, for messages.
+    /// The device's name, for messages.
     fn name(&self) -> String;
 
-    /// Bytes that code, products and recorded work will take of it, beside allocations.
+    /// Bytes of device memory that code, products and graphs take, besides allocations.
     fn overhead(&self) -> u64 {
         0
     }
@@ -31,9 +30,8 @@ pub trait Device: DeviceMemory {
     /// Every address names as many elements of this device's allocations as the product's sizes demand.
     unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()>;
 
-    /// Whether `queue_gemm` can do this product; where it cannot do an epilogue, the product and a kernel behind it can.
-    /// Plans it on the way, without writing to its buffers; an algorithm can be chosen by measurement outside a recording
-    /// only.
+    /// Whether `queue_gemm` can do this product; where it cannot do an epilogue, the plain product and a kernel can. Makes
+    /// the product's plan, without writing to its buffers. During a capture no algorithm can be chosen by measurement.
     ///
     /// # Safety
     /// As for `queue_gemm`.
@@ -41,21 +39,21 @@ pub trait Device: DeviceMemory {
         Ok(true)
     }
 
-    /// Waits for all queued work; reports what went wrong in it.
+    /// Waits for all queued work, and reports its errors.
     fn synchronize(&self) -> Result<()>;
 
-    /// From here to `end_recording`, kernels, products and clears are recorded instead of run. No allocation, upload or
-    /// download meanwhile.
-    fn begin_recording(&self) -> Result<()>;
+    /// Starts a capture: until `end_capture`, kernels, products and clears are captured instead of run. Allocations,
+    /// uploads and downloads are not allowed meanwhile.
+    fn begin_capture(&self) -> Result<()>;
 
-    fn end_recording(&self) -> Result<Box<dyn Graph>>;
+    fn end_capture(&self) -> Result<Box<dyn Graph>>;
 
-    /// Opens a named range for a profiler; ranges nest.
+    /// Opens a named range for a profiler. Ranges nest.
     fn begin_range(&self, _name: &str) {}
 
     fn end_range(&self) {}
 
-    /// Starts or stops the profiler's capture, for profilers told to wait for it.
+    /// Starts or stops profiling, for profilers that are told to wait for it.
     fn profile(&self, _start: bool) {}
 }
 
@@ -73,7 +71,7 @@ impl dyn Device + '_ {
     }
 }
 
-/// A named range of a profiler's time line, until it is dropped.
+/// A named range on a profiler's time line, which ends when this is dropped.
 pub struct Phase<'a>(&'a dyn Device);
 
 impl<'a> Phase<'a> {
@@ -89,7 +87,7 @@ impl Drop for Phase<'_> {
     }
 }
 
-/// Recorded work, to be queued again as a whole. It reads and writes the buffers it was recorded with, by their addresses.
+/// Captured work, which can be queued again as a whole. It uses the buffers that it was captured with, by their addresses.
 pub trait Graph: Send {
     /// # Safety
     /// The buffers are still allocated.

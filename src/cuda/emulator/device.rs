@@ -23,15 +23,15 @@ pub struct Emulator {
 }
 
 struct EmulatorState {
-    /// Order in which threads and blocks run: 0 forwards, 1 backwards, others shuffled.
+    /// The order in which threads and blocks run: 0 forwards, 1 backwards, others shuffled.
     seed: u32,
-    recording: Mutex<Option<Vec<Op>>>,
+    capture: Mutex<Option<Vec<Op>>>,
     memory: Mutex<EmulatedMemory>,
-    /// Launches that still succeed before the device is lost.
+    /// The number of launches that succeed before the device is lost.
     launches_left: AtomicU64,
 }
 
-/// What is allocated, of a limit that stands for a small device.
+/// The allocations, with a limit that stands for a small device.
 struct EmulatedMemory {
     limit: Option<u64>,
     used: u64,
@@ -61,7 +61,7 @@ impl Emulator {
         Emulator {
             state: Arc::new(EmulatorState {
                 seed,
-                recording: Mutex::new(None),
+                capture: Mutex::new(None),
                 memory: Mutex::new(memory),
                 launches_left: AtomicU64::new(launches),
             }),
@@ -69,7 +69,8 @@ impl Emulator {
     }
 }
 
-/// Compares the kernel table with the C++ signatures: names, and number, sizes and kinds of the arguments.
+/// Compares the kernel table with the signatures that the C++ compiler sees: names, and number, sizes and kinds of the
+/// arguments.
 pub fn check_signatures() -> Result<()> {
     for (kernel, entry) in kernels::ALL.iter().zip(entries::all()) {
         if (entry.name(), entry.kinds(), entry.sizes()) != (kernel.name, kernel.kinds, kernel.sizes) {
@@ -133,13 +134,13 @@ impl EmulatorState {
     }
 
     /// # Safety
-    /// As for `run`, now or at every replay of what is being recorded.
+    /// As for `run`, now or at every replay of what is being captured.
     unsafe fn queue(&self, work: Op) -> Result<()> {
-        let mut recording = self.recording.lock().expect("no panic while recording");
-        match recording.as_mut() {
+        let mut capture = self.capture.lock().expect("no panic while locked");
+        match capture.as_mut() {
             Some(list) => list.push(work),
             None => {
-                drop(recording);
+                drop(capture);
                 // SAFETY: the caller's promise.
                 unsafe { self.run(&work)? };
             }
@@ -147,9 +148,9 @@ impl EmulatorState {
         Ok(())
     }
 
-    /// Nothing but kernels, products and clears may come while work is recorded.
+    /// Only kernels, products and clears are allowed during a capture.
     fn check_immediate(&self) -> Result<()> {
-        assert!(self.recording.lock().expect("no panic while recording").is_none(), "not while recording");
+        assert!(self.capture.lock().expect("no panic while locked").is_none(), "not allowed during a capture");
         self.check_not_lost()
     }
 }
@@ -241,15 +242,15 @@ impl Device for Emulator {
         self.state.check_not_lost()
     }
 
-    fn begin_recording(&self) -> Result<()> {
+    fn begin_capture(&self) -> Result<()> {
         self.state.check_immediate()?;
-        *self.state.recording.lock().expect("no panic while recording") = Some(Vec::new());
+        *self.state.capture.lock().expect("no panic while locked") = Some(Vec::new());
         Ok(())
     }
 
-    fn end_recording(&self) -> Result<Box<dyn Graph>> {
-        let work = self.state.recording.lock().expect("no panic while recording").take();
-        let work = work.expect("begin_recording came before");
+    fn end_capture(&self) -> Result<Box<dyn Graph>> {
+        let work = self.state.capture.lock().expect("no panic while locked").take();
+        let work = work.expect("begin_capture came before");
         Ok(Box::new(EmulatedGraph { state: self.state.clone(), work }))
     }
 }

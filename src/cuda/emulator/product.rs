@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 
-/// Elements that a product reads; with the checker an error where nobody has written one.
+/// Elements that a product reads; with the checker, an element that was never written is an error.
 ///
 /// # Safety
 /// `address` names `len` elements of an allocation, which nothing writes as long as the slice is used.
@@ -35,7 +35,7 @@ unsafe fn output<'a, T>(address: u64, len: usize) -> &'a mut [T] {
 }
 
 /// The product by host GEMM in f32, its epilogue in f32, and one rounding, as cuBLASLt does it. With the checker, an
-/// operand that nobody has written is an error.
+/// operand that was never written is an error.
 ///
 /// # Safety
 /// Every address names as many elements of an allocation as the product's sizes demand. Products run one after another.

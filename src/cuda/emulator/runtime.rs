@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-/// What KERNEL_EXPORT leaves of a kernel: `cuemu::KernelDesc`.
+/// A kernel's entry, which KERNEL_EXPORT defines: `cuemu::KernelDesc`.
 #[repr(C)]
 pub struct Entry {
     name: *const c_char,
@@ -42,8 +42,8 @@ unsafe extern "C" {
     fn cuemu_first_unwritten(at: *const c_void, bytes: usize) -> usize;
 }
 
-/// How a kernel is run: the shape of its grid and blocks, bytes of dynamic shared memory, and the seed of the order in
-/// which threads and blocks go.
+/// A launch configuration: the shape of grid and blocks, the bytes of dynamic shared memory, and the seed of the order in
+/// which threads and blocks run.
 #[derive(Clone, Copy)]
 pub struct LaunchConfig {
     pub grid: [u32; 3],
@@ -104,8 +104,8 @@ impl Entry {
     }
 }
 
-/// Memory between two unreadable pages, filled with NaN patterns; its end touches the page behind, so it is aligned to
-/// 16 bytes, and to 256 if its size is. None when the system has no more.
+/// Memory between two unreadable pages, filled with NaN patterns. Its end touches the second page, so it is aligned to 16
+/// bytes, and to 256 if its size is. None when the system has no memory left.
 pub fn allocate(bytes: usize) -> Option<u64> {
     // SAFETY: any size is allowed; a failed allocation is null.
     Some(unsafe { cuemu_malloc(bytes) } as u64).filter(|&address| address != 0)
@@ -145,7 +145,7 @@ pub fn mark_written<T>(at: *mut T, count: usize) {
     unsafe { cuemu_mark_written(at.cast(), count * size_of::<T>()) }
 }
 
-/// The first of these elements that nobody has written, as far as the checker knows.
+/// The first of these elements that was never written, as far as the checker knows.
 pub fn first_unwritten<T>(at: *const T, count: usize) -> Option<usize> {
     // SAFETY: only the checker's own memory is touched.
     let byte = unsafe { cuemu_first_unwritten(at.cast(), count * size_of::<T>()) };

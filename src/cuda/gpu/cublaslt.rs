@@ -40,17 +40,17 @@ impl CublasLt {
         self.plans.lock().expect("no panic while planning")
     }
 
-    /// Makes the product's plan, unless there is one; whether it can be done. While recording nothing can be measured.
+    /// Makes the product's plan, unless there is one. Whether the library can do the product. During a capture nothing can be measured.
     ///
     /// # Safety
     /// As for `Device::queue_gemm`.
-    pub unsafe fn supports(&self, gemm: &GemmCall, recording: bool) -> Result<bool> {
+    pub unsafe fn supports(&self, gemm: &GemmCall, capturing: bool) -> Result<bool> {
         let key = MatmulKey::of(gemm);
         Ok(match self.plans().entry(key) {
             Entry::Occupied(place) => place.get().is_some(),
             Entry::Vacant(place) => {
                 // SAFETY: the caller's promise.
-                let plan = unsafe { MatmulPlan::new(&self.handle, gemm, &key, self.tune && !recording)? };
+                let plan = unsafe { MatmulPlan::new(&self.handle, gemm, &key, self.tune && !capturing)? };
                 place.insert(plan).is_some()
             }
         })
@@ -60,9 +60,9 @@ impl CublasLt {
     ///
     /// # Safety
     /// As for `Device::queue_gemm`.
-    pub unsafe fn run(&self, gemm: &GemmCall, recording: bool) -> Result<()> {
+    pub unsafe fn run(&self, gemm: &GemmCall, capturing: bool) -> Result<()> {
         // SAFETY: the caller's promise.
-        unsafe { self.supports(gemm, recording)? };
+        unsafe { self.supports(gemm, capturing)? };
         let key = MatmulKey::of(gemm);
         let plans = self.plans();
         let plan = plans[&key].as_ref().ok_or_else(|| {

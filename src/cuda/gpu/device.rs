@@ -18,21 +18,22 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Whether every piece of work is to be waited for, so that what fails is named (LOGWRIGHT_SYNC=1). Recorded work cannot be.
+/// Whether the host waits for every launch, so that an error names the kernel (LOGWRIGHT_SYNC=1). It cannot wait inside a
+/// graph.
 pub fn sync_launches() -> bool {
     std::env::var("LOGWRIGHT_SYNC").is_ok_and(|value| value == "1")
 }
 
-/// Fields are dropped in this order: what uses the queue goes before it.
+/// Fields are dropped in this order: what uses the stream goes before it.
 pub struct Gpu {
     name: String,
     staging: Mutex<PinnedRing>,
     products: std::result::Result<CublasLt, String>,
     modules: Modules,
     ranges: Option<Ranges>,
-    recording: AtomicBool,
-    /// Waits behind every launch, so that a failing kernel is named (LOGWRIGHT_SYNC=1).
-    patient: bool,
+    capturing: AtomicBool,
+    /// See [`sync_launches`].
+    sync_launches: bool,
     stream: Arc<Stream>,
 }
 
@@ -49,9 +50,9 @@ impl Gpu {
         let modules = Modules::load(&stream)?;
         let staging = Mutex::new(PinnedRing::new(&stream)?);
         let products = CublasLt::new(&stream, card.capability).map_err(|error| error.to_string());
-        let patient = sync_launches();
-        let (recording, ranges) = (AtomicBool::new(false), Ranges::load());
-        Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, recording, patient, stream })
+        let sync_launches = sync_launches();
+        let (capturing, ranges) = (AtomicBool::new(false), Ranges::load());
+        Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, capturing, sync_launches, stream })
     }
 
     /// An error where cuBLASLt is missing.
@@ -63,28 +64,28 @@ impl Gpu {
         self.products.as_ref().map_err(Error::failed)
     }
 
-    fn is_recording(&self) -> bool {
-        self.recording.load(Ordering::Relaxed)
+    fn is_capturing(&self) -> bool {
+        self.capturing.load(Ordering::Relaxed)
     }
 
-    fn assert_not_recording(&self) {
-        assert!(!self.is_recording(), "not while recording");
+    fn assert_not_capturing(&self) {
+        assert!(!self.is_capturing(), "not allowed during a capture");
     }
 
-    /// With LOGWRIGHT_SYNC=1, so that what fails is named.
-    fn wait_if_patient(&self, what: impl Fn() -> String) -> Result<()> {
-        match self.patient && !self.is_recording() {
+    /// Waits with LOGWRIGHT_SYNC=1, and names what failed.
+    fn wait_if_synchronous(&self, what: impl Fn() -> String) -> Result<()> {
+        match self.sync_launches && !self.is_capturing() {
             true => self.stream.synchronize().map_err(|error| Error::failed(format!("{}: {error}", what()))),
             false => Ok(()),
         }
     }
 
-    /// Where the memory went: what a failed allocation says.
+    /// The error of a failed allocation.
     fn out_of_memory(&self, bytes: usize) -> Error {
         let mebibytes = |bytes: u64| bytes >> 20;
         let left = match self.memory() {
             Ok((free, total)) => format!("{} of {} MiB free", mebibytes(free), mebibytes(total)),
-            Err(_) => "how much is free is not known".to_string(),
+            Err(_) => "how much is free is unknown".to_string(),
         };
         let doing = format!("{}: allocating {} MiB, {left}", self.name, mebibytes(bytes as u64));
         self.stream.driver.failure(OUT_OF_MEMORY, doing)
@@ -93,7 +94,7 @@ impl Gpu {
 
 impl DeviceMemory for Gpu {
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        self.assert_not_recording();
+        self.assert_not_capturing();
         self.stream.bind()?;
         let mut address = 0;
         // SAFETY: writes one address. The driver refuses 0 bytes.
@@ -104,7 +105,7 @@ impl DeviceMemory for Gpu {
     }
 
     unsafe fn free(&self, address: u64) {
-        // A lost GPU cannot free; its memory goes with the process.
+        // A lost GPU cannot free memory; the driver frees it when the process ends.
         if self.stream.bind().is_ok() {
             // SAFETY: the caller's promise; the driver waits for queued work that uses the memory.
             unsafe { (self.stream.driver.call.cuMemFree_v2)(address) };
@@ -120,14 +121,14 @@ impl DeviceMemory for Gpu {
     }
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
-        self.assert_not_recording();
+        self.assert_not_capturing();
         self.stream.bind()?;
         // SAFETY: the caller's promise.
         unsafe { self.staging.lock().expect("no panic while uploading").upload(to, from) }
     }
 
     unsafe fn download(&self, to: &mut [u8], from: u64) -> Result<()> {
-        self.assert_not_recording();
+        self.assert_not_capturing();
         if to.is_empty() {
             return Ok(());
         }
@@ -135,13 +136,13 @@ impl DeviceMemory for Gpu {
         let call = self.stream.driver.call.cuMemcpyDtoHAsync_v2;
         // SAFETY: the caller's promise; `to` is borrowed until the copy is over.
         let code = unsafe { call(to.as_mut_ptr().cast(), from, to.len(), self.stream.handle) };
-        // Wait also behind an error: nothing may write to `to` after this.
+        // Wait after an error too: nothing may write to `to` after this.
         let waited = self.stream.synchronize();
         self.stream.check(code, format_args!("downloading {} bytes", to.len())).and(waited)
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
-        self.assert_not_recording();
+        self.assert_not_capturing();
         self.stream.bind()?;
         // SAFETY: the caller's promise.
         let code = unsafe { (self.stream.driver.call.cuMemcpyDtoDAsync_v2)(to, from, bytes, self.stream.handle) };
@@ -173,50 +174,50 @@ impl Device for Gpu {
         self.stream.bind()?;
         // SAFETY: the caller's promise.
         unsafe { self.modules.launch(kernel, launch, arguments)? };
-        self.wait_if_patient(|| format!("kernel {}", kernel.name))
+        self.wait_if_synchronous(|| format!("kernel {}", kernel.name))
     }
 
     unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()> {
         self.stream.bind()?;
         // SAFETY: the caller's promise.
-        unsafe { self.products()?.run(call, self.is_recording())? };
-        self.wait_if_patient(|| call.label())
+        unsafe { self.products()?.run(call, self.is_capturing())? };
+        self.wait_if_synchronous(|| call.label())
     }
 
     unsafe fn can_queue_gemm(&self, call: &GemmCall) -> Result<bool> {
         self.stream.bind()?;
         // SAFETY: the caller's promise.
-        unsafe { self.products()?.supports(call, self.is_recording()) }
+        unsafe { self.products()?.supports(call, self.is_capturing()) }
     }
 
     fn synchronize(&self) -> Result<()> {
         self.stream.synchronize()
     }
 
-    fn begin_recording(&self) -> Result<()> {
-        self.assert_not_recording();
+    fn begin_capture(&self) -> Result<()> {
+        self.assert_not_capturing();
         self.stream.bind()?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream is the queue's own, and not the default one.
+        // SAFETY: the stream is this device's own, and not the default one.
         let code = unsafe { (self.stream.driver.call.cuStreamBeginCapture_v2)(self.stream.handle, mode) };
-        self.stream.check(code, "starting a recording")?;
-        self.recording.store(true, Ordering::Relaxed);
+        self.stream.check(code, "starting a capture")?;
+        self.capturing.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    fn end_recording(&self) -> Result<Box<dyn Graph>> {
-        assert!(self.is_recording(), "begin_recording came before");
-        self.recording.store(false, Ordering::Relaxed);
+    fn end_capture(&self) -> Result<Box<dyn Graph>> {
+        assert!(self.is_capturing(), "begin_capture came before");
+        self.capturing.store(false, Ordering::Relaxed);
         self.stream.bind()?;
         let call = &self.stream.driver.call;
         let (mut graph, mut executable) = (null_mut(), null_mut());
-        // SAFETY: the stream records; each handle is written before it is used, and the graph is not needed behind its
-        // executable form.
+        // SAFETY: the stream is capturing; each handle is written before it is used, and the graph is not needed once its
+        // executable form exists.
         unsafe {
-            self.stream.check((call.cuStreamEndCapture)(self.stream.handle, &mut graph), "ending a recording")?;
+            self.stream.check((call.cuStreamEndCapture)(self.stream.handle, &mut graph), "ending a capture")?;
             let code = (call.cuGraphInstantiateWithFlags)(&mut executable, graph, 0);
             (call.cuGraphDestroy)(graph);
-            self.stream.check(code, "building a graph of the recorded work")?;
+            self.stream.check(code, "instantiating a graph")?;
         }
         Ok(Box::new(CudaGraph { stream: self.stream.clone(), executable }))
     }
@@ -232,7 +233,7 @@ impl Device for Gpu {
     fn profile(&self, start: bool) {
         let call = &self.stream.driver.call;
         if self.stream.synchronize().is_ok() {
-            // SAFETY: take nothing; without a profiler they do nothing.
+            // SAFETY: the calls take no arguments; without a profiler they do nothing.
             unsafe { if start { (call.cuProfilerStart)() } else { (call.cuProfilerStop)() } };
         }
     }
@@ -252,7 +253,7 @@ impl Graph for CudaGraph {
         self.stream.bind()?;
         let call = self.stream.driver.call.cuGraphLaunch;
         // SAFETY: the graph lives, and by the caller's promise so do its buffers.
-        self.stream.check(unsafe { call(self.executable, self.stream.handle) }, "queueing recorded work")
+        self.stream.check(unsafe { call(self.executable, self.stream.handle) }, "launching a graph")
     }
 }
 

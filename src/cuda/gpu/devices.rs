@@ -29,7 +29,7 @@ impl fmt::Display for Card {
 }
 
 impl Card {
-    /// Why it cannot be used, where it cannot.
+    /// Why the program cannot use it; None where it can.
     pub fn refusal(&self) -> Option<String> {
         let ((major, minor), (needed, _)) = (self.capability, OLDEST);
         (self.capability < OLDEST).then(|| {
@@ -41,7 +41,7 @@ impl Card {
     }
 }
 
-/// Every GPU, in the driver's order.
+/// All GPUs, in the driver's order.
 pub fn all(driver: &Driver) -> Result<Vec<Card>> {
     let mut count = 0;
     // SAFETY: writes one number.

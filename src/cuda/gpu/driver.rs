@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 functions! {
-    /// What the program calls of libcuda: in this form it is in all the headers from 11.4 to 13.4.
+    /// The functions of libcuda that the program calls. All headers from CUDA 11.4 to 13.4 have them in this form.
     Functions -> CUresult;
     cuInit(c_uint);
     cuDriverGetVersion(*mut c_int);
@@ -62,13 +62,13 @@ functions! {
 /// The driver, initialised.
 pub struct Driver {
     pub call: Functions,
-    /// The latest CUDA it serves: 1000 x major + 10 x minor.
+    /// The latest CUDA version that it supports: 1000 x major + 10 x minor.
     pub version: i32,
     pub path: String,
     _library: Library,
 }
 
-/// Where to look for it: the run-time name first, since the other one may be the toolkit's stub.
+/// The names under which to look for it: the run-time name first, since the other one may be the toolkit's stub.
 const NAMES: [&str; 3] = ["libcuda.so.1", "libcuda.so", "/usr/lib/wsl/lib/libcuda.so.1"];
 
 impl Driver {
@@ -97,7 +97,7 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Turns a code of the driver's into an error that says what failed `doing`, and what to do.
+    /// Turns an error code of the driver into an error that says what failed, `doing`, and what to do.
     pub fn check(&self, code: u32, doing: impl Display) -> Result<()> {
         match code {
             0 => Ok(()),
@@ -176,8 +176,8 @@ const KNOWN: &[CUresult] = &[
     CUDA_ERROR_UNKNOWN,
 ];
 
-/// What to do about a code, behind the driver's words; empty where nothing better is known than these.
-/// `driver`: 1000 x major + 10 x minor of the CUDA it serves; `nvcc`: the compiler of the embedded kernels.
+/// What to do about an error code, to follow the driver's description; empty where there is nothing to add.
+/// `driver` is 1000 x major + 10 x minor of the CUDA version that it supports, `nvcc` the compiler of the embedded kernels.
 fn advice(code: u32, driver: i32, nvcc: Option<&str>) -> String {
     let Some(&code) = KNOWN.iter().find(|&&known| known as u32 == code) else {
         return String::new();
@@ -236,7 +236,7 @@ fn advice(code: u32, driver: i32, nvcc: Option<&str>) -> String {
     fixed.to_string()
 }
 
-/// Code of a newer CUDA than the driver's does not load, that of an older one does.
+/// Code for a newer CUDA than the driver's does not load; code for an older one does.
 fn image_advice(driver: i32, nvcc: Option<&str>) -> String {
     let (serves, compiler) = (version(driver), nvcc.unwrap_or("no nvcc"));
     format!(

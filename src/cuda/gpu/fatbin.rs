@@ -10,10 +10,10 @@ mod built {
 /// Version of the nvcc that compiled the kernels; `None` when the build found none.
 pub const NVCC: Option<&str> = built::NVCC;
 
-/// One for each kernel file; none when the build found no nvcc.
+/// One module for each kernel file; empty when the build found no nvcc.
 pub static MODULES: &[Module] = built::MODULES;
 
-/// What a build without nvcc says.
+/// The message of a build without nvcc.
 pub const NONE: &str = "this program was built without nvcc and has no GPU kernels";
 
 /// How to get kernels into the program.
@@ -28,12 +28,12 @@ pub struct Module {
     pub usages: &'static [Usage],
 }
 
-/// What a kernel takes on an architecture, as ptxas said.
+/// The resources of a kernel on an architecture, as ptxas reported them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Usage {
     pub kernel: &'static str,
     pub architecture: &'static str,
-    /// Of a thread.
+    /// Registers per thread.
     pub registers: u32,
     /// Bytes of spill stores and loads of a thread.
     pub spills: u32,

@@ -1,4 +1,4 @@
-//! Shared libraries that are looked for when the program runs, so that it starts on machines that lack them.
+//! Shared libraries that are loaded while the program runs, so that it starts on machines that lack them.
 
 use crate::{Error, Result};
 use libloading::os::unix;
@@ -45,13 +45,13 @@ impl Library {
     }
 }
 
-/// Most often the library is not there, which needs few words.
+/// A library that is missing, the most common case, gets a short message.
 fn complaint(name: &str, error: &dyn std::error::Error) -> String {
     let words = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
     if words.contains("No such file") { format!("{name} not found") } else { words }
 }
 
-/// The file that the loader found for a library.
+/// The path of the file that the loader found for a library.
 fn path(handle: *mut c_void) -> Option<String> {
     let mut map: *const LinkMap = std::ptr::null();
     // SAFETY: RTLD_DI_LINKMAP writes one pointer, to an entry that lives as long as the library, with a C string in it.
@@ -90,7 +90,7 @@ macro_rules! functions {
 }
 pub(super) use functions;
 
-/// Named ranges on a profiler's time line; nothing where NVTX is not installed.
+/// Named ranges on a profiler's time line; None where NVTX is not installed.
 pub struct Ranges {
     push: unsafe extern "C" fn(*const c_char) -> i32,
     pop: unsafe extern "C" fn() -> i32,

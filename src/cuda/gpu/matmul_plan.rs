@@ -1,7 +1,7 @@
-//! How cuBLASLt does one product: descriptors and the chosen algorithm.
+//! The plan of one product for cuBLASLt: descriptors and the chosen algorithm.
 //!
-//! The library thinks in columns. A row-major (r,c) matrix is a column-major (c,r) one, so the row-major D = A x B is
-//! asked for as D' = B' x A': operands change places, and transposition flags go with them.
+//! The library takes column-major matrices. A row-major (r,c) matrix is a column-major (c,r) one, so the row-major
+//! D = A x B is passed as D' = B' x A': the operands change places, together with their transposition flags.
 
 use super::cublaslt_handle::CublasLtHandle;
 use crate::Result;
@@ -21,12 +21,12 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Proposals that are measured, when measuring.
+/// The number of proposals that are measured, with LOGWRIGHT_TUNE_GEMM=1.
 const PROPOSALS: usize = 8;
 const WARMUP: usize = 2;
 const TIMED: usize = 10;
 
-/// What a plan depends on.
+/// Everything that a plan depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatmulKey {
     m: usize,
@@ -40,7 +40,7 @@ pub struct MatmulKey {
     alignments: [u32; 3],
 }
 
-/// Device addresses of a product; 0 where there is nothing.
+/// The device addresses of a product; 0 where it has no such buffer.
 #[derive(Clone, Copy)]
 struct MatmulAddresses {
     a: u64,
@@ -147,7 +147,7 @@ impl MatmulPlan {
         Ok(())
     }
 
-    /// A row-major matrix, in the library's column-major words.
+    /// A row-major matrix, as a column-major one of the library.
     fn layout(&self, rows: usize, columns: usize, kind: cudaDataType_t) -> Result<cublasLtMatrixLayout_t> {
         let (mut layout, create) = (null_mut(), self.handle.library.call.cublasLtMatrixLayoutCreate);
         // SAFETY: writes one handle.
@@ -256,7 +256,7 @@ impl MatmulPlan {
             (0..TIMED).try_for_each(|_| unsafe { self.queue(&addresses, algorithm) })?;
             stream.synchronize().map(|()| start.elapsed())
         };
-        // A proposal that does not run after all is no choice; a lost GPU shows at the next call.
+        // A proposal that fails to run is not chosen; the next call reports a lost GPU.
         let times: Vec<Duration> =
             proposals.iter().map(|algorithm| measure(algorithm).unwrap_or(Duration::MAX)).collect();
         let best = (0..times.len()).min_by_key(|&i| times[i]).expect("there is a proposal");
@@ -281,7 +281,7 @@ impl Drop for MatmulPlan {
     }
 }
 
-/// What an algorithm must respect.
+/// The requirements that an algorithm must meet.
 struct MatmulPreference<'a> {
     plan: &'a MatmulPlan,
     handle: cublasLtMatmulPreference_t,
@@ -289,18 +289,18 @@ struct MatmulPreference<'a> {
 
 impl<'a> MatmulPreference<'a> {
     fn new(plan: &'a MatmulPlan) -> Result<Self> {
-        let mut wishes = MatmulPreference { plan, handle: null_mut() };
+        let mut preference = MatmulPreference { plan, handle: null_mut() };
         // SAFETY: writes one handle.
-        plan.check(unsafe { (plan.handle.library.call.cublasLtMatmulPreferenceCreate)(&mut wishes.handle) })?;
-        wishes.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.handle.workspace_bytes)?;
+        plan.check(unsafe { (plan.handle.library.call.cublasLtMatmulPreferenceCreate)(&mut preference.handle) })?;
+        preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.handle.workspace_bytes)?;
         // A split sum over k is added up in f32 from the workspace, in order; never in place, never rounded in between.
-        wishes.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32)?;
+        preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32)?;
         let [a, b, d] = plan.key.alignments;
-        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b)?;
-        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a)?;
-        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, d)?;
-        wishes.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, d)?;
-        Ok(wishes)
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b)?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a)?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, d)?;
+        preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, d)?;
+        Ok(preference)
     }
 
     /// `T` is the preference's type.

@@ -1,4 +1,4 @@
-//! A GPU through its driver: libcuda and cuBLASLt, looked up when the program runs.
+//! A GPU through its driver: libcuda and cuBLASLt, which are loaded when the program runs.
 
 mod cublaslt;
 mod cublaslt_handle;

@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Dynamic shared memory that a kernel may use unasked.
+/// Dynamic shared memory that a kernel may use without a request.
 const FREE_SHARED: usize = 48 << 10;
 
 pub struct Modules {
@@ -24,7 +24,7 @@ pub struct Modules {
 
 struct Function {
     function: CUfunction,
-    /// Dynamic shared memory it has been allowed.
+    /// Dynamic shared memory that has been requested for it.
     shared: AtomicUsize,
 }
 
@@ -34,8 +34,8 @@ unsafe impl Send for Modules {}
 unsafe impl Sync for Modules {}
 
 impl Modules {
-    /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded while
-    /// recording.
+    /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded during a
+    /// capture.
     pub fn load(stream: &Arc<Stream>) -> Result<Self> {
         stream.bind()?;
         let mut modules = Modules { stream: stream.clone(), modules: Vec::new(), functions: Vec::new() };
@@ -46,7 +46,7 @@ impl Modules {
             stream.check(code, format_args!("loading the kernels of {}", module.file))?;
             modules.modules.push(handle);
         }
-        // A build without nvcc has nothing to look in.
+        // A build without nvcc has no modules to look in.
         for kernel in kernels::ALL.iter().filter(|_| !fatbin::MODULES.is_empty()) {
             let function = modules.find(kernel)?;
             modules.functions.push(Function { function, shared: AtomicUsize::new(FREE_SHARED) });
@@ -100,7 +100,7 @@ impl Modules {
         self.stream.check(code, format_args!("launching {} as {launch:?}", kernel.name))
     }
 
-    /// Lets a kernel have more dynamic shared memory than it may use unasked.
+    /// Requests more dynamic shared memory for a kernel than it may use without a request.
     fn allow(&self, kernel: &Kernel, function: &Function, shared: usize) -> Result<()> {
         if shared <= function.shared.load(Ordering::Relaxed) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Pinned memory that uploads pass through: the caller's memory is free at once, and the copy runs beside the host.
+//! Pinned host memory for uploads: the caller's memory is free at once, and the copy runs asynchronously.
 
 use super::stream::{Event, Stream};
 use crate::Result;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 const SLOTS: usize = 32;
 const SLOT_BYTES: usize = 1 << 20;
 
-/// A ring of slots. The host waits only when the copy out of the oldest slot has not run yet.
+/// A ring of slots in pinned memory. The host waits only when the copy out of the oldest slot has not run yet.
 pub struct PinnedRing {
     stream: Arc<Stream>,
     memory: *mut u8,
-    /// Behind the last copy out of each slot.
+    /// For each slot, the event after the last copy out of it.
     copied: Vec<Event>,
     next: usize,
 }

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-/// Not synchronised with the default stream, which therefore does not disturb a recording.
+/// Not synchronised with the default stream, which therefore does not disturb a capture.
 const NON_BLOCKING: u32 = 1;
 
 pub struct Stream {
@@ -37,7 +37,7 @@ impl Stream {
         Ok(Arc::new(stream))
     }
 
-    /// Makes the context current to this thread: before every call that needs one.
+    /// Makes the context current to this thread; needed before every call that uses a context.
     pub fn bind(&self) -> Result<()> {
         // SAFETY: the context is retained as long as this lives.
         self.check(unsafe { (self.driver.call.cuCtxSetCurrent)(self.context) }, "choosing the GPU")
@@ -47,7 +47,7 @@ impl Stream {
         self.driver.check(code, format_args!("GPU {}: {doing}", self.device))
     }
 
-    /// Waits for all queued work; what went wrong in it comes out here.
+    /// Waits for all queued work, and reports its errors.
     pub fn synchronize(&self) -> Result<()> {
         self.bind()?;
         // SAFETY: the stream is this one's own.

@@ -11,10 +11,10 @@ use crate::cuda::device::seam::Device;
 use crate::{Error, Result};
 use half::bf16;
 
-/// Head sizes that there are kernels for.
+/// The head sizes that have kernels.
 pub use crate::cuda::device::kernels::constants::attention::HEAD_SIZES;
 
-/// Bytes that the kernels move at a time.
+/// The number of bytes that the kernels move at a time.
 const ALIGNMENT: u64 = 16;
 
 /// The sizes of one call.

@@ -8,7 +8,7 @@ use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Widest row of logits that one warp handles alone; wider ones get a block.
+/// The widest row of logits that a single warp handles; wider rows get a block.
 const SMALL_VOCAB: usize = 2048;
 
 /// Whether rows of `stride` logits are for the kernel `cross_entropy_small_vocab`.

@@ -9,7 +9,7 @@ use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Up to here a token is common enough for many blocks to share it, each with few channels.
+/// Up to this size a token is common enough for many blocks to share it, each with few channels.
 const SMALL_VOCABULARY: usize = 1024;
 
 fn check_channels(c: usize) {
@@ -96,8 +96,8 @@ impl BackwardTokens<'_> {
         check_channels(c);
         let (n, vocab) = (order.len(), starts.len() - 1);
         assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
-        // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many
-        // blocks share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
+        // The number of threads side by side, with 8 channels each. Few tokens have thousands of rows each: narrow slabs let
+        // many blocks share a token. Of many tokens most have no row: one block per token, so that few blocks start in vain.
         let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, COLUMN_THREADS) };
         let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], COLUMN_THREADS);
         let (width, n, c) = (int(width), int(n), int(c));

@@ -12,7 +12,7 @@ use half::bf16;
 /// The most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, which at 64 registers per
 /// thread hold no more at once. Each writes one row of partial sums.
 const BACKWARD_BLOCKS: usize = 432;
-/// Threads that a block of the backward kernel should have; more where one row needs more.
+/// The number of threads aimed at for a block of the backward kernel; it has more where one row needs more.
 const BACKWARD_THREADS: usize = 256;
 /// The most channels: a thread of the backward kernel owns eight.
 pub const MOST_CHANNELS: usize = 8 * MOST_THREADS;

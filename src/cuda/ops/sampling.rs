@@ -9,10 +9,10 @@ use crate::cuda::device::seam::Device;
 use crate::engine::SampleRequest;
 use half::bf16;
 
-/// Words of an encoded draw.
+/// The number of words of an encoded draw.
 pub const WORDS: usize = DRAW_WORDS;
 
-/// A draw as the kernel reads it; its bit set goes beside it. The uniform keeps all its 53 bits, as a fraction of 2^64.
+/// A draw as the kernel reads it, without its bit set. The uniform number keeps all its 53 bits, as a fraction of 2^64.
 pub fn encode(draw: &SampleRequest) -> [u32; WORDS] {
     assert!((0.0..1.0).contains(&draw.uniform), "uniform {} lies outside 0..1", draw.uniform);
     let uniform = (draw.uniform * 2f64.powi(64)) as u64;
@@ -24,7 +24,7 @@ pub fn encode(draw: &SampleRequest) -> [u32; WORDS] {
 /// tokens (R) = a token drawn from each row of logits as [`SampleRequest`] says; u32::MAX where no token is allowed.
 ///
 /// logits: (R, stride), of which the first `vocab` of a row count; draws: (R, WORDS) by [`encode`]; masks: bit sets of
-/// ceil(vocab/32) words, one a row or one for all, none: every token is allowed.
+/// ceil(vocab/32) words, one per row or one for all rows; None allows every token.
 pub struct Draw<'a> {
     pub tokens: ViewMut<'a, u32>,
     pub logits: View<'a, bf16>,

@@ -1,5 +1,5 @@
-//! Times of single operations, taken from a step that ran: each is replayed alone, many times in one recording, on buffers
-//! that together do not fit the caches; and the peaks they are held against.
+//! Times of single operations, taken from a step that ran: each operation is replayed alone, many times in one CUDA graph,
+//! on buffers that together do not fit the caches. And the measured peaks that these times are compared with.
 
 use super::op_recorder::OpRecorder;
 use super::peaks::Peaks;
@@ -20,31 +20,31 @@ use std::time::Instant;
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct MeasureOptions {
-    /// Bytes that an operation goes through before it comes back to the same buffers: several times the L2 cache.
+    /// Bytes that an operation goes through before it returns to the same buffers: several times the L2 cache.
     pub rotate: usize,
-    /// Median of so many.
+    /// The number of rounds, of which the median counts.
     pub rounds: usize,
-    /// A round replays for at least so many seconds.
+    /// The least number of seconds that a round takes.
     pub round: f64,
 }
 
-/// What was measured of the operations of one name.
+/// The measured times of the operations of one name.
 #[derive(Clone, Debug)]
 pub struct OpTiming {
-    /// Times a step.
+    /// Calls per step.
     pub calls: usize,
-    /// Of one call, the median.
+    /// The median time of one call.
     pub seconds: f64,
-    /// Of the first call; a product has none of its own.
+    /// The launch of the first call; a product has none that we know.
     pub launch: Option<Launch>,
-    /// Sets of buffers that took turns.
+    /// Sets of buffers that the calls went through in turn.
     pub sets: usize,
 }
 
-/// Launches in a recording at least, so that its own start does not count.
+/// The least number of launches in a graph, so that the start of the graph does not count.
 const LAUNCHES: usize = 16;
 
-/// Copies of an operation's buffers at most: small kernels find theirs in the cache in a real step too.
+/// The most copies of an operation's buffers: small kernels find theirs in the cache in a real step too.
 const MOST_COPIES: usize = 63;
 
 /// Operations of one name.
@@ -53,7 +53,7 @@ pub struct Group {
     pub calls: Vec<Op>,
 }
 
-/// The operations by name, in the order of their first turn.
+/// The operations by name, in the order of their first calls.
 pub fn groups(works: Vec<Op>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for work in works {
@@ -66,10 +66,10 @@ pub fn groups(works: Vec<Op>) -> Vec<Group> {
     groups
 }
 
-/// Replays the operations of a group; `bytes`: what one call moves.
+/// Measures the operations of a group by replaying them; one call moves `bytes`.
 ///
-/// Calls of a step may share buffers, so each call goes through all sets before the next one follows. Replays go on with what
-/// they have left: what works in place sees its own results, and AdamW gradients of zero.
+/// Calls of a step may share buffers, so each call goes through all sets before the next call follows. A replay starts from
+/// what the last one left: operations that work in place see their own results, and AdamW sees gradients of zero.
 ///
 /// # Safety
 /// The buffers of the group are still allocated on the device.
@@ -90,9 +90,9 @@ pub unsafe fn measure(
     let turns: Vec<&Op> = calls.iter().cycle().take(calls.len().max(LAUNCHES)).collect();
     // SAFETY (both): the buffers are the caller's promise, or the copies of the same lengths.
     calls.iter().try_for_each(|work| unsafe { work.queue(&**device) })?;
-    device.begin_recording()?;
+    device.begin_capture()?;
     let recorded = turns.iter().try_for_each(|work| unsafe { work.queue(&**device) });
-    let graph = device.end_recording()?;
+    let graph = device.end_capture()?;
     recorded?;
     // SAFETY: as above; the copies live to the end of this function.
     let seconds = median_seconds(&**device, method, &|| unsafe { graph.replay() })? / turns.len() as f64;
@@ -100,7 +100,7 @@ pub unsafe fn measure(
     Ok(OpTiming { calls: group.calls.len(), seconds, launch, sets: 1 + copies.len() })
 }
 
-/// Median over rounds of the seconds that `work` takes, queued as often as fills a round.
+/// The median over rounds of the seconds that `work` takes, which is queued as often as a round needs.
 fn median_seconds(device: &dyn Device, method: &MeasureOptions, work: &dyn Fn() -> Result<()>) -> Result<f64> {
     let timed = |times: usize| {
         let start = Instant::now();
@@ -116,7 +116,8 @@ fn median_seconds(device: &dyn Device, method: &MeasureOptions, work: &dyn Fn() 
     Ok(rounds[rounds.len() / 2])
 }
 
-/// The buffers of some operations over again: so many sets with the original, or as many as half of the free memory holds.
+/// Copies of the buffers of some operations: so many sets, including the original, or as many as half of the free memory
+/// holds.
 ///
 /// # Safety
 /// The buffers of the operations are still allocated on the device.
@@ -132,8 +133,8 @@ unsafe fn copies(device: &Arc<OpRecorder>, calls: &[Op], sets: usize) -> Result<
     (0..copies).map(|_| unsafe { BufferCopies::of(&memory, &used) }).collect()
 }
 
-/// What the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a copy of `bytes` within its
-/// memory, each of which is read and written.
+/// Measures the peaks that the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a copy of
+/// `bytes` within its memory, which reads and writes each byte.
 pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &MeasureOptions) -> Result<Peaks> {
     let matrix = || noise(device, size * size);
     let (a, b, d) = (matrix()?, matrix()?, Buffer::<bf16>::new(device.clone(), size * size)?);
@@ -145,7 +146,7 @@ pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &Measu
     Ok(Peaks::measured(2.0 * (size as f64).powi(3) / product / 1e12, 2.0 * bytes as f64 / copy / 1e9))
 }
 
-/// Even noise in -1..1: the power a product draws, and with it a card's clock, depends on the values.
+/// Uniform noise in -1..1: the power that a product draws, and with it a card's clock, depends on the values.
 fn noise(device: &Arc<dyn Device>, len: usize) -> Result<Buffer<bf16>> {
     let buffer = Buffer::new(device.clone(), len)?;
     let mut random = ChaCha8Rng::seed_from_u64(1);

@@ -1,5 +1,5 @@
-//! A device that notes what runs on another, and how long it has nothing to do: how a bench gets at the very operations of a
-//! step, and at the time that the host costs.
+//! A device that records which operations run on another device, and how long that device is idle. Benchmarks use it to get
+//! the operations of a step, and the time that the host costs.
 
 use crate::Result;
 use crate::cuda::device::gemm::GemmCall;
@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Passes everything on.
+/// Passes everything on to the inner device.
 pub struct OpRecorder {
     inner: Arc<dyn Device>,
     seen: Mutex<Vec<Op>>,
@@ -22,7 +22,7 @@ pub struct OpRecorder {
 
 #[derive(Default)]
 struct Idle {
-    /// When the host was told that all work is done, if it has queued none since.
+    /// When the host learned that all work is done, unless it has queued work since.
     since: Option<Instant>,
     total: Duration,
 }
@@ -32,24 +32,24 @@ impl OpRecorder {
         OpRecorder { inner, seen: Mutex::default(), allocations: Mutex::default(), idle: Mutex::default() }
     }
 
-    /// Kernels and products since the last call, in order.
+    /// The kernels and products since the last call, in order.
     pub fn take(&self) -> Vec<Op> {
-        std::mem::take(&mut *self.seen.lock().expect("no panic while noting"))
+        std::mem::take(&mut *self.seen.lock().expect("no panic while recording"))
     }
 
-    /// What is allocated: address -> bytes.
+    /// The allocations: address -> bytes.
     pub fn allocations(&self) -> BTreeMap<u64, usize> {
         self.allocated().clone()
     }
 
-    /// Time since the last call in which nothing was queued, as the host sees it: from the end of every wait to the next
-    /// piece of work. The stream is one, so it is empty then.
+    /// The time since the last call in which nothing was queued, as the host sees it: from the end of every wait to the
+    /// next piece of work. There is one stream, so it is empty then.
     pub fn take_idle(&self) -> Duration {
         std::mem::take(&mut self.lock_idle().total)
     }
 
     fn lock_idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().expect("no panic while noting")
+        self.idle.lock().expect("no panic while recording")
     }
 
     fn waited(&self) {
@@ -64,11 +64,11 @@ impl OpRecorder {
     }
 
     fn allocated(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
-        self.allocations.lock().expect("no panic while noting")
+        self.allocations.lock().expect("no panic while recording")
     }
 
     fn note(&self, work: Op) {
-        self.seen.lock().expect("no panic while noting").push(work);
+        self.seen.lock().expect("no panic while recording").push(work);
     }
 }
 
@@ -152,12 +152,12 @@ impl Device for OpRecorder {
         done
     }
 
-    fn begin_recording(&self) -> Result<()> {
-        self.inner.begin_recording()
+    fn begin_capture(&self) -> Result<()> {
+        self.inner.begin_capture()
     }
 
-    fn end_recording(&self) -> Result<Box<dyn Graph>> {
-        self.inner.end_recording()
+    fn end_capture(&self) -> Result<Box<dyn Graph>> {
+        self.inner.end_capture()
     }
 
     fn begin_range(&self, name: &str) {

@@ -1,11 +1,11 @@
-//! What GPUs can do at most, for model FLOPs utilisation and the roofline.
+//! The peak throughput of GPUs, for model FLOPs utilisation and the roofline.
 
-/// Peaks of a card.
+/// The peaks of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peaks {
-    /// Short name, as `--gpu` takes it.
+    /// The short name that `--gpu` takes.
     pub name: &'static str,
-    /// All of these words stand in the name that the driver gives.
+    /// The driver's name for the GPU contains all of these words.
     words: &'static [&'static str],
     /// Dense bf16 products with f32 sums on the tensor cores, in TFLOP/s.
     pub tflops: f64,
@@ -18,14 +18,14 @@ const fn card(name: &'static str, words: &'static [&'static str], tflops: f64, b
 }
 
 impl Peaks {
-    /// What was measured instead of what is printed.
+    /// Measured peaks instead of those of the data sheet.
     pub fn measured(tflops: f64, bandwidth: f64) -> Self {
         card("measured", &[], tflops, bandwidth)
     }
 }
 
-/// From NVIDIA's data sheets and architecture papers; dense figures, without sparsity. The first match counts, so a variant
-/// stands before the plain name.
+/// The figures come from NVIDIA's data sheets and architecture papers, for dense matrices. The first match counts, so a
+/// variant comes before the plain name.
 pub const PEAKS: &[Peaks] = &[
     card("a100-40gb", &["A100", "40GB"], 312.0, 1555.0),
     card("a100-pcie", &["A100", "PCIe"], 312.0, 1935.0),
@@ -50,7 +50,7 @@ pub const PEAKS: &[Peaks] = &[
     card("5090", &["RTX", "5090"], 209.5, 1792.0),
 ];
 
-/// The card of a driver's device name, e.g. `NVIDIA A100-SXM4-80GB`.
+/// The GPU with this device name in the driver, e.g. `NVIDIA A100-SXM4-80GB`.
 pub fn by_device_name(device: &str) -> Option<&'static Peaks> {
     let found: Vec<String> =
         device.split(|c: char| !c.is_alphanumeric()).map(|word| word.to_ascii_lowercase()).collect();
@@ -58,7 +58,7 @@ pub fn by_device_name(device: &str) -> Option<&'static Peaks> {
     PEAKS.iter().find(|card| card.words.iter().all(&has))
 }
 
-/// The card of a short name, in any case.
+/// The GPU with this short name, in upper or lower case.
 pub fn by_name(name: &str) -> Option<&'static Peaks> {
     PEAKS.iter().find(|card| card.name.eq_ignore_ascii_case(name))
 }

@@ -1,4 +1,4 @@
-//! The roofline on paper: what every operation of a step must compute and move, and how fast a card could do it
+//! The roofline on paper: what every operation of a step must compute and move, and how fast a GPU could do it
 //! (Williams, Waterman and Patterson, 2009: the larger of FLOPs / peak and bytes / bandwidth is a floor of the time).
 //!
 //! Bytes are the compulsory ones: each operand is read once, each result written once. Those of a kernel come from the
@@ -12,26 +12,26 @@ use crate::cuda::model::parameters::padded;
 use crate::cuda::ops::cross_entropy;
 use crate::gpt::{Config, Layout};
 
-/// One row: all operations of one name in a step.
+/// One row of the table: all operations of one name in a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     /// The kernel's name, or the product's [`crate::cuda::device::gemm::GemmCall::label`].
     pub name: String,
-    /// Times a step.
+    /// Calls per step.
     pub count: usize,
-    /// Of all of them together.
+    /// FLOPs of all calls together.
     pub flops: f64,
-    /// Of all of them together.
+    /// Bytes that all calls together move.
     pub bytes: f64,
 }
 
 impl Operation {
-    /// Seconds below which the card cannot do it.
+    /// The least number of seconds that the card needs.
     pub fn floor(&self, card: &Peaks) -> f64 {
         (self.flops / (card.tflops * 1e12)).max(self.bytes / (card.bandwidth * 1e9))
     }
 
-    /// Whether products are what keeps the card busy longest, or memory.
+    /// Whether arithmetic or memory bounds the time on the card.
     pub fn bound(&self, card: &Peaks) -> &'static str {
         if self.flops / (card.tflops * 1e12) > self.bytes / (card.bandwidth * 1e9) { "compute" } else { "memory" }
     }
@@ -67,7 +67,7 @@ impl OperationList {
         self.add(floor.kernel(), count, floor.flops(), floor.bytes());
     }
 
-    /// A product with `more` bytes beside its operands and bf16 result.
+    /// Adds a product that moves `more` bytes besides its operands and its result.
     fn gemm(&mut self, count: usize, [m, n, k]: [usize; 3], epilogue: &str, more: f64) {
         let [mf, nf, kf] = [m, n, k].map(|x| x as f64);
         let result = if epilogue == " +=" { 8.0 } else { 2.0 };
