@@ -4,7 +4,7 @@ use super::device::DeviceArgs;
 use super::{OutputArgs, end_quietly, model, print_line};
 use clap::Args;
 use explain::ExplainArgs;
-use logwright::ingest::source::{Feed, Input, Line};
+use logwright::ingest::{Feed, Input, InputRecord};
 use logwright::record::Form;
 use logwright::report::explain::Finding;
 use logwright::score::Aggregate;
@@ -206,9 +206,9 @@ impl ScoreArgs {
 type Outcome = std::result::Result<Measured, String>;
 
 /// Measures the lines of a batch together; each keeps its input and number.
-fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, Outcome)>> {
+fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, Outcome)>> {
     let (mut places, mut records) = (Vec::new(), Vec::new());
-    for Line { input, number, record } in lines {
+    for InputRecord { input, number, record } in lines {
         let fault = record.map(|record| records.push(record)).err();
         places.push((input, number, fault));
     }
@@ -328,7 +328,7 @@ impl<'a> Stream<'a> {
         ended
     }
 
-    fn batch(&mut self, scorer: &mut Scorer, lines: Vec<Line>) -> Result<()> {
+    fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
         for (input, number, outcome) in measure(scorer, lines)? {
             self.records += 1;
             match outcome {

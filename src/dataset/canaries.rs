@@ -4,7 +4,8 @@
 //! stands in an otherwise ordinary record that is repeated a known number of times. A model's *exposure* of it is
 //! log2(size of the space) - log2(rank of the secret among all of the space by the model's loss).
 
-use super::mix;
+use super::format::PREPARE_AGAIN;
+use super::splitmix::mix;
 use crate::files::write_error;
 use crate::record::fields;
 use crate::{Error, Result};
@@ -74,7 +75,11 @@ impl Canaries {
             Err(error) => return Err(Error::io("read", &path, error)),
         };
         let damaged = |fault: String| {
-            Error::failed(format!("{}: expected the canaries prepare wrote: {fault}; {}", path.display(), super::AGAIN))
+            Error::failed(format!(
+                "{}: expected the canaries prepare wrote: {fault}; {}",
+                path.display(),
+                PREPARE_AGAIN
+            ))
         };
         let read: Self = serde_json::from_str(&text).map_err(|e| damaged(format!("line {}", e.line())))?;
         let whole = |canary: &Canary| {
@@ -105,7 +110,7 @@ impl Canaries {
     /// Makes `count` canaries from the first of `records` that have a place for a secret. `encodes` says whether the
     /// tokenizer has a character.
     pub(super) fn make(records: &[String], count: usize, seed: u64, encodes: impl Fn(char) -> bool) -> Result<Self> {
-        let places: Vec<Vec<Place>> = records.iter().map(|record| places(record)).collect();
+        let places: Vec<Vec<RandomRun>> = records.iter().map(|record| places(record)).collect();
         let variety = variety(records, &places);
         let mut canaries = Vec::new();
         for (record, places) in records.iter().zip(&places) {
@@ -141,21 +146,21 @@ impl Canaries {
 }
 
 /// A run of characters of a record that looks drawn at random.
-struct Place {
+struct RandomRun {
     /// Field and number of the run in its value: where other records have such a run, too.
     name: String,
     span: Range<usize>,
     alphabet: String,
 }
 
-impl Place {
+impl RandomRun {
     fn bits(&self) -> f64 {
         self.span.len() as f64 * (self.alphabet.len() as f64).log2()
     }
 }
 
 /// The runs in the strings of a JSON record, or in all of a line.
-fn places(record: &str) -> Vec<Place> {
+fn places(record: &str) -> Vec<RandomRun> {
     let mut found = Vec::new();
     match fields::leaves(record.as_bytes()) {
         Some(leaves) => {
@@ -167,14 +172,14 @@ fn places(record: &str) -> Vec<Place> {
     found
 }
 
-fn runs(path: &str, text: &str, start: usize, found: &mut Vec<Place>) {
+fn runs(path: &str, text: &str, start: usize, found: &mut Vec<RandomRun>) {
     let mut at = 0;
     for (number, run) in text.split(|c: char| !c.is_ascii_alphanumeric()).enumerate() {
         let span = start + at..start + at + run.len();
         at += run.len();
         at += text[at..].chars().next().map_or(0, char::len_utf8);
         let Some(alphabet) = alphabet(run) else { continue };
-        let place = Place { name: format!("{path} {number}"), span, alphabet };
+        let place = RandomRun { name: format!("{path} {number}"), span, alphabet };
         if place.bits() >= LEAST_BITS {
             found.push(place);
         }
@@ -201,7 +206,7 @@ fn alphabet(run: &str) -> Option<String> {
 }
 
 /// For each named place, the share of distinct values among those seen.
-fn variety(records: &[String], places: &[Vec<Place>]) -> HashMap<String, f64> {
+fn variety(records: &[String], places: &[Vec<RandomRun>]) -> HashMap<String, f64> {
     let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (record, places) in records.iter().zip(places) {
         places.iter().for_each(|place| values.entry(&place.name).or_default().push(&record[place.span.clone()]));
@@ -214,8 +219,8 @@ fn variety(records: &[String], places: &[Vec<Place>]) -> HashMap<String, f64> {
 }
 
 /// The place whose values vary most; then the smallest space that is large enough; then the first.
-fn best<'a>(places: &'a [Place], variety: &HashMap<String, f64>) -> Option<&'a Place> {
-    let misfit = |place: &Place| {
+fn best<'a>(places: &'a [RandomRun], variety: &HashMap<String, f64>) -> Option<&'a RandomRun> {
+    let misfit = |place: &RandomRun| {
         let (varies, bits) = (variety.get(&place.name).copied().unwrap_or(0.0), place.bits());
         let size = if bits < WANTED_BITS { 1000.0 - bits } else { bits };
         (-varies, size)

@@ -1,6 +1,6 @@
 //! `meta.json`: what a data folder holds and how it was made.
 
-use super::AGAIN;
+use super::format::PREPARE_AGAIN;
 use crate::files::write_error;
 use crate::ingest::SourceReport;
 use crate::{Error, Result};
@@ -36,14 +36,14 @@ pub struct Meta {
     pub seed: u64,
     /// Longest record in tokens, its separator included.
     pub longest_record: u64,
-    pub train: Counts,
-    pub val: Counts,
+    pub train: SplitCounts,
+    pub val: SplitCounts,
     pub sources: Vec<SourceReport>,
 }
 
 /// The size of one split. Each record counts with its newline; characters are UTF-8 (all bytes but continuations).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct SplitCounts {
     pub records: u64,
     pub bytes: u64,
     pub characters: u64,
@@ -65,9 +65,9 @@ impl Meta {
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("meta.json");
         let text = fs::read_to_string(&path)
-            .map_err(|e| Error::failed(format!("cannot read {}: {e}; {AGAIN}", path.display())))?;
+            .map_err(|e| Error::failed(format!("cannot read {}: {e}; {PREPARE_AGAIN}", path.display())))?;
         let meta: Meta = serde_json::from_str(&text).map_err(|e| {
-            Error::failed(format!("{}: expected the facts prepare writes: {e}; {AGAIN}", path.display()))
+            Error::failed(format!("{}: expected the facts prepare writes: {e}; {PREPARE_AGAIN}", path.display()))
         })?;
         if meta.format_version != VERSION {
             return Err(Error::failed(format!(

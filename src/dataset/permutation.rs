@@ -1,6 +1,6 @@
 //! A seeded permutation of 0..n without a table.
 
-use super::mix;
+use super::splitmix::mix;
 
 const ROUNDS: u64 = 6;
 

@@ -4,19 +4,19 @@
 //! the spool in parallel chunks and writes shards. The spool costs the corpus' size on disk and is removed at the end.
 
 use super::canaries::Canaries;
-use super::intake::{Alphabet, Sample, Spool};
+use super::first_pass::{Alphabet, RecordSample, TemporaryRecords};
 use super::meta::{Meta, SplitMode};
-use super::mix;
 use super::permutation::Permutation;
-use super::pseudonymise::{Pseudonymise, read_pseudonymised};
+use super::pseudonymise::{PseudonymOptions, read_pseudonymised};
+use super::splitmix::mix;
 use super::writer::{RecordCounts, SplitWriter};
-use crate::files::{Staging, WholeFile, write_atomic};
+use crate::files::{StagedFolder, WholeFile, write_atomic};
 use crate::ingest::read_records;
 use crate::ingest::{ReadOptions, ReadReport};
-use crate::pseudonyms::Report;
+use crate::pseudonyms::PseudonymReport;
 use crate::record::Form;
-use crate::record::{Learner, Records};
-use crate::tokens::{Kind, Tokenizer};
+use crate::record::{Records, RecordsBuilder};
+use crate::tokens::{Tokenizer, TokenizerKind};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
@@ -42,7 +42,7 @@ pub struct PrepareOptions {
     pub out: PathBuf,
     pub overwrite: bool,
     pub read: ReadOptions,
-    pub tokenizer: Kind,
+    pub tokenizer: TokenizerKind,
     /// Use this one instead of making one: that of a model that is to be trained further or evaluated.
     pub existing: Option<Tokenizer>,
     /// Stands for characters that an existing tokenizer of characters does not know; none: such a one is an error.
@@ -53,7 +53,7 @@ pub struct PrepareOptions {
     pub split: SplitMode,
     pub seed: u64,
     /// Replace names before anything else sees them.
-    pub pseudonymise: Option<Pseudonymise>,
+    pub pseudonymise: Option<PseudonymOptions>,
     /// How many canaries to plant into the training split.
     pub canaries: usize,
     /// Most tokens in a shard.
@@ -68,7 +68,7 @@ impl PrepareOptions {
             out,
             overwrite: false,
             read: ReadOptions::default(),
-            tokenizer: Kind::Bpe,
+            tokenizer: TokenizerKind::Bpe,
             existing: None,
             replace_unknown: None,
             vocab_size: None,
@@ -89,7 +89,7 @@ pub struct Prepared {
     /// Characters that were unknown to the tokenizer and replaced.
     pub replaced: u64,
     /// What was replaced, if anything was to be.
-    pub pseudonyms: Option<Report>,
+    pub pseudonyms: Option<PseudonymReport>,
 }
 
 /// Makes the data folder `options.out`; it appears complete or not at all.
@@ -105,28 +105,28 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
         // An unfit stand-in is noticed before anything is read.
         tokenizer.replace_unknown(Vec::new(), stand_in, &mut 0)?;
     }
-    let staging = Staging::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
+    let staged = StagedFolder::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
     progress.set_message("reading");
-    let Intake { spool, report, tokenizer, pseudonyms, written } = intake(options, &staging.folder, progress)?;
-    let choice = Choice::new(&report, options)?;
-    let learner = Learner::new(form(&report, options)?, &options.read.prefixes);
-    let planted = plant(options, &staging.folder, &spool, &tokenizer, &choice, report.records)?;
-    let mut writers = Writers::create(&staging.folder, &tokenizer, choice, learner, options.shard_tokens)?;
+    let FirstPass { spool, report, tokenizer, pseudonyms, written } = first_pass(options, &staged.folder, progress)?;
+    let assignment = SplitAssignment::new(&report, options)?;
+    let builder = RecordsBuilder::new(form(&report, options)?, &options.read.prefixes);
+    let planted = plant(options, &staged.folder, &spool, &tokenizer, &assignment, report.records)?;
+    let mut writers = SplitWriters::create(&staged.folder, &tokenizer, assignment, builder, options.shard_tokens)?;
     writers.planted = planted;
     progress.set_message("tokenising");
     progress.set_length(report.bytes);
     progress.reset();
     let replaced = tokenise(&spool, &tokenizer, options.replace_unknown, &mut writers, progress)?;
     fs::remove_file(&spool).map_err(|e| Error::io("remove", &spool, e))?;
-    tokenizer.save(&staging.folder)?;
+    tokenizer.save(&staged.folder)?;
     let (meta, records) = writers.finish(options, &report, &tokenizer)?;
-    records.save(&staging.folder)?;
-    meta.save(&staging.folder)?;
+    records.save(&staged.folder)?;
+    meta.save(&staged.folder)?;
     if let Some(pseudonyms) = &pseudonyms {
         let text = serde_json::to_string_pretty(pseudonyms).map_err(Error::failed)? + "\n";
-        write_atomic(&staging.folder.join("pseudonyms.json"), text.as_bytes())?;
+        write_atomic(&staged.folder.join("pseudonyms.json"), text.as_bytes())?;
     }
-    staging.publish()?;
+    staged.publish()?;
     written.map_or(Ok(()), WholeFile::publish)?;
     progress.finish_and_clear();
     Ok(Prepared { meta, report, replaced, pseudonyms })
@@ -163,24 +163,24 @@ fn check_fraction(fraction: f64) -> Result<()> {
 
 /// What pass 1 leaves: the spool's path, what was read, and the tokenizer; with pseudonyms, what was replaced and the file
 /// of records, not yet published.
-struct Intake {
+struct FirstPass {
     spool: PathBuf,
     report: ReadReport,
     tokenizer: Tokenizer,
-    pseudonyms: Option<Report>,
+    pseudonyms: Option<PseudonymReport>,
     written: Option<WholeFile>,
 }
 
 /// Pass 1.
-fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<Intake> {
-    let mut spool = Spool::create(folder)?;
+fn first_pass(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<FirstPass> {
+    let mut spool = TemporaryRecords::create(folder)?;
     let make = |kind| options.existing.is_none() && options.tokenizer == kind;
-    let mut alphabet = make(Kind::Char).then(Alphabet::new);
-    let mut sample = make(Kind::Bpe).then(|| Sample::new(options.seed));
+    let mut alphabet = make(TokenizerKind::Char).then(Alphabet::new);
+    let mut sample = make(TokenizerKind::Bpe).then(|| RecordSample::new(options.seed));
     let own = [options.out.clone(), folder.to_owned()];
     let leave_out = options.read.leave_out.iter().cloned().chain(own).collect();
     let read = ReadOptions {
-        require_utf8: options.tokenizer == Kind::Char && options.replace_unknown.is_none(),
+        require_utf8: options.tokenizer == TokenizerKind::Char && options.replace_unknown.is_none(),
         leave_out,
         ..options.read.clone()
     };
@@ -206,7 +206,7 @@ fn intake(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Re
         (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
         _ => options.existing.clone().unwrap_or_else(Tokenizer::bytes),
     };
-    Ok(Intake { spool, report, tokenizer, pseudonyms, written })
+    Ok(FirstPass { spool, report, tokenizer, pseudonyms, written })
 }
 
 /// Makes the canaries, saves them, and encodes them by the number of the record that each copy follows.
@@ -215,14 +215,14 @@ fn plant(
     folder: &Path,
     spool: &Path,
     tokenizer: &Tokenizer,
-    choice: &Choice,
+    assignment: &SplitAssignment,
     records: u64,
-) -> Result<BTreeMap<u64, Vec<Arc<Encoded>>>> {
-    let mut planted: BTreeMap<u64, Vec<Arc<Encoded>>> = BTreeMap::new();
+) -> Result<BTreeMap<u64, Vec<Arc<EncodedChunk>>>> {
+    let mut planted: BTreeMap<u64, Vec<Arc<EncodedChunk>>> = BTreeMap::new();
     if options.canaries == 0 {
         return Ok(planted);
     }
-    let training = records - choice.count(records);
+    let training = records - assignment.count(records);
     if options.canaries > 32 || (1 << options.canaries) - 1 > training {
         return Err(Error::usage(format!(
             "--canaries {}: 2^{} - 1 records to plant among {training} for training would be more than these; ask for fewer",
@@ -230,7 +230,7 @@ fn plant(
         )));
     }
     let order = Permutation::new(records, options.seed, CANARY_STREAM);
-    let trains = |record: &u64| !choice.validates(*record);
+    let trains = |record: &u64| !assignment.validates(*record);
     let drawn: Vec<u64> =
         (0..records).map(|at| order.at(at)).filter(trains).take(CANARY_SAMPLE + 4 * options.canaries).collect();
     let encodes = |c: char| tokenizer.encode(c.to_string().as_bytes(), &mut Vec::new()).is_ok();
@@ -280,14 +280,14 @@ fn form(report: &ReadReport, options: &PrepareOptions) -> Result<Form> {
 }
 
 /// Few or uniform logs give fewer tokens than wanted, which is told.
-fn train_bpe(sample: Sample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
+fn train_bpe(sample: RecordSample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
     progress.set_message("training the tokenizer");
     let records = sample.into_records();
     Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))
 }
 
 /// Which records validate.
-enum Choice {
+enum SplitAssignment {
     From(u64),
     Drawn { order: Permutation, count: u64 },
 }
@@ -297,7 +297,7 @@ const CANARY_STREAM: u64 = 0x4341_4e41;
 /// Records looked at to find values that vary.
 const CANARY_SAMPLE: usize = 64;
 
-impl Choice {
+impl SplitAssignment {
     fn new(report: &ReadReport, options: &PrepareOptions) -> Result<Self> {
         let records = report.records;
         if let (1, Some(source)) = (records, report.sources.iter().find(|source| source.records > 0)) {
@@ -319,63 +319,63 @@ impl Choice {
             )));
         }
         Ok(match options.split {
-            SplitMode::Chronological => Choice::From(records - count),
-            SplitMode::Random => Choice::Drawn { order: Permutation::new(records, options.seed, 0), count },
+            SplitMode::Chronological => SplitAssignment::From(records - count),
+            SplitMode::Random => SplitAssignment::Drawn { order: Permutation::new(records, options.seed, 0), count },
         })
     }
 
     /// How many of the records validate.
     fn count(&self, records: u64) -> u64 {
         match self {
-            Choice::From(first) => records - first,
-            Choice::Drawn { count, .. } => *count,
+            SplitAssignment::From(first) => records - first,
+            SplitAssignment::Drawn { count, .. } => *count,
         }
     }
 
     fn validates(&self, record: u64) -> bool {
         match self {
-            Choice::From(first) => record >= *first,
-            Choice::Drawn { order, count } => order.at(record) < *count,
+            SplitAssignment::From(first) => record >= *first,
+            SplitAssignment::Drawn { order, count } => order.at(record) < *count,
         }
     }
 }
 
 /// Both splits under way.
-struct Writers {
+struct SplitWriters {
     train: SplitWriter,
     val: SplitWriter,
-    choice: Choice,
+    assignment: SplitAssignment,
     /// Learns from the training records.
-    learner: Learner,
+    builder: RecordsBuilder,
     /// Number of the next record.
     next: u64,
     /// Canaries by the number of the training record that they follow.
-    planted: BTreeMap<u64, Vec<Arc<Encoded>>>,
+    planted: BTreeMap<u64, Vec<Arc<EncodedChunk>>>,
 }
 
-impl Writers {
+impl SplitWriters {
     fn create(
         folder: &Path,
         tokenizer: &Tokenizer,
-        choice: Choice,
-        learner: Learner,
+        assignment: SplitAssignment,
+        builder: RecordsBuilder,
         shard_tokens: u64,
     ) -> Result<Self> {
         let width = if tokenizer.vocab_size() <= 1 << 16 { 2 } else { 4 };
         let train = SplitWriter::create(folder, "train", width, shard_tokens)?;
         let val = SplitWriter::create(folder, "val", width, shard_tokens)?;
-        Ok(Self { train, val, choice, learner, next: 0, planted: BTreeMap::new() })
+        Ok(Self { train, val, assignment, builder, next: 0, planted: BTreeMap::new() })
     }
 
-    fn push(&mut self, encoded: &Encoded) -> Result<()> {
+    fn push(&mut self, encoded: &EncodedChunk) -> Result<()> {
         let mut at = 0;
         for (counts, record) in encoded.records.iter().zip(encoded.text.split(|&byte| byte == b'\n')) {
             let ids = &encoded.ids[at..at + counts.tokens];
             at += counts.tokens;
-            if self.choice.validates(self.next) {
+            if self.assignment.validates(self.next) {
                 self.val.record(ids, *counts)?;
             } else {
-                self.learner.observe(record);
+                self.builder.observe(record);
                 self.train.record(ids, *counts)?;
             }
             for canary in self.planted.remove(&self.next).into_iter().flatten() {
@@ -406,12 +406,12 @@ impl Writers {
             val,
             sources: report.sources.clone(),
         };
-        Ok((meta, Records { pseudonymised: options.pseudonymise.is_some(), ..self.learner.finish() }))
+        Ok((meta, Records { pseudonymised: options.pseudonymise.is_some(), ..self.builder.finish() }))
     }
 }
 
 /// Records of one chunk, and their tokens on end, each record's separator included.
-struct Encoded {
+struct EncodedChunk {
     text: Vec<u8>,
     /// Characters that were replaced.
     replaced: u64,
@@ -425,7 +425,7 @@ fn tokenise(
     spool: &Path,
     tokenizer: &Tokenizer,
     stand_in: Option<char>,
-    writers: &mut Writers,
+    writers: &mut SplitWriters,
     progress: &ProgressBar,
 ) -> Result<u64> {
     let file = File::open(spool).map_err(|e| Error::io("read", spool, e))?;
@@ -465,8 +465,12 @@ fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
 }
 
 /// An error comes with the number of records before it.
-fn encode(text: Vec<u8>, tokenizer: &Tokenizer, stand_in: Option<char>) -> std::result::Result<Encoded, (u64, Error)> {
-    let mut encoded = Encoded { text: Vec::new(), replaced: 0, ids: Vec::new(), records: Vec::new() };
+fn encode(
+    text: Vec<u8>,
+    tokenizer: &Tokenizer,
+    stand_in: Option<char>,
+) -> std::result::Result<EncodedChunk, (u64, Error)> {
+    let mut encoded = EncodedChunk { text: Vec::new(), replaced: 0, ids: Vec::new(), records: Vec::new() };
     let text = match stand_in {
         Some(stand_in) => tokenizer.replace_unknown(text, stand_in, &mut encoded.replaced).map_err(|e| (0, e))?,
         None => text,

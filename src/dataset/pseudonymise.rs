@@ -4,7 +4,7 @@
 use crate::files::{WholeFile, write_error};
 use crate::ingest::{ReadOptions, ReadReport};
 use crate::ingest::{check_prefixes, read_records};
-use crate::pseudonyms::{Key, Pseudonyms, Report, Rules};
+use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SecretKey};
 use crate::record::put_prefix;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// How to replace names.
 #[derive(Clone)]
-pub struct Pseudonymise {
-    pub key: Key,
+pub struct PseudonymOptions {
+    pub key: SecretKey,
     /// Rules before or in place of the built-in ones.
     pub rules: Option<PathBuf>,
     /// Write the records with their pseudonyms (and no prefix) to this file, too.
@@ -30,12 +30,12 @@ pub struct Pseudonymise {
 pub(super) fn read_pseudonymised(
     inputs: &[PathBuf],
     read: &ReadOptions,
-    how: &Pseudonymise,
+    how: &PseudonymOptions,
     folder: &Path,
     progress: &ProgressBar,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<(ReadReport, Report, Option<WholeFile>)> {
-    let mut pseudonyms = Pseudonyms::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
+) -> Result<(ReadReport, PseudonymReport, Option<WholeFile>)> {
+    let mut pseudonyms = Pseudonymizer::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
     let mut written = how.write_records.as_deref().map(WholeFile::create).transpose()?;
     let failed = |e| write_error(folder, e);
     let mut spool = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
@@ -44,7 +44,7 @@ pub(super) fn read_pseudonymised(
         pseudonyms.learn(record);
         spool.write_all(record).and_then(|()| spool.write_all(b"\n")).map_err(failed)
     })?;
-    pseudonyms.settle()?;
+    pseudonyms.finalize()?;
     let mut spool = spool.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
     spool.rewind().map_err(failed)?;
     progress.set_message("replacing names");
@@ -86,10 +86,10 @@ fn each_record(spool: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result
 pub fn count_pseudonyms(
     inputs: &[PathBuf],
     read: &ReadOptions,
-    how: &Pseudonymise,
+    how: &PseudonymOptions,
     progress: &ProgressBar,
-) -> Result<(ReadReport, Report)> {
-    let how = Pseudonymise { write_records: None, ..how.clone() };
+) -> Result<(ReadReport, PseudonymReport)> {
+    let how = PseudonymOptions { write_records: None, ..how.clone() };
     let folder = std::env::temp_dir();
     let (report, replaced, _) = read_pseudonymised(inputs, read, &how, &folder, progress, &mut |_| Ok(()))?;
     progress.finish_and_clear();

@@ -1,7 +1,8 @@
 //! Seeded windows of tokens and targets: a pure function of seed and index, so that a resumed run needs only its step.
 
 use super::permutation::Permutation;
-use super::{Split, mix};
+use super::split::Split;
+use super::splitmix::mix;
 use crate::Result;
 use crate::engine::IGNORE;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,8 @@
 //! One split of a data folder, mapped: any range of tokens, any record.
 
-use super::AGAIN;
-use super::format::{Content, Mapped, index_path, shard_path};
-use super::meta::Counts;
-use super::starts::Starts;
+use super::format::{Content, MappedFile, PREPARE_AGAIN, index_path, shard_path};
+use super::meta::SplitCounts;
+use super::window_starts::WindowStarts;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,19 +12,19 @@ use std::sync::{Arc, Mutex};
 pub struct Split {
     /// `FOLDER (train)`, for messages.
     name: String,
-    counts: Counts,
+    counts: SplitCounts,
     separator: u32,
     /// Each with the position of its first token.
-    shards: Vec<(u64, Mapped)>,
-    index: Mapped,
+    shards: Vec<(u64, MappedFile)>,
+    index: MappedFile,
     /// Start points of record windows for the context last asked for.
-    starts: Mutex<Option<Arc<Starts>>>,
+    starts: Mutex<Option<Arc<WindowStarts>>>,
 }
 
 impl Split {
     /// Maps and verifies the files of split `name`, `train` or `val`.
-    pub(super) fn open(folder: &Path, name: &str, counts: &Counts, separator: u32) -> Result<Self> {
-        let open = |shard| Mapped::open(&shard_path(folder, name, shard), Content::Tokens, name, shard);
+    pub(super) fn open(folder: &Path, name: &str, counts: &SplitCounts, separator: u32) -> Result<Self> {
+        let open = |shard| MappedFile::open(&shard_path(folder, name, shard), Content::Tokens, name, shard);
         let mapped = (0..counts.shards).into_par_iter().map(open).collect::<Result<Vec<_>>>()?;
         let mut tokens = 0;
         let mut shards = Vec::with_capacity(mapped.len());
@@ -35,7 +34,7 @@ impl Split {
             shards.push((start, shard));
         }
         let path = index_path(folder, name);
-        let index = Mapped::open(&path, Content::Index, name, 0)?;
+        let index = MappedFile::open(&path, Content::Index, name, 0)?;
         let name = format!("{} ({name})", folder.display());
         let split = Self { name, counts: counts.clone(), separator, shards, index, starts: Mutex::new(None) };
         let offsets = split.offsets();
@@ -43,7 +42,7 @@ impl Split {
         if ends != (counts.records + 1, Some(0), Some(counts.tokens)) || tokens != counts.tokens || counts.records == 0
         {
             return Err(Error::failed(format!(
-                "{}: shards, index and meta.json disagree ({tokens} tokens in shards, {} in meta.json); {AGAIN}",
+                "{}: shards, index and meta.json disagree ({tokens} tokens in shards, {} in meta.json); {PREPARE_AGAIN}",
                 path.display(),
                 counts.tokens
             )));
@@ -114,17 +113,17 @@ impl Split {
     }
 
     /// The start points of record windows for this context; counted once, then kept.
-    pub(super) fn starts(&self, context: usize) -> Arc<Starts> {
+    pub(super) fn starts(&self, context: usize) -> Arc<WindowStarts> {
         let mut kept = self.starts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match &*kept {
             Some(starts) if starts.context() == context as u64 => starts.clone(),
-            _ => kept.insert(Arc::new(Starts::new(self.offsets(), context))).clone(),
+            _ => kept.insert(Arc::new(WindowStarts::new(self.offsets(), context))).clone(),
         }
     }
 }
 
 /// Tokens `from..` of a shard, widened.
-fn copy(mapped: &Mapped, from: usize, out: &mut [u32]) {
+fn copy(mapped: &MappedFile, from: usize, out: &mut [u32]) {
     let payload = mapped.payload();
     if mapped.header.width == 2 {
         let narrow: &[u16] = bytemuck::cast_slice(payload);

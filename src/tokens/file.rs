@@ -1,6 +1,7 @@
 //! tokenizer.json: writing the three kinds, reading them and what other programs wrote.
 
-use super::{Kind, alphabet};
+use super::alphabet;
+use super::kind::TokenizerKind;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -74,14 +75,16 @@ pub fn config() -> Value {
 }
 
 /// The kind of a parsed tokenizer.json and the bytes of each id. Errors say what the program cannot use, not where.
-pub fn read(json: &Value) -> Result<(Kind, Vec<Vec<u8>>)> {
+pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
     let model = &json["model"];
     let vocab =
         model["vocab"].as_object().ok_or_else(|| unusable("it has no model.vocab", "a BPE or WordLevel model"))?;
     let kind = match model["type"].as_str() {
-        Some("WordLevel") => Kind::Char,
-        Some("BPE") if vocab.len() == 256 && model["merges"].as_array().is_some_and(Vec::is_empty) => Kind::Bytes,
-        Some("BPE") => Kind::Bpe,
+        Some("WordLevel") => TokenizerKind::Char,
+        Some("BPE") if vocab.len() == 256 && model["merges"].as_array().is_some_and(Vec::is_empty) => {
+            TokenizerKind::Bytes
+        }
+        Some("BPE") => TokenizerKind::Bpe,
         other => {
             return Err(unusable(
                 &format!("its model is {}", other.unwrap_or("unnamed")),
@@ -97,8 +100,11 @@ pub fn read(json: &Value) -> Result<(Kind, Vec<Vec<u8>>)> {
     }
     let mut bytes = Vec::new();
     for (token, id) in vocab {
-        let known =
-            if kind == Kind::Char { one_char(token) } else { alphabet::unspell(token).or_else(|| added(json, token)) };
+        let known = if kind == TokenizerKind::Char {
+            one_char(token)
+        } else {
+            alphabet::unspell(token).or_else(|| added(json, token))
+        };
         let known = known.ok_or_else(|| unusable(&format!("its token {token:?} is none of ours"), expected(kind)))?;
         place(&mut bytes, id, known)?;
     }
@@ -111,7 +117,7 @@ pub fn read(json: &Value) -> Result<(Kind, Vec<Vec<u8>>)> {
         }
         place(&mut bytes, &token["id"], token["content"].as_str().unwrap_or_default().into())?;
     }
-    if kind == Kind::Char {
+    if kind == TokenizerKind::Char {
         check_chars(json, &bytes)?;
     } else {
         check_byte_level(json)?;
@@ -119,8 +125,8 @@ pub fn read(json: &Value) -> Result<(Kind, Vec<Vec<u8>>)> {
     Ok((kind, bytes))
 }
 
-fn expected(kind: Kind) -> &'static str {
-    if kind == Kind::Char { "one character a token" } else { "tokens spelt in the byte-level alphabet" }
+fn expected(kind: TokenizerKind) -> &'static str {
+    if kind == TokenizerKind::Char { "one character a token" } else { "tokens spelt in the byte-level alphabet" }
 }
 
 fn one_char(token: &str) -> Option<Vec<u8>> {

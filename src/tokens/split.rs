@@ -5,7 +5,7 @@
 //! The merging itself stays the crate's. A test holds the two ways equal.
 
 use super::alphabet;
-use super::pattern::unchunked;
+use super::pretokenize::unchunked;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -17,29 +17,29 @@ use tokenizers::utils::SysRegex;
 
 /// Pieces that a thread remembers for each expression; at the limit it forgets them all, so that a memory full of one-off
 /// pieces renews itself. With the length below this bounds the memory to 16 MiB of text a thread.
-const REMEMBERED: usize = 1 << 14;
+const CACHED_PIECES: usize = 1 << 14;
 /// Longer pieces rarely recur.
-const LONGEST_REMEMBERED: usize = 256;
+const LONGEST_CACHED: usize = 256;
 
 /// `levels[i]`: pieces that the expressions from number i + 1 on leave whole, and their tokens. Kept apart by level, because
 /// the same text may be cut further where more expressions are still to come.
 #[derive(Default)]
-struct Memory {
+struct PieceCache {
     owner: u64,
     levels: Vec<HashMap<Box<str>, Box<[u32]>>>,
 }
 
 thread_local! {
-    static MEMORY: RefCell<Memory> = RefCell::default();
+    static CACHE: RefCell<PieceCache> = RefCell::default();
 }
 
 /// Cuts text by each expression in turn: matches and what lies between them are the pieces for the next.
-pub struct Splitter(Vec<Cut>);
+pub struct Splitter(Vec<PieceCut>);
 
 /// One expression.
-enum Cut {
+enum PieceCut {
     Matches(SysRegex),
-    /// What `pattern::chunked` makes, taken apart: as an automaton and a loop it is several times faster than `\G`.
+    /// What `pretokenize::chunked` makes, taken apart: as an automaton and a loop it is several times faster than `\G`.
     Chunks {
         whole: SysRegex,
         piece: SysRegex,
@@ -49,7 +49,7 @@ enum Cut {
 impl Splitter {
     /// Errors: an expression that does not compile.
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Self> {
-        Ok(Self(patterns.iter().map(|pattern| Cut::new(pattern.as_ref())).collect::<Result<_>>()?))
+        Ok(Self(patterns.iter().map(|pattern| PieceCut::new(pattern.as_ref())).collect::<Result<_>>()?))
     }
 
     /// Calls `each` with every piece that the expressions leave of `text`, in order.
@@ -65,27 +65,27 @@ impl Splitter {
     }
 }
 
-impl Cut {
+impl PieceCut {
     fn new(pattern: &str) -> Result<Self> {
         Ok(match unchunked(pattern) {
             Some((whole, piece)) => {
-                Cut::Chunks { whole: compile(&format!(r"\A(?:{whole})\z"))?, piece: compile(piece)? }
+                PieceCut::Chunks { whole: compile(&format!(r"\A(?:{whole})\z"))?, piece: compile(piece)? }
             }
-            None => Cut::Matches(compile(pattern)?),
+            None => PieceCut::Matches(compile(pattern)?),
         })
     }
 
     fn cuts(&self, text: &str) -> bool {
-        let (Cut::Matches(regex) | Cut::Chunks { whole: regex, .. }) = self;
+        let (PieceCut::Matches(regex) | PieceCut::Chunks { whole: regex, .. }) = self;
         regex.find_iter(text).next().is_some()
     }
 
     /// Calls `each` with the matches and with what lies between them, in order.
     fn apply<'t>(&self, text: &'t str, mut each: impl FnMut(&'t str)) {
         let (regex, adjacent) = match self {
-            Cut::Matches(regex) => (regex, false),
-            Cut::Chunks { .. } if !self.cuts(text) => return each(text),
-            Cut::Chunks { piece, .. } => (piece, true),
+            PieceCut::Matches(regex) => (regex, false),
+            PieceCut::Chunks { .. } if !self.cuts(text) => return each(text),
+            PieceCut::Chunks { piece, .. } => (piece, true),
         };
         let mut done = 0;
         for (start, end) in regex.find_iter(text) {
@@ -111,13 +111,13 @@ pub fn compile(pattern: &str) -> Result<SysRegex> {
 }
 
 /// Whole entries of the vocabulary that are found in the text before anything else (`added_tokens`), longest first.
-struct Entries {
+struct AddedTokens {
     regex: SysRegex,
     ids: HashMap<String, u32>,
 }
 
 pub struct FastBpe {
-    entries: Option<Entries>,
+    entries: Option<AddedTokens>,
     splitter: Splitter,
     model: BPE,
     owner: u64,
@@ -126,7 +126,7 @@ pub struct FastBpe {
 impl FastBpe {
     /// The short way for `json` (a parsed tokenizer.json) and its `model`; none where the file asks for more than it knows.
     pub fn new(json: &Value, mut model: BPE) -> Result<Option<Self>> {
-        let (Some(patterns), Some(entries)) = (isolated_patterns(json), plain_entries(json)) else {
+        let (Some(patterns), Some(entries)) = (isolated_patterns(json), plain_added(json)) else {
             return Ok(None);
         };
         if ["unk_token", "continuing_subword_prefix", "end_of_word_suffix"]
@@ -138,7 +138,7 @@ impl FastBpe {
         static OWNERS: AtomicU64 = AtomicU64::new(1);
         model.resize_cache(0);
         Ok(Some(Self {
-            entries: compile_entries(entries)?,
+            entries: compile_added(entries)?,
             splitter: Splitter::new(&patterns)?,
             model,
             owner: OWNERS.fetch_add(1, Ordering::Relaxed),
@@ -160,12 +160,12 @@ impl FastBpe {
     }
 
     fn encode_between(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
-        MEMORY.with_borrow_mut(|memory| {
-            if memory.owner != self.owner {
-                memory.owner = self.owner;
-                memory.levels = vec![HashMap::new(); self.splitter.0.len()];
+        CACHE.with_borrow_mut(|cache| {
+            if cache.owner != self.owner {
+                cache.owner = self.owner;
+                cache.levels = vec![HashMap::new(); self.splitter.0.len()];
             }
-            self.encode_from(0, text, &mut memory.levels, out)
+            self.encode_from(0, text, &mut cache.levels, out)
         })
     }
 
@@ -174,7 +174,7 @@ impl FastBpe {
         &self,
         level: usize,
         text: &str,
-        memory: &mut [HashMap<Box<str>, Box<[u32]>>],
+        cache: &mut [HashMap<Box<str>, Box<[u32]>>],
         out: &mut Vec<u32>,
     ) -> Result<()> {
         let Some(cut) = self.splitter.0.get(level) else {
@@ -184,14 +184,14 @@ impl FastBpe {
         };
         let mut result = Ok(());
         cut.apply(text, |piece| {
-            if let Some(tokens) = memory[level].get(piece) {
+            if let Some(tokens) = cache[level].get(piece) {
                 out.extend_from_slice(tokens);
             } else if result.is_ok() {
                 let first = out.len();
-                result = self.encode_from(level + 1, piece, memory, out);
+                result = self.encode_from(level + 1, piece, cache, out);
                 // An identifier rarely comes back, so only what later expressions leave whole is worth remembering.
-                if result.is_ok() && piece.len() <= LONGEST_REMEMBERED && self.is_whole(level + 1, piece) {
-                    remember(&mut memory[level], piece, &out[first..]);
+                if result.is_ok() && piece.len() <= LONGEST_CACHED && self.is_whole(level + 1, piece) {
+                    keep(&mut cache[level], piece, &out[first..]);
                 }
             }
         });
@@ -204,8 +204,8 @@ impl FastBpe {
     }
 }
 
-fn remember(pieces: &mut HashMap<Box<str>, Box<[u32]>>, piece: &str, tokens: &[u32]) {
-    if pieces.len() >= REMEMBERED {
+fn keep(pieces: &mut HashMap<Box<str>, Box<[u32]>>, piece: &str, tokens: &[u32]) {
+    if pieces.len() >= CACHED_PIECES {
         pieces.clear();
     }
     pieces.insert(piece.into(), tokens.into());
@@ -225,21 +225,21 @@ fn isolated_patterns(json: &Value) -> Option<Vec<String>> {
 }
 
 /// Content and id of each added token; none if one has a condition on what surrounds it or waits for a normalizer.
-fn plain_entries(json: &Value) -> Option<Vec<(String, u32)>> {
+fn plain_added(json: &Value) -> Option<Vec<(String, u32)>> {
     let plain = |t: &Value| ["single_word", "lstrip", "rstrip", "normalized"].iter().all(|flag| t[flag] == false);
     let entry =
         |t: &Value| plain(t).then(|| Some((t["content"].as_str()?.to_string(), t["id"].as_u64()? as u32))).flatten();
     json["added_tokens"].as_array().map_or(Some(Vec::new()), |tokens| tokens.iter().map(entry).collect())
 }
 
-fn compile_entries(entries: Vec<(String, u32)>) -> Result<Option<Entries>> {
+fn compile_added(entries: Vec<(String, u32)>) -> Result<Option<AddedTokens>> {
     let mut words: Vec<&str> = entries.iter().map(|(word, _)| word.as_str()).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
         return Ok(None);
     }
     words.sort_by_key(|word| (std::cmp::Reverse(word.len()), *word));
     let pattern = words.iter().map(|word| escape(word)).collect::<Vec<_>>().join("|");
-    Ok(Some(Entries { regex: compile(&pattern)?, ids: entries.into_iter().collect() }))
+    Ok(Some(AddedTokens { regex: compile(&pattern)?, ids: entries.into_iter().collect() }))
 }
 
 /// `word` as a regular expression that matches just itself.

@@ -2,9 +2,11 @@
 //! The candidates that lost are measured by `scripts/pretokenization_study.py`; rows compare directly.
 
 use super::split::compile;
-use super::*;
+use super::tokenizer::{Scheme, Tokenizer};
 use crate::test_data::{content, real};
 use rayon::prelude::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 const SIZES: [usize; 4] = [512, 1024, 2048, 4096];

@@ -1,6 +1,10 @@
+use super::file;
+use super::tokenizer::Scheme;
 use super::*;
 use crate::test_data::{content, real, sampled};
 use proptest::prelude::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Records with all that the patterns know: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
 fn logs(n: usize) -> Vec<Vec<u8>> {
@@ -53,14 +57,14 @@ fn tokens_of(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
 #[test]
 fn bytes_are_their_own_ids() {
     let tokenizer = Tokenizer::bytes();
-    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Bytes, 256, 10));
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (TokenizerKind::Bytes, 256, 10));
     assert_eq!(ids(&tokenizer, b"a\n\xff\0"), [97, 10, 255, 0]);
 }
 
 #[test]
 fn chars_are_numbered_in_order_and_hold_the_newline() {
     let tokenizer = Tokenizer::chars(&"zaé\"\u{10348}".chars().collect());
-    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Char, 6, 0));
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (TokenizerKind::Char, 6, 0));
     assert_eq!(ids(&tokenizer, "a\nzé\u{10348}\"".as_bytes()), [2, 0, 3, 4, 5, 1]);
     assert_eq!(ids_by_crate(&tokenizer, "a\nzé\u{10348}\""), [2, 0, 3, 4, 5, 1]);
 }
@@ -81,7 +85,7 @@ fn an_unknown_character_is_named_and_leaves_the_output_alone() {
 fn bpe_reaches_the_vocabulary_and_keeps_the_newline_apart() {
     for size in [257, 300, 512, 700] {
         let tokenizer = trained(size);
-        assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Bpe, size, 10));
+        assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (TokenizerKind::Bpe, size, 10));
         for id in (0..size as u32).filter(|id| *id != 10) {
             assert!(!tokenizer.token_bytes(id).is_empty() && !tokenizer.token_bytes(id).contains(&b'\n'), "token {id}");
         }

@@ -4,11 +4,11 @@
 //! ("a class of chunks is whole or absent": with every pair of hexadecimal digits in the vocabulary a UUID is always 20
 //! tokens, with none always 36), last the identifiers that recur so often that they are worth an entry.
 
-use super::Tokenizer;
 use super::alphabet;
 use super::file;
-use super::pattern::{self, Chunks};
+use super::pretokenize::{self, Chunks};
 use super::split::{Splitter, compile};
+use super::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,41 +29,46 @@ const RECURRING_SHARE: usize = 8;
 const SHORTEST_RECURRING: usize = 16;
 
 /// Pieces of the first cut and how often each occurs. Ordered, so that training does not depend on a hash.
-type Counts = BTreeMap<String, u64>;
+type PieceCounts = BTreeMap<String, u64>;
 
-/// Trains on `sample` (records without their newline); see `Tokenizer::train_bpe`.
-pub fn train<'a>(sample: impl Iterator<Item = &'a [u8]>, vocab_size: usize) -> Result<Tokenizer> {
-    if vocab_size < SMALLEST {
-        return Err(Error::usage(format!(
-            "--vocab-size {vocab_size}: byte-level BPE needs at least {SMALLEST}, the 256 bytes and one merge; ask for 512 or more, \
-             or use --tokenizer bytes"
-        )));
-    }
-    let counts = count_pieces(sample)?;
-    let slots = vocab_size - 256;
-    let recurring = recurring(&counts, slots / RECURRING_SHARE)?;
-    let mut best: Option<(u64, Tokenizer)> = None;
-    for (chunks, class) in candidates(&counts)? {
-        let Some(tokenizer) = train_with(&counts, vocab_size, chunks, &class, &recurring)? else {
-            continue;
-        };
-        let cost = tokens_in(&tokenizer, &counts)?;
-        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-            best = Some((cost, tokenizer));
+impl Tokenizer {
+    /// Byte-level BPE of `vocab_size` tokens learnt from `sample`: records without their newline, of which the first GiB is
+    /// used. Ids below 256 are the bytes themselves. The same sample gives the same bytes of tokenizer.json.
+    /// Too little to merge: a smaller vocabulary and a warning.
+    /// Errors: a vocabulary below 257.
+    pub fn train_bpe<'a>(sample: impl Iterator<Item = &'a [u8]> + Send, vocab_size: usize) -> Result<Self> {
+        if vocab_size < SMALLEST {
+            return Err(Error::usage(format!(
+                "--vocab-size {vocab_size}: byte-level BPE needs at least {SMALLEST}, the 256 bytes and one merge; ask for 512 or more, \
+                 or use --tokenizer bytes"
+            )));
         }
+        let counts = count_pieces(sample)?;
+        let slots = vocab_size - 256;
+        let recurring = recurring(&counts, slots / RECURRING_SHARE)?;
+        let mut best: Option<(u64, Tokenizer)> = None;
+        for (chunks, class) in candidates(&counts)? {
+            let Some(tokenizer) = train_with(&counts, vocab_size, chunks, &class, &recurring)? else {
+                continue;
+            };
+            let cost = tokens_in(&tokenizer, &counts)?;
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, tokenizer));
+            }
+        }
+        let (_, tokenizer) = best.expect("single characters need no room, so that candidate always trains");
+        if tokenizer.vocab_size() < vocab_size {
+            tracing::warn!(
+                "the sample is too small or too uniform for a vocabulary of {vocab_size}: BPE found nothing more to merge at {}",
+                tokenizer.vocab_size()
+            );
+        }
+        Ok(tokenizer)
     }
-    let (_, tokenizer) = best.expect("single characters need no room, so that candidate always trains");
-    if tokenizer.vocab_size() < vocab_size {
-        tracing::warn!(
-            "the sample is too small or too uniform for a vocabulary of {vocab_size}: BPE found nothing more to merge at {}",
-            tokenizer.vocab_size()
-        );
-    }
-    Ok(tokenizer)
 }
 
-fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<Counts> {
-    let coarse = Splitter::new(&[pattern::coarse()])?;
+fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<PieceCounts> {
+    let coarse = Splitter::new(&[pretokenize::coarse()])?;
     let mut counts: HashMap<String, u64> = HashMap::new();
     let mut bytes = 0;
     for record in sample {
@@ -93,8 +98,8 @@ fn start(text: &str, limit: usize) -> &str {
 }
 
 /// The identifiers whose own entry saves most tokens, at most `limit` of them, the best first.
-fn recurring(counts: &Counts, limit: usize) -> Result<Vec<String>> {
-    let identifier = Whole::new(&[pattern::UUID, pattern::HASH, pattern::KEY])?;
+fn recurring(counts: &PieceCounts, limit: usize) -> Result<Vec<String>> {
+    let identifier = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH, pretokenize::KEY])?;
     let mut found: Vec<(&String, u64)> = counts
         .iter()
         .filter(|(piece, count)| **count >= RECURS && piece.len() >= SHORTEST_RECURRING && identifier.is(piece))
@@ -105,8 +110,8 @@ fn recurring(counts: &Counts, limit: usize) -> Result<Vec<String>> {
 }
 
 /// Ways to cut identifiers, each with the pairs of digits that it needs in the vocabulary.
-fn candidates(counts: &Counts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
-    let hexadecimal = Whole::new(&[pattern::UUID, pattern::HASH])?;
+fn candidates(counts: &PieceCounts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
+    let hexadecimal = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH])?;
     let (mut lower, mut upper) = (0, 0);
     for (piece, count) in counts.iter().filter(|(piece, _)| hexadecimal.is(piece)) {
         lower += count * u64::from(piece.contains(|c: char| c.is_ascii_lowercase()));
@@ -134,7 +139,7 @@ fn pairs(digits: &str) -> BTreeSet<String> {
 
 /// One candidate; none if its `class` of pairs does not fit beside the recurring identifiers.
 fn train_with(
-    counts: &Counts,
+    counts: &PieceCounts,
     vocab_size: usize,
     chunks: Chunks,
     class: &BTreeSet<String>,
@@ -146,14 +151,14 @@ fn train_with(
     }
     let learnt = merges(words(counts, chunks, recurring)?, 256 + room)?;
     let (tokens, merges) = fit(learnt, class, room);
-    let json = file::bpe(&pattern::splits(chunks), &tokens, &merges, recurring);
+    let json = file::bpe(&pretokenize::splits(chunks), &tokens, &merges, recurring);
     Tokenizer::from_json(json.to_string().as_bytes()).map(Some)
 }
 
 /// What the trainer counts pairs in: the last pieces, spelt in the byte-level alphabet, less the recurring identifiers.
-fn words(counts: &Counts, chunks: Chunks, recurring: &[String]) -> Result<BTreeMap<String, u64>> {
+fn words(counts: &PieceCounts, chunks: Chunks, recurring: &[String]) -> Result<BTreeMap<String, u64>> {
     let entries: BTreeSet<&String> = recurring.iter().collect();
-    let splitter = Splitter::new(&pattern::splits(chunks)[1..])?;
+    let splitter = Splitter::new(&pretokenize::splits(chunks)[1..])?;
     let mut words = BTreeMap::new();
     for (piece, count) in counts.iter().filter(|(piece, _)| !entries.contains(piece)) {
         splitter.pieces(piece, &mut |word| *words.entry(alphabet::spell(word.as_bytes())).or_default() += count);
@@ -199,7 +204,7 @@ fn fit(learnt: Vec<Merge>, class: &BTreeSet<String>, room: usize) -> (Vec<String
 }
 
 /// Tokens that the sample takes.
-fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
+fn tokens_in(tokenizer: &Tokenizer, counts: &PieceCounts) -> Result<u64> {
     let mut ids = Vec::new();
     let mut total = 0;
     for (piece, count) in counts {
@@ -211,9 +216,9 @@ fn tokens_in(tokenizer: &Tokenizer, counts: &Counts) -> Result<u64> {
 }
 
 /// Tells whether a text is one of the patterns from end to end.
-struct Whole(SysRegex);
+struct FullMatch(SysRegex);
 
-impl Whole {
+impl FullMatch {
     fn new(patterns: &[&str]) -> Result<Self> {
         compile(&format!(r"\A(?:{})\z", patterns.join("|"))).map(Self)
     }

@@ -1,4 +1,4 @@
-//! `logwright prepare` end to end: what it makes, and what it says when it cannot.
+//! `logwright prepare` end to end: the data folders it writes and its error messages.
 
 use crate::common::{Said, logwright, real_logs, sampled_logs, text_of};
 use logwright::dataset::Dataset;
@@ -41,7 +41,7 @@ impl Case {
         self.prepare_from(&[&self.input], b"", flags)
     }
 
-    /// Runs that must fail: afterwards only what was there before is there.
+    /// Checks that a run fails and leaves only the files that existed before.
     #[track_caller]
     fn fails(&self, code: i32, flags: &[&str], parts: &[&str]) {
         self.prepare(flags).has(code, parts);
@@ -149,27 +149,28 @@ fn its_own_output_is_no_input() {
 
 /// Nothing in a folder makes it hang, fail or panic: pipes, dangling links, names that are not UTF-8.
 #[test]
-fn odd_folders() {
+fn folders_with_unusual_entries() {
     use std::os::unix::ffi::OsStringExt;
     let case = Case::new(b"first\nsecond\n");
-    let odd = std::ffi::OsString::from_vec(b"odd\xff.log".to_vec());
-    fs::write(case.dir.path().join(&odd), "third\n").unwrap();
+    let not_utf8 = std::ffi::OsString::from_vec(b"odd\xff.log".to_vec());
+    fs::write(case.dir.path().join(&not_utf8), "third\n").unwrap();
     assert!(Command::new("mkfifo").arg(case.dir.path().join("pipe.log")).status().unwrap().success());
     std::os::unix::fs::symlink("nowhere", case.dir.path().join("link.log")).unwrap();
-    let warnings = ["3 records", "pipe.log: left out, it is no regular file", "link.log: left out, it is a link"];
+    let warnings = ["3 records", "pipe.log: left out, it is not a regular file", "link.log: left out, it is a link"];
     case.prepare_from(&[case.dir.path()], b"", HALF).has(0, &warnings);
     let again: Vec<&str> = HALF.iter().chain(&["--overwrite"]).copied().collect();
     case.prepare_from(&[&case.dir.path().join("*.log")], b"", &again).has(0, &warnings);
     case.prepare_from(&[case.dir.path(), &case.input], b"", &again)
-        .has(0, &["input.log: named more than once, read once"]);
-    case.prepare_from(&[&case.dir.path().join(&odd), &case.input], b"", &again).has(0, &["3 records"]);
+        .has(0, &["input.log: named more than once, but read only once"]);
+    case.prepare_from(&[&case.dir.path().join(&not_utf8), &case.input], b"", &again).has(0, &["3 records"]);
 }
 
 #[test]
-fn what_is_left_out_or_doubtful_is_told() {
-    Case::new(b"{\"id\":1,\"items\":[{\"x\":1},{\"x\":2}],\"n\":2}\n")
-        .prepare(HALF)
-        .has(0, &["2 records", "only the records of the array are read; beside it are left out: \"id\", \"n\""]);
+fn what_is_left_out_or_doubtful_is_reported() {
+    Case::new(b"{\"id\":1,\"items\":[{\"x\":1},{\"x\":2}],\"n\":2}\n").prepare(HALF).has(
+        0,
+        &["2 records", "only the records of the array are read; these other members are left out: \"id\", \"n\""],
+    );
     Case::new(b"<Event>\n<Id/>\n").prepare(HALF).has(0, &["seems to be XML"]);
     let syslog = Case::new(b"<34>Oct 11 su: failed\n<34>Oct 12 su: failed\n").prepare(HALF);
     assert!(!syslog.err.contains("XML"), "{}", syslog.err);
@@ -197,7 +198,8 @@ fn empty_and_missing_inputs() {
     case.prepare_from(&[Path::new("-")], b"", BYTES).has(1, &["stdin: the file is empty"]);
     case.prepare_from(&[], b"", BYTES).has(2, &["INPUT"]);
     // A file that opens but cannot be read, also for root.
-    case.prepare_from(&[Path::new("/proc/self/mem")], b"", BYTES).has(1, &["/proc/self/mem: cannot read on at line 1"]);
+    case.prepare_from(&[Path::new("/proc/self/mem")], b"", BYTES)
+        .has(1, &["/proc/self/mem: cannot continue reading at line 1"]);
     case.nothing_left();
 }
 
@@ -228,7 +230,8 @@ fn nul_bytes_and_invalid_utf8() {
 #[test]
 fn truncated_and_cut_input() {
     let whole = gzip((0..20_000).map(|i| format!("{}\n", i * 7919 % 10007)).collect::<String>().as_bytes());
-    let parts = ["input.log: cannot read on at line", "records read so far", "truncated", "fetch the file again"];
+    let parts =
+        ["input.log: cannot continue reading at line", "records read so far", "truncated", "fetch the file again"];
     Case::new(&whole[..whole.len() / 2]).fails(1, BYTES, &parts);
     let cut = ["input.log:2:5: the JSON is cut in the middle", "1 records read so far", "repair or fetch"];
     Case::new(b"[{\"a\":1},\n{\"b\"").fails(1, BYTES, &cut);
@@ -269,7 +272,7 @@ fn folders_that_cannot_be_written() {
     let case = Case::new(json_lines(8).as_bytes());
     let mut command = logwright();
     let output = command.arg("prepare").arg(&case.input).args(["--out", "/proc/data"]).output().unwrap();
-    Said::from(output).has(1, &["--out /proc/data: cannot make it in /proc"]);
+    Said::from(output).has(1, &["--out /proc/data: cannot create it in /proc"]);
     let under_a_file = case.input.join("data");
     let mut command = logwright();
     let output = command.arg("prepare").arg(&case.input).arg("--out").arg(under_a_file).output().unwrap();
@@ -277,11 +280,11 @@ fn folders_that_cannot_be_written() {
     case.nothing_left();
 }
 
-/// RLIMIT_FSIZE stands for a full disk: writes fail from some size on (the signal is ignored, so that they do).
+/// RLIMIT_FSIZE simulates a full disk: writes beyond a size fail (because the signal is ignored).
 #[test]
 fn a_full_disk_is_named_and_leaves_nothing() {
     let case = Case::new(json_lines(100_000).as_bytes());
-    // Blocks of 512 or 1024 bytes, as the shell has it: at the lower limit the spool fails.
+    // A block is 512 or 1024 bytes, depending on the shell; either limit is below the size of the temporary file.
     let script = r#"trap '' 25; ulimit -f 1000; exec "$0" prepare "$1" --out "$2" --tokenizer bytes"#;
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(env!("CARGO_BIN_EXE_logwright")).arg(&case.input).arg(case.out());

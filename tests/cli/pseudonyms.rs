@@ -2,7 +2,7 @@
 
 use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
 use logwright::dataset::{Canaries, Dataset};
-use logwright::pseudonyms::{Change, Key, Pseudonyms, Rules};
+use logwright::pseudonyms::{Change, Pseudonymizer, Rules, SecretKey};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -37,14 +37,14 @@ fn labelled() -> Vec<Line> {
     LABELLED.lines().map(parse).collect()
 }
 
-fn pseudonyms<'a>(records: impl Iterator<Item = &'a str>, key: u8) -> Pseudonyms {
-    let mut pseudonyms = Pseudonyms::new(Key::new(&[key; 32]), Rules::load(None).unwrap());
+fn pseudonyms<'a>(records: impl Iterator<Item = &'a str>, key: u8) -> Pseudonymizer {
+    let mut pseudonyms = Pseudonymizer::new(SecretKey::new(&[key; 32]), Rules::load(None).unwrap());
     records.for_each(|record| pseudonyms.learn(record.as_bytes()));
-    pseudonyms.settle().unwrap();
+    pseudonyms.finalize().unwrap();
     pseudonyms
 }
 
-fn rewritten(pseudonyms: &mut Pseudonyms, record: &str) -> String {
+fn rewritten(pseudonyms: &mut Pseudonymizer, record: &str) -> String {
     let mut out = Vec::new();
     pseudonyms.rewrite(record.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()

@@ -43,10 +43,10 @@ fn a_long_record_agrees_with_windows_computed_by_hand() {
     // The first window sees up to `h`, the second begins behind `d` and counts from `i` on, the third from the end on.
     let mut losses = [0.0; 8];
     let (window, targets) = (b"defghijk".map(u32::from), [&[IGNORE; 4][..], &b"ijkl".map(u32::from)].concat());
-    engine.losses(Batch { tokens: &window, targets: &targets, time: 8 }, &mut losses).unwrap();
+    engine.losses(Batch { tokens: &window, targets: &targets, seq_len: 8 }, &mut losses).unwrap();
     assert_eq!(found.nats[8..12], losses[4..]);
     let (window, targets) = (b"hijkl".map(u32::from), [IGNORE, IGNORE, IGNORE, IGNORE, 10]);
-    engine.losses(Batch { tokens: &window, targets: &targets, time: 5 }, &mut losses[..5]).unwrap();
+    engine.losses(Batch { tokens: &window, targets: &targets, seq_len: 5 }, &mut losses[..5]).unwrap();
     assert_eq!(found.nats[12..], losses[4..5]);
 }
 
@@ -319,7 +319,7 @@ fn a_growing_file_is_followed_over_rotations_until_interrupted() {
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
     let begin = Instant::now();
     let said = Said::from(child.wait_with_output().unwrap());
-    said.has(0, &["5 records", "the file was replaced", "the file was cut back"]);
+    said.has(0, &["5 records", "the file was replaced", "the file was truncated"]);
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 

@@ -1,14 +1,14 @@
-//! The built-in log source: every record consistent with itself, every attack with its defining property.
+//! The built-in log source: every record is consistent, and every attack has its defining property.
 
 use crate::common::{logwright, real_logs, sampled_logs, text_of};
-use logwright::synth::{Attack, DEFAULT_START, MAX_USERS, Settings, SignIn, SignIns};
+use logwright::synth::{Attack, DEFAULT_START, MAX_USERS, SignIn, SignIns, SynthSettings};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const MINUTE: i64 = 60_000_000;
 
-fn make(settings: Settings, count: usize) -> Vec<SignIn> {
+fn make(settings: SynthSettings, count: usize) -> Vec<SignIn> {
     SignIns::new(settings).expect("valid settings").take(count).collect()
 }
 
@@ -68,7 +68,8 @@ fn check_record(record: &Value) {
 
 #[test]
 fn every_record_is_consistent() {
-    let records: Vec<Value> = make(Settings { attacks: 0.1, ..Settings::default() }, 5000).iter().map(parse).collect();
+    let records: Vec<Value> =
+        make(SynthSettings { attacks: 0.1, ..SynthSettings::default() }, 5000).iter().map(parse).collect();
     records.iter().for_each(check_record);
     assert!(records.windows(2).all(|pair| time(&pair[0]) <= time(&pair[1])), "not in time order");
     assert!(time(&records[0]) >= DEFAULT_START);
@@ -77,7 +78,8 @@ fn every_record_is_consistent() {
 /// Location and number of the network depend on the address alone, names and codes on one another.
 #[test]
 fn what_depends_on_one_key_is_the_same_each_time() {
-    let records: Vec<Value> = make(Settings { attacks: 0.1, ..Settings::default() }, 5000).iter().map(parse).collect();
+    let records: Vec<Value> =
+        make(SynthSettings { attacks: 0.1, ..SynthSettings::default() }, 5000).iter().map(parse).collect();
     let pairs = [
         ("/callerIpAddress", "/properties/location/city"),
         ("/callerIpAddress", "/properties/autonomousSystemNumber"),
@@ -101,7 +103,7 @@ fn what_depends_on_one_key_is_the_same_each_time() {
 
 #[test]
 fn records_have_the_promised_length_and_everyday_failures_their_rates() {
-    let records = make(Settings { attacks: 0.0, ..Settings::default() }, 20_000);
+    let records = make(SynthSettings { attacks: 0.0, ..SynthSettings::default() }, 20_000);
     let mean = records.iter().map(|r| r.json.len()).sum::<usize>() as f64 / 20_000.0;
     assert!((500.0..=650.0).contains(&mean), "mean length {mean}");
     let records: Vec<Value> = records.iter().map(parse).collect();
@@ -117,21 +119,23 @@ fn records_have_the_promised_length_and_everyday_failures_their_rates() {
 fn the_share_of_attacks_is_the_one_asked_for() {
     for (share, seed) in [(0.02, 1), (0.02, 2), (0.1, 3), (0.5, 4)] {
         let count = 20_000;
-        let records = make(Settings { seed, attacks: share, ..Settings::default() }, count);
+        let records = make(SynthSettings { seed, attacks: share, ..SynthSettings::default() }, count);
         let attacked = records.iter().filter(|r| r.attack.is_some()).count() as f64;
-        // Four standard deviations of the binomial distribution; episodes are balanced, so they vary less than coins.
+        // Four standard deviations of the binomial distribution; the share varies less, because episodes are balanced.
         let allowed = 4.0 * (count as f64 * share * (1.0 - share)).sqrt();
         assert!(
             (attacked - count as f64 * share).abs() < allowed,
             "seed {seed}: {attacked} of {count}, asked for {share}"
         );
     }
-    assert!(make(Settings { attacks: 0.0, ..Settings::default() }, 20_000).iter().all(|r| r.attack.is_none()));
+    assert!(
+        make(SynthSettings { attacks: 0.0, ..SynthSettings::default() }, 20_000).iter().all(|r| r.attack.is_none())
+    );
 }
 
 /// The records with their position, by episode.
 fn episodes(kind: Attack) -> (Vec<Value>, BTreeMap<u64, Vec<usize>>) {
-    let made = make(Settings { attacks: 0.05, ..Settings::default() }, 20_000);
+    let made = make(SynthSettings { attacks: 0.05, ..SynthSettings::default() }, 20_000);
     let mut episodes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (i, sign_in) in made.iter().enumerate() {
         assert_eq!(sign_in.attack.is_some(), sign_in.episode.is_some());
@@ -179,7 +183,7 @@ fn mfa_fatigue_is_a_burst_of_denials_at_night_and_then_a_success() {
     let offsets: BTreeMap<&str, i64> =
         [("NO", 1), ("FR", 1), ("US", -6), ("JP", 9), ("KR", 9), ("PE", -5), ("AU", 8)].into();
     let (records, episodes) = episodes(Attack::MfaFatigue);
-    // The home of a user is where most of that user's sign-ins come from.
+    // The home of a user is the country of most of the user's sign-ins.
     let home = |user: &str| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         records
@@ -209,7 +213,7 @@ fn token_replay_has_the_device_of_another_session_and_no_second_factor() {
         for record in at.iter().map(|&i| &records[i]) {
             let id = text(record, "/properties/deviceDetail/deviceId");
             assert!(!id.is_empty() && needs_mfa(record) && details(record).is_none(), "episode {episode}: {record}");
-            // The owner's session, not another replay of the same token: no second factor where one is due.
+            // This is the owner's session, not another replay of the same token, which lacks a required second factor.
             let own = |r: &&Value| {
                 text(r, "/properties/deviceDetail/deviceId") == id && (!needs_mfa(r) || details(r).is_some())
             };
@@ -223,7 +227,7 @@ fn token_replay_has_the_device_of_another_session_and_no_second_factor() {
     }
 }
 
-/// (path, value) of every leaf of a record.
+/// Appends the path and the value of every leaf of a record.
 fn leaves(record: &Value, path: &str, into: &mut Vec<(String, String)>) {
     match record {
         Value::Object(members) => members.iter().for_each(|(key, value)| leaves(value, &format!("{path}/{key}"), into)),
@@ -232,7 +236,7 @@ fn leaves(record: &Value, path: &str, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// Share of the attack records that have, at a path with fewer than 100 values, one that no normal record has.
+/// The share of the attack records with a value that no normal record has, at a path with fewer than 100 values.
 fn betrayed(made: &[SignIn]) -> f64 {
     let (mut all, mut normal) = (BTreeMap::<String, BTreeSet<String>>::new(), BTreeSet::new());
     let mut attacks = vec![];
@@ -257,7 +261,7 @@ fn betrayed(made: &[SignIn]) -> f64 {
 
 #[test]
 fn few_attacks_have_a_value_of_their_own() {
-    let settings = |seed| Settings { seed, attacks: 0.05, ..Settings::default() };
+    let settings = |seed| SynthSettings { seed, attacks: 0.05, ..SynthSettings::default() };
     let shares: Vec<f64> = (1..=8).map(|seed| betrayed(&make(settings(seed), 5000))).collect();
     println!("{shares:.3?}");
     assert!(shares.iter().all(|&share| share > 0.0 && share <= 1.0 / 3.0), "{shares:.3?}");
@@ -265,7 +269,7 @@ fn few_attacks_have_a_value_of_their_own() {
 
 #[test]
 fn an_intruder_is_never_in_a_network_of_the_victim() {
-    let made = make(Settings { attacks: 0.05, ..Settings::default() }, 20_000);
+    let made = make(SynthSettings { attacks: 0.05, ..SynthSettings::default() }, 20_000);
     let records: Vec<Value> = made.iter().map(parse).collect();
     let key = |r: &Value| (text(r, "/identity").to_string(), number(r, "/properties/autonomousSystemNumber"));
     let of = |attack: bool| made.iter().zip(&records).filter(move |(sign_in, _)| sign_in.attack.is_some() == attack);
@@ -280,12 +284,16 @@ fn an_intruder_is_never_in_a_network_of_the_victim() {
 fn the_same_seed_gives_the_same_bytes_for_ever() {
     let checksum = |seed: u64| {
         let text: String =
-            make(Settings { seed, ..Settings::default() }, 1000).into_iter().map(|r| r.json + "\n").collect();
+            make(SynthSettings { seed, ..SynthSettings::default() }, 1000).into_iter().map(|r| r.json + "\n").collect();
         crc32fast::hash(text.as_bytes())
     };
     assert_eq!(checksum(1), checksum(1));
     assert_ne!(checksum(1), checksum(2));
-    assert_eq!(checksum(1), STORED, "the records of seed 1 have changed; published corpora could no longer be remade");
+    assert_eq!(
+        checksum(1),
+        STORED,
+        "the records of seed 1 have changed, so that published corpora could no longer be reproduced"
+    );
 }
 
 /// CRC-32 of the first 1,000 records of seed 1, each with its newline.
@@ -294,7 +302,7 @@ const STORED: u32 = 3_864_684_965;
 #[test]
 fn smallest_and_largest_organisations_work() {
     for users in [10, MAX_USERS] {
-        let records = make(Settings { users, attacks: 0.3, ..Settings::default() }, 5000);
+        let records = make(SynthSettings { users, attacks: 0.3, ..SynthSettings::default() }, 5000);
         let kinds: BTreeSet<Attack> = records.iter().filter_map(|r| r.attack).collect();
         assert_eq!((records.len(), kinds.len()), (5000, 4), "{users} users");
         records.iter().map(parse).for_each(|r| check_record(&r));
@@ -303,12 +311,12 @@ fn smallest_and_largest_organisations_work() {
 
 #[test]
 fn wrong_settings_are_wrong_use() {
-    let label = |name: &str| Settings { label_field: Some(name.into()), ..Settings::default() };
+    let label = |name: &str| SynthSettings { label_field: Some(name.into()), ..SynthSettings::default() };
     let wrong = [
-        (Settings { attacks: 0.6, ..Settings::default() }, "0 to 0.5"),
-        (Settings { attacks: f64::NAN, ..Settings::default() }, "NaN"),
-        (Settings { users: 9, ..Settings::default() }, "10 to 2000"),
-        (Settings { start: -1, ..Settings::default() }, "1970"),
+        (SynthSettings { attacks: 0.6, ..SynthSettings::default() }, "0 to 0.5"),
+        (SynthSettings { attacks: f64::NAN, ..SynthSettings::default() }, "NaN"),
+        (SynthSettings { users: 9, ..SynthSettings::default() }, "10 to 2000"),
+        (SynthSettings { start: -1, ..SynthSettings::default() }, "1970"),
         (label("a b"), "\"a b\""),
         (label("time"), "already"),
     ];
@@ -329,7 +337,8 @@ fn the_command_prints_the_records_and_the_labels_file_agrees() {
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{output:?}");
-    let settings = Settings { seed: 7, attacks: 0.1, label_field: Some("attack".into()), ..Settings::default() };
+    let settings =
+        SynthSettings { seed: 7, attacks: 0.1, label_field: Some("attack".into()), ..SynthSettings::default() };
     let expected = make(settings, 2000);
     let labels = std::fs::read_to_string(labels).expect("the labels file");
     let lines = String::from_utf8(output.stdout).expect("UTF-8");
@@ -364,7 +373,7 @@ fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     }
 }
 
-/// Paths of all keys of a record, e.g. "/properties/status/errorCode".
+/// Collects the paths of all keys of a record, such as "/properties/status/errorCode".
 fn paths(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {
     for (key, value) in value.as_object().into_iter().flatten() {
         let path = format!("{prefix}/{key}");
@@ -377,7 +386,7 @@ fn every_key_stands_where_it_stands_in(logs: &Path) {
     let real = text_of(logs);
     let (mut known, mut made) = (BTreeSet::new(), BTreeSet::new());
     real.lines().for_each(|line| paths(&serde_json::from_str(line).expect(line), "", &mut known));
-    let records = make(Settings { attacks: 0.1, ..Settings::default() }, 2000);
+    let records = make(SynthSettings { attacks: 0.1, ..SynthSettings::default() }, 2000);
     records.iter().for_each(|record| paths(&parse(record), "", &mut made));
     assert!(made.len() > 20, "{made:?}");
     assert!(made.is_subset(&known), "{:?}", made.difference(&known));

@@ -1,5 +1,6 @@
-//! A profile as a whole: what it says of the records it learnt, and of others.
+//! Tests of a profile as a whole: what it says about the records it has learnt, and about others.
 
+use super::node::{MOST_PATHS, Node};
 use super::*;
 use crate::test_data::{content, real, sampled};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Profile {
     profile
 }
 
-/// Forty records of a small service, the same but for what varies.
+/// Forty records of a small service.
 fn service() -> Vec<String> {
     let record = |i: u64| {
         let extra = if i.is_multiple_of(4) { r#""extra": {"b": 1}, "# } else { "" };

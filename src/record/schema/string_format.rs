@@ -1,27 +1,27 @@
-//! Kinds of strings that have a name: identifiers, addresses, times.
+//! Standard formats of strings: identifiers, addresses, times.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// RFC 9562, 8-4-4-4-12 hexadecimal digits of one case.
+pub(super) enum StringFormat {
+    /// RFC 9562: 8-4-4-4-12 hexadecimal digits of one case.
     Uuid { upper: bool },
-    /// RFC 6943, dotted decimal without leading zeros.
+    /// RFC 6943: dotted decimal without leading zeros.
     Ipv4,
-    /// RFC 4291, without an embedded IPv4 address.
+    /// RFC 4291: text representation without an embedded IPv4 address.
     Ipv6,
-    /// ISO 8601 calendar date and time of day, extended format.
-    Time { layout: Layout },
-    /// RFC 5321 in its usual part: no quotes, a domain of two labels or more.
+    /// ISO 8601: calendar date and time of day in the extended format.
+    Time { layout: TimeLayout },
+    /// RFC 5321, its common part: no quotes, a domain of two or more labels.
     Email,
 }
 
-/// What two ISO 8601 times of one source have in common.
+/// The layout that the ISO 8601 times of one source share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct TimeLayout {
     /// `T` or a space.
     between: char,
-    /// Digits behind the point of the seconds; 0: no point.
+    /// The number of digits after the decimal point of the seconds; 0: no decimal point.
     fraction: u8,
     zone: Zone,
 }
@@ -37,7 +37,7 @@ enum Zone {
     Plain,
 }
 
-impl Form {
+impl StringFormat {
     pub fn of(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         if bytes.len() == 36
@@ -46,45 +46,45 @@ impl Form {
             return Some(uuid);
         }
         if bytes.len() >= 19
-            && let Some(layout) = Layout::of(bytes)
+            && let Some(layout) = TimeLayout::of(bytes)
         {
-            return Some(Form::Time { layout });
+            return Some(StringFormat::Time { layout });
         }
         if bytes.first()?.is_ascii_digit() && bytes.len() <= 15 && text.parse::<Ipv4Addr>().is_ok() {
-            return Some(Form::Ipv4);
+            return Some(StringFormat::Ipv4);
         }
         if text.contains(':') && !text.contains('.') && bytes.len() <= 39 && text.parse::<Ipv6Addr>().is_ok() {
-            return Some(Form::Ipv6);
+            return Some(StringFormat::Ipv6);
         }
-        is_email(text).then_some(Form::Email)
+        is_email(text).then_some(StringFormat::Email)
     }
 
-    /// A regular expression for the whole string, without anchors; it matches what [`Form::of`] finds.
+    /// A regular expression without anchors that matches every string of this format.
     pub fn regex(self) -> String {
         match self {
-            Form::Uuid { upper } => {
+            StringFormat::Uuid { upper } => {
                 let hex = if upper { "[0-9A-F]" } else { "[0-9a-f]" };
                 format!("{hex}{{8}}-{hex}{{4}}-{hex}{{4}}-{hex}{{4}}-{hex}{{12}}")
             }
-            Form::Ipv4 => format!(r"({OCTET}\.){{3}}{OCTET}"),
-            Form::Ipv6 => ipv6_regex(),
-            Form::Time { layout } => layout.regex(),
-            Form::Email => r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}".to_string(),
+            StringFormat::Ipv4 => format!(r"({OCTET}\.){{3}}{OCTET}"),
+            StringFormat::Ipv6 => ipv6_regex(),
+            StringFormat::Time { layout } => layout.regex(),
+            StringFormat::Email => r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,8}".to_string(),
         }
     }
 }
 
 const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
 
-fn uuid(bytes: &[u8]) -> Option<Form> {
+fn uuid(bytes: &[u8]) -> Option<StringFormat> {
     let dashed = |at: usize| [8, 13, 18, 23].contains(&at);
     let fits = |(at, &byte): (usize, &u8)| if dashed(at) { byte == b'-' } else { byte.is_ascii_hexdigit() };
     let whole = bytes.iter().enumerate().all(fits);
     let [upper, lower] = [u8::is_ascii_uppercase, u8::is_ascii_lowercase].map(|case| bytes.iter().any(case));
-    (whole && !(upper && lower)).then_some(Form::Uuid { upper })
+    (whole && !(upper && lower)).then_some(StringFormat::Uuid { upper })
 }
 
-impl Layout {
+impl TimeLayout {
     fn of(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize, range: std::ops::RangeInclusive<u8>| {
             let pair = [bytes[at], bytes[at + 1]];
@@ -109,7 +109,7 @@ impl Layout {
             [b'+' | b'-', zone @ ..] if zone.len() == 4 && zone.iter().all(u8::is_ascii_digit) => Zone::Plain,
             _ => return None,
         };
-        (digits <= 9).then_some(Layout { between: bytes[10].into(), fraction: digits as u8, zone })
+        (digits <= 9).then_some(TimeLayout { between: bytes[10].into(), fraction: digits as u8, zone })
     }
 
     fn regex(self) -> String {
@@ -127,17 +127,17 @@ impl Layout {
     }
 }
 
-/// Eight groups, or fewer around one `::`.
+/// A regular expression for eight groups, or fewer groups around one `::`.
 fn ipv6_regex() -> String {
     const GROUP: &str = "[0-9a-fA-F]{1,4}";
     let groups = |least: usize, most: usize| format!("{GROUP}(:{GROUP}){{{least},{most}}}");
-    let mut forms = vec![groups(7, 7)];
+    let mut formats = vec![groups(7, 7)];
     for before in 0..=7usize {
         let head = if before == 0 { String::new() } else { groups(before - 1, before - 1) };
         let tail = if before == 7 { String::new() } else { format!("({})?", groups(0, 6 - before)) };
-        forms.push(format!("{head}::{tail}"));
+        formats.push(format!("{head}::{tail}"));
     }
-    format!("({})", forms.join("|"))
+    format!("({})", formats.join("|"))
 }
 
 fn is_email(text: &str) -> bool {
@@ -172,13 +172,13 @@ mod tests {
     fn the_regular_expression_of_a_form_matches_that_form_alone() {
         let all: Vec<&str> = KINDS.concat();
         for (kind, texts) in KINDS.iter().enumerate() {
-            let forms: Vec<_> = texts.iter().map(|text| Form::of(text)).collect();
-            assert!(forms.iter().all(|form| form.is_some() && *form == forms[0]), "{texts:?}: {forms:?}");
-            let regex = Regex::new(&format!("^{}$", forms[0].unwrap().regex())).unwrap();
-            // A UUID of digits alone is of both cases.
-            let others = all.iter().filter(|text| !texts.contains(text) && !text.starts_with("0000"));
+            let formats: Vec<_> = texts.iter().map(|text| StringFormat::of(text)).collect();
+            assert!(formats.iter().all(|format| format.is_some() && *format == formats[0]), "{texts:?}: {formats:?}");
+            let regex = Regex::new(&format!("^{}$", formats[0].unwrap().regex())).unwrap();
+            // A UUID without letters has both cases.
+            let unformatted = all.iter().filter(|text| !texts.contains(text) && !text.starts_with("0000"));
             assert!(texts.iter().all(|text| regex.is_match(text)), "{kind}: {regex}");
-            assert!(others.into_iter().all(|text| !regex.is_match(text)), "{kind}: {regex}");
+            assert!(unformatted.into_iter().all(|text| !regex.is_match(text)), "{kind}: {regex}");
         }
     }
 
@@ -200,10 +200,16 @@ mod tests {
             "a b@c.d",
             "@c.d",
         ] {
-            assert_eq!(Form::of(text), None, "{text}");
-            let named = [Form::Uuid { upper: false }, Form::Uuid { upper: true }, Form::Ipv4, Form::Ipv6, Form::Email];
-            for form in named {
-                assert!(!Regex::new(&format!("^{}$", form.regex())).unwrap().is_match(text), "{text}: {form:?}");
+            assert_eq!(StringFormat::of(text), None, "{text}");
+            let named = [
+                StringFormat::Uuid { upper: false },
+                StringFormat::Uuid { upper: true },
+                StringFormat::Ipv4,
+                StringFormat::Ipv6,
+                StringFormat::Email,
+            ];
+            for format in named {
+                assert!(!Regex::new(&format!("^{}$", format.regex())).unwrap().is_match(text), "{text}: {format:?}");
             }
         }
     }
@@ -218,12 +224,12 @@ mod tests {
             "2022-08-27T00:59:39.181-0230",
         ];
         for (i, time) in times.iter().enumerate() {
-            let regex = Regex::new(&format!("^{}$", Form::of(time).unwrap().regex())).unwrap();
+            let regex = Regex::new(&format!("^{}$", StringFormat::of(time).unwrap().regex())).unwrap();
             let matched: Vec<_> = (0..times.len()).filter(|&j| regex.is_match(times[j])).collect();
             assert_eq!(matched, [i], "{regex}");
         }
         let wrong =
             ["2022-13-27T00:59:39Z", "2022-08-27T24:59:39Z", "2022-08-27T00:59:39.Z", "2022-08-27T00:59:39 CET"];
-        assert!(wrong.iter().all(|time| Form::of(time).is_none()));
+        assert!(wrong.iter().all(|time| StringFormat::of(time).is_none()));
     }
 }

@@ -5,7 +5,7 @@ const EVERY: usize = 64;
 
 /// The start points of a split for one context: each record has one at each multiple of the context inside it, so
 /// ceil(tokens / context) of them. Memory: 8 bytes for every 64 records, and 8 for every window that tiles the split.
-pub(super) struct Starts {
+pub(super) struct WindowStarts {
     context: u64,
     /// Start points before record 0, 64, 128, ...
     cumulative: Vec<u64>,
@@ -14,7 +14,7 @@ pub(super) struct Starts {
     tiles: Vec<u64>,
 }
 
-impl Starts {
+impl WindowStarts {
     /// `offsets`: where each record begins, and the end of the last.
     pub fn new(offsets: &[u64], context: usize) -> Self {
         let context = context as u64;

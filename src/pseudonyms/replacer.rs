@@ -1,18 +1,19 @@
-//! From a value and what it is to its pseudonym.
+//! Computes the pseudonym of a value of a given kind.
 
-use super::address::Addresses;
+use super::address::AddressPseudonyms;
 use super::identifiers as ids;
-use super::key::Key;
+use super::key::SecretKey;
 use super::people::People;
 use super::permute;
 use super::rules::{Action, Rules, Treatment};
 use super::words::{Words, with_letters, written_like};
 use std::collections::HashSet;
 
-/// How replaced secrets begin.
+/// The beginning of every replaced secret.
 const MARK: &str = "REDACTED_";
 
-/// Ends of domains that say nothing about who owns them, beside those of two letters (countries).
+/// Generic top-level domains, which reveal nothing about the owner of a domain. Those of two letters (countries) are generic
+/// too.
 const ENDS: [&str; 25] = [
     "com",
     "net",
@@ -40,24 +41,24 @@ const ENDS: [&str; 25] = [
     "invalid",
     "arpa",
 ];
-/// Second-level ends before a country's: co.uk.
+/// Generic second-level domains below a country, as in co.uk.
 const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
 
-pub struct Maker {
-    key: Key,
-    addresses: Addresses,
+pub struct Replacer {
+    key: SecretKey,
+    addresses: AddressPseudonyms,
     pub words: Words,
     pub people: People,
-    /// Domains that fields name, in small letters: what makes `X\y` a logon and not a path.
+    /// Domains that fields contain, in lower case. They distinguish a logon `X\y` from a path.
     pub domains: HashSet<String>,
     keep_accounts: HashSet<String>,
     keep_domains: HashSet<String>,
 }
 
-impl Maker {
-    pub fn new(key: Key, rules: &Rules) -> Self {
+impl Replacer {
+    pub fn new(key: SecretKey, rules: &Rules) -> Self {
         Self {
-            addresses: Addresses::new(&key),
+            addresses: AddressPseudonyms::new(&key),
             words: Words::new(key.clone(), rules.keep_words.clone()),
             people: People::default(),
             domains: HashSet::new(),
@@ -67,8 +68,8 @@ impl Maker {
         }
     }
 
-    /// The pseudonym of `text` as a value of that kind, or `text` itself where such a value stays. None where it is no such
-    /// value.
+    /// The pseudonym of `text` as a value of the kind that `treatment` names, or `text` itself if such a value stays. `None`
+    /// if `text` is not a value of this kind.
     pub fn apply(&mut self, treatment: &Treatment, text: &str) -> Option<String> {
         let bare = text.trim();
         if bare.is_empty() {
@@ -99,7 +100,7 @@ impl Maker {
         Some(text.replacen(bare, &image, 1))
     }
 
-    /// A coordinate of the place that `pair` writes down. No two places move to one.
+    /// The pseudonym of one coordinate of the place in `pair`. No two places move to the same place.
     pub fn coordinate(&mut self, text: &str, pair: &str, axis: u8) -> Option<String> {
         let key = self.key.clone();
         ids::coordinate(&key, text, pair, axis, 0)?;
@@ -112,7 +113,7 @@ impl Maker {
         moved.split('|').nth(usize::from(axis)).map(str::to_string)
     }
 
-    /// A number that is an account or another identifier, as it stands in JSON: it stays a number of as many digits.
+    /// The pseudonym of a JSON number that is an account or another identifier: a number with the same number of digits.
     pub fn number(&self, text: &str) -> Option<String> {
         let whole = text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
         whole.then(|| permute::number(&self.key, "number", text))
@@ -138,7 +139,7 @@ impl Maker {
         format!("{quote}{MARK}{mark}{quote}")
     }
 
-    /// What says by its form that it is something else than a name.
+    /// The pseudonym of a text whose format shows that it is an identifier and not a name.
     fn identifier(&mut self, text: &str) -> Option<String> {
         let found =
             self.addresses.text(text).or_else(|| ids::uuid(&self.key, text)).or_else(|| ids::sid(&self.key, text));
@@ -179,14 +180,15 @@ impl Maker {
         self.label(text)
     }
 
-    /// `DOMAIN\user`, if some field names the domain.
+    /// The pseudonym of `DOMAIN\user`, if some field contains the domain.
     fn logon(&mut self, text: &str) -> Option<String> {
         let (domain, _) = text.split_once('\\')?;
         let lower = domain.to_lowercase();
         (self.domains.contains(&lower) || lower == "nt authority").then(|| self.user(text))
     }
 
-    /// The name of a role's session: a person's, an instance's, or one made up by a program, with a long number in it.
+    /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
+    /// long number; a generated name stays.
     fn session(&mut self, text: &str) -> String {
         let digits = text
             .split(|c: char| !c.is_ascii_hexdigit())
@@ -204,7 +206,7 @@ impl Maker {
         Some(format!("{local}@{}", self.host(domain)))
     }
 
-    /// A host as a name, a full name, an address, or any of these with a port or behind a service (`WSMAN/web01`).
+    /// The pseudonym of a host: a name, a full name or an address, with or without a port or a service (`WSMAN/web01`).
     fn host(&mut self, text: &str) -> String {
         if self.keeps_account(text) {
             return text.to_string();
@@ -223,11 +225,11 @@ impl Maker {
         self.domain(text).unwrap_or_else(|| self.label(text))
     }
 
-    /// A domain or full host name: each part a label of its own, but for an end that says nothing about the owner.
+    /// The pseudonym of a domain or full host name, label by label; a generic end such as `.com` stays.
     fn domain(&mut self, text: &str) -> Option<String> {
         let labels: Vec<&str> = text.split('.').collect();
         if self.keeps_account(text) || self.keeps_domain(text) {
-            // A provider's name for a customer's thing says its address, or its name: a bucket's, an account's.
+            // A provider's domain may contain a customer's address, or the name of a customer's bucket or account.
             let image = |label: &&str| match self.words.is_original(&label.to_lowercase()) {
                 true => self.user(label),
                 false => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
@@ -263,8 +265,8 @@ impl Maker {
         Some(labels.iter().enumerate().map(&mut image).collect::<Vec<_>>().join("."))
     }
 
-    /// An Amazon resource name: its account, and in the resource whom it names. Session and bucket names, which say who,
-    /// are replaced; names of roles, functions and the like are left to what is known from elsewhere.
+    /// The pseudonym of an Amazon resource name: its account and the user, session or bucket that the resource names are
+    /// replaced. Names of roles, functions and other resources are replaced only if fields of the corpus contain them.
     fn arn(&mut self, text: &str) -> Option<String> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", partition, service, region, account, resource] = parts.as_slice() else { return None };
@@ -286,7 +288,7 @@ impl Maker {
         Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
     }
 
-    /// Words of three letters or more; shorter ones are codes of states and the like.
+    /// The pseudonym of a place: words of three or more letters are replaced; shorter ones are codes of states and the like.
     fn place(&mut self, text: &str) -> String {
         by_runs(text, char::is_alphabetic, |run| match run.chars().count() {
             0..3 => run.to_string(),
@@ -294,7 +296,7 @@ impl Maker {
         })
     }
 
-    /// One name of an account, a host, or a level of a domain. No two labels share a pseudonym.
+    /// The pseudonym of a label: the name of an account or a host, or one level of a domain. No two labels share a pseudonym.
     pub fn label(&mut self, text: &str) -> String {
         let lower = text.to_lowercase();
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
@@ -313,14 +315,15 @@ impl Maker {
         composed + &written_like(text, claimed.strip_prefix(&wanted).unwrap_or(""))
     }
 
-    /// A label that holds an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. What stands round it stays.
+    /// The pseudonym of a label that contains an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. Only the address is
+    /// replaced.
     fn dashed_address(&self, text: &str) -> Option<String> {
         let at = dashed_address(text)?;
         let image = self.addresses.text(&text[at.clone()].replace('-', "."))?.replace('.', "-");
         Some(format!("{}{image}{}", &text[..at.start], &text[at.end..]))
     }
 
-    /// A run of letters and digits in a label.
+    /// The pseudonym of a run of letters and digits in a label.
     fn run(&mut self, run: &str) -> String {
         if self.words.keeps(&run.to_lowercase()) {
             return run.to_string();
@@ -331,8 +334,8 @@ impl Maker {
         }
     }
 
-    /// Letters as words, numbers of three digits or more as numbers; what changes often between the two was drawn at random
-    /// and is permuted as a whole.
+    /// Replaces letters as words and numbers of three or more digits as numbers. A run that changes often between the two is
+    /// random and is permuted as a whole.
     fn segments(&mut self, run: &str) -> String {
         let changes =
             run.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
@@ -353,7 +356,7 @@ impl Maker {
 
 const TITLES: [&str; 9] = ["mr", "mrs", "ms", "dr", "prof", "sir", "jr", "sr", "phd"];
 
-/// `text` with every run of characters that are `inside` replaced.
+/// `text` with every run of characters for which `inside` holds replaced by its `image`.
 fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -366,7 +369,7 @@ fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str
     out + rest
 }
 
-/// Where an IPv4 address stands with dashes in a label, the first number in it.
+/// The place of an IPv4 address with dashes in a label; it must begin with the first digit of the label.
 fn dashed_address(text: &str) -> Option<std::ops::Range<usize>> {
     let start = text.find(|c: char| c.is_ascii_digit())?;
     let length = text[start..].find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(text.len() - start);

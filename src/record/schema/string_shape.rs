@@ -1,4 +1,4 @@
-//! The shape of a string: its signs as they stand, its stretches of letters and digits by kind and length.
+//! The shape of a string: its punctuation as it is written, and its runs of letters and digits by kind and length.
 
 const DIGIT: u8 = 1;
 const HEX_LOWER: u8 = 2;
@@ -6,32 +6,32 @@ const LOWER: u8 = 4;
 const HEX_UPPER: u8 = 8;
 const UPPER: u8 = 16;
 
-/// Longer strings, in signs and stretches together, have no shape worth the name.
+/// The longest outline of a shape; longer strings have no shape.
 const LONGEST: usize = 48;
-/// A stretch that always has the same length, and at least this one, has a fixed length.
+/// A run has a fixed length if all its lengths are equal and at least this.
 const FIXED: u32 = 6;
 
-/// Strings with the same signs between their stretches of letters and digits.
+/// The shape of strings that have the same punctuation between their runs of letters and digits.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shape {
-    /// The string with `a` for each stretch: `a-a.a`.
+pub(super) struct StringShape {
+    /// The string with each run replaced by `a`, such as `a-a.a`.
     outline: String,
-    stretches: Vec<Stretch>,
+    runs: Vec<CharRun>,
     pub seen: u64,
 }
 
-/// Kinds of characters that occur, and lengths, of one stretch.
+/// One run: the kinds of characters that occur in it, and its lengths.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Stretch {
+struct CharRun {
     kinds: u8,
     shortest: u32,
     longest: u32,
 }
 
-impl Shape {
-    /// The shape of one string; none where it is long, or holds anything but printable ASCII.
+impl StringShape {
+    /// The shape of one string; `None` if the string is too long or contains anything but printable ASCII.
     pub fn of(text: &str) -> Option<Self> {
-        let mut shape = Shape { outline: String::new(), stretches: Vec::new(), seen: 1 };
+        let mut shape = StringShape { outline: String::new(), runs: Vec::new(), seen: 1 };
         let mut inside = false;
         for byte in text.bytes() {
             let kind = kind(byte);
@@ -40,25 +40,25 @@ impl Shape {
             }
             if kind == 0 {
                 shape.outline.push(byte.into());
-            } else if let Some(last) = shape.stretches.last_mut().filter(|_| inside) {
+            } else if let Some(last) = shape.runs.last_mut().filter(|_| inside) {
                 last.kinds |= kind;
                 last.longest += 1;
             } else {
                 shape.outline.push('a');
-                shape.stretches.push(Stretch { kinds: kind, shortest: 0, longest: 1 });
+                shape.runs.push(CharRun { kinds: kind, shortest: 0, longest: 1 });
             }
             inside = kind != 0;
         }
-        shape.stretches.iter_mut().for_each(|stretch| stretch.shortest = stretch.longest);
+        shape.runs.iter_mut().for_each(|run| run.shortest = run.longest);
         Some(shape)
     }
 
-    /// Takes in a shape with the same outline; false where the outline is another.
-    pub fn merge(&mut self, other: &Shape) -> bool {
+    /// Merges `other` into this shape. Returns false, and changes nothing, if the outlines differ.
+    pub fn merge(&mut self, other: &StringShape) -> bool {
         let same = self.outline == other.outline;
         if same {
             self.seen += other.seen;
-            for (mine, other) in self.stretches.iter_mut().zip(&other.stretches) {
+            for (mine, other) in self.runs.iter_mut().zip(&other.runs) {
                 mine.kinds |= other.kinds;
                 mine.shortest = mine.shortest.min(other.shortest);
                 mine.longest = mine.longest.max(other.longest);
@@ -67,20 +67,20 @@ impl Shape {
         same
     }
 
-    /// Whether the shape of one string fits into this one, learnt from many.
-    pub fn covers(&self, other: &Shape) -> bool {
-        let fits = |(mine, other): (&Stretch, &Stretch)| {
+    /// Whether this shape, learnt from many strings, covers the shape of one string.
+    pub fn covers(&self, other: &StringShape) -> bool {
+        let fits = |(mine, other): (&CharRun, &CharRun)| {
             let (least, most) = mine.lengths();
             other.kinds & !mine.allowed() == 0 && (least..=most).contains(&other.longest)
         };
-        self.outline == other.outline && self.stretches.iter().zip(&other.stretches).all(fits)
+        self.outline == other.outline && self.runs.iter().zip(&other.runs).all(fits)
     }
 
-    /// A regular expression for the strings that it covers, without anchors.
+    /// A regular expression without anchors for the strings that this shape covers.
     pub fn regex(&self) -> String {
-        let mut stretches = self.stretches.iter();
+        let mut runs = self.runs.iter();
         let mut part = |sign: char| match sign {
-            'a' => stretches.next().map(Stretch::regex).unwrap_or_default(),
+            'a' => runs.next().map(CharRun::regex).unwrap_or_default(),
             sign if r"\.+*?()|[]{}^$".contains(sign) => format!(r"\{sign}"),
             sign => sign.to_string(),
         };
@@ -88,8 +88,9 @@ impl Shape {
     }
 }
 
-impl Stretch {
-    /// The kinds seen, without the accident that a word had no letter behind `f`.
+impl CharRun {
+    /// The allowed kinds: those seen, but all letters of a case if the run is not hexadecimal. Otherwise a word that by
+    /// chance has only letters up to `f` would exclude the rest of the alphabet.
     fn allowed(&self) -> u8 {
         let mut kinds = self.kinds;
         let hex = kinds & DIGIT != 0 && self.is_fixed();
@@ -105,7 +106,7 @@ impl Stretch {
         self.shortest == self.longest && self.shortest >= FIXED
     }
 
-    /// A fixed length, or any up to the power of two that holds those seen.
+    /// The allowed lengths: the fixed length, or any length up to the next power of two of the longest.
     fn lengths(&self) -> (u32, u32) {
         if self.is_fixed() { (self.shortest, self.shortest) } else { (1, self.longest.next_power_of_two()) }
     }
@@ -139,8 +140,8 @@ mod tests {
     use super::*;
     use regex::Regex;
 
-    fn of(texts: &[&str]) -> Shape {
-        let mut shapes = texts.iter().map(|text| Shape::of(text).unwrap());
+    fn of(texts: &[&str]) -> StringShape {
+        let mut shapes = texts.iter().map(|text| StringShape::of(text).unwrap());
         let mut shape = shapes.next().unwrap();
         shapes.for_each(|other| assert!(shape.merge(&other)));
         shape
@@ -162,10 +163,13 @@ mod tests {
             let shape = of(texts);
             assert_eq!(shape.regex(), expected);
             let regex = Regex::new(&format!("^{expected}$")).unwrap();
-            assert!(texts.iter().all(|text| regex.is_match(text) && shape.covers(&Shape::of(text).unwrap())));
+            assert!(texts.iter().all(|text| regex.is_match(text) && shape.covers(&StringShape::of(text).unwrap())));
         }
-        assert!(!of(&["a-b"]).merge(&Shape::of("a_b").unwrap()));
-        assert_eq!([Shape::of("é"), Shape::of("a\nb"), Shape::of(&"-".repeat(100))], [None, None, None]);
+        assert!(!of(&["a-b"]).merge(&StringShape::of("a_b").unwrap()));
+        assert_eq!(
+            [StringShape::of("é"), StringShape::of("a\nb"), StringShape::of(&"-".repeat(100))],
+            [None, None, None]
+        );
     }
 
     #[test]
@@ -173,7 +177,7 @@ mod tests {
         let shape = of(&["ab12ef-XX", "00ffee-YYYY"]);
         let regex = Regex::new(&format!("^{}$", shape.regex())).unwrap();
         for text in ["ab12ef-X", "ab12eg-X", "ab12e-X", "ab12ef-YYYYY", "AB12ef-X", "ab12ef-", "ab12ef_X", "ab12ef-x"] {
-            assert_eq!(shape.covers(&Shape::of(text).unwrap()), regex.is_match(text), "{text}: {regex}");
+            assert_eq!(shape.covers(&StringShape::of(text).unwrap()), regex.is_match(text), "{text}: {regex}");
         }
     }
 }

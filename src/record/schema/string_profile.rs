@@ -1,102 +1,106 @@
-//! The strings of a path, and the rule that they keep.
+//! The strings of a path, and the rule that they follow.
 
-use super::forms::Form;
-use super::shapes::Shape;
-use super::values::{ENOUGH, Values};
+use super::string_format::StringFormat;
+use super::string_shape::StringShape;
+use super::values::{DistinctValues, ENOUGH};
 use std::collections::BTreeMap;
 
-/// A path with more shapes than this has none.
+/// The most shapes of a path. A path with more strings of different shapes has no pattern.
 const MOST_SHAPES: usize = 8;
-/// Shortest string that is taken for a base64 token by its alphabet and fixed length.
+/// The shortest string that counts as a base64 token by its alphabet and fixed length.
 const SHORTEST_TOKEN: usize = 16;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Strings {
+pub(super) struct StringProfile {
     pub seen: u64,
-    /// Strings that hold white space.
+    /// The number of strings that contain white space.
     spaced: u64,
-    /// Characters of the longest string.
+    /// The length of the longest string in characters.
     longest: usize,
-    pub values: Values,
-    forms: Vec<(Form, u64)>,
-    others: Others,
+    pub values: DistinctValues,
+    formats: Vec<(StringFormat, u64)>,
+    unformatted: UnformattedStrings,
 }
 
-/// Strings of no named form.
+/// The strings without a standard format.
 #[derive(Clone, Debug, PartialEq)]
-struct Others {
+struct UnformattedStrings {
     seen: u64,
-    /// Of the base64 alphabet (RFC 4648, both variants), all of this length; none once one was not.
+    /// The common length, if all strings have the same length and only characters of base64 (RFC 4648, both variants).
     token: Option<usize>,
-    /// None once there were too many.
-    shapes: Option<Vec<Shape>>,
+    /// The shapes of the strings; `None` if there are too many.
+    shapes: Option<Vec<StringShape>>,
 }
 
-impl Default for Others {
+impl Default for UnformattedStrings {
     fn default() -> Self {
-        Others { seen: 0, token: None, shapes: Some(Vec::new()) }
+        UnformattedStrings { seen: 0, token: None, shapes: Some(Vec::new()) }
     }
 }
 
-/// What a string at a path must be.
-pub(super) enum Rule<'a> {
+/// The rule that the strings at a path follow.
+pub(super) enum StringRule<'a> {
     /// One of these values.
     Category(&'a BTreeMap<String, u64>),
-    /// Of one of these forms or shapes, or a base64 token of this length.
-    Pattern { forms: &'a [(Form, u64)], shapes: &'a [Shape], token: Option<usize> },
-    /// Any string; those seen had at most this many characters.
+    /// A string of one of these formats or shapes, or a base64 token of this length.
+    Pattern { formats: &'a [(StringFormat, u64)], shapes: &'a [StringShape], token: Option<usize> },
+    /// Any string; the longest one seen had this many characters.
     Free { longest: usize },
 }
 
-impl Strings {
+impl StringProfile {
     pub fn add(&mut self, text: &str) {
         self.seen += 1;
         self.spaced += u64::from(text.contains(char::is_whitespace));
         self.longest = self.longest.max(text.chars().count());
         self.values.add(text);
-        match Form::of(text) {
-            None => self.others.add(text),
-            Some(form) => match self.forms.iter_mut().find(|(known, _)| *known == form) {
+        match StringFormat::of(text) {
+            None => self.unformatted.add(text),
+            Some(format) => match self.formats.iter_mut().find(|(known, _)| *known == format) {
                 Some((_, seen)) => *seen += 1,
-                None => self.forms.push((form, 1)),
+                None => self.formats.push((format, 1)),
             },
         }
     }
 
-    /// A closed category, else patterns where all strings have one, else anything. A named form is believed at once;
-    /// shapes and tokens need [`ENOUGH`] strings, and at most 1 % of them with a shape that came only once.
-    pub fn rule(&self) -> Rule<'_> {
+    /// The rule of these strings: a closed category, else patterns if every string matches one, else any string. A standard
+    /// format counts from its first string on; shapes and tokens need [`ENOUGH`] strings, and at most 1 % of the strings may
+    /// have a shape that occurred only once.
+    pub fn rule(&self) -> StringRule<'_> {
         if let Some(values) = self.values.closed() {
-            return Rule::Category(values);
+            return StringRule::Category(values);
         }
-        let forms = &self.forms[..];
-        let Others { seen, token, shapes } = &self.others;
-        let usual = |shapes: &&Vec<Shape>| {
+        let formats = &self.formats[..];
+        let UnformattedStrings { seen, token, shapes } = &self.unformatted;
+        let usual = |shapes: &&Vec<StringShape>| {
             100 * shapes.iter().filter(|shape| shape.seen == 1).count() as u64 <= *seen && *seen >= ENOUGH
         };
         match (shapes.as_ref().filter(usual), token) {
-            _ if *seen == 0 => Rule::Pattern { forms, shapes: &[], token: None },
-            (Some(shapes), _) => Rule::Pattern { forms, shapes, token: None },
-            (None, &Some(length)) if *seen >= ENOUGH => Rule::Pattern { forms, shapes: &[], token: Some(length) },
-            _ => Rule::Free { longest: self.longest },
+            _ if *seen == 0 => StringRule::Pattern { formats, shapes: &[], token: None },
+            (Some(shapes), _) => StringRule::Pattern { formats, shapes, token: None },
+            (None, &Some(length)) if *seen >= ENOUGH => {
+                StringRule::Pattern { formats, shapes: &[], token: Some(length) }
+            }
+            _ => StringRule::Free { longest: self.longest },
         }
     }
 
-    /// Whether the strings hardly ever repeat and are no running text: at least [`ENOUGH`] of them, nine distinct ones or
-    /// more for ten seen, and no white space except in times.
+    /// Whether the strings rarely repeat and are not running text: there are at least [`ENOUGH`], at least 90 % of them are
+    /// distinct, and only times contain white space.
     pub fn is_random(&self) -> bool {
-        let times: u64 = self.forms.iter().filter(|(form, _)| matches!(form, Form::Time { .. })).map(|f| f.1).sum();
+        let times: u64 =
+            self.formats.iter().filter(|(format, _)| matches!(format, StringFormat::Time { .. })).map(|f| f.1).sum();
         self.seen >= ENOUGH && self.spaced <= times && self.values.distinct_share() >= 0.9
     }
 }
 
-impl Others {
+impl UnformattedStrings {
     fn add(&mut self, text: &str) {
         let fits = is_token(text) && (self.seen == 0 || self.token == Some(text.len()));
         self.token = fits.then_some(text.len());
         self.seen += 1;
         let Some(shapes) = &mut self.shapes else { return };
-        match Shape::of(text) {
+        match StringShape::of(text) {
             Some(shape) if shapes.iter_mut().any(|known| known.merge(&shape)) => (),
             Some(shape) if shapes.len() < MOST_SHAPES => shapes.push(shape),
             _ => self.shapes = None,
@@ -108,27 +112,28 @@ fn is_token(text: &str) -> bool {
     text.len() >= SHORTEST_TOKEN && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/_=-".contains(&byte))
 }
 
-impl Rule<'_> {
+impl StringRule<'_> {
     pub fn matches(&self, text: &str) -> bool {
         match self {
-            Rule::Free { .. } => true,
-            Rule::Category(values) => values.contains_key(text),
-            Rule::Pattern { forms, shapes, token } => {
-                let formed = Form::of(text).is_some_and(|form| forms.iter().any(|(known, _)| *known == form));
-                let is_like = |shape: Shape| shapes.iter().any(|known| known.covers(&shape));
+            StringRule::Free { .. } => true,
+            StringRule::Category(values) => values.contains_key(text),
+            StringRule::Pattern { formats, shapes, token } => {
+                let formed =
+                    StringFormat::of(text).is_some_and(|format| formats.iter().any(|(known, _)| *known == format));
+                let is_like = |shape: StringShape| shapes.iter().any(|known| known.covers(&shape));
                 formed
                     || token.is_some_and(|n| n == text.len() && is_token(text))
-                    || Shape::of(text).is_some_and(is_like)
+                    || StringShape::of(text).is_some_and(is_like)
             }
         }
     }
 
-    /// An anchored regular expression; none where the rule is no pattern.
+    /// An anchored regular expression; `None` if the rule is not a pattern.
     pub fn regex(&self) -> Option<String> {
-        let Rule::Pattern { forms, shapes, token } = self else { return None };
+        let StringRule::Pattern { formats, shapes, token } = self else { return None };
         let token = token.map(|length| format!("[A-Za-z0-9+/_=-]{{{length}}}"));
-        let forms = forms.iter().map(|(form, _)| form.regex());
-        let parts: Vec<String> = forms.chain(shapes.iter().map(Shape::regex)).chain(token).collect();
+        let formats = formats.iter().map(|(format, _)| format.regex());
+        let parts: Vec<String> = formats.chain(shapes.iter().map(StringShape::regex)).chain(token).collect();
         match &parts[..] {
             [one] => Some(format!("^{one}$")),
             several => Some(format!("^({})$", several.join("|"))),
@@ -140,17 +145,17 @@ impl Rule<'_> {
 mod tests {
     use super::*;
 
-    fn of(text: impl Fn(u64) -> String, n: u64) -> Strings {
-        let mut strings = Strings::default();
+    fn of(text: impl Fn(u64) -> String, n: u64) -> StringProfile {
+        let mut strings = StringProfile::default();
         (0..n).for_each(|i| strings.add(&text(i)));
         strings
     }
 
-    fn regex(strings: &Strings) -> Option<String> {
+    fn regex(strings: &StringProfile) -> Option<String> {
         strings.rule().regex()
     }
 
-    /// A number that looks like none before it.
+    /// A number that looks unrelated to those of other `i`.
     fn noise(i: u64) -> u64 {
         i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -186,10 +191,13 @@ mod tests {
     #[test]
     fn text_of_all_kinds_is_free() {
         let free = of(|i| format!("{}{}", "-".repeat(i as usize % 20), noise(i)), 200);
-        assert!(matches!(free.rule(), Rule::Free { longest: 30..=39 }), "the longest has 19 dashes and 20 digits");
+        assert!(
+            matches!(free.rule(), StringRule::Free { longest: 30..=39 }),
+            "the longest has 19 dashes and 20 digits"
+        );
         assert!(regex(&free).is_none());
         let few = of(|i| format!("word{i}"), ENOUGH - 1);
-        assert!(matches!(few.rule(), Rule::Free { .. }));
+        assert!(matches!(few.rule(), StringRule::Free { .. }));
     }
 
     #[test]

@@ -1,27 +1,30 @@
-//! Tables whose names stand in a line that begins with `#`: W3C extended logs (IIS, Exchange, proxies, CloudFront; W3C working
-//! draft WD-logfile-960323) and Zeek's. Each row becomes a JSON object as in [`super::csv`].
+//! Tables whose column names are in a line that begins with `#`: W3C extended logs (IIS, Exchange, proxies, CloudFront; W3C
+//! working draft WD-logfile-960323) and Zeek logs. Each row becomes a JSON object as in [`super::csv`].
+//!
+//! One file reads both: they differ only in the line of names, names may change in the middle of a file, and a stream does
+//! not say in advance which of the two it holds.
 
 use super::collect::Collector;
 use super::csv;
 use crate::Result;
 use std::borrow::Cow;
 
-/// The names of a table, and what stands between the cells of its rows.
-struct Header {
+/// The column names of a table and the separator of its cells.
+struct TableHeader {
     keys: Vec<String>,
-    /// None: white space, as far as the number of cells agrees.
+    /// `None`: white space (see [`TableHeader::cells`]).
     separator: Option<u8>,
 }
 
-/// Whether a file that begins so has a line of names before its first row.
+/// Whether a file that begins with `head` has a line of names before its first row.
 pub(super) fn is_headed(head: &[u8]) -> bool {
     let comments = head.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_start);
-    comments.take_while(|line| line.is_empty() || line.starts_with(b"#")).any(|line| Header::read(line).is_some())
+    comments.take_while(|line| line.is_empty() || line.starts_with(b"#")).any(|line| TableHeader::read(line).is_some())
 }
 
-impl Header {
-    /// From `#Fields: date time ...`; Exchange has commas there, and in its rows. Zeek has `#fields` and its separator, a tab
-    /// as a rule.
+impl TableHeader {
+    /// Reads a line of names: `#Fields: date time ...` in W3C logs, where Exchange separates names and cells by commas, or
+    /// `#fields` and a separator, usually a tab, in Zeek logs. Returns `None` for any other line.
     fn read(line: &[u8]) -> Option<Self> {
         let line = line.trim_ascii();
         let (names, separator) = match line.strip_prefix(b"#Fields:") {
@@ -39,11 +42,12 @@ impl Header {
             None => words(names),
         };
         let keys = csv::names(cells.into_iter().filter(|name| !name.is_empty()));
-        (!keys.is_empty()).then_some(Header { keys, separator })
+        (!keys.is_empty()).then_some(TableHeader { keys, separator })
     }
 
-    /// The cells of a row. Tabs separate as many as there are names in the rows of CloudFront, spaces in those of IIS, which
-    /// quotes nothing. Else a value with spaces stands in quotes, of which two within it are one.
+    /// The cells of a row. Without a separator in the header, tabs (CloudFront) or white space (IIS, which does not quote)
+    /// separate cells if this gives as many cells as names. Otherwise values with spaces are quoted, and a doubled quote
+    /// stands for one.
     fn cells<'a>(&self, row: &'a [u8]) -> Vec<Cow<'a, [u8]>> {
         let fits = |cells: &Vec<&[u8]>| cells.len() == self.keys.len();
         let plain = |cells: Vec<&'a [u8]>| cells.into_iter().map(Cow::Borrowed).collect();
@@ -62,7 +66,7 @@ fn words(row: &[u8]) -> Vec<&[u8]> {
     row.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
 }
 
-/// Without the quotes around it, if there are any and none within.
+/// The cell without the quotes around it, unless it contains further quotes.
 fn unquoted(cell: &[u8]) -> &[u8] {
     let inside = cell.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     inside.filter(|inside| !inside.contains(&b'"')).unwrap_or(cell)
@@ -72,12 +76,12 @@ fn between_tabs(row: &[u8]) -> Vec<&[u8]> {
     row.split(|&b| b == b'\t').collect()
 }
 
-/// Between separators outside quotes; several spaces are one.
+/// Splits a row at the separators that are outside quotes; several spaces count as one separator.
 fn quoted_cells(row: &[u8], separator: u8) -> Vec<Cow<'_, [u8]>> {
     let mut cells = Vec::new();
     let mut rest = row.trim_ascii();
     loop {
-        let (cell, behind) = match rest.strip_prefix(b"\"") {
+        let (cell, after) = match rest.strip_prefix(b"\"") {
             Some(inside) => quoted(inside),
             None => {
                 let end = rest.iter().position(|&b| b == separator).unwrap_or(rest.len());
@@ -85,15 +89,15 @@ fn quoted_cells(row: &[u8], separator: u8) -> Vec<Cow<'_, [u8]>> {
             }
         };
         cells.push(cell);
-        rest = match (separator, behind) {
+        rest = match (separator, after) {
             (_, []) => return cells,
-            (b' ', _) => behind.trim_ascii_start(),
-            _ => behind.strip_prefix(&[separator]).unwrap_or(behind),
+            (b' ', _) => after.trim_ascii_start(),
+            _ => after.strip_prefix(&[separator]).unwrap_or(after),
         };
     }
 }
 
-/// A value behind its opening quote, up to the closing one or the end; what follows it.
+/// Reads a quoted value after its opening quote. Returns the value and what follows its closing quote.
 fn quoted(mut rest: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let mut cell = Vec::new();
     loop {
@@ -108,50 +112,50 @@ fn quoted(mut rest: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     }
 }
 
-/// Reads one such file, line by line.
+/// Reads a table line by line: lines of names set the header, rows become objects.
 #[derive(Default)]
-pub struct Directives {
-    header: Option<Header>,
+pub(super) struct HeadedTable {
+    header: Option<TableHeader>,
     record: Vec<u8>,
 }
 
-/// What a line is.
-enum Row {
-    /// Names, or a remark. Names may change on the way, as they do where files were put together.
+/// The kinds of lines in a file with such a table.
+enum TableLine {
+    /// A line of names or a comment. Names may change within a file, for instance in concatenated files.
     Directive,
-    /// A row before any names.
+    /// A row before the first line of names.
     Unnamed,
-    /// An object, now in `record`. `lossy`: bytes that are not UTF-8 became U+FFFD; `fault`: it has more or fewer cells than
-    /// there are names.
+    /// A row; its object is in `record`. `lossy`: bytes that are not UTF-8 became U+FFFD; `fault`: the number of cells
+    /// differs from the number of names.
     Object { lossy: bool, fault: Option<String> },
 }
 
-impl Directives {
-    fn read(&mut self, line: &[u8]) -> Row {
+impl HeadedTable {
+    fn read(&mut self, line: &[u8]) -> TableLine {
         if line.trim_ascii_start().starts_with(b"#") {
-            self.header = Header::read(line).or(self.header.take());
-            return Row::Directive;
+            self.header = TableHeader::read(line).or(self.header.take());
+            return TableLine::Directive;
         }
-        let Some(header) = &self.header else { return Row::Unnamed };
+        let Some(header) = &self.header else { return TableLine::Unnamed };
         let cells = header.cells(line);
         let lossy = csv::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record);
         let (names, found) = (header.keys.len(), cells.len());
         let fault = || format!("expected {names} fields as the last line #Fields says, found {found}");
-        Row::Object { lossy, fault: (names != found).then(fault) }
+        TableLine::Object { lossy, fault: (names != found).then(fault) }
     }
 
-    /// A line without its end, on its way to the sink.
+    /// Takes a line (without its line end) of a file and passes its record to the collector.
     pub(super) fn line(&mut self, line: &[u8], number: u64, out: &mut Collector) -> Result<()> {
         if let Some(error) = std::str::from_utf8(line).err().filter(|_| out.options.require_utf8) {
             return Err(out.not_utf8(number, error.valid_up_to(), "row"));
         }
         match self.read(line) {
-            Row::Directive => Ok(()),
-            Row::Unnamed => {
+            TableLine::Directive => Ok(()),
+            TableLine::Unnamed => {
                 out.bad(number, 1, "expected a line #Fields with names before the first row, found none", line)
             }
-            Row::Object { .. } if self.record.len() > out.options.max_record_bytes => Err(out.too_long(number)),
-            Row::Object { lossy, fault } => {
+            TableLine::Object { .. } if self.record.len() > out.options.max_record_bytes => Err(out.too_long(number)),
+            TableLine::Object { lossy, fault } => {
                 out.report.lossy_rows += u64::from(lossy);
                 match fault {
                     None => out.record(&self.record, number),
@@ -161,17 +165,17 @@ impl Directives {
         }
     }
 
-    /// The record of a line of a stream that may be such a file or JSON lines: its row as an object, or the line as it is.
-    /// None for directives; an error says why a row is no record.
+    /// The record in a line of a stream that may hold such a table or JSON lines: a row as an object, any other line
+    /// unchanged. `None` for lines that begin with `#`; the error says why a row is not a record.
     pub fn record(&mut self, line: Vec<u8>) -> Option<std::result::Result<Vec<u8>, String>> {
         if line.starts_with(b"{") {
             return Some(Ok(line));
         }
         match self.read(&line) {
-            Row::Directive => None,
-            Row::Unnamed => Some(Ok(line)),
-            Row::Object { fault: Some(fault), .. } => Some(Err(fault)),
-            Row::Object { fault: None, .. } => Some(Ok(std::mem::take(&mut self.record))),
+            TableLine::Directive => None,
+            TableLine::Unnamed => Some(Ok(line)),
+            TableLine::Object { fault: Some(fault), .. } => Some(Err(fault)),
+            TableLine::Object { fault: None, .. } => Some(Ok(std::mem::take(&mut self.record))),
         }
     }
 }
@@ -181,7 +185,7 @@ mod tests {
     use super::*;
 
     fn texts(header: &str, row: &str) -> Vec<String> {
-        let cells = Header::read(header.as_bytes()).unwrap();
+        let cells = TableHeader::read(header.as_bytes()).unwrap();
         cells.cells(row.as_bytes()).iter().map(|cell| String::from_utf8(cell.to_vec()).unwrap()).collect()
     }
 

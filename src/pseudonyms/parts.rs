@@ -1,4 +1,4 @@
-//! A record as the values that may be replaced, and replacements as bytes of the record.
+//! Splits a record into the values that may be replaced, and puts replacements into its bytes.
 
 use crate::record::fields;
 use std::borrow::Cow;
@@ -8,55 +8,55 @@ use std::ops::Range;
 /// One replacement in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Bytes of the record that are replaced.
+    /// The bytes of the record that are replaced.
     pub place: Range<usize>,
-    /// What stands there instead, escaped as the place asks for.
+    /// The replacement, with JSON escapes if it is inside a JSON string.
     pub text: String,
-    /// `user`, `ip`, `secret`, …
+    /// The class in the report: `user`, `ip`, `secret`, …
     pub class: &'static str,
-    /// Path of the field, `(text)` for plain text.
+    /// The path of the field; `(text)` for plain text.
     pub path: String,
 }
 
-/// A value of a record: a leaf of its JSON, or a stretch of plain text.
-pub struct Part<'a> {
-    /// Path of the leaf; none for plain text.
+/// A value of a record: a leaf of its JSON, or a piece of plain text.
+pub struct RecordPart<'a> {
+    /// The path of the leaf; `None` for plain text.
     pub field: Option<String>,
     /// The value without quotes and escapes.
     pub text: Cow<'a, str>,
     /// False for numbers, booleans, null and empty containers.
     pub is_string: bool,
-    /// Where the value's text begins in the record.
+    /// The offset of the value's text in the record.
     start: usize,
-    /// For a string with escapes: where each byte of `text` begins, behind `start`, and the end.
+    /// For a string with escapes: the offset after `start` of each byte of `text` and of its end.
     offsets: Option<Vec<usize>>,
 }
 
-/// The parts of a record in order: the leaves of its JSON object and the text before it, or all of it as text. Bytes that
-/// are not UTF-8 belong to no part.
-pub fn parts(record: &[u8]) -> Vec<Part<'_>> {
+/// The parts of a record in order: the text before its JSON object and the leaves of the object, or the whole record as text
+/// if it has no object. Bytes that are not UTF-8 belong to no part.
+pub fn parts(record: &[u8]) -> Vec<RecordPart<'_>> {
     let Some(leaves) = fields::leaves(record) else { return plain(record) };
     let mut parts = plain(&record[..fields::body_start(record).unwrap_or(0)]);
     parts.extend(leaves.into_iter().map(|leaf| match leaf.raw.starts_with('"') {
         true => string(&leaf.path, leaf.raw, leaf.span.start),
         false => {
             let (text, start) = (Cow::Borrowed(leaf.raw), leaf.span.start);
-            Part { field: Some(leaf.path), text, is_string: false, start, offsets: None }
+            RecordPart { field: Some(leaf.path), text, is_string: false, start, offsets: None }
         }
     }));
     parts
 }
 
-/// A string as it is written in a record, with quotes and escapes, from the byte `start` on.
-pub fn string<'a>(path: &str, raw: &'a str, start: usize) -> Part<'a> {
+/// The part for a JSON string that is written in the record as `raw`, with quotes and escapes, at offset `start`.
+pub fn string<'a>(path: &str, raw: &'a str, start: usize) -> RecordPart<'a> {
     let (text, offsets) = match raw.contains('\\') {
         true => unescaped(raw),
         false => (Cow::Borrowed(&raw[1..raw.len() - 1]), None),
     };
-    Part { field: Some(path.to_string()), text, is_string: true, start: start + 1, offsets }
+    RecordPart { field: Some(path.to_string()), text, is_string: true, start: start + 1, offsets }
 }
 
-/// The record with the changes, which come in their order and do not overlap.
+/// Writes the record with the changes to `out`. The changes must be in order and must not overlap.
 pub fn spliced(record: &[u8], changes: &[Change], out: &mut Vec<u8>) {
     out.clear();
     let mut done = 0;
@@ -68,29 +68,29 @@ pub fn spliced(record: &[u8], changes: &[Change], out: &mut Vec<u8>) {
     out.extend_from_slice(&record[done..]);
 }
 
-fn plain(record: &[u8]) -> Vec<Part<'_>> {
+fn plain(record: &[u8]) -> Vec<RecordPart<'_>> {
     let mut start = 0;
     let mut parts = Vec::new();
     for chunk in record.utf8_chunks() {
         let text = chunk.valid();
         if !text.is_empty() {
-            parts.push(Part { field: None, text: Cow::Borrowed(text), is_string: true, start, offsets: None });
+            parts.push(RecordPart { field: None, text: Cow::Borrowed(text), is_string: true, start, offsets: None });
         }
         start += text.len() + chunk.invalid().len();
     }
     parts
 }
 
-/// The text of a JSON string and where its bytes come from, behind the opening quote.
+/// The text of a JSON string, and the offset after the opening quote at which each of its bytes begins.
 fn unescaped(raw: &str) -> (Cow<'_, str>, Option<Vec<usize>>) {
-    // Half a surrogate pair is JSON and yet no text: such a string is taken as it is written.
+    // A lone surrogate is valid JSON but not text: such a string is taken as it is written.
     let Ok(text) = serde_json::from_str::<String>(raw) else { return (Cow::Borrowed(&raw[1..raw.len() - 1]), None) };
     let inner = raw.as_bytes();
     let mut offsets = Vec::with_capacity(text.len() + 1);
     let mut at = 1;
     for c in text.chars() {
         let length = match (inner.get(at), inner.get(at + 1)) {
-            // Characters beyond 16 bits are written as two escapes.
+            // A character beyond 16 bits is written as two escapes.
             (Some(b'\\'), Some(b'u')) => 6 * c.len_utf16(),
             (Some(b'\\'), _) => 2,
             _ => c.len_utf8(),
@@ -102,8 +102,8 @@ fn unescaped(raw: &str) -> (Cow<'_, str>, Option<Vec<usize>>) {
     (Cow::Owned(text), Some(offsets))
 }
 
-impl Part<'_> {
-    /// The replacement of a place in the part's text by `image`.
+impl RecordPart<'_> {
+    /// The change that replaces `place` in the part's text by `image`.
     pub fn change(&self, path: &str, class: &'static str, place: Range<usize>, image: &str) -> Change {
         let offset = |at: usize| self.start + self.offsets.as_ref().map_or(at, |offsets| offsets[at]);
         let text = match self.is_string && self.field.is_some() {
@@ -117,9 +117,12 @@ impl Part<'_> {
     }
 }
 
-/// Which parts are the two coordinates of one place: neighbours among those that `is_coordinate`, in one object. For each:
-/// the place as it is written, and which of the two it is.
-pub fn coordinate_pairs(parts: &[Part], mut is_coordinate: impl FnMut(&str) -> bool) -> HashMap<usize, (String, u8)> {
+/// Finds the parts that are the two coordinates of one place: adjacent coordinates (by `is_coordinate`) of one object. Maps
+/// the number of each such part to both coordinates as they are written, and to which of the two it is.
+pub fn coordinate_pairs(
+    parts: &[RecordPart],
+    mut is_coordinate: impl FnMut(&str) -> bool,
+) -> HashMap<usize, (String, u8)> {
     let mut coordinates: Vec<(usize, &str)> = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         if let Some(path) = part.field.as_deref().filter(|path| is_coordinate(path)) {

@@ -1,6 +1,6 @@
 //! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
 
-use super::mix;
+use super::splitmix::mix;
 use crate::Result;
 use crate::files::write_error;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -14,12 +14,12 @@ const SAMPLE_BYTES: usize = 32 << 20;
 const SAMPLE_RECORD_BYTES: usize = 1 << 20;
 
 /// Writes each record and a newline to the spool, so that the input is read once.
-pub(super) struct Spool {
+pub(super) struct TemporaryRecords {
     pub path: PathBuf,
     file: BufWriter<File>,
 }
 
-impl Spool {
+impl TemporaryRecords {
     pub fn create(folder: &Path) -> Result<Self> {
         let path = folder.join("spool");
         let file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
@@ -62,7 +62,7 @@ impl Alphabet {
 ///
 /// Each record gets a random key and those with the smallest keys stay: reservoir sampling by keys, as in Efraimidis,
 /// Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett. 2006, with equal weights.
-pub(super) struct Sample {
+pub(super) struct RecordSample {
     seed: u64,
     limit: usize,
     seen: u64,
@@ -73,7 +73,7 @@ pub(super) struct Sample {
     bar: u64,
 }
 
-impl Sample {
+impl RecordSample {
     pub fn new(seed: u64) -> Self {
         Self::with_limit(seed, SAMPLE_BYTES)
     }
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_small_corpus_is_taken_whole_and_in_order() {
-        let mut sample = Sample::new(1);
+        let mut sample = RecordSample::new(1);
         let records: Vec<Vec<u8>> = (0..100).map(|i| format!("record {i}").into_bytes()).collect();
         records.iter().for_each(|r| sample.add(r));
         assert_eq!(sample.into_records(), records);
@@ -123,7 +123,7 @@ mod tests {
     fn a_large_corpus_is_sampled_evenly_within_the_bound() {
         let mut halves = [0u32; 2];
         for seed in 0..50 {
-            let mut sample = Sample::with_limit(seed, 1000);
+            let mut sample = RecordSample::with_limit(seed, 1000);
             (0..10_000u32).for_each(|i| sample.add(format!("{i:010}").as_bytes()));
             let chosen = sample.into_records();
             assert_eq!(chosen.len(), 100);
