@@ -71,6 +71,14 @@ fn files_and_functions_are_short() {
     }
 }
 
+/// Cargo.toml has the program's own unit tests left out, so one that stood there would never run.
+#[test]
+fn the_program_holds_no_unit_tests() {
+    for file in sources().into_iter().filter(|file| file.starts_with(root().join("src/cli"))) {
+        assert!(!fs::read_to_string(&file).unwrap().contains("#[test]"), "{}: a unit test", file.display());
+    }
+}
+
 #[test]
 fn the_measure_of_functions_measures() {
     let body = "    x();\n".repeat(70);

@@ -149,7 +149,7 @@ fn read(logs: &Path) -> Result<Vec<Vec<u8>>> {
 fn unlabel(records: Vec<Vec<u8>>, field: &str) -> Result<(Vec<Vec<u8>>, Vec<Label>)> {
     let part = |(number, record): (usize, Vec<u8>)| {
         let label = labels::of_record(&record, field, number + 1)?;
-        let rest = without(&record, field).ok_or_else(|| {
+        let rest = fields::without(&record, field).ok_or_else(|| {
             Error::failed(format!(
                 "record {}: the label {field} cannot be taken out; expected it at the top of the object (give the labels in \
                  a file: --labels)",
@@ -159,41 +159,4 @@ fn unlabel(records: Vec<Vec<u8>>, field: &str) -> Result<(Vec<Vec<u8>>, Vec<Labe
         Ok((rest, label))
     };
     Ok(records.into_iter().enumerate().map(part).collect::<Result<Vec<_>>>()?.into_iter().unzip())
-}
-
-/// The object without its member `name`, otherwise byte for byte.
-fn without(record: &[u8], name: &str) -> Option<Vec<u8>> {
-    let leaf = fields::leaves(record)?.into_iter().find(|leaf| leaf.path == name)?;
-    let quoted = serde_json::to_string(name).ok()?;
-    let start = record[..leaf.span.start].windows(quoted.len()).rposition(|text| text == quoted.as_bytes())?;
-    let behind = &record[leaf.span.end..];
-    let blank = |text: &[u8]| text.len() - text.trim_ascii_start().len();
-    let range = match behind[blank(behind)..].strip_prefix(b",") {
-        Some(next) => start..record.len() - next.len() + blank(next),
-        None => match record[..start].trim_ascii_end().strip_suffix(b",") {
-            Some(before) => before.len()..leaf.span.end,
-            None => start..leaf.span.end,
-        },
-    };
-    let rest = [&record[..range.start], &record[range.end..]].concat();
-    fields::leaves(&rest)?.iter().all(|leaf| leaf.path != name).then_some(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_label_is_taken_out_and_nothing_else() {
-        for (record, expected) in [
-            (r#"{"l": 1, "a": "l"}"#, r#"{"a": "l"}"#),
-            (r#"{"a":2,"l":"x","b":3}"#, r#"{"a":2,"b":3}"#),
-            (r#"{"a": 2, "l": null}"#, r#"{"a": 2}"#),
-            (r#"{"l":0}"#, "{}"),
-        ] {
-            assert_eq!(without(record.as_bytes(), "l").unwrap(), expected.as_bytes(), "{record}");
-        }
-        assert_eq!(without(br#"{"a":1}"#, "l"), None);
-        assert_eq!(without(br#"{"a":{"l":1}}"#, "a.l"), None, "only members of the object itself");
-    }
 }
