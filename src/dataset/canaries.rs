@@ -110,24 +110,24 @@ impl Canaries {
     /// Makes `count` canaries from the first of `records` that have a place for a secret. `encodes` says whether the
     /// tokenizer has a character.
     pub(super) fn make(records: &[String], count: usize, seed: u64, encodes: impl Fn(char) -> bool) -> Result<Self> {
-        let places: Vec<Vec<RandomRun>> = records.iter().map(|record| places(record)).collect();
-        let variety = variety(records, &places);
+        let random_runs: Vec<Vec<RandomRun>> = records.iter().map(|record| random_runs(record)).collect();
+        let variety = variety(records, &random_runs);
         let mut canaries = Vec::new();
-        for (record, places) in records.iter().zip(&places) {
-            let Some(place) = best(places, &variety) else { continue };
-            let alphabet: Vec<char> = place.alphabet.chars().filter(|c| encodes(*c)).collect();
+        for (record, random_runs) in records.iter().zip(&random_runs) {
+            let Some(run) = best(random_runs, &variety) else { continue };
+            let alphabet: Vec<char> = run.alphabet.chars().filter(|c| encodes(*c)).collect();
             if canaries.len() == count || alphabet.len() < 2 {
                 continue;
             }
             let number = canaries.len() as u64;
-            let length = place.span.len();
+            let length = run.span.len();
             let draw = |at: usize| {
                 alphabet[(mix(seed, 0x4341_4e41_5259 + number, at as u64) % alphabet.len() as u64) as usize]
             };
             canaries.push(Canary {
-                before: record[..place.span.start].to_string(),
+                before: record[..run.span.start].to_string(),
                 secret: (0..length).map(draw).collect(),
-                after: record[place.span.end..].to_string(),
+                after: record[run.span.end..].to_string(),
                 repeats: 1 << number,
                 alphabet: alphabet.into_iter().collect(),
                 length,
@@ -160,7 +160,7 @@ impl RandomRun {
 }
 
 /// The runs in the strings of a JSON record, or in all of a line.
-fn places(record: &str) -> Vec<RandomRun> {
+fn random_runs(record: &str) -> Vec<RandomRun> {
     let mut found = Vec::new();
     match fields::leaves(record.as_bytes()) {
         Some(leaves) => {
@@ -179,9 +179,9 @@ fn runs(path: &str, text: &str, start: usize, found: &mut Vec<RandomRun>) {
         at += run.len();
         at += text[at..].chars().next().map_or(0, char::len_utf8);
         let Some(alphabet) = alphabet(run) else { continue };
-        let place = RandomRun { name: format!("{path} {number}"), span, alphabet };
-        if place.bits() >= LEAST_BITS {
-            found.push(place);
+        let run = RandomRun { name: format!("{path} {number}"), span, alphabet };
+        if run.bits() >= LEAST_BITS {
+            found.push(run);
         }
     }
 }
@@ -206,10 +206,10 @@ fn alphabet(run: &str) -> Option<String> {
 }
 
 /// For each named place, the share of distinct values among those seen.
-fn variety(records: &[String], places: &[Vec<RandomRun>]) -> HashMap<String, f64> {
+fn variety(records: &[String], random_runs: &[Vec<RandomRun>]) -> HashMap<String, f64> {
     let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (record, places) in records.iter().zip(places) {
-        places.iter().for_each(|place| values.entry(&place.name).or_default().push(&record[place.span.clone()]));
+    for (record, random_runs) in records.iter().zip(random_runs) {
+        random_runs.iter().for_each(|run| values.entry(&run.name).or_default().push(&record[run.span.clone()]));
     }
     let share = |seen: Vec<&str>| {
         let count = seen.len() as f64;
@@ -219,13 +219,13 @@ fn variety(records: &[String], places: &[Vec<RandomRun>]) -> HashMap<String, f64
 }
 
 /// The place whose values vary most; then the smallest space that is large enough; then the first.
-fn best<'a>(places: &'a [RandomRun], variety: &HashMap<String, f64>) -> Option<&'a RandomRun> {
-    let misfit = |place: &RandomRun| {
-        let (varies, bits) = (variety.get(&place.name).copied().unwrap_or(0.0), place.bits());
+fn best<'a>(random_runs: &'a [RandomRun], variety: &HashMap<String, f64>) -> Option<&'a RandomRun> {
+    let misfit = |run: &RandomRun| {
+        let (varies, bits) = (variety.get(&run.name).copied().unwrap_or(0.0), run.bits());
         let size = if bits < WANTED_BITS { 1000.0 - bits } else { bits };
         (-varies, size)
     };
-    places.iter().min_by(|a, b| misfit(a).partial_cmp(&misfit(b)).unwrap_or(std::cmp::Ordering::Equal))
+    random_runs.iter().min_by(|a, b| misfit(a).partial_cmp(&misfit(b)).unwrap_or(std::cmp::Ordering::Equal))
 }
 
 #[cfg(test)]

@@ -1,17 +1,80 @@
 //! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
 
+use super::options::PrepareOptions;
+use super::pseudonymise::read_pseudonymised;
 use super::splitmix::mix;
 use crate::Result;
-use crate::files::write_error;
+use crate::files::{WholeFile, write_error};
+use crate::ingest::{ReadOptions, ReadReport, read_records};
+use crate::pseudonyms::PseudonymReport;
+use crate::tokens::{Tokenizer, TokenizerKind};
+use indicatif::ProgressBar;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// Vocabulary of a BPE unless told.
+const VOCABULARY: usize = 2048;
 /// Most bytes of records that train a tokenizer.
 const SAMPLE_BYTES: usize = 32 << 20;
 /// Most bytes of one record in the sample, so that a few giants do not fill it.
 const SAMPLE_RECORD_BYTES: usize = 1 << 20;
+
+/// What pass 1 leaves: the spool's path, what was read, and the tokenizer; with pseudonyms, what was replaced and the file
+/// of records, not yet published.
+pub(super) struct FirstPass {
+    pub records_file: PathBuf,
+    pub report: ReadReport,
+    pub tokenizer: Tokenizer,
+    pub pseudonyms: Option<PseudonymReport>,
+    pub written: Option<WholeFile>,
+}
+
+/// Pass 1.
+pub(super) fn first_pass(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<FirstPass> {
+    let mut records_file = TemporaryRecords::create(folder)?;
+    let make = |kind| options.existing.is_none() && options.tokenizer == kind;
+    let mut alphabet = make(TokenizerKind::Char).then(Alphabet::new);
+    let mut sample = make(TokenizerKind::Bpe).then(|| RecordSample::new(options.seed));
+    let own = [options.out.clone(), folder.to_owned()];
+    let leave_out = options.read.leave_out.iter().cloned().chain(own).collect();
+    let read = ReadOptions {
+        require_utf8: options.tokenizer == TokenizerKind::Char && options.replace_unknown.is_none(),
+        leave_out,
+        ..options.read.clone()
+    };
+    let mut take = |record: &[u8]| {
+        if let Some(alphabet) = &mut alphabet {
+            alphabet.add(record);
+        }
+        if let Some(sample) = &mut sample {
+            sample.add(record);
+        }
+        records_file.push(record)
+    };
+    let (report, pseudonyms, written) = match &options.pseudonymise {
+        None => (read_records(&options.inputs, &read, progress, &mut take)?, None, None),
+        Some(how) => {
+            let done = read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?;
+            (done.0, Some(done.1), done.2)
+        }
+    };
+    let records_file = records_file.finish()?;
+    let tokenizer = match (alphabet, sample) {
+        (Some(alphabet), _) => Tokenizer::chars(&alphabet.chars()),
+        (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
+        _ => options.existing.clone().unwrap_or_else(Tokenizer::bytes),
+    };
+    Ok(FirstPass { records_file, report, tokenizer, pseudonyms, written })
+}
+
+/// Few or uniform logs give fewer tokens than wanted, which is told.
+fn train_bpe(sample: RecordSample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
+    progress.set_message("training the tokenizer");
+    let records = sample.into_records();
+    Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))
+}
 
 /// Writes each record and a newline to the spool, so that the input is read once.
 pub(super) struct TemporaryRecords {

@@ -38,21 +38,21 @@ pub(super) fn read_pseudonymised(
     let mut pseudonyms = Pseudonymizer::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
     let mut written = how.write_records.as_deref().map(WholeFile::create).transpose()?;
     let failed = |e| write_error(folder, e);
-    let mut spool = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
+    let mut originals = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
     let plain = ReadOptions { prefixes: Vec::new(), ..read.clone() };
     let mut report = read_records(inputs, &plain, progress, &mut |record| {
         pseudonyms.learn(record);
-        spool.write_all(record).and_then(|()| spool.write_all(b"\n")).map_err(failed)
+        originals.write_all(record).and_then(|()| originals.write_all(b"\n")).map_err(failed)
     })?;
     pseudonyms.finalize()?;
-    let mut spool = spool.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
-    spool.rewind().map_err(failed)?;
+    let mut originals = originals.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
+    originals.rewind().map_err(failed)?;
     progress.set_message("replacing names");
     progress.set_length(report.bytes);
     progress.reset();
     report.bytes = 0;
     let (mut replaced, mut whole) = (Vec::new(), Vec::new());
-    each_record(spool, folder, &mut |record| {
+    each_record(originals, folder, &mut |record| {
         progress.inc(record.len() as u64 + 1);
         pseudonyms.rewrite(record, &mut replaced);
         if let Some(file) = &mut written {
@@ -69,8 +69,8 @@ pub(super) fn read_pseudonymised(
     Ok((report, pseudonyms.report(), written))
 }
 
-fn each_record(spool: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let mut reader = BufReader::with_capacity(1 << 20, spool);
+fn each_record(originals: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 20, originals);
     let mut line = Vec::new();
     loop {
         line.clear();
