@@ -6,7 +6,7 @@ use crate::ingest::ReadOptions;
 use crate::tokens::{Tokenizer, TokenizerKind};
 use std::path::PathBuf;
 
-/// Most tokens in a shard.
+/// The most tokens in a shard.
 const SHARD_TOKENS: u64 = 1 << 28;
 
 #[derive(Clone)]
@@ -16,25 +16,25 @@ pub struct PrepareOptions {
     pub overwrite: bool,
     pub read: ReadOptions,
     pub tokenizer: TokenizerKind,
-    /// Use this one instead of making one: that of a model that is to be trained further or evaluated.
+    /// A tokenizer to use instead of a new one: that of a model that is to be fine-tuned or evaluated.
     pub existing: Option<Tokenizer>,
-    /// Stands for characters that an existing tokenizer of characters does not know; none: such a one is an error.
+    /// Replaces characters that an existing character tokenizer lacks; `None`: such a character is an error.
     pub replace_unknown: Option<char>,
-    /// Vocabulary of a trained BPE: exactly this. `None`: 2048, or fewer where the corpus gives no more.
+    /// The vocabulary of a trained BPE; `None`: 2048. It is smaller if the corpus has too few merges.
     pub vocab_size: Option<usize>,
     pub val_fraction: f64,
     pub split: SplitMode,
     pub seed: u64,
-    /// Replace names before anything else sees them.
+    /// Whether and how names are replaced, before any other step.
     pub pseudonymise: Option<PseudonymOptions>,
-    /// How many canaries to plant into the training split.
+    /// The number of canaries to plant into the training split.
     pub canaries: usize,
-    /// Most tokens in a shard.
+    /// The most tokens in a shard.
     pub shard_tokens: u64,
 }
 
 impl PrepareOptions {
-    /// The defaults: BPE of 2048, the last tenth of the records for validation.
+    /// The default options: a BPE of 2048 tokens, and the last tenth of the records for validation.
     pub fn new(inputs: impl IntoIterator<Item = impl Into<PathBuf>>, out: PathBuf) -> Self {
         Self {
             inputs: inputs.into_iter().map(Into::into).collect(),

@@ -14,13 +14,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Tells the draws for canaries from others of the same seed.
+/// Separates the random numbers for canaries from others with the same seed.
 const CANARY_STREAM: u64 = 0x4341_4e41;
 
-/// Records looked at to find values that vary.
+/// The number of records that are examined, in addition to those for canaries, to find values that vary.
 const CANARY_SAMPLE: usize = 64;
 
-/// Makes the canaries, saves them, and encodes them by the number of the record that each copy follows.
+/// Makes and saves the canaries, and returns the encoded copies by the number of the record that each copy follows.
 pub(super) fn plant(
     options: &PrepareOptions,
     folder: &Path,
@@ -36,7 +36,7 @@ pub(super) fn plant(
     let training = records - assignment.count(records);
     if options.canaries > 32 || (1 << options.canaries) - 1 > training {
         return Err(Error::usage(format!(
-            "--canaries {}: 2^{} - 1 records to plant among {training} for training would be more than these; ask for fewer",
+            "--canaries {}: this plants 2^{} - 1 records, which is more than the {training} training records; ask for fewer",
             options.canaries, options.canaries
         )));
     }
@@ -51,14 +51,14 @@ pub(super) fn plant(
         let encoded = Arc::new(encode((canary.text() + "\n").into_bytes(), tokenizer, None).map_err(|(_, e)| e)?);
         for copy in 0..canary.repeats {
             let drawn = mix(options.seed, CANARY_STREAM + number as u64, copy) % records;
-            let behind = (drawn..records).chain(0..drawn).find(trains).unwrap_or(drawn);
-            planted.entry(behind).or_default().push(encoded.clone());
+            let previous = (drawn..records).chain(0..drawn).find(trains).unwrap_or(drawn);
+            planted.entry(previous).or_default().push(encoded.clone());
         }
     }
     Ok(planted)
 }
 
-/// The records of these numbers, in their order, those left out that are not UTF-8.
+/// The records with these numbers, in the order of `numbers`, except those that are not UTF-8.
 fn fetch(records_file: &Path, numbers: &[u64]) -> Result<Vec<String>> {
     let wanted: BTreeMap<u64, usize> = numbers.iter().enumerate().map(|(at, number)| (*number, at)).collect();
     let mut found = vec![None; numbers.len()];

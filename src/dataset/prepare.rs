@@ -1,7 +1,8 @@
-//! `prepare`: raw logs -> a data folder, in two passes and bounded memory.
+//! `prepare` turns raw logs into a data folder, in two passes and bounded memory.
 //!
-//! Pass 1 reads the inputs once into a spool file beside the output and learns what the tokenizer needs. Pass 2 tokenises
-//! the spool in parallel chunks and writes shards. The spool costs the corpus' size on disk and is removed at the end.
+//! The first pass reads the inputs once into a temporary file in the unfinished output folder, and makes the tokenizer. The
+//! second pass tokenises this file in parallel chunks and writes the shards. The file takes as much disk space as the corpus
+//! and is removed at the end.
 
 use super::first_pass::{FirstPass, first_pass};
 use super::meta::Meta;
@@ -18,27 +19,27 @@ use indicatif::ProgressBar;
 use std::fs;
 use std::path::Path;
 
-/// What `prepare` did.
+/// The results of [`prepare`].
 pub struct Prepared {
     pub meta: Meta,
     pub report: ReadReport,
-    /// Characters that were unknown to the tokenizer and replaced.
+    /// The number of characters that the tokenizer lacks and that were replaced.
     pub replaced: u64,
-    /// What was replaced, if anything was to be.
+    /// The report on pseudonyms, if names were to be replaced.
     pub pseudonyms: Option<PseudonymReport>,
 }
 
-/// Makes the data folder `options.out`; it appears complete or not at all.
+/// Writes the data folder `options.out`, which appears complete or not at all.
 ///
-/// Memory: about 6 MiB a thread for chunks, a few times the longest record, and for BPE the sample (at most 32 MiB) with
-/// what training on it takes; none of it grows with the corpus. Measured on 1.1 GB with 2 threads: 46 MB for bytes, 37 MB
-/// for characters, 231 MB for a BPE of 2048. Disk: the corpus once more while at work.
+/// Memory: about 6 MiB per thread for chunks, a few times the longest record, and for BPE the sample (at most 32 MiB) and its
+/// training; none of this grows with the corpus. Measured on 1.1 GB with 2 threads: 46 MB for bytes, 37 MB for characters,
+/// 231 MB for a BPE of 2048. Disk: a copy of the corpus during the run.
 /// The same options and inputs give the same bytes, whatever the number of threads.
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
     check_target(&options.out, options.overwrite)?;
     if let (Some(tokenizer), Some(stand_in)) = (&options.existing, options.replace_unknown) {
-        // An unfit stand-in is noticed before anything is read.
+        // An invalid stand-in is an error before anything is read.
         tokenizer.replace_unknown(Vec::new(), stand_in, &mut 0)?;
     }
     let staged = StagedFolder::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
@@ -69,7 +70,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     Ok(Prepared { meta, report, replaced, pseudonyms })
 }
 
-/// Refuses a target that exists, unless `overwrite` is set and it is a data folder (or empty).
+/// Returns an error for a target that exists, unless it is empty, or it is a data folder and `overwrite` is set.
 fn check_target(target: &Path, overwrite: bool) -> Result<()> {
     let empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
     if !target.exists() || empty {
@@ -77,14 +78,14 @@ fn check_target(target: &Path, overwrite: bool) -> Result<()> {
     }
     if !overwrite {
         return Err(Error::usage(format!(
-            "--out {}: it exists already; choose another name, or replace it with --overwrite",
+            "--out {}: this already exists; choose another name, or replace it with --overwrite",
             target.display()
         )));
     }
     if !Meta::is_in(target) {
         return Err(Error::usage(format!(
-            "--out {}: it is no data folder (it has no meta.json as prepare writes it), so --overwrite leaves it alone; \
-             choose another name, or remove it yourself",
+            "--out {}: this is not a data folder (it has no meta.json as prepare writes it), so --overwrite does not replace \
+             it; choose another name, or remove it yourself",
             target.display()
         )));
     }
@@ -98,9 +99,9 @@ fn check_fraction(fraction: f64) -> Result<()> {
     Err(Error::usage(format!("--val-fraction {fraction}: expected a number between 0 and 1, such as 0.1")))
 }
 
-/// What a record looks like: JSON where every source gives it.
+/// The form of the records: JSON if every source contains JSON.
 ///
-/// Errors: prefixes, which are values of JSON fields, before text.
+/// Errors: prefixes, which are values of JSON fields, for sources of text.
 fn form(report: &ReadReport, options: &PrepareOptions) -> Result<Form> {
     let text = report.sources.iter().find(|source| !source.format.gives_json());
     match (text, options.read.prefixes.is_empty()) {
@@ -108,7 +109,7 @@ fn form(report: &ReadReport, options: &PrepareOptions) -> Result<Form> {
         (None, false) => Ok(Form::PrefixedJson),
         (Some(_), true) => Ok(Form::Text),
         (Some(text), false) => Err(Error::usage(format!(
-            "--prefix-field: {} is {}, and only JSON records have fields; leave the file or the prefix out",
+            "--prefix-field: {} contains {}, but only JSON records have fields; leave out the file or the prefix",
             text.name,
             text.format.label()
         ))),

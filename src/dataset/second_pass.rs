@@ -17,19 +17,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of records that one thread tokenises at a time.
+/// The number of bytes of records that one thread tokenises at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Both splits under way.
+/// The writers of both splits, which also learn from the training records and add canaries to them.
 pub(super) struct SplitWriters {
     train: SplitWriter,
     val: SplitWriter,
     assignment: SplitAssignment,
-    /// Learns from the training records.
     builder: RecordsBuilder,
-    /// Number of the next record.
+    /// The number of the next record.
     next: u64,
-    /// Canaries by the number of the training record that they follow.
+    /// The copies of canaries, by the number of the training record that they follow.
     pub planted: BTreeMap<u64, Vec<Arc<EncodedChunk>>>,
 }
 
@@ -95,17 +94,17 @@ impl SplitWriters {
     }
 }
 
-/// Records of one chunk, and their tokens on end, each record's separator included.
+/// The records of one chunk and their tokens, including the separator of each record.
 pub(super) struct EncodedChunk {
     text: Vec<u8>,
-    /// Characters that were replaced.
+    /// The number of replaced characters.
     replaced: u64,
     pub ids: Vec<u32>,
     pub records: Vec<RecordCounts>,
 }
 
-/// Pass 2: as many chunks as threads at once, written in order.
-/// Returns the number of characters that were replaced.
+/// Tokenises as many chunks at once as there are threads, and writes them in order. Returns the number of replaced
+/// characters.
 pub(super) fn tokenise(
     records_file: &Path,
     tokenizer: &Tokenizer,
@@ -139,7 +138,7 @@ pub(super) fn tokenise(
     }
 }
 
-/// Whole records of about `CHUNK` bytes, or one longer than that.
+/// Reads whole records, about `CHUNK` bytes of them or one longer record.
 fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
     let mut records = Vec::with_capacity(CHUNK);
     reader.by_ref().take(CHUNK as u64).read_to_end(&mut records)?;
@@ -149,7 +148,7 @@ fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
     Ok((!records.is_empty()).then_some(records))
 }
 
-/// An error comes with the number of records before it.
+/// Tokenises a chunk. An error is returned with the number of records before the faulty one.
 pub(super) fn encode(
     text: Vec<u8>,
     tokenizer: &Tokenizer,

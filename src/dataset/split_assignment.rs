@@ -1,4 +1,4 @@
-//! The decision which records go to the validation split.
+//! Decides which records go to the validation split.
 
 use super::meta::SplitMode;
 use super::options::PrepareOptions;
@@ -6,9 +6,11 @@ use super::permutation::Permutation;
 use crate::ingest::ReadReport;
 use crate::{Error, Result};
 
-/// Which records validate.
+/// The assignment of records to the training and the validation split.
 pub(super) enum SplitAssignment {
+    /// All records from this number on validate.
     From(u64),
+    /// The first `count` records of a random order validate.
     Drawn { order: Permutation, count: u64 },
 }
 
@@ -17,8 +19,8 @@ impl SplitAssignment {
         let records = report.records;
         if let (1, Some(source)) = (records, report.sources.iter().find(|source| source.records > 0)) {
             return Err(Error::usage(format!(
-                "{}: 1 record of {} bytes, read as {}; training needs at least 2: if the file holds more, choose with \
-                 --format",
+                "{}: 1 record of {} bytes, read as {}; training needs at least 2 records; if the file contains more, choose \
+                 its format with --format",
                 source.name,
                 source.bytes,
                 source.format.label()
@@ -27,8 +29,8 @@ impl SplitAssignment {
         let count = (records as f64 * options.val_fraction).round() as u64;
         if count == 0 || count >= records {
             return Err(Error::usage(format!(
-                "--val-fraction {}: of {records} records this leaves {} for training and {count} for validation; give \
-                 another fraction or more logs",
+                "--val-fraction {}: of {records} records this leaves {} for training and {count} for validation; choose \
+                 another fraction, or use more logs",
                 options.val_fraction,
                 records - count.min(records)
             )));
@@ -39,7 +41,7 @@ impl SplitAssignment {
         })
     }
 
-    /// How many of the records validate.
+    /// The number of validation records.
     pub fn count(&self, records: u64) -> u64 {
         match self {
             SplitAssignment::From(first) => records - first,
