@@ -1,6 +1,6 @@
 #include "common.cuh"
 
-// Sums of squares of the gradients: the first stage of their global norm.
+// Sums of squares of the gradients: the exp_avg stage of their global norm.
 //   maths      partials[b] = sum over the block's share of gradients[i]^2, in f64
 //   shapes     gradients (4*quads) f32; partials (1024) f64
 //   writes     partials: every element, overwritten (=)
@@ -26,13 +26,13 @@ KERNEL_EXPORT(adamw_norm_partials);
 
 // What the host uploads before each update.
 struct Settings {
-    float rate, beta_1, beta_2, epsilon, decay, clip;
+    float lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm;
     float correct_1, correct_2;  // 1 / (1 - beta^t)
 };
 
-// The second stage of the norm, and what follows from it.
+// The exp_avg_sq stage of the norm, and what follows from it.
 //   maths      norm = sqrt(sum of partials);  report = [loss, norm];  loss = 0
-//              decision = [min(1, clip / (norm + 1e-6)), 1 if loss and norm are finite else 0]; clip 0 clips nothing
+//              decision = [min(1, max_grad_norm / (norm + 1e-6)), 1 if loss and norm are finite else 0]; max_grad_norm 0 clips nothing
 //   shapes     partials (1024), loss (1), report (2) f64; decision (2), settings (8) f32
 //   writes     decision, report, loss: every element, overwritten (=)
 //   launch     grid 1, block 1024
@@ -43,8 +43,8 @@ extern "C" __global__ void __launch_bounds__(1024)
                  double *__restrict__ loss, const float *__restrict__ settings) {
     const double norm = sqrt(block_sum<32>(partials[threadIdx.x]));
     if (threadIdx.x > 0) return;
-    const double clip = reinterpret_cast<const Settings *>(settings)->clip, seen = *loss;
-    decision[0] = clip == 0.0 ? 1.f : (float)fmin(1.0, clip / (norm + 1e-6));
+    const double max_grad_norm = reinterpret_cast<const Settings *>(settings)->max_grad_norm, seen = *loss;
+    decision[0] = max_grad_norm == 0.0 ? 1.f : (float)fmin(1.0, max_grad_norm / (norm + 1e-6));
     decision[1] = fabs(seen) < INFINITY && norm < INFINITY ? 1.f : 0.f;
     report[0] = seen;
     report[1] = norm;
@@ -52,30 +52,30 @@ extern "C" __global__ void __launch_bounds__(1024)
 }
 KERNEL_EXPORT(adamw_decide);
 
-__device__ __forceinline__ void store_working(bf16 *working, long quad, const float (&p)[4]) {
-    reinterpret_cast<uint2 *>(working)[quad] = make_uint2(pack_bf16(p[0], p[1]), pack_bf16(p[2], p[3]));
+__device__ __forceinline__ void store_bf16(bf16 *params_bf16, long quad, const float (&p)[4]) {
+    reinterpret_cast<uint2 *>(params_bf16)[quad] = make_uint2(pack_bf16(p[0], p[1]), pack_bf16(p[2], p[3]));
 }
 
 // AdamW over the flat buffers: every parameter of the model in one launch.
 //   maths      g = factor * gradient;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
-//              p -= rate * (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + decay p), decay for i < decayed only
-//   shapes     parameters, gradients, first (m), second (v) (4*quads) f32; working (4*quads) bf16; settings (8) and
+//              p -= lr * (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + weight_decay p), weight_decay for i < decayed only
+//   shapes     parameters, gradients, exp_avg (m), exp_avg_sq (v) (4*quads) f32; params_bf16 (4*quads) bf16; settings (8) and
 //              decision (2) f32
-//   writes     parameters, first, second; working = parameters rounded; gradients = 0.
+//   writes     parameters, exp_avg, exp_avg_sq; params_bf16 = parameters rounded; gradients = 0.
 //              Where decision[1] is 0: gradients only
 //   launch     grid ceil(quads/256), block 256: a thread updates four
 //   floor      34 bytes a parameter
 //   reference  cpu::adamw::update
 extern "C" __global__ void __launch_bounds__(256)
-    adamw_update(float *__restrict__ parameters, bf16 *__restrict__ working, float *__restrict__ gradients,
-                 float *__restrict__ first, float *__restrict__ second, const float *__restrict__ settings,
+    adamw_update(float *__restrict__ parameters, bf16 *__restrict__ params_bf16, float *__restrict__ gradients,
+                 float *__restrict__ exp_avg, float *__restrict__ exp_avg_sq, const float *__restrict__ settings,
                  const float *__restrict__ decision, long decayed, long quads) {
     const long quad = blockIdx.x * 256L + threadIdx.x;
     if (quad >= quads) return;
     float4 *const g_at = reinterpret_cast<float4 *>(gradients) + quad;
     float4 *const p_at = reinterpret_cast<float4 *>(parameters) + quad;
-    float4 *const m_at = reinterpret_cast<float4 *>(first) + quad;
-    float4 *const v_at = reinterpret_cast<float4 *>(second) + quad;
+    float4 *const m_at = reinterpret_cast<float4 *>(exp_avg) + quad;
+    float4 *const v_at = reinterpret_cast<float4 *>(exp_avg_sq) + quad;
     if (decision[1] != 0.f) {
         const float4 g4 = __ldcs(g_at), p4 = __ldcs(p_at), m4 = __ldcs(m_at), v4 = __ldcs(v_at);
         const float g[4] = {g4.x, g4.y, g4.z, g4.w};
@@ -84,33 +84,33 @@ extern "C" __global__ void __launch_bounds__(256)
         const float factor = decision[0];
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            const float scaled = factor * g[j], decay = quad * 4 + j < decayed ? with.decay : 0.f;
+            const float scaled = factor * g[j], decay = quad * 4 + j < decayed ? with.weight_decay : 0.f;
             m[j] = with.beta_1 * m[j] + (1.f - with.beta_1) * scaled;
             v[j] = with.beta_2 * v[j] + (1.f - with.beta_2) * scaled * scaled;
             const float direction = m[j] * with.correct_1 / (sqrtf(v[j] * with.correct_2) + with.epsilon);
-            p[j] -= with.rate * (direction + decay * p[j]);
+            p[j] -= with.lr * (direction + decay * p[j]);
         }
         __stcs(p_at, make_float4(p[0], p[1], p[2], p[3]));
         __stcs(m_at, make_float4(m[0], m[1], m[2], m[3]));
         __stcs(v_at, make_float4(v[0], v[1], v[2], v[3]));
-        store_working(working, quad, p);
+        store_bf16(params_bf16, quad, p);
     }
     __stcs(g_at, make_float4(0.f, 0.f, 0.f, 0.f));
 }
 KERNEL_EXPORT(adamw_update);
 
-// The working copy of the parameters.
-//   maths      working[i] = parameters[i], rounded
-//   shapes     working (4*quads) bf16; parameters (4*quads) f32
-//   writes     working: every element, overwritten (=)
+// The bf16 copy of the parameters.
+//   maths      params_bf16[i] = parameters[i], rounded
+//   shapes     params_bf16 (4*quads) bf16; parameters (4*quads) f32
+//   writes     params_bf16: every element, overwritten (=)
 //   launch     grid ceil(quads/256), block 256
 //   floor      6 bytes a parameter
 //   reference  none: a conversion
 extern "C" __global__ void __launch_bounds__(256)
-    adamw_narrow(bf16 *__restrict__ working, const float *__restrict__ parameters, long quads) {
+    adamw_cast_bf16(bf16 *__restrict__ params_bf16, const float *__restrict__ parameters, long quads) {
     const long quad = blockIdx.x * 256L + threadIdx.x;
     if (quad >= quads) return;
     const float4 p = reinterpret_cast<const float4 *>(parameters)[quad];
-    store_working(working, quad, {p.x, p.y, p.z, p.w});
+    store_bf16(params_bf16, quad, {p.x, p.y, p.z, p.w});
 }
-KERNEL_EXPORT(adamw_narrow);
+KERNEL_EXPORT(adamw_cast_bf16);

@@ -6,8 +6,8 @@
 //   shapes     logits (N,stride) bf16, the first V columns count, stride % 8 == 0; targets (N) u32; losses (N) and
 //              scale (1) f32
 //   writes     losses; logits become dlogits unless scale is null: every element, overwritten (=)
-//   launch     cross_entropy_narrow: grid ceil(N/4), block 128, a warp owns a row
-//              cross_entropy_wide: grid N, block 512, a block owns a row
+//   launch     cross_entropy_small_vocab: grid ceil(N/4), block 128, a warp owns a row
+//              cross_entropy_large_vocab: grid N, block 512, a block owns a row
 //   floor      2*N*stride bytes; 4*N*stride with the gradient (the second reading meets the cache)
 //   reference  cpu::cross_entropy::forward, cpu::cross_entropy::forward_backward
 constexpr float LOG2_E = 1.4426950408889634f;
@@ -99,21 +99,21 @@ __device__ __forceinline__ void row_loss(float *loss, bf16 *logits, unsigned tar
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    cross_entropy_narrow(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
+    cross_entropy_small_vocab(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
                          const float *__restrict__ scale, int n, int vocab, int stride) {
     const long row = (long)blockIdx.x * 4 + threadIdx.x / 32;
     if (row >= n) return;
     row_loss<1>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x % 32, vocab, stride);
 }
-KERNEL_EXPORT(cross_entropy_narrow);
+KERNEL_EXPORT(cross_entropy_small_vocab);
 
 extern "C" __global__ void __launch_bounds__(512)
-    cross_entropy_wide(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
+    cross_entropy_large_vocab(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
                        const float *__restrict__ scale, int n, int vocab, int stride) {
     const long row = blockIdx.x;
     row_loss<16>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x, vocab, stride);
 }
-KERNEL_EXPORT(cross_entropy_wide);
+KERNEL_EXPORT(cross_entropy_large_vocab);
 
 // Adds up a batch's losses.
 //   maths      total += scale * sum over n of losses[n]

@@ -1,9 +1,9 @@
 #include "common.cuh"
 
 // LayerNorm over the channels of each token, alone or behind the addition to the residual stream.
-//   maths      s[n,c] = x[n,c] + branch[n,c];  y[n,c] = (s[n,c] - mean[n]) * rstd[n] * gain[c] + shift[c]
+//   maths      s[n,c] = x[n,c] + sublayer_out[n,c];  y[n,c] = (s[n,c] - mean[n]) * rstd[n] * weight[c] + bias[c]
 //              statistics are of s as stored, rounded to bf16; rstd = 1 / sqrt(variance + 1e-5), variance in two passes
-//   shapes     x, branch, sum, y (N,C) bf16, C % 8 == 0; gain, shift (C) bf16, shift may be null; mean, rstd (N) f32
+//   shapes     x, sublayer_out, sum, y (N,C) bf16, C % 8 == 0; weight, bias (C) bf16, bias may be null; mean, rstd (N) f32
 //   writes     sum, y, mean, rstd: every element, overwritten (=)
 //   launch     grid ceil(N/4), block 128: one warp owns one token; no shared memory
 //   floor      4*N*C bytes; 8*N*C with the addition
@@ -11,8 +11,8 @@
 constexpr float EPSILON = 1e-5f;
 
 template <bool ADD>
-__device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *rstd, const bf16 *x, const bf16 *branch,
-                                        const bf16 *gain, const bf16 *shift, int n, int c) {
+__device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *rstd, const bf16 *x, const bf16 *sublayer_out,
+                                        const bf16 *weight, const bf16 *bias, int n, int c) {
     const long row = (long)blockIdx.x * 4 + threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
     if (row >= n) return;
@@ -23,7 +23,7 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
     for (int i = lane * 8; i < c; i += 256) {
         Pack8 values = load8(x + row * c + i);
         if (ADD) {
-            const Pack8 more = load8_streaming(branch + row * c + i);
+            const Pack8 more = load8_streaming(sublayer_out + row * c + i);
 #pragma unroll
             for (int j = 0; j < 8; j++) {
                 const float sum_j = __bfloat162float(values.values[j]) + __bfloat162float(more.values[j]);
@@ -49,13 +49,13 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
     const float r = rsqrtf(warp_sum(squares) / c + EPSILON);
 #pragma unroll 2
     for (int i = lane * 8; i < c; i += 256) {
-        const Pack8 values = load8(from + i), g = load8(gain + i);
+        const Pack8 values = load8(from + i), g = load8(weight + i);
         Pack8 s, out;
-        if (shift) s = load8(shift + i);
+        if (bias) s = load8(bias + i);
 #pragma unroll
         for (int j = 0; j < 8; j++) {
             const float h = (__bfloat162float(values.values[j]) - m) * r * __bfloat162float(g.values[j]);
-            out.values[j] = __float2bfloat16_rn(shift ? h + __bfloat162float(s.values[j]) : h);
+            out.values[j] = __float2bfloat16_rn(bias ? h + __bfloat162float(s.values[j]) : h);
         }
         store8(y + row * c + i, out);
     }
@@ -67,25 +67,25 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
 
 extern "C" __global__ void __launch_bounds__(128)
     layernorm_forward(bf16 *__restrict__ y, float *__restrict__ mean, float *__restrict__ rstd,
-                      const bf16 *__restrict__ x, const bf16 *__restrict__ gain, const bf16 *__restrict__ shift, int n,
+                      const bf16 *__restrict__ x, const bf16 *__restrict__ weight, const bf16 *__restrict__ bias, int n,
                       int c) {
-    forward<false>(nullptr, y, mean, rstd, x, nullptr, gain, shift, n, c);
+    forward<false>(nullptr, y, mean, rstd, x, nullptr, weight, bias, n, c);
 }
 KERNEL_EXPORT(layernorm_forward);
 
 extern "C" __global__ void __launch_bounds__(128)
     residual_layernorm_forward(bf16 *sum, bf16 *__restrict__ y, float *__restrict__ mean, float *__restrict__ rstd,
-                               const bf16 *x, const bf16 *__restrict__ branch, const bf16 *__restrict__ gain,
-                               const bf16 *__restrict__ shift, int n, int c) {
-    forward<true>(sum, y, mean, rstd, x, branch, gain, shift, n, c);
+                               const bf16 *x, const bf16 *__restrict__ sublayer_out, const bf16 *__restrict__ weight,
+                               const bf16 *__restrict__ bias, int n, int c) {
+    forward<true>(sum, y, mean, rstd, x, sublayer_out, weight, bias, n, c);
 }
 KERNEL_EXPORT(residual_layernorm_forward);
 
-// Gradient of LayerNorm, added to that of the residual stream, and each block's part of those of gain and shift.
-//   maths      h = (x - mean) * rstd;  g = dy * gain;  dx[n,c] += rstd[n] * (g - mean_c(g) - h * mean_c(g * h))
-//              gain_partials[block,c] = sum over the block's rows of dy * h;  shift_partials[block,c] = ... of dy
-//   shapes     dx, dy, x (N,C) bf16, C % 8 == 0, C <= 8192; gain (C) bf16; mean, rstd (N) f32; partials (grid, C) f32;
-//              shift_partials may be null
+// Gradient of LayerNorm, added to that of the residual stream, and each block's part of those of weight and bias.
+//   maths      h = (x - mean) * rstd;  g = dy * weight;  dx[n,c] += rstd[n] * (g - mean_c(g) - h * mean_c(g * h))
+//              weight_partials[block,c] = sum over the block's rows of dy * h;  bias_partials[block,c] = ... of dy
+//   shapes     dx, dy, x (N,C) bf16, C % 8 == 0, C <= 8192; weight (C) bf16; mean, rstd (N) f32; partials (grid, C) f32;
+//              bias_partials may be null
 //   writes     dx: += in f32, rounded once, or = without being read where dx_is_new; partials =
 //   launch     grid at most ceil(N/groups), block width * groups: `width` threads (C/8 rounded up to whole warps) own 8
 //              channels each of one row, `groups` rows are under way at once; dynamic shared memory 32 bytes a thread
@@ -107,9 +107,9 @@ __device__ __forceinline__ void combine_groups(float *partial, const float (&own
 }
 
 extern "C" __global__ void __launch_bounds__(1024)
-    layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ gain_partials, float *__restrict__ shift_partials,
+    layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ weight_partials, float *__restrict__ bias_partials,
                        const bf16 *__restrict__ dy, const bf16 *__restrict__ x, const float *__restrict__ mean,
-                       const float *__restrict__ rstd, const bf16 *__restrict__ gain, int width, int dx_is_new, int n,
+                       const float *__restrict__ rstd, const bf16 *__restrict__ weight, int width, int dx_is_new, int n,
                        int c) {
     DYN_SHARED(float, shared);
     // Two sets of sums, used in turn: one barrier a round is enough.
@@ -118,8 +118,8 @@ extern "C" __global__ void __launch_bounds__(1024)
     const int warp = threadIdx.x / 32, first_warp = group * (width / 32);
     const float part = 1.f / c;
     Pack8 g;
-    if (channel < c) g = load8(gain + channel);
-    float dgain[8] = {}, dshift[8] = {};
+    if (channel < c) g = load8(weight + channel);
+    float dweight[8] = {}, dbias[8] = {};
     for (int base = blockIdx.x * groups, set = 0; base < n; base += gridDim.x * groups, set ^= 1) {
         const int row = base + group;
         const bool active = channel < c && row < n;
@@ -139,8 +139,8 @@ extern "C" __global__ void __launch_bounds__(1024)
                 h[j] = (__bfloat162float(x_pack.values[j]) - m) * r;
                 sum += scaled;
                 sum_h += scaled * h[j];
-                dgain[j] += d * h[j];
-                dshift[j] += d;
+                dweight[j] += d * h[j];
+                dbias[j] += d;
             }
         }
         sum = warp_sum(sum);
@@ -163,7 +163,7 @@ extern "C" __global__ void __launch_bounds__(1024)
             store8(dx + at, out);
         }
     }
-    combine_groups(gain_partials + (long)blockIdx.x * c, dgain, shared, width, c);
-    if (shift_partials) combine_groups(shift_partials + (long)blockIdx.x * c, dshift, shared, width, c);
+    combine_groups(weight_partials + (long)blockIdx.x * c, dweight, shared, width, c);
+    if (bias_partials) combine_groups(bias_partials + (long)blockIdx.x * c, dbias, shared, width, c);
 }
 KERNEL_EXPORT(layernorm_backward);

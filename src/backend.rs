@@ -70,7 +70,7 @@ impl Backend {
     /// # Errors
     /// When that device cannot be used; the error says what is missing. `Auto` falls back to the CPU and says why.
     pub fn open(choice: DeviceChoice, mut options: Options) -> Result<Self> {
-        options.plain |= gpu::device::is_patient();
+        options.eager |= gpu::device::sync_launches();
         let device = match choice {
             DeviceChoice::Cpu => None,
             DeviceChoice::Cuda(id) => Some(open::open(id)?),
@@ -113,18 +113,18 @@ impl Backend {
         }
     }
 
-    fn need(&self, config: &Config, batch: usize, time: usize) -> Result<Need> {
+    fn need(&self, config: &Config, batch: usize, seq_len: usize) -> Result<Need> {
         Ok(match self {
             Backend::Cpu => {
-                let (need, available) = (cpu::memory::training(config, batch, time), cpu::memory::available());
-                let largest = available.and_then(|available| cpu::memory::largest_batch(config, time, available));
+                let (need, available) = (cpu::memory::training(config, batch, seq_len), cpu::memory::available());
+                let largest = available.and_then(|available| cpu::memory::largest_batch(config, seq_len, available));
                 Need { state: need.state, activations: need.activations, available, largest }
             }
             Backend::Cuda(device, options) => {
                 let purpose = Purpose::Training(options.recompute);
-                let (need, available) = (memory::of(config, batch, time, purpose), device.memory()?.0);
+                let (need, available) = (memory::of(config, batch, seq_len, purpose), device.memory()?.0);
                 let available = available.saturating_sub(device.overhead());
-                let largest = memory::largest_batch(config, time, purpose, available);
+                let largest = memory::largest_batch(config, seq_len, purpose, available);
                 let state = need.weights + need.optimizer;
                 Need { state, activations: need.activations, available: Some(available), largest }
             }
@@ -132,11 +132,11 @@ impl Backend {
     }
 
     /// Says what training will take and refuses, naming what would fit, rather than being killed half-way.
-    pub fn check_memory(&self, config: &Config, batch: usize, time: usize) -> Result<()> {
-        let need = self.need(config, batch, time)?;
+    pub fn check_memory(&self, config: &Config, batch: usize, seq_len: usize) -> Result<()> {
+        let need = self.need(config, batch, seq_len)?;
         tracing::info!(
             "{} parameters; memory: {} for parameters, gradients and moments, {} for activations of a micro-batch of \
-             {batch} x {time} tokens; the largest micro-batch that fits: {}",
+             {batch} x {seq_len} tokens; the largest micro-batch that fits: {}",
             Layout::new(config).len,
             HumanBytes(need.state),
             HumanBytes(need.activations),

@@ -15,7 +15,7 @@ pub struct Batch<'a> {
     pub tokens: &'a [u32],
     pub targets: &'a [u32],
     /// T; B follows from the lengths.
-    pub time: usize,
+    pub seq_len: usize,
 }
 
 /// Engines index tables with tokens; one that lies outside the vocabulary is an input error, not a panic or worse.
@@ -44,21 +44,21 @@ impl Batch<'_> {
     }
 }
 
-/// One AdamW step (Loshchilov and Hutter, 2019): gradients are scaled to norm `clip` at most, then
-/// `m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= rate ((m/(1-b1^t)) / (sqrt(v/(1-b2^t)) + eps) + decay p)`.
+/// One AdamW step (Loshchilov and Hutter, 2019): gradients are scaled to norm `max_grad_norm` at most, then
+/// `m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr ((m/(1-b1^t)) / (sqrt(v/(1-b2^t)) + eps) + weight_decay p)`.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
     /// Learning rate of this step.
-    pub rate: f32,
+    pub lr: f32,
     pub beta_1: f32,
     pub beta_2: f32,
     pub epsilon: f32,
     /// Weight decay, applied to two-dimensional tensors.
-    pub decay: f32,
+    pub weight_decay: f32,
     /// Largest global gradient norm; 0 for no clipping.
-    pub clip: f32,
+    pub max_grad_norm: f32,
     /// t: 1 for the first update.
-    pub time: u64,
+    pub step: u64,
 }
 
 /// What an update saw. When loss or norm is not finite, nothing was updated.
@@ -78,7 +78,7 @@ impl Update {
 
 /// How a token is drawn from logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Choice {
+pub struct SamplingParams {
     /// Divides the logits; 0: the likeliest token.
     pub temperature: f32,
     /// Keeps the k likeliest tokens; 0: all.
@@ -95,8 +95,8 @@ pub struct Choice {
 /// weight, and the one in whose share `uniform` falls is drawn. Of equal logits the lower token counts as the likelier;
 /// a NaN counts as minus infinity.
 #[derive(Clone, Copy, Debug)]
-pub struct Draw<'a> {
-    pub choice: Choice,
+pub struct SampleRequest<'a> {
+    pub params: SamplingParams,
     /// In 0..1, without 1.
     pub uniform: f64,
     /// Bit set over the tokens, ceil(V/32) words, token t at bit t % 32 of word t / 32; none: every token is allowed.
@@ -108,8 +108,8 @@ pub struct Draw<'a> {
 pub enum State {
     Parameters,
     Gradients,
-    FirstMoment,
-    SecondMoment,
+    ExpAvg,
+    ExpAvgSq,
 }
 
 /// The whole model with its state.
@@ -122,7 +122,7 @@ pub trait Engine: Send {
     fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()>;
 
     /// Logits (B, T, V) of `tokens` (B, T).
-    fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()>;
+    fn logits(&mut self, tokens: &[u32], seq_len: usize, logits: &mut [f32]) -> Result<()>;
 
     /// Adds `scale` x the gradient of the summed losses to the gradients, and `scale` x the summed losses to the loss.
     fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()>;
@@ -144,14 +144,14 @@ pub trait Engine: Send {
     fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()>;
 
     /// `extend`, then draws one token for each sequence: `draws` and `tokens` (sequences). Each draw allows some token.
-    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()>;
+    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()>;
 
     /// `sample`, and with each token the share of the model's probability that its draw allowed: `shares` (sequences), 1 where
     /// every token is allowed. The temperature counts; `top_k` and `top_p` do not. For this the logits come to the host.
     fn sample_measured(
         &mut self,
         sequences: &[(usize, &[u32])],
-        draws: &[Draw],
+        draws: &[SampleRequest],
         tokens: &mut [u32],
         shares: &mut [f64],
     ) -> Result<()>;

@@ -1,7 +1,7 @@
 //! The GPU device against stand-ins for the driver and cuBLASLt: copies through the ring, and products as they are put
 //! to the library. Kernels do nothing here; those are tested on the emulator.
 
-mod common;
+mod stub;
 
 use bytemuck::Pod;
 use half::bf16;
@@ -132,7 +132,7 @@ fn failures(bench: &Bench) {
 /// One test: the stand-ins answer to the environment, which belongs to the process.
 #[test]
 fn copies_products_and_failures() {
-    let folder = common::stub_libraries();
+    let folder = stub::libraries();
     let load = |name: &str| {
         // SAFETY: the stand-ins run nothing when loaded. Once loaded, they are found by their names alone.
         std::mem::forget(unsafe { libloading::Library::new(folder.path().join(name)) }.unwrap())

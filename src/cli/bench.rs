@@ -6,7 +6,7 @@ use super::kernels::{self, KernelsBench};
 use super::roofline::{self, RooflineArgs};
 use clap::{Args, Subcommand};
 use logwright::backend::Backend;
-use logwright::engine::{AdamW, Batch, Choice, Draw, Engine};
+use logwright::engine::{AdamW, Batch, Engine, SampleRequest, SamplingParams};
 use logwright::gpt::{Config, Flops, Layout, checkpoint, init};
 use logwright::train::ProfileSteps;
 use logwright::{Error, Result};
@@ -146,7 +146,7 @@ fn train(bench: TrainBench) -> Result<()> {
         let start = Instant::now();
         ProfileSteps::around(bench.profile_steps, time, engine.as_mut(), |engine| {
             for window in windows {
-                let batch = Batch { tokens: &window[..n], targets: &window[1..], time: config.context };
+                let batch = Batch { tokens: &window[..n], targets: &window[1..], seq_len: config.context };
                 engine.accumulate(batch, 1.0 / (n as u64 * pieces) as f32)?;
             }
             losses.push(engine.update(&adamw(time))?.loss);
@@ -168,9 +168,9 @@ fn train(bench: TrainBench) -> Result<()> {
     }))
 }
 
-/// The settings of update number `time`.
-pub fn adamw(time: u64) -> AdamW {
-    AdamW { rate: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time }
+/// The settings of update number `step`.
+pub fn adamw(step: u64) -> AdamW {
+    AdamW { lr: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, step }
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -208,10 +208,10 @@ fn generate(bench: GenerateBench) -> Result<()> {
     let mut engine = shape.engine(&device)?;
     let prompt = shape.tokens(shape.context - bench.tokens);
     engine.open_cache(shape.batch)?;
-    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
+    let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
     let uniform = |slot: usize| (slot as f64 + 0.5) / shape.batch as f64;
-    let draws: Vec<Draw> =
-        (0..shape.batch).map(|slot| Draw { choice, uniform: uniform(slot), allowed: None }).collect();
+    let draws: Vec<SampleRequest> =
+        (0..shape.batch).map(|slot| SampleRequest { params, uniform: uniform(slot), allowed: None }).collect();
     let mut drawn = vec![0; shape.batch];
     let start = Instant::now();
     let prompts: Vec<(usize, &[u32])> = (0..shape.batch).map(|slot| (slot, prompt.as_slice())).collect();

@@ -5,7 +5,7 @@ use super::{OutputArgs, model, train};
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
 use logwright::report::{DemoReport, Sample, Summary, page, verdict};
-use logwright::sample::{Choice, Settings, generate};
+use logwright::sample::{SamplingParams, Settings, generate};
 use logwright::synth::{SignIns, SynthSettings};
 use logwright::train::metrics::{self, Line};
 use logwright::train::{Run, Start, TrainConfig};
@@ -119,8 +119,8 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
 /// Generates records from nothing but the record start, at temperature 0.8, unconstrained.
 fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
     let model::Model { mut engine, tokenizer, records: facts, .. } = model::open(&args.out.join("run"), &args.device)?;
-    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
-    let settings = Settings { choice, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
+    let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
+    let settings = Settings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
     generate(engine.as_mut(), &tokenizer, prompts, &settings, &mut |record| {

@@ -47,7 +47,7 @@ impl TrainingArgs {
             Level::Norms => Recompute::Norms,
             Level::Blocks => Recompute::Blocks,
         };
-        Options { recompute, plain: self.no_graph, ..Options::default() }
+        Options { recompute, eager: self.no_graph, ..Options::default() }
     }
 }
 

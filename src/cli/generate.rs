@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use logwright::record::Records;
 use logwright::report::{Summary, Verdict, verdict};
-use logwright::sample::{Choice, Conditions, Constraint, Control, Generated, Settings, generate_under};
+use logwright::sample::{Conditions, Constraint, Control, Generated, SamplingParams, Settings, generate_under};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -130,8 +130,8 @@ impl SamplingArgs {
         if max_tokens == 0 || !(1..=MOST_PARALLEL).contains(&parallel) {
             return Err(Error::usage(format!("--max-tokens must be at least 1, --parallel 1 to {MOST_PARALLEL}")));
         }
-        let choice = Choice { temperature, top_k, top_p };
-        Ok(Settings { choice, max_tokens, seed, parallel: parallel.min(samples).max(1) })
+        let params = SamplingParams { temperature, top_k, top_p };
+        Ok(Settings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
     }
 }
 

@@ -4,14 +4,14 @@ use super::device::DeviceArgs;
 use super::roofline::StepShape;
 use clap::Args;
 use logwright::backend::Backend;
-use logwright::cuda::device::op::Work;
+use logwright::cuda::device::op::Op;
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::model::engine::{CudaEngine, Options};
 use logwright::cuda::perf::measure::{self, Measured, Method};
 use logwright::cuda::perf::op_recorder::OpRecorder;
 use logwright::cuda::perf::peaks::Peaks;
 use logwright::cuda::perf::roofline::{self, Operation};
-use logwright::engine::{Batch, Choice, Draw, Engine};
+use logwright::engine::{Batch, Engine, SampleRequest, SamplingParams};
 use logwright::gpt::{Config, Layout, init};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
@@ -98,16 +98,16 @@ impl KernelsBench {
 }
 
 fn engine(device: &Arc<OpRecorder>, config: Config) -> Result<CudaEngine> {
-    let options = Options { recompute: roofline::RECOMPUTE, plain: true, ..Options::default() };
+    let options = Options { recompute: roofline::RECOMPUTE, eager: true, ..Options::default() };
     CudaEngine::new(device.clone(), config, init::parameters(&Layout::new(&config), 1), options)
 }
 
 /// Operations of one training step.
-fn step(device: &OpRecorder, engine: &mut CudaEngine, batch: usize) -> Result<Vec<Work>> {
+fn step(device: &OpRecorder, engine: &mut CudaEngine, batch: usize) -> Result<Vec<Op>> {
     let config = *engine.config();
     let n = batch * config.context;
     let tokens: Vec<u32> = (0..=n).map(|i| (i % config.vocab) as u32).collect();
-    let step = Batch { tokens: &tokens[..n], targets: &tokens[1..], time: config.context };
+    let step = Batch { tokens: &tokens[..n], targets: &tokens[1..], seq_len: config.context };
     device.take();
     engine.accumulate(step, 1.0 / n as f32)?;
     engine.update(&super::bench::adamw(1))?;
@@ -115,10 +115,10 @@ fn step(device: &OpRecorder, engine: &mut CudaEngine, batch: usize) -> Result<Ve
 }
 
 /// Operations of the last token that fits, for each of `slots` sequences.
-fn token(device: &OpRecorder, engine: &mut CudaEngine, slots: usize) -> Result<Vec<Work>> {
+fn token(device: &OpRecorder, engine: &mut CudaEngine, slots: usize) -> Result<Vec<Op>> {
     let config = *engine.config();
-    let choice = Choice { temperature: 0.8, top_k: 0, top_p: 1.0 };
-    let draws = vec![Draw { choice, uniform: 0.5, allowed: None }; slots];
+    let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
+    let draws = vec![SampleRequest { params, uniform: 0.5, allowed: None }; slots];
     let prompt: Vec<u32> = (0..config.context - 1).map(|i| (i % config.vocab) as u32).collect();
     let mut drawn = vec![0; slots];
     engine.open_cache(slots)?;

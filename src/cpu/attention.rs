@@ -16,7 +16,7 @@ const QUERIES: usize = 64;
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub batch: usize,
-    pub time: usize,
+    pub seq_len: usize,
     pub heads: usize,
     pub head_size: usize,
 }
@@ -34,13 +34,13 @@ impl Shape {
 /// out (B,T,C) = softmax(mask(q k' / sqrt(HS))) v for each head of qkv (B,T,3,NH,HS); lse (B,NH,T): log-sum-exp of the scores.
 /// by_head: scratch (B,NH,T,HS).
 pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[R], shape: Shape) {
-    let Shape { time, head_size, .. } = shape;
-    by_head.par_chunks_mut(time * head_size).zip(lse.par_chunks_mut(time)).enumerate().for_each(
+    let Shape { seq_len, head_size, .. } = shape;
+    by_head.par_chunks_mut(seq_len * head_size).zip(lse.par_chunks_mut(seq_len)).enumerate().for_each(
         |(task, (out, lse))| {
             let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
-            let mut scores = vec![R::ZERO; QUERIES.min(time) * time];
-            for start in (0..time).step_by(QUERIES) {
-                let end = (start + QUERIES).min(time);
+            let mut scores = vec![R::ZERO; QUERIES.min(seq_len) * seq_len];
+            for start in (0..seq_len).step_by(QUERIES) {
+                let end = (start + QUERIES).min(seq_len);
                 let scores = &mut scores[..(end - start) * end];
                 block_scores(scores, &q, &k, start..end, shape);
                 for (row, lse) in lse[start..end].iter_mut().enumerate() {
@@ -62,18 +62,18 @@ pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[
 
 /// dqkv (B,T,3,NH,HS) = gradient of `forward` at dout (B,T,C), given its out and lse. by_head: scratch (B,NH,3,T,HS).
 pub fn backward<R: Real>(dqkv: &mut [R], by_head: &mut [R], dout: &[R], out: &[R], lse: &[R], qkv: &[R], shape: Shape) {
-    let Shape { time, head_size, .. } = shape;
-    by_head.par_chunks_mut(3 * time * head_size).zip(lse.par_chunks(time)).enumerate().for_each(
+    let Shape { seq_len, head_size, .. } = shape;
+    by_head.par_chunks_mut(3 * seq_len * head_size).zip(lse.par_chunks(seq_len)).enumerate().for_each(
         |(task, (grads, lse))| {
             let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
             let (dout, out) = (gather(dout, task, 0, 1, shape), gather(out, task, 0, 1, shape));
             grads.fill(R::ZERO);
-            let (dq, dkv) = grads.split_at_mut(time * head_size);
-            let (dk, dv) = dkv.split_at_mut(time * head_size);
-            let mut probabilities = vec![R::ZERO; QUERIES.min(time) * time];
+            let (dq, dkv) = grads.split_at_mut(seq_len * head_size);
+            let (dk, dv) = dkv.split_at_mut(seq_len * head_size);
+            let mut probabilities = vec![R::ZERO; QUERIES.min(seq_len) * seq_len];
             let mut dscores = probabilities.clone();
-            for start in (0..time).step_by(QUERIES) {
-                let end = (start + QUERIES).min(time);
+            for start in (0..seq_len).step_by(QUERIES) {
+                let end = (start + QUERIES).min(seq_len);
                 let (rows, block, keys) = (end - start, start * head_size..end * head_size, ..end * head_size);
                 let (p, ds) = (&mut probabilities[..rows * end], &mut dscores[..rows * end]);
                 let matrix = |data| Matrix::new(data, rows, head_size);
@@ -136,27 +136,27 @@ fn row_backward<R: Real>(p: &mut [R], ds: &mut [R], lse: R, dout: &[R], out: &[R
 
 /// One head of one sequence as a matrix (T, HS): `part` of `parts` packed in rows of (B,T,parts,NH,HS); task = b * NH + h.
 fn gather<R: Real>(packed: &[R], task: usize, part: usize, parts: usize, shape: Shape) -> Vec<R> {
-    let Shape { time, heads, head_size, .. } = shape;
+    let Shape { seq_len, heads, head_size, .. } = shape;
     let (b, h) = (task / heads, task % heads);
     let width = parts * shape.channels();
     let offset = part * shape.channels() + h * head_size;
-    let rows = packed[b * time * width..(b + 1) * time * width].chunks_exact(width);
-    let mut head = Vec::with_capacity(time * head_size);
+    let rows = packed[b * seq_len * width..(b + 1) * seq_len * width].chunks_exact(width);
+    let mut head = Vec::with_capacity(seq_len * head_size);
     rows.for_each(|row| head.extend_from_slice(&row[offset..offset + head_size]));
     head
 }
 
 /// packed (B,T,parts,NH,HS) = by_head (B,NH,parts,T,HS), permuted.
 fn scatter<R: Real>(packed: &mut [R], by_head: &[R], parts: usize, shape: Shape) {
-    let Shape { time, heads, head_size, .. } = shape;
+    let Shape { seq_len, heads, head_size, .. } = shape;
     let width = parts * shape.channels();
     let rows = per_piece(width);
     packed.par_chunks_mut(rows * width).enumerate().for_each(|(piece, packed)| {
         for (i, row) in packed.chunks_exact_mut(width).enumerate() {
-            let (b, t) = ((piece * rows + i) / time, (piece * rows + i) % time);
+            let (b, t) = ((piece * rows + i) / seq_len, (piece * rows + i) % seq_len);
             for (slot, out) in row.chunks_exact_mut(head_size).enumerate() {
                 let (part, h) = (slot / heads, slot % heads);
-                let at = (((b * heads + h) * parts + part) * time + t) * head_size;
+                let at = (((b * heads + h) * parts + part) * seq_len + t) * head_size;
                 out.copy_from_slice(&by_head[at..at + head_size]);
             }
         }

@@ -77,10 +77,10 @@ pub fn extend(
 }
 
 fn norm(x: &[f32], norm: &layout::Norm, parameters: &[f32]) -> Vec<f32> {
-    let gain = &parameters[norm.gain.range.clone()];
-    let n = x.len() / gain.len();
+    let weight = &parameters[norm.weight.range.clone()];
+    let n = x.len() / weight.len();
     let (mut y, mut mean, mut rstd) = (vec![0.0; x.len()], vec![0.0; n], vec![0.0; n]);
-    layernorm::forward(&mut y, &mut mean, &mut rstd, x, gain, bias_of(&norm.shift, parameters));
+    layernorm::forward(&mut y, &mut mean, &mut rstd, x, weight, bias_of(&norm.bias, parameters));
     y
 }
 
@@ -102,12 +102,12 @@ fn block_forward(
 ) -> Vec<f32> {
     let qkv = apply(&norm(&x, &block.norm_1, parameters), &block.qkv, parameters);
     remember(config, cache, rows, &qkv);
-    let attended = attend(config, cache, rows, &qkv);
-    super::rows::add(&mut x, &apply(&attended, &block.attention_out, parameters));
-    let expanded = apply(&norm(&x, &block.norm_2, parameters), &block.expand, parameters);
-    let mut activated = vec![0.0; expanded.len()];
-    gelu::forward(&mut activated, &expanded);
-    super::rows::add(&mut x, &apply(&activated, &block.contract, parameters));
+    let attn_out = attend(config, cache, rows, &qkv);
+    super::rows::add(&mut x, &apply(&attn_out, &block.attn_proj, parameters));
+    let mlp_fc_out = apply(&norm(&x, &block.norm_2, parameters), &block.mlp_fc, parameters);
+    let mut gelu_out = vec![0.0; mlp_fc_out.len()];
+    gelu::forward(&mut gelu_out, &mlp_fc_out);
+    super::rows::add(&mut x, &apply(&gelu_out, &block.mlp_proj, parameters));
     x
 }
 

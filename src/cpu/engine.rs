@@ -5,15 +5,15 @@ use super::decode::{self, Cache};
 use super::model::Model;
 use super::sampling;
 use crate::Result;
-use crate::engine::{AdamW, Batch, Draw, Engine, State, Update, check_tokens};
+use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_tokens};
 use crate::gpt::{Config, Layout};
 use rayon::prelude::*;
 
 pub struct CpuEngine {
     model: Model<f32>,
     /// AdamW's moments, (layout.len) each; empty until the first update.
-    first: Vec<f32>,
-    second: Vec<f32>,
+    exp_avg: Vec<f32>,
+    exp_avg_sq: Vec<f32>,
     losses: Vec<f32>,
     /// Of `sample`: (sequences, V).
     logits: Vec<f32>,
@@ -28,8 +28,8 @@ impl CpuEngine {
         let model = Model::new(config, parameters);
         CpuEngine {
             model,
-            first: vec![],
-            second: vec![],
+            exp_avg: vec![],
+            exp_avg_sq: vec![],
             losses: vec![],
             logits: vec![],
             loss: 0.0,
@@ -39,7 +39,7 @@ impl CpuEngine {
 
     fn make_optimizer_state(&mut self) {
         let len = self.model.layout.len;
-        for buffer in [&mut self.model.gradients, &mut self.first, &mut self.second] {
+        for buffer in [&mut self.model.gradients, &mut self.exp_avg, &mut self.exp_avg_sq] {
             buffer.resize(len, 0.0);
         }
     }
@@ -60,9 +60,9 @@ impl Engine for CpuEngine {
         Ok(())
     }
 
-    fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()> {
+    fn logits(&mut self, tokens: &[u32], seq_len: usize, logits: &mut [f32]) -> Result<()> {
         check_tokens(tokens, self.model.config.vocab)?;
-        self.model.logits(tokens, time, logits);
+        self.model.logits(tokens, seq_len, logits);
         Ok(())
     }
 
@@ -76,21 +76,21 @@ impl Engine for CpuEngine {
 
     fn update(&mut self, step: &AdamW) -> Result<Update> {
         self.make_optimizer_state();
-        let Self { model, first, second, .. } = self;
+        let Self { model, exp_avg, exp_avg_sq, .. } = self;
         let update = Update { loss: std::mem::take(&mut self.loss), norm: adamw::global_norm(&model.gradients) };
         if update.is_finite() {
             // The 1e-6 is PyTorch's `clip_grad_norm_`.
-            let clip = match step.clip as f64 {
+            let clip = match step.max_grad_norm as f64 {
                 0.0 => 1.0,
                 limit => (limit / (update.norm + 1e-6)).min(1.0) as f32,
             };
             let split = model.layout.decayed;
-            for (range, decay) in [(0..split, step.decay), (split..model.layout.len, 0.0)] {
+            for (range, decay) in [(0..split, step.weight_decay), (split..model.layout.len, 0.0)] {
                 let state = Slices {
                     parameters: &mut model.parameters[range.clone()],
                     gradients: &model.gradients[range.clone()],
-                    first: &mut first[range.clone()],
-                    second: &mut second[range],
+                    exp_avg: &mut exp_avg[range.clone()],
+                    exp_avg_sq: &mut exp_avg_sq[range],
                 };
                 adamw::update(state, step, decay, clip);
             }
@@ -120,7 +120,7 @@ impl Engine for CpuEngine {
         Ok(())
     }
 
-    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()> {
+    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()> {
         assert_eq!((draws.len(), tokens.len()), (sequences.len(), sequences.len()));
         let vocab = self.model.config.vocab;
         let mut logits = std::mem::take(&mut self.logits);
@@ -135,7 +135,7 @@ impl Engine for CpuEngine {
     fn sample_measured(
         &mut self,
         sequences: &[(usize, &[u32])],
-        draws: &[Draw],
+        draws: &[SampleRequest],
         tokens: &mut [u32],
         shares: &mut [f64],
     ) -> Result<()> {
@@ -151,8 +151,8 @@ impl Engine for CpuEngine {
         let from = match state {
             State::Parameters => &self.model.parameters,
             State::Gradients => &self.model.gradients,
-            State::FirstMoment => &self.first,
-            State::SecondMoment => &self.second,
+            State::ExpAvg => &self.exp_avg,
+            State::ExpAvgSq => &self.exp_avg_sq,
         };
         match from.is_empty() {
             true => out.fill(0.0),
@@ -166,8 +166,8 @@ impl Engine for CpuEngine {
         let to = match state {
             State::Parameters => &mut self.model.parameters,
             State::Gradients => &mut self.model.gradients,
-            State::FirstMoment => &mut self.first,
-            State::SecondMoment => &mut self.second,
+            State::ExpAvg => &mut self.exp_avg,
+            State::ExpAvgSq => &mut self.exp_avg_sq,
         };
         to.copy_from_slice(values);
         Ok(())

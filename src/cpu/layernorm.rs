@@ -6,14 +6,14 @@ use super::rows::{add, per_piece};
 use crate::gpt::config::LAYERNORM_EPSILON;
 use rayon::prelude::*;
 
-/// y[n,c] = (x[n,c] - mean[n]) * rstd[n] * gain[c] + shift[c].  x, y: (n, c); mean, rstd: (n), overwritten; gain, shift: (c).
-pub fn forward<R: Real>(y: &mut [R], mean: &mut [R], rstd: &mut [R], x: &[R], gain: &[R], shift: Option<&[R]>) {
-    let c = gain.len();
+/// y[n,c] = (x[n,c] - mean[n]) * rstd[n] * weight[c] + bias[c].  x, y: (n, c); mean, rstd: (n), overwritten; weight, bias: (c).
+pub fn forward<R: Real>(y: &mut [R], mean: &mut [R], rstd: &mut [R], x: &[R], weight: &[R], bias: Option<&[R]>) {
+    let c = weight.len();
     assert_eq!((y.len(), x.len()), (mean.len() * c, mean.len() * c));
     let rows = per_piece(c);
     let rows_of = |y: &mut [R], mean: &mut [R], rstd: &mut [R], x: &[R]| {
         for (((y, x), mean), rstd) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)).zip(mean).zip(rstd) {
-            (*mean, *rstd) = simd(|| row_forward(y, x, gain, shift));
+            (*mean, *rstd) = simd(|| row_forward(y, x, weight, bias));
         }
     };
     y.par_chunks_mut(rows * c)
@@ -23,36 +23,36 @@ pub fn forward<R: Real>(y: &mut [R], mean: &mut [R], rstd: &mut [R], x: &[R], ga
 }
 
 #[inline(always)]
-fn row_forward<R: Real>(y: &mut [R], x: &[R], gain: &[R], shift: Option<&[R]>) -> (R, R) {
+fn row_forward<R: Real>(y: &mut [R], x: &[R], weight: &[R], bias: Option<&[R]>) -> (R, R) {
     let c = x.len();
-    let (y, gain) = (&mut y[..c], &gain[..c]);
+    let (y, weight) = (&mut y[..c], &weight[..c]);
     let mean = sum_by(c, |i| x[i]) / R::of(c as f64);
     // Two passes: the one-pass formula E[x^2] - E[x]^2 cancels where the mean is large.
     let variance = sum_by(c, |i| (x[i] - mean) * (x[i] - mean)) / R::of(c as f64);
     let rstd = R::ONE / (variance + R::of(LAYERNORM_EPSILON)).sqrt();
     for i in 0..c {
-        y[i] = (x[i] - mean) * rstd * gain[i];
+        y[i] = (x[i] - mean) * rstd * weight[i];
     }
-    if let Some(shift) = shift {
-        y.iter_mut().zip(shift).for_each(|(y, &shift)| *y += shift);
+    if let Some(bias) = bias {
+        y.iter_mut().zip(bias).for_each(|(y, &bias)| *y += bias);
     }
     (mean, rstd)
 }
 
-/// dx += gradient through the normalisation; dgain, dshift (c) +=.
-/// With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)).
+/// dx += gradient through the normalisation; dweight, dbias (c) +=.
+/// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)).
 #[allow(clippy::too_many_arguments)]
 pub fn backward<R: Real>(
     dx: &mut [R],
-    dgain: &mut [R],
-    dshift: Option<&mut [R]>,
+    dweight: &mut [R],
+    dbias: Option<&mut [R]>,
     dy: &[R],
     x: &[R],
     mean: &[R],
     rstd: &[R],
-    gain: &[R],
+    weight: &[R],
 ) {
-    let c = gain.len();
+    let c = weight.len();
     let rows = per_piece(c) * 4;
     let partials: Vec<(Vec<R>, Vec<R>)> = dx
         .par_chunks_mut(rows * c)
@@ -60,18 +60,18 @@ pub fn backward<R: Real>(
         .zip(x.par_chunks(rows * c))
         .zip(mean.par_chunks(rows).zip(rstd.par_chunks(rows)))
         .map(|(((dx, dy), x), (mean, rstd))| {
-            let (mut dgain, mut dshift) = (vec![R::ZERO; c], vec![R::ZERO; c]);
+            let (mut dweight, mut dbias) = (vec![R::ZERO; c], vec![R::ZERO; c]);
             for (n, (&mean, &rstd)) in mean.iter().zip(rstd).enumerate() {
                 let row = n * c..(n + 1) * c;
                 let (dx, dy, x) = (&mut dx[row.clone()], &dy[row.clone()], &x[row]);
-                simd(|| row_backward(dx, &mut dgain, &mut dshift, dy, x, mean, rstd, gain));
+                simd(|| row_backward(dx, &mut dweight, &mut dbias, dy, x, mean, rstd, weight));
             }
-            (dgain, dshift)
+            (dweight, dbias)
         })
         .collect();
-    partials.iter().for_each(|(partial, _)| add(dgain, partial));
-    if let Some(dshift) = dshift {
-        partials.iter().for_each(|(_, partial)| add(dshift, partial));
+    partials.iter().for_each(|(partial, _)| add(dweight, partial));
+    if let Some(dbias) = dbias {
+        partials.iter().for_each(|(_, partial)| add(dbias, partial));
     }
 }
 
@@ -79,23 +79,23 @@ pub fn backward<R: Real>(
 #[inline(always)]
 fn row_backward<R: Real>(
     dx: &mut [R],
-    dgain: &mut [R],
-    dshift: &mut [R],
+    dweight: &mut [R],
+    dbias: &mut [R],
     dy: &[R],
     x: &[R],
     mean: R,
     rstd: R,
-    gain: &[R],
+    weight: &[R],
 ) {
-    let c = gain.len();
+    let c = weight.len();
     let (dx, dy, x) = (&mut dx[..c], &dy[..c], &x[..c]);
-    let (dgain, dshift) = (&mut dgain[..c], &mut dshift[..c]);
-    let mean_g = sum_by(c, |i| dy[i] * gain[i]) / R::of(c as f64);
-    let mean_gh = sum_by(c, |i| dy[i] * gain[i] * (x[i] - mean) * rstd) / R::of(c as f64);
+    let (dweight, dbias) = (&mut dweight[..c], &mut dbias[..c]);
+    let mean_g = sum_by(c, |i| dy[i] * weight[i]) / R::of(c as f64);
+    let mean_gh = sum_by(c, |i| dy[i] * weight[i] * (x[i] - mean) * rstd) / R::of(c as f64);
     for i in 0..c {
         let h = (x[i] - mean) * rstd;
-        dx[i] += rstd * (dy[i] * gain[i] - mean_g - h * mean_gh);
-        dgain[i] += dy[i] * h;
-        dshift[i] += dy[i];
+        dx[i] += rstd * (dy[i] * weight[i] - mean_g - h * mean_gh);
+        dweight[i] += dy[i] * h;
+        dbias[i] += dy[i];
     }
 }

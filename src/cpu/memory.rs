@@ -18,12 +18,12 @@ impl Memory {
     }
 }
 
-/// Memory of training with micro-batches of `batch` sequences of `time` tokens.
-pub fn training(config: &Config, batch: usize, time: usize) -> Memory {
-    let (rows, c) = ((batch as u64).saturating_mul(time as u64), config.channels as u64);
-    // A block keeps 16 C (norms 2, qkv 3, attended 1, middle 1, expanded 4, activated 4, out 1), its statistics 4 and lse NH.
+/// Memory of training with micro-batches of `batch` sequences of `seq_len` tokens.
+pub fn training(config: &Config, batch: usize, seq_len: usize) -> Memory {
+    let (rows, c) = ((batch as u64).saturating_mul(seq_len as u64), config.channels as u64);
+    // A block keeps 16 C (norms 2, qkv 3, attn_out 1, residual_mid 1, mlp_fc_out 4, gelu_out 4, out 1), its statistics 4 and lse NH.
     let block = 16 * c + 4 + config.heads as u64;
-    // Outside the blocks: embedded, final norm (+ statistics), by_head; gradients: residual, narrow, wide 4, by_head 3;
+    // Outside the blocks: embedded, final norm (+ statistics), by_head; gradients: residual, d_ln, wide 4, by_head 3;
     // tokens, targets and losses.
     let outside = (3 + 9) * c + 2 + 3;
     let logits = (cross_entropy::piece_rows(rows as usize, config.vocab) * config.vocab) as u64;
@@ -35,8 +35,8 @@ pub fn training(config: &Config, batch: usize, time: usize) -> Memory {
 }
 
 /// The largest micro-batch whose training fits in `available` bytes; `None` when not even one sequence does.
-pub fn largest_batch(config: &Config, time: usize, available: u64) -> Option<usize> {
-    largest(|batch| training(config, batch, time).total() <= available)
+pub fn largest_batch(config: &Config, seq_len: usize, available: u64) -> Option<usize> {
+    largest(|batch| training(config, batch, seq_len).total() <= available)
 }
 
 /// The largest n >= 1 that fits, where fitting n means fitting all below it; `None` when 1 does not.

@@ -40,21 +40,21 @@ struct NormActivations<R> {
 
 struct BlockActivations<R> {
     norm_1: NormActivations<R>,
-    qkv: Vec<R>,      // (N, 3, NH, HS)
-    lse: Vec<R>,      // (B, NH, T)
-    attended: Vec<R>, // (N, C)
-    middle: Vec<R>,   // (N, C): residual stream after attention
+    qkv: Vec<R>,          // (N, 3, NH, HS)
+    lse: Vec<R>,          // (B, NH, T)
+    attn_out: Vec<R>,     // (N, C)
+    residual_mid: Vec<R>, // (N, C): residual stream after attention
     norm_2: NormActivations<R>,
-    expanded: Vec<R>,  // (N, 4C): before GELU
-    activated: Vec<R>, // (N, 4C): after GELU
-    out: Vec<R>,       // (N, C): residual stream after the block
+    mlp_fc_out: Vec<R>, // (N, 4C): before GELU
+    gelu_out: Vec<R>,   // (N, 4C): after GELU
+    out: Vec<R>,        // (N, C): residual stream after the block
 }
 
 /// Gradients of activations, reused by every block.
 struct BackwardBuffers<R> {
     residual: Vec<R>, // (N, C)
-    narrow: Vec<R>,   // (N, C): of norm outputs and of attention's output
-    wide: Vec<R>,     // (N, 4C): of the expanded rows, and its first 3/4 of qkv
+    d_ln: Vec<R>,     // (N, C): of norm outputs and of attention's output
+    wide: Vec<R>,     // (N, 4C): of the mlp_fc_out rows, and its first 3/4 of qkv
     by_head: Vec<R>,  // (N, 3C): scratch of attention
 }
 
@@ -70,11 +70,11 @@ impl<R: Real> Activations<R> {
             norm_1: norm(),
             qkv: zeros(rows * 3 * c),
             lse: zeros(rows * config.heads),
-            attended: zeros(rows * c),
-            middle: zeros(rows * c),
+            attn_out: zeros(rows * c),
+            residual_mid: zeros(rows * c),
             norm_2: norm(),
-            expanded: zeros(rows * 4 * c),
-            activated: zeros(rows * 4 * c),
+            mlp_fc_out: zeros(rows * 4 * c),
+            gelu_out: zeros(rows * 4 * c),
             out: zeros(rows * c),
         };
         Activations {
@@ -93,7 +93,7 @@ impl<R: Real> BackwardBuffers<R> {
         let c = config.channels;
         BackwardBuffers {
             residual: zeros(rows * c),
-            narrow: zeros(rows * c),
+            d_ln: zeros(rows * c),
             wide: zeros(rows * 4 * c),
             by_head: zeros(rows * 3 * c),
         }
@@ -102,16 +102,16 @@ impl<R: Real> BackwardBuffers<R> {
 
 /// A LayerNorm's output and statistics for the first `n` rows.
 fn norm_forward<R: Real>(to: &mut NormActivations<R>, x: &[R], norm: &layout::Norm, parameters: &[R]) {
-    let (gain, shift) = (&parameters[norm.gain.range.clone()], bias_of(&norm.shift, parameters));
-    let n = x.len() / gain.len();
-    layernorm::forward(&mut to.out[..x.len()], &mut to.mean[..n], &mut to.rstd[..n], x, gain, shift);
+    let (weight, bias) = (&parameters[norm.weight.range.clone()], bias_of(&norm.bias, parameters));
+    let n = x.len() / weight.len();
+    layernorm::forward(&mut to.out[..x.len()], &mut to.mean[..n], &mut to.rstd[..n], x, weight, bias);
 }
 
 pub(super) fn bias_of<'a, R>(bias: &Option<layout::Tensor>, parameters: &'a [R]) -> Option<&'a [R]> {
     bias.as_ref().map(|tensor| &parameters[tensor.range.clone()])
 }
 
-/// The gradient of a weight (or gain) and, where there is one, of its bias (or shift).
+/// The gradient of a weight and, where there is one, of its bias.
 fn pair<'a, R>(
     gradients: &'a mut [R],
     weight: &layout::Tensor,
@@ -152,14 +152,14 @@ impl<R: Real> Model<R> {
         }
     }
 
-    fn shape(&self, rows: usize, time: usize) -> Shape {
-        assert!(time <= self.config.context && rows.is_multiple_of(time), "{rows} rows of {time}");
-        Shape { batch: rows / time, time, heads: self.config.heads, head_size: self.config.head_size() }
+    fn shape(&self, rows: usize, seq_len: usize) -> Shape {
+        assert!(seq_len <= self.config.context && rows.is_multiple_of(seq_len), "{rows} rows of {seq_len}");
+        Shape { batch: rows / seq_len, seq_len, heads: self.config.heads, head_size: self.config.head_size() }
     }
 
     /// Runs the blocks; leaves the final norm's output (N, C) in the activations.
-    fn forward(&mut self, tokens: &[u32], time: usize) {
-        let (n, c, shape) = (tokens.len(), self.config.channels, self.shape(tokens.len(), time));
+    fn forward(&mut self, tokens: &[u32], seq_len: usize) {
+        let (n, c, shape) = (tokens.len(), self.config.channels, self.shape(tokens.len(), seq_len));
         let Self { layout, parameters, activations, .. } = self;
         let Activations { embedded, blocks, norm_final, by_head, .. } = activations;
         let table = |tensor: &layout::Tensor| &parameters[tensor.range.clone()];
@@ -169,7 +169,7 @@ impl<R: Real> Model<R> {
             tokens,
             table(&layout.token_embedding),
             table(&layout.position_embedding),
-            time,
+            seq_len,
             c,
         );
         let mut input: &[R] = embedded;
@@ -184,7 +184,7 @@ impl<R: Real> Model<R> {
     pub fn losses(&mut self, batch: Batch, losses: &mut [R]) {
         let rows = batch.tokens.len();
         self.make_room(rows, false);
-        self.forward(batch.tokens, batch.time);
+        self.forward(batch.tokens, batch.seq_len);
         let Self { layout, parameters, activations, config, .. } = self;
         let head = &parameters[layout.token_embedding.range.clone()];
         let x = &activations.norm_final.out[..rows * config.channels];
@@ -192,11 +192,11 @@ impl<R: Real> Model<R> {
     }
 
     /// logits (B, T, V)
-    pub fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [R]) {
+    pub fn logits(&mut self, tokens: &[u32], seq_len: usize, logits: &mut [R]) {
         use super::matrix::{Matrix, Threads, multiply};
         let (n, c, vocab) = (tokens.len(), self.config.channels, self.config.vocab);
         self.make_room(n, false);
-        self.forward(tokens, time);
+        self.forward(tokens, seq_len);
         let head = Matrix::new(&self.parameters[self.layout.token_embedding.range.clone()], vocab, c);
         multiply(logits, Matrix::new(&self.activations.norm_final.out[..n * c], n, c), head.t(), R::ONE, Threads::All);
     }
@@ -205,14 +205,14 @@ impl<R: Real> Model<R> {
     pub fn accumulate(&mut self, batch: Batch, losses: &mut [R], scale: R) {
         let (rows, c) = (batch.tokens.len(), self.config.channels);
         self.make_room(rows, true);
-        self.forward(batch.tokens, batch.time);
-        let shape = self.shape(rows, batch.time);
+        self.forward(batch.tokens, batch.seq_len);
+        let shape = self.shape(rows, batch.seq_len);
         let Self { layout, parameters, gradients, activations, backward, .. } = self;
-        let (residual, narrow) = (&mut backward.residual[..rows * c], &mut backward.narrow[..rows * c]);
+        let (residual, d_ln) = (&mut backward.residual[..rows * c], &mut backward.d_ln[..rows * c]);
         let head = layout.token_embedding.range.clone();
         let x = &activations.norm_final.out[..rows * c];
         let (logits, dhead) = (&mut activations.logits, &mut gradients[head.clone()]);
-        cross_entropy::forward_backward(losses, narrow, dhead, logits, x, &parameters[head], batch.targets, scale, c);
+        cross_entropy::forward_backward(losses, d_ln, dhead, logits, x, &parameters[head], batch.targets, scale, c);
         residual.fill(R::ZERO);
         let inputs = |layer: usize| match layer {
             0 => &activations.embedded[..rows * c],
@@ -220,7 +220,7 @@ impl<R: Real> Model<R> {
         };
         norm_backward(
             residual,
-            narrow,
+            d_ln,
             inputs(layout.blocks.len()),
             &activations.norm_final,
             &layout.norm_final,
@@ -233,7 +233,7 @@ impl<R: Real> Model<R> {
         let [dtokens, dpositions] = gradients
             .get_disjoint_mut([layout.token_embedding.range.clone(), layout.position_embedding.range.clone()])
             .expect("tensors of the table do not overlap");
-        embedding::backward(dtokens, dpositions, &backward.residual[..rows * c], batch.tokens, batch.time, c);
+        embedding::backward(dtokens, dpositions, &backward.residual[..rows * c], batch.tokens, batch.seq_len, c);
     }
 }
 
@@ -245,31 +245,31 @@ fn block_forward<R: Real>(
     input: &[R],
     shape: Shape,
 ) {
-    let (nc, c) = (input.len(), block.norm_1.gain.len());
+    let (nc, c) = (input.len(), block.norm_1.weight.len());
     let n = nc / c;
     let weights = |linear: &layout::Linear| &parameters[linear.weight.range.clone()];
     let bias = |linear: &layout::Linear| bias_of(&linear.bias, parameters);
     norm_forward(&mut to.norm_1, input, &block.norm_1, parameters);
     linear::forward(&mut to.qkv[..3 * nc], &to.norm_1.out[..nc], weights(&block.qkv), bias(&block.qkv), c);
-    attention::forward(&mut to.attended[..nc], &mut to.lse[..n * shape.heads], by_head, &to.qkv[..3 * nc], shape);
-    let (projection, contract) = (&block.attention_out, &block.contract);
-    let middle = &mut to.middle[..nc];
-    linear::forward_residual(middle, input, &to.attended[..nc], weights(projection), bias(projection), c);
-    norm_forward(&mut to.norm_2, middle, &block.norm_2, parameters);
-    let expanded = &mut to.expanded[..4 * nc];
-    linear::forward(expanded, &to.norm_2.out[..nc], weights(&block.expand), bias(&block.expand), c);
-    gelu::forward(&mut to.activated[..4 * nc], expanded);
+    attention::forward(&mut to.attn_out[..nc], &mut to.lse[..n * shape.heads], by_head, &to.qkv[..3 * nc], shape);
+    let (projection, mlp_proj) = (&block.attn_proj, &block.mlp_proj);
+    let residual_mid = &mut to.residual_mid[..nc];
+    linear::forward_residual(residual_mid, input, &to.attn_out[..nc], weights(projection), bias(projection), c);
+    norm_forward(&mut to.norm_2, residual_mid, &block.norm_2, parameters);
+    let mlp_fc_out = &mut to.mlp_fc_out[..4 * nc];
+    linear::forward(mlp_fc_out, &to.norm_2.out[..nc], weights(&block.mlp_fc), bias(&block.mlp_fc), c);
+    gelu::forward(&mut to.gelu_out[..4 * nc], mlp_fc_out);
     linear::forward_residual(
         &mut to.out[..nc],
-        middle,
-        &to.activated[..4 * nc],
-        weights(contract),
-        bias(contract),
+        residual_mid,
+        &to.gelu_out[..4 * nc],
+        weights(mlp_proj),
+        bias(mlp_proj),
         4 * c,
     );
 }
 
-/// dx += the gradient of a norm at dy; its gain's and shift's gradients +=.
+/// dx += the gradient of a norm at dy; its weight's and bias's gradients +=.
 fn norm_backward<R: Real>(
     dx: &mut [R],
     dy: &[R],
@@ -279,10 +279,10 @@ fn norm_backward<R: Real>(
     parameters: &[R],
     gradients: &mut [R],
 ) {
-    let n = x.len() / norm.gain.len();
-    let (dgain, dshift) = pair(gradients, &norm.gain, &norm.shift);
-    let gain = &parameters[norm.gain.range.clone()];
-    layernorm::backward(dx, dgain, dshift, dy, x, &saved.mean[..n], &saved.rstd[..n], gain);
+    let n = x.len() / norm.weight.len();
+    let (dweight, dbias) = pair(gradients, &norm.weight, &norm.bias);
+    let weight = &parameters[norm.weight.range.clone()];
+    layernorm::backward(dx, dweight, dbias, dy, x, &saved.mean[..n], &saved.rstd[..n], weight);
 }
 
 /// Turns the gradient of a block's output, in `buffers.residual`, into that of its input.
@@ -295,22 +295,22 @@ fn block_backward<R: Real>(
     input: &[R],
     shape: Shape,
 ) {
-    let (nc, c) = (input.len(), block.norm_1.gain.len());
-    let BackwardBuffers { residual, narrow, wide, by_head } = buffers;
-    let (residual, narrow, wide) = (&mut residual[..nc], &mut narrow[..nc], &mut wide[..4 * nc]);
+    let (nc, c) = (input.len(), block.norm_1.weight.len());
+    let BackwardBuffers { residual, d_ln, wide, by_head } = buffers;
+    let (residual, d_ln, wide) = (&mut residual[..nc], &mut d_ln[..nc], &mut wide[..4 * nc]);
     let linear_backward = |dx: &mut [R], dy: &[R], x: &[R], linear: &layout::Linear, gradients: &mut [R]| {
         let (dweight, dbias) = pair(gradients, &linear.weight, &linear.bias);
         linear::backward(dx, dweight, dbias, dy, x, &parameters[linear.weight.range.clone()], linear.weight.shape[0]);
     };
-    linear_backward(wide, residual, &saved.activated[..4 * nc], &block.contract, gradients);
-    gelu::backward(wide, &saved.expanded[..4 * nc]);
-    linear_backward(narrow, wide, &saved.norm_2.out[..nc], &block.expand, gradients);
-    norm_backward(residual, narrow, &saved.middle[..nc], &saved.norm_2, &block.norm_2, parameters, gradients);
+    linear_backward(wide, residual, &saved.gelu_out[..4 * nc], &block.mlp_proj, gradients);
+    gelu::backward(wide, &saved.mlp_fc_out[..4 * nc]);
+    linear_backward(d_ln, wide, &saved.norm_2.out[..nc], &block.mlp_fc, gradients);
+    norm_backward(residual, d_ln, &saved.residual_mid[..nc], &saved.norm_2, &block.norm_2, parameters, gradients);
 
-    linear_backward(narrow, residual, &saved.attended[..nc], &block.attention_out, gradients);
+    linear_backward(d_ln, residual, &saved.attn_out[..nc], &block.attn_proj, gradients);
     let (dqkv, by_head) = (&mut wide[..3 * nc], &mut by_head[..3 * nc]);
     let lse = &saved.lse[..nc / c * shape.heads];
-    attention::backward(dqkv, by_head, narrow, &saved.attended[..nc], lse, &saved.qkv[..3 * nc], shape);
-    linear_backward(narrow, dqkv, &saved.norm_1.out[..nc], &block.qkv, gradients);
-    norm_backward(residual, narrow, input, &saved.norm_1, &block.norm_1, parameters, gradients);
+    attention::backward(dqkv, by_head, d_ln, &saved.attn_out[..nc], lse, &saved.qkv[..3 * nc], shape);
+    linear_backward(d_ln, dqkv, &saved.norm_1.out[..nc], &block.qkv, gradients);
+    norm_backward(residual, d_ln, input, &saved.norm_1, &block.norm_1, parameters, gradients);
 }

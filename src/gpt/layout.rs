@@ -36,17 +36,17 @@ impl Tensor {
         self.range.is_empty()
     }
 
-    /// Two-dimensional tensors decay; gains, shifts and biases do not (nanoGPT's rule).
+    /// Two-dimensional tensors decay; weights of norms and biases do not (nanoGPT's rule).
     pub fn decays(&self) -> bool {
         self.shape.len() == 2
     }
 }
 
-/// LayerNorm: gain (C) and, with biases, shift (C).
+/// LayerNorm: weight (C) and, with biases, bias (C).
 #[derive(Clone, Debug)]
 pub struct Norm {
-    pub gain: Tensor,
-    pub shift: Option<Tensor>,
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
 }
 
 /// Linear layer: weight (in, out) and, with biases, bias (out).
@@ -62,12 +62,12 @@ pub struct Block {
     /// (C, 3C): queries, keys, values.
     pub qkv: Linear,
     /// (C, C)
-    pub attention_out: Linear,
+    pub attn_proj: Linear,
     pub norm_2: Norm,
     /// (C, 4C)
-    pub expand: Linear,
+    pub mlp_fc: Linear,
     /// (4C, C)
-    pub contract: Linear,
+    pub mlp_proj: Linear,
 }
 
 #[derive(Clone, Debug)]
@@ -100,9 +100,9 @@ impl Builder {
     }
 
     fn norm(&mut self, name: &str, channels: usize) -> Norm {
-        let gain = self.tensor(format!("{name}.weight"), &[channels], Init::Ones);
-        let shift = self.bias.then(|| self.tensor(format!("{name}.bias"), &[channels], Init::Zeros));
-        Norm { gain, shift }
+        let weight = self.tensor(format!("{name}.weight"), &[channels], Init::Ones);
+        let bias = self.bias.then(|| self.tensor(format!("{name}.bias"), &[channels], Init::Zeros));
+        Norm { weight, bias }
     }
 
     fn linear(&mut self, name: &str, inputs: usize, outputs: usize, std: f32) -> Linear {
@@ -119,10 +119,10 @@ impl Builder {
         Block {
             norm_1: self.norm(&at("ln_1"), c),
             qkv: self.linear(&at("attn.c_attn"), c, 3 * c, std),
-            attention_out: self.linear(&at("attn.c_proj"), c, c, residual_std),
+            attn_proj: self.linear(&at("attn.c_proj"), c, c, residual_std),
             norm_2: self.norm(&at("ln_2"), c),
-            expand: self.linear(&at("mlp.c_fc"), c, 4 * c, std),
-            contract: self.linear(&at("mlp.c_proj"), 4 * c, c, residual_std),
+            mlp_fc: self.linear(&at("mlp.c_fc"), c, 4 * c, std),
+            mlp_proj: self.linear(&at("mlp.c_proj"), 4 * c, c, residual_std),
         }
     }
 }
@@ -162,25 +162,25 @@ impl Layout {
 
 impl Block {
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let Block { norm_1, qkv, attention_out, norm_2, expand, contract } = self;
-        let attention = norm_1.tensors().chain(qkv.tensors()).chain(attention_out.tensors());
-        attention.chain(norm_2.tensors()).chain(expand.tensors()).chain(contract.tensors())
+        let Block { norm_1, qkv, attn_proj, norm_2, mlp_fc, mlp_proj } = self;
+        let attention = norm_1.tensors().chain(qkv.tensors()).chain(attn_proj.tensors());
+        attention.chain(norm_2.tensors()).chain(mlp_fc.tensors()).chain(mlp_proj.tensors())
     }
 
     fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
-        let Block { norm_1, qkv, attention_out, norm_2, expand, contract } = self;
-        let attention = norm_1.tensors_mut().chain(qkv.tensors_mut()).chain(attention_out.tensors_mut());
-        attention.chain(norm_2.tensors_mut()).chain(expand.tensors_mut()).chain(contract.tensors_mut())
+        let Block { norm_1, qkv, attn_proj, norm_2, mlp_fc, mlp_proj } = self;
+        let attention = norm_1.tensors_mut().chain(qkv.tensors_mut()).chain(attn_proj.tensors_mut());
+        attention.chain(norm_2.tensors_mut()).chain(mlp_fc.tensors_mut()).chain(mlp_proj.tensors_mut())
     }
 }
 
 impl Norm {
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        std::iter::once(&self.gain).chain(&self.shift)
+        std::iter::once(&self.weight).chain(&self.bias)
     }
 
     fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
-        std::iter::once(&mut self.gain).chain(&mut self.shift)
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 }
 

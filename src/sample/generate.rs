@@ -1,8 +1,8 @@
 //! Samples in parallel: every slot of the engine's cache works on one, and takes the next when it has ended.
 
-use super::Choice;
+use super::SamplingParams;
 use super::constraint::{Constraint, Guide, Stuck};
-use crate::engine::{Draw, Engine};
+use crate::engine::{Engine, SampleRequest};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    pub choice: Choice,
+    pub params: SamplingParams,
     /// Tokens after which a sample is cut off, its record unfinished.
     pub max_tokens: usize,
     /// Sample i draws from stream i of this seed, so samples differ; the same settings give the same samples.
@@ -124,7 +124,7 @@ pub fn generate_under(
         }
         let vocab = engine.config().vocab;
         slots.par_iter_mut().flatten().for_each(|work| work.prepare(tokenizer, vocab));
-        draw(engine, &mut slots, settings.choice, usual.as_deref())?;
+        draw(engine, &mut slots, settings.params, usual.as_deref())?;
         slots.par_iter_mut().flatten().for_each(|work| work.step(tokenizer, settings.max_tokens));
         for slot in &mut slots {
             if let Some(work) = slot.take_if(|work| work.is_done) {
@@ -169,7 +169,12 @@ impl InOrder {
 }
 
 /// Brings all pending tokens into the cache and draws the next token of each sample that can go on.
-fn draw(engine: &mut dyn Engine, slots: &mut [Option<Work>], choice: Choice, usual: Option<&[u32]>) -> Result<()> {
+fn draw(
+    engine: &mut dyn Engine,
+    slots: &mut [Option<Work>],
+    params: SamplingParams,
+    usual: Option<&[u32]>,
+) -> Result<()> {
     let context = engine.config().context;
     for (slot, work) in slots.iter_mut().enumerate() {
         let Some(work) = work else { continue };
@@ -184,7 +189,7 @@ fn draw(engine: &mut dyn Engine, slots: &mut [Option<Work>], choice: Choice, usu
     for (slot, work) in slots.iter().enumerate() {
         let Some(work) = work.as_ref().filter(|work| !work.is_done) else { continue };
         sequences.push((slot, &work.tokens[work.tokens.len() - work.pending..]));
-        draws.push(Draw { choice, uniform: work.uniform, allowed: work.allowed.as_deref().or(usual) });
+        draws.push(SampleRequest { params, uniform: work.uniform, allowed: work.allowed.as_deref().or(usual) });
     }
     let (mut tokens, mut shares) = (vec![0; draws.len()], vec![1.0; draws.len()]);
     match is_guided {

@@ -83,7 +83,7 @@ pub fn sequence_surprisals(
         }
         losses.clear();
         losses.resize(tokens.len(), 0.0);
-        engine.losses(Batch { tokens: &tokens, targets: &targets, time }, &mut losses)?;
+        engine.losses(Batch { tokens: &tokens, targets: &targets, seq_len: time }, &mut losses)?;
         for (window, losses) in group.iter().zip(losses.chunks(time)) {
             let counted = window.known..window.length;
             let into = window.start + window.known..window.start + window.length;

@@ -2,12 +2,11 @@
 //! `scripts/pretokenization_study.py` measures the rejected candidates; its rows are directly comparable.
 
 use super::split::compile;
-use super::tests::real;
 use super::tokenizer::{Scheme, Tokenizer};
+use crate::test_data::{content, real};
 use rayon::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::time::Instant;
 
 const SIZES: [usize; 4] = [512, 1024, 2048, 4096];
@@ -18,14 +17,9 @@ const OTHERS: [(&str, &str); 3] = [
     ("number", r"(?<![\w.:/+-])[0-9]+(?:\.[0-9]+)?(?![\w.:/+-])"),
 ];
 
-fn records(name: &str, limit: usize) -> Option<Vec<Vec<u8>>> {
-    let mut content = real(name)?;
-    if name.ends_with(".gz") {
-        let mut plain = Vec::new();
-        flate2::read::MultiGzDecoder::new(&content[..]).read_to_end(&mut plain).unwrap();
-        content = plain;
-    }
-    Some(content.split(|&b| b == b'\n').filter(|r| !r.is_empty()).take(limit).map(<[u8]>::to_vec).collect())
+fn records(name: &str, limit: usize) -> Vec<Vec<u8>> {
+    let content = content(&real(name));
+    content.split(|&b| b == b'\n').filter(|r| !r.is_empty()).take(limit).map(<[u8]>::to_vec).collect()
 }
 
 /// The record reduced to about 555 characters, as by `cut_down` of the Python script.
@@ -85,7 +79,7 @@ fn study(name: &str, records: &[Vec<u8>]) {
 #[test]
 #[ignore = "a measurement, not a check"]
 fn tokens_per_record() {
-    let Some(azure) = records("azure-ad/azure_ad.jsonl", usize::MAX) else { return };
+    let azure = records("azure-ad/azure_ad.jsonl", usize::MAX);
     study("cut-down azure", &azure.iter().map(|record| cut_down(record)).collect::<Vec<_>>());
     study("azure-ad", &azure);
     for (name, limit) in [
@@ -94,9 +88,7 @@ fn tokens_per_record() {
         ("windows-attack/T1047_atomic_red_team.jsonl.gz", 2000),
         ("hdfs-sessions/hdfs100k_sessions.jsonl.gz", usize::MAX),
     ] {
-        if let Some(records) = records(name, limit) {
-            study(name, &records);
-        }
+        study(name, &records(name, limit));
     }
 }
 
@@ -121,7 +113,7 @@ fn rate(records: &[Vec<u8>], mut encode: impl FnMut(&[u8])) -> f64 {
 #[ignore = "a measurement, not a check"]
 fn speed() {
     for name in ["azure-ad/azure_ad.jsonl", "apache/apache.log.gz", "windows-attack/T1047_atomic_red_team.jsonl.gz"] {
-        let Some(records) = records(name, 2000) else { return };
+        let records = records(name, 2000);
         for size in [512, 2048] {
             let tokenizer = Tokenizer::train_bpe(records.iter().map(Vec::as_slice), size).unwrap();
             let Scheme::Bpe { full, .. } = &tokenizer.0.scheme else { panic!("BPE") };

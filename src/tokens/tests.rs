@@ -1,10 +1,10 @@
 use super::file;
 use super::tokenizer::Scheme;
 use super::*;
+use crate::test_data::{content, real, sampled};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// Records with everything that the patterns match: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
 fn logs(n: usize) -> Vec<Vec<u8>> {
@@ -33,17 +33,6 @@ fn note(i: usize) -> String {
 fn trained(vocab_size: usize) -> Tokenizer {
     let logs = logs(300);
     Tokenizer::train_bpe(logs.iter().map(Vec::as_slice), vocab_size).unwrap()
-}
-
-pub fn real(name: &str) -> Option<Vec<u8>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
-    match std::fs::read(&path) {
-        Ok(content) => Some(content),
-        Err(e) => {
-            println!("skipped: {}: {e}", path.display());
-            None
-        }
-    }
 }
 
 fn ids(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
@@ -141,7 +130,16 @@ fn every_uuid_takes_as_many_tokens() {
 #[test]
 fn training_twice_gives_the_same_file() {
     assert_eq!(trained(512).0.json, trained(512).0.json);
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    trains_twice_the_same(&content(&sampled("azure_ad.jsonl.gz")));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn training_twice_on_real_logs_gives_the_same_file() {
+    trains_twice_the_same(&content(&real("azure-ad/azure_ad.jsonl")));
+}
+
+fn trains_twice_the_same(text: &[u8]) {
     let train = || Tokenizer::train_bpe(text.split(|&b| b == b'\n'), 2048).unwrap();
     assert_eq!(train().0.json, train().0.json);
 }
@@ -227,10 +225,20 @@ fn the_fast_encoder_gives_the_ids_of_the_crate() {
             assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, text));
         }
     }
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    short_way_gives_the_ids_of_the_crate(&content(&sampled("azure_ad.jsonl.gz")), 50);
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn the_short_way_gives_the_ids_of_the_crate_on_real_logs() {
+    short_way_gives_the_ids_of_the_crate(&content(&real("azure-ad/azure_ad.jsonl")), 200);
+}
+
+/// On ten records that the tokenizer learnt from and ten that it did not.
+fn short_way_gives_the_ids_of_the_crate(text: &[u8], learnt: usize) {
     let records: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
-    let tokenizer = Tokenizer::train_bpe(records[..200].iter().copied(), 1024).unwrap();
-    for record in &records[190..210] {
+    let tokenizer = Tokenizer::train_bpe(records[..learnt].iter().copied(), 1024).unwrap();
+    for record in &records[learnt - 10..learnt + 10] {
         assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, str::from_utf8(record).unwrap()));
     }
 }
@@ -245,11 +253,12 @@ fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
 #[ignore = "needs LOGWRIGHT_PYTHON, a Python with transformers"]
 fn transformers_gives_the_same_ids() {
     let python = std::env::var("LOGWRIGHT_PYTHON").expect("set LOGWRIGHT_PYTHON to a Python that has transformers");
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    let logs = if cfg!(real_logs) { real("azure-ad/azure_ad.jsonl") } else { sampled("azure_ad.jsonl.gz") };
+    let text = content(&logs);
     let mut records: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter(|r| !r.is_empty()).map(<[u8]>::to_vec).collect();
     let sample = records.clone();
     records.truncate(60);
-    records.extend(logs(40));
+    records.extend(self::logs(40));
     records.push(
         "Ünï\u{10348}\u{a0}code \t  spaces \u{2028} “quotes”  \\u003c 1,234.5 deadbeefdeadbeef0 a-1 -0.00012".into(),
     );

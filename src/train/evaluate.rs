@@ -44,7 +44,7 @@ pub fn split_loss(engine: &mut dyn Engine, split: &Split, sampler: &Sampler, bat
             sampler.window(split, window, &mut tokens[at.clone()], &mut targets[at]);
         }
         let n = rows * context;
-        engine.losses(Batch { tokens: &tokens[..n], targets: &targets[..n], time: context }, &mut losses[..n])?;
+        engine.losses(Batch { tokens: &tokens[..n], targets: &targets[..n], seq_len: context }, &mut losses[..n])?;
         total.add(&losses[..n], &targets[..n]);
     }
     Ok(total)
@@ -59,7 +59,7 @@ pub fn stream_loss(engine: &mut dyn Engine, stream: &[u32]) -> Result<Loss> {
     for start in (0..stream.len().saturating_sub(1)).step_by(context) {
         let n = (stream.len() - 1 - start).min(context);
         let (tokens, targets) = (&stream[start..start + n], &stream[start + 1..start + n + 1]);
-        engine.losses(Batch { tokens, targets, time: n }, &mut losses[..n])?;
+        engine.losses(Batch { tokens, targets, seq_len: n }, &mut losses[..n])?;
         total.add(&losses[..n], targets);
     }
     Ok(total)

@@ -151,9 +151,9 @@ impl<'a> Run<'a> {
                 break ended;
             }
             let update_started = Instant::now();
-            let (rate, update) = self.update()?;
+            let (lr, update) = self.update()?;
             skipped = if update.is_finite() { 0 } else { skipped + 1 };
-            let line = self.finish_step(rate, update, update_started, started)?;
+            let line = self.finish_step(lr, update, update_started, started)?;
             report(&line, &self.config);
             last = Some(line);
             if skipped >= self.config.max_skipped {
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
     fn is_sound(&mut self) -> Result<bool> {
         let Self { engine, tokens, targets, config, .. } = self;
         let n = config.batch * config.context;
-        let batch = Batch { tokens: &tokens[..n], targets: &targets[..n], time: config.context };
+        let batch = Batch { tokens: &tokens[..n], targets: &targets[..n], seq_len: config.context };
         let mut losses = vec![0.0; n];
         engine.losses(batch, &mut losses)?;
         Ok(losses.iter().all(|loss| loss.is_finite()))
@@ -201,22 +201,22 @@ impl<'a> Run<'a> {
             self.mixture.batch(&self.sampler, index, batch, tokens, targets);
         }
         // The mean is over all counted targets of the step, not a mean of means.
-        let whole = Batch { tokens, targets, time: context };
+        let whole = Batch { tokens, targets, seq_len: context };
         let scale = 1.0 / whole.counted().max(1) as f32;
-        let rate = schedule::rate(&self.config, self.state.step);
-        let TrainConfig { beta_1, beta_2, epsilon, weight_decay: decay, grad_clip: clip, .. } = self.config;
-        let time = self.state.updates + 1;
+        let lr = schedule::lr(&self.config, self.state.step);
+        let TrainConfig { beta_1, beta_2, epsilon, weight_decay, grad_clip: max_grad_norm, .. } = self.config;
+        let step = self.state.updates + 1;
         let update = ProfileSteps::around(self.profiled, self.state.step + 1, self.engine, |engine| {
             for (tokens, targets) in tokens.chunks(n).zip(targets.chunks(n)) {
-                engine.accumulate(Batch { tokens, targets, time: context }, scale)?;
+                engine.accumulate(Batch { tokens, targets, seq_len: context }, scale)?;
             }
-            engine.update(&AdamW { rate, beta_1, beta_2, epsilon, decay, clip, time })
+            engine.update(&AdamW { lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, step })
         })?;
-        Ok((rate, update))
+        Ok((lr, update))
     }
 
     /// Counts the step, validates when due, writes its line.
-    fn finish_step(&mut self, rate: f32, update: Update, update_started: Instant, started: Instant) -> Result<Line> {
+    fn finish_step(&mut self, lr: f32, update: Update, update_started: Instant, started: Instant) -> Result<Line> {
         self.state.step += 1;
         if update.is_finite() {
             self.state.updates += 1;
@@ -237,7 +237,7 @@ impl<'a> Run<'a> {
             val_bits_per_byte: None,
             replay_val_loss: None,
             grad_norm: update.norm,
-            learning_rate: rate,
+            learning_rate: lr,
             skipped: !update.is_finite(),
             tokens: self.state.step * self.config.tokens_per_step(),
             tokens_per_second,
@@ -290,8 +290,8 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
             let (mut first, mut second) = (parameters.clone(), parameters.clone());
-            self.engine.read(State::FirstMoment, &mut first)?;
-            self.engine.read(State::SecondMoment, &mut second)?;
+            self.engine.read(State::ExpAvg, &mut first)?;
+            self.engine.read(State::ExpAvgSq, &mut second)?;
             checkpoint::write_moments(to, layout, &first, &second)?;
             let text = serde_json::to_string_pretty(&self.state).expect("plain values serialise");
             let path = to.join("train_state.json");
@@ -371,7 +371,7 @@ fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
     }
     let (first, second) = checkpoint::read_moments(last, engine.layout())?;
     engine.write(State::Parameters, &parameters)?;
-    engine.write(State::FirstMoment, &first)?;
-    engine.write(State::SecondMoment, &second)?;
+    engine.write(State::ExpAvg, &first)?;
+    engine.write(State::ExpAvgSq, &second)?;
     Ok(state)
 }

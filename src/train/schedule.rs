@@ -17,7 +17,7 @@ pub enum Schedule {
 }
 
 /// Learning rate of update `step` (from 0). Warm-up is linear: its first update has rate peak / (warmup + 1).
-pub fn rate(config: &TrainConfig, step: u64) -> f32 {
+pub fn lr(config: &TrainConfig, step: u64) -> f32 {
     let (peak, floor) = (config.learning_rate as f64, config.min_learning_rate as f64);
     if step < config.warmup {
         return (peak * (step + 1) as f64 / (config.warmup + 1) as f64) as f32;
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn hand_computed_points() {
         let close = |schedule, step, want: f32| {
-            let found = rate(&config(schedule), step);
+            let found = lr(&config(schedule), step);
             assert!((found - want).abs() < 1e-6, "{schedule:?} at {step}: {found}, not {want}");
         };
         for schedule in [Schedule::Cosine, Schedule::Linear, Schedule::Constant, Schedule::Wsd] {

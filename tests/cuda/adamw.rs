@@ -4,9 +4,10 @@ use logwright::cpu;
 use logwright::cuda::ops::adamw::{self, PARTIALS, Settings};
 use logwright::engine::AdamW;
 
-on_devices! { norm decisions ten_updates a_refused_update narrow }
+on_devices! { norm decisions ten_updates a_refused_update cast_bf16 }
 
-const STEP: AdamW = AdamW { rate: 6e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time: 1 };
+const STEP: AdamW =
+    AdamW { lr: 6e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, step: 1 };
 
 /// [factor, go], [loss, norm] and the loss left, from all gradients.
 fn decide(bench: &Bench, gradients: &[f32], loss: f64, step: &AdamW) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
@@ -37,7 +38,7 @@ fn decisions(bench: &Bench) {
     let clipped = (2.0 / (5.0 + 1e-6)) as f32;
     let cases = [(0.0, 1.0), (2.0, clipped), (5.5, 1.0)];
     for (clip, factor) in cases {
-        let (decision, _, left) = decide(bench, &gradients, 0.5, &AdamW { clip, ..STEP });
+        let (decision, _, left) = decide(bench, &gradients, 0.5, &AdamW { max_grad_norm: clip, ..STEP });
         assert_eq!((decision, left), (vec![factor, 1.0], vec![0.0]), "clip {clip}");
     }
     let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
@@ -54,27 +55,27 @@ struct State<T>([Vec<T>; 3]);
 
 /// The formula of [`AdamW`] in f64, with the settings as they are in f32.
 fn truth(state: &mut State<f64>, gradients: &[f32], step: &AdamW, decayed: usize, factor: f32) {
-    let AdamW { rate, beta_1, beta_2, epsilon, decay, .. } = *step;
-    let [rate, b1, b2, epsilon, decay] = [rate, beta_1, beta_2, epsilon, decay].map(|x| x as f64);
+    let AdamW { lr, beta_1, beta_2, epsilon, weight_decay, .. } = *step;
+    let [lr, b1, b2, epsilon, weight_decay] = [lr, beta_1, beta_2, epsilon, weight_decay].map(|x| x as f64);
     let [p, m, v] = &mut state.0;
     for (i, &g) in gradients.iter().enumerate() {
         let g = g as f64 * factor as f64;
         m[i] = b1 * m[i] + (1.0 - b1) * g;
         v[i] = b2 * v[i] + (1.0 - b2) * g * g;
-        let unbiased = |x: f64, beta: f64| x / (1.0 - beta.powi(step.time as i32));
-        let decay = if i < decayed { decay } else { 0.0 };
-        p[i] -= rate * (unbiased(m[i], b1) / (unbiased(v[i], b2).sqrt() + epsilon) + decay * p[i]);
+        let unbiased = |x: f64, beta: f64| x / (1.0 - beta.powi(step.step as i32));
+        let decay = if i < decayed { weight_decay } else { 0.0 };
+        p[i] -= lr * (unbiased(m[i], b1) / (unbiased(v[i], b2).sqrt() + epsilon) + decay * p[i]);
     }
 }
 
 fn naive(state: &mut State<f32>, gradients: &[f32], step: &AdamW, decayed: usize, factor: f32) {
     let [p, m, v] = &mut state.0;
-    for (range, decay) in [(0..decayed, step.decay), (decayed..gradients.len(), 0.0)] {
+    for (range, decay) in [(0..decayed, step.weight_decay), (decayed..gradients.len(), 0.0)] {
         let slices = cpu::adamw::Slices {
             parameters: &mut p[range.clone()],
             gradients: &gradients[range.clone()],
-            first: &mut m[range.clone()],
-            second: &mut v[range],
+            exp_avg: &mut m[range.clone()],
+            exp_avg_sq: &mut v[range],
         };
         cpu::adamw::update(slices, step, decay, factor);
     }
@@ -83,27 +84,37 @@ fn naive(state: &mut State<f32>, gradients: &[f32], step: &AdamW, decayed: usize
 fn ten_updates(bench: &Bench) {
     for (n, decayed) in [(4, 4), (1028, 517), (5000, 0)] {
         let start = [random(n, 1, 1.0), vec![0.0; n], vec![0.0; n]];
-        let [parameters, first, second] = [0, 1, 2].map(|i| bench.input(&start[i]));
+        let [parameters, exp_avg, exp_avg_sq] = [0, 1, 2].map(|i| bench.input(&start[i]));
         let mut exact = State([0, 1, 2].map(|i| wide(&start[i])));
         let mut plain = State(start);
-        let (working, gradients) = (bench.output(n), bench.output(n));
+        let (params_bf16, gradients) = (bench.output(n), bench.output(n));
         let factor = 0.7;
         let (settings, decision) = (bench.output(8), bench.input(&[factor, 1.0]));
         for time in 1..=10 {
-            let step = AdamW { time, rate: 1e-2 / time as f32, ..STEP };
+            let step = AdamW { step: time, lr: 1e-2 / time as f32, ..STEP };
             let values = random(n, 100 + time, 1.0);
             gradients.upload(bench.device(), &values).unwrap();
             settings.upload(bench.device(), &Settings::of(&step)).unwrap();
-            adamw::update(bench.device(), parameters, working, gradients, first, second, decayed, settings, decision)
-                .unwrap();
+            adamw::update(
+                bench.device(),
+                parameters,
+                params_bf16,
+                gradients,
+                exp_avg,
+                exp_avg_sq,
+                decayed,
+                settings,
+                decision,
+            )
+            .unwrap();
             truth(&mut exact, &values, &step, decayed, factor);
             naive(&mut plain, &values, &step, decayed, factor);
             for (i, (what, found)) in
-                [("parameters", parameters), ("first", first), ("second", second)].iter().enumerate()
+                [("parameters", parameters), ("first", exp_avg), ("exp_avg_sq", exp_avg_sq)].iter().enumerate()
             {
                 assert_close(&format!("{what}, step {time}"), &bench.read(*found), &exact.0[i], &plain.0[i]);
             }
-            assert_eq!(bench.read(working), round(&bench.read(parameters)));
+            assert_eq!(bench.read(params_bf16), round(&bench.read(parameters)));
             assert_eq!(bench.read(gradients), vec![0.0; n]);
         }
     }
@@ -113,22 +124,23 @@ fn ten_updates(bench: &Bench) {
 fn a_refused_update(bench: &Bench) {
     let n = 1028;
     let values = random(n, 1, 1.0);
-    let [parameters, gradients, first, second] = [(); 4].map(|_| bench.input(&values));
-    let working = bench.rounded(&values);
+    let [parameters, gradients, exp_avg, exp_avg_sq] = [(); 4].map(|_| bench.input(&values));
+    let params_bf16 = bench.rounded(&values);
     let (settings, decision) = (bench.input(&Settings::of(&STEP)), bench.input(&[1f32, 0.0]));
-    adamw::update(bench.device(), parameters, working, gradients, first, second, n, settings, decision).unwrap();
-    for untouched in [parameters, first, second] {
+    adamw::update(bench.device(), parameters, params_bf16, gradients, exp_avg, exp_avg_sq, n, settings, decision)
+        .unwrap();
+    for untouched in [parameters, exp_avg, exp_avg_sq] {
         assert_eq!(bench.read(untouched), values);
     }
-    assert_eq!(bench.read(working), round(&values));
+    assert_eq!(bench.read(params_bf16), round(&values));
     assert_eq!(bench.read(gradients), vec![0.0; n]);
 }
 
-fn narrow(bench: &Bench) {
+fn cast_bf16(bench: &Bench) {
     for n in [4, 1028, 5000] {
         let values: Vec<f32> = random(n, 1, 1.0).iter().zip(random(n, 2, 1e-3)).map(|(a, b)| a + b).collect();
-        let working = bench.output::<bf16>(n);
-        adamw::narrow(bench.device(), working, bench.input(&values)).unwrap();
-        assert_eq!(bench.read(working), round(&values));
+        let params_bf16 = bench.output::<bf16>(n);
+        adamw::cast_bf16(bench.device(), params_bf16, bench.input(&values)).unwrap();
+        assert_eq!(bench.read(params_bf16), round(&values));
     }
 }

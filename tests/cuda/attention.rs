@@ -14,22 +14,22 @@ const SHAPES: [(usize, usize, usize); 7] =
 const SCALES: [f32; 2] = [1.0, 12.0];
 
 fn shapes() -> impl Iterator<Item = Shape> {
-    let shape = |(batch, time, heads)| HEAD_SIZES.map(|head_size| Shape { batch, time, heads, head_size });
+    let shape = |(batch, seq_len, heads)| HEAD_SIZES.map(|head_size| Shape { batch, seq_len, heads, head_size });
     SHAPES.into_iter().flat_map(shape)
 }
 
 /// Elements of (B,T,NH,HS).
 fn activations(shape: Shape) -> usize {
-    shape.batch * shape.time * shape.heads * shape.head_size
+    shape.batch * shape.seq_len * shape.heads * shape.head_size
 }
 
 fn rows(shape: Shape) -> usize {
-    shape.batch * shape.heads * shape.time
+    shape.batch * shape.heads * shape.seq_len
 }
 
 fn cpu_shape(shape: Shape) -> cpu::attention::Shape {
-    let Shape { batch, time, heads, head_size } = shape;
-    cpu::attention::Shape { batch, time, heads, head_size }
+    let Shape { batch, seq_len, heads, head_size } = shape;
+    cpu::attention::Shape { batch, seq_len, heads, head_size }
 }
 
 /// Packed queries, keys and values, and a gradient of the output.
@@ -71,14 +71,14 @@ impl Head {
 
     /// Where row t lies in (B,T,parts,NH,HS).
     fn range(&self, t: usize, part: usize, parts: usize) -> std::ops::Range<usize> {
-        let Shape { time, heads, head_size, .. } = self.shape;
-        let start = (((self.b * time + t) * parts + part) * heads + self.h) * head_size;
+        let Shape { seq_len, heads, head_size, .. } = self.shape;
+        let start = (((self.b * seq_len + t) * parts + part) * heads + self.h) * head_size;
         start..start + head_size
     }
 
     /// Where it lies in (B,NH,T).
     fn row(&self, t: usize) -> usize {
-        (self.b * self.shape.heads + self.h) * self.shape.time + t
+        (self.b * self.shape.heads + self.h) * self.shape.seq_len + t
     }
 
     fn scale(&self) -> f32 {
@@ -96,7 +96,7 @@ impl Head {
 fn naive_forward(qkv: &[f32], shape: Shape) -> (Vec<bf16>, Vec<f32>) {
     let (mut out, mut lse) = (vec![0.0; activations(shape)], vec![0.0; rows(shape)]);
     for head in Head::all(shape) {
-        for t in 0..shape.time {
+        for t in 0..shape.seq_len {
             let scores = head.scores(qkv, t);
             let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let p: Vec<f32> = scores.iter().map(|score| (score - top).exp()).collect();
@@ -114,7 +114,7 @@ fn naive_forward(qkv: &[f32], shape: Shape) -> (Vec<bf16>, Vec<f32>) {
 fn naive_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Shape) -> Vec<bf16> {
     let mut dqkv = vec![0.0; qkv.len()];
     for head in Head::all(shape) {
-        for t in 0..shape.time {
+        for t in 0..shape.seq_len {
             let dout = &dout[head.range(t, 0, 1)];
             let delta = dot(dout, &out[head.range(t, 0, 1)]);
             for (j, score) in head.scores(qkv, t).into_iter().enumerate() {
@@ -185,7 +185,7 @@ fn backward(bench: &Bench) {
     for shape in shapes() {
         for scale in SCALES {
             let (mut qkv, mut dout) = inputs(shape, scale);
-            if shape.time == 1 {
+            if shape.seq_len == 1 {
                 (qkv, dout) = (coarse(&qkv), coarse(&dout));
             }
             check_backward(bench, &qkv, &dout, shape);
@@ -196,7 +196,7 @@ fn backward(bench: &Bench) {
 /// Later keys score higher and higher, so that every tile moves the maximum and all sums before it.
 fn rising_scores(bench: &Bench) {
     for head_size in HEAD_SIZES {
-        let shape = Shape { batch: 1, time: 257, heads: 1, head_size };
+        let shape = Shape { batch: 1, seq_len: 257, heads: 1, head_size };
         let (mut qkv, dout) = inputs(shape, 1.0);
         for (t, row) in qkv.chunks_exact_mut(3 * head_size).enumerate() {
             row[..head_size].iter_mut().for_each(|q| *q = narrow(0.5 + 0.25 * *q));
@@ -220,7 +220,7 @@ fn results_do_not_depend_on_the_schedule() {
         (bench.read(out), bench.read(lse).iter().map(|x: &f32| x.to_bits()).collect::<Vec<_>>(), bench.read(dqkv))
     };
     for head_size in HEAD_SIZES {
-        let shape = Shape { batch: 2, time: 145, heads: 2, head_size };
+        let shape = Shape { batch: 2, seq_len: 145, heads: 2, head_size };
         assert!(run(0, shape) == run(5, shape), "{shape:?}");
     }
 }

@@ -63,11 +63,11 @@ fn append(bench: &Bench) {
 /// Attention at the last position of a slot, whose rows of qkv are given: (NH, HS).
 fn last_row<R: cpu::Real>(qkv: &[R], heads: usize, head_size: usize) -> Vec<R> {
     let c = heads * head_size;
-    let shape = attention::Shape { batch: 1, time: qkv.len() / (3 * c), heads, head_size };
-    let (mut out, mut by_head) = (vec![R::ZERO; shape.time * c], vec![R::ZERO; shape.time * c]);
-    let mut lse = vec![R::ZERO; shape.time * heads];
+    let shape = attention::Shape { batch: 1, seq_len: qkv.len() / (3 * c), heads, head_size };
+    let (mut out, mut by_head) = (vec![R::ZERO; shape.seq_len * c], vec![R::ZERO; shape.seq_len * c]);
+    let mut lse = vec![R::ZERO; shape.seq_len * heads];
     attention::forward(&mut out, &mut lse, &mut by_head, qkv, shape);
-    out.split_off((shape.time - 1) * c)
+    out.split_off((shape.seq_len - 1) * c)
 }
 
 /// The qkv rows of a slot's positions up to `last`, in order.

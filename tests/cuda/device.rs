@@ -21,10 +21,10 @@ fn copies_keep_their_order(bench: &Bench) {
 /// A clear, a product that accumulates, and a kernel.
 fn recordings_replay(bench: &Bench) {
     let (n, c) = (8, 64);
-    let (x, gain) = (random(n * c, 1, 1.0), vec![1.0; c]);
+    let (x, weight) = (random(n * c, 1, 1.0), vec![1.0; c]);
     let (sums, x_span) = (bench.output::<f32>(c * c), bench.rounded(&x));
     let to = Normed { y: bench.output(n * c), mean: bench.output(n), rstd: bench.output(n) };
-    let weights = Weights { gain: bench.rounded(&gain), shift: None };
+    let weights = Weights { weight: bench.rounded(&weight), bias: None };
     let (a, b) = (Operand::transposed(x_span), Operand::plain(x_span));
     let gemm = Gemm { m: c, n: c, k: n, a, b, d: Output::Accumulated(sums) };
     let device = bench.device();

@@ -14,46 +14,46 @@ fn tokens(n: usize, vocab: usize) -> Vec<u32> {
 }
 
 fn forward(bench: &Bench) {
-    for [batch, time, c, vocab] in SHAPES {
-        let n = batch * time;
-        let (table, positions) = (random(vocab * c, 1, 1.0), random((time + 3) * c, 2, 1.0));
+    for [batch, seq_len, c, vocab] in SHAPES {
+        let n = batch * seq_len;
+        let (table, positions) = (random(vocab * c, 1, 1.0), random((seq_len + 3) * c, 2, 1.0));
         let tokens = tokens(n, vocab);
-        let places: Vec<u32> = (0..n).map(|i| (i % time) as u32).collect();
+        let places: Vec<u32> = (0..n).map(|i| (i % seq_len) as u32).collect();
         let y = bench.output(n * c);
         let (device_tokens, places) = (bench.input(&tokens), bench.input(&places));
         let (device_table, device_positions) = (bench.rounded(&table), bench.rounded(&positions));
         embedding::forward(bench.device(), y, device_tokens, places, device_table, device_positions, c).unwrap();
 
         let mut naive = vec![0f32; n * c];
-        cpu::embedding::forward(&mut naive, &tokens, &table, &positions, time, c);
+        cpu::embedding::forward(&mut naive, &tokens, &table, &positions, seq_len, c);
         let mut truth = vec![0f64; n * c];
-        cpu::embedding::forward(&mut truth, &tokens, &wide(&table), &wide(&positions), time, c);
+        cpu::embedding::forward(&mut truth, &tokens, &wide(&table), &wide(&positions), seq_len, c);
         assert_close("y", &bench.read(y), &truth, &round(&naive));
     }
 }
 
-fn check_backward(bench: &Bench, [batch, time, c, vocab]: [usize; 4], padded: usize) {
-    let n = batch * time;
+fn check_backward(bench: &Bench, [batch, seq_len, c, vocab]: [usize; 4], padded: usize) {
+    let n = batch * seq_len;
     let tokens = tokens(n, vocab);
-    let (dy, table, positions) = (random(n * c, 1, 1.0), random(padded * c, 2, 1.0), random((time + 3) * c, 3, 1.0));
+    let (dy, table, positions) = (random(n * c, 1, 1.0), random(padded * c, 2, 1.0), random((seq_len + 3) * c, 3, 1.0));
     let (mut order, mut starts) = (vec![0; n], vec![0; padded + 1]);
     embedding::sort(&tokens, padded, &mut order, &mut starts);
     let (device_table, device_positions) = (bench.input(&table), bench.input(&positions));
     let (device_dy, order, starts) = (bench.rounded(&dy), bench.input(&order), bench.input(&starts));
     embedding::backward_tokens(bench.device(), device_table, device_dy, order, starts, c).unwrap();
-    embedding::backward_positions(bench.device(), device_positions, device_dy, batch, time, c).unwrap();
+    embedding::backward_positions(bench.device(), device_positions, device_dy, batch, seq_len, c).unwrap();
 
     let (mut truth_table, mut truth_positions) = (wide(&table), wide(&positions));
-    cpu::embedding::backward(&mut truth_table, &mut truth_positions, &wide(&dy), &tokens, time, c);
+    cpu::embedding::backward(&mut truth_table, &mut truth_positions, &wide(&dy), &tokens, seq_len, c);
     let (mut naive_table, mut naive_positions) = (table, positions);
-    cpu::embedding::backward(&mut naive_table, &mut naive_positions, &dy, &tokens, time, c);
+    cpu::embedding::backward(&mut naive_table, &mut naive_positions, &dy, &tokens, seq_len, c);
     assert_close("token table", &bench.read(device_table), &truth_table, &naive_table);
     assert_close("position table", &bench.read(device_positions), &truth_positions, &naive_positions);
 }
 
 fn backward(bench: &Bench) {
-    for [batch, time, c, vocab] in SHAPES {
-        check_backward(bench, [batch, time, c, vocab], vocab.next_multiple_of(128));
+    for [batch, seq_len, c, vocab] in SHAPES {
+        check_backward(bench, [batch, seq_len, c, vocab], vocab.next_multiple_of(128));
     }
 }
 

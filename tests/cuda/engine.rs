@@ -14,7 +14,7 @@ use logwright::cuda::model::memory;
 use logwright::cuda::perf::op_recorder::OpRecorder;
 use logwright::cuda::perf::roofline;
 use logwright::cuda::perf::roofline::Operation;
-use logwright::engine::{AdamW, Batch, Choice, Draw, Engine, IGNORE, State};
+use logwright::engine::{AdamW, Batch, Engine, IGNORE, SampleRequest, SamplingParams, State};
 use logwright::gpt::{Config, Layout, init};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const BIASED: Config = Config { layers: 2, heads: 1, channels: 64, context: 80, 
 const WIDE_HEADS: Config = Config { layers: 1, heads: 2, channels: 256, context: 70, vocab: 130, bias: true };
 const CONFIGS: [Config; 3] = [PLAIN, BIASED, WIDE_HEADS];
 
-/// Weights well away from their tiny initial values, and gains and shifts that matter.
+/// Weights well away from their tiny initial values, and weights and biases that matter.
 fn parameters(config: &Config) -> Vec<f32> {
     let mut parameters = init::parameters(&Layout::new(config), 3);
     let noise = crate::harness::random(parameters.len(), 9, 0.1);
@@ -49,19 +49,19 @@ fn tokens(config: &Config, n: usize, seed: u64) -> Vec<u32> {
 struct Data {
     tokens: Vec<u32>,
     targets: Vec<u32>,
-    time: usize,
+    seq_len: usize,
 }
 
 impl Data {
-    fn new(config: &Config, batch: usize, time: usize, seed: u64) -> Self {
-        let tokens = tokens(config, batch * time, seed);
-        let mut targets = self::tokens(config, batch * time, seed + 100);
+    fn new(config: &Config, batch: usize, seq_len: usize, seed: u64) -> Self {
+        let tokens = tokens(config, batch * seq_len, seed);
+        let mut targets = self::tokens(config, batch * seq_len, seed + 100);
         targets.iter_mut().step_by(7).for_each(|target| *target = IGNORE);
-        Data { tokens, targets, time }
+        Data { tokens, targets, seq_len }
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch { tokens: &self.tokens, targets: &self.targets, time: self.time }
+        Batch { tokens: &self.tokens, targets: &self.targets, seq_len: self.seq_len }
     }
 
     fn scale(&self) -> f32 {
@@ -79,8 +79,8 @@ fn read(engine: &dyn Engine, state: State) -> Vec<f32> {
     values
 }
 
-fn step(time: u64) -> AdamW {
-    AdamW { rate: 1e-3, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, decay: 0.1, clip: 1.0, time }
+fn step(step: u64) -> AdamW {
+    AdamW { lr: 1e-3, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, step }
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -91,8 +91,8 @@ fn losses_and_gradients(bench: &Bench) {
     // The second computes again what it can, and has its logits in pieces of 7 rows, which do not divide the batch.
     let sparing = Options { recompute: Recompute::Norms, head_rows: Some(7), ..Options::default() };
     let all = [Options::default(), sparing, Options::default()];
-    for ((config, time), options) in CONFIGS.into_iter().zip([65, 17, 70]).zip(all) {
-        let data = Data::new(&config, 3, time, 1);
+    for ((config, seq_len), options) in CONFIGS.into_iter().zip([65, 17, 70]).zip(all) {
+        let data = Data::new(&config, 3, seq_len, 1);
         let parameters = parameters(&config);
         let mut truth = Model::<f64>::new(config, wide(&parameters));
         let mut true_losses = vec![0.0; data.tokens.len()];
@@ -133,8 +133,8 @@ fn naive_steps(config: Config, batches: &[Data]) -> Vec<f32> {
             let state = Slices {
                 parameters: &mut parameters[range.clone()],
                 gradients: &model.gradients[range.clone()],
-                first: &mut first[range.clone()],
-                second: &mut second[range],
+                exp_avg: &mut first[range.clone()],
+                exp_avg_sq: &mut second[range],
             };
             cpu_adamw::update(state, &step(i as u64 + 1), decay, clip);
         }
@@ -170,7 +170,7 @@ fn ten_steps(bench: &Bench) {
 fn trained_state(bench: &Bench, options: Options) -> (Vec<f64>, [Vec<f32>; 3]) {
     let mut engine = engine(bench, BIASED, options);
     let reports = engine_steps(&mut engine, &batches(&BIASED)[..6]);
-    (reports, [State::Parameters, State::FirstMoment, State::SecondMoment].map(|state| read(&engine, state)))
+    (reports, [State::Parameters, State::ExpAvg, State::ExpAvgSq].map(|state| read(&engine, state)))
 }
 
 fn runs_twice_alike(bench: &Bench) {
@@ -178,14 +178,14 @@ fn runs_twice_alike(bench: &Bench) {
 }
 
 fn recorded_and_plain_steps_agree(bench: &Bench) {
-    let plain = Options { plain: true, ..Options::default() };
-    assert_eq!(trained_state(bench, Options::default()), trained_state(bench, plain));
+    let eager = Options { eager: true, ..Options::default() };
+    assert_eq!(trained_state(bench, Options::default()), trained_state(bench, eager));
 }
 
 /// Steps of two numbers of sequences take turns with prompts and with several tokens at once.
 fn recorded_and_plain_generation_agree(bench: &Bench) {
-    let plain = Options { plain: true, ..Options::default() };
-    let [mut recorded, mut plain] = [Options::default(), plain].map(|options| engine(bench, PLAIN, options));
+    let eager = Options { eager: true, ..Options::default() };
+    let [mut recorded, mut plain] = [Options::default(), eager].map(|options| engine(bench, PLAIN, options));
     let one: &[u32] = &[3];
     let both: &[(usize, &[u32])] = &[(0, one), (2, &[8])];
     let passes: [&[(usize, &[u32])]; 11] = [
@@ -218,8 +218,8 @@ fn generation_replays_what_it_has_recorded() {
     let watched = Arc::new(OpRecorder::new(Bench::emulator(0).device.clone()));
     let mut engine = CudaEngine::new(watched.clone(), PLAIN, parameters(&PLAIN), Options::default()).unwrap();
     engine.open_cache(10).unwrap();
-    let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
-    let draws = [Draw { choice, uniform: 0.5, allowed: None }; 10];
+    let params = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let draws = [SampleRequest { params, uniform: 0.5, allowed: None }; 10];
     let mut is_replay = |sequences: usize| {
         watched.take();
         let sequences: Vec<(usize, &[u32])> = (0..sequences).map(|slot| (slot, [7].as_slice())).collect();
@@ -251,7 +251,7 @@ fn logits_and_losses_of_a_smaller_batch(bench: &Bench) {
         }
         let (mut losses, mut logits) = (vec![f32::NAN; 15], vec![f32::NAN; 15 * PLAIN.vocab]);
         engine.losses(small.batch(), &mut losses).unwrap();
-        engine.logits(&small.tokens, small.time, &mut logits).unwrap();
+        engine.logits(&small.tokens, small.seq_len, &mut logits).unwrap();
         assert!(losses.iter().chain(&logits).all(|x| x.is_finite()));
         (losses, logits)
     };
@@ -260,8 +260,8 @@ fn logits_and_losses_of_a_smaller_batch(bench: &Bench) {
 
 fn cache_gives_the_logits_of_the_forward_pass(bench: &Bench) {
     for config in CONFIGS {
-        let (vocab, time) = (config.vocab, 40);
-        let streams: Vec<Vec<u32>> = (0..3).map(|i| tokens(&config, time, i)).collect();
+        let (vocab, seq_len) = (config.vocab, 40);
+        let streams: Vec<Vec<u32>> = (0..3).map(|i| tokens(&config, seq_len, i)).collect();
         let mut reference = Model::<f64>::new(config, wide(&parameters(&config)));
         let mut engine = engine(bench, config, Options::default());
         engine.open_cache(3).unwrap();
@@ -298,9 +298,10 @@ fn measured_draws_are_those_of_the_logits(bench: &Bench) {
     let [mut measured, mut extended] = [(); 2].map(|_| engine(bench, PLAIN, Options::default()));
     measured.open_cache(2).unwrap();
     extended.open_cache(2).unwrap();
-    let choice = Choice { temperature: 0.7, top_k: 0, top_p: 1.0 };
+    let params = SamplingParams { temperature: 0.7, top_k: 0, top_p: 1.0 };
     let allowed = [0b1011_0000, 0, 1];
-    let draws = [(0.3, None), (0.9, Some(&allowed[..]))].map(|(uniform, allowed)| Draw { choice, uniform, allowed });
+    let draws =
+        [(0.3, None), (0.9, Some(&allowed[..]))].map(|(uniform, allowed)| SampleRequest { params, uniform, allowed });
     let (mut tokens, mut shares, mut logits) = ([0; 2], [f64::NAN; 2], vec![f32::NAN; 2 * PLAIN.vocab]);
     for sequences in [[(1, &[1, 2, 3][..]), (0, &[4, 5])], [(1, &[6]), (0, &[7])]] {
         measured.sample_measured(&sequences, &draws, &mut tokens, &mut shares).unwrap();
@@ -316,7 +317,7 @@ fn state_moves_between_engines(bench: &Bench) {
     let batches = batches(&BIASED);
     let mut cuda = engine(bench, BIASED, Options::default());
     engine_steps(&mut cuda, &batches[..6]);
-    let states = [State::Parameters, State::FirstMoment, State::SecondMoment];
+    let states = [State::Parameters, State::ExpAvg, State::ExpAvgSq];
     let mut cpu = CpuEngine::new(BIASED, vec![0.0; Layout::new(&BIASED).len]);
     states.iter().for_each(|&state| cpu.write(state, &read(&cuda, state)).unwrap());
     let mut again = engine(bench, BIASED, Options::default());
@@ -361,12 +362,12 @@ fn a_head_size_without_a_kernel_is_refused() {
 /// The roofline lists the very operations of a step, as often as they happen.
 #[test]
 fn the_roofline_lists_what_a_step_runs() {
-    for (config, batch, time) in [(PLAIN, 3, 65), (BIASED, 2, 17), (Config { vocab: 2500, ..BIASED }, 1, 33)] {
+    for (config, batch, seq_len) in [(PLAIN, 3, 65), (BIASED, 2, 17), (Config { vocab: 2500, ..BIASED }, 1, 33)] {
         let (watched, mut engine) = watched(config);
-        let data = Data::new(&config, batch, time, 1);
+        let data = Data::new(&config, batch, seq_len, 1);
         engine.accumulate(data.batch(), data.scale()).unwrap();
         engine.update(&step(1)).unwrap();
-        assert_eq!(counted(roofline::step(&config, batch, time)), ran(&watched));
+        assert_eq!(counted(roofline::step(&config, batch, seq_len)), ran(&watched));
     }
 }
 
@@ -376,8 +377,8 @@ fn the_roofline_lists_what_a_token_runs() {
     for (config, slots) in [(PLAIN, 1), (BIASED, 9)] {
         let (watched, mut engine) = watched(config);
         engine.open_cache(slots).unwrap();
-        let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
-        let draws = vec![Draw { choice, uniform: 0.5, allowed: None }; slots];
+        let params = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0 };
+        let draws = vec![SampleRequest { params, uniform: 0.5, allowed: None }; slots];
         let mut drawn = vec![0; slots];
         for tokens in [[1u32, 2].as_slice(), &[3]] {
             watched.take();
@@ -391,7 +392,7 @@ fn the_roofline_lists_what_a_token_runs() {
 /// An engine whose operations are noted, none of them yet.
 fn watched(config: Config) -> (Arc<OpRecorder>, CudaEngine) {
     let watched = Arc::new(OpRecorder::new(Bench::emulator(0).device.clone()));
-    let options = Options { plain: true, recompute: roofline::RECOMPUTE, ..Options::default() };
+    let options = Options { eager: true, recompute: roofline::RECOMPUTE, ..Options::default() };
     let engine = CudaEngine::new(watched.clone(), config, parameters(&config), options).unwrap();
     watched.take();
     (watched, engine)
@@ -408,9 +409,9 @@ fn ran(watched: &OpRecorder) -> BTreeMap<String, usize> {
 }
 
 /// Room for the model and for a batch of `batch`, no more.
-fn device_for(config: &Config, batch: usize, time: usize) -> Arc<dyn Device> {
+fn device_for(config: &Config, batch: usize, seq_len: usize) -> Arc<dyn Device> {
     let purpose = Purpose::Training(Recompute::Nothing);
-    Arc::new(Emulator::with_memory(0, memory::of(config, batch, time, purpose).total()))
+    Arc::new(Emulator::with_memory(0, memory::of(config, batch, seq_len, purpose).total()))
 }
 
 /// What the memory report counts is what training takes: a batch that it says fits does, and the error about the next names it.

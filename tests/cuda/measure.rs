@@ -1,7 +1,7 @@
 //! Measuring operations one by one: what is replayed, and on which buffers.
 
 use crate::harness::{Bench, on_devices};
-use logwright::cuda::device::op::Work;
+use logwright::cuda::device::op::Op;
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;
 use logwright::cuda::model::engine::{CudaEngine, Options};
@@ -23,11 +23,11 @@ const METHOD: Method = Method { rotate: 0, rounds: 1, round: 0.0 };
 fn step(bench: &Bench) -> (Arc<OpRecorder>, CudaEngine, Vec<Group>) {
     let watched = Arc::new(OpRecorder::new(bench.device.clone()));
     let parameters = init::parameters(&Layout::new(&CONFIG), 1);
-    let options = Options { plain: true, ..Options::default() };
+    let options = Options { eager: true, ..Options::default() };
     let mut engine = CudaEngine::new(watched.clone(), CONFIG, parameters, options).unwrap();
     watched.take();
     let tokens = [1; 16];
-    engine.accumulate(Batch { tokens: &tokens, targets: &tokens, time: 16 }, 1.0).unwrap();
+    engine.accumulate(Batch { tokens: &tokens, targets: &tokens, seq_len: 16 }, 1.0).unwrap();
     let groups = measure::groups(watched.take());
     (watched, engine, groups)
 }
@@ -48,7 +48,7 @@ fn moved_work_has_all_its_addresses_moved_and_nothing_else() {
         let expected: Vec<u64> = work.addresses().iter().map(|address| address + 4096).collect();
         assert!(!expected.is_empty() && there.addresses() == expected, "{}", work.name());
         let pair = (work, there.moved(&|address| address - 4096));
-        if let (Work::Launch { arguments: a, .. }, Work::Launch { arguments: b, .. }) = (pair.0, &pair.1) {
+        if let (Op::Launch { arguments: a, .. }, Op::Launch { arguments: b, .. }) = (pair.0, &pair.1) {
             assert_eq!(a, b, "{}", work.name());
         }
         assert_eq!(work.name(), there.name());
@@ -110,7 +110,7 @@ fn few_copies_are_made_where_memory_is_short() {
     let address = watched.allocate(2 << 10).unwrap();
     // SAFETY: allocated above with this many bytes.
     unsafe { watched.upload(address, &[1; 2 << 10]).unwrap() };
-    let calls = vec![Work::Clear { at: address, bytes: 2 << 10 }];
+    let calls = vec![Op::Clear { at: address, bytes: 2 << 10 }];
     let group = Group { name: "clear".to_string(), calls };
     // SAFETY: allocated above.
     let found = unsafe { measure::measure(&watched, &group, 1.0, &Method { rotate: 1 << 20, ..METHOD }).unwrap() };

@@ -12,7 +12,7 @@ use logwright::gpt::{Config, Layout};
 pub struct Naive {
     config: Config,
     layout: Layout,
-    /// (layout.len), as the working copy: rounded.
+    /// (layout.len), as `params_bf16`: rounded.
     weights: Vec<f32>,
     pub gradients: Vec<f32>,
 }
@@ -23,11 +23,11 @@ struct Kept {
     norm_1: Normed,
     qkv: Vec<f32>,
     lse: Vec<f32>,
-    attended: Vec<f32>,
-    middle: Vec<f32>,
+    attn_out: Vec<f32>,
+    residual_mid: Vec<f32>,
     norm_2: Normed,
-    expanded: Vec<f32>,
-    activated: Vec<f32>,
+    mlp_fc_out: Vec<f32>,
+    gelu_out: Vec<f32>,
 }
 
 struct Normed {
@@ -63,8 +63,8 @@ impl Naive {
     fn norm(&self, x: &[f32], norm: &Norm) -> Normed {
         let n = x.len() / self.config.channels;
         let (mut y, mut mean, mut rstd) = (vec![0.0; x.len()], vec![0.0; n], vec![0.0; n]);
-        let (gain, shift) = (self.weight(&norm.gain), self.optional(&norm.shift));
-        layernorm::forward(&mut y, &mut mean, &mut rstd, x, gain, shift);
+        let (weight, bias) = (self.weight(&norm.weight), self.optional(&norm.bias));
+        layernorm::forward(&mut y, &mut mean, &mut rstd, x, weight, bias);
         Normed { y: round(y), mean, rstd }
     }
 
@@ -75,26 +75,26 @@ impl Naive {
         round(y)
     }
 
-    fn shape(&self, rows: usize, time: usize) -> Shape {
-        Shape { batch: rows / time, time, heads: self.config.heads, head_size: self.config.head_size() }
+    fn shape(&self, rows: usize, seq_len: usize) -> Shape {
+        Shape { batch: rows / seq_len, seq_len, heads: self.config.heads, head_size: self.config.head_size() }
     }
 
-    fn block(&self, input: Vec<f32>, of: &Block, time: usize) -> (Vec<f32>, Kept) {
+    fn block(&self, input: Vec<f32>, of: &Block, seq_len: usize) -> (Vec<f32>, Kept) {
         let rows = input.len() / self.config.channels;
         let norm_1 = self.norm(&input, &of.norm_1);
         let qkv = self.linear(&norm_1.y, &of.qkv);
-        let mut attended = vec![0.0; input.len()];
-        let (mut lse, mut by_head) = (vec![0.0; rows * self.config.heads], attended.clone());
-        attention::forward(&mut attended, &mut lse, &mut by_head, &qkv, self.shape(rows, time));
-        let attended = round(attended);
-        let middle = sum(&input, &self.linear(&attended, &of.attention_out));
-        let norm_2 = self.norm(&middle, &of.norm_2);
-        let expanded = self.linear(&norm_2.y, &of.expand);
-        let mut activated = vec![0.0; expanded.len()];
-        gelu::forward(&mut activated, &expanded);
-        let activated = round(activated);
-        let out = sum(&middle, &self.linear(&activated, &of.contract));
-        (out, Kept { input, norm_1, qkv, lse, attended, middle, norm_2, expanded, activated })
+        let mut attn_out = vec![0.0; input.len()];
+        let (mut lse, mut by_head) = (vec![0.0; rows * self.config.heads], attn_out.clone());
+        attention::forward(&mut attn_out, &mut lse, &mut by_head, &qkv, self.shape(rows, seq_len));
+        let attn_out = round(attn_out);
+        let residual_mid = sum(&input, &self.linear(&attn_out, &of.attn_proj));
+        let norm_2 = self.norm(&residual_mid, &of.norm_2);
+        let mlp_fc_out = self.linear(&norm_2.y, &of.mlp_fc);
+        let mut gelu_out = vec![0.0; mlp_fc_out.len()];
+        gelu::forward(&mut gelu_out, &mlp_fc_out);
+        let gelu_out = round(gelu_out);
+        let out = sum(&residual_mid, &self.linear(&gelu_out, &of.mlp_proj));
+        (out, Kept { input, norm_1, qkv, lse, attn_out, residual_mid, norm_2, mlp_fc_out, gelu_out })
     }
 
     /// losses (N) and, added to `gradients`, scale x the gradient of their sum.
@@ -103,11 +103,11 @@ impl Naive {
         let layout = self.layout.clone();
         let mut stream = vec![0.0; rows * c];
         let tables = [&layout.token_embedding, &layout.position_embedding].map(|table| self.weight(table));
-        embedding::forward(&mut stream, batch.tokens, tables[0], tables[1], batch.time, c);
+        embedding::forward(&mut stream, batch.tokens, tables[0], tables[1], batch.seq_len, c);
         let mut stream = round(stream);
         let mut kept = Vec::new();
         for of in &layout.blocks {
-            let (out, block) = self.block(stream, of, batch.time);
+            let (out, block) = self.block(stream, of, batch.seq_len);
             stream = out;
             kept.push(block);
         }
@@ -116,11 +116,11 @@ impl Naive {
         let mut residual = vec![0.0; rows * c];
         self.norm_backward(&mut residual, &dy, &stream, &normed, &layout.norm_final);
         for (of, block) in layout.blocks.iter().zip(&kept).rev() {
-            self.block_backward(&mut residual, block, of, batch.time);
+            self.block_backward(&mut residual, block, of, batch.seq_len);
         }
         let ranges = [layout.token_embedding.range, layout.position_embedding.range];
         let [dtokens, dpositions] = self.gradients.get_disjoint_mut(ranges).unwrap();
-        embedding::backward(dtokens, dpositions, &residual, batch.tokens, batch.time, c);
+        embedding::backward(dtokens, dpositions, &residual, batch.tokens, batch.seq_len, c);
         losses
     }
 
@@ -153,13 +153,13 @@ impl Naive {
 
     /// residual += the gradient of a norm at dy.
     fn norm_backward(&mut self, residual: &mut Vec<f32>, dy: &[f32], x: &[f32], saved: &Normed, norm: &Norm) {
-        let gain = self.weights[norm.gain.range.clone()].to_vec();
-        let (mut dgain, mut dshift) = (vec![0.0; gain.len()], vec![0.0; gain.len()]);
-        layernorm::backward(residual, &mut dgain, Some(&mut dshift), dy, x, &saved.mean, &saved.rstd, &gain);
+        let weight = self.weights[norm.weight.range.clone()].to_vec();
+        let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; weight.len()]);
+        layernorm::backward(residual, &mut dweight, Some(&mut dbias), dy, x, &saved.mean, &saved.rstd, &weight);
         *residual = round(std::mem::take(residual));
-        self.add(&norm.gain, &dgain);
-        if let Some(shift) = &norm.shift {
-            self.add(shift, &dshift);
+        self.add(&norm.weight, &dweight);
+        if let Some(bias) = &norm.bias {
+            self.add(bias, &dbias);
         }
     }
 
@@ -180,16 +180,16 @@ impl Naive {
         dx
     }
 
-    fn block_backward(&mut self, residual: &mut Vec<f32>, kept: &Kept, of: &Block, time: usize) {
+    fn block_backward(&mut self, residual: &mut Vec<f32>, kept: &Kept, of: &Block, seq_len: usize) {
         let rows = kept.input.len() / self.config.channels;
-        let mut wide = self.linear_backward(residual, &kept.activated, &of.contract);
-        gelu::backward(&mut wide, &kept.expanded);
-        let narrow = round(self.linear_backward(&round(wide), &kept.norm_2.y, &of.expand));
-        self.norm_backward(residual, &narrow, &kept.middle, &kept.norm_2, &of.norm_2);
-        let narrow = round(self.linear_backward(residual, &kept.attended, &of.attention_out));
+        let mut wide = self.linear_backward(residual, &kept.gelu_out, &of.mlp_proj);
+        gelu::backward(&mut wide, &kept.mlp_fc_out);
+        let narrow = round(self.linear_backward(&round(wide), &kept.norm_2.y, &of.mlp_fc));
+        self.norm_backward(residual, &narrow, &kept.residual_mid, &kept.norm_2, &of.norm_2);
+        let narrow = round(self.linear_backward(residual, &kept.attn_out, &of.attn_proj));
         let (mut dqkv, mut by_head) = (vec![0.0; kept.qkv.len()], vec![0.0; kept.qkv.len()]);
-        let shape = self.shape(rows, time);
-        attention::backward(&mut dqkv, &mut by_head, &narrow, &kept.attended, &kept.lse, &kept.qkv, shape);
+        let shape = self.shape(rows, seq_len);
+        attention::backward(&mut dqkv, &mut by_head, &narrow, &kept.attn_out, &kept.lse, &kept.qkv, shape);
         let narrow = round(self.linear_backward(&round(dqkv), &kept.norm_1.y, &of.qkv));
         self.norm_backward(residual, &narrow, &kept.input, &kept.norm_1, &of.norm_1);
     }

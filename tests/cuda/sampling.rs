@@ -5,7 +5,7 @@ use crate::harness::{Bench, on_devices, random, wide};
 use half::bf16;
 use logwright::cpu::sampling;
 use logwright::cuda::ops::sampling as kernel;
-use logwright::engine::{Choice, Draw};
+use logwright::engine::{SampleRequest, SamplingParams};
 
 on_devices! { small_vocabulary large_vocabulary exact_boundaries greedy_takes_the_first_of_equals nothing_allowed }
 
@@ -16,25 +16,25 @@ fn weight_error(weight: f64) -> f64 {
 }
 
 /// Whether `token` may be drawn, given the errors of the weights.
-fn is_right(token: u32, logits: &[f32], draw: &Draw) -> bool {
+fn is_right(token: u32, logits: &[f32], draw: &SampleRequest) -> bool {
     if sampling::draw(logits, draw) == token {
         return true;
     }
-    let share = |choice: &Choice| {
-        let kept = sampling::kept(logits, choice, draw.allowed);
+    let share = |params: &SamplingParams| {
+        let kept = sampling::kept(logits, params, draw.allowed);
         let total: f64 = kept.iter().map(|&(_, weight)| weight).sum();
         // Of a cumulated sum, and of uniform x total, which has the error of the total at most.
         let error = 2.0 * kept.iter().map(|&(_, weight)| weight_error(weight)).sum::<f64>();
         (kept, total, error)
     };
-    let all = Choice { top_p: 1.0, ..draw.choice };
+    let all = SamplingParams { top_p: 1.0, ..draw.params };
     let (_, total, error) = share(&all);
     // The edge of the nucleus may fall elsewhere, as the kernel's sums reach top_p x total a little sooner or later.
     let shift = error / total + f32::EPSILON as f64;
-    let edges = [-shift, 0.0, shift].map(|shift| (draw.choice.top_p as f64 + shift) as f32);
+    let edges = [-shift, 0.0, shift].map(|shift| (draw.params.top_p as f64 + shift) as f32);
     edges.into_iter().any(|top_p| {
-        let top_p = if draw.choice.top_p < 1.0 { top_p } else { 1.0 };
-        let (kept, total, error) = share(&Choice { top_p, ..draw.choice });
+        let top_p = if draw.params.top_p < 1.0 { top_p } else { 1.0 };
+        let (kept, total, error) = share(&SamplingParams { top_p, ..draw.params });
         let target = draw.uniform * total;
         let mut reached = 0.0;
         kept.iter().any(|&(kept, weight)| {
@@ -46,7 +46,7 @@ fn is_right(token: u32, logits: &[f32], draw: &Draw) -> bool {
 }
 
 /// Draws once for each of `draws`, all from the same logits, in rows that are longer than the vocabulary.
-fn run(bench: &Bench, logits: &[f32], draws: &[Draw], masks: Option<&[u32]>) -> Vec<u32> {
+fn run(bench: &Bench, logits: &[f32], draws: &[SampleRequest], masks: Option<&[u32]>) -> Vec<u32> {
     let stride = logits.len().next_multiple_of(128);
     let mut row: Vec<bf16> = logits.iter().map(|&x| bf16::from_f32(x)).collect();
     // Padding wins wherever it is looked at.
@@ -59,30 +59,30 @@ fn run(bench: &Bench, logits: &[f32], draws: &[Draw], masks: Option<&[u32]>) -> 
     bench.read(tokens)
 }
 
-fn check(bench: &Bench, what: &str, logits: &[f32], draws: &[Draw], masks: Option<&[u32]>) {
+fn check(bench: &Bench, what: &str, logits: &[f32], draws: &[SampleRequest], masks: Option<&[u32]>) {
     let found = run(bench, logits, draws, masks);
     for (&token, draw) in found.iter().zip(draws) {
-        let Draw { choice, uniform, .. } = draw;
+        let SampleRequest { params, uniform, .. } = draw;
         let wanted = || sampling::draw(logits, draw);
-        assert!(is_right(token, logits, draw), "{what}, {choice:?}, {uniform}: drew {token}, not {}", wanted());
+        assert!(is_right(token, logits, draw), "{what}, {params:?}, {uniform}: drew {token}, not {}", wanted());
     }
 }
 
 /// Every combination.
-fn choices(temperatures: &[f32], top_ks: &[usize], top_ps: &[f32]) -> Vec<Choice> {
+fn choices(temperatures: &[f32], top_ks: &[usize], top_ps: &[f32]) -> Vec<SamplingParams> {
     let pair = |temperature| top_ks.iter().map(move |&top_k| (temperature, top_k));
     let pairs = temperatures.iter().flat_map(|&temperature| pair(temperature));
     pairs
-        .flat_map(|(temperature, top_k)| top_ps.iter().map(move |&top_p| Choice { temperature, top_k, top_p }))
+        .flat_map(|(temperature, top_k)| top_ps.iter().map(move |&top_p| SamplingParams { temperature, top_k, top_p }))
         .collect()
 }
 
-/// `each` draws of every choice, with uniforms that begin at 0.
-fn draws<'a>(choices: &[Choice], each: usize, allowed: Option<&'a [u32]>) -> Vec<Draw<'a>> {
+/// `each` draws of every params, with uniforms that begin at 0.
+fn draws<'a>(choices: &[SamplingParams], each: usize, allowed: Option<&'a [u32]>) -> Vec<SampleRequest<'a>> {
     let mut uniforms = wide(&random(choices.len() * each, 9, 1.0)).into_iter().map(|x| (x.abs() * 0.7310585786) % 1.0);
     let uniform = |i: usize, drawn: f64| if i == 0 { 0.0 } else { drawn };
-    let draws = choices.iter().flat_map(|&choice| (0..each).map(move |i| (choice, i)));
-    draws.map(|(choice, i)| Draw { choice, uniform: uniform(i, uniforms.next().unwrap()), allowed }).collect()
+    let draws = choices.iter().flat_map(|&params| (0..each).map(move |i| (params, i)));
+    draws.map(|(params, i)| SampleRequest { params, uniform: uniform(i, uniforms.next().unwrap()), allowed }).collect()
 }
 
 /// Logits of several kinds.
@@ -125,10 +125,10 @@ fn large_vocabulary(bench: &Bench) {
     let masks = [mask(50257, 5), mask(50257, 3)];
     for (kind, logits) in kinds(50257).into_iter().take(3) {
         // A mask a row.
-        let draws: Vec<Draw> = draws(&choices, 2, None)
+        let draws: Vec<SampleRequest> = draws(&choices, 2, None)
             .into_iter()
             .enumerate()
-            .map(|(i, draw)| Draw { allowed: Some(&masks[i % 2]), ..draw })
+            .map(|(i, draw)| SampleRequest { allowed: Some(&masks[i % 2]), ..draw })
             .collect();
         let of_rows: Vec<u32> = draws.iter().flat_map(|draw| draw.allowed.unwrap().to_vec()).collect();
         check(bench, kind, &logits, &draws, Some(&of_rows));
@@ -138,11 +138,11 @@ fn large_vocabulary(bench: &Bench) {
 /// Where all weights are equal both sides are exact, so the shares must meet where they should, to the last bit.
 fn exact_boundaries(bench: &Bench) {
     let logits = [2.5; 96];
-    for (choice, kept) in [
-        (Choice { temperature: 1.0, top_k: 0, top_p: 1.0 }, 96usize),
-        (Choice { temperature: 0.7, top_k: 64, top_p: 1.0 }, 64),
-        (Choice { temperature: 1.0, top_k: 64, top_p: 0.5 }, 32),
-        (Choice { temperature: 1.0, top_k: 0, top_p: 0.25 }, 24),
+    for (params, kept) in [
+        (SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0 }, 96usize),
+        (SamplingParams { temperature: 0.7, top_k: 64, top_p: 1.0 }, 64),
+        (SamplingParams { temperature: 1.0, top_k: 64, top_p: 0.5 }, 32),
+        (SamplingParams { temperature: 1.0, top_k: 0, top_p: 0.25 }, 24),
     ] {
         // Where a share is a power of two its very start is exact; the other shares are entered a little further in.
         let inside = |token: usize, by: f64| (token as f64 + by) / kept as f64;
@@ -152,25 +152,26 @@ fn exact_boundaries(bench: &Bench) {
             draws.push((token, start));
             draws.push((token, inside(token, 1.0 - 1e-9)));
         }
-        let of = |&(_, uniform): &(usize, f64)| Draw { choice, uniform, allowed: None };
+        let of = |&(_, uniform): &(usize, f64)| SampleRequest { params, uniform, allowed: None };
         let found = run(bench, &logits, &draws.iter().map(of).collect::<Vec<_>>(), None);
         let wanted: Vec<u32> = draws.iter().map(|&(token, _)| token as u32).collect();
-        assert_eq!(found, wanted, "{choice:?}");
+        assert_eq!(found, wanted, "{params:?}");
     }
 }
 
 fn greedy_takes_the_first_of_equals(bench: &Bench) {
-    let choice = Choice { temperature: 0.0, top_k: 0, top_p: 0.3 };
+    let params = SamplingParams { temperature: 0.0, top_k: 0, top_p: 0.3 };
     for place in [0, 1, 7, 8, 500, 2047, 2048, 2998] {
         let mut logits = random(3000, place as u64, 1.0);
         logits[place] = 3.0;
         logits[2999] = 3.0;
-        assert_eq!(run(bench, &logits, &[Draw { choice, uniform: 0.9, allowed: None }], None), [place as u32]);
+        assert_eq!(run(bench, &logits, &[SampleRequest { params, uniform: 0.9, allowed: None }], None), [place as u32]);
     }
 }
 
 fn nothing_allowed(bench: &Bench) {
-    let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
-    let found = run(bench, &[1.0; 40], &[Draw { choice, uniform: 0.5, allowed: None }], Some(&[0, 0xffff_ff00]));
+    let params = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let found =
+        run(bench, &[1.0; 40], &[SampleRequest { params, uniform: 0.5, allowed: None }], Some(&[0, 0xffff_ff00]));
     assert_eq!(found, [u32::MAX], "bits beyond the vocabulary stand for no token");
 }

@@ -22,11 +22,11 @@ fn memory_ends_where_it_was_told_to() {
 fn a_lost_device_stays_lost() {
     let device: Arc<dyn Device> = Arc::new(Emulator::lost_after(0, 2));
     let ones = vec![bf16::ONE; 64];
-    let (x, gain) = (buffer(&device, &ones), buffer(&device, &ones));
+    let (x, weight) = (buffer(&device, &ones), buffer(&device, &ones));
     let (y, mean, rstd) = (buffer(&device, &ones), buffer(&device, &[0f32]), buffer(&device, &[0f32]));
     let run = || {
         let to = Normed { y: y.span(), mean: mean.span(), rstd: rstd.span() };
-        forward(&*device, to, x.span(), &Weights { gain: gain.span(), shift: None })
+        forward(&*device, to, x.span(), &Weights { weight: weight.span(), bias: None })
     };
     run().unwrap();
     device.synchronize().unwrap();

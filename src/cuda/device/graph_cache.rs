@@ -1,4 +1,4 @@
-//! Work that comes again and again with the same shape.
+//! Op that comes again and again with the same shape.
 
 use super::seam::{Device, Graph};
 use crate::Result;
@@ -6,18 +6,18 @@ use crate::Result;
 /// Runs plainly the first time, which lets every product find its algorithm outside a recording; is recorded the second
 /// time, and replayed from then on.
 #[derive(Default)]
-pub struct Recurring {
+pub struct GraphCache {
     has_run: bool,
     graph: Option<Box<dyn Graph>>,
 }
 
-impl Recurring {
-    /// `work` queues the same operations on the same buffers each time. With `plain` it is never recorded.
-    pub fn run(&mut self, device: &dyn Device, plain: bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
+impl GraphCache {
+    /// `work` queues the same operations on the same buffers each time. With `eager` it is never recorded.
+    pub fn run(&mut self, device: &dyn Device, eager: bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
         if let Some(graph) = &self.graph {
             return graph.replay();
         }
-        if plain || !self.has_run {
+        if eager || !self.has_run {
             self.has_run = true;
             return work();
         }

@@ -75,12 +75,12 @@ macro_rules! kernels {
 
 kernels! {
     // layernorm.cu
-    layernorm_forward(y: Ptr<bf16>, mean: Ptr<f32>, rstd: Ptr<f32>, x: Ptr<bf16>, gain: Ptr<bf16>, shift: Ptr<bf16>,
+    layernorm_forward(y: Ptr<bf16>, mean: Ptr<f32>, rstd: Ptr<f32>, x: Ptr<bf16>, weight: Ptr<bf16>, bias: Ptr<bf16>,
         n: i32, c: i32);
     residual_layernorm_forward(sum: Ptr<bf16>, y: Ptr<bf16>, mean: Ptr<f32>, rstd: Ptr<f32>, x: Ptr<bf16>,
-        branch: Ptr<bf16>, gain: Ptr<bf16>, shift: Ptr<bf16>, n: i32, c: i32);
-    layernorm_backward(dx: Ptr<bf16>, gain_partials: Ptr<f32>, shift_partials: Ptr<f32>, dy: Ptr<bf16>, x: Ptr<bf16>,
-        mean: Ptr<f32>, rstd: Ptr<f32>, gain: Ptr<bf16>, width: i32, dx_is_new: i32, n: i32, c: i32);
+        sublayer_out: Ptr<bf16>, weight: Ptr<bf16>, bias: Ptr<bf16>, n: i32, c: i32);
+    layernorm_backward(dx: Ptr<bf16>, weight_partials: Ptr<f32>, bias_partials: Ptr<f32>, dy: Ptr<bf16>, x: Ptr<bf16>,
+        mean: Ptr<f32>, rstd: Ptr<f32>, weight: Ptr<bf16>, width: i32, dx_is_new: i32, n: i32, c: i32);
 
     // bias.cu
     bias_backward(partials: Ptr<f32>, dy: Ptr<bf16>, n: i32, c: i32);
@@ -98,18 +98,18 @@ kernels! {
     gelu_backward(d: Ptr<bf16>, x: Ptr<bf16>, items: i32);
 
     // cross_entropy.cu
-    cross_entropy_narrow(losses: Ptr<f32>, logits: Ptr<bf16>, targets: Ptr<u32>, scale: Ptr<f32>, n: i32, vocab: i32,
+    cross_entropy_small_vocab(losses: Ptr<f32>, logits: Ptr<bf16>, targets: Ptr<u32>, scale: Ptr<f32>, n: i32, vocab: i32,
         stride: i32);
-    cross_entropy_wide(losses: Ptr<f32>, logits: Ptr<bf16>, targets: Ptr<u32>, scale: Ptr<f32>, n: i32, vocab: i32,
+    cross_entropy_large_vocab(losses: Ptr<f32>, logits: Ptr<bf16>, targets: Ptr<u32>, scale: Ptr<f32>, n: i32, vocab: i32,
         stride: i32);
     cross_entropy_add_losses(total: Ptr<f64>, losses: Ptr<f32>, scale: Ptr<f32>, n: i32);
 
     // adamw.cu
     adamw_norm_partials(partials: Ptr<f64>, gradients: Ptr<f32>, quads: i64);
     adamw_decide(decision: Ptr<f32>, report: Ptr<f64>, partials: Ptr<f64>, loss: Ptr<f64>, settings: Ptr<f32>);
-    adamw_update(parameters: Ptr<f32>, working: Ptr<bf16>, gradients: Ptr<f32>, first: Ptr<f32>, second: Ptr<f32>,
+    adamw_update(parameters: Ptr<f32>, params_bf16: Ptr<bf16>, gradients: Ptr<f32>, first: Ptr<f32>, second: Ptr<f32>,
         settings: Ptr<f32>, decision: Ptr<f32>, decayed: i64, quads: i64);
-    adamw_narrow(working: Ptr<bf16>, parameters: Ptr<f32>, quads: i64);
+    adamw_cast_bf16(params_bf16: Ptr<bf16>, parameters: Ptr<f32>, quads: i64);
 
     // attention_forward.cu
     attention_forward_32(out: Ptr<bf16>, lse: Ptr<f32>, qkv: Ptr<bf16>, t: i32, nh: i32, scale: f32);

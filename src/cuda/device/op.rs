@@ -8,13 +8,13 @@ use std::ffi::c_void;
 
 /// What a recording holds. An argument is as wide as a pointer at most.
 #[derive(Clone)]
-pub enum Work {
+pub enum Op {
     Launch { kernel: &'static Kernel, launch: Launch, arguments: Vec<[u8; 8]> },
     Gemm(Gemm),
     Clear { at: u64, bytes: usize },
 }
 
-impl Work {
+impl Op {
     /// # Safety
     /// `arguments` match the kernel's signature.
     pub unsafe fn launch(kernel: &'static Kernel, launch: Launch, arguments: &[*mut c_void]) -> Self {
@@ -24,22 +24,22 @@ impl Work {
             unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr(), size as usize) };
             value
         };
-        Work::Launch { kernel, launch, arguments: arguments.iter().zip(kernel.sizes).map(copy).collect() }
+        Op::Launch { kernel, launch, arguments: arguments.iter().zip(kernel.sizes).map(copy).collect() }
     }
 
     /// The kernel's name, or the product's [`Gemm::label`].
     pub fn name(&self) -> String {
         match self {
-            Work::Launch { kernel, .. } => kernel.name.to_string(),
-            Work::Gemm(gemm) => gemm.label(),
-            Work::Clear { .. } => "clear".to_string(),
+            Op::Launch { kernel, .. } => kernel.name.to_string(),
+            Op::Gemm(gemm) => gemm.label(),
+            Op::Clear { .. } => "clear".to_string(),
         }
     }
 
     /// Grid, block and dynamic shared memory, of a kernel.
     pub fn shape(&self) -> Option<Launch> {
         match self {
-            Work::Launch { launch, .. } => Some(*launch),
+            Op::Launch { launch, .. } => Some(*launch),
             _ => None,
         }
     }
@@ -48,13 +48,13 @@ impl Work {
     /// Its buffers are still allocated, with the lengths they had.
     pub unsafe fn queue(&self, device: &dyn Device) -> Result<()> {
         match self {
-            Work::Launch { kernel, launch, arguments } => {
+            Op::Launch { kernel, launch, arguments } => {
                 // SAFETY: arguments and lengths are those of a launch that was sound.
                 with_pointers(arguments, |arguments| unsafe { device.launch(kernel, *launch, arguments) })
             }
-            Work::Gemm(gemm) => device.gemm(gemm),
+            Op::Gemm(gemm) => device.gemm(gemm),
             // SAFETY: the caller's promise.
-            Work::Clear { at, bytes } => unsafe { device.clear(*at, *bytes) },
+            Op::Clear { at, bytes } => unsafe { device.clear(*at, *bytes) },
         }
     }
 
@@ -71,17 +71,17 @@ impl Work {
     /// The same operation on other buffers: `to` says where an address has gone.
     pub fn moved(&self, to: &dyn Fn(u64) -> u64) -> Self {
         match self {
-            Work::Launch { kernel, launch, arguments } => {
+            Op::Launch { kernel, launch, arguments } => {
                 let is_pointer = |kind: &u8| kind.is_ascii_uppercase();
                 let moved = |(&value, kind): (&[u8; 8], &u8)| match u64::from_le_bytes(value) {
                     address if is_pointer(kind) && address != 0 => to(address).to_le_bytes(),
                     _ => value,
                 };
                 let arguments = arguments.iter().zip(kernel.kinds).map(moved).collect();
-                Work::Launch { kernel, launch: *launch, arguments }
+                Op::Launch { kernel, launch: *launch, arguments }
             }
-            Work::Gemm(gemm) => Work::Gemm(moved_gemm(gemm, to)),
-            Work::Clear { at, bytes } => Work::Clear { at: to(*at), bytes: *bytes },
+            Op::Gemm(gemm) => Op::Gemm(moved_gemm(gemm, to)),
+            Op::Clear { at, bytes } => Op::Clear { at: to(*at), bytes: *bytes },
         }
     }
 }

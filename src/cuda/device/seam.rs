@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Work is queued in order on one stream; only `download` and `synchronize` wait for it.
+/// Op is queued in order on one stream; only `download` and `synchronize` wait for it.
 pub trait Device: Send + Sync {
     /// What the device is called, for messages.
     fn name(&self) -> String;

@@ -8,7 +8,7 @@ use super::runtime::Run;
 use super::{product, runtime};
 use crate::cuda::device::gemm::Gemm;
 use crate::cuda::device::kernels::{self, Kernel};
-use crate::cuda::device::op::{Work, with_pointers};
+use crate::cuda::device::op::{Op, with_pointers};
 use crate::cuda::device::seam::{Device, Graph, Launch};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub struct Emulator {
 struct State {
     /// Order in which threads and blocks run: 0 forwards, 1 backwards, others shuffled.
     seed: u32,
-    recording: Mutex<Option<Vec<Work>>>,
+    recording: Mutex<Option<Vec<Op>>>,
     memory: Mutex<Memory>,
     /// Launches that still succeed before the device is lost.
     launches_left: AtomicU64,
@@ -108,16 +108,16 @@ impl State {
         unsafe { entry.run(run, arguments, kernel.sizes, kernel.kinds) }
     }
 
-    fn run(&self, work: &Work) -> Result<()> {
+    fn run(&self, work: &Op) -> Result<()> {
         match work {
-            Work::Launch { kernel, launch, arguments } => {
+            Op::Launch { kernel, launch, arguments } => {
                 with_pointers(arguments, |arguments| self.launch(kernel, *launch, arguments))
             }
-            Work::Gemm(work) => {
+            Op::Gemm(work) => {
                 self.count_launch()?;
                 product::gemm(work)
             }
-            Work::Clear { at, bytes } => {
+            Op::Clear { at, bytes } => {
                 self.check_not_lost()?;
                 // SAFETY: whoever queued it promised that these bytes are allocated.
                 unsafe { runtime::clear(*at, *bytes) };
@@ -126,7 +126,7 @@ impl State {
         }
     }
 
-    fn queue(&self, work: Work) -> Result<()> {
+    fn queue(&self, work: Op) -> Result<()> {
         let mut recording = self.recording.lock().expect("no panic while recording");
         match recording.as_mut() {
             Some(list) => list.push(work),
@@ -212,17 +212,17 @@ impl Device for Emulator {
     }
 
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
-        self.state.queue(Work::Clear { at, bytes })
+        self.state.queue(Op::Clear { at, bytes })
     }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         // SAFETY: the caller's promise.
-        self.state.queue(unsafe { Work::launch(kernel, launch, arguments) })
+        self.state.queue(unsafe { Op::launch(kernel, launch, arguments) })
     }
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {
         gemm.check();
-        self.state.queue(Work::Gemm(*gemm))
+        self.state.queue(Op::Gemm(*gemm))
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -244,7 +244,7 @@ impl Device for Emulator {
 
 struct Recording {
     state: Arc<State>,
-    work: Vec<Work>,
+    work: Vec<Op>,
 }
 
 impl Graph for Recording {

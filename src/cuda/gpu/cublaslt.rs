@@ -7,7 +7,7 @@
 
 use super::library::{Library, functions};
 use super::plan::{Key, Plan};
-use super::stream::Queue;
+use super::stream::Stream;
 use crate::cuda::device::gemm::Gemm;
 use crate::{Error, Result};
 use cudarc::cublaslt::sys::{
@@ -45,7 +45,7 @@ functions! {
 }
 
 /// The library, loaded.
-pub struct Found {
+pub struct LoadedLibrary {
     pub call: Functions,
     /// 10000 x major + 100 x minor + patch.
     pub version: usize,
@@ -60,15 +60,15 @@ fn names() -> Vec<String> {
     folders.flat_map(|folder| ["so.13", "so.12", "so"].map(|end| format!("{folder}libcublasLt.{end}"))).collect()
 }
 
-impl Found {
+impl LoadedLibrary {
     /// The first library that loads, has every function, and is fine with `usable`.
-    fn first(usable: impl Fn(&Found) -> Result<()>) -> Result<Found> {
+    fn first(usable: impl Fn(&LoadedLibrary) -> Result<()>) -> Result<LoadedLibrary> {
         let load = |name: &String| {
             let library = Library::open(&[name]).map_err(Error::failed)?;
             let call = Functions::load(&library)?;
             // SAFETY: the type that the library's header gives it.
             let version = unsafe { library.function::<unsafe extern "C" fn() -> usize>("cublasLtGetVersion")?() };
-            let found = Found { call, version, path: library.path.clone(), library };
+            let found = LoadedLibrary { call, version, path: library.path.clone(), library };
             usable(&found).map(|()| found)
         };
         let mut complaints = Vec::new();
@@ -84,8 +84,8 @@ impl Found {
     }
 
     /// For reports: the library that would be tried first.
-    pub fn any() -> Result<Found> {
-        Found::first(|_| Ok(()))
+    pub fn any() -> Result<LoadedLibrary> {
+        LoadedLibrary::first(|_| Ok(()))
     }
 
     /// Turns a status into an error.
@@ -111,9 +111,9 @@ impl Found {
 
 /// A handle of the library in the context that was current at its making.
 pub struct Session {
-    pub found: Found,
+    pub found: LoadedLibrary,
     pub handle: cublasLtHandle_t,
-    pub queue: Arc<Queue>,
+    pub stream: Arc<Stream>,
     /// Device memory that algorithms may use; one stream, so one is enough.
     pub workspace: u64,
     pub workspace_bytes: usize,
@@ -125,48 +125,48 @@ unsafe impl Send for Session {}
 unsafe impl Sync for Session {}
 
 impl Session {
-    fn new(queue: &Arc<Queue>, workspace_bytes: usize) -> Result<Self> {
-        queue.bind()?;
+    fn new(stream: &Arc<Stream>, workspace_bytes: usize) -> Result<Self> {
+        stream.bind()?;
         let handle = Mutex::new(null_mut());
         // A library that is newer than the driver loads, but cannot start.
-        let found = Found::first(|found| {
+        let found = LoadedLibrary::first(|found| {
             let mut handle = handle.lock().expect("no panic while locked");
             // SAFETY: writes one handle.
             let status = unsafe { (found.call.cublasLtCreate)(&mut *handle) };
             found.check(status, format_args!("starting {}", found.path))
         })?;
         let handle = handle.into_inner().expect("no panic while locked");
-        let mut session = Session { found, handle, queue: queue.clone(), workspace: 0, workspace_bytes };
+        let mut session = Session { found, handle, stream: stream.clone(), workspace: 0, workspace_bytes };
         // SAFETY: writes one address.
-        let code = unsafe { (queue.driver.call.cuMemAlloc_v2)(&mut session.workspace, workspace_bytes) };
-        queue.check(code, format_args!("allocating {} MiB for cuBLASLt", workspace_bytes >> 20))?;
+        let code = unsafe { (stream.driver.call.cuMemAlloc_v2)(&mut session.workspace, workspace_bytes) };
+        stream.check(code, format_args!("allocating {} MiB for cuBLASLt", workspace_bytes >> 20))?;
         Ok(session)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let _ = self.queue.synchronize();
+        let _ = self.stream.synchronize();
         // SAFETY: no queued work uses either any more; the driver takes a workspace of 0, never allocated, as an error.
         unsafe {
-            (self.queue.driver.call.cuMemFree_v2)(self.workspace);
+            (self.stream.driver.call.cuMemFree_v2)(self.workspace);
             (self.found.call.cublasLtDestroy)(self.handle);
         }
     }
 }
 
 /// Matrix products.
-pub struct Products {
+pub struct CublasLt {
     /// `None`: the library has no algorithm for it.
     plans: Mutex<HashMap<Key, Option<Plan>>>,
     session: Arc<Session>,
     tune: bool,
 }
 
-impl Products {
+impl CublasLt {
     /// Workspace as NVIDIA recommends: 32 MiB, 64 on Hopper and later.
-    pub fn new(queue: &Arc<Queue>, capability: (i32, i32)) -> Result<Self> {
-        let session = Arc::new(Session::new(queue, if capability.0 >= 9 { 64 << 20 } else { 32 << 20 })?);
+    pub fn new(stream: &Arc<Stream>, capability: (i32, i32)) -> Result<Self> {
+        let session = Arc::new(Session::new(stream, if capability.0 >= 9 { 64 << 20 } else { 32 << 20 })?);
         tracing::debug!("cuBLASLt {} from {}", session.found.version(), session.found.path);
         let tune = std::env::var("LOGWRIGHT_TUNE_GEMM").is_ok_and(|value| value == "1");
         if tune {
@@ -174,7 +174,7 @@ impl Products {
                 "LOGWRIGHT_TUNE_GEMM=1: matrix products by measurement; last bits may differ between processes"
             );
         }
-        Ok(Products { plans: Mutex::default(), session, tune })
+        Ok(CublasLt { plans: Mutex::default(), session, tune })
     }
 
     fn plans(&self) -> MutexGuard<'_, HashMap<Key, Option<Plan>>> {

@@ -1,12 +1,12 @@
 //! A GPU as a device: the driver's calls behind the [`Device`] seam.
 
-use super::cublaslt::Products;
+use super::cublaslt::CublasLt;
 use super::devices;
 use super::driver::{Driver, OUT_OF_MEMORY};
 use super::library::Ranges;
 use super::modules::Modules;
-use super::pinned_ring::Staging;
-use super::stream::Queue;
+use super::pinned_ring::PinnedRing;
+use super::stream::Stream;
 use crate::cuda::device::gemm::Gemm;
 use crate::cuda::device::kernels::Kernel;
 use crate::cuda::device::seam::{Device, Graph, Launch};
@@ -18,21 +18,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Whether every piece of work is to be waited for, so that what fails is named (LOGWRIGHT_SYNC=1). Recorded work cannot be.
-pub fn is_patient() -> bool {
+pub fn sync_launches() -> bool {
     std::env::var("LOGWRIGHT_SYNC").is_ok_and(|value| value == "1")
 }
 
 /// Fields are dropped in this order: what uses the queue goes before it.
 pub struct Gpu {
     name: String,
-    staging: Mutex<Staging>,
-    products: std::result::Result<Products, String>,
+    staging: Mutex<PinnedRing>,
+    products: std::result::Result<CublasLt, String>,
     modules: Modules,
     ranges: Option<Ranges>,
     recording: AtomicBool,
     /// Waits behind every launch, so that a failing kernel is named (LOGWRIGHT_SYNC=1).
     patient: bool,
-    queue: Arc<Queue>,
+    stream: Arc<Stream>,
 }
 
 impl Gpu {
@@ -44,13 +44,13 @@ impl Gpu {
     pub fn open(ordinal: usize) -> Result<Self> {
         let driver = Driver::get()?;
         let card = devices::find(driver, ordinal)?;
-        let queue = Queue::new(driver, ordinal)?;
-        let modules = Modules::load(&queue)?;
-        let staging = Mutex::new(Staging::new(&queue)?);
-        let products = Products::new(&queue, card.capability).map_err(|error| error.to_string());
-        let patient = is_patient();
+        let stream = Stream::new(driver, ordinal)?;
+        let modules = Modules::load(&stream)?;
+        let staging = Mutex::new(PinnedRing::new(&stream)?);
+        let products = CublasLt::new(&stream, card.capability).map_err(|error| error.to_string());
+        let patient = sync_launches();
         let (recording, ranges) = (AtomicBool::new(false), Ranges::load());
-        Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, recording, patient, queue })
+        Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, recording, patient, stream })
     }
 
     /// An error where cuBLASLt is missing.
@@ -58,7 +58,7 @@ impl Gpu {
         self.products().map(|_| ())
     }
 
-    fn products(&self) -> Result<&Products> {
+    fn products(&self) -> Result<&CublasLt> {
         self.products.as_ref().map_err(Error::failed)
     }
 
@@ -73,7 +73,7 @@ impl Gpu {
     /// With LOGWRIGHT_SYNC=1, so that what fails is named.
     fn wait_if_patient(&self, what: impl Fn() -> String) -> Result<()> {
         match self.patient && !self.is_recording() {
-            true => self.queue.synchronize().map_err(|error| Error::failed(format!("{}: {error}", what()))),
+            true => self.stream.synchronize().map_err(|error| Error::failed(format!("{}: {error}", what()))),
             false => Ok(()),
         }
     }
@@ -86,7 +86,7 @@ impl Gpu {
             Err(_) => "how much is free is not known".to_string(),
         };
         let doing = format!("{}: allocating {} MiB, {left}", self.name, mebibytes(bytes as u64));
-        self.queue.driver.failure(OUT_OF_MEMORY, doing)
+        self.stream.driver.failure(OUT_OF_MEMORY, doing)
     }
 }
 
@@ -97,29 +97,29 @@ impl Device for Gpu {
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.assert_not_recording();
-        self.queue.bind()?;
+        self.stream.bind()?;
         let mut address = 0;
         // SAFETY: writes one address. The driver refuses 0 bytes.
-        match unsafe { (self.queue.driver.call.cuMemAlloc_v2)(&mut address, bytes.max(1)) } {
+        match unsafe { (self.stream.driver.call.cuMemAlloc_v2)(&mut address, bytes.max(1)) } {
             OUT_OF_MEMORY => Err(self.out_of_memory(bytes)),
-            code => self.queue.check(code, format_args!("allocating {bytes} bytes")).map(|()| address),
+            code => self.stream.check(code, format_args!("allocating {bytes} bytes")).map(|()| address),
         }
     }
 
     unsafe fn free(&self, address: u64) {
         // A lost GPU cannot free; its memory goes with the process.
-        if self.queue.bind().is_ok() {
+        if self.stream.bind().is_ok() {
             // SAFETY: the caller's promise; the driver waits for queued work that uses the memory.
-            unsafe { (self.queue.driver.call.cuMemFree_v2)(address) };
+            unsafe { (self.stream.driver.call.cuMemFree_v2)(address) };
         }
     }
 
     fn memory(&self) -> Result<(u64, u64)> {
-        self.queue.bind()?;
+        self.stream.bind()?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: writes two sizes.
-        let code = unsafe { (self.queue.driver.call.cuMemGetInfo_v2)(&mut free, &mut total) };
-        self.queue.check(code, "asking for free memory").map(|()| (free as u64, total as u64))
+        let code = unsafe { (self.stream.driver.call.cuMemGetInfo_v2)(&mut free, &mut total) };
+        self.stream.check(code, "asking for free memory").map(|()| (free as u64, total as u64))
     }
 
     /// An estimate, not measured: cuBLASLt loads its kernels at their first use, and a graph is kept in device memory.
@@ -129,7 +129,7 @@ impl Device for Gpu {
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.assert_not_recording();
-        self.queue.bind()?;
+        self.stream.bind()?;
         // SAFETY: the caller's promise.
         unsafe { self.staging.lock().expect("no panic while uploading").upload(to, from) }
     }
@@ -139,35 +139,35 @@ impl Device for Gpu {
         if to.is_empty() {
             return Ok(());
         }
-        self.queue.bind()?;
-        let call = self.queue.driver.call.cuMemcpyDtoHAsync_v2;
+        self.stream.bind()?;
+        let call = self.stream.driver.call.cuMemcpyDtoHAsync_v2;
         // SAFETY: the caller's promise; `to` is borrowed until the copy is over.
-        let code = unsafe { call(to.as_mut_ptr().cast(), from, to.len(), self.queue.stream) };
+        let code = unsafe { call(to.as_mut_ptr().cast(), from, to.len(), self.stream.handle) };
         // Wait also behind an error: nothing may write to `to` after this.
-        let waited = self.queue.synchronize();
-        self.queue.check(code, format_args!("downloading {} bytes", to.len())).and(waited)
+        let waited = self.stream.synchronize();
+        self.stream.check(code, format_args!("downloading {} bytes", to.len())).and(waited)
     }
 
     unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
         self.assert_not_recording();
-        self.queue.bind()?;
+        self.stream.bind()?;
         // SAFETY: the caller's promise.
-        let code = unsafe { (self.queue.driver.call.cuMemcpyDtoDAsync_v2)(to, from, bytes, self.queue.stream) };
-        self.queue.check(code, format_args!("copying {bytes} bytes"))
+        let code = unsafe { (self.stream.driver.call.cuMemcpyDtoDAsync_v2)(to, from, bytes, self.stream.handle) };
+        self.stream.check(code, format_args!("copying {bytes} bytes"))
     }
 
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         if bytes == 0 {
             return Ok(());
         }
-        self.queue.bind()?;
+        self.stream.bind()?;
         // SAFETY: the caller's promise.
-        let code = unsafe { (self.queue.driver.call.cuMemsetD8Async)(at, 0, bytes, self.queue.stream) };
-        self.queue.check(code, format_args!("clearing {bytes} bytes"))
+        let code = unsafe { (self.stream.driver.call.cuMemsetD8Async)(at, 0, bytes, self.stream.handle) };
+        self.stream.check(code, format_args!("clearing {bytes} bytes"))
     }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
-        self.queue.bind()?;
+        self.stream.bind()?;
         // SAFETY: the caller's promise.
         unsafe { self.modules.launch(kernel, launch, arguments)? };
         self.wait_if_patient(|| format!("kernel {}", kernel.name))
@@ -175,28 +175,28 @@ impl Device for Gpu {
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {
         gemm.check();
-        self.queue.bind()?;
+        self.stream.bind()?;
         self.products()?.run(gemm, self.is_recording())?;
         self.wait_if_patient(|| gemm.label())
     }
 
     fn supports(&self, gemm: &Gemm) -> Result<bool> {
         gemm.check();
-        self.queue.bind()?;
+        self.stream.bind()?;
         self.products()?.supports(gemm, self.is_recording())
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.queue.synchronize()
+        self.stream.synchronize()
     }
 
     fn begin_recording(&self) -> Result<()> {
         self.assert_not_recording();
-        self.queue.bind()?;
+        self.stream.bind()?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream is the queue's own, and not the default one.
-        let code = unsafe { (self.queue.driver.call.cuStreamBeginCapture_v2)(self.queue.stream, mode) };
-        self.queue.check(code, "starting a recording")?;
+        let code = unsafe { (self.stream.driver.call.cuStreamBeginCapture_v2)(self.stream.handle, mode) };
+        self.stream.check(code, "starting a recording")?;
         self.recording.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -204,18 +204,18 @@ impl Device for Gpu {
     fn end_recording(&self) -> Result<Box<dyn Graph>> {
         assert!(self.is_recording(), "begin_recording came before");
         self.recording.store(false, Ordering::Relaxed);
-        self.queue.bind()?;
-        let call = &self.queue.driver.call;
+        self.stream.bind()?;
+        let call = &self.stream.driver.call;
         let (mut graph, mut executable) = (null_mut(), null_mut());
         // SAFETY: the stream records; each handle is written before it is used, and the graph is not needed behind its
         // executable form.
         unsafe {
-            self.queue.check((call.cuStreamEndCapture)(self.queue.stream, &mut graph), "ending a recording")?;
+            self.stream.check((call.cuStreamEndCapture)(self.stream.handle, &mut graph), "ending a recording")?;
             let code = (call.cuGraphInstantiateWithFlags)(&mut executable, graph, 0);
             (call.cuGraphDestroy)(graph);
-            self.queue.check(code, "building a graph of the recorded work")?;
+            self.stream.check(code, "building a graph of the recorded work")?;
         }
-        Ok(Box::new(Recording { queue: self.queue.clone(), executable }))
+        Ok(Box::new(Recording { stream: self.stream.clone(), executable }))
     }
 
     fn begin_range(&self, name: &str) {
@@ -227,8 +227,8 @@ impl Device for Gpu {
     }
 
     fn profile(&self, start: bool) {
-        let call = &self.queue.driver.call;
-        if self.queue.synchronize().is_ok() {
+        let call = &self.stream.driver.call;
+        if self.stream.synchronize().is_ok() {
             // SAFETY: take nothing; without a profiler they do nothing.
             unsafe { if start { (call.cuProfilerStart)() } else { (call.cuProfilerStop)() } };
         }
@@ -237,25 +237,25 @@ impl Device for Gpu {
 
 /// A CUDA graph.
 struct Recording {
-    queue: Arc<Queue>,
+    stream: Arc<Stream>,
     executable: CUgraphExec,
 }
 
-// SAFETY: as for Queue.
+// SAFETY: as for Stream.
 unsafe impl Send for Recording {}
 
 impl Graph for Recording {
     fn replay(&self) -> Result<()> {
-        self.queue.bind()?;
-        let call = self.queue.driver.call.cuGraphLaunch;
+        self.stream.bind()?;
+        let call = self.stream.driver.call.cuGraphLaunch;
         // SAFETY: the graph lives; its buffers outlive it by construction of the engine.
-        self.queue.check(unsafe { call(self.executable, self.queue.stream) }, "queueing recorded work")
+        self.stream.check(unsafe { call(self.executable, self.stream.handle) }, "queueing recorded work")
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
         // SAFETY: the driver keeps a graph that still runs until it is over.
-        unsafe { (self.queue.driver.call.cuGraphExecDestroy)(self.executable) };
+        unsafe { (self.stream.driver.call.cuGraphExecDestroy)(self.executable) };
     }
 }

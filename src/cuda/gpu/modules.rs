@@ -2,7 +2,7 @@
 
 use super::driver::NOT_FOUND;
 use super::fatbin;
-use super::stream::Queue;
+use super::stream::Stream;
 use crate::cuda::device::kernels::{self, Kernel};
 use crate::cuda::device::seam::Launch;
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const FREE_SHARED: usize = 48 << 10;
 
 pub struct Modules {
-    queue: Arc<Queue>,
+    stream: Arc<Stream>,
     modules: Vec<CUmodule>,
     /// In the order of the kernel table.
     functions: Vec<Function>,
@@ -28,22 +28,22 @@ struct Function {
     shared: AtomicUsize,
 }
 
-// SAFETY: as for Queue.
+// SAFETY: as for Stream.
 unsafe impl Send for Modules {}
-// SAFETY: as for Queue.
+// SAFETY: as for Stream.
 unsafe impl Sync for Modules {}
 
 impl Modules {
     /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded while
     /// recording.
-    pub fn load(queue: &Arc<Queue>) -> Result<Self> {
-        queue.bind()?;
-        let mut modules = Modules { queue: queue.clone(), modules: Vec::new(), functions: Vec::new() };
+    pub fn load(stream: &Arc<Stream>) -> Result<Self> {
+        stream.bind()?;
+        let mut modules = Modules { stream: stream.clone(), modules: Vec::new(), functions: Vec::new() };
         for module in fatbin::MODULES {
             let mut handle = null_mut();
             // SAFETY: the image is a whole fatbin, as nvcc wrote it.
-            let code = unsafe { (queue.driver.call.cuModuleLoadData)(&mut handle, module.image.as_ptr().cast()) };
-            queue.check(code, format_args!("loading the kernels of {}", module.file))?;
+            let code = unsafe { (stream.driver.call.cuModuleLoadData)(&mut handle, module.image.as_ptr().cast()) };
+            stream.check(code, format_args!("loading the kernels of {}", module.file))?;
             modules.modules.push(handle);
         }
         // A build without nvcc has nothing to look in.
@@ -55,7 +55,7 @@ impl Modules {
     }
 
     fn find(&self, kernel: &Kernel) -> Result<CUfunction> {
-        let call = &self.queue.driver.call;
+        let call = &self.stream.driver.call;
         let name = CString::new(kernel.name).expect("a kernel's name has no zero byte");
         for &module in &self.modules {
             let (mut function, mut registers) = (null_mut(), 0);
@@ -70,7 +70,7 @@ impl Modules {
             match code {
                 NOT_FOUND => {}
                 code => {
-                    return self.queue.check(code, format_args!("loading kernel {}", kernel.name)).map(|()| function);
+                    return self.stream.check(code, format_args!("loading kernel {}", kernel.name)).map(|()| function);
                 }
             }
         }
@@ -91,13 +91,13 @@ impl Modules {
         let function = self.functions.get(kernel.index);
         let function = function.ok_or_else(|| Error::failed(format!("{}; {}", fatbin::NONE, fatbin::HOW)))?;
         self.allow(kernel, function, shared)?;
-        let (call, stream) = (self.queue.driver.call.cuLaunchKernel, self.queue.stream);
+        let (call, stream) = (self.stream.driver.call.cuLaunchKernel, self.stream.handle);
         // SAFETY: the caller's promise.
         let code = unsafe {
             let (arguments, shared) = (arguments.as_mut_ptr(), shared as u32);
             call(function.function, x, y, z, block, 1, 1, shared, stream, arguments, null_mut())
         };
-        self.queue.check(code, format_args!("launching {} as {launch:?}", kernel.name))
+        self.stream.check(code, format_args!("launching {} as {launch:?}", kernel.name))
     }
 
     /// Lets a kernel have more dynamic shared memory than it may use unasked.
@@ -107,8 +107,8 @@ impl Modules {
         }
         let attribute = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function lives as long as its module.
-        let code = unsafe { (self.queue.driver.call.cuFuncSetAttribute)(function.function, attribute, shared as i32) };
-        self.queue.check(code, format_args!("giving {} {shared} bytes of shared memory a block", kernel.name))?;
+        let code = unsafe { (self.stream.driver.call.cuFuncSetAttribute)(function.function, attribute, shared as i32) };
+        self.stream.check(code, format_args!("giving {} {shared} bytes of shared memory a block", kernel.name))?;
         function.shared.store(shared, Ordering::Relaxed);
         Ok(())
     }
@@ -116,10 +116,10 @@ impl Modules {
 
 impl Drop for Modules {
     fn drop(&mut self) {
-        let _ = self.queue.synchronize();
+        let _ = self.stream.synchronize();
         for &module in &self.modules {
             // SAFETY: no queued kernel uses the modules any more.
-            unsafe { (self.queue.driver.call.cuModuleUnload)(module) };
+            unsafe { (self.stream.driver.call.cuModuleUnload)(module) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Pinned memory that uploads pass through: the caller's memory is free at once, and the copy runs beside the host.
 
-use super::stream::{Event, Queue};
+use super::stream::{Event, Stream};
 use crate::Result;
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -11,8 +11,8 @@ const SLOTS: usize = 32;
 const SLOT_BYTES: usize = 1 << 20;
 
 /// A ring of slots. The host waits only when the copy out of the oldest slot has not run yet.
-pub struct Staging {
-    queue: Arc<Queue>,
+pub struct PinnedRing {
+    stream: Arc<Stream>,
     memory: *mut u8,
     /// Behind the last copy out of each slot.
     copied: Vec<Event>,
@@ -20,17 +20,17 @@ pub struct Staging {
 }
 
 // SAFETY: the memory is this one's own.
-unsafe impl Send for Staging {}
+unsafe impl Send for PinnedRing {}
 
-impl Staging {
-    pub fn new(queue: &Arc<Queue>) -> Result<Self> {
-        queue.bind()?;
-        let copied = (0..SLOTS).map(|_| Event::new(queue)).collect::<Result<_>>()?;
+impl PinnedRing {
+    pub fn new(stream: &Arc<Stream>) -> Result<Self> {
+        stream.bind()?;
+        let copied = (0..SLOTS).map(|_| Event::new(stream)).collect::<Result<_>>()?;
         let mut memory = null_mut::<c_void>();
         // SAFETY: writes one pointer.
-        let code = unsafe { (queue.driver.call.cuMemHostAlloc)(&mut memory, SLOTS * SLOT_BYTES, 0) };
-        queue.check(code, format_args!("pinning {} MiB of host memory", (SLOTS * SLOT_BYTES) >> 20))?;
-        Ok(Staging { queue: queue.clone(), memory: memory.cast(), copied, next: 0 })
+        let code = unsafe { (stream.driver.call.cuMemHostAlloc)(&mut memory, SLOTS * SLOT_BYTES, 0) };
+        stream.check(code, format_args!("pinning {} MiB of host memory", (SLOTS * SLOT_BYTES) >> 20))?;
+        Ok(PinnedRing { stream: stream.clone(), memory: memory.cast(), copied, next: 0 })
     }
 
     /// Queues a copy to the device.
@@ -48,20 +48,20 @@ impl Staging {
             let code = unsafe {
                 let at = self.memory.add(slot * SLOT_BYTES);
                 at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                (self.queue.driver.call.cuMemcpyHtoDAsync_v2)(to, at.cast(), bytes.len(), self.queue.stream)
+                (self.stream.driver.call.cuMemcpyHtoDAsync_v2)(to, at.cast(), bytes.len(), self.stream.handle)
             };
-            self.queue.check(code, format_args!("uploading {} bytes", from.len()))?;
+            self.stream.check(code, format_args!("uploading {} bytes", from.len()))?;
             self.copied[slot].record()?;
         }
         Ok(())
     }
 }
 
-impl Drop for Staging {
+impl Drop for PinnedRing {
     fn drop(&mut self) {
         // Queued copies still read the memory.
-        let _ = self.queue.synchronize();
+        let _ = self.stream.synchronize();
         // SAFETY: came from cuMemHostAlloc, and no copy reads it.
-        unsafe { (self.queue.driver.call.cuMemFreeHost)(self.memory.cast()) };
+        unsafe { (self.stream.driver.call.cuMemFreeHost)(self.memory.cast()) };
     }
 }

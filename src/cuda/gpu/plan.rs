@@ -183,7 +183,7 @@ impl Plan {
 
     /// What the library's heuristics propose, best first.
     fn proposals(&self) -> Result<Vec<cublasLtMatmulAlgo_t>> {
-        let preference = Wishes::new(self)?;
+        let preference = MatmulPreference::new(self)?;
         let mut results = [const { MaybeUninit::<cublasLtMatmulHeuristicResult_t>::uninit() }; PROPOSALS];
         let (mut count, [b, a, d]) = (0, self.layouts);
         let ask = self.session.found.call.cublasLtMatmulAlgoGetHeuristic;
@@ -232,7 +232,7 @@ impl Plan {
                 algorithm,
                 pointer(session.workspace),
                 session.workspace_bytes,
-                session.queue.stream.cast(),
+                session.stream.handle.cast(),
             )
         };
         self.check(status)
@@ -248,13 +248,13 @@ impl Plan {
             addresses.aux = aux.address;
         }
         self.point(&addresses)?;
-        let queue = &self.session.queue;
+        let stream = &self.session.stream;
         let measure = |algorithm: &cublasLtMatmulAlgo_t| {
             (0..WARMUP).try_for_each(|_| self.queue(&addresses, algorithm))?;
-            queue.synchronize()?;
+            stream.synchronize()?;
             let start = Instant::now();
             (0..TIMED).try_for_each(|_| self.queue(&addresses, algorithm))?;
-            queue.synchronize().map(|()| start.elapsed())
+            stream.synchronize().map(|()| start.elapsed())
         };
         // A proposal that does not run after all is no choice; a lost GPU shows at the next call.
         let times: Vec<Duration> =
@@ -282,14 +282,14 @@ impl Drop for Plan {
 }
 
 /// What an algorithm must respect.
-struct Wishes<'a> {
+struct MatmulPreference<'a> {
     plan: &'a Plan,
     handle: cublasLtMatmulPreference_t,
 }
 
-impl<'a> Wishes<'a> {
+impl<'a> MatmulPreference<'a> {
     fn new(plan: &'a Plan) -> Result<Self> {
-        let mut wishes = Wishes { plan, handle: null_mut() };
+        let mut wishes = MatmulPreference { plan, handle: null_mut() };
         // SAFETY: writes one handle.
         plan.check(unsafe { (plan.session.found.call.cublasLtMatmulPreferenceCreate)(&mut wishes.handle) })?;
         wishes.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.session.workspace_bytes)?;
@@ -311,7 +311,7 @@ impl<'a> Wishes<'a> {
     }
 }
 
-impl Drop for Wishes<'_> {
+impl Drop for MatmulPreference<'_> {
     fn drop(&mut self) {
         if !self.handle.is_null() {
             // SAFETY: the handle is this one's own.
@@ -330,8 +330,8 @@ impl<'a> Scratch<'a> {
     fn new(session: &'a Session, bytes: usize) -> Result<Self> {
         let mut address = 0;
         // SAFETY: writes one address.
-        let code = unsafe { (session.queue.driver.call.cuMemAlloc_v2)(&mut address, bytes) };
-        session.queue.check(code, format_args!("allocating {bytes} bytes to measure a product"))?;
+        let code = unsafe { (session.stream.driver.call.cuMemAlloc_v2)(&mut address, bytes) };
+        session.stream.check(code, format_args!("allocating {bytes} bytes to measure a product"))?;
         Ok(Scratch { session, address })
     }
 }
@@ -339,6 +339,6 @@ impl<'a> Scratch<'a> {
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
         // SAFETY: allocated by `new`; the driver waits for queued work that uses it.
-        unsafe { (self.session.queue.driver.call.cuMemFree_v2)(self.address) };
+        unsafe { (self.session.stream.driver.call.cuMemFree_v2)(self.address) };
     }
 }

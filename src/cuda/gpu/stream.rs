@@ -10,31 +10,31 @@ use std::sync::Arc;
 /// Not synchronised with the default stream, which therefore does not disturb a recording.
 const NON_BLOCKING: u32 = 1;
 
-pub struct Queue {
+pub struct Stream {
     pub driver: &'static Driver,
     device: CUdevice,
     context: CUcontext,
-    pub stream: CUstream,
+    pub handle: CUstream,
 }
 
 // SAFETY: the driver's handles may be used from any thread; every use makes the context current first.
-unsafe impl Send for Queue {}
+unsafe impl Send for Stream {}
 // SAFETY: as above; the driver locks.
-unsafe impl Sync for Queue {}
+unsafe impl Sync for Stream {}
 
-impl Queue {
+impl Stream {
     pub fn new(driver: &'static Driver, ordinal: usize) -> Result<Arc<Self>> {
-        let mut queue = Queue { driver, device: 0, context: null_mut(), stream: null_mut() };
+        let mut stream = Stream { driver, device: 0, context: null_mut(), handle: null_mut() };
         let doing = format!("starting GPU {ordinal}");
         // SAFETY: the handles are written before they are used.
         unsafe {
-            driver.check((driver.call.cuDeviceGet)(&mut queue.device, ordinal as i32), &doing)?;
-            driver.check((driver.call.cuDevicePrimaryCtxRetain)(&mut queue.context, queue.device), &doing)?;
-            queue.bind()?;
-            let made = (driver.call.cuStreamCreate)(&mut queue.stream, NON_BLOCKING);
-            queue.check(made, "making a stream")?;
+            driver.check((driver.call.cuDeviceGet)(&mut stream.device, ordinal as i32), &doing)?;
+            driver.check((driver.call.cuDevicePrimaryCtxRetain)(&mut stream.context, stream.device), &doing)?;
+            stream.bind()?;
+            let made = (driver.call.cuStreamCreate)(&mut stream.handle, NON_BLOCKING);
+            stream.check(made, "making a stream")?;
         }
-        Ok(Arc::new(queue))
+        Ok(Arc::new(stream))
     }
 
     /// Makes the context current to this thread: before every call that needs one.
@@ -51,18 +51,18 @@ impl Queue {
     pub fn synchronize(&self) -> Result<()> {
         self.bind()?;
         // SAFETY: the stream is this one's own.
-        self.check(unsafe { (self.driver.call.cuStreamSynchronize)(self.stream) }, "running the queued work")
+        self.check(unsafe { (self.driver.call.cuStreamSynchronize)(self.handle) }, "running the queued work")
     }
 }
 
-impl Drop for Queue {
+impl Drop for Stream {
     fn drop(&mut self) {
         // SAFETY: nothing that uses the stream or the context outlives this: it would hold an Arc. A stream that was
         // never made is null, which is an error code.
         unsafe {
             (self.driver.call.cuCtxSetCurrent)(self.context);
-            if !self.stream.is_null() {
-                (self.driver.call.cuStreamDestroy_v2)(self.stream);
+            if !self.handle.is_null() {
+                (self.driver.call.cuStreamDestroy_v2)(self.handle);
             }
             if !self.context.is_null() {
                 (self.driver.call.cuDevicePrimaryCtxRelease_v2)(self.device);
@@ -73,38 +73,39 @@ impl Drop for Queue {
 
 /// A point in the stream.
 pub struct Event {
-    queue: Arc<Queue>,
+    stream: Arc<Stream>,
     event: CUevent,
 }
 
-// SAFETY: as for Queue.
+// SAFETY: as for Stream.
 unsafe impl Send for Event {}
 
 impl Event {
-    pub fn new(queue: &Arc<Queue>) -> Result<Self> {
-        queue.bind()?;
+    pub fn new(stream: &Arc<Stream>) -> Result<Self> {
+        stream.bind()?;
         let (mut event, flags) = (null_mut(), CUevent_flags::CU_EVENT_DISABLE_TIMING as u32);
         // SAFETY: writes one handle.
-        queue.check(unsafe { (queue.driver.call.cuEventCreate)(&mut event, flags) }, "making an event")?;
-        Ok(Event { queue: queue.clone(), event })
+        stream.check(unsafe { (stream.driver.call.cuEventCreate)(&mut event, flags) }, "making an event")?;
+        Ok(Event { stream: stream.clone(), event })
     }
 
     pub fn record(&self) -> Result<()> {
-        let call = self.queue.driver.call.cuEventRecord;
+        let call = self.stream.driver.call.cuEventRecord;
         // SAFETY: event and stream belong to the same context, which the caller's operation made current.
-        self.queue.check(unsafe { call(self.event, self.queue.stream) }, "recording an event")
+        self.stream.check(unsafe { call(self.event, self.stream.handle) }, "recording an event")
     }
 
     /// Waits until the stream has passed the point of the last `record`; at once if there was none.
     pub fn wait(&self) -> Result<()> {
         // SAFETY: the event is this one's own.
-        self.queue.check(unsafe { (self.queue.driver.call.cuEventSynchronize)(self.event) }, "running the queued work")
+        self.stream
+            .check(unsafe { (self.stream.driver.call.cuEventSynchronize)(self.event) }, "running the queued work")
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: the event is this one's own; the driver keeps it until the stream has passed it.
-        unsafe { (self.queue.driver.call.cuEventDestroy_v2)(self.event) };
+        unsafe { (self.stream.driver.call.cuEventDestroy_v2)(self.event) };
     }
 }

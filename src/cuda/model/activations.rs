@@ -37,14 +37,14 @@ pub enum Purpose {
 #[derive(Clone, Copy)]
 pub struct BlockActivations {
     pub norm_1: Normed,
-    pub qkv: Span<bf16>,       // (N, 3, NH, HS)
-    pub lse: Span<f32>,        // (B, NH, T)
-    pub attended: Span<bf16>,  // (N, C)
-    pub middle: Span<bf16>,    // (N, C): residual stream after attention
-    pub norm_2: Normed,        // (N, C)
-    pub expanded: Span<bf16>,  // (N, 4C): before GELU
-    pub activated: Span<bf16>, // (N, 4C): after GELU
-    pub out: Span<bf16>,       // (N, C): residual stream after the block
+    pub qkv: Span<bf16>,          // (N, 3, NH, HS)
+    pub lse: Span<f32>,           // (B, NH, T)
+    pub attn_out: Span<bf16>,     // (N, C)
+    pub residual_mid: Span<bf16>, // (N, C): residual stream after attention
+    pub norm_2: Normed,           // (N, C)
+    pub mlp_fc_out: Span<bf16>,   // (N, 4C): before GELU
+    pub gelu_out: Span<bf16>,     // (N, 4C): after GELU
+    pub out: Span<bf16>,          // (N, C): residual stream after the block
 }
 
 pub struct Activations {
@@ -59,7 +59,7 @@ pub struct Activations {
     pub blocks: Vec<BlockActivations>,
     pub norm_final: Normed,
     /// (N, C): what a block's half adds to the residual stream.
-    pub branch: Span<bf16>,
+    pub sublayer_out: Span<bf16>,
     /// (piece, Vp): see [`head_rows`].
     pub logits: Span<bf16>,
 }
@@ -67,8 +67,8 @@ pub struct Activations {
 /// Gradients of activations, reused by every block, and scratch.
 pub struct BackwardBuffers {
     pub residual: Span<bf16>, // (N, C)
-    pub narrow: Span<bf16>,   // (N, C)
-    pub wide: Span<bf16>,     // (N, 4C): of the expanded rows, and its first 3/4 of qkv
+    pub d_ln: Span<bf16>,     // (N, C)
+    pub wide: Span<bf16>,     // (N, 4C): of the mlp_fc_out rows, and its first 3/4 of qkv
     pub attention: Span<f32>, // scratch
     pub partials: Span<f32>,  // scratch of column sums
     pub order: Span<u32>,     // (N): rows sorted by token
@@ -89,12 +89,12 @@ fn take_norm(arena: &mut Arena, y: Option<Span<bf16>>, rows: usize, c: usize) ->
     Ok(Normed { y, mean: arena.take(rows)?, rstd: arena.take(rows)? })
 }
 
-/// A block's own buffers; `activated` and `normed` where these are shared.
+/// A block's own buffers; `gelu_out` and `normed` where these are shared.
 fn take_block(
     arena: &mut Arena,
     config: &Config,
     rows: usize,
-    activated: Option<Span<bf16>>,
+    gelu_out: Option<Span<bf16>>,
     normed: Option<Span<bf16>>,
 ) -> Result<BlockActivations> {
     let c = config.channels;
@@ -102,11 +102,11 @@ fn take_block(
         norm_1: take_norm(arena, normed, rows, c)?,
         qkv: arena.take(rows * 3 * c)?,
         lse: arena.take(rows * config.heads)?,
-        attended: arena.take(rows * c)?,
-        middle: arena.take(rows * c)?,
+        attn_out: arena.take(rows * c)?,
+        residual_mid: arena.take(rows * c)?,
         norm_2: take_norm(arena, normed, rows, c)?,
-        expanded: arena.take(rows * 4 * c)?,
-        activated: activated.map_or_else(|| arena.take(rows * 4 * c), Ok)?,
+        mlp_fc_out: arena.take(rows * 4 * c)?,
+        gelu_out: gelu_out.map_or_else(|| arena.take(rows * 4 * c), Ok)?,
         out: arena.take(rows * c)?,
     })
 }
@@ -124,9 +124,9 @@ fn take_blocks(arena: &mut Arena, config: &Config, rows: usize, purpose: Purpose
             layers.map(|_| Ok(BlockActivations { out: arena.take(rows * c)?, ..shared })).collect()
         }
         Purpose::Training(level) => {
-            let activated = (level >= Recompute::Gelu).then(|| arena.take(rows * 4 * c)).transpose()?;
+            let gelu_out = (level >= Recompute::Gelu).then(|| arena.take(rows * 4 * c)).transpose()?;
             let normed = (level >= Recompute::Norms).then(|| arena.take(rows * c)).transpose()?;
-            layers.map(|_| take_block(arena, config, rows, activated, normed)).collect()
+            layers.map(|_| take_block(arena, config, rows, gelu_out, normed)).collect()
         }
     }
 }
@@ -145,7 +145,7 @@ impl Activations {
             embedded: arena.take(rows * c)?,
             blocks: take_blocks(arena, config, rows, purpose)?,
             norm_final: take_norm(arena, None, rows, c)?,
-            branch: arena.take(rows * c)?,
+            sublayer_out: arena.take(rows * c)?,
             logits: arena.take(piece * weights::padded(config).vocab)?,
         })
     }
@@ -160,15 +160,15 @@ impl Activations {
 }
 
 impl BackwardBuffers {
-    /// For up to `rows` rows in sequences of `time`.
-    pub fn take(arena: &mut Arena, config: &Config, rows: usize, time: usize) -> Result<Self> {
+    /// For up to `rows` rows in sequences of `seq_len`.
+    pub fn take(arena: &mut Arena, config: &Config, rows: usize, seq_len: usize) -> Result<Self> {
         let (c, vocab) = (config.channels, weights::padded(config).vocab);
         let partials = layernorm::partials(rows, c).max(bias::partials(rows, 4 * c));
         let (heads, head_size) = (config.heads, config.head_size());
-        let shape = attention::Shape { batch: rows.div_ceil(time), time, heads, head_size };
+        let shape = attention::Shape { batch: rows.div_ceil(seq_len), seq_len, heads, head_size };
         Ok(BackwardBuffers {
             residual: arena.take(rows * c)?,
-            narrow: arena.take(rows * c)?,
+            d_ln: arena.take(rows * c)?,
             wide: arena.take(rows * 4 * c)?,
             attention: arena.take(attention::scratch(shape))?,
             partials: arena.take(partials)?,

@@ -42,8 +42,8 @@ impl Training<'_> {
         self.buffers.residual.first(self.pass.rows() * self.pass.config.channels)
     }
 
-    fn narrow(&self) -> Span<bf16> {
-        self.buffers.narrow.first(self.pass.rows() * self.pass.config.channels)
+    fn d_ln(&self) -> Span<bf16> {
+        self.buffers.d_ln.first(self.pass.rows() * self.pass.config.channels)
     }
 
     /// (N, width)
@@ -59,12 +59,12 @@ impl Training<'_> {
         matches!(self.pass.activations.purpose, Purpose::Training(at) if at >= level)
     }
 
-    /// Losses, the gradient of the final norm's output into `narrow`, and the head's share of the token embedding's gradient.
+    /// Losses, the gradient of the final norm's output into `d_ln`, and the head's share of the token embedding's gradient.
     fn head(&self) -> Result<()> {
         let Pass { device, config, weights, activations, .. } = self.pass;
         let (c, head) = (config.channels, &weights.layout.token_embedding);
         let vocab = head.shape[0];
-        let (x, dx) = (self.pass.norm_final().y, self.narrow());
+        let (x, dx) = (self.pass.norm_final().y, self.d_ln());
         self.pass.head(|start, logits| {
             let n = logits.len() / vocab;
             let (rows, cells) = (start..start + n, start * c..(start + n) * c);
@@ -72,27 +72,27 @@ impl Training<'_> {
             cross_entropy::forward_backward(device, losses, logits, targets, self.buffers.scale, config.vocab)?;
             let dlogits = Operand::plain(logits);
             let d = Output::Rounded(dx.slice(cells.clone()), Epilogue::None);
-            device.gemm(&Gemm { m: n, n: c, k: vocab, a: dlogits, b: Operand::plain(weights.working(head)), d })?;
+            device.gemm(&Gemm { m: n, n: c, k: vocab, a: dlogits, b: Operand::plain(weights.params_bf16(head)), d })?;
             let (a, b) = (Operand::transposed(logits), Operand::plain(x.slice(cells)));
             device.gemm(&Gemm { m: vocab, n: c, k: n, a, b, d: Output::Accumulated(self.gradient(head)) })
         })
     }
 
-    /// residual += the gradient of a norm at `narrow`, or = for the first.
+    /// residual += the gradient of a norm at `d_ln`, or = for the first.
     fn norm(&self, x: Span<bf16>, saved: Normed, norm: &layout::Norm, first: bool) -> Result<()> {
         let (n, c) = (self.pass.rows(), self.pass.config.channels);
-        let dshift = norm.shift.as_ref().map(|shift| self.gradient(shift));
+        let dbias = norm.bias.as_ref().map(|bias| self.gradient(bias));
         layernorm::backward(
             self.pass.device,
             self.residual(),
-            self.gradient(&norm.gain),
-            dshift,
+            self.gradient(&norm.weight),
+            dbias,
             self.buffers.partials.first(layernorm::partials(n, c)),
-            self.narrow(),
+            self.d_ln(),
             x,
             saved.mean,
             saved.rstd,
-            self.pass.weights.working(&norm.gain),
+            self.pass.weights.params_bf16(&norm.weight),
             first,
         )
     }
@@ -106,18 +106,18 @@ impl Training<'_> {
         linear::backward_weights(self.pass.device, &gradients, x, dy, self.pass.rows())
     }
 
-    /// Through the MLP half of a block; `residual` becomes the gradient of `middle`.
+    /// Through the MLP half of a block; `residual` becomes the gradient of `residual_mid`.
     fn mlp(&self, layer: usize) -> Result<()> {
         let Pass { device, config, weights, .. } = self.pass;
         let (n, of, saved) = (self.pass.rows(), &weights.layout.blocks[layer], self.pass.block(layer));
         self.recompute(layer)?;
         let (residual, wide) = (self.residual(), self.wide(4 * config.channels));
-        self.linear(saved.activated, residual, &of.contract)?;
-        let contract = weights.working(&of.contract.weight);
-        linear::backward_input_gelu(device, wide, saved.expanded, residual, contract, n)?;
-        self.linear(saved.norm_2.y, wide, &of.expand)?;
-        linear::backward_input(device, self.narrow(), wide, weights.working(&of.expand.weight), n)?;
-        self.norm(saved.middle, saved.norm_2, &of.norm_2, false)
+        self.linear(saved.gelu_out, residual, &of.mlp_proj)?;
+        let mlp_proj = weights.params_bf16(&of.mlp_proj.weight);
+        linear::backward_input_gelu(device, wide, saved.mlp_fc_out, residual, mlp_proj, n)?;
+        self.linear(saved.norm_2.y, wide, &of.mlp_fc)?;
+        linear::backward_input(device, self.d_ln(), wide, weights.params_bf16(&of.mlp_fc.weight), n)?;
+        self.norm(saved.residual_mid, saved.norm_2, &of.norm_2, false)
     }
 
     /// What the chosen level has not kept of the MLP half or, at the last level, of the block.
@@ -131,13 +131,13 @@ impl Training<'_> {
             }
             layernorm::forward(device, saved.norm_1, self.pass.input(layer), &weights.norm(&of.norm_1))?;
             self.pass.attention_half(layer)?;
-            return self.pass.expand(layer);
+            return self.pass.mlp_fc(layer);
         }
         if self.recomputes(Recompute::Norms) {
-            layernorm::forward(device, saved.norm_2, saved.middle, &weights.norm(&of.norm_2))?;
+            layernorm::forward(device, saved.norm_2, saved.residual_mid, &weights.norm(&of.norm_2))?;
         }
         if self.recomputes(Recompute::Gelu) {
-            gelu::forward(device, saved.activated, saved.expanded)?;
+            gelu::forward(device, saved.gelu_out, saved.mlp_fc_out)?;
         }
         Ok(())
     }
@@ -147,26 +147,26 @@ impl Training<'_> {
         let Pass { device, config, weights, .. } = self.pass;
         let (n, c) = (self.pass.rows(), config.channels);
         let (of, saved, input) = (&weights.layout.blocks[layer], self.pass.block(layer), self.pass.input(layer));
-        let (residual, narrow, dqkv) = (self.residual(), self.narrow(), self.wide(3 * c));
-        self.linear(saved.attended, residual, &of.attention_out)?;
-        linear::backward_input(device, narrow, residual, weights.working(&of.attention_out.weight), n)?;
+        let (residual, d_ln, dqkv) = (self.residual(), self.d_ln(), self.wide(3 * c));
+        self.linear(saved.attn_out, residual, &of.attn_proj)?;
+        linear::backward_input(device, d_ln, residual, weights.params_bf16(&of.attn_proj.weight), n)?;
         let (shape, scratch) = (self.pass.shape(), self.buffers.attention);
         let scratch = scratch.first(attention::scratch(shape));
-        attention::backward(device, dqkv, scratch, narrow, saved.attended, saved.lse, saved.qkv, shape)?;
+        attention::backward(device, dqkv, scratch, d_ln, saved.attn_out, saved.lse, saved.qkv, shape)?;
         if self.recomputes(Recompute::Norms) && !self.recomputes(Recompute::Blocks) {
             layernorm::forward(device, saved.norm_1, input, &weights.norm(&of.norm_1))?;
         }
         self.linear(saved.norm_1.y, dqkv, &of.qkv)?;
-        linear::backward_input(device, narrow, dqkv, weights.working(&of.qkv.weight), n)?;
+        linear::backward_input(device, d_ln, dqkv, weights.params_bf16(&of.qkv.weight), n)?;
         self.norm(input, saved.norm_1, &of.norm_1, false)
     }
 
     fn embedding(&self) -> Result<()> {
-        let Pass { device, config, weights, batch, time, .. } = self.pass;
+        let Pass { device, config, weights, batch, seq_len, .. } = self.pass;
         let (order, starts) = (self.buffers.order.first(self.pass.rows()), self.buffers.starts);
         let layout = &weights.layout;
         let (dtokens, dpositions) = (self.gradient(&layout.token_embedding), self.gradient(&layout.position_embedding));
         embedding::backward_tokens(device, dtokens, self.residual(), order, starts, config.channels)?;
-        embedding::backward_positions(device, dpositions, self.residual(), batch, time, config.channels)
+        embedding::backward_positions(device, dpositions, self.residual(), batch, seq_len, config.channels)
     }
 }

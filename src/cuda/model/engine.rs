@@ -7,11 +7,11 @@ use super::kv_cache::Cache;
 use super::memory;
 use super::weights::{self, Optimizer, Weights};
 use crate::cuda::device::arena::Arena;
-use crate::cuda::device::graph_cache::Recurring;
+use crate::cuda::device::graph_cache::GraphCache;
 use crate::cuda::device::seam::Device;
 use crate::cuda::ops::adamw;
 use crate::cuda::ops::{attention, embedding, layernorm};
-use crate::engine::{AdamW, Batch, Draw, Engine, State, Update, check_tokens};
+use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_tokens};
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
 use half::bf16;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub struct Options {
     pub recompute: Recompute,
     /// Queue every kernel by itself instead of replaying a recorded step: for debuggers and profilers.
-    pub plain: bool,
+    pub eager: bool,
     /// Rows whose logits are held at once; none: as many as take half a gigabyte.
     pub head_rows: Option<usize>,
 }
@@ -43,7 +43,7 @@ pub struct CudaEngine {
 struct Room {
     activations: Activations,
     /// T that `activations.positions` count for.
-    time: usize,
+    seq_len: usize,
     _arena: Arena,
 }
 
@@ -51,7 +51,7 @@ struct Room {
 struct TrainingState {
     /// Forward and backward pass of a batch of this many sequences of this length. First, so that it is dropped before the
     /// buffers, the last of which may take the device along.
-    step: Option<((usize, usize), Recurring)>,
+    step: Option<((usize, usize), GraphCache)>,
     optimizer: Optimizer,
     _arena: Arena,
     backward: Option<(BackwardBuffers, Arena)>,
@@ -76,13 +76,13 @@ impl CudaEngine {
         assert_eq!(parameters.len(), layout.len);
         let weights = Weights::new(&device, &config)?;
         weights::upload(&*device, weights.parameters, &weights.layout, &parameters, &layout)?;
-        weights.narrow(&*device)?;
+        weights.cast_bf16(&*device)?;
         Ok(CudaEngine { config, layout, options, device, weights, room: None, training: None, cache: None })
     }
 
-    /// Activations for this many rows, and positions for sequences of `time`.
-    fn make_room(&mut self, rows: usize, time: usize, training: bool) -> Result<()> {
-        assert!(time <= self.config.context && rows.is_multiple_of(time), "{rows} rows of {time}");
+    /// Activations for this many rows, and positions for sequences of `seq_len`.
+    fn make_room(&mut self, rows: usize, seq_len: usize, training: bool) -> Result<()> {
+        assert!(seq_len <= self.config.context && rows.is_multiple_of(seq_len), "{rows} rows of {seq_len}");
         let purpose = if training { Purpose::Training(self.options.recompute) } else { Purpose::Inference };
         let enough = |room: &Room| {
             let has = &room.activations;
@@ -94,40 +94,40 @@ impl CudaEngine {
             let mut arena = Arena::on(&self.device);
             let piece = self.options.head_rows.unwrap_or_else(|| head_rows(rows, &self.config));
             match Activations::take(&mut arena, &self.config, rows, purpose, piece) {
-                Ok(activations) => self.room = Some(Room { activations, time: 0, _arena: arena }),
+                Ok(activations) => self.room = Some(Room { activations, seq_len: 0, _arena: arena }),
                 Err(error) => {
                     drop(arena);
-                    return Err(self.explain(error, rows / time, time, purpose));
+                    return Err(self.explain(error, rows / seq_len, seq_len, purpose));
                 }
             }
         }
         let room = self.room.as_mut().expect("made above");
-        if room.time != time {
-            let positions: Vec<u32> = (0..room.activations.rows).map(|row| (row % time) as u32).collect();
+        if room.seq_len != seq_len {
+            let positions: Vec<u32> = (0..room.activations.rows).map(|row| (row % seq_len) as u32).collect();
             room.activations.positions.upload(&*self.device, &positions)?;
-            room.time = time;
+            room.seq_len = seq_len;
         }
         Ok(())
     }
 
     /// Optimizer state and buffers of the backward pass; gradients and moments start at zero.
-    fn make_training(&mut self, rows: usize, time: usize) -> Result<()> {
+    fn make_training(&mut self, rows: usize, seq_len: usize) -> Result<()> {
         self.make_optimizer()?;
-        self.make_room(rows, time, true)?;
+        self.make_room(rows, seq_len, true)?;
         let capacity = self.room.as_ref().expect("made above").activations.rows;
         let purpose = Purpose::Training(self.options.recompute);
-        let needed = attention::scratch(self.pass(rows, time).shape());
+        let needed = attention::scratch(self.pass(rows, seq_len).shape());
         let training = self.training.as_mut().expect("made above");
         let scratch = training.backward.as_ref().map_or(0, |(buffers, _)| buffers.attention.len());
         if training.order.len() != capacity || scratch < needed {
             (training.backward, training.step) = (None, None);
             let mut arena = Arena::on(&self.device);
-            match BackwardBuffers::take(&mut arena, &self.config, capacity, time) {
+            match BackwardBuffers::take(&mut arena, &self.config, capacity, seq_len) {
                 Ok(buffers) => training.backward = Some((buffers, arena)),
                 Err(error) => {
                     drop(arena);
                     self.drop_room();
-                    return Err(self.explain(error, rows / time, time, purpose));
+                    return Err(self.explain(error, rows / seq_len, seq_len, purpose));
                 }
             }
             training.order = vec![0; capacity];
@@ -157,25 +157,25 @@ impl CudaEngine {
     }
 
     /// Adds to an allocation's error what would fit.
-    fn explain(&self, error: Error, batch: usize, time: usize, purpose: Purpose) -> Error {
-        memory::explain(error, &*self.device, &self.config, batch, time, purpose, self.training.is_some())
+    fn explain(&self, error: Error, batch: usize, seq_len: usize, purpose: Purpose) -> Error {
+        memory::explain(error, &*self.device, &self.config, batch, seq_len, purpose, self.training.is_some())
     }
 
-    fn pass(&self, rows: usize, time: usize) -> Pass<'_> {
+    fn pass(&self, rows: usize, seq_len: usize) -> Pass<'_> {
         let activations = &self.room.as_ref().expect("make_room comes before").activations;
         let (device, config, weights) = (&*self.device, &self.config, &self.weights);
-        Pass { device, config, weights, activations, batch: rows / time, time }
+        Pass { device, config, weights, activations, batch: rows / seq_len, seq_len }
     }
 
     /// Runs the uploaded batch forward and backward: plainly, or by replay of the recorded step.
-    fn run_step(&mut self, rows: usize, time: usize) -> Result<()> {
-        let shape = (rows / time, time);
+    fn run_step(&mut self, rows: usize, seq_len: usize) -> Result<()> {
+        let shape = (rows / seq_len, seq_len);
         let known = self.training.as_mut().expect("make_training comes before").step.take();
-        let mut step = known.filter(|known| known.0 == shape).unwrap_or_else(|| (shape, Recurring::default()));
+        let mut step = known.filter(|known| known.0 == shape).unwrap_or_else(|| (shape, GraphCache::default()));
         let training = self.training();
         let buffers = &training.backward.as_ref().expect("make_training comes before").0;
-        let work = Training { pass: self.pass(rows, time), buffers, optimizer: &training.optimizer };
-        step.1.run(&*self.device, self.options.plain, || work.accumulate())?;
+        let work = Training { pass: self.pass(rows, seq_len), buffers, optimizer: &training.optimizer };
+        step.1.run(&*self.device, self.options.eager, || work.accumulate())?;
         self.training.as_mut().expect("present above").step = Some(step);
         Ok(())
     }
@@ -187,7 +187,7 @@ impl CudaEngine {
     fn extend_on_device(&mut self, sequences: &[(usize, &[u32])]) -> Result<crate::cuda::device::seam::Span<bf16>> {
         sequences.iter().try_for_each(|(_, tokens)| check_tokens(tokens, self.config.vocab))?;
         let cache = self.cache.as_mut().expect("open_cache comes before");
-        cache.extend(&*self.device, &self.config, &self.weights, sequences, self.options.plain)
+        cache.extend(&*self.device, &self.config, &self.weights, sequences, self.options.eager)
     }
 
     /// Widens logits (rows, Vp) into (rows, V).
@@ -214,19 +214,19 @@ impl Engine for CudaEngine {
     fn losses(&mut self, batch: Batch, losses: &mut [f32]) -> Result<()> {
         batch.check(self.config.vocab)?;
         let rows = batch.tokens.len();
-        self.make_room(rows, batch.time, false)?;
-        let pass = self.pass(rows, batch.time);
+        self.make_room(rows, batch.seq_len, false)?;
+        let pass = self.pass(rows, batch.seq_len);
         pass.activations.tokens.first(rows).upload(pass.device, batch.tokens)?;
         pass.activations.targets.first(rows).upload(pass.device, batch.targets)?;
         pass.losses()?;
         pass.activations.losses.first(rows).download(pass.device, losses)
     }
 
-    fn logits(&mut self, tokens: &[u32], time: usize, logits: &mut [f32]) -> Result<()> {
+    fn logits(&mut self, tokens: &[u32], seq_len: usize, logits: &mut [f32]) -> Result<()> {
         check_tokens(tokens, self.config.vocab)?;
         let (rows, vocab) = (tokens.len(), self.config.vocab);
-        self.make_room(rows, time, false)?;
-        let pass = self.pass(rows, time);
+        self.make_room(rows, seq_len, false)?;
+        let pass = self.pass(rows, seq_len);
         pass.activations.tokens.first(rows).upload(pass.device, tokens)?;
         pass.forward()?;
         let padded = self.weights.layout.token_embedding.shape[0];
@@ -239,19 +239,19 @@ impl Engine for CudaEngine {
     fn accumulate(&mut self, batch: Batch, scale: f32) -> Result<()> {
         batch.check(self.config.vocab)?;
         let rows = batch.tokens.len();
-        self.make_training(rows, batch.time)?;
+        self.make_training(rows, batch.seq_len)?;
         let vocab = self.weights.layout.token_embedding.shape[0];
         let training = self.training.as_mut().expect("made above");
         embedding::sort(batch.tokens, vocab, &mut training.order[..rows], &mut training.starts);
         let (training, device) = (self.training(), &*self.device);
         let (buffers, activations) =
-            (&training.backward.as_ref().expect("made above").0, &self.pass(rows, batch.time).activations);
+            (&training.backward.as_ref().expect("made above").0, &self.pass(rows, batch.seq_len).activations);
         activations.tokens.first(rows).upload(device, batch.tokens)?;
         activations.targets.first(rows).upload(device, batch.targets)?;
         buffers.order.first(rows).upload(device, &training.order[..rows])?;
         buffers.starts.upload(device, &training.starts)?;
         buffers.scale.upload(device, &[scale])?;
-        self.run_step(rows, batch.time)
+        self.run_step(rows, batch.seq_len)
     }
 
     fn update(&mut self, step: &AdamW) -> Result<Update> {
@@ -263,10 +263,10 @@ impl Engine for CudaEngine {
         adamw::update(
             device,
             weights.parameters,
-            weights.working,
+            weights.params_bf16,
             state.gradients,
-            state.first,
-            state.second,
+            state.exp_avg,
+            state.exp_avg_sq,
             weights.layout.decayed,
             state.settings,
             state.decision,
@@ -296,7 +296,7 @@ impl Engine for CudaEngine {
         self.download_logits(found, logits)
     }
 
-    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[Draw], tokens: &mut [u32]) -> Result<()> {
+    fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()> {
         let logits = self.extend_on_device(sequences)?;
         let cache = self.cache.as_ref().expect("open_cache comes before");
         cache.draw(&*self.device, self.config.vocab, logits, draws, tokens)
@@ -305,7 +305,7 @@ impl Engine for CudaEngine {
     fn sample_measured(
         &mut self,
         sequences: &[(usize, &[u32])],
-        draws: &[Draw],
+        draws: &[SampleRequest],
         tokens: &mut [u32],
         shares: &mut [f64],
     ) -> Result<()> {
@@ -338,7 +338,7 @@ impl Engine for CudaEngine {
         };
         weights::upload(&*device, to, &self.weights.layout, values, &self.layout)?;
         if state == State::Parameters {
-            self.weights.narrow(&*device)?;
+            self.weights.cast_bf16(&*device)?;
         }
         Ok(())
     }

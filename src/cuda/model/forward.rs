@@ -20,7 +20,7 @@ pub struct Pass<'a> {
     pub weights: &'a Weights,
     pub activations: &'a Activations,
     pub batch: usize,
-    pub time: usize,
+    pub seq_len: usize,
 }
 
 /// `n` rows of a block's buffers.
@@ -29,11 +29,11 @@ fn rows_of(block: &BlockActivations, n: usize, c: usize, heads: usize) -> BlockA
         norm_1: first(block.norm_1, n, c),
         qkv: block.qkv.first(n * 3 * c),
         lse: block.lse.first(n * heads),
-        attended: block.attended.first(n * c),
-        middle: block.middle.first(n * c),
+        attn_out: block.attn_out.first(n * c),
+        residual_mid: block.residual_mid.first(n * c),
         norm_2: first(block.norm_2, n, c),
-        expanded: block.expanded.first(n * 4 * c),
-        activated: block.activated.first(n * 4 * c),
+        mlp_fc_out: block.mlp_fc_out.first(n * 4 * c),
+        gelu_out: block.gelu_out.first(n * 4 * c),
         out: block.out.first(n * c),
     }
 }
@@ -45,11 +45,11 @@ fn first(norm: Normed, n: usize, c: usize) -> Normed {
 impl Pass<'_> {
     /// N
     pub fn rows(&self) -> usize {
-        self.batch * self.time
+        self.batch * self.seq_len
     }
 
     pub fn shape(&self) -> Shape {
-        Shape { batch: self.batch, time: self.time, heads: self.config.heads, head_size: self.config.head_size() }
+        Shape { batch: self.batch, seq_len: self.seq_len, heads: self.config.heads, head_size: self.config.head_size() }
     }
 
     /// The buffers of a block, cut to this batch.
@@ -66,8 +66,8 @@ impl Pass<'_> {
         first(self.activations.norm_final, self.rows(), self.config.channels)
     }
 
-    fn branch(&self) -> Span<bf16> {
-        self.activations.branch.first(self.rows() * self.config.channels)
+    fn sublayer_out(&self) -> Span<bf16> {
+        self.activations.sublayer_out.first(self.rows() * self.config.channels)
     }
 
     /// Embeddings, blocks and the final norm, whose output `norm_final` holds. The addition that ends a block is fused with
@@ -81,17 +81,17 @@ impl Pass<'_> {
             self.input(0),
             activations.tokens.first(n),
             activations.positions.first(n),
-            weights.working(&layout.token_embedding),
-            weights.working(&layout.position_embedding),
+            weights.params_bf16(&layout.token_embedding),
+            weights.params_bf16(&layout.position_embedding),
             config.channels,
         )?;
         for (layer, block) in layout.blocks.iter().enumerate() {
             let _phase = Phase::open(device, &format!("block {layer}"));
             self.block_input(layer)?;
             self.attention_half(layer)?;
-            self.expand(layer)?;
-            let contract = weights.linear(&block.contract);
-            linear::forward(device, self.branch(), self.block(layer).activated, &contract, n)?;
+            self.mlp_fc(layer)?;
+            let mlp_proj = weights.linear(&block.mlp_proj);
+            linear::forward(device, self.sublayer_out(), self.block(layer).gelu_out, &mlp_proj, n)?;
         }
         self.add_branch(layout.blocks.len() - 1, self.norm_final(), &weights.norm(&layout.norm_final))
     }
@@ -106,10 +106,10 @@ impl Pass<'_> {
         }
     }
 
-    /// out of block `layer` = middle + branch, and the norm behind it.
+    /// out of block `layer` = residual_mid + sublayer_out, and the norm behind it.
     fn add_branch(&self, layer: usize, to: Normed, norm: &layernorm::Weights) -> Result<()> {
         let block = self.block(layer);
-        layernorm::residual_forward(self.device, block.out, to, block.middle, self.branch(), norm)
+        layernorm::residual_forward(self.device, block.out, to, block.residual_mid, self.sublayer_out(), norm)
     }
 
     /// From the first norm's output to the second's.
@@ -117,24 +117,24 @@ impl Pass<'_> {
         let (device, weights, n) = (self.device, self.weights, self.rows());
         let (to, of): (_, &Block) = (self.block(layer), &weights.layout.blocks[layer]);
         linear::forward(device, to.qkv, to.norm_1.y, &weights.linear(&of.qkv), n)?;
-        attention::forward(device, to.attended, to.lse, to.qkv, self.shape())?;
-        linear::forward(device, self.branch(), to.attended, &weights.linear(&of.attention_out), n)?;
+        attention::forward(device, to.attn_out, to.lse, to.qkv, self.shape())?;
+        linear::forward(device, self.sublayer_out(), to.attn_out, &weights.linear(&of.attn_proj), n)?;
         let norm = weights.norm(&of.norm_2);
-        layernorm::residual_forward(device, to.middle, to.norm_2, self.input(layer), self.branch(), &norm)
+        layernorm::residual_forward(device, to.residual_mid, to.norm_2, self.input(layer), self.sublayer_out(), &norm)
     }
 
     /// The first linear layer of the MLP and its GELU.
-    pub fn expand(&self, layer: usize) -> Result<()> {
+    pub fn mlp_fc(&self, layer: usize) -> Result<()> {
         let (to, of) = (self.block(layer), &self.weights.layout.blocks[layer]);
-        let expand = self.weights.linear(&of.expand);
-        linear::forward_gelu(self.device, to.activated, to.expanded, to.norm_2.y, &expand, self.rows())
+        let mlp_fc = self.weights.linear(&of.mlp_fc);
+        linear::forward_gelu(self.device, to.gelu_out, to.mlp_fc_out, to.norm_2.y, &mlp_fc, self.rows())
     }
 
     /// Runs `work` for each piece of rows whose logits fit, giving the first row and the piece's logits (rows, Vp).
     pub fn head(&self, mut work: impl FnMut(usize, Span<bf16>) -> Result<()>) -> Result<()> {
         let (n, c, layout) = (self.rows(), self.config.channels, &self.weights.layout);
         let vocab = layout.token_embedding.shape[0];
-        let (x, table) = (self.norm_final().y, self.weights.working(&layout.token_embedding));
+        let (x, table) = (self.norm_final().y, self.weights.params_bf16(&layout.token_embedding));
         let piece = self.activations.logits.len() / vocab;
         let _phase = Phase::open(self.device, "head");
         for start in (0..n).step_by(piece) {

@@ -7,13 +7,13 @@ use super::weights::{self, Weights};
 use crate::Result;
 use crate::cuda::device::arena::Arena;
 use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
-use crate::cuda::device::graph_cache::Recurring;
+use crate::cuda::device::graph_cache::GraphCache;
 use crate::cuda::device::seam::{Device, Phase, Span};
 use crate::cuda::ops::attention;
 use crate::cuda::ops::decode::{self, CacheShape};
 use crate::cuda::ops::layernorm::{self, Normed};
 use crate::cuda::ops::{embedding, linear, sampling};
-use crate::engine::Draw;
+use crate::engine::SampleRequest;
 use crate::gpt::Config;
 use crate::gpt::layout::Block;
 use half::bf16;
@@ -25,7 +25,7 @@ pub type Sequence<'a> = (usize, &'a [u32]);
 
 pub struct Cache {
     /// By the number of sequences, one new token to each. First, so that they are dropped before the buffers.
-    steps: BTreeMap<usize, Recurring>,
+    steps: BTreeMap<usize, GraphCache>,
     shape: CacheShape,
     /// Tokens held of each slot.
     pub lengths: Vec<usize>,
@@ -43,21 +43,21 @@ struct KeysValues {
 /// Buffers for up to R rows.
 struct RowBuffers {
     capacity: usize,
-    numbers: Span<u32>,    // (3 R + S): see `Numbers`
-    stream: Span<bf16>,    // (R, C): residual stream
-    normed: Normed,        // (R, C)
-    qkv: Span<bf16>,       // (R, 3, NH, HS)
-    attended: Span<bf16>,  // (R, C)
-    branch: Span<bf16>,    // (R, C)
-    expanded: Span<bf16>,  // (R, 4C)
-    activated: Span<bf16>, // (R, 4C)
-    lse: Span<f32>,        // (NH, R)
-    scratch: Span<f32>,    // of decode::attend
-    gathered: Span<bf16>,  // (S, C)
-    logits: Span<bf16>,    // (S, Vp)
-    draws: Span<u32>,      // (S, sampling::WORDS)
-    masks: Span<u32>,      // (S, ceil(V/32))
-    drawn: Span<u32>,      // (S)
+    numbers: Span<u32>,       // (3 R + S): see `Numbers`
+    stream: Span<bf16>,       // (R, C): residual stream
+    normed: Normed,           // (R, C)
+    qkv: Span<bf16>,          // (R, 3, NH, HS)
+    attn_out: Span<bf16>,     // (R, C)
+    sublayer_out: Span<bf16>, // (R, C)
+    mlp_fc_out: Span<bf16>,   // (R, 4C)
+    gelu_out: Span<bf16>,     // (R, 4C)
+    lse: Span<f32>,           // (NH, R)
+    scratch: Span<f32>,       // of decode::attend
+    gathered: Span<bf16>,     // (S, C)
+    logits: Span<bf16>,       // (S, Vp)
+    draws: Span<u32>,         // (S, sampling::WORDS)
+    masks: Span<u32>,         // (S, ceil(V/32))
+    drawn: Span<u32>,         // (S)
 }
 
 /// Rows that go through together: few different numbers, since every one has its own plans for the matrix products, and a
@@ -87,10 +87,10 @@ impl RowBuffers {
             stream: arena.take(capacity * c)?,
             normed: Normed { y: arena.take(capacity * c)?, mean: arena.take(capacity)?, rstd: arena.take(capacity)? },
             qkv: arena.take(capacity * 3 * c)?,
-            attended: arena.take(capacity * c)?,
-            branch: arena.take(capacity * c)?,
-            expanded: arena.take(capacity * 4 * c)?,
-            activated: arena.take(capacity * 4 * c)?,
+            attn_out: arena.take(capacity * c)?,
+            sublayer_out: arena.take(capacity * c)?,
+            mlp_fc_out: arena.take(capacity * 4 * c)?,
+            gelu_out: arena.take(capacity * 4 * c)?,
             lse: arena.take(capacity * config.heads)?,
             scratch: arena.take(decode::scratch(attending(slots), shape))?,
             gathered: arena.take(slots * c)?,
@@ -193,7 +193,7 @@ impl Cache {
         let mut arena = Arena::on(device);
         let (shape, layers, rows) = Self::take(&mut arena, config, slots)?;
         // Filling rows attend to nothing and go through the products with what stands there.
-        rows.attended.clear(&**device)?;
+        rows.attn_out.clear(&**device)?;
         Ok(Cache { steps: BTreeMap::new(), shape, lengths: vec![0; slots], layers, rows, _arena: arena })
     }
 
@@ -207,14 +207,14 @@ impl Cache {
     }
 
     /// Appends the tokens to their slots and leaves each sequence's next logits on the device: (sequences, Vp).
-    /// Tokens are checked, slots distinct, and every sequence fits its slot. `plain`: nothing is recorded.
+    /// Tokens are checked, slots distinct, and every sequence fits its slot. `eager`: nothing is recorded.
     pub fn extend(
         &mut self,
         device: &dyn Device,
         config: &Config,
         weights: &Weights,
         sequences: &[Sequence],
-        plain: bool,
+        eager: bool,
     ) -> Result<Span<bf16>> {
         let vocab = weights.layout.token_embedding.shape[0];
         let mut done = 0;
@@ -227,7 +227,7 @@ impl Cache {
             let rows = Rows::new(group, &self.lengths);
             self.rows.numbers.first(3 * rows.len() + group.len()).upload(device, &rows.numbers())?;
             match done == 0 && rows.is_step() {
-                true => self.step(device, config, weights, &rows, logits, plain)?,
+                true => self.step(device, config, weights, &rows, logits, eager)?,
                 false => self.pass(device, config, weights, &rows, logits)?,
             }
             group.iter().for_each(|&(slot, tokens)| self.lengths[slot] += tokens.len());
@@ -256,13 +256,13 @@ impl Cache {
         weights: &Weights,
         rows: &Rows,
         logits: Span<bf16>,
-        plain: bool,
+        eager: bool,
     ) -> Result<()> {
         let mut step = self.steps.remove(&rows.last.len()).unwrap_or_default();
         if self.steps.len() == MOST_STEPS {
             self.steps.clear();
         }
-        step.run(device, plain, || self.pass(device, config, weights, rows, logits))?;
+        step.run(device, eager, || self.pass(device, config, weights, rows, logits))?;
         self.steps.insert(rows.last.len(), step);
         Ok(())
     }
@@ -285,8 +285,8 @@ impl Cache {
             self.rows.stream.first(n * c),
             numbers.tokens,
             numbers.positions,
-            weights.working(&layout.token_embedding),
-            weights.working(&layout.position_embedding),
+            weights.params_bf16(&layout.token_embedding),
+            weights.params_bf16(&layout.position_embedding),
             c,
         )?;
         for (layer, of) in layout.blocks.iter().enumerate() {
@@ -301,7 +301,7 @@ impl Cache {
         device: &dyn Device,
         vocab: usize,
         logits: Span<bf16>,
-        draws: &[Draw],
+        draws: &[SampleRequest],
         tokens: &mut [u32],
     ) -> Result<()> {
         let (n, words) = (draws.len(), vocab.div_ceil(32));
@@ -329,22 +329,22 @@ impl Cache {
         Normed { y: y.first(n * c), mean: mean.first(n), rstd: rstd.first(n) }
     }
 
-    /// Stream before the block -> stream after it but for the last addition, which the next norm makes: `branch`.
+    /// Stream before the block -> stream after it but for the last addition, which the next norm makes: `sublayer_out`.
     fn block(&self, device: &dyn Device, weights: &Weights, of: &Block, layer: usize, rows: &Rows) -> Result<()> {
-        let (to, n, c) = (&self.rows, rows.len(), of.norm_1.gain.len());
-        let (stream, branch, normed) = (to.stream.first(n * c), to.branch.first(n * c), self.normed(n, c));
+        let (to, n, c) = (&self.rows, rows.len(), of.norm_1.weight.len());
+        let (stream, sublayer_out, normed) = (to.stream.first(n * c), to.sublayer_out.first(n * c), self.normed(n, c));
         let norm = weights.norm(&of.norm_1);
         match layer {
             0 => layernorm::forward(device, normed, stream, &norm)?,
-            _ => layernorm::residual_forward(device, stream, normed, stream, branch, &norm)?,
+            _ => layernorm::residual_forward(device, stream, normed, stream, sublayer_out, &norm)?,
         }
         linear::forward(device, to.qkv.first(n * 3 * c), normed.y, &weights.linear(&of.qkv), n)?;
         self.attend(device, layer, rows, c)?;
-        linear::forward(device, branch, to.attended.first(n * c), &weights.linear(&of.attention_out), n)?;
-        layernorm::residual_forward(device, stream, normed, stream, branch, &weights.norm(&of.norm_2))?;
-        let (expanded, activated) = (to.expanded.first(n * 4 * c), to.activated.first(n * 4 * c));
-        linear::forward_gelu(device, activated, expanded, normed.y, &weights.linear(&of.expand), n)?;
-        linear::forward(device, branch, activated, &weights.linear(&of.contract), n)
+        linear::forward(device, sublayer_out, to.attn_out.first(n * c), &weights.linear(&of.attn_proj), n)?;
+        layernorm::residual_forward(device, stream, normed, stream, sublayer_out, &weights.norm(&of.norm_2))?;
+        let (mlp_fc_out, gelu_out) = (to.mlp_fc_out.first(n * 4 * c), to.gelu_out.first(n * 4 * c));
+        linear::forward_gelu(device, gelu_out, mlp_fc_out, normed.y, &weights.linear(&of.mlp_fc), n)?;
+        linear::forward(device, sublayer_out, gelu_out, &weights.linear(&of.mlp_proj), n)
     }
 
     fn attend(&self, device: &dyn Device, layer: usize, rows: &Rows, c: usize) -> Result<()> {
@@ -359,18 +359,18 @@ impl Cache {
                 let piece = start..rows.cached.min(start + most);
                 let cells = |width: usize| piece.start * width..piece.end * width;
                 let scratch = to.scratch.first(decode::scratch(piece.len(), shape));
-                let (out, qkv) = (to.attended.slice(cells(c)), qkv.slice(cells(3 * c)));
+                let (out, qkv) = (to.attn_out.slice(cells(c)), qkv.slice(cells(3 * c)));
                 let (slots, positions) = (slots.slice(piece.clone()), positions.slice(piece.clone()));
                 decode::attend(device, out, scratch, qkv, keys, values, slots, positions, shape)?;
             }
         }
         let mut start = rows.cached;
-        for &time in &rows.prompts {
-            let cells = |width: usize| start * width..(start + time) * width;
-            let shape = attention::Shape { batch: 1, time, heads: shape.heads, head_size: shape.head_size };
-            let (out, lse) = (to.attended.slice(cells(c)), to.lse.first(time * shape.heads));
+        for &seq_len in &rows.prompts {
+            let cells = |width: usize| start * width..(start + seq_len) * width;
+            let shape = attention::Shape { batch: 1, seq_len, heads: shape.heads, head_size: shape.head_size };
+            let (out, lse) = (to.attn_out.slice(cells(c)), to.lse.first(seq_len * shape.heads));
             attention::forward(device, out, lse, to.qkv.slice(cells(3 * c)), shape)?;
-            start += time;
+            start += seq_len;
         }
         Ok(())
     }
@@ -389,10 +389,10 @@ impl Cache {
         let (sequences, vocab, c) = (last.len(), table.shape[0], table.shape[1]);
         let (stream, normed) = (to.stream.first(n * c), self.normed(n, c));
         let norm = weights.norm(&layout.norm_final);
-        layernorm::residual_forward(device, stream, normed, stream, to.branch.first(n * c), &norm)?;
+        layernorm::residual_forward(device, stream, normed, stream, to.sublayer_out.first(n * c), &norm)?;
         let gathered = to.gathered.first(sequences * c);
         decode::gather(device, gathered, normed.y, last)?;
-        let (a, b) = (Operand::plain(gathered), Operand::transposed(weights.working(table)));
+        let (a, b) = (Operand::plain(gathered), Operand::transposed(weights.params_bf16(table)));
         device.gemm(&Gemm { m: sequences, n: vocab, k: c, a, b, d: Output::Rounded(logits, Epilogue::None) })
     }
 }

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Bytes by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Memory {
-    /// Parameters: f32 master copy and bf16 working copy.
+    /// Parameters: f32 master copy and bf16 copy.
     pub weights: u64,
     /// Gradients and two moments, f32.
     pub optimizer: u64,
@@ -26,18 +26,18 @@ impl Memory {
     }
 }
 
-/// Memory of a pass over `batch` sequences of `time` tokens.
-pub fn of(config: &Config, batch: usize, time: usize, purpose: Purpose) -> Memory {
-    count(config, batch, time, purpose).expect("counting allocates nothing")
+/// Memory of a pass over `batch` sequences of `seq_len` tokens.
+pub fn of(config: &Config, batch: usize, seq_len: usize, purpose: Purpose) -> Memory {
+    count(config, batch, seq_len, purpose).expect("counting allocates nothing")
 }
 
-fn count(config: &Config, batch: usize, time: usize, purpose: Purpose) -> Result<Memory> {
-    let rows = batch * time;
+fn count(config: &Config, batch: usize, seq_len: usize, purpose: Purpose) -> Result<Memory> {
+    let rows = batch * seq_len;
     let mut memory = Memory { weights: Weights::bytes(config)?, ..Memory::default() };
     let mut arena = Arena::counting();
     Activations::take(&mut arena, config, rows, purpose, head_rows(rows, config))?;
     if matches!(purpose, Purpose::Training(_)) {
-        BackwardBuffers::take(&mut arena, config, rows, time)?;
+        BackwardBuffers::take(&mut arena, config, rows, seq_len)?;
         let mut optimizer = Arena::counting();
         Optimizer::take(&mut optimizer, Layout::new(&padded(config)).len)?;
         memory.optimizer = optimizer.bytes();
@@ -47,8 +47,8 @@ fn count(config: &Config, batch: usize, time: usize, purpose: Purpose) -> Result
 }
 
 /// The largest batch that fits in `available` bytes; `None` when not even one sequence does.
-pub fn largest_batch(config: &Config, time: usize, purpose: Purpose, available: u64) -> Option<usize> {
-    largest(|batch| of(config, batch, time, purpose).total() <= available)
+pub fn largest_batch(config: &Config, seq_len: usize, purpose: Purpose, available: u64) -> Option<usize> {
+    largest(|batch| of(config, batch, seq_len, purpose).total() <= available)
 }
 
 /// A failed allocation's error, with what would fit instead.
@@ -57,16 +57,16 @@ pub fn explain(
     device: &dyn Device,
     config: &Config,
     batch: usize,
-    time: usize,
+    seq_len: usize,
     purpose: Purpose,
     has_optimizer: bool,
 ) -> Error {
     let Ok((free, _)) = device.memory() else { return error };
     let free = free.saturating_sub(device.overhead());
-    let need = of(config, batch, time, purpose);
+    let need = of(config, batch, seq_len, purpose);
     // What the engine holds already counts as available to it.
     let held = need.weights + if has_optimizer { need.optimizer } else { 0 };
-    let advice = match (largest_batch(config, time, purpose, free + held), purpose) {
+    let advice = match (largest_batch(config, seq_len, purpose, free + held), purpose) {
         (Some(most), _) if most < batch => format!("the largest batch that fits is {most} sequences"),
         (None, Purpose::Training(level)) if level < Recompute::Blocks => {
             "not even one sequence fits: keep less for the backward pass (--recompute blocks), or take a shorter context"
@@ -75,7 +75,7 @@ pub fn explain(
         _ => "take a smaller batch, a shorter context or a smaller model, or free the device".to_string(),
     };
     Error::failed(format!(
-        "{error}; {batch} sequences of {time} tokens need {} in all, {} are free; {advice}",
+        "{error}; {batch} sequences of {seq_len} tokens need {} in all, {} are free; {advice}",
         mebibytes(need.total()),
         mebibytes(free)
     ))

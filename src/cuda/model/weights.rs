@@ -28,7 +28,7 @@ pub struct Weights {
     /// f32 master copy, what the optimizer updates.
     pub parameters: Span<f32>,
     /// The same rounded to bf16, what the products read.
-    pub working: Span<bf16>,
+    pub params_bf16: Span<bf16>,
     _arena: Arena,
 }
 
@@ -39,31 +39,31 @@ impl Weights {
         Ok(arena.bytes())
     }
 
-    /// Undefined until [`upload`] and [`Weights::narrow`].
+    /// Undefined until [`upload`] and [`Weights::cast_bf16`].
     pub fn new(device: &Arc<dyn Device>, config: &Config) -> Result<Self> {
         let layout = Layout::new(&padded(config));
         let mut arena = Arena::on(device);
-        let (parameters, working) = take(&mut arena, layout.len)?;
-        Ok(Weights { layout, parameters, working, _arena: arena })
+        let (parameters, params_bf16) = take(&mut arena, layout.len)?;
+        Ok(Weights { layout, parameters, params_bf16, _arena: arena })
     }
 
-    /// working = parameters, rounded.
-    pub fn narrow(&self, device: &dyn Device) -> Result<()> {
-        adamw::narrow(device, self.working, self.parameters)
+    /// params_bf16 = parameters, rounded.
+    pub fn cast_bf16(&self, device: &dyn Device) -> Result<()> {
+        adamw::cast_bf16(device, self.params_bf16, self.parameters)
     }
 
-    pub fn working(&self, tensor: &Tensor) -> Span<bf16> {
-        self.working.slice(tensor.range.clone())
+    pub fn params_bf16(&self, tensor: &Tensor) -> Span<bf16> {
+        self.params_bf16.slice(tensor.range.clone())
     }
 
     pub fn norm(&self, norm: &layout::Norm) -> layernorm::Weights {
-        let shift = norm.shift.as_ref().map(|shift| self.working(shift));
-        layernorm::Weights { gain: self.working(&norm.gain), shift }
+        let bias = norm.bias.as_ref().map(|bias| self.params_bf16(bias));
+        layernorm::Weights { weight: self.params_bf16(&norm.weight), bias }
     }
 
     pub fn linear(&self, linear: &layout::Linear) -> linear::Weights {
-        let bias = linear.bias.as_ref().map(|bias| self.working(bias));
-        linear::Weights { weight: self.working(&linear.weight), bias }
+        let bias = linear.bias.as_ref().map(|bias| self.params_bf16(bias));
+        linear::Weights { weight: self.params_bf16(&linear.weight), bias }
     }
 }
 
@@ -74,8 +74,8 @@ fn take(arena: &mut Arena, len: usize) -> Result<(Span<f32>, Span<bf16>)> {
 /// Gradients and AdamW's moments, (layout.len) f32 each, and the few numbers of a step.
 pub struct Optimizer {
     pub gradients: Span<f32>,
-    pub first: Span<f32>,
-    pub second: Span<f32>,
+    pub exp_avg: Span<f32>,
+    pub exp_avg_sq: Span<f32>,
     /// (8): see [`adamw::Settings`].
     pub settings: Span<f32>,
     /// (1): sum of scale x loss since the last update.
@@ -92,8 +92,8 @@ impl Optimizer {
     pub fn take(arena: &mut Arena, len: usize) -> Result<Self> {
         Ok(Optimizer {
             gradients: arena.take(len)?,
-            first: arena.take(len)?,
-            second: arena.take(len)?,
+            exp_avg: arena.take(len)?,
+            exp_avg_sq: arena.take(len)?,
             settings: arena.take(8)?,
             loss: arena.take(1)?,
             decision: arena.take(2)?,
@@ -103,7 +103,7 @@ impl Optimizer {
     }
 
     pub fn clear(&self, device: &dyn Device) -> Result<()> {
-        [self.gradients, self.first, self.second].iter().try_for_each(|span| span.clear(device))?;
+        [self.gradients, self.exp_avg, self.exp_avg_sq].iter().try_for_each(|span| span.clear(device))?;
         self.loss.clear(device)
     }
 
@@ -111,8 +111,8 @@ impl Optimizer {
         match state {
             State::Parameters => None,
             State::Gradients => Some(self.gradients),
-            State::FirstMoment => Some(self.first),
-            State::SecondMoment => Some(self.second),
+            State::ExpAvg => Some(self.exp_avg),
+            State::ExpAvgSq => Some(self.exp_avg_sq),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::cuda::device::seam::{Device, Launch, Span};
 use crate::engine::AdamW;
 use half::bf16;
 
-/// Partial sums of the norm: blocks of its first stage, threads of its second.
+/// Partial sums of the norm: blocks of its exp_avg stage, threads of its exp_avg_sq.
 pub const PARTIALS: usize = 1024;
 
 /// Threads of a block, four elements each.
@@ -16,12 +16,12 @@ const THREADS: usize = 256;
 pub struct Settings;
 
 impl Settings {
-    /// [rate, beta_1, beta_2, epsilon, decay, clip, 1/(1-beta_1^t), 1/(1-beta_2^t)]
-    pub fn of(step: &AdamW) -> [f32; 8] {
-        let AdamW { rate, beta_1, beta_2, epsilon, decay, clip, time } = *step;
+    /// [lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, 1/(1-beta_1^t), 1/(1-beta_2^t)]
+    pub fn of(update: &AdamW) -> [f32; 8] {
+        let AdamW { lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, step } = *update;
         // In f64: 1 - 0.95^t loses digits in f32 for small t.
-        let correction = |beta: f32| (1.0 / (1.0 - (beta as f64).powi(time as i32))) as f32;
-        [rate, beta_1, beta_2, epsilon, decay, clip, correction(beta_1), correction(beta_2)]
+        let correction = |beta: f32| (1.0 / (1.0 - (beta as f64).powi(step as i32))) as f32;
+        [lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, correction(beta_1), correction(beta_2)]
     }
 }
 
@@ -58,24 +58,24 @@ pub fn decide(
     unsafe { kernels::adamw_decide(device, launch, decision, report, partials.ptr(), loss, settings.ptr()) }
 }
 
-/// One AdamW step in one launch (see [`AdamW`] for the formula): parameters, first and second moment are updated,
-/// working = bf16(parameters), gradients = 0. The first `decayed` elements decay. Where decision[1] is 0, only the
+/// One AdamW step in one launch (see [`AdamW`] for the formula): parameters, exp_avg and exp_avg_sq moment are updated,
+/// params_bf16 = bf16(parameters), gradients = 0. The first `decayed` elements decay. Where decision[1] is 0, only the
 /// gradients are cleared.
 /// The five buffers: one length, a multiple of 4; settings: (8); decision: (2), from [`decide`].
 #[allow(clippy::too_many_arguments)]
 pub fn update(
     device: &dyn Device,
     parameters: Span<f32>,
-    working: Span<bf16>,
+    params_bf16: Span<bf16>,
     gradients: Span<f32>,
-    first: Span<f32>,
-    second: Span<f32>,
+    exp_avg: Span<f32>,
+    exp_avg_sq: Span<f32>,
     decayed: usize,
     settings: Span<f32>,
     decision: Span<f32>,
 ) -> Result<()> {
     let len = parameters.len();
-    assert_eq!((working.len(), gradients.len(), first.len(), second.len()), (len, len, len, len));
+    assert_eq!((params_bf16.len(), gradients.len(), exp_avg.len(), exp_avg_sq.len()), (len, len, len, len));
     assert_eq!((settings.len(), decision.len()), (8, 2));
     let quads = quads(len);
     // SAFETY: all buffers hold `quads` groups of four; `decayed` is only compared with.
@@ -84,10 +84,10 @@ pub fn update(
             device,
             Launch::cover(quads, THREADS, THREADS),
             parameters.ptr(),
-            working.ptr(),
+            params_bf16.ptr(),
             gradients.ptr(),
-            first.ptr(),
-            second.ptr(),
+            exp_avg.ptr(),
+            exp_avg_sq.ptr(),
             settings.ptr(),
             decision.ptr(),
             decayed as i64,
@@ -96,11 +96,11 @@ pub fn update(
     }
 }
 
-/// working = bf16(parameters): after parameters were loaded.  Both: one length, a multiple of 4.
-pub fn narrow(device: &dyn Device, working: Span<bf16>, parameters: Span<f32>) -> Result<()> {
-    assert_eq!(working.len(), parameters.len());
+/// params_bf16 = bf16(parameters): after parameters were loaded.  Both: one length, a multiple of 4.
+pub fn cast_bf16(device: &dyn Device, params_bf16: Span<bf16>, parameters: Span<f32>) -> Result<()> {
+    assert_eq!(params_bf16.len(), parameters.len());
     let quads = quads(parameters.len());
     let launch = Launch::cover(quads, THREADS, THREADS);
     // SAFETY: both buffers hold `quads` groups of four.
-    unsafe { kernels::adamw_narrow(device, launch, working.ptr(), parameters.ptr(), quads as i64) }
+    unsafe { kernels::adamw_cast_bf16(device, launch, params_bf16.ptr(), parameters.ptr(), quads as i64) }
 }

@@ -17,7 +17,7 @@ const ROW_PADDING: usize = 128;
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub batch: usize,
-    pub time: usize,
+    pub seq_len: usize,
     pub heads: usize,
     pub head_size: usize,
 }
@@ -38,23 +38,23 @@ impl Tiles {
     /// two tiles of each of two streamed ones.
     fn launch(self, kept: usize, shape: Shape) -> Launch {
         let bytes = 2 * shape.head_size * (kept * self.owned + 4 * self.streamed);
-        shape.grid(shape.time.div_ceil(self.owned)).shared(bytes)
+        shape.grid(shape.seq_len.div_ceil(self.owned)).shared(bytes)
     }
 }
 
 impl Shape {
     /// Elements of (B,T,NH,HS).
     fn activations(&self) -> usize {
-        self.batch * self.time * self.heads * self.head_size
+        self.batch * self.seq_len * self.heads * self.head_size
     }
 
     /// Elements of (B,NH,T).
     fn rows(&self) -> usize {
-        self.batch * self.heads * self.time
+        self.batch * self.heads * self.seq_len
     }
 
     fn padded_time(&self) -> usize {
-        self.time.next_multiple_of(ROW_PADDING)
+        self.seq_len.next_multiple_of(ROW_PADDING)
     }
 
     fn grid(&self, blocks_per_head: usize) -> Launch {
@@ -67,9 +67,9 @@ impl Shape {
 
     fn check(&self) {
         assert!(HEAD_SIZES.contains(&self.head_size), "{self:?}: the engine asks `supported` first");
-        assert!(self.batch > 0 && self.time > 0 && self.heads > 0, "{self:?} is empty");
+        assert!(self.batch > 0 && self.seq_len > 0 && self.heads > 0, "{self:?} is empty");
         // Kernels count within one sequence in 32 bits.
-        int(self.time * 3 * self.heads * self.head_size);
+        int(self.seq_len * 3 * self.heads * self.head_size);
     }
 
     /// The instance of this head size.
@@ -120,9 +120,9 @@ pub fn forward(device: &dyn Device, out: Span<bf16>, lse: Span<f32>, qkv: Span<b
         shape.pick([kernels::attention_forward_32, kernels::attention_forward_64, kernels::attention_forward_128]);
     let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(128, 32)]);
     let launch = tiles.launch(1, shape);
-    let Shape { time, heads, .. } = shape;
+    let Shape { seq_len, heads, .. } = shape;
     // SAFETY: the assertions above bound every index.
-    unsafe { kernel(device, launch, out.ptr(), lse.ptr(), qkv.ptr(), int(time), int(heads), shape.scale()) }
+    unsafe { kernel(device, launch, out.ptr(), lse.ptr(), qkv.ptr(), int(seq_len), int(heads), shape.scale()) }
 }
 
 /// Gradient of `forward` at dout (B,T,NH,HS), given its out and lse.
@@ -168,9 +168,9 @@ fn row_statistics(
     ]);
     let lanes_per_row = shape.head_size / 8;
     let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
-    let Shape { time, heads, .. } = shape;
+    let Shape { seq_len, heads, .. } = shape;
     // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, rows.ptr(), dout.ptr(), out.ptr(), lse.ptr(), int(time), int(heads)) }
+    unsafe { kernel(device, launch, rows.ptr(), dout.ptr(), out.ptr(), lse.ptr(), int(seq_len), int(heads)) }
 }
 
 /// The parts of dqkv for keys and values.
@@ -191,10 +191,10 @@ fn key_gradients(
     let mut launch = tiles.launch(2, shape);
     // Two statistics for each row of two tiles of queries.
     launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
-    let Shape { time, heads, .. } = shape;
+    let Shape { seq_len, heads, .. } = shape;
     let scale = shape.scale();
     // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(time), int(heads), scale) }
+    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(seq_len), int(heads), scale) }
 }
 
 /// The part of dqkv for queries.
@@ -213,8 +213,8 @@ fn query_gradients(
     ]);
     let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
     let launch = tiles.launch(2, shape);
-    let Shape { time, heads, .. } = shape;
+    let Shape { seq_len, heads, .. } = shape;
     let scale = shape.scale();
     // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(time), int(heads), scale) }
+    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(seq_len), int(heads), scale) }
 }

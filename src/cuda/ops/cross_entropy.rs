@@ -6,11 +6,11 @@ use crate::cuda::device::seam::{Device, Launch, Ptr, Span};
 use half::bf16;
 
 /// Widest row of logits that one warp handles alone; wider ones get a block.
-const NARROW: usize = 2048;
+const SMALL_VOCAB: usize = 2048;
 
 /// Name of the kernel that takes rows of `stride` logits.
 pub fn kernel(stride: usize) -> &'static str {
-    if stride <= NARROW { "cross_entropy_narrow" } else { "cross_entropy_wide" }
+    if stride <= SMALL_VOCAB { "cross_entropy_small_vocab" } else { "cross_entropy_large_vocab" }
 }
 
 /// losses[n] = log-sum-exp of logits[n, ..vocab] - logits[n, targets[n]] in nats, 0 where the target is
@@ -55,12 +55,12 @@ fn launch(
     let (rows, vocab, columns) = (int(n), int(vocab), int(stride));
     // SAFETY: the assertions bound rows and columns; the kernels pass over targets that are not below `vocab`.
     unsafe {
-        if stride <= NARROW {
+        if stride <= SMALL_VOCAB {
             let launch = Launch::cover(n, 4, 128);
-            kernels::cross_entropy_narrow(device, launch, losses, logits, targets, scale, rows, vocab, columns)
+            kernels::cross_entropy_small_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
         } else {
             let launch = Launch::new([n, 1, 1], 512);
-            kernels::cross_entropy_wide(device, launch, losses, logits, targets, scale, rows, vocab, columns)
+            kernels::cross_entropy_large_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
         }
     }
 }

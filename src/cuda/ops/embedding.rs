@@ -90,19 +90,19 @@ pub fn backward_tokens(
     unsafe { kernels::embedding_backward_tokens(device, launch, dtable, dy, order, starts, int(width), int(n), int(c)) }
 }
 
-/// dtable[t] += sum over b of dy[b * time + t].  dtable: (context, c), context >= time; dy: (batch * time, c).
+/// dtable[t] += sum over b of dy[b * seq_len + t].  dtable: (context, c), context >= seq_len; dy: (batch * seq_len, c).
 pub fn backward_positions(
     device: &dyn Device,
     dtable: Span<f32>,
     dy: Span<bf16>,
     batch: usize,
-    time: usize,
+    seq_len: usize,
     c: usize,
 ) -> Result<()> {
     check_channels(c);
-    assert_eq!(dy.len(), batch * time * c);
-    let rows = dtable.first(time * c);
-    let items = time * c / 8;
+    assert_eq!(dy.len(), batch * seq_len * c);
+    let rows = dtable.first(seq_len * c);
+    let items = seq_len * c / 8;
     let launch = Launch::cover(items, THREADS, THREADS);
     // SAFETY: the assertion and the length of `rows` bound every index.
     unsafe { kernels::embedding_backward_positions(device, launch, rows.ptr(), dy.ptr(), int(batch), int(items)) }

@@ -16,11 +16,11 @@ const BACKWARD_THREADS: usize = 256;
 /// A thread owns 8 channels, and a block has at most 1024.
 pub const MOST_CHANNELS: usize = 8192;
 
-/// Gain and, with biases, shift: (c) each.
+/// Weight and, with biases, bias: (c) each.
 #[derive(Clone, Copy)]
 pub struct Weights {
-    pub gain: Span<bf16>,
-    pub shift: Option<Span<bf16>>,
+    pub weight: Span<bf16>,
+    pub bias: Option<Span<bf16>>,
 }
 
 /// Output (n, c) and statistics (n), overwritten.
@@ -32,10 +32,10 @@ pub struct Normed {
 }
 
 fn check(to: &Normed, x: Span<bf16>, weights: &Weights) -> (usize, usize) {
-    let (n, c) = (to.mean.len(), weights.gain.len());
+    let (n, c) = (to.mean.len(), weights.weight.len());
     assert!(c.is_multiple_of(8), "{c} channels are not a multiple of 8");
     assert_eq!((to.y.len(), to.rstd.len(), x.len()), (n * c, n, n * c));
-    assert!(weights.shift.is_none_or(|shift| shift.len() == c));
+    assert!(weights.bias.is_none_or(|bias| bias.len() == c));
     (n, c)
 }
 
@@ -43,7 +43,7 @@ fn check(to: &Normed, x: Span<bf16>, weights: &Weights) -> (usize, usize) {
 pub fn forward(device: &dyn Device, to: Normed, x: Span<bf16>, weights: &Weights) -> Result<()> {
     let (n, c) = check(&to, x, weights);
     let Normed { y, mean, rstd } = to;
-    let (gain, shift) = (weights.gain.ptr(), optional(weights.shift));
+    let (weight, bias) = (weights.weight.ptr(), optional(weights.bias));
     // SAFETY: the assertions of `check` bound every index.
     unsafe {
         kernels::layernorm_forward(
@@ -53,27 +53,27 @@ pub fn forward(device: &dyn Device, to: Normed, x: Span<bf16>, weights: &Weights
             mean.ptr(),
             rstd.ptr(),
             x.ptr(),
-            gain,
-            shift,
+            weight,
+            bias,
             int(n),
             int(c),
         )
     }
 }
 
-/// sum = x + branch; to = LayerNorm(sum).  sum, x, branch: (n, c); sum may be x.
+/// sum = x + sublayer_out; to = LayerNorm(sum).  sum, x, sublayer_out: (n, c); sum may be x.
 pub fn residual_forward(
     device: &dyn Device,
     sum: Span<bf16>,
     to: Normed,
     x: Span<bf16>,
-    branch: Span<bf16>,
+    sublayer_out: Span<bf16>,
     weights: &Weights,
 ) -> Result<()> {
     let (n, c) = check(&to, x, weights);
-    assert_eq!((sum.len(), branch.len()), (n * c, n * c));
+    assert_eq!((sum.len(), sublayer_out.len()), (n * c, n * c));
     let Normed { y, mean, rstd } = to;
-    let (gain, shift) = (weights.gain.ptr(), optional(weights.shift));
+    let (weight, bias) = (weights.weight.ptr(), optional(weights.bias));
     // SAFETY: the assertions of `check` and the one above bound every index.
     unsafe {
         kernels::residual_layernorm_forward(
@@ -84,9 +84,9 @@ pub fn residual_forward(
             mean.ptr(),
             rstd.ptr(),
             x.ptr(),
-            branch.ptr(),
-            gain,
-            shift,
+            sublayer_out.ptr(),
+            weight,
+            bias,
             int(n),
             int(c),
         )
@@ -115,29 +115,29 @@ pub fn partials(n: usize, c: usize) -> usize {
     2 * c * Cut::of(n, c).blocks
 }
 
-/// Gradient of [`forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dgain, dshift (c) +=.
-/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); gain: (c).
+/// Gradient of [`forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dweight, dbias (c) +=.
+/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); weight: (c).
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     device: &dyn Device,
     dx: Span<bf16>,
-    dgain: Span<f32>,
-    dshift: Option<Span<f32>>,
+    dweight: Span<f32>,
+    dbias: Option<Span<f32>>,
     partials: Span<f32>,
     dy: Span<bf16>,
     x: Span<bf16>,
     mean: Span<f32>,
     rstd: Span<f32>,
-    gain: Span<bf16>,
+    weight: Span<bf16>,
     dx_is_new: bool,
 ) -> Result<()> {
-    let (n, c) = (mean.len(), gain.len());
+    let (n, c) = (mean.len(), weight.len());
     assert!(c.is_multiple_of(8) && c <= MOST_CHANNELS, "{c} channels: a multiple of 8, at most {MOST_CHANNELS}");
     assert_eq!((dx.len(), dy.len(), x.len(), rstd.len()), (n * c, n * c, n * c, n));
-    assert!(dgain.len() == c && dshift.is_none_or(|dshift| dshift.len() == c));
+    assert!(dweight.len() == c && dbias.is_none_or(|dbias| dbias.len() == c));
     let Cut { width, groups, blocks } = Cut::of(n, c);
     let rows = partials.first(2 * c * blocks);
-    let (gain_rows, shift_rows) = (rows.first(c * blocks), dshift.map(|_| rows.slice(c * blocks..rows.len())));
+    let (weight_rows, bias_rows) = (rows.first(c * blocks), dbias.map(|_| rows.slice(c * blocks..rows.len())));
     let threads = width * groups;
     // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in each part of the scratch.
     unsafe {
@@ -145,18 +145,18 @@ pub fn backward(
             device,
             Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>()),
             dx.ptr(),
-            gain_rows.ptr(),
-            optional(shift_rows),
+            weight_rows.ptr(),
+            optional(bias_rows),
             dy.ptr(),
             x.ptr(),
             mean.ptr(),
             rstd.ptr(),
-            gain.ptr(),
+            weight.ptr(),
             int(width),
             dx_is_new as i32,
             int(n),
             int(c),
         )
     }?;
-    add_partials(device, dgain, dshift, rows, blocks)
+    add_partials(device, dweight, dbias, rows, blocks)
 }

@@ -3,22 +3,22 @@
 use crate::Result;
 use crate::cuda::device::kernels::{self, int};
 use crate::cuda::device::seam::{Device, Launch, Span, optional};
-use crate::engine::Draw;
+use crate::engine::SampleRequest;
 use half::bf16;
 
 /// Words of an encoded draw.
 pub const WORDS: usize = 5;
 
 /// A draw as the kernel reads it; its bit set goes beside it. The uniform keeps all its 53 bits, as a fraction of 2^64.
-pub fn encode(draw: &Draw) -> [u32; WORDS] {
+pub fn encode(draw: &SampleRequest) -> [u32; WORDS] {
     assert!((0.0..1.0).contains(&draw.uniform), "uniform {} lies outside 0..1", draw.uniform);
     let uniform = (draw.uniform * 2f64.powi(64)) as u64;
-    let top_k = u32::try_from(draw.choice.top_k).unwrap_or(u32::MAX);
-    let [temperature, top_p] = [draw.choice.temperature, draw.choice.top_p].map(f32::to_bits);
+    let top_k = u32::try_from(draw.params.top_k).unwrap_or(u32::MAX);
+    let [temperature, top_p] = [draw.params.temperature, draw.params.top_p].map(f32::to_bits);
     [temperature, top_p, top_k, uniform as u32, (uniform >> 32) as u32]
 }
 
-/// tokens (R) = a token drawn from each row of logits as [`Draw`] says; u32::MAX where no token is allowed.
+/// tokens (R) = a token drawn from each row of logits as [`SampleRequest`] says; u32::MAX where no token is allowed.
 ///
 /// logits: (R, stride), of which the first `vocab` of a row count; draws: (R, WORDS) by [`encode`]; masks: bit sets of
 /// ceil(vocab/32) words, one a row or one for all, none: every token is allowed.

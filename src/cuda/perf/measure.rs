@@ -5,7 +5,7 @@ use super::op_recorder::OpRecorder;
 use super::peaks::Peaks;
 use crate::Result;
 use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
-use crate::cuda::device::op::Work;
+use crate::cuda::device::op::Op;
 use crate::cuda::device::seam::{Buffer, Device, Launch, Span};
 use half::bf16;
 use rand_chacha::ChaCha8Rng;
@@ -47,11 +47,11 @@ const MOST_COPIES: usize = 63;
 /// Operations of one name.
 pub struct Group {
     pub name: String,
-    pub calls: Vec<Work>,
+    pub calls: Vec<Op>,
 }
 
 /// The operations by name, in the order of their first turn.
-pub fn groups(works: Vec<Work>) -> Vec<Group> {
+pub fn groups(works: Vec<Op>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for work in works {
         let name = work.name();
@@ -73,12 +73,12 @@ pub fn groups(works: Vec<Work>) -> Vec<Group> {
 pub unsafe fn measure(device: &Arc<OpRecorder>, group: &Group, bytes: f64, method: &Method) -> Result<Measured> {
     let sets = if bytes > 0.0 { (method.rotate as f64 / bytes).ceil() as usize } else { 1 };
     let copies = Copies::of(device, &group.calls, sets)?;
-    let everywhere = |work: &Work| -> Vec<Work> {
+    let everywhere = |work: &Op| -> Vec<Op> {
         let moved = copies.sets.iter().map(|set| work.moved(&|at| set.place(at)));
         std::iter::once(work.clone()).chain(moved).collect()
     };
-    let calls: Vec<Work> = group.calls.iter().flat_map(everywhere).collect();
-    let turns: Vec<&Work> = calls.iter().cycle().take(calls.len().max(LAUNCHES)).collect();
+    let calls: Vec<Op> = group.calls.iter().flat_map(everywhere).collect();
+    let turns: Vec<&Op> = calls.iter().cycle().take(calls.len().max(LAUNCHES)).collect();
     // SAFETY (both): the buffers are the caller's promise, or the copies of the same lengths.
     calls.iter().try_for_each(|work| unsafe { work.queue(&**device) })?;
     device.begin_recording()?;
@@ -130,10 +130,10 @@ impl CopiedSet {
 
 impl Copies {
     /// So many sets with the original, or as many as half of the free memory holds.
-    fn of(device: &Arc<OpRecorder>, calls: &[Work], sets: usize) -> Result<Self> {
+    fn of(device: &Arc<OpRecorder>, calls: &[Op], sets: usize) -> Result<Self> {
         let allocated = device.allocations();
         let buffer_of = |address: u64| allocated.range(..=address).next_back().map(|(&from, &bytes)| (from, bytes));
-        let used: BTreeMap<u64, usize> = calls.iter().flat_map(Work::addresses).filter_map(buffer_of).collect();
+        let used: BTreeMap<u64, usize> = calls.iter().flat_map(Op::addresses).filter_map(buffer_of).collect();
         let bytes: usize = used.values().sum();
         let fitting = (device.memory()?.0 / 2) as usize / bytes.max(1);
         let copies = sets.saturating_sub(1).min(fitting).min(MOST_COPIES);

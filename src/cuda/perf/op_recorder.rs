@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::cuda::device::gemm::Gemm;
 use crate::cuda::device::kernels::Kernel;
-use crate::cuda::device::op::Work;
+use crate::cuda::device::op::Op;
 use crate::cuda::device::seam::{Device, Graph, Launch};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Passes everything on.
 pub struct OpRecorder {
     inner: Arc<dyn Device>,
-    seen: Mutex<Vec<Work>>,
+    seen: Mutex<Vec<Op>>,
     allocations: Mutex<BTreeMap<u64, usize>>,
     idle: Mutex<Idle>,
 }
@@ -32,7 +32,7 @@ impl OpRecorder {
     }
 
     /// Kernels and products since the last call, in order.
-    pub fn take(&self) -> Vec<Work> {
+    pub fn take(&self) -> Vec<Op> {
         std::mem::take(&mut *self.seen.lock().expect("no panic while noting"))
     }
 
@@ -66,7 +66,7 @@ impl OpRecorder {
         self.allocations.lock().expect("no panic while noting")
     }
 
-    fn note(&self, work: Work) {
+    fn note(&self, work: Op) {
         self.seen.lock().expect("no panic while noting").push(work);
     }
 }
@@ -126,14 +126,14 @@ impl Device for OpRecorder {
         self.queues();
         // SAFETY: the caller's promise.
         unsafe {
-            self.note(Work::launch(kernel, launch, arguments));
+            self.note(Op::launch(kernel, launch, arguments));
             self.inner.launch(kernel, launch, arguments)
         }
     }
 
     fn gemm(&self, gemm: &Gemm) -> Result<()> {
         self.queues();
-        self.note(Work::Gemm(*gemm));
+        self.note(Op::Gemm(*gemm));
         self.inner.gemm(gemm)
     }
 

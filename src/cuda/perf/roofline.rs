@@ -72,15 +72,15 @@ impl Table {
 }
 
 /// Operations of one micro-batch, forward and backward, and of one update; with everything kept and GELU in the products.
-pub fn step(config: &Config, batch: usize, time: usize) -> Vec<Operation> {
+pub fn step(config: &Config, batch: usize, seq_len: usize) -> Vec<Operation> {
     let Config { layers, channels: c, bias, .. } = *config;
-    let sizes = Sizes { layers, n: batch * time, c, vocab: padded(config).vocab, bias };
+    let sizes = Sizes { layers, n: batch * seq_len, c, vocab: padded(config).vocab, bias };
     let mut table = Table::default();
     blocks_forward(&mut table, &sizes);
-    attention(&mut table, config, batch, time);
+    attention(&mut table, config, batch, seq_len);
     head(&mut table, &sizes, config);
     blocks_backward(&mut table, &sizes);
-    ends(&mut table, &sizes, time);
+    ends(&mut table, &sizes, seq_len);
     update(&mut table, Layout::new(&padded(config)).len as f64);
     table.0
 }
@@ -139,10 +139,10 @@ fn blocks_backward(table: &mut Table, sizes: &Sizes) {
 
 /// Causal: T (T + 1) / 2 pairs of query and key a head. Forward two products over them, backward seven: the scores and the
 /// gradient of the probabilities are computed both by key block and by query block, so that no sum needs atomics.
-fn attention(table: &mut Table, config: &Config, batch: usize, time: usize) {
+fn attention(table: &mut Table, config: &Config, batch: usize, seq_len: usize) {
     let Config { layers, heads, channels: c, .. } = *config;
-    let (nc, statistics) = ((batch * time * c) as f64, 4.0 * (batch * time * heads) as f64);
-    let product = 2.0 * (batch * c) as f64 * (time * (time + 1) / 2) as f64;
+    let (nc, statistics) = ((batch * seq_len * c) as f64, 4.0 * (batch * seq_len * heads) as f64);
+    let product = 2.0 * (batch * c) as f64 * (seq_len * (seq_len + 1) / 2) as f64;
     let size = config.head_size();
     table.add(format!("attention_forward_{size}"), layers, 2.0 * product, 8.0 * nc + statistics);
     table.add(format!("attention_backward_rows_{size}"), layers, 0.0, 4.0 * nc + statistics);
@@ -163,9 +163,9 @@ fn head(table: &mut Table, sizes: &Sizes, config: &Config) {
     table.add("cross_entropy_add_losses", 1, 0.0, 4.0 * n as f64);
 }
 
-fn ends(table: &mut Table, sizes: &Sizes, time: usize) {
+fn ends(table: &mut Table, sizes: &Sizes, seq_len: usize) {
     let Sizes { n, c, vocab, .. } = *sizes;
-    let (nc, positions) = ((n * c) as f64, (time * c) as f64);
+    let (nc, positions) = ((n * c) as f64, (seq_len * c) as f64);
     let rows_used = (vocab.min(n) * c) as f64;
     table.add("embedding_forward", 1, 0.0, 2.0 * nc + 2.0 * (rows_used + positions));
     table.add("embedding_backward_tokens", 1, 0.0, 2.0 * nc + 8.0 * rows_used);
@@ -213,12 +213,12 @@ mod tests {
     #[test]
     fn flops_agree_with_the_formula_of_mfu() {
         let config = Config { layers: 12, heads: 12, channels: 768, context: 1024, vocab: 128, bias: false };
-        let (batch, time) = (12, 1024);
-        let total: f64 = step(&config, batch, time).iter().map(|operation| operation.flops).sum();
-        let product = 2.0 * (12 * batch * 768) as f64 * (time * (time + 1) / 2) as f64;
-        let gains = 6.0 * 25.0 * 768.0 * (batch * time) as f64; // counted as weights by the formula, not products
-        let diagonal = 6.0 * 12.0 * 768.0 * (batch * time) as f64; // T (T + 1) / 2 against T^2 / 2
-        let expected = Flops::per_token(&config).causal * (batch * time) as f64 - gains + 3.0 * product + diagonal;
+        let (batch, seq_len) = (12, 1024);
+        let total: f64 = step(&config, batch, seq_len).iter().map(|operation| operation.flops).sum();
+        let product = 2.0 * (12 * batch * 768) as f64 * (seq_len * (seq_len + 1) / 2) as f64;
+        let weights = 6.0 * 25.0 * 768.0 * (batch * seq_len) as f64; // counted as weights by the formula, not products
+        let diagonal = 6.0 * 12.0 * 768.0 * (batch * seq_len) as f64; // T (T + 1) / 2 against T^2 / 2
+        let expected = Flops::per_token(&config).causal * (batch * seq_len) as f64 - weights + 3.0 * product + diagonal;
         assert!((total / expected - 1.0).abs() < 1e-6, "{total} {expected}");
     }
 }

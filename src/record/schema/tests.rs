@@ -2,6 +2,7 @@
 
 use super::node::{MOST_PATHS, Node};
 use super::*;
+use crate::test_data::{content, real, sampled};
 use serde_json::{Value, json};
 
 fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Profile {
@@ -167,14 +168,19 @@ fn random_paths_are_found_in_depth() {
     assert_eq!(profile.random_paths(), ["id", "ip"]);
 }
 
-/// Real records, if they are available: none violates its own profile, and the schema has a bounded size.
 #[test]
+fn sampled_records_keep_their_own_profile() {
+    records_keep_their_own_profile(&content(&sampled("azure_ad.jsonl.gz")));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn real_records_keep_their_own_profile() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure-ad/azure_ad.jsonl");
-    let Ok(text) = std::fs::read(&path) else {
-        println!("skipped: no {}", path.display());
-        return;
-    };
+    records_keep_their_own_profile(&content(&real("azure-ad/azure_ad.jsonl")));
+}
+
+/// None has a fault against its own profile, and the schema is of bounded size.
+fn records_keep_their_own_profile(text: &[u8]) {
     let records = || text.split(|&byte| byte == b'\n').filter(|record| !record.is_empty());
     let profile = of(records());
     assert!(records().all(|record| profile.check(record).is_empty()));

@@ -1,8 +1,6 @@
 //! `prepare --pseudonymise` and `--canaries`: recall and precision on a labelled sample, and the behaviour of the commands.
 
-mod common;
-
-use common::{Said, real_logs, run};
+use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
 use logwright::dataset::{Canaries, Dataset};
 use logwright::pseudonyms::{Change, Pseudonymizer, Rules, SecretKey};
 use serde_json::Value;
@@ -121,9 +119,18 @@ fn values<'a>(records: &'a [Value], path: &'a [&str]) -> impl Iterator<Item = &'
 }
 
 #[test]
+fn sampled_sign_ins_stay_consistent_and_hold_no_name() {
+    sign_ins_stay_consistent_and_hold_no_name(&sampled_logs("azure_ad.jsonl.gz"));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn real_sign_ins_stay_consistent_and_hold_no_name() {
-    let Some(folder) = real_logs("azure-ad/azure_ad.jsonl") else { return };
-    let text = fs::read_to_string(folder).unwrap();
+    sign_ins_stay_consistent_and_hold_no_name(&real_logs("azure-ad/azure_ad.jsonl"));
+}
+
+fn sign_ins_stay_consistent_and_hold_no_name(logs: &Path) {
+    let text = text_of(logs);
     let mut pseudonyms = pseudonyms(text.lines(), 2);
     let images: Vec<String> = text.lines().map(|line| rewritten(&mut pseudonyms, line)).collect();
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
@@ -241,7 +248,7 @@ fn a_dry_run_counts_and_writes_nothing() {
     said.has(0, &[]);
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((&report["by_class"]["name"], &report["by_class"]["uuid"]), (&Value::from(400), &Value::from(400)));
-    assert_eq!(common::names(home.path()), ["in.jsonl"]);
+    assert_eq!(names(home.path()), ["in.jsonl"]);
 }
 
 #[test]
@@ -269,9 +276,9 @@ fn wrong_use_is_refused_and_leaves_nothing() {
     try_it("--pseudonymise --key-file key --write-records ./key").has(2, &["--write-records ./key", "file of the key"]);
     assert!(!home.path().join("data").exists());
     run(home.path(), &format!("{PREPARE} --quiet")).has(0, &[]);
-    let names = common::names(&home.path().join("data"));
+    let before = names(&home.path().join("data"));
     run(home.path(), &format!("{PREPARE} --write-records ./data/../data/out")).has(2, &["data/out", "--out"]);
-    assert_eq!(common::names(&home.path().join("data")), names);
+    assert_eq!(names(&home.path().join("data")), before);
     run(home.path(), &PREPARE.replace("key-file key", "key-file data/key")).has(2, &["data folder"]);
 }
 
@@ -282,7 +289,7 @@ fn a_tokenizer_of_originals_is_refused_one_of_pseudonyms_taken() {
     let with = "prepare in.jsonl --quiet --overwrite --pseudonymise --key-file key --out";
     run(home.path(), &format!("{prepare} clear")).has(0, &[]);
     run(home.path(), &format!("{with} next --tokenizer-from clear")).has(2, &["--tokenizer-from clear", "leave"]);
-    assert_eq!(common::names(home.path()), ["clear", "in.jsonl"], "neither data nor a key");
+    assert_eq!(names(home.path()), ["clear", "in.jsonl"], "neither data nor a key");
     run(home.path(), &format!("{with} week1 --vocab-size 300")).has(0, &[]);
     run(home.path(), &format!("{with} week2 --tokenizer-from week1")).has(0, &[]);
     run(home.path(), &format!("{with} week3 --tokenizer-from week2")).has(0, &[]);
@@ -302,7 +309,7 @@ fn a_map_by_address_shows_no_address_in_any_file_of_the_data() {
     };
     fs::write(home.path().join("in.jsonl"), (0..100).map(record).collect::<String>()).unwrap();
     run(home.path(), &format!("{PREPARE} --write-records out.jsonl")).has(0, &[]);
-    let data = common::names(&home.path().join("data")).into_iter().map(|name| format!("data/{name}"));
+    let data = names(&home.path().join("data")).into_iter().map(|name| format!("data/{name}"));
     for name in data.chain(["out.jsonl".to_string()]) {
         let path = home.path().join(&name);
         let bytes = fs::read(&path).unwrap_or_default();

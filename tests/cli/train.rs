@@ -1,8 +1,6 @@
 //! `logwright train` end to end: what it writes, that it resumes bit for bit, what it says when it cannot go on.
 
-mod common;
-
-use common::{SMALL, corpus, logwright, losses, names, real_logs, run};
+use crate::common::{SMALL, Said, corpus, logwright, losses, names, real_logs, run, sampled_logs};
 use logwright::gpt::{Layout, checkpoint};
 use std::fs;
 use std::path::Path;
@@ -154,7 +152,7 @@ fn an_interrupt_saves_and_resuming_finishes() {
     }
     std::thread::sleep(Duration::from_millis(100));
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let said = common::Said::from(child.wait_with_output().unwrap());
+    let said = Said::from(child.wait_with_output().unwrap());
     said.has(130, &["interrupted; --resume goes on from the last checkpoint"]);
     let done = losses(&home.path().join("run")).len();
     run(home.path(), &format!("train --data data --out run --resume --steps {}", done + 3)).has(0, &["finished"]);
@@ -274,7 +272,7 @@ fn unwritable_places_and_a_full_disk() {
     let program = env!("CARGO_BIN_EXE_logwright");
     let script = format!("ulimit -f 8; exec {program} train --data data --out run --resume --steps 4");
     let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(home.path()).output().unwrap();
-    common::Said::from(output).has(1, &["cannot write", "free some space"]);
+    Said::from(output).has(1, &["cannot write", "free some space"]);
     assert!(before == fs::read(home.path().join("run/last/model.safetensors")).unwrap());
     assert!(names(&home.path().join("run")).iter().all(|name| !name.contains("partial")));
 }
@@ -294,14 +292,23 @@ fn two_trainings_do_not_share_a_folder() {
     second.has(1, &["another training is writing this folder"]);
 }
 
-#[test]
-fn real_sign_in_logs_train_in_all_tokenizers() {
-    let Some(logs) = real_logs("azure-ad/azure_ad.jsonl") else { return };
+fn sign_in_logs_train_in_all_tokenizers(logs: &Path, records: usize) {
     let home = tempfile::tempdir().unwrap();
     for kind in ["char", "bytes", "bpe"] {
         run(home.path(), &format!("prepare {} --out {kind} --tokenizer {kind}", logs.display()))
-            .has(0, &["250 records"]);
+            .has(0, &[&format!("{records} records")]);
         run(home.path(), &format!("train --data {kind} --out run-{kind} {SMALL} --steps 3")).has(0, &["finished"]);
         run(home.path(), &format!("generate --model run-{kind} --max-tokens 60 -n 2")).has(0, &["2 records"]);
     }
+}
+
+#[test]
+fn sampled_sign_in_logs_train_in_all_tokenizers() {
+    sign_in_logs_train_in_all_tokenizers(&sampled_logs("azure_ad.jsonl.gz"), 60);
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn real_sign_in_logs_train_in_all_tokenizers() {
+    sign_in_logs_train_in_all_tokenizers(&real_logs("azure-ad/azure_ad.jsonl"), 250);
 }

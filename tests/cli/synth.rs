@@ -1,9 +1,10 @@
 //! The built-in log source: every record is consistent, and every attack has its defining property.
 
-use assert_cmd::Command;
+use crate::common::{logwright, real_logs, sampled_logs, text_of};
 use logwright::synth::{Attack, DEFAULT_START, MAX_USERS, SignIn, SignIns, SynthSettings};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 const MINUTE: i64 = 60_000_000;
 
@@ -330,8 +331,7 @@ fn wrong_settings_are_wrong_use() {
 fn the_command_prints_the_records_and_the_labels_file_agrees() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let labels = folder.path().join("labels.jsonl");
-    let output = Command::cargo_bin("logwright")
-        .expect("the binary")
+    let output = logwright()
         .args(["synth", "-n", "2000", "--seed", "7", "--attacks", "0.1", "--label-field", "attack", "--labels"])
         .arg(&labels)
         .output()
@@ -356,8 +356,7 @@ fn the_command_prints_the_records_and_the_labels_file_agrees() {
 #[test]
 fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     use std::process::Stdio;
-    let binary = assert_cmd::cargo::cargo_bin("logwright");
-    let mut child = std::process::Command::new(&binary)
+    let mut child = logwright()
         .args(["synth", "-n", "100000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -369,7 +368,7 @@ fn a_reader_that_leaves_is_no_failure_and_bad_flags_are_wrong_use() {
     for arguments in
         [&["-n", "5", "--attacks", "2"], &["-n", "5", "--start", "yesterday"], &["-n", "5", "--users", "3"]]
     {
-        let output = Command::new(&binary).arg("synth").args(arguments).output().expect("it runs");
+        let output = logwright().arg("synth").args(arguments).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
     }
 }
@@ -383,13 +382,8 @@ fn paths(value: &Value, prefix: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-#[test]
-fn every_key_stands_where_the_real_log_has_it() {
-    let real = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure-ad/azure_ad.jsonl");
-    let Ok(real) = std::fs::read_to_string(&real) else {
-        println!("skipped: {} is not here", real.display());
-        return;
-    };
+fn every_key_stands_where_it_stands_in(logs: &Path) {
+    let real = text_of(logs);
     let (mut known, mut made) = (BTreeSet::new(), BTreeSet::new());
     real.lines().for_each(|line| paths(&serde_json::from_str(line).expect(line), "", &mut known));
     let records = make(SynthSettings { attacks: 0.1, ..SynthSettings::default() }, 2000);
@@ -398,4 +392,15 @@ fn every_key_stands_where_the_real_log_has_it() {
     assert!(made.is_subset(&known), "{:?}", made.difference(&known));
     let spacing = |line: &str| line.replace("\": ", "").replace("\", ", "").matches("\":").count();
     assert!(real.lines().chain(records.iter().map(|r| r.json.as_str())).all(|line| spacing(line) == 0));
+}
+
+#[test]
+fn every_key_stands_where_the_sampled_log_has_it() {
+    every_key_stands_where_it_stands_in(&sampled_logs("azure_ad.jsonl.gz"));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn every_key_stands_where_the_real_log_has_it() {
+    every_key_stands_where_it_stands_in(&real_logs("azure-ad/azure_ad.jsonl"));
 }

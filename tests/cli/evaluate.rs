@@ -1,8 +1,6 @@
 //! `evaluate` end to end: generated records against real ones.
 
-mod common;
-
-use common::{SMALL, names, real_logs, run};
+use crate::common::{SMALL, names, real_logs, run, sampled_logs, text_of};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -173,10 +171,8 @@ fn logs_without_json_are_compared_as_texts() {
 }
 
 /// Half of the real sign-ins against the other half: nothing but chance.
-#[test]
-fn real_sign_ins_are_like_themselves() {
-    let Some(path) = real_logs("azure-ad/azure_ad.jsonl") else { return };
-    let text = fs::read_to_string(path).unwrap();
+fn sign_ins_are_like_themselves(logs: &Path) {
+    let text = text_of(logs);
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let half =
@@ -191,4 +187,15 @@ fn real_sign_ins_are_like_themselves() {
     assert!(10 * outside.len() <= fields.len(), "{} of {}: {outside:?}", outside.len(), fields.len());
     assert!(share_kept(&report, "generated") > 0.97);
     assert_eq!(number(&report, "/privacy/duplicates/generated/count"), 0.0);
+}
+
+#[test]
+fn sampled_sign_ins_are_like_themselves() {
+    sign_ins_are_like_themselves(&sampled_logs("azure_ad.jsonl.gz"));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn real_sign_ins_are_like_themselves() {
+    sign_ins_are_like_themselves(&real_logs("azure-ad/azure_ad.jsonl"));
 }

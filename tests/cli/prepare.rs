@@ -1,34 +1,17 @@
 //! `logwright prepare` end to end: the data folders it writes and its error messages.
 
-use assert_cmd::cargo::cargo_bin_cmd;
+use crate::common::{Said, logwright, real_logs, sampled_logs, text_of};
 use logwright::dataset::Dataset;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A folder with one input and a place for the output.
 struct Case {
     dir: TempDir,
     input: PathBuf,
-}
-
-/// The messages and the exit code of a run of the program.
-struct Said {
-    code: i32,
-    text: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn has(&self, code: i32, parts: &[&str]) {
-        assert_eq!(self.code, code, "{}", self.text);
-        for part in parts {
-            assert!(self.text.contains(part), "expected '{part}' in: {}", self.text);
-        }
-        assert!(!self.text.contains("panicked"), "{}", self.text);
-    }
 }
 
 impl Case {
@@ -44,11 +27,14 @@ impl Case {
     }
 
     fn prepare_from(&self, inputs: &[&Path], stdin: &[u8], flags: &[&str]) -> Said {
-        let mut command = cargo_bin_cmd!("logwright");
-        command.arg("prepare").args(inputs).arg("--out").arg(self.out()).args(flags).write_stdin(stdin);
-        let output = command.output().unwrap();
+        let mut command = logwright();
+        command.arg("prepare").args(inputs).arg("--out").arg(self.out()).args(flags);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A program that refuses its flags does not read.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let output = child.wait_with_output().unwrap();
         assert!(output.stdout.is_empty(), "messages belong on stderr");
-        Said { code: output.status.code().unwrap_or(-1), text: String::from_utf8_lossy(&output.stderr).into_owned() }
+        output.into()
     }
 
     fn prepare(&self, flags: &[&str]) -> Said {
@@ -187,7 +173,7 @@ fn what_is_left_out_or_doubtful_is_reported() {
     );
     Case::new(b"<Event>\n<Id/>\n").prepare(HALF).has(0, &["seems to be XML"]);
     let syslog = Case::new(b"<34>Oct 11 su: failed\n<34>Oct 12 su: failed\n").prepare(HALF);
-    assert!(!syslog.text.contains("XML"), "{}", syslog.text);
+    assert!(!syslog.err.contains("XML"), "{}", syslog.err);
     Case::new(b"# notes\n1 2\n").prepare(HALF).has(0, &["the lines that begin with # are kept"]);
     Case::new(b"#Fields: a b\n1 2\n3 4\n").prepare(HALF).has(0, &["rows below a line #Fields", "2 records"]);
     Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);
@@ -256,7 +242,7 @@ fn mixed_formats() {
     let case = Case::new(b"{\"a\":1}\nJan 1 secret text\n{\"a\":2}\n");
     let parts = ["input.log:2:1: expected a JSON object", "mixes formats", "--bad-records skip", "--format"];
     case.fails(1, BYTES, &parts);
-    assert!(!case.prepare(BYTES).text.contains("secret"), "messages hold no record contents");
+    assert!(!case.prepare(BYTES).err.contains("secret"), "messages hold no record contents");
     let half = |flags: &[&'static str]| case.prepare(&[HALF, &["--overwrite"], flags].concat());
     half(&["--bad-records", "skip"]).has(0, &["1 bad records left out", "input.log:2:1"]);
     assert_eq!(case.records(), ["{\"a\":1}", "{\"a\":2}"]);
@@ -284,12 +270,11 @@ fn logs_that_give_fewer_tokens_than_wanted_give_those() {
 #[test]
 fn folders_that_cannot_be_written() {
     let case = Case::new(json_lines(8).as_bytes());
-    let mut command = cargo_bin_cmd!("logwright");
+    let mut command = logwright();
     let output = command.arg("prepare").arg(&case.input).args(["--out", "/proc/data"]).output().unwrap();
-    let said = Said { code: output.status.code().unwrap(), text: String::from_utf8_lossy(&output.stderr).into_owned() };
-    said.has(1, &["--out /proc/data: cannot create it in /proc"]);
+    Said::from(output).has(1, &["--out /proc/data: cannot create it in /proc"]);
     let under_a_file = case.input.join("data");
-    let mut command = cargo_bin_cmd!("logwright");
+    let mut command = logwright();
     let output = command.arg("prepare").arg(&case.input).arg("--out").arg(under_a_file).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     case.nothing_left();
@@ -302,10 +287,10 @@ fn a_full_disk_is_named_and_leaves_nothing() {
     // A block is 512 or 1024 bytes, depending on the shell; either limit is below the size of the temporary file.
     let script = r#"trap '' 25; ulimit -f 1000; exec "$0" prepare "$1" --out "$2" --tokenizer bytes"#;
     let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(assert_cmd::cargo::cargo_bin!("logwright")).arg(&case.input).arg(case.out());
+    command.args(["-c", script]).arg(env!("CARGO_BIN_EXE_logwright")).arg(&case.input).arg(case.out());
     let output = command.output().unwrap();
-    let said = Said { code: output.status.code().unwrap(), text: String::from_utf8_lossy(&output.stderr).into_owned() };
-    said.has(1, &["cannot write", "data.partial-", "File too large", "free some space or put --out on another disk"]);
+    Said::from(output)
+        .has(1, &["cannot write", "data.partial-", "File too large", "free some space or put --out on another disk"]);
     case.nothing_left();
 }
 
@@ -324,21 +309,28 @@ fn damaged_data_folders_are_refused() {
     case.open();
 }
 
-/// The real logs, if they are available.
 #[test]
-fn real_logs() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !folder.is_dir() {
-        eprintln!("skipped: {} does not exist", folder.display());
-        return;
-    }
+fn sampled_logs_are_read() {
     let case = Case::new(b"x");
-    let said = case.prepare_from(&[&folder.join("azure-ad/azure_ad.jsonl")], b"", &["--tokenizer", "char"]);
+    let said = case.prepare_from(&[&sampled_logs("azure_ad.jsonl.gz")], b"", &["--tokenizer", "char"]);
+    said.has(0, &["JSON lines", "60 records (54 train, 6 val)"]);
+    let characters = text_of(&sampled_logs("azure_ad.jsonl.gz")).chars().count() as u64;
+    let data = case.open();
+    assert_eq!(data.meta.train.characters + data.meta.val.characters, characters);
+    let said = case.prepare_from(&[&sampled_logs("*.gz")], b"", &["--tokenizer", "bytes", "--overwrite"]);
+    said.has(0, &["apache.log.gz: text lines, 40 records", "windows.jsonl.gz: JSON lines, 5 records"]);
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn real_logs_are_read() {
+    let case = Case::new(b"x");
+    let said = case.prepare_from(&[&real_logs("azure-ad/azure_ad.jsonl")], b"", &["--tokenizer", "char"]);
     said.has(0, &["JSON lines", "250 records (225 train, 25 val)", "710230 tokens"]);
     let data = case.open();
     assert_eq!(data.meta.train.characters + data.meta.val.characters, 710_230);
     let logs = ["apache/*.gz", "cloudtrail/*.gz", "hdfs-sessions/*.gz", "stratus/*.gz", "windows-attack/*.gz"];
-    let globs: Vec<PathBuf> = logs.iter().map(|glob| folder.join(glob)).collect();
+    let globs = logs.map(real_logs);
     let paths: Vec<&Path> = globs.iter().map(PathBuf::as_path).collect();
     let said = case.prepare_from(&paths, b"", &["--tokenizer", "bytes", "--overwrite"]);
     said.has(0, &["apache.log.gz: text lines, 10000 records", "T1047_atomic_red_team.jsonl.gz: JSON lines"]);

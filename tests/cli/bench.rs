@@ -1,8 +1,6 @@
 //! `logwright bench train` with weights and tokens from outside, as comparisons with other programs use it.
 
-mod common;
-
-use common::{SMALL, corpus, run};
+use crate::common::{SMALL, corpus, run};
 use logwright::cpu::CpuEngine;
 use logwright::engine::{Batch, Engine};
 use logwright::gpt::checkpoint;
@@ -25,7 +23,7 @@ fn losses_are_those_of_the_tokens_in_their_order() {
     assert_eq!((losses.len(), report["accumulation"].as_u64()), (2, Some(2)));
     let mut each = vec![0.0f32; 2 * n];
     let (tokens, targets) = (&stream[..2 * n], &stream[1..=2 * n]);
-    CpuEngine::new(config, parameters).losses(Batch { tokens, targets, time: n }, &mut each).unwrap();
+    CpuEngine::new(config, parameters).losses(Batch { tokens, targets, seq_len: n }, &mut each).unwrap();
     let expected = each.iter().map(|&loss| f64::from(loss)).sum::<f64>() / each.len() as f64;
     // Sums of 2n f32 losses in another order: an error of n units in the last place at most.
     assert!((losses[0] - expected).abs() <= n as f64 * f64::from(f32::EPSILON) * expected, "{} {expected}", losses[0]);

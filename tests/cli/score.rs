@@ -1,8 +1,6 @@
 //! `logwright score` end to end, and surprisals against the plain losses of the CPU engine.
 
-mod common;
-
-use common::{Said, corpus, logwright, run};
+use crate::common::{SMALL, Said, corpus, logwright, names, run};
 use logwright::cpu::CpuEngine;
 use logwright::engine::{Batch, Engine, IGNORE};
 use logwright::gpt::{Config, Layout, init};
@@ -45,10 +43,10 @@ fn a_long_record_agrees_with_windows_computed_by_hand() {
     // The first window sees up to `h`, the second begins behind `d` and counts from `i` on, the third from the end on.
     let mut losses = [0.0; 8];
     let (window, targets) = (b"defghijk".map(u32::from), [&[IGNORE; 4][..], &b"ijkl".map(u32::from)].concat());
-    engine.losses(Batch { tokens: &window, targets: &targets, time: 8 }, &mut losses).unwrap();
+    engine.losses(Batch { tokens: &window, targets: &targets, seq_len: 8 }, &mut losses).unwrap();
     assert_eq!(found.nats[8..12], losses[4..]);
     let (window, targets) = (b"hijkl".map(u32::from), [IGNORE, IGNORE, IGNORE, IGNORE, 10]);
-    engine.losses(Batch { tokens: &window, targets: &targets, time: 5 }, &mut losses[..5]).unwrap();
+    engine.losses(Batch { tokens: &window, targets: &targets, seq_len: 5 }, &mut losses[..5]).unwrap();
     assert_eq!(found.nats[12..], losses[4..5]);
 }
 
@@ -94,7 +92,7 @@ fn own() -> tempfile::TempDir {
     let own = tempfile::tempdir().unwrap();
     let best = home().join("run/best");
     std::fs::create_dir_all(own.path().join("run/best")).unwrap();
-    for name in common::names(&best) {
+    for name in names(&best) {
         std::fs::copy(best.join(&name), own.path().join("run/best").join(&name)).unwrap();
     }
     std::fs::copy(home().join("corpus.jsonl"), own.path().join("corpus.jsonl")).unwrap();
@@ -335,7 +333,7 @@ fn rows_below_a_line_of_names_are_scored_as_they_come() {
     let log = home.path().join("conn.log");
     std::fs::write(&log, head.to_string() + &rows.concat()).unwrap();
     run(home.path(), "prepare conn.log --out data --tokenizer bytes").has(0, &["60 records"]);
-    run(home.path(), &format!("train --data data --out run --steps 2 {}", common::SMALL)).has(0, &[]);
+    run(home.path(), &format!("train --data data --out run --steps 2 {}", SMALL)).has(0, &[]);
     let whole = lines(run(home.path(), "score --model run conn.log").has(0, &[]));
     assert!(
         whole.len() == 60 && whole[0]["fields"].as_array().unwrap().iter().any(|field| field["path"] == "id.orig_h")

@@ -79,8 +79,8 @@ impl Fixture {
         self.values(name).iter().map(|&token| if token < 0.0 { IGNORE } else { token as u32 }).collect()
     }
 
-    fn time(&self) -> usize {
-        self.about["time"].as_u64().unwrap() as usize
+    fn seq_len(&self) -> usize {
+        self.about["seq_len"].as_u64().unwrap() as usize
     }
 }
 
@@ -94,9 +94,9 @@ fn forward_and_gradients(file: &str) {
     let fixture = Fixture::read(file);
     let mut engine = fixture.engine();
     let (tokens, targets) = (fixture.tokens("tokens"), fixture.tokens("targets"));
-    let batch = Batch { tokens: &tokens, targets: &targets, time: fixture.time() };
+    let batch = Batch { tokens: &tokens, targets: &targets, seq_len: fixture.seq_len() };
     let mut logits = vec![f32::NAN; tokens.len() * fixture.config().vocab];
-    engine.logits(&tokens, batch.time, &mut logits).unwrap();
+    engine.logits(&tokens, batch.seq_len, &mut logits).unwrap();
     fixture.assert_close("logits", &logits);
 
     let mut losses = vec![f32::NAN; tokens.len()];
@@ -115,20 +115,20 @@ fn ten_adamw_steps(file: &str) {
     let fixture = Fixture::read(file);
     let mut engine = fixture.engine();
     let (tokens, targets) = (fixture.tokens("tokens"), fixture.tokens("targets"));
-    let batch = Batch { tokens: &tokens, targets: &targets, time: fixture.time() };
+    let batch = Batch { tokens: &tokens, targets: &targets, seq_len: fixture.seq_len() };
     let number = |value: &Value| value.as_f64().unwrap() as f32;
     let adamw = &fixture.about["adamw"];
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
-    for (i, rate) in fixture.values("adamw.lr").into_iter().enumerate() {
+    for (i, lr) in fixture.values("adamw.lr").into_iter().enumerate() {
         engine.accumulate(batch, 1.0 / batch.counted() as f32).unwrap();
         let step = AdamW {
-            rate: rate as f32,
+            lr: lr as f32,
             beta_1: number(&adamw["betas"][0]),
             beta_2: number(&adamw["betas"][1]),
             epsilon: number(&adamw["eps"]),
-            decay: number(&adamw["weight_decay"]),
-            clip: number(&adamw["clip"]),
-            time: i as u64 + 1,
+            weight_decay: number(&adamw["weight_decay"]),
+            max_grad_norm: number(&adamw["clip"]),
+            step: i as u64 + 1,
         };
         let update = engine.update(&step).unwrap();
         losses.push(update.loss as f32);

@@ -1,36 +1,21 @@
 //! Generation conditioned on an attack technique, judged by Sigma rules: does a record that was asked for carry the fields of
-//! that technique? One rule a technique in `tests/sigma/`, named after it.
+//! that technique? One rule a technique in `tests/cli/sigma/`, named after it.
 
-mod common;
-
-use common::{logwright, real_logs};
-use flate2::read::GzDecoder;
+use crate::common::{logwright, real_logs, sampled_logs, text_of};
+use crate::sigma_rule::Rule;
 use serde_json::{Value, json};
-use sigma_rust::{Event, Rule};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 /// Techniques with their rules.
 fn rules() -> BTreeMap<String, Rule> {
-    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sigma")).unwrap();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/sigma")).unwrap();
     let rule = |path: std::path::PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let rule = sigma_rust::rule_from_yaml(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        (path.file_stem().unwrap().to_string_lossy().into_owned(), rule)
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), Rule::from_yaml(&text))
     };
     files.map(|file| rule(file.unwrap().path())).collect()
-}
-
-fn unpacked(path: &Path) -> String {
-    let mut text = String::new();
-    GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
-    text
-}
-
-fn event(record: &str) -> Option<Event> {
-    sigma_rust::event_from_json(record).ok()
 }
 
 fn technique(record: &str) -> String {
@@ -42,7 +27,7 @@ fn share<'a>(rule: &Rule, records: impl Iterator<Item = &'a str>) -> f64 {
     let (mut found, mut all) = (0, 0);
     for record in records {
         all += 1;
-        found += usize::from(event(record).is_some_and(|event| rule.is_match(&event)));
+        found += usize::from(serde_json::from_str(record).is_ok_and(|event| rule.is_match(&event)));
     }
     found as f64 / all.max(1) as f64
 }
@@ -54,8 +39,7 @@ fn rules_match_what_they_describe_and_nothing_else() {
     let read = json!({"event": {"eventSource": "ec2.amazonaws.com", "eventName": "GetPasswordData",
         "requestParameters": {"instanceId": "i-1"}}});
     let of = |record: &Value| -> Vec<&str> {
-        let event = event(&record.to_string()).unwrap();
-        rules.iter().filter(|(_, rule)| rule.is_match(&event)).map(|(name, _)| name.as_str()).collect()
+        rules.iter().filter(|(_, rule)| rule.is_match(record)).map(|(name, _)| name.as_str()).collect()
     };
     assert_eq!(of(&read), ["aws.credential-access.ec2-get-password-data"]);
     let mut other = read.clone();
@@ -64,15 +48,24 @@ fn rules_match_what_they_describe_and_nothing_else() {
 }
 
 /// The yardstick: real records of a technique. (A few of each are preparations, such as AssumeRole.)
-#[test]
-fn rules_match_real_records_of_their_technique() {
-    let Some(path) = real_logs("stratus/detonation_cloudtrail.jsonl.gz") else { return };
-    let text = unpacked(&path);
+fn rules_match_their_technique(logs: &Path) {
+    let text = text_of(logs);
     for (name, rule) in rules() {
         let own = share(&rule, text.lines().filter(|line| technique(line) == name));
         let others = share(&rule, text.lines().filter(|line| technique(line) != name));
         assert!(own >= 0.75 && others < 0.5, "{name}: {own} {others}");
     }
+}
+
+#[test]
+fn rules_match_sampled_records_of_their_technique() {
+    rules_match_their_technique(&sampled_logs("stratus.jsonl.gz"));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn rules_match_real_records_of_their_technique() {
+    rules_match_their_technique(&real_logs("stratus/detonation_cloudtrail.jsonl.gz"));
 }
 
 /// Runs the program, its messages to the terminal; its standard output.
@@ -87,7 +80,7 @@ fn done(folder: &Path, line: &str) -> String {
 /// Everyday events (with a few attacks among them, unlabelled), then training further on labelled attacks with replay.
 fn train(home: &Path, everyday: &Path, attacks: &Path) {
     let wrap = |line: &str| format!("{{\"technique\": \"none\", \"event\": {line}}}\n");
-    let (everyday, attacks) = (unpacked(everyday).lines().map(wrap).collect::<String>(), unpacked(attacks));
+    let (everyday, attacks) = (text_of(everyday).lines().map(wrap).collect::<String>(), text_of(attacks));
     fs::create_dir_all(home).unwrap();
     fs::write(home.join("both.jsonl"), [everyday.as_str(), &attacks].concat()).unwrap();
     fs::write(home.join("everyday.jsonl"), everyday).unwrap();
@@ -109,8 +102,8 @@ fn train(home: &Path, everyday: &Path, attacks: &Path) {
 #[test]
 #[ignore = "takes a quarter of an hour; run with --ignored --nocapture, the table goes to stdout"]
 fn generated_records_carry_the_technique_that_was_asked_for() {
-    let Some(everyday) = real_logs("cloudtrail/cloudtrail.jsonl.gz") else { return };
-    let Some(attacks) = real_logs("stratus/detonation_cloudtrail.jsonl.gz") else { return };
+    let everyday = real_logs("cloudtrail/cloudtrail.jsonl.gz");
+    let attacks = real_logs("stratus/detonation_cloudtrail.jsonl.gz");
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sigma");
     if !home.join("run/last").exists() {
         train(&home, &everyday, &attacks);
@@ -118,7 +111,7 @@ fn generated_records_carry_the_technique_that_was_asked_for() {
     let generate = "generate --model run/last --schema learned --max-tokens 1500 --only-valid";
     println!("| technique | real records | asked for it | not asked | asked, whole records |\n|---|---|---|---|---|");
     let unasked = done(&home, &format!("{generate} -n 60"));
-    let real = unpacked(&attacks);
+    let real = text_of(&attacks);
     let mut more = 0;
     for (name, rule) in rules() {
         let real = share(&rule, real.lines().filter(|line| technique(line) == name));

@@ -1,8 +1,6 @@
 //! The program from end to end on the CUDA engine, on the emulator: every command that takes `--device`.
 
-mod common;
-
-use common::run;
+use crate::common::run;
 use std::fs;
 use std::path::Path;
 

@@ -29,9 +29,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn check(what: &str, x: &[f64], gradient: &[f64], f: impl Fn(&[f64]) -> f64) {
     assert_eq!(x.len(), gradient.len());
     let difference = |i: usize, h: f64| {
-        let at = |shift: f64| {
+        let at = |bias: f64| {
             let mut moved = x.to_vec();
-            moved[i] += shift;
+            moved[i] += bias;
             f(&moved)
         };
         (at(h) - at(-h)) / (2.0 * h)
@@ -66,19 +66,19 @@ fn linear_layer() {
 #[test]
 fn layer_norm() {
     let (n, c) = (3, 19);
-    let (x, gain, shift, dy) = (values(n * c, 1), values(c, 2), values(c, 3), values(n * c, 4));
-    let run = |x: &[f64], gain: &[f64], shift: &[f64]| {
+    let (x, weight, bias, dy) = (values(n * c, 1), values(c, 2), values(c, 3), values(n * c, 4));
+    let run = |x: &[f64], weight: &[f64], bias: &[f64]| {
         let (mut y, mut mean, mut rstd) = (vec![f64::NAN; n * c], vec![f64::NAN; n], vec![f64::NAN; n]);
-        layernorm::forward(&mut y, &mut mean, &mut rstd, x, gain, Some(shift));
+        layernorm::forward(&mut y, &mut mean, &mut rstd, x, weight, Some(bias));
         (y, mean, rstd)
     };
-    let loss = |x: &[f64], gain: &[f64], shift: &[f64]| dot(&run(x, gain, shift).0, &dy);
-    let (_, mean, rstd) = run(&x, &gain, &shift);
-    let (mut dx, mut dgain, mut dshift) = (vec![0.0; n * c], vec![0.0; c], vec![0.0; c]);
-    layernorm::backward(&mut dx, &mut dgain, Some(&mut dshift), &dy, &x, &mean, &rstd, &gain);
-    check("dx", &x, &dx, |x| loss(x, &gain, &shift));
-    check("dgain", &gain, &dgain, |gain| loss(&x, gain, &shift));
-    check("dshift", &shift, &dshift, |shift| loss(&x, &gain, shift));
+    let loss = |x: &[f64], weight: &[f64], bias: &[f64]| dot(&run(x, weight, bias).0, &dy);
+    let (_, mean, rstd) = run(&x, &weight, &bias);
+    let (mut dx, mut dweight, mut dbias) = (vec![0.0; n * c], vec![0.0; c], vec![0.0; c]);
+    layernorm::backward(&mut dx, &mut dweight, Some(&mut dbias), &dy, &x, &mean, &rstd, &weight);
+    check("dx", &x, &dx, |x| loss(x, &weight, &bias));
+    check("dweight", &weight, &dweight, |weight| loss(&x, weight, &bias));
+    check("dbias", &bias, &dbias, |bias| loss(&x, &weight, bias));
 }
 
 #[test]
@@ -106,16 +106,16 @@ fn gelu_matches_its_published_formula() {
 
 #[test]
 fn embeddings() {
-    let (vocab, context, c, time) = (5, 4, 3, 3);
+    let (vocab, context, c, seq_len) = (5, 4, 3, 3);
     let tokens = [4, 0, 4, 1, 4, 2];
     let (wte, wpe, dy) = (values(vocab * c, 1), values(context * c, 2), values(tokens.len() * c, 3));
     let loss = |wte: &[f64], wpe: &[f64]| {
         let mut y = vec![f64::NAN; dy.len()];
-        embedding::forward(&mut y, &tokens, wte, wpe, time, c);
+        embedding::forward(&mut y, &tokens, wte, wpe, seq_len, c);
         dot(&y, &dy)
     };
     let (mut dwte, mut dwpe) = (vec![0.0; wte.len()], vec![0.0; wpe.len()]);
-    embedding::backward(&mut dwte, &mut dwpe, &dy, &tokens, time, c);
+    embedding::backward(&mut dwte, &mut dwpe, &dy, &tokens, seq_len, c);
     check("dwte", &wte, &dwte, |wte| loss(wte, &wpe));
     check("dwpe", &wpe, &dwpe, |wpe| loss(&wte, wpe));
 }
@@ -141,16 +141,16 @@ fn softmax_cross_entropy() {
 
 /// out and lse of attention by the definition, one query at a time.
 fn attention_by_definition(qkv: &[f64], shape: Shape) -> Vec<f64> {
-    let Shape { batch, time, heads, head_size: hs } = shape;
+    let Shape { batch, seq_len, heads, head_size: hs } = shape;
     let c = heads * hs;
-    let at = |b: usize, t: usize, part: usize, h: usize| &qkv[((b * time + t) * 3 + part) * c + h * hs..][..hs];
-    let mut out = vec![0.0; batch * time * c];
-    for (b, t, h) in (0..batch * time * heads).map(|i| (i / heads / time, i / heads % time, i % heads)) {
+    let at = |b: usize, t: usize, part: usize, h: usize| &qkv[((b * seq_len + t) * 3 + part) * c + h * hs..][..hs];
+    let mut out = vec![0.0; batch * seq_len * c];
+    for (b, t, h) in (0..batch * seq_len * heads).map(|i| (i / heads / seq_len, i / heads % seq_len, i % heads)) {
         let scores: Vec<f64> = (0..=t).map(|s| dot(at(b, t, 0, h), at(b, s, 1, h)) / (hs as f64).sqrt()).collect();
         let sum: f64 = scores.iter().map(|s| s.exp()).sum();
         for (s, score) in scores.iter().enumerate() {
             for i in 0..hs {
-                out[(b * time + t) * c + h * hs + i] += score.exp() / sum * at(b, s, 2, h)[i];
+                out[(b * seq_len + t) * c + h * hs + i] += score.exp() / sum * at(b, s, 2, h)[i];
             }
         }
     }
@@ -160,12 +160,12 @@ fn attention_by_definition(qkv: &[f64], shape: Shape) -> Vec<f64> {
 #[test]
 fn causal_attention() {
     // T = 1; odd; and one longer than a block of queries, whose gradients are checked at every seventh element.
-    for (time, batch, heads, stride) in [(1, 2, 3, 1), (5, 2, 2, 1), (67, 1, 1, 7)] {
-        let shape = Shape { batch, time, heads, head_size: 4 };
-        let len = batch * time * heads * 4;
+    for (seq_len, batch, heads, stride) in [(1, 2, 3, 1), (5, 2, 2, 1), (67, 1, 1, 7)] {
+        let shape = Shape { batch, seq_len, heads, head_size: 4 };
+        let len = batch * seq_len * heads * 4;
         let (qkv, dout) = (values(3 * len, 1), values(len, 2));
         let run = |qkv: &[f64]| {
-            let (mut out, mut lse) = (vec![f64::NAN; len], vec![f64::NAN; batch * time * heads]);
+            let (mut out, mut lse) = (vec![f64::NAN; len], vec![f64::NAN; batch * seq_len * heads]);
             attention::forward(&mut out, &mut lse, &mut vec![f64::NAN; len], qkv, shape);
             (out, lse)
         };
@@ -176,7 +176,7 @@ fn causal_attention() {
         attention::backward(&mut dqkv, &mut vec![f64::NAN; 3 * len], &dout, &out, &lse, &qkv, shape);
         let chosen: Vec<usize> = (0..3 * len).step_by(stride).collect();
         let pick = |from: &[f64]| chosen.iter().map(|&i| from[i]).collect::<Vec<_>>();
-        check(&format!("dqkv at T={time}"), &pick(&qkv), &pick(&dqkv), |moved| {
+        check(&format!("dqkv at T={seq_len}"), &pick(&qkv), &pick(&dqkv), |moved| {
             let mut full = qkv.clone();
             chosen.iter().zip(moved).for_each(|(&i, &value)| full[i] = value);
             dot(&run(&full).0, &dout)
@@ -191,10 +191,10 @@ fn whole_model() {
         let layout = Layout::new(&config);
         let mut parameters: Vec<f64> = values(layout.len, 5).iter().map(|x| 0.3 * x).collect();
         for tensor in layout.tensors().filter(|tensor| tensor.name.contains("ln_") && tensor.name.ends_with("weight")) {
-            parameters[tensor.range.clone()].iter_mut().for_each(|gain| *gain += 1.0);
+            parameters[tensor.range.clone()].iter_mut().for_each(|weight| *weight += 1.0);
         }
         let (tokens, targets) = ([1, 6, 0, 2, 2, 5, 3, 3, 4, 1], [6, 0, 2, IGNORE, 5, 3, 3, 4, 1, 0]);
-        let batch = Batch { tokens: &tokens, targets: &targets, time: 5 };
+        let batch = Batch { tokens: &tokens, targets: &targets, seq_len: 5 };
         let mut model = Model::new(config, parameters.clone());
         let mut losses = vec![f64::NAN; tokens.len()];
         model.accumulate(batch, &mut losses, 1.0 / 9.0);
@@ -215,20 +215,20 @@ fn whole_model() {
 #[test]
 fn a_large_batch_is_its_sequences_one_by_one() {
     let config = Config { layers: 1, heads: 2, channels: 64, context: 9, vocab: 7000, bias: true };
-    let (time, sequences) = (9, 90);
+    let (seq_len, sequences) = (9, 90);
     let layout = Layout::new(&config);
     let parameters: Vec<f64> = values(layout.len, 3).iter().map(|x| 0.1 * x).collect();
     let token = |i: usize, step: usize| (i * step % config.vocab) as u32;
-    let tokens: Vec<u32> = (0..time * sequences).map(|i| token(i, 37)).collect();
-    let targets: Vec<u32> = (0..time * sequences).map(|i| token(i, 53)).collect();
+    let tokens: Vec<u32> = (0..seq_len * sequences).map(|i| token(i, 37)).collect();
+    let targets: Vec<u32> = (0..seq_len * sequences).map(|i| token(i, 53)).collect();
     let mut model = Model::new(config, parameters.clone());
     let mut together = vec![f64::NAN; tokens.len()];
-    model.accumulate(Batch { tokens: &tokens, targets: &targets, time }, &mut together, 1.0);
+    model.accumulate(Batch { tokens: &tokens, targets: &targets, seq_len }, &mut together, 1.0);
     let mut alone = Model::new(config, parameters);
-    for (i, together) in together.chunks(time).enumerate() {
-        let at = i * time..(i + 1) * time;
-        let mut losses = vec![f64::NAN; time];
-        alone.accumulate(Batch { tokens: &tokens[at.clone()], targets: &targets[at], time }, &mut losses, 1.0);
+    for (i, together) in together.chunks(seq_len).enumerate() {
+        let at = i * seq_len..(i + 1) * seq_len;
+        let mut losses = vec![f64::NAN; seq_len];
+        alone.accumulate(Batch { tokens: &tokens[at.clone()], targets: &targets[at], seq_len }, &mut losses, 1.0);
         assert!(losses.iter().zip(together).all(|(a, b)| (a - b).abs() <= 64.0 * f64::EPSILON * b.abs()));
     }
     let largest = alone.gradients.iter().fold(0.0f64, |top, g| top.max(g.abs()));

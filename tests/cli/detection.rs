@@ -1,8 +1,6 @@
 //! `evaluate` on labelled records, planted canaries and the loss by path, end to end.
 
-mod common;
-
-use common::{SMALL, run};
+use crate::common::{SMALL, run};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

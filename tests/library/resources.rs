@@ -1,6 +1,6 @@
 //! What the compiled kernels take, against the committed table. Any nvcc but 13.0 gives other numbers.
 
-#[path = "../kernels/build/ptxas.rs"]
+#[path = "../../kernels/build/ptxas.rs"]
 mod ptxas;
 
 use logwright::cuda::device::kernels;

@@ -1,8 +1,6 @@
 //! `logwright demo` at a small size: every part is there, a second demo replaces the first, and nothing else.
 
-mod common;
-
-use common::{names, run};
+use crate::common::{names, run};
 use std::fs;
 
 const LINE: &str = "demo --steps 5 --records 300 --samples 3 --vocab-size 400";

@@ -1,12 +1,10 @@
 //! `logwright generate` and `evaluate` end to end, and the KV cache against the plain forward pass.
 
-mod common;
-
-use common::{SMALL, corpus, logwright, run};
+use crate::common::{SMALL, Said, corpus, logwright, run};
 use logwright::cpu::CpuEngine;
 use logwright::cpu::model::Model;
 use logwright::cpu::sampling;
-use logwright::engine::{Choice, Draw, Engine};
+use logwright::engine::{Engine, SampleRequest, SamplingParams};
 use logwright::gpt::{Config, Layout, init};
 use std::io::Write;
 use std::process::Stdio;
@@ -61,8 +59,8 @@ fn sampling_is_extending_and_drawing() {
     let config = Config { layers: 1, heads: 2, channels: 16, context: 9, vocab: 11, bias: false };
     let parameters = init::parameters(&Layout::new(&config), 4);
     let [mut sampled, mut measured, mut extended] = [(); 3].map(|_| CpuEngine::new(config, parameters.clone()));
-    let choice = Choice { temperature: 1.0, top_k: 0, top_p: 1.0 };
-    let draw = |uniform, allowed| Draw { choice, uniform, allowed };
+    let params = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let draw = |uniform, allowed| SampleRequest { params, uniform, allowed };
     let draws = [draw(0.2, None), draw(0.99, Some(&[0b1010][..]))];
     let (mut tokens, mut logits) = ([0; 2], [f32::NAN; 22]);
     let (mut same_tokens, mut shares) = ([0; 2], [f64::NAN; 2]);
@@ -192,7 +190,7 @@ fn a_reader_that_leaves_early_is_no_error() {
         env!("CARGO_BIN_EXE_logwright")
     );
     let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(home.path()).output().unwrap();
-    common::Said::from(output).has(0, &[]);
+    Said::from(output).has(0, &[]);
 }
 
 #[test]

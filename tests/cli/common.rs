@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: running the program, and a small prepared corpus.
-#![allow(dead_code)] // each test file uses its part
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -71,25 +71,24 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// `../shared/data/NAME` beside the project, where it exists; else says that the test is skipped.
-pub fn real_logs(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
-    if !path.exists() {
-        println!("skipped: no {}", path.display());
-        return None;
-    }
-    Some(path)
+/// A file or folder of the real logs; tests that ask for it are ignored where `build.rs` found none.
+pub fn real_logs(name: &str) -> PathBuf {
+    Path::new(option_env!("LOGWRIGHT_REAL_LOGS").expect("these tests are ignored where the real logs are absent"))
+        .join(name)
 }
 
-/// A folder with stand-ins for libcuda.so.1 and libcublasLt.so.13 (`tests/stub/`).
-pub fn stub_libraries() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (source, library) in [("cuda.c", "libcuda.so.1"), ("cublaslt.c", "libcublasLt.so.13")] {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stub").join(source);
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O1", "-shared", "-fPIC", &format!("-Wl,-soname,{library}"), "-o"]);
-        let done = compiler.arg(folder.path().join(library)).arg(source).arg("-lm").output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-    folder
+/// A file of the sample of the real logs, which is always there (`tests/data/`).
+pub fn sampled_logs(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// The text of a file, unpacked if its name says that it is packed.
+pub fn text_of(path: &Path) -> String {
+    let mut file = std::fs::File::open(path).unwrap();
+    let mut text = String::new();
+    match path.extension().is_some_and(|suffix| suffix == "gz") {
+        true => flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap(),
+        false => file.read_to_string(&mut text).unwrap(),
+    };
+    text
 }

@@ -1,8 +1,6 @@
 //! Training a model further on new logs: what it keeps, what it refuses; and the fields it can be asked by.
 
-mod common;
-
-use common::{SMALL, corpus, losses, run};
+use crate::common::{SMALL, corpus, losses, run};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
