@@ -1,8 +1,8 @@
 //! Canaries: records with an invented secret, planted into the training split to measure how much a model memorises.
 //!
 //! The method follows Carlini, Liu, Erlingsson, Kos, Song, "The Secret Sharer", USENIX Security 2019. A secret drawn from a
-//! known space is part of an otherwise ordinary record, which is repeated a known number of times. The *exposure* of a secret
-//! is log2(size of the space) - log2(rank of the secret in the space by the model's loss).
+//! known space is part of an otherwise ordinary record, which is repeated a known number of times. The *exposure* of a
+//! secret is log2(size of the space) - log2(rank of the secret in the space by the model's loss).
 
 use super::format::PREPARE_AGAIN;
 use super::splitmix::mix;
@@ -107,8 +107,8 @@ impl Canaries {
         write().map_err(|e| write_error(&path, e))
     }
 
-    /// Makes `count` canaries from the first of `records` that contain a random run, which the secret replaces. `encodes` says
-    /// whether the tokenizer has a character.
+    /// Makes `count` canaries from the first of `records` that contain a random run, which the secret replaces. `encodes`
+    /// says whether the tokenizer has a character.
     pub(super) fn make(records: &[String], count: usize, seed: u64, encodes: impl Fn(char) -> bool) -> Result<Self> {
         let random_runs: Vec<Vec<RandomRun>> = records.iter().map(|record| random_runs(record)).collect();
         let variety = variety(records, &random_runs);

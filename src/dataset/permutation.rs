@@ -4,7 +4,8 @@ use super::splitmix::mix;
 
 const ROUNDS: u64 = 6;
 
-/// A balanced Feistel network over the smallest even number of bits that can hold n - 1, restricted to 0..n by cycle walking.
+/// A balanced Feistel network over the smallest even number of bits that can hold n - 1, restricted to 0..n by cycle
+/// walking.
 ///
 /// Sources: Luby, Rackoff, "How to Construct Pseudorandom Permutations from Pseudorandom Functions", SIAM J. Comput. 1988;
 /// Black, Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002 (cycle walking). On average the network is applied
@@ -68,8 +69,8 @@ mod tests {
         assert_ne!(order(1, 1), order(1, 2));
     }
 
-    /// Over many seeds, an element takes all values about equally often (chi-square with 15 degrees of freedom, which exceeds
-    /// 44.3 once in ten thousand).
+    /// Over many seeds, an element takes all values about equally often (chi-square with 15 degrees of freedom, which
+    /// exceeds 44.3 once in ten thousand).
     #[test]
     fn elements_are_uniform_over_seeds() {
         let mut counts = [0f64; 16];

@@ -31,10 +31,10 @@ pub struct Prepared {
 
 /// Writes the data folder `options.out`, which appears complete or not at all.
 ///
-/// Memory: about 6 MiB per thread for chunks, a few times the longest record, and for BPE the sample (at most 32 MiB) and its
-/// training; none of this grows with the corpus. Measured on 1.1 GB with 2 threads: 46 MB for bytes, 37 MB for characters,
-/// 231 MB for a BPE of 2048. Disk: a copy of the corpus during the run.
-/// The same options and inputs give the same bytes, whatever the number of threads.
+/// Memory: about 6 MiB per thread for chunks, a few times the longest record, and for BPE the sample (at most 32 MiB) and
+/// its training; none of this grows with the corpus. Measured on 1.1 GB with 2 threads: 46 MB for bytes, 37 MB for
+/// characters, 231 MB for a BPE of 2048. Disk: a copy of the corpus during the run. The same options and inputs give the
+/// same bytes, whatever the number of threads.
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
     check_target(&options.out, options.overwrite)?;

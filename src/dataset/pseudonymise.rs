@@ -22,8 +22,9 @@ pub struct PseudonymOptions {
     pub write_records: Option<PathBuf>,
 }
 
-/// Reads the inputs, replaces names, adds prefixes, and passes each record to `sink`. The original records are in a temporary
-/// file in `folder` that has no name: no other user can open it, and it disappears when the program ends for any reason.
+/// Reads the inputs, replaces names, adds prefixes, and passes each record to `sink`. The original records are in a
+/// temporary file in `folder` that has no name: no other user can open it, and it disappears when the program ends for any
+/// reason.
 ///
 /// Returns the report with the bytes of the resulting corpus, the report on pseudonyms, and the file of written records,
 /// which is not published yet.

@@ -20,10 +20,10 @@ pub enum Windows {
 
 /// Draws windows of `context` tokens.
 ///
-/// With [`Windows::Records`], position 0 holds the separator (the end of the previous record) and position 1 the first token
-/// of a record; the records that follow it in the file fill the window. In a record longer than the context, windows also
-/// start at each multiple of the context; there position 0 holds the previous token. So training sees each record as whole as
-/// possible, and records begin at the same position as in generation.
+/// With [`Windows::Records`], position 0 holds the separator (the end of the previous record) and position 1 the first
+/// token of a record; the records that follow it in the file fill the window. In a record longer than the context, windows
+/// also start at each multiple of the context; there position 0 holds the previous token. So training sees each record as
+/// whole as possible, and records begin at the same position as in generation.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     windows: Windows,
@@ -74,8 +74,8 @@ impl Sampler {
 
     /// The number of windows that cover the split, so that every target occurs once, in order.
     ///
-    /// Random windows tile the stream (its first token is not a target). Record windows hold as many whole records as fit, so
-    /// that the model sees all of a record; only a record longer than the context is cut.
+    /// Random windows tile the stream (its first token is not a target). Record windows hold as many whole records as fit,
+    /// so that the model sees all of a record; only a record longer than the context is cut.
     pub fn cover(&self, split: &Split) -> u64 {
         match self.windows {
             Windows::Random => (split.tokens() - 1).div_ceil(self.context as u64),

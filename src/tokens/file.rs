@@ -45,13 +45,14 @@ pub fn bytes() -> Value {
 /// The document of a character tokenizer: one token per character, ids in the order of the code points.
 pub fn chars(chars: &BTreeSet<char>) -> Value {
     let vocab: Map<String, Value> = chars.iter().enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
-    // The model requires the name of an unknown token. The vocabulary has no such token, so an unknown character is an error.
+    // The model requires the name of an unknown token. The vocabulary has no such token, so an unknown character is an
+    // error.
     let model = json!({"type": "WordLevel", "vocab": vocab, "unk_token": "unknown character"});
     document(vec![], isolate(r"[\s\S]"), json!({"type": "Fuse"}), model)
 }
 
-/// The document of a byte-level BPE: `tokens` in the order of their ids from 256, then `entries`, which are matched as a whole
-/// before the text is split.
+/// The document of a byte-level BPE: `tokens` in the order of their ids from 256, then `entries`, which are matched as a
+/// whole before the text is split.
 pub fn bpe(patterns: &[String], tokens: &[String], merges: &[(String, String)], entries: &[String]) -> Value {
     let steps: Vec<Value> = patterns.iter().map(|p| isolate(p)).chain([byte_level()]).collect();
     let entry = |(i, content): (usize, &String)| {
@@ -68,8 +69,8 @@ pub fn bpe(patterns: &[String], tokens: &[String], merges: &[(String, String)], 
     )
 }
 
-/// tokenizer_config.json, which `transformers.AutoTokenizer` needs. It names no special tokens: a record starts and ends with
-/// a plain newline, and decoding would drop a special token.
+/// tokenizer_config.json, which `transformers.AutoTokenizer` needs. It names no special tokens: a record starts and ends
+/// with a plain newline, and decoding would drop a special token.
 pub fn config() -> Value {
     json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false, "add_bos_token": false,
            "add_eos_token": false, "model_max_length": 1_000_000_000})

@@ -1,5 +1,5 @@
-//! Tokenizers, which convert text to token ids and back: characters, bytes or a trained byte-level BPE. All of them are saved
-//! as Hugging Face's tokenizer.json.
+//! Tokenizers, which convert text to token ids and back: characters, bytes or a trained byte-level BPE. All of them are
+//! saved as Hugging Face's tokenizer.json.
 //!
 //! In every kind, `\n` ends a record, is one token of its own, and is part of no other token. The file is the tokenizer:
 //! each constructor writes the JSON document and reads it back, so that the tokenizer in use, the saved one and the one that

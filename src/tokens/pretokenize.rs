@@ -56,8 +56,8 @@ pub fn splits(chunks: Chunks) -> Vec<String> {
     ]
 }
 
-/// A pattern that splits a text into adjacent matches of `piece` if all of the text matches `whole`, and that matches nothing
-/// in any other text. (`\A` begins the first match; `\G` begins each next one where the previous one ended.)
+/// A pattern that splits a text into adjacent matches of `piece` if all of the text matches `whole`, and that matches
+/// nothing in any other text. (`\A` begins the first match; `\G` begins each next one where the previous one ended.)
 fn chunked(whole: &str, piece: &str) -> String {
     format!("{CHUNKED_START}{whole}{CHUNKED_MIDDLE}{piece}{CHUNKED_END}")
 }

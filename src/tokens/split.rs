@@ -211,8 +211,8 @@ fn keep(pieces: &mut HashMap<Box<str>, Box<[u32]>>, piece: &str, tokens: &[u32])
     pieces.insert(piece.into(), tokens.into());
 }
 
-/// The patterns of a pre-tokenizer of the form `Sequence[Split(Regex, Isolated)..., ByteLevel]` or `ByteLevel`; `None` for any
-/// other.
+/// The patterns of a pre-tokenizer of the form `Sequence[Split(Regex, Isolated)..., ByteLevel]` or `ByteLevel`; `None` for
+/// any other.
 fn isolated_patterns(json: &Value) -> Option<Vec<String>> {
     let single = std::slice::from_ref(&json["pre_tokenizer"]);
     let steps = json["pre_tokenizer"]["pretokenizers"].as_array().map_or(single, Vec::as_slice);

@@ -248,7 +248,8 @@ fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
     full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap().get_ids().to_vec()
 }
 
-/// Compares every kind with Python on real logs: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers -- --ignored`.
+/// Compares every kind with Python on real logs: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers --
+/// --ignored`.
 #[test]
 #[ignore = "needs LOGWRIGHT_PYTHON, a Python with transformers"]
 fn transformers_gives_the_same_ids() {

@@ -79,8 +79,8 @@ impl Tokenizer {
         result
     }
 
-    /// Replaces every character that the vocabulary lacks, and bytes that are not UTF-8, by `stand_in`, and adds their number
-    /// to `count`. Only a character tokenizer lacks characters. Errors: the vocabulary lacks the stand-in, too.
+    /// Replaces every character that the vocabulary lacks, and bytes that are not UTF-8, by `stand_in`, and adds their
+    /// number to `count`. Only a character tokenizer lacks characters. Errors: the vocabulary lacks the stand-in, too.
     pub fn replace_unknown(&self, text: Vec<u8>, stand_in: char, count: &mut u64) -> Result<Vec<u8>> {
         let Scheme::Char(ids) = &self.0.scheme else { return Ok(text) };
         if stand_in == '\n' {
