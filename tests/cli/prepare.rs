@@ -121,7 +121,7 @@ fn a_prefix_stands_before_each_record() {
 fn an_existing_folder_is_replaced_only_when_asked() {
     let case = Case::new(json_lines(20).as_bytes());
     case.prepare(BYTES).has(0, &[]);
-    case.prepare(BYTES).has(2, &["exists already", "--overwrite"]);
+    case.prepare(BYTES).has(2, &["already exists", "--overwrite"]);
     fs::write(&case.input, json_lines(40)).unwrap();
     case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(0, &["40 records"]);
     assert_eq!(case.open().train.records(), 36);
@@ -130,9 +130,9 @@ fn an_existing_folder_is_replaced_only_when_asked() {
     case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(1, &["empty"]);
     assert_eq!(case.open().train.records(), 36, "a failed run leaves the old folder whole");
     fs::write(case.out().join("meta.json"), "{\"name\": \"someone else's\"}").unwrap();
-    case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
+    case.prepare(&["--overwrite"]).has(2, &["not a data folder"]);
     fs::remove_file(case.out().join("meta.json")).unwrap();
-    case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
+    case.prepare(&["--overwrite"]).has(2, &["not a data folder"]);
     assert!(case.out().join("train.idx").exists(), "what is not ours stays");
 }
 
