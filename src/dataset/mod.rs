@@ -2,7 +2,7 @@
 //!
 //! A data folder contains `train-00000.bin ...` and `val-00000.bin ...` (tokens), `train.idx` and `val.idx` (the position of
 //! each record), `tokenizer.json`, `records.json` and `meta.json`. The separator token follows the tokens of each record.
-//! [`prepare`] writes such a folder, [`Dataset::open`] verifies and maps it, and [`Sampler`] draws windows from it.
+//! [`prepare()`] writes such a folder, [`Dataset::open`] verifies and maps it, and [`Sampler`] draws windows from it.
 
 mod canaries;
 mod first_pass;
