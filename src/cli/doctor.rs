@@ -2,7 +2,7 @@
 
 use clap::Args;
 use logwright::cpu::memory;
-use logwright::cuda::gpu::cublaslt::LoadedLibrary;
+use logwright::cuda::gpu::cublaslt_library::CublasLtLibrary;
 use logwright::cuda::gpu::devices::{self, Card};
 use logwright::cuda::gpu::driver::{self, Driver};
 use logwright::cuda::gpu::fatbin;
@@ -92,7 +92,7 @@ fn gpus() -> Result<(Vec<String>, Value)> {
 }
 
 fn cublaslt() -> Result<(Vec<String>, Value)> {
-    let found = LoadedLibrary::any()?;
+    let found = CublasLtLibrary::any()?;
     let (version, path) = (found.version(), &found.path);
     Ok((vec![format!("{version}, {path}")], json!({ "version": version, "path": path })))
 }

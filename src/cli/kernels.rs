@@ -7,7 +7,7 @@ use logwright::backend::Backend;
 use logwright::cuda::device::op::Op;
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::model::engine::{CudaEngine, Options};
-use logwright::cuda::perf::measure::{self, Measured, Method};
+use logwright::cuda::perf::measure::{self, MeasureOptions, OpTiming};
 use logwright::cuda::perf::op_recorder::OpRecorder;
 use logwright::cuda::perf::peaks::Peaks;
 use logwright::cuda::perf::roofline::{self, Operation};
@@ -52,7 +52,7 @@ struct Row {
     /// None where this card does it otherwise, e.g. without a product's epilogue.
     paper: Option<Operation>,
     name: String,
-    measured: Measured,
+    measured: OpTiming,
 }
 
 pub fn run(bench: &KernelsBench) -> Result<()> {
@@ -61,7 +61,7 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         return Err(Error::usage("bench kernels needs --device cuda (or emulator): the CPU engine has no kernels"));
     };
     let rotate = usize::from(bench.rotate) << 20;
-    let method = Method { rotate, rounds: bench.rounds, round: f64::from(bench.round) / 1e3 };
+    let method = MeasureOptions { rotate, rounds: bench.rounds, round: f64::from(bench.round) / 1e3 };
     let copied = (4 * rotate).clamp(1 << 20, 1 << 30);
     let card = measure::peaks(&device, usize::from(bench.peak_size), copied, &method)?;
     let recorder = Arc::new(OpRecorder::new(device));
@@ -151,7 +151,7 @@ impl Row {
     }
 
     fn json(&self, card: &Peaks) -> Value {
-        let Measured { calls, seconds, launch, sets } = &self.measured;
+        let OpTiming { calls, seconds, launch, sets } = &self.measured;
         let launch = launch.map(|launch| json!({"grid": launch.grid, "block": launch.block, "shared": launch.shared}));
         let paper = self.paper.as_ref();
         json!({
