@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod fidelity;
 pub mod files;
+pub mod finding;
 pub mod gpt;
 pub mod ingest;
 pub mod pseudonyms;

@@ -3,59 +3,9 @@
 use super::page::{self, escape, fact};
 use crate::Result;
 use crate::files::write_atomic;
-use serde::Serialize;
+use crate::finding::{Finding, FoundField, Shaded};
 use std::fmt::Write;
 use std::path::Path;
-
-/// What scoring found about one record. As JSON, one line of `logwright score`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Finding {
-    /// Number of the record in its input, from 1.
-    pub record: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    pub score: f64,
-    pub threshold: Option<f64>,
-    pub anomaly: Option<bool>,
-    pub nats_per_char: f64,
-    pub nats_per_token: f64,
-    pub max_token: MaxToken,
-    /// The oddest first.
-    pub fields: Vec<FoundField>,
-    /// All tokens in order; empty where nobody asked for them.
-    #[serde(skip)]
-    pub tokens: Vec<Shaded>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MaxToken {
-    pub text: String,
-    pub nats: f64,
-    /// Byte offset in the record without its prefix.
-    pub at: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FoundField {
-    pub path: String,
-    pub value: String,
-    pub nats: f64,
-    /// Mean nats of this path in normal records.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub excess: Option<f64>,
-}
-
-/// A token and its surprisal.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shaded {
-    /// Any bytes.
-    pub text: Vec<u8>,
-    pub nats: f64,
-    /// Lies in the value of one of the fields found.
-    pub found: bool,
-}
 
 /// What a page of explanations shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -277,6 +227,7 @@ fn painted(text: &str, shade: usize, found: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::MaxToken;
 
     fn token(text: &[u8], nats: f64, found: bool) -> Shaded {
         Shaded { text: text.to_vec(), nats, found }

@@ -8,20 +8,7 @@
 //! source -> scorer (surprisal -> fields) -> judge (aggregate, usual, threshold) -> finding | session
 //! ```
 //!
-//! `logwright score` prints one JSON object a record, [`crate::report::explain::Finding`]:
-//!
-//! | key | what |
-//! |---|---|
-//! | `record` | number of the record in its input, from 1; empty lines do not count |
-//! | `source` | name of the input, where there are several |
-//! | `score`, `threshold`, `anomaly` | by the aggregate; the last two null without a threshold; an anomaly lies above it |
-//! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, over both |
-//! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a field that counts |
-//! | `fields` | the oddest ones: `path`, `value` (at most 200 characters), `nats`, and where a calibration taught it `expected` (mean nats of this path) and `excess`, which orders them |
-//!
-//! A line that is no record gives `record`, `source` and `error`; a session `session` (its key), `first` and `last` (record
-//! numbers, with `first_source` and `last_source` where there are several inputs), `records`, `score`, `threshold`, `anomaly`
-//! and `worst`, the finding on its record of the highest score, without a verdict of its own.
+//! What `logwright score` prints of each record is a [`crate::finding::Finding`].
 
 mod aggregate;
 mod calibrate;

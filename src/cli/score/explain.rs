@@ -2,7 +2,8 @@
 
 use super::ScoreArgs;
 use clap::{Args, ValueEnum};
-use logwright::report::explain::{Explanation, Finding, write_page};
+use logwright::finding::Finding;
+use logwright::report::explain::{Explanation, write_page};
 use logwright::score::Judge;
 use logwright::{Error, Result};
 use std::io::{IsTerminal, stdout};

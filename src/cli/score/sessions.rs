@@ -1,7 +1,7 @@
 //! Sessions of records for `logwright score`.
 
 use clap::Args;
-use logwright::report::explain::Finding;
+use logwright::finding::Finding;
 use logwright::score::session::seconds;
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
 use logwright::score::{Calibrator, Reduced};
