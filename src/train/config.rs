@@ -1,6 +1,6 @@
 //! Everything that decides a training run: preset, then TOML file, then flags, each overriding the one before.
 
-use super::schedule::Schedule;
+use super::schedule::{LearningRates, Schedule};
 use crate::dataset::Windows;
 use crate::gpt::Config;
 use crate::{Error, Result};
@@ -200,6 +200,12 @@ impl TrainConfig {
             ("batch x accumulation", self.batch * self.accumulation == other.batch * other.accumulation),
         ];
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    }
+
+    /// Learning rate of update `step` (from 0).
+    pub fn lr(&self, step: u64) -> f32 {
+        let TrainConfig { learning_rate: peak, min_learning_rate: min, warmup, steps, decay_fraction, .. } = *self;
+        self.schedule.lr(&LearningRates { peak, min, warmup, steps, decay_fraction }, step)
     }
 
     /// Tokens an update sees.

@@ -4,7 +4,6 @@ use super::config::TrainConfig;
 use super::metrics::{self, Line, MetricsFile};
 use super::mixture::Mixture;
 use super::profile::ProfileSteps;
-use super::schedule;
 use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
 use crate::gpt::{Flops, checkpoint};
@@ -203,7 +202,7 @@ impl<'a> Run<'a> {
         // The mean is over all counted targets of the step, not a mean of means.
         let whole = Batch { tokens, targets, seq_len: context };
         let scale = 1.0 / whole.counted().max(1) as f32;
-        let lr = schedule::lr(&self.config, self.state.step);
+        let lr = self.config.lr(self.state.step);
         let TrainConfig { beta_1, beta_2, epsilon, weight_decay, grad_clip: max_grad_norm, .. } = self.config;
         let step = self.state.updates + 1;
         let update = ProfileSteps::around(self.profiled, self.state.step + 1, self.engine, |engine| {
