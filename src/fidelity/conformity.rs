@@ -2,7 +2,7 @@
 
 pub use crate::record::schema::Fault;
 
-use super::privacy::Share;
+use super::pair::Share;
 use crate::record::schema::Profile;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

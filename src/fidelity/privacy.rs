@@ -1,7 +1,7 @@
 //! What generated records give away of the training records.
 
-use super::Pair;
 use super::distance::percentile;
+use super::pair::{Pair, Share};
 use super::spans::{Constant, SpanLengths, Spans, copied};
 use crate::record::fields::leaves;
 use serde::Serialize;
@@ -9,21 +9,6 @@ use std::collections::{HashMap, HashSet};
 
 /// Bytes of each side that copied spans are looked for in: their automaton takes 70 times as much.
 const SPAN_BYTES: usize = 1 << 20;
-
-/// A part of a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Share {
-    pub count: u64,
-    pub of: u64,
-    /// 0 where there is nothing to count.
-    pub share: f64,
-}
-
-impl Share {
-    pub fn new(count: u64, of: u64) -> Self {
-        Self { count, of, share: if of == 0 { 0.0 } else { count as f64 / of as f64 } }
-    }
-}
 
 /// Each number beside that of the validation records, which nobody copied: the yardstick.
 #[derive(Clone, Debug, Serialize)]

@@ -2,6 +2,7 @@
 //! histograms of scores.
 
 use super::curve::{self, Area, Drawn, GRID, INK};
+use super::html::escape;
 use crate::detect::{AtThreshold, Detection, Ranking};
 use crate::{Error, Result};
 use plotters::prelude::*;
@@ -67,8 +68,8 @@ fn summary(rows: &[&Detection]) -> String {
         .chunk_by(|a, b| a.calibrated_on == b.calibrated_on)
         .map(|same| {
             let (first, last) = (&same[0], &same[same.len() - 1]);
-            let to = if same.len() > 1 { format!(" to {}", super::page::escape(&last.method)) } else { String::new() };
-            format!("{}{to}: {}", super::page::escape(&first.method), first.calibrated_on)
+            let to = if same.len() > 1 { format!(" to {}", escape(&last.method)) } else { String::new() };
+            format!("{}{to}: {}", escape(&first.method), first.calibrated_on)
         })
         .collect();
     format!(
@@ -92,7 +93,7 @@ fn table(rows: &[&Detection]) -> String {
     for row in rows {
         let areas = [row.auroc, row.auprc].map(number).concat();
         let (calibrated, best) = (cells(Some(&row.calibrated)), cells(row.best.as_ref()));
-        let _ = writeln!(out, "<tr><th>{}</th>{areas}{calibrated}{best}</tr>", super::page::escape(&row.method));
+        let _ = writeln!(out, "<tr><th>{}</th>{areas}{calibrated}{best}</tr>", escape(&row.method));
     }
     out + "</tbody>\n</table></div>\n"
 }

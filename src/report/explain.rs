@@ -1,6 +1,6 @@
 //! Why a record is odd, for a person: its tokens coloured by surprisal, on a terminal and as an HTML page.
 
-use super::page::{self, escape, fact};
+use super::html::{self, escape, fact};
 use crate::Result;
 use crate::files::write_atomic;
 use crate::finding::{Finding, FoundField, Shaded};
@@ -44,10 +44,10 @@ fn meanings() -> impl Iterator<Item = String> {
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
 pub fn write_page(explanation: &Explanation, path: &Path) -> Result<()> {
-    write_atomic(path, html(explanation).as_bytes())
+    write_atomic(path, whole_page(explanation).as_bytes())
 }
 
-fn html(explanation: &Explanation) -> String {
+fn whole_page(explanation: &Explanation) -> String {
     let Explanation { model, aggregate, threshold, records, anomalies, findings } = explanation;
     let threshold_text = threshold.map_or("none".to_string(), |threshold| format!("{threshold:.2}"));
     let facts = [
@@ -72,7 +72,7 @@ fn html(explanation: &Explanation) -> String {
          after all that stands before it. Underlined are the values of the fields listed below a record. The bar is the \
          record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n</section>\n\
          <section>\n<h2>Records, the highest score first</h2>\n{articles}</section>\n</main>\n</body>\n</html>\n",
-        page::STYLE
+        html::STYLE
     )
 }
 
@@ -109,9 +109,9 @@ fn shaded(tokens: &[Shaded]) -> String {
     for (text, nats, found) in whole_characters(tokens) {
         let found = if found { " found" } else { "" };
         let _ = match shade(nats) {
-            0 if found.is_empty() => write!(out, "{}", page::plain(&text)),
+            0 if found.is_empty() => write!(out, "{}", html::plain(&text)),
             shade => {
-                write!(out, "<span class=\"s{shade}{found}\" title=\"{nats:.2} nats\">{}</span>", page::plain(&text))
+                write!(out, "<span class=\"s{shade}{found}\" title=\"{nats:.2} nats\">{}</span>", html::plain(&text))
             }
         };
     }
@@ -154,7 +154,7 @@ fn table(fields: &[FoundField]) -> String {
         format!(
             "<tr><td>{}</td><td class=\"value\">{}</td><td class=\"number\">{:.2}</td>{}{}</tr>\n",
             escape(&field.path),
-            page::plain(field.value.as_bytes()),
+            html::plain(field.value.as_bytes()),
             field.nats,
             number(field.expected),
             number(field.excess),
@@ -192,7 +192,7 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
     }
     out.push('\n');
     for (text, nats, found) in whole_characters(&finding.tokens) {
-        let text = page::visible(&text);
+        let text = html::visible(&text);
         match colour {
             true => out.push_str(&painted(&text, shade(nats), found)),
             false if shade(nats) >= PLAIN_SHADE => out.push_str(&format!("[[{text}]]")),
@@ -205,7 +205,7 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
             (Some(expected), Some(excess)) => format!(", usually {expected:.2}, excess {excess:.2}"),
             _ => String::new(),
         };
-        let (path, value) = (page::visible(field.path.as_bytes()), page::visible(field.value.as_bytes()));
+        let (path, value) = (html::visible(field.path.as_bytes()), html::visible(field.value.as_bytes()));
         let _ = writeln!(out, "  {path} = {value}  ({:.2} nats{usual})", field.nats);
     }
     out.push('\n');
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_tokens_fields_and_the_threshold() {
-        let page = html(&explanation());
+        let page = whole_page(&explanation());
         for part in [
             "<span class=\"s5 found\" title=\"12.00 nats\">&lt;script&gt;</span>",
             "<span class=\"s4\" title=\"6.50 nats\">\u{241b}[2J</span>",

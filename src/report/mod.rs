@@ -5,6 +5,7 @@ mod detection;
 pub mod evaluation;
 pub mod explain;
 pub mod generated;
+mod html;
 mod page;
 pub mod parse;
 

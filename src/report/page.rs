@@ -1,6 +1,7 @@
 //! The report of a run as one HTML page: no scripts, nothing loaded from elsewhere, readable in light and dark.
 
 use super::curve::{self, LossCurve};
+use super::html::{document, escape, fact, plain};
 use super::parse::{Summary, Verdict};
 use crate::Result;
 use crate::files::write_atomic;
@@ -28,8 +29,6 @@ pub struct DemoReport {
     pub config: String,
 }
 
-pub(super) const STYLE: &str = include_str!("page.css");
-
 /// Writes the report to `path`, replacing the file in one piece.
 ///
 /// # Errors
@@ -51,21 +50,6 @@ fn html(report: &DemoReport) -> Result<String> {
         escape(&report.config),
     );
     Ok(document(&report.title, &body))
-}
-
-/// A whole page around `body`, which is HTML; the title is not.
-pub(super) fn document(title: &str, body: &str) -> String {
-    let title = escape(title);
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n{body}</main>\n</body>\n\
-         </html>\n"
-    )
-}
-
-pub(super) fn fact(name: &str, value: &str) -> String {
-    format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value))
 }
 
 fn count_text(summary: &Summary, form: Form) -> String {
@@ -152,39 +136,6 @@ fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
-/// Bytes as HTML text, all of them visible.
-pub(super) fn plain(text: &[u8]) -> String {
-    escape(&visible(text))
-}
-
-/// Bytes as text for the eye: those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
-pub(super) fn visible(text: &[u8]) -> String {
-    let visible = |c: char| match c {
-        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
-        '\x7f' => '\u{2421}',
-        // What steers terminals, or turns the direction of writing.
-        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        c => c,
-    };
-    String::from_utf8_lossy(text).chars().map(visible).collect()
-}
-
-/// Safe as HTML text and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,11 +182,6 @@ mod tests {
         assert_eq!(highlight(br#"{"a"#, Some(3)), "{<span class=\"text\">&quot;a</span><mark class=\"end\">end</mark>");
         assert!(highlight("{\"é\"".as_bytes(), Some(2)).contains("<mark>é</mark>"));
         assert!(highlight(b"{\"a\\", Some(1)).contains("<mark>&quot;</mark>a\\"), "a backslash at the end");
-    }
-
-    #[test]
-    fn no_byte_is_lost_or_shown_raw() {
-        assert_eq!(plain(b"a\0\x1f\x7f\xff<"), "a\u{2400}\u{241f}\u{2421}\u{fffd}&lt;");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The model as a detector of attacks, beside the baselines.
 
-use super::Detected;
-use super::page::{cell, section, table, three};
+use super::data::Detected;
+use super::numbers::three;
 use crate::Result;
 use crate::detect::Detection;
 use crate::report::detection::{Method, detection};
+use crate::report::html::{cell, section, table};
 
 pub(super) fn detectors(detected: &Detected) -> Result<String> {
     let pairs = detected.methods.iter().zip(&detected.scores);

@@ -1,27 +1,33 @@
 //! The evaluation as one HTML page. A number stands beside its yardstick and a sentence that says what it means.
 
+use super::data::{Evaluation, Generated, LanguageModel};
 use super::labelled::detectors;
+use super::numbers::{Row, numbers, pair, parts, percent, three};
 use super::plots::{self, MOST_FIELDS};
 use super::privacy::{exposed, privacy_section};
-use super::{Evaluation, Generated, LanguageModel};
-use crate::Result;
 use crate::fidelity::conformity::{Conformity, Fault};
 use crate::fidelity::distance::{Coverage, Field};
 use crate::fidelity::language::Cost;
-use crate::fidelity::privacy::Share;
 use crate::fidelity::rules::{Kept, Kind};
 use crate::fidelity::text::Likeness;
 use crate::fidelity::tfidf::Histogram;
-use crate::fidelity::{CheckedRule, Fidelity, Pair, Structure};
-use crate::report::page::{document, escape, plain};
+use crate::fidelity::{CheckedRule, Fidelity, Pair, Share, Structure};
+use crate::files::write_atomic;
+use crate::report::html::{cell, code, document, section, table};
+use crate::{Error, Result};
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
-/// A row of a table of numbers.
-pub(super) struct Row {
-    name: &'static str,
-    generated: String,
-    yardstick: String,
-    meaning: &'static str,
+/// Writes `evaluation.json` and `evaluation.html` into a folder, which is made where it is missing.
+///
+/// # Errors
+/// The folder or a file cannot be written.
+pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
+    let json = serde_json::to_string_pretty(evaluation).map_err(Error::failed)? + "\n";
+    write_atomic(&folder.join("evaluation.json"), json.as_bytes())?;
+    write_atomic(&folder.join("evaluation.html"), html(evaluation)?.as_bytes())
 }
 
 /// To add a part: a function that gives a [`section`], and its place in the list below.
@@ -46,54 +52,6 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
         body += &exposed(canaries);
     }
     Ok(document(&evaluation.title, &body))
-}
-
-pub(super) fn section(title: &str, lead: &str, body: &str) -> String {
-    format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n{body}</section>\n", escape(title), escape(lead))
-}
-
-/// A table; the cells are HTML, from `<td` to `</td>`.
-pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = String>) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
-    let rows: String = rows.into_iter().map(|cells| format!("<tr>{cells}</tr>\n")).collect();
-    format!("<div class=\"scroll\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n")
-}
-
-pub(super) fn cell(class: &str, text: &str) -> String {
-    format!("<td class=\"{class}\">{}</td>", escape(text))
-}
-
-fn code(text: &str) -> String {
-    format!("<td><code>{}</code></td>", plain(text.as_bytes()))
-}
-
-pub(super) fn numbers(rows: Vec<Row>) -> String {
-    let cells = |row: Row| {
-        [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
-            .concat()
-    };
-    table(&["", "generated", "real, held out", "what it means"], rows.into_iter().map(cells))
-}
-
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-pub(super) fn three(value: f64) -> String {
-    format!("{value:.3}")
-}
-
-pub(super) fn pair<T: Copy>(
-    name: &'static str,
-    both: &Pair<T>,
-    show: impl Fn(T) -> String,
-    meaning: &'static str,
-) -> Row {
-    Row { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
-}
-
-pub(super) fn parts(share: Share) -> String {
-    format!("{} of {} ({})", share.count, share.of, percent(share.share))
 }
 
 fn headline(evaluation: &Evaluation) -> String {
@@ -373,7 +331,7 @@ mod tests {
     use super::*;
     use crate::detect::{Detection, by_kind, evaluate};
     use crate::fidelity::measure;
-    use crate::report::evaluation::{Detected, Exposed};
+    use crate::report::evaluation::data::{Detected, Exposed};
     use crate::report::parse::Summary;
 
     fn evaluation(generated: &[&[u8]]) -> Evaluation {

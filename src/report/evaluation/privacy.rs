@@ -1,10 +1,11 @@
 //! What the records and the model give away of the training records.
 
-use super::Exposed;
-use super::page::{cell, numbers, pair, parts, section, table};
+use super::data::Exposed;
+use super::numbers::{numbers, pair, parts};
 use crate::fidelity::Pair;
 use crate::fidelity::privacy::Privacy;
 use crate::fidelity::spans::SpanLengths;
+use crate::report::html::{cell, section, table};
 
 pub(super) fn privacy_section(privacy: &Privacy) -> String {
     let bytes = |length: f64| format!("{length:.0} bytes");

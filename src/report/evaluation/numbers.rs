@@ -1,0 +1,41 @@
+//! Tables that show each number of the generated records beside that of real ones.
+
+use crate::fidelity::{Pair, Share};
+use crate::report::html::{cell, table};
+
+/// A row of a table of numbers.
+pub(super) struct Row {
+    pub name: &'static str,
+    pub generated: String,
+    pub yardstick: String,
+    pub meaning: &'static str,
+}
+
+pub(super) fn numbers(rows: Vec<Row>) -> String {
+    let cells = |row: Row| {
+        [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
+            .concat()
+    };
+    table(&["", "generated", "real, held out", "what it means"], rows.into_iter().map(cells))
+}
+
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+pub(super) fn three(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+pub(super) fn pair<T: Copy>(
+    name: &'static str,
+    both: &Pair<T>,
+    show: impl Fn(T) -> String,
+    meaning: &'static str,
+) -> Row {
+    Row { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
+}
+
+pub(super) fn parts(share: Share) -> String {
+    format!("{} of {} ({})", share.count, share.of, percent(share.share))
+}
