@@ -1,6 +1,7 @@
 //! The one error type: a message for a person, and the exit code it ends the program with.
 //!
-//! Nothing in the program branches on the *kind* of a failure beyond the exit code, so there are no further variants.
+//! Nothing in the program branches on the *kind* of a failure beyond the exit code, so there are no further variants; that
+//! the reader of the output has left is no failure, and ends the program quietly.
 //! Every message names the file, line or flag at fault, what was found, and what to do about it.
 
 use std::fmt::Display;
@@ -16,6 +17,9 @@ pub enum Error {
     /// A file, input or device did not deliver: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// The reader of the output has left (`| head`) with what it wanted: exit code 0, and no message.
+    #[error("the reader of the output has left")]
+    OutputClosed,
 }
 
 impl Error {
@@ -36,6 +40,7 @@ impl Error {
         match self {
             Error::Usage(_) => 2,
             Error::Failed(_) => 1,
+            Error::OutputClosed => 0,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod files;
 pub mod finding;
 pub mod gpt;
 pub mod ingest;
+pub mod model_folder;
 pub mod pseudonyms;
 pub mod record;
 pub mod report;

@@ -3,6 +3,7 @@
 mod cli;
 
 use clap::Parser;
+use logwright::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,9 +11,10 @@ fn main() -> ExitCode {
     // names the file, as a full disk does, instead of a kill.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = cli::Cli::parse();
-    cli::init_logging(&cli.output);
+    cli.output.init_logging();
     match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
+        Err(Error::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(error.exit_code())

@@ -1,14 +1,20 @@
 //! `logwright demo`: the main job from end to end, on logs of its own making.
 
 use super::device::DeviceArgs;
-use super::{OutputArgs, model, train};
+use super::exit::Exit;
+use super::interrupt::{is_stopped, save_on_interrupt};
+use super::output::OutputArgs;
+use super::stdout::print_line;
+use super::training::train;
+use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
+use logwright::model_folder::LoadedModel;
 use logwright::report::{DemoReport, Sample, Summary, page, verdict};
-use logwright::sample::{SamplingParams, Settings, generate};
+use logwright::sample::{Control, SamplingParams, Settings, generate};
 use logwright::synth::{Settings as SourceSettings, SignIns};
 use logwright::train::metrics::{self, Line};
-use logwright::train::{Run, Start, TrainConfig};
+use logwright::train::{Run, RunPlan, TrainConfig};
 use logwright::{Error, Result, files};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -38,7 +44,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 200, value_name = "N")]
     samples: usize,
     /// Seed of corpus, training and generation
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::seed)]
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
@@ -47,7 +53,7 @@ pub struct DemoArgs {
 /// Says that a demo made this folder, and so may replace what is in it.
 const MARKER: &str = ".logwright-demo";
 
-pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
+pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     let started = Instant::now();
     clear(&args.out)?;
     let corpus = args.out.join("corpus.jsonl");
@@ -58,15 +64,19 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
     prepare(&options, &output.progress(0, "bytes"))?;
     let data = Dataset::open(&options.out)?;
     let config = fit(&args, &data, output)?;
-    if train::stopped() {
-        std::process::exit(train::INTERRUPTED);
+    if is_stopped() {
+        return Ok(Exit::Interrupted);
     }
     let records = sample(&args)?;
+    if is_stopped() {
+        return Ok(Exit::Interrupted);
+    }
     let summary: Summary = records.iter().map(|record| &record.verdict).collect();
     let lines = metrics::read(&args.out.join("run/metrics.jsonl"))?;
     let facts = facts(&args, &data, &lines, &summary, mean_bytes, started);
     write_report(&args.out, &facts, records, &lines, &config)?;
-    super::print_line(&facts)
+    print_line(&facts)?;
+    Ok(Exit::Success)
 }
 
 /// What a demo writes beside its marker.
@@ -109,24 +119,22 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
     let config = TrainConfig::resolve("tiny", None, overrides)?;
     let device = args.device.open()?;
-    let (model, parameters) = train::fresh(&config, data.tokenizer.vocab_size(), &device)?;
+    let RunPlan { model, parameters, start, .. } = RunPlan::random(config.clone(), data, &device)?;
     let mut engine = device.engine(model, parameters)?;
-    let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), Start::Fresh, device.peak())?;
-    train::train(run, output)?;
+    let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), start, device.peak())?;
+    train(run, output)?;
     Ok(config)
 }
 
-/// Generates records from nothing but the record start, at temperature 0.8, unconstrained.
+/// Generates records from nothing but the record start, at temperature 0.8, unconstrained, until Ctrl-C.
 fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
-    let model::Model { mut engine, tokenizer, records: facts, .. } = model::open(&args.out.join("run"), &args.device)?;
+    let LoadedModel { mut engine, tokenizer, records: facts, .. } = args.device.load(&args.out.join("run"))?;
     let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
     let settings = Settings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
-    generate(engine.as_mut(), &tokenizer, prompts, &settings, &mut |record| {
-        if train::stopped() {
-            std::process::exit(train::INTERRUPTED);
-        }
+    let control = Control { stop: Some(save_on_interrupt()), ..Control::default() };
+    generate(engine.as_mut(), &tokenizer, prompts, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, facts.form);
         records.push(Sample { text: record.text, verdict });
         Ok(())

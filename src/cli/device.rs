@@ -5,6 +5,8 @@ use logwright::Result;
 use logwright::backend::{Backend, DeviceChoice};
 use logwright::cuda::model::activations::Recompute;
 use logwright::cuda::model::engine::Options;
+use logwright::model_folder::{LoadedModel, ModelFolder};
+use std::path::Path;
 
 #[derive(Args)]
 pub struct DeviceArgs {
@@ -55,6 +57,12 @@ impl DeviceArgs {
     /// For inference, or training with the usual options.
     pub fn open(&self) -> Result<Backend> {
         Backend::open(self.device, Options::default())
+    }
+
+    /// Reads a model folder and puts its model on the device.
+    pub fn load(&self, model: &Path) -> Result<LoadedModel> {
+        let folder = ModelFolder::read(model)?;
+        folder.load(&self.open()?)
     }
 
     pub fn open_for_training(&self, args: TrainingArgs) -> Result<Backend> {

@@ -1,5 +1,6 @@
 //! `logwright doctor`: what this machine can compute on, what is missing, and how to get it.
 
+use super::stdout::print_line;
 use clap::Args;
 use logwright::cpu::memory;
 use logwright::cuda::gpu::cublaslt::LoadedLibrary;
@@ -49,12 +50,12 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     ];
     if args.json {
         let fields = findings.into_iter().map(|finding| (finding.name.to_string(), finding.value));
-        return super::print_line(&Value::Object(fields.collect()));
+        return print_line(&Value::Object(fields.collect()));
     }
     for Finding { name, found, .. } in findings {
         let lines = found.unwrap_or_else(|missing| vec![format!("missing: {missing}")]);
         for (i, line) in lines.iter().enumerate() {
-            super::print_line(&format_args!("{:9} {line}", if i == 0 { name } else { "" }))?;
+            print_line(&format_args!("{:9} {line}", if i == 0 { name } else { "" }))?;
         }
     }
     Ok(())

@@ -1,13 +1,17 @@
 //! `logwright generate`: a model -> synthetic records on stdout.
 
 use super::device::DeviceArgs;
+use super::exit::Exit;
 use super::grammar::{GrammarArgs, Kept};
-use super::{OutputArgs, end_quietly, model, train};
+use super::interrupt::{is_stopped, save_on_interrupt};
+use super::output::OutputArgs;
+use super::stdout::write_failed;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+use logwright::model_folder::LoadedModel;
 use logwright::record::Records;
 use logwright::report::{Summary, Verdict, verdict};
-use logwright::sample::{Conditions, Constraint, Control, Generated, SamplingParams, Settings, generate_under};
+use logwright::sample::{Conditions, Constraint, Control, Generated, SamplingParams, Settings, generate};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -135,23 +139,23 @@ impl SamplingArgs {
     }
 }
 
-pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
+pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     let prompts = prompts(&args)?;
     let settings = args.sampling.settings(prompts.len() * args.n)?;
-    let mut model = model::open(&args.model, &args.device)?;
+    let mut model = args.device.load(&args.model)?;
     let constraint = args.grammar.open(&mut model)?;
-    let model::Model { mut engine, tokenizer, records, .. } = model;
+    let LoadedModel { mut engine, tokenizer, records, .. } = model;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
     let prefixes: BTreeSet<String> = (0..args.n).map(|index| conditions.prompt(index, args.n)).collect();
     check_prompts(&prompts, &prefixes, &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
-    let stop = train::stop_on_interrupt();
+    let stop = save_on_interrupt();
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
     let (started, mut summary, mut kept) = (Instant::now(), Summary::default(), Kept::default());
     let (of, mut asked, mut tokens, mut out) = (args.n, 0, 0, stdout().lock());
     let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());
     let each = each.map(|(i, prompt)| [conditions.prompt(i, of).as_bytes(), prompt].concat());
     let control = Control { constraint: constraint.as_ref(), stop: Some(stop) };
-    generate_under(engine.as_mut(), &tokenizer, each, &settings, control, &mut |record| {
+    generate(engine.as_mut(), &tokenizer, each, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, records.form);
         let body = records.without_prefix(&record.text);
         let fits = verdict.is_valid() && conditions.is_kept(body, record.index % of, of);
@@ -173,9 +177,9 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
                 writeln!(out, "{line}")
             }
         };
-        written.or_else(end_quietly)
+        written.map_err(write_failed)
     })?;
-    out.flush().or_else(end_quietly)?;
+    out.flush().map_err(write_failed)?;
     bar.finish_and_clear();
     tell(&summary, tokens, started.elapsed().as_secs_f64(), args.only_valid);
     if !conditions.is_empty() {
@@ -185,11 +189,11 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
     if constraint.is_some() {
         kept.tell();
     }
-    if train::stopped() {
+    if is_stopped() {
         tracing::warn!("interrupted; records in progress are dropped, those finished before are written");
-        std::process::exit(train::INTERRUPTED);
+        return Ok(Exit::Interrupted);
     }
-    Ok(())
+    Ok(Exit::Success)
 }
 
 fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {

@@ -1,7 +1,7 @@
 //! `--json` and `--schema`: the grammar that generated records keep to, and what it cost.
 
-use super::model::Model;
 use clap::Args;
+use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::record::Records;
 use logwright::sample::{Constraint, Generated, Separators, Stuck};
@@ -26,7 +26,7 @@ pub struct GrammarArgs {
 
 impl GrammarArgs {
     /// The grammar asked for, if one is. Its records are JSON, so the model's form is, too, from here on.
-    pub fn open(&self, model: &mut Model) -> Result<Option<Constraint>> {
+    pub fn open(&self, model: &mut LoadedModel) -> Result<Option<Constraint>> {
         if !self.json && self.schema.is_none() {
             return Ok(None);
         }

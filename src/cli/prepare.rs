@@ -1,10 +1,12 @@
 //! `logwright prepare`: raw logs -> a data folder.
 
-use super::{OutputArgs, print_line};
+use super::output::OutputArgs;
+use super::stdout::print_line;
 use clap::Args;
 use logwright::dataset::{Counts, PrepareOptions, Prepared, Pseudonymise, SplitMode, count_pseudonyms, prepare};
 use logwright::ingest::Format;
 use logwright::ingest::{BadRecords, ReadOptions};
+use logwright::model_folder;
 use logwright::pseudonyms::Key;
 use logwright::record::Prefix;
 use logwright::record::Records;
@@ -203,7 +205,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
 fn tokenizer_folder(folder: PathBuf) -> PathBuf {
     match folder.join("tokenizer.json").exists() {
         true => folder,
-        false => super::model::find(&folder).unwrap_or(folder),
+        false => model_folder::find(&folder).unwrap_or(folder),
     }
 }
 

@@ -1,23 +1,18 @@
 //! `logwright train`: a data folder -> a run folder.
 
 use super::device::{DeviceArgs, TrainingArgs};
-use super::model;
-use super::{LogFormat, OutputArgs};
+use super::exit::Exit;
+use super::output::OutputArgs;
+use super::training::train;
+use super::values;
 use clap::Args;
-use indicatif::{HumanBytes, HumanDuration, ProgressBar};
-use logwright::backend::Backend;
 use logwright::dataset::{Dataset, Windows};
-use logwright::gpt::{Config, Layout, checkpoint, init};
-use logwright::tokens::Tokenizer;
-use logwright::train::metrics::Line;
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
-use logwright::train::{Mixture, Outcome, ProfileSteps, Run, Start, TrainConfig};
+use logwright::train::{Begin, Mixture, Outcome, ProfileSteps, Run, RunPlan, RunRequest};
 use logwright::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Train a GPT on a data folder.
 ///
@@ -144,183 +139,43 @@ struct Settings {
     #[arg(long, value_name = "F")]
     replay_share: Option<f64>,
     /// Seed of the initial parameters and of the batches
-    #[arg(long, value_name = "N", value_parser = super::seed)]
+    #[arg(long, value_name = "N", value_parser = values::seed)]
     seed: Option<u64>,
 }
 
-/// Exit code of a run that was told to stop, as a shell gives it: a script that goes on after `train` should not.
-pub const INTERRUPTED: i32 = 130;
+impl TrainArgs {
+    fn request(&self) -> Result<RunRequest> {
+        let begin = match self.resume {
+            true => Begin::Resume,
+            false => {
+                Begin::New { preset: self.preset.clone(), file: self.config.clone(), init_from: self.init_from.clone() }
+            }
+        };
+        // TOML has no null: flags that were not given are simply absent.
+        let flags = toml::Table::try_from(&self.settings).map_err(Error::usage)?;
+        Ok(RunRequest { data: self.data.clone(), out: self.out.clone(), begin, flags })
+    }
+}
 
-pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<()> {
+pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<Exit> {
     let data = Dataset::open(&args.data)?;
     let old = args.replay.as_deref().map(Dataset::open).transpose()?;
-    // TOML has no null: flags that were not given are simply absent.
-    let overrides = toml::Table::try_from(&args.settings).map_err(Error::usage)?;
+    let request = args.request()?;
     let device = args.device.open_for_training(args.training)?;
-    let (config, model, parameters) = match args.resume {
-        true => resume(&args, overrides, &data, &device)?,
-        false => start(&args, overrides, &data, &device)?,
-    };
-    let from = if args.resume { Start::Resume } else { Start::Fresh };
+    let RunPlan { config, model, parameters, start } = RunPlan::new(&request, &data, &device)?;
     let peak = args.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let mut engine = device.engine(model, parameters)?;
     let mixture = match &old {
         Some(old) => Mixture::new(&data, old, config.replay_share)?,
         None => (&data).into(),
     };
-    let run = Run::open(engine.as_mut(), mixture, config, &args.out, from, peak)?;
+    let run = Run::open(engine.as_mut(), mixture, config, &args.out, start, peak)?;
     let outcome = train(run.profile(args.profile_steps), output)?;
     conclude(&outcome, &args.out);
-    match outcome.ended {
-        Ended::Interrupted => std::process::exit(INTERRUPTED),
-        Ended::Finished | Ended::Early => Ok(()),
-    }
-}
-
-/// Settings, model and initial parameters of a new run.
-fn start(
-    args: &TrainArgs,
-    overrides: toml::Table,
-    data: &Dataset,
-    device: &Backend,
-) -> Result<(TrainConfig, Config, Vec<f32>)> {
-    let flags = overrides.clone();
-    let mut config = TrainConfig::resolve(&args.preset, args.config.as_deref(), overrides)?;
-    let vocab = data.tokenizer.vocab_size();
-    let Some(folder) = &args.init_from else {
-        let (model, parameters) = fresh(&config, vocab, device)?;
-        return Ok((config, model, parameters));
-    };
-    let folder = model::find(folder)?;
-    let (model, parameters) = checkpoint::read_model(&folder)?;
-    // A vocabulary may be padded.
-    if model.vocab < vocab {
-        return Err(Error::usage(format!(
-            "--init-from {}: its vocabulary has {} tokens, that of --data {} has {vocab}; prepare the data with the model's \
-             tokenizer (prepare --tokenizer-from {})",
-            folder.display(),
-            model.vocab,
-            args.data.display(),
-            folder.display()
-        )));
-    }
-    if folder.join("tokenizer.json").exists() && !Tokenizer::load(&folder)?.same_tokens(&data.tokenizer) {
-        return Err(Error::usage(format!(
-            "--init-from {}: --data {} was prepared with another tokenizer; prepare it with the model's \
-             (prepare --tokenizer-from {})",
-            folder.display(),
-            args.data.display(),
-            folder.display()
-        )));
-    }
-    config.adopt(&model, args.config.as_deref(), &flags)?;
-    device.check_memory(&model, config.batch, config.context)?;
-    Ok((config, model, parameters))
-}
-
-/// A new model with random parameters, after a report of what training it will take.
-pub fn fresh(config: &TrainConfig, vocab: usize, device: &Backend) -> Result<(Config, Vec<f32>)> {
-    let model = config.model(vocab)?;
-    device.check_memory(&model, config.batch, config.context)?;
-    Ok((model, init::parameters(&Layout::new(&model), config.seed)))
-}
-
-/// Settings and model of a run that goes on; its parameters are read when the run opens.
-fn resume(
-    args: &TrainArgs,
-    overrides: toml::Table,
-    data: &Dataset,
-    device: &Backend,
-) -> Result<(TrainConfig, Config, Vec<f32>)> {
-    let path = args.out.join("config.toml");
-    if !path.exists() {
-        return Err(Error::usage(format!("--resume: {} holds no run (no config.toml)", args.out.display())));
-    }
-    let config = TrainConfig::resume(&path, overrides)?;
-    // Before the first checkpoint nothing can be resumed, which Run::open says; a vocabulary may be padded.
-    let last = args.out.join("last");
-    let vocab = if last.is_dir() { checkpoint::read_shape(&last)?.vocab } else { data.tokenizer.vocab_size() };
-    let model = config.model(vocab)?;
-    device.check_memory(&model, config.batch, config.context)?;
-    Ok((config, model, vec![0.0; Layout::new(&model).len]))
-}
-
-/// Set by Ctrl-C or a termination signal.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-pub fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
-/// From here on Ctrl-C sets the flag that is returned, and a second one ends the program.
-pub fn stop_on_interrupt() -> &'static AtomicBool {
-    // A second command of one process (the demo) finds the handler in place; that is as good.
-    let _ = ctrlc::set_handler(|| match STOP.swap(true, Ordering::Relaxed) {
-        false => tracing::warn!("stopping as soon as all is saved; press Ctrl-C again to stop at once"),
-        true => std::process::exit(INTERRUPTED),
-    });
-    &STOP
-}
-
-/// Trains with a progress bar and a line every few seconds, until the end or Ctrl-C.
-pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
-    let stop = stop_on_interrupt();
-    let bar = output.progress(0, "steps");
-    bar.set_position(run.step());
-    let mut shown = std::time::Instant::now() - Duration::from_secs(60);
-    let outcome = run.train(stop, &mut |line, config| {
-        bar.set_length(config.steps);
-        bar.set_position(line.step);
-        let told = line.val_loss.is_some() || shown.elapsed() >= Duration::from_secs(5) || line.step == config.steps;
-        if told {
-            shown = std::time::Instant::now();
-            tell(line, config, &bar, output);
-        }
-    });
-    bar.finish_and_clear();
-    outcome
-}
-
-/// One line about an update, above the bar.
-fn tell(line: &Line, config: &TrainConfig, bar: &ProgressBar, output: &OutputArgs) {
-    if output.log_format == LogFormat::Json {
-        let text = serde_json::to_string(line).expect("plain values serialise");
-        tracing::info!(line = text, "step");
-        return;
-    }
-    let left = (config.steps - line.step) * config.tokens_per_step();
-    let eta = HumanDuration(Duration::from_secs_f64(left as f64 / line.tokens_per_second));
-    let val = match (line.val_loss, line.val_bits_per_byte) {
-        (Some(loss), Some(bits)) => format!(", val loss {loss:.4} ({bits:.4} bits/byte)"),
-        _ => String::new(),
-    };
-    let replay = line.replay_val_loss.map(|loss| format!(", on old data {loss:.4}")).unwrap_or_default();
-    let mfu = match (line.mfu_nanogpt, line.mfu_causal) {
-        (Some(nanogpt), Some(causal)) => {
-            format!(", MFU {:.1} % (nanoGPT), {:.1} % (causal)", 100.0 * nanogpt, 100.0 * causal)
-        }
-        _ => String::new(),
-    };
-    let memory =
-        line.device_memory.or_else(resident).map(|bytes| format!(", {}", HumanBytes(bytes))).unwrap_or_default();
-    bar.suspend(|| {
-        tracing::info!(
-            "step {}/{}: loss {:.4}{val}{replay}, norm {:.3}, rate {:.2e}, {:.0} tokens/s{mfu}{memory}, ETA {eta}",
-            line.step,
-            config.steps,
-            line.loss,
-            line.grad_norm,
-            line.learning_rate,
-            line.tokens_per_second
-        );
-    });
-}
-
-/// Memory of this process that is in RAM.
-fn resident() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    Ok(match outcome.ended {
+        Ended::Interrupted => Exit::Interrupted,
+        Ended::Finished | Ended::Early => Exit::Success,
+    })
 }
 
 fn conclude(outcome: &Outcome, out: &Path) {

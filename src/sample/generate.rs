@@ -86,19 +86,8 @@ struct Work<'a> {
 ///
 /// The stream the model sees starts with the separator, as a training window does, so a record starts where records start.
 /// When a sequence fills the context, generation goes on from its last half: the cache is emptied and that half is read
-/// again at positions from 0.
+/// again at positions from 0. Errors: a prompt that the grammar refuses.
 pub fn generate(
-    engine: &mut dyn Engine,
-    tokenizer: &Tokenizer,
-    prompts: impl Iterator<Item = Vec<u8>>,
-    settings: &Settings,
-    sink: &mut dyn FnMut(Generated) -> Result<()>,
-) -> Result<()> {
-    generate_under(engine, tokenizer, prompts, settings, Control::default(), sink)
-}
-
-/// `generate` within a grammar, or until it is stopped. Errors: a prompt that the grammar refuses.
-pub fn generate_under(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
     prompts: impl Iterator<Item = Vec<u8>>,

@@ -7,4 +7,4 @@ pub mod generate;
 pub use crate::engine::SamplingParams;
 pub use conditions::Conditions;
 pub use constraint::{Constraint, Separators, Stuck};
-pub use generate::{Constrained, Control, Generated, Settings, generate, generate_under};
+pub use generate::{Constrained, Control, Generated, Settings, generate};

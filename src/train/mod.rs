@@ -4,11 +4,13 @@ pub mod config;
 pub mod evaluate;
 pub mod metrics;
 mod mixture;
+mod plan;
 mod profile;
 pub mod run;
 pub mod schedule;
 
 pub use config::TrainConfig;
 pub use mixture::Mixture;
+pub use plan::{Begin, RunPlan, RunRequest};
 pub use profile::ProfileSteps;
 pub use run::{Outcome, Run, Start};

@@ -1,6 +1,7 @@
 //! `evaluate --labels`: the model as a detector of attacks, beside the trivial baselines.
 
-use super::{Reader, each_record};
+use super::reader::{Reader, each_record};
+use crate::cli::values;
 use clap::Args;
 use indicatif::ProgressBar;
 use logwright::dataset::Dataset;
@@ -32,7 +33,7 @@ pub struct LabelArgs {
     #[arg(long, value_name = "PATH", requires = "labelling")]
     label_field: Option<String>,
     /// False-positive rate that the threshold is calibrated for
-    #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = crate::cli::rate)]
+    #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = values::rate)]
     fpr: f64,
 }
 

@@ -1,6 +1,6 @@
 //! What the model itself shows of its training records: the loss by path, and how well it knows planted canaries.
 
-use super::{Reader, each_record};
+use super::reader::{Reader, each_record};
 use logwright::Result;
 use logwright::dataset::{Canaries, Canary, Dataset};
 use logwright::fidelity::language::{ByPath, by_path};

@@ -1,6 +1,5 @@
 //! `score --explain` and `--explain-html`: where findings are shown to a person.
 
-use super::ScoreArgs;
 use clap::{Args, ValueEnum};
 use logwright::finding::Finding;
 use logwright::report::explain::{Explanation, write_page};
@@ -48,8 +47,10 @@ impl ExplainArgs {
         }
     }
 
+    /// The page that is asked for, of scores by `model`.
+    ///
     /// Errors: a page that could not be written when all is scored.
-    pub fn page(&self) -> Result<Page> {
+    pub fn page(&self, model: &Path) -> Result<Page> {
         let folder = self.explain_html.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(Error::usage(format!(
@@ -58,12 +59,17 @@ impl ExplainArgs {
             )));
         }
         let limit = if self.explain_html.is_some() { self.explain_limit.into() } else { 0 };
-        Ok(Page { limit, top: Vec::new(), records: 0, anomalies: 0 })
+        let (path, model) = (self.explain_html.clone(), model.display().to_string());
+        Ok(Page { path, model, limit, top: Vec::new(), records: 0, anomalies: 0 })
     }
 }
 
 /// The findings of the highest scores so far: at most `limit`.
 pub struct Page {
+    /// None where no page was asked for.
+    path: Option<PathBuf>,
+    /// Name of the model.
+    model: String,
     limit: usize,
     /// By score, the highest first; of equals, the first seen.
     top: Vec<Finding>,
@@ -83,10 +89,10 @@ impl Page {
     }
 
     /// Writes the page, where one was asked for.
-    pub fn write(&mut self, judge: &Judge, args: &ScoreArgs) -> Result<()> {
-        let Some(path) = &args.explain.explain_html else { return Ok(()) };
+    pub fn write(&mut self, judge: &Judge) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
         let explanation = Explanation {
-            model: args.model.display().to_string(),
+            model: self.model.clone(),
             aggregate: judge.method.aggregate.name().to_string(),
             threshold: judge.threshold,
             records: self.records,

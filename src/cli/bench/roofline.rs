@@ -1,9 +1,10 @@
 //! `logwright bench --roofline`: what a training step must cost on a card, operation by operation.
 
+use super::settings::StepShape;
+use crate::cli::stdout::print_line;
 use clap::Args;
 use logwright::cuda::perf::peaks::{self, PEAKS, Peaks};
 use logwright::cuda::perf::roofline;
-use logwright::gpt::Config;
 use logwright::{Error, Result};
 
 #[derive(Args)]
@@ -18,50 +19,6 @@ pub struct RooflineArgs {
     step: StepShape,
 }
 
-/// A model and what goes through it at once.
-#[derive(Args)]
-pub struct StepShape {
-    /// Transformer blocks
-    #[arg(long, default_value_t = 12)]
-    layers: usize,
-    /// Attention heads
-    #[arg(long, default_value_t = 12)]
-    heads: usize,
-    /// Width of the model
-    #[arg(long, default_value_t = 768)]
-    channels: usize,
-    /// Tokens a sequence
-    #[arg(long, default_value_t = 1024)]
-    context: usize,
-    /// Tokens in the vocabulary
-    #[arg(long, default_value_t = 82)]
-    vocab: usize,
-    /// Sequences a micro-batch
-    #[arg(long, default_value_t = 12)]
-    pub batch: usize,
-    /// Biases in linear layers and LayerNorms
-    #[arg(long)]
-    bias: bool,
-}
-
-impl StepShape {
-    pub fn config(&self) -> Result<Config> {
-        let StepShape { layers, heads, channels, context, vocab, batch, bias } = *self;
-        let config = Config { layers, heads, channels, context, vocab, bias };
-        config.check()?;
-        if batch == 0 {
-            return Err(Error::usage("--batch must be at least 1"));
-        }
-        Ok(config)
-    }
-
-    /// For a title.
-    pub fn words(&self) -> String {
-        let StepShape { layers, heads, channels, context, vocab, batch, .. } = self;
-        format!("{layers} layers, {heads} heads, {channels} channels, vocabulary {vocab}, {batch} x {context} tokens")
-    }
-}
-
 pub fn run(args: &RooflineArgs) -> Result<()> {
     if !args.roofline {
         return Err(Error::usage("bench what? train, generate, kernels or --roofline (see bench --help)"));
@@ -74,5 +31,5 @@ pub fn run(args: &RooflineArgs) -> Result<()> {
     let text = roofline::text(&roofline::step(&config, args.step.batch, config.context), card);
     let Peaks { name, tflops, bandwidth, .. } = card;
     let title = format!("{name}: {tflops} TFLOP/s bf16 dense, {bandwidth} GB/s; {}", args.step.words());
-    super::print_line(&format!("{title}\n{}", text.trim_end()))
+    print_line(&format!("{title}\n{}", text.trim_end()))
 }

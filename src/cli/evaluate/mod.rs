@@ -3,23 +3,24 @@
 
 mod detection;
 mod memory;
+mod reader;
 
-use super::OutputArgs;
 use super::device::DeviceArgs;
-use super::model;
+use super::stdout::print_line;
+use super::values;
 use clap::Args;
 use detection::LabelArgs;
-use logwright::dataset::{Dataset, Sampler, Split, Windows};
+use logwright::dataset::{Dataset, Sampler, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
-use logwright::record::Records;
+use logwright::model_folder::LoadedModel;
 use logwright::report::evaluation::{Evaluation, Generated, LanguageModel, write_report};
 use logwright::report::generated::read_generated;
-use logwright::score::{Measured, Scorer};
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
 use logwright::{Error, Result};
+use reader::{Reader, each_record};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub struct EvaluateArgs {
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
     /// Seed of all samples
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::seed)]
     seed: u64,
     /// Write the logits and tokens of the text's first window to this safetensors file
     #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "data")]
@@ -66,11 +67,11 @@ pub struct EvaluateArgs {
     device: DeviceArgs,
 }
 
-pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
+pub fn run(args: EvaluateArgs) -> Result<()> {
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of --report", folder, e))?;
     }
-    let model::Model { mut engine, tokenizer, folder, records } = model::open(&args.model, &args.device)?;
+    let LoadedModel { mut engine, tokenizer, folder, records } = args.device.load(&args.model)?;
     let (engine, batch) = (engine.as_mut(), args.batch.into());
     let mut reader = Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch };
     let evaluation = match (&args.data, &args.text) {
@@ -86,41 +87,7 @@ pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
         write_report(&evaluation, folder)?;
         tracing::info!("wrote {}", folder.join("evaluation.html").display());
     }
-    super::print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
-}
-
-/// A model that reads records.
-struct Reader<'a> {
-    engine: &'a mut dyn Engine,
-    tokenizer: &'a Tokenizer,
-    records: &'a Records,
-    folder: &'a Path,
-    /// Windows to compute at once.
-    batch: usize,
-}
-
-impl Reader<'_> {
-    /// What the model makes of each raw record; none of one that is no record of its kind, of which it warns. `what` they are.
-    fn each(&mut self, what: &str, records: Vec<Vec<u8>>, sink: &mut dyn FnMut(Option<Measured>)) -> Result<()> {
-        let Reader { tokenizer, records: like, batch, .. } = *self;
-        let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch };
-        let (mut refused, mut why) = (0, String::new());
-        for records in records.chunks(4 * batch) {
-            for measured in scorer.measure(records.to_vec())? {
-                match measured {
-                    Ok(measured) => sink(Some(measured)),
-                    Err(error) => {
-                        (refused, why) = (refused + 1, error.to_string());
-                        sink(None);
-                    }
-                }
-            }
-        }
-        if refused > 0 {
-            tracing::warn!("{refused} {what} cannot be read by the model and are left out; the last one: {why}");
-        }
-        Ok(())
-    }
+    print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
 }
 
 fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
@@ -174,18 +141,6 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
     };
     let (fidelity, privacy) = measured.unzip();
     Ok((Some(Generated::new(&read.summary, read.tells_truncation, fidelity)), privacy))
-}
-
-/// Gives each record of a split to a sink, without its prefix and its newline.
-fn each_record(data: &Dataset, split: &Split, sink: &mut dyn FnMut(&[u8])) {
-    let mut tokens = Vec::new();
-    for number in 0..split.records() {
-        let range = split.record(number);
-        tokens.resize((range.end - range.start) as usize, 0);
-        split.read(range.start, &mut tokens);
-        let record = data.tokenizer.decode(&tokens[..tokens.len().saturating_sub(1)]);
-        sink(data.records.without_prefix(&record));
-    }
 }
 
 /// Loss on the validation split.

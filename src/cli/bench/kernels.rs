@@ -1,7 +1,8 @@
 //! `logwright bench kernels`: every operation of a step by itself, held against what the card is seen to reach.
 
-use super::device::DeviceArgs;
-use super::roofline::StepShape;
+use super::settings::{StepShape, adamw};
+use crate::cli::device::DeviceArgs;
+use crate::cli::stdout::print_line;
 use clap::Args;
 use logwright::backend::Backend;
 use logwright::cuda::device::op::Op;
@@ -86,8 +87,8 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         return Err(Error::usage(format!("--only {}: no operation of the step has this name", bench.only.join(" "))));
     }
     match bench.json {
-        true => super::print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows)),
-        false => super::print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows)),
+        true => print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows)),
+        false => print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows)),
     }
 }
 
@@ -110,7 +111,7 @@ fn step(device: &OpRecorder, engine: &mut CudaEngine, batch: usize) -> Result<Ve
     let step = Batch { tokens: &tokens[..n], targets: &tokens[1..], seq_len: config.context };
     device.take();
     engine.accumulate(step, 1.0 / n as f32)?;
-    engine.update(&super::bench::adamw(1))?;
+    engine.update(&adamw(1))?;
     Ok(device.take())
 }
 

@@ -1,11 +1,15 @@
 //! `logwright score`: records -> how odd each one is, and why.
 
 use super::device::DeviceArgs;
-use super::{OutputArgs, end_quietly, model, print_line};
+use super::exit::Exit;
+use super::interrupt::{is_stopped, stop_on_interrupt};
+use super::stdout::{print_line, write_failed};
+use super::values;
 use clap::Args;
 use explain::ExplainArgs;
 use logwright::finding::Finding;
 use logwright::ingest::source::{Feed, Input, Line};
+use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::score::Aggregate;
 use logwright::score::CALIBRATION;
@@ -18,7 +22,7 @@ use serde_json::{Value, json};
 use sessions::{GroupArgs, Grouped};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 mod explain;
@@ -49,7 +53,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     calibrate: Option<PathBuf>,
     /// With --calibrate: share of normal records that may be called anomalies
-    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = super::rate)]
+    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = values::rate)]
     fpr: f64,
     /// A score above it is an anomaly [default: that of RUN/calibration.json, if it is there]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -89,29 +93,21 @@ pub struct ScoreArgs {
     explain: ExplainArgs,
 }
 
-/// Set by Ctrl-C or a termination signal.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// A second Ctrl-C stops at once.
-fn watch_signals() {
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(super::train::INTERRUPTED);
-        }
-    });
-}
-
-pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
+pub fn run(args: ScoreArgs) -> Result<Exit> {
     args.check()?;
-    let page = args.explain.page()?;
-    let model::Model { mut engine, tokenizer, records, folder } = model::open(&args.model, &args.device)?;
+    let page = args.explain.page(&args.model)?;
+    let LoadedModel { mut engine, tokenizer, records, folder } = args.device.load(&args.model)?;
     let mut scorer =
         Scorer { engine: engine.as_mut(), tokenizer: &tokenizer, records: &records, batch: args.batch.into() };
-    watch_signals();
+    let stop = stop_on_interrupt();
     let path = args.model.join(CALIBRATION);
     let calibration = match &args.calibrate {
         Some(normal) => {
-            let made = calibrate(&mut scorer, args.method(None)?, normal, &folder, &args)?;
+            let method = args.method(None)?;
+            let Some(made) = calibrate(&mut scorer, method, normal, &folder, &args, stop)? else {
+                tracing::warn!("interrupted; no calibration was written");
+                return Ok(Exit::Interrupted);
+            };
             made.save(&path)?;
             tell(&made, &path, args.inputs.is_empty())?;
             Some(made)
@@ -120,7 +116,7 @@ pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
         None => Calibration::load(&path, &folder)?,
     };
     if args.calibrate.is_some() && args.inputs.is_empty() {
-        return Ok(());
+        return Ok(Exit::Success);
     }
     let method = args.method(calibration.as_ref())?;
     let learnt = calibration.map(|calibration| (calibration.usual, calibration.threshold)).unzip();
@@ -128,7 +124,7 @@ pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
     if args.only_anomalies && judge.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    Stream::new(&args, judge, page).run(&mut scorer)
+    Stream::new(&args, judge, page).run(&mut scorer, stop)
 }
 
 impl ScoreArgs {
@@ -223,19 +219,20 @@ fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, Out
     Ok(places.into_iter().map(outcome).collect())
 }
 
-/// Learns from the normal records of one input.
+/// Learns from the normal records of one input; none where it was interrupted.
 fn calibrate(
     scorer: &mut Scorer,
     method: Method,
     normal: &Path,
     folder: &Path,
     args: &ScoreArgs,
-) -> Result<Calibration> {
+    stop: &AtomicBool,
+) -> Result<Option<Calibration>> {
     let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
     let mut feed = args.feed(vec![input], scorer);
     let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
     let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
-    while let Some(lines) = feed.next(args.batch.into(), &STOP)? {
+    while let Some(lines) = feed.next(args.batch.into(), stop)? {
         for (_, number, outcome) in measure(scorer, lines)? {
             match (outcome, &mut grouped) {
                 (Err(_), _) => broken += 1,
@@ -249,9 +246,8 @@ fn calibrate(
             }
         }
     }
-    if STOP.load(Ordering::Relaxed) {
-        tracing::warn!("interrupted; no calibration was written");
-        std::process::exit(super::train::INTERRUPTED);
+    if is_stopped() {
+        return Ok(None);
     }
     if let Some((open, group)) = grouped {
         open.finish().try_for_each(|session| sessions::teach_session(&mut calibrator, scorer, &group, session))?;
@@ -259,7 +255,7 @@ fn calibrate(
     if broken > 0 {
         tracing::warn!("{}: {broken} lines are no records of the model's, or lack the key; left out", normal.display());
     }
-    calibrator.finish(folder, args.fpr)
+    calibrator.finish(folder, args.fpr).map(Some)
 }
 
 /// Says what was learnt: on stdout where that is the command's only result.
@@ -296,7 +292,7 @@ impl<'a> Stream<'a> {
         Stream { args, judge, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
     }
 
-    fn run(mut self, scorer: &mut Scorer) -> Result<()> {
+    fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
         let begin = Instant::now();
         if self.args.explain.explain {
             self.print(&logwright::report::explain::legend(self.colour))?;
@@ -304,7 +300,7 @@ impl<'a> Stream<'a> {
         let mut feed = self.args.feed(self.inputs.clone(), scorer);
         let mut ended = Ok(());
         loop {
-            match feed.next(self.args.batch.into(), &STOP) {
+            match feed.next(self.args.batch.into(), stop) {
                 Ok(Some(lines)) => self.batch(scorer, lines)?,
                 Ok(None) => break,
                 // What was found before an input failed is not lost.
@@ -320,12 +316,12 @@ impl<'a> Stream<'a> {
             }
         }
         self.flush()?;
-        self.page.write(&self.judge, self.args)?;
+        self.page.write(&self.judge)?;
         self.conclude(begin.elapsed().as_secs_f64());
-        if STOP.load(Ordering::Relaxed) && !self.args.follow {
-            std::process::exit(super::train::INTERRUPTED);
+        match is_stopped() && !self.args.follow {
+            true => Ok(Exit::Interrupted),
+            false => ended.map(|()| Exit::Success),
         }
-        ended
     }
 
     fn batch(&mut self, scorer: &mut Scorer, lines: Vec<Line>) -> Result<()> {
@@ -409,17 +405,19 @@ impl<'a> Stream<'a> {
     /// Leaves stdout to be flushed when the batch is through.
     fn print(&mut self, text: &str) -> Result<()> {
         let written = stdout().lock().write_all(text.as_bytes());
-        written.or_else(|error| self.end_quietly(error))
+        self.check(written)
     }
 
     fn flush(&mut self) -> Result<()> {
-        stdout().flush().or_else(|error| self.end_quietly(error))
+        let written = stdout().flush();
+        self.check(written)
     }
 
-    /// As [`end_quietly`]; a reader of stdout that has left may still want the page.
-    fn end_quietly(&mut self, error: std::io::Error) -> Result<()> {
-        self.page.write(&self.judge, self.args)?;
-        end_quietly(error)
+    /// A reader of stdout that has left may still want the page.
+    fn check(&mut self, written: std::io::Result<()>) -> Result<()> {
+        let Err(error) = written else { return Ok(()) };
+        self.page.write(&self.judge)?;
+        Err(write_failed(error))
     }
 
     fn conclude(&self, seconds: f64) {
