@@ -10,10 +10,10 @@ use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
 use logwright::model_folder::LoadedModel;
-use logwright::report::{DemoReport, Sample, Summary, page, verdict};
-use logwright::sample::{Control, SamplingParams, Settings, generate};
+use logwright::report::{DemoReport, JudgedRecord, Summary, page, verdict};
+use logwright::sample::{Control, GenerationSettings, SamplingParams, generate};
 use logwright::synth::{Settings as SourceSettings, SignIns};
-use logwright::train::metrics::{self, Line};
+use logwright::train::metrics::{self, StepMetrics};
 use logwright::train::{Run, RunPlan, TrainConfig};
 use logwright::{Error, Result, files};
 use serde_json::{Value, json};
@@ -127,16 +127,17 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
 }
 
 /// Generates records from nothing but the record start, at temperature 0.8, unconstrained, until Ctrl-C.
-fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
+fn sample(args: &DemoArgs) -> Result<Vec<JudgedRecord>> {
     let LoadedModel { mut engine, tokenizer, records: facts, .. } = args.device.load(&args.out.join("run"))?;
     let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
-    let settings = Settings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
+    let settings =
+        GenerationSettings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
     let control = Control { stop: Some(save_on_interrupt()), ..Control::default() };
     generate(engine.as_mut(), &tokenizer, prompts, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, facts.form);
-        records.push(Sample { text: record.text, verdict });
+        records.push(JudgedRecord { text: record.text, verdict });
         Ok(())
     })?;
     Ok(records)
@@ -146,7 +147,7 @@ fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
 fn facts(
     args: &DemoArgs,
     data: &Dataset,
-    lines: &[Line],
+    lines: &[StepMetrics],
     summary: &Summary,
     mean_bytes: f64,
     started: Instant,
@@ -175,8 +176,8 @@ fn facts(
 fn write_report(
     folder: &Path,
     facts: &Value,
-    samples: Vec<Sample>,
-    lines: &[Line],
+    samples: Vec<JudgedRecord>,
+    lines: &[StepMetrics],
     config: &TrainConfig,
 ) -> Result<()> {
     let mut text = Vec::new();

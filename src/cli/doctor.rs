@@ -19,40 +19,38 @@ pub struct DoctorArgs {
 }
 
 /// One line of the report, and its fields in the JSON object.
-struct Finding {
+struct Check {
     name: &'static str,
     /// What was found, a line each; or what is missing and how to get it.
     found: std::result::Result<Vec<String>, String>,
     value: Value,
 }
 
-impl Finding {
+impl Check {
     fn new(name: &'static str, found: Result<(Vec<String>, Value)>) -> Self {
         match found {
-            Ok((lines, value)) => Finding { name, found: Ok(lines), value },
-            Err(error) => {
-                Finding { name, value: json!({ "missing": error.to_string() }), found: Err(error.to_string()) }
-            }
+            Ok((lines, value)) => Check { name, found: Ok(lines), value },
+            Err(error) => Check { name, value: json!({ "missing": error.to_string() }), found: Err(error.to_string()) },
         }
     }
 }
 
 pub fn run(args: DoctorArgs) -> Result<()> {
-    let findings = [
-        Finding::new("driver", driver()),
-        Finding::new("gpus", gpus()),
-        Finding::new("cublaslt", cublaslt()),
-        Finding::new("nvtx", nvtx()),
-        Finding::new("kernels", kernels()),
-        Finding::new("emulator", emulator()),
-        Finding::new("cpu", cpu()),
-        Finding::new("memory", host_memory()),
+    let checks = [
+        Check::new("driver", driver()),
+        Check::new("gpus", gpus()),
+        Check::new("cublaslt", cublaslt()),
+        Check::new("nvtx", nvtx()),
+        Check::new("kernels", kernels()),
+        Check::new("emulator", emulator()),
+        Check::new("cpu", cpu()),
+        Check::new("memory", host_memory()),
     ];
     if args.json {
-        let fields = findings.into_iter().map(|finding| (finding.name.to_string(), finding.value));
+        let fields = checks.into_iter().map(|check| (check.name.to_string(), check.value));
         return print_line(&Value::Object(fields.collect()));
     }
-    for Finding { name, found, .. } in findings {
+    for Check { name, found, .. } in checks {
         let lines = found.unwrap_or_else(|missing| vec![format!("missing: {missing}")]);
         for (i, line) in lines.iter().enumerate() {
             print_line(&format_args!("{:9} {line}", if i == 0 { name } else { "" }))?;

@@ -2,7 +2,7 @@
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
-use super::grammar::{GrammarArgs, Kept};
+use super::grammar::{GrammarArgs, GrammarCost};
 use super::interrupt::{is_stopped, save_on_interrupt};
 use super::output::OutputArgs;
 use super::stdout::write_failed;
@@ -11,7 +11,9 @@ use clap::{Args, ValueEnum};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Records;
 use logwright::report::{Summary, Verdict, verdict};
-use logwright::sample::{Conditions, Constraint, Control, Generated, SamplingParams, Settings, generate};
+use logwright::sample::{
+    Conditions, Constraint, Control, GeneratedRecord, GenerationSettings, SamplingParams, generate,
+};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -51,8 +53,8 @@ pub struct GenerateArgs {
     /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where something
     /// is asked for, and under a grammar masked_mass (the mean share of a token's probability that was masked) and stuck (why
     /// the record could not be finished)
-    #[arg(long, value_enum, default_value_t = Format::Raw, value_name = "FORMAT")]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Raw, value_name = "FORMAT")]
+    format: OutputFormat,
     /// Leave out records that are cut off or do not parse, and count them
     #[arg(long)]
     only_valid: bool,
@@ -117,13 +119,13 @@ pub struct SamplingArgs {
 const MOST_PARALLEL: usize = 1024;
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     Raw,
     Jsonl,
 }
 
 impl SamplingArgs {
-    fn settings(&self, samples: usize) -> Result<Settings> {
+    fn settings(&self, samples: usize) -> Result<GenerationSettings> {
         let SamplingArgs { temperature, top_k, top_p, max_tokens, seed, parallel } = *self;
         if !(temperature >= 0.0 && temperature.is_finite()) {
             return Err(Error::usage(format!("--temperature must be 0 or more, found {temperature}")));
@@ -135,7 +137,7 @@ impl SamplingArgs {
             return Err(Error::usage(format!("--max-tokens must be at least 1, --parallel 1 to {MOST_PARALLEL}")));
         }
         let params = SamplingParams { temperature, top_k, top_p };
-        Ok(Settings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
+        Ok(GenerationSettings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
     }
 }
 
@@ -150,7 +152,7 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     check_prompts(&prompts, &prefixes, &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
     let stop = save_on_interrupt();
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
-    let (started, mut summary, mut kept) = (Instant::now(), Summary::default(), Kept::default());
+    let (started, mut summary, mut cost) = (Instant::now(), Summary::default(), GrammarCost::default());
     let (of, mut asked, mut tokens, mut out) = (args.n, 0, 0, stdout().lock());
     let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());
     let each = each.map(|(i, prompt)| [conditions.prompt(i, of).as_bytes(), prompt].concat());
@@ -160,7 +162,7 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         let body = records.without_prefix(&record.text);
         let fits = verdict.is_valid() && conditions.is_kept(body, record.index % of, of);
         summary.add(&verdict);
-        kept.add(&record);
+        cost.add(&record);
         asked += u64::from(fits);
         tokens += record.tokens;
         bar.inc(1);
@@ -168,8 +170,8 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
             return Ok(());
         }
         let written = match args.format {
-            Format::Raw => out.write_all(&[body, b"\n"].concat()),
-            Format::Jsonl => {
+            OutputFormat::Raw => out.write_all(&[body, b"\n"].concat()),
+            OutputFormat::Jsonl => {
                 let mut line = describe(&record, body, &verdict)?;
                 if !conditions.is_empty() {
                     line["as_asked"] = fits.into();
@@ -187,7 +189,7 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         tracing::info!("{asked} of the {} valid records are what was asked for ({share:.1} %)", summary.parsed);
     }
     if constraint.is_some() {
-        kept.tell();
+        cost.tell();
     }
     if is_stopped() {
         tracing::warn!("interrupted; records in progress are dropped, those finished before are written");
@@ -211,13 +213,13 @@ fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {
     }
 }
 
-fn describe(record: &Generated, body: &[u8], verdict: &Verdict) -> Result<serde_json::Value> {
+fn describe(record: &GeneratedRecord, body: &[u8], verdict: &Verdict) -> Result<serde_json::Value> {
     let text = String::from_utf8_lossy(body);
     let verdict = serde_json::to_value(verdict).map_err(Error::failed)?;
     let mut line = json!({ "index": record.index, "text": text, "tokens": record.tokens, "ended": record.ended, "verdict": verdict["verdict"] });
     if let Some(constrained) = &record.constrained {
         line["masked_mass"] = json!(constrained.removed / record.tokens.max(1) as f64);
-        line["stuck"] = json!(constrained.stuck);
+        line["stuck"] = json!(constrained.dead_end);
     }
     Ok(line)
 }

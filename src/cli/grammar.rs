@@ -4,7 +4,7 @@ use clap::Args;
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::record::Records;
-use logwright::sample::{Constraint, Generated, Separators, Stuck};
+use logwright::sample::{Constraint, DeadEnd, GeneratedRecord, Separators};
 use logwright::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -85,26 +85,26 @@ fn separators(records: &Records, folder: &Path) -> Result<Separators> {
 
 /// What the grammar did to all records.
 #[derive(Default)]
-pub struct Kept {
+pub struct GrammarCost {
     records: usize,
     tokens: usize,
     /// Sum over all tokens of the masked share of the model's probability; and the largest sum of one record.
     removed: f64,
     most_removed: f64,
     time: Duration,
-    stuck: BTreeMap<Stuck, usize>,
+    dead_ends: BTreeMap<DeadEnd, usize>,
 }
 
-impl Kept {
-    pub fn add(&mut self, record: &Generated) {
+impl GrammarCost {
+    pub fn add(&mut self, record: &GeneratedRecord) {
         let Some(constrained) = &record.constrained else { return };
         self.records += 1;
         self.tokens += record.tokens;
         self.removed += constrained.removed;
         self.most_removed = self.most_removed.max(constrained.removed);
         self.time += constrained.time;
-        if let Some(stuck) = constrained.stuck {
-            *self.stuck.entry(stuck).or_default() += 1;
+        if let Some(dead_end) = constrained.dead_end {
+            *self.dead_ends.entry(dead_end).or_default() += 1;
         }
     }
 
@@ -118,8 +118,8 @@ impl Kept {
             self.removed / self.records.max(1) as f64,
             self.most_removed
         );
-        for (stuck, count) in &self.stuck {
-            tracing::warn!("{count} of the records cut off: {}", stuck.reason());
+        for (dead_end, count) in &self.dead_ends {
+            tracing::warn!("{count} of the records cut off: {}", dead_end.reason());
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use logwright::dataset::{Dataset, Windows};
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
-use logwright::train::{Begin, Mixture, Outcome, ProfileSteps, Run, RunPlan, RunRequest};
+use logwright::train::{Begin, Mixture, ProfileSteps, Run, RunOutcome, RunPlan, RunRequest};
 use logwright::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "A..B")]
     profile_steps: Option<ProfileSteps>,
     #[command(flatten)]
-    settings: Settings,
+    settings: SettingFlags,
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub struct TrainArgs {
 /// The settings as flags; names and meanings are `TrainConfig`'s.
 #[derive(Args, Serialize)]
 #[command(next_help_heading = "Settings (default: the preset's)")]
-struct Settings {
+struct SettingFlags {
     /// Transformer blocks
     #[arg(long, value_name = "N")]
     layers: Option<usize>,
@@ -178,7 +178,7 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<Exit> {
     })
 }
 
-fn conclude(outcome: &Outcome, out: &Path) {
+fn conclude(outcome: &RunOutcome, out: &Path) {
     let ended = match outcome.ended {
         Ended::Finished => "finished",
         Ended::Early => "stopped early, validation no longer improves,",

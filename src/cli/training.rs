@@ -4,12 +4,12 @@ use super::interrupt::save_on_interrupt;
 use super::output::{LogFormat, OutputArgs};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use logwright::Result;
-use logwright::train::metrics::Line;
-use logwright::train::{Outcome, Run, TrainConfig};
+use logwright::train::metrics::StepMetrics;
+use logwright::train::{Run, RunOutcome, TrainConfig};
 use std::time::{Duration, Instant};
 
 /// Trains with a progress bar and a line every few seconds, until the end or Ctrl-C.
-pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
+pub fn train(run: Run, output: &OutputArgs) -> Result<RunOutcome> {
     let stop = save_on_interrupt();
     let bar = output.progress(0, "steps");
     bar.set_position(run.step());
@@ -28,7 +28,7 @@ pub fn train(run: Run, output: &OutputArgs) -> Result<Outcome> {
 }
 
 /// One line about an update, above the bar.
-fn tell(line: &Line, config: &TrainConfig, bar: &ProgressBar, output: &OutputArgs) {
+fn tell(line: &StepMetrics, config: &TrainConfig, bar: &ProgressBar, output: &OutputArgs) {
     if output.log_format == LogFormat::Json {
         let text = serde_json::to_string(line).expect("plain values serialise");
         tracing::info!(line = text, "step");

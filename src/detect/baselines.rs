@@ -3,7 +3,7 @@
 //! Published detectors often do no better than these on the usual log data sets (Landauer, Skopik and Wurzenberger,
 //! 2024).
 
-use super::events::Numbers;
+use super::events::EventIds;
 use std::collections::{HashMap, HashSet};
 
 /// Added to every count of a 2-gram, so that one never seen has a finite surprisal (Lidstone smoothing).
@@ -17,14 +17,14 @@ pub const NAMES: [&str; 4] =
     ["unseen events", "unseen count vector", "distance of count vectors", "2-gram maximum surprisal"];
 
 /// Events with their counts, by the number of the event.
-type Counts = Vec<(u32, u32)>;
+type EventCounts = Vec<(u32, u32)>;
 
 /// All baselines, fit to the same sessions. Memory grows with the number of different sessions and 2-grams.
 pub struct Baselines {
-    numbers: Numbers,
-    seen: HashSet<Counts>,
+    ids: EventIds,
+    seen: HashSet<EventCounts>,
     /// The first [`MOST_VECTORS`] of `seen`, as they came.
-    vectors: Vec<Counts>,
+    vectors: Vec<EventCounts>,
     /// How often each event, or the begin mark, was followed by which event, or the end mark.
     pairs: HashMap<(u32, u32), u32>,
     /// How often each was followed by anything.
@@ -34,21 +34,21 @@ pub struct Baselines {
 impl Baselines {
     /// `sessions`: events in order, of normal sessions only.
     pub fn fit(sessions: &[Vec<String>]) -> Self {
-        let numbers = Numbers::learn(sessions);
+        let ids = EventIds::learn(sessions);
         let (mut seen, mut vectors) = (HashSet::new(), vec![]);
         let (mut pairs, mut firsts) = (HashMap::new(), HashMap::new());
         for session in sessions {
-            let events = numbers.of(session);
+            let events = ids.of(session);
             let counts = counts(&events);
             if seen.insert(counts.clone()) && vectors.len() < MOST_VECTORS {
                 vectors.push(counts);
             }
-            for (first, second) in two_grams(&events, numbers.len()) {
+            for (first, second) in two_grams(&events, ids.len()) {
                 *pairs.entry((first, second)).or_default() += 1;
                 *firsts.entry(first).or_default() += 1;
             }
         }
-        Baselines { numbers, seen, vectors, pairs, firsts }
+        Baselines { ids, seen, vectors, pairs, firsts }
     }
 
     /// The scores of a session, as [`NAMES`] has them:
@@ -61,29 +61,24 @@ impl Baselines {
     ///    `-ln((n(a b) + alpha) / (n(a) + alpha V))` with alpha = 0.1 and V the events of training, the end and one for
     ///    all unseen events.
     pub fn score(&self, session: &[String]) -> [f64; 4] {
-        let events = self.numbers.of(session);
+        let events = self.ids.of(session);
         let counts = counts(&events);
         let known = self.seen.contains(&counts);
         let distance = if known { 0 } else { self.vectors.iter().map(|v| distance(v, &counts)).min().unwrap_or(0) };
-        let surprisals = two_grams(&events, self.numbers.len()).map(|pair| self.surprisal(pair));
-        [
-            self.numbers.unseen(session) as f64,
-            f64::from(u8::from(!known)),
-            distance as f64,
-            surprisals.fold(0.0, f64::max),
-        ]
+        let surprisals = two_grams(&events, self.ids.len()).map(|pair| self.surprisal(pair));
+        [self.ids.unseen(session) as f64, f64::from(u8::from(!known)), distance as f64, surprisals.fold(0.0, f64::max)]
     }
 
     fn surprisal(&self, (first, second): (u32, u32)) -> f64 {
         let pair = self.pairs.get(&(first, second)).copied().unwrap_or(0);
         let all = self.firsts.get(&first).copied().unwrap_or(0);
-        let vocabulary = f64::from(self.numbers.len()) + 2.0;
+        let vocabulary = f64::from(self.ids.len()) + 2.0;
         -((f64::from(pair) + ALPHA) / (f64::from(all) + ALPHA * vocabulary)).ln()
     }
 }
 
 /// Each event of `events` with its count.
-fn counts(events: &[u32]) -> Counts {
+fn counts(events: &[u32]) -> EventCounts {
     let mut sorted = events.to_vec();
     sorted.sort_unstable();
     sorted.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect()

@@ -25,13 +25,13 @@ pub struct Events {
 
 /// How often each value of one field was seen.
 #[derive(Default)]
-struct Values {
+struct ValueCounts {
     /// Value -> seen more than once.
     recurs: HashMap<String, bool>,
     seen: usize,
 }
 
-impl Values {
+impl ValueCounts {
     fn add(&mut self, value: &str) {
         self.seen += 1;
         if let Some(recurs) = self.recurs.get_mut(value) {
@@ -50,7 +50,7 @@ impl Values {
 impl Events {
     /// Finds the categorical fields of `records`, normal ones.
     pub fn learn<R: AsRef<[u8]>>(records: impl IntoIterator<Item = R>) -> Self {
-        let mut fields: HashMap<String, Values> = HashMap::new();
+        let mut fields: HashMap<String, ValueCounts> = HashMap::new();
         for record in records {
             for leaf in fields::leaves(record.as_ref()).unwrap_or_default() {
                 match fields.get_mut(&leaf.path) {
@@ -91,11 +91,11 @@ fn masked(word: &str) -> String {
 
 /// The events of each record numbered from 0 in the order of their first appearance; none for an event never seen.
 #[derive(Default)]
-pub(super) struct Numbers(HashMap<String, u32>);
+pub(super) struct EventIds(HashMap<String, u32>);
 
-impl Numbers {
+impl EventIds {
     pub fn learn(sessions: &[Vec<String>]) -> Self {
-        let mut numbers = Numbers::default();
+        let mut numbers = EventIds::default();
         for event in sessions.iter().flatten() {
             if !numbers.0.contains_key(event) {
                 let next = numbers.0.len() as u32;
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn numbers_follow_first_appearance_and_unseen_events_share_one() {
         let session = |events: &[&str]| events.iter().map(|e| e.to_string()).collect::<Vec<_>>();
-        let numbers = Numbers::learn(&[session(&["b", "a"]), session(&["a", "c"])]);
+        let numbers = EventIds::learn(&[session(&["b", "a"]), session(&["a", "c"])]);
         assert_eq!(numbers.of(&session(&["a", "b", "x", "c", "y"])), [1, 0, 3, 2, 3]);
         assert_eq!(numbers.unseen(&session(&["x", "x", "y", "a"])), 2);
     }

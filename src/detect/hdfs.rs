@@ -9,14 +9,14 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-struct Session {
+struct LabelledSession {
     train: bool,
     attack: bool,
     events: Vec<String>,
 }
 
 /// 7,940 sessions, 313 of them anomalous: HDFS_v1's first 100,000 lines in the split of deep-loglizer.
-fn sessions() -> Option<Vec<Session>> {
+fn sessions() -> Option<Vec<LabelledSession>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/hdfs-sessions/hdfs100k_sessions.jsonl.gz");
     if !path.exists() {
         eprintln!("skipped: {} is absent", path.display());
@@ -29,14 +29,14 @@ fn sessions() -> Option<Vec<Session>> {
         let leaves = fields::leaves(record).expect("a session is an object").into_iter();
         // The events alone: the label must not be seen by what is to guess it.
         let events = leaves.filter(|leaf| leaf.path == "events.*").map(|leaf| leaf.value()).collect();
-        found.push(Session { train: all["split"] == "train", attack: all["label"] == 1, events });
+        found.push(LabelledSession { train: all["split"] == "train", attack: all["label"] == 1, events });
         Ok(())
     })
     .expect("the sessions are read");
     Some(found)
 }
 
-fn events_of(sessions: &[Session], wanted: impl Fn(&Session) -> bool) -> Vec<Vec<String>> {
+fn events_of(sessions: &[LabelledSession], wanted: impl Fn(&LabelledSession) -> bool) -> Vec<Vec<String>> {
     sessions.iter().filter(|session| wanted(session)).map(|session| session.events.clone()).collect()
 }
 

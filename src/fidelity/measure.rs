@@ -1,13 +1,13 @@
 //! Everything that is measured of generated records, in two passes over the training records.
 
 use super::conformity::{Conformity, conformity};
-use super::distance::{self, Coverage, Field, Sides, coverage};
+use super::distance::{self, Coverage, FieldDistance, Sides, coverage};
 use super::pair::Pair;
 use super::privacy::{Privacy, Watch};
-use super::rules::{self, Kept, Kind};
+use super::rules::{self, Compliance, RuleKind};
 use super::samples::{Reservoir, thin};
 use super::spans::Constant;
-use super::table::{Table, Values};
+use super::table::{RecordTable, ValueIds};
 use super::text::{Likeness, Tokens, likeness};
 use super::tfidf::{Similarity, similarity};
 use crate::record::schema::Profile;
@@ -44,28 +44,28 @@ pub struct Structure {
     pub schema: Pair<Conformity>,
     pub coverage: Pair<Coverage>,
     pub rules: Vec<CheckedRule>,
-    pub fields: Vec<Field>,
+    pub fields: Vec<FieldDistance>,
 }
 
 /// A consistency rule of training, and how the records of both sides keep it.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedRule {
-    pub kind: Kind,
+    pub kind: RuleKind,
     pub from: String,
     pub to: String,
     pub support: u64,
     pub confidence: f64,
     #[serde(flatten)]
-    pub kept: Pair<Kept>,
+    pub kept: Pair<Compliance>,
 }
 
 /// Gives every training record to a sink, in order; called twice.
-pub type Training<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8]));
+pub type TrainingRecords<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8]));
 
 /// Compares generated with real records; neither side may be empty. At most `sample` training records are compared, drawn
 /// with the seed; duplicates, copied spans and identifiers are looked for in all of them.
 pub fn measure(
-    training: Training,
+    training: TrainingRecords,
     validation: &[Vec<u8>],
     generated: &[Vec<u8>],
     sample: usize,
@@ -98,9 +98,9 @@ fn structure(
     seed: u64,
 ) -> Structure {
     let random = profile.random_paths();
-    let mut values = Values::default();
-    let [training, real, made] = [training, validation, generated].map(|side| Table::new(side, &mut values));
-    let checked = |rule: rules::Rule| {
+    let mut values = ValueIds::default();
+    let [training, real, made] = [training, validation, generated].map(|side| RecordTable::new(side, &mut values));
+    let checked = |rule: rules::ConsistencyRule| {
         let kept = Pair { generated: rule.check(&made), validation: rule.check(&real) };
         CheckedRule {
             kind: rule.kind,

@@ -19,6 +19,6 @@ mod table;
 pub mod text;
 pub mod tfidf;
 
-pub use measure::{CheckedRule, Compared, Fidelity, Structure, Training, measure};
+pub use measure::{CheckedRule, Compared, Fidelity, Structure, TrainingRecords, measure};
 pub use pair::{Pair, Share};
-pub use samples::{Draws, Reservoir, thin};
+pub use samples::{Reservoir, SeededRng, thin};

@@ -4,11 +4,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Uniform whole numbers, fixed by a seed.
-pub struct Draws(ChaCha8Rng);
+pub struct SeededRng(ChaCha8Rng);
 
-impl Draws {
+impl SeededRng {
     pub fn new(seed: u64) -> Self {
-        Draws(ChaCha8Rng::seed_from_u64(seed))
+        SeededRng(ChaCha8Rng::seed_from_u64(seed))
     }
 
     /// Uniform in `0..n`: the high half of a 64 x 64-bit product, with a bias below n / 2^64.
@@ -22,12 +22,12 @@ pub struct Reservoir<T> {
     limit: usize,
     seen: usize,
     kept: Vec<(usize, T)>,
-    draws: Draws,
+    draws: SeededRng,
 }
 
 impl<T> Reservoir<T> {
     pub fn new(limit: usize, seed: u64) -> Self {
-        Self { limit, seen: 0, kept: Vec::new(), draws: Draws::new(seed) }
+        Self { limit, seen: 0, kept: Vec::new(), draws: SeededRng::new(seed) }
     }
 
     /// Offers the next item, which is only made where it is kept.

@@ -16,14 +16,14 @@ const NONE: u32 = u32::MAX;
 ///
 /// Training is read through it, so its size does not matter; the text takes about 70 bytes of memory a byte.
 pub struct Spans {
-    states: Vec<State>,
+    states: Vec<SuffixState>,
     edges: Vec<Edge>,
     /// State of each beginning of the text: (bytes).
     ends: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
-struct State {
+struct SuffixState {
     /// Of its longest substring.
     length: u32,
     /// State of the longest suffix that ends at more places.
@@ -43,7 +43,7 @@ struct Edge {
 impl Spans {
     /// `text` holds the records, a newline behind each. Substrings across records are never found, since no record has one.
     pub fn new(text: &[u8]) -> Self {
-        let root = State { length: 0, link: NONE, edges: NONE, found: 0 };
+        let root = SuffixState { length: 0, link: NONE, edges: NONE, found: 0 };
         let mut spans = Self { states: vec![root], edges: Vec::new(), ends: Vec::with_capacity(text.len()) };
         let mut last = 0;
         for &byte in text {
@@ -68,7 +68,7 @@ impl Spans {
     }
 
     fn add(&mut self, length: u32, link: u32) -> u32 {
-        self.states.push(State { length, link, edges: NONE, found: 0 });
+        self.states.push(SuffixState { length, link, edges: NONE, found: 0 });
         self.states.len() as u32 - 1
     }
 
@@ -140,7 +140,7 @@ impl Spans {
         order.sort_unstable_by_key(|&state| self.states[state as usize].length);
         // What is found of a state is found of its suffixes; what is not may still be found of them.
         for &state in order.iter().rev() {
-            let State { link, found, .. } = self.states[state as usize];
+            let SuffixState { link, found, .. } = self.states[state as usize];
             if found > 0 {
                 self.states[link as usize].found = self.states[link as usize].length;
             }

@@ -12,12 +12,12 @@ const MOST_COLUMNS: usize = 4096;
 
 /// Distinct values, numbered from 1 in the order in which they come.
 #[derive(Default)]
-pub struct Values {
+pub struct ValueIds {
     numbers: HashMap<Arc<str>, u32>,
     texts: Vec<Arc<str>>,
 }
 
-impl Values {
+impl ValueIds {
     fn number(&mut self, text: &str) -> u32 {
         if let Some(&number) = self.numbers.get(text) {
             return number;
@@ -34,18 +34,18 @@ impl Values {
     }
 }
 
-/// The values of each path, (records) numbers of [`Values`] each.
+/// The values of each path, (records) numbers of [`ValueIds`] each.
 #[derive(Default)]
-pub struct Table {
+pub struct RecordTable {
     pub columns: BTreeMap<String, Vec<u32>>,
     pub records: usize,
 }
 
-impl Table {
+impl RecordTable {
     /// Records that hold no JSON object are passed over. Elements of an array share a path: their values, joined by commas,
     /// are one value.
-    pub fn new(records: &[Vec<u8>], values: &mut Values) -> Self {
-        let mut table = Table::default();
+    pub fn new(records: &[Vec<u8>], values: &mut ValueIds) -> Self {
+        let mut table = RecordTable::default();
         for leaves in records.iter().filter_map(|record| leaves(record)) {
             let mut row: BTreeMap<String, String> = BTreeMap::new();
             for leaf in leaves {
@@ -83,8 +83,8 @@ mod tests {
     fn columns_are_as_long_as_there_are_records() {
         let records: Vec<Vec<u8>> =
             [r#"{"a":1,"l":["x","y"]}"#, "no record", r#"{"b":"x"}"#, r#"{"a":2}"#].map(|r| r.into()).into();
-        let mut values = Values::default();
-        let table = Table::new(&records, &mut values);
+        let mut values = ValueIds::default();
+        let table = RecordTable::new(&records, &mut values);
         assert_eq!(table.records, 3);
         let column = |path| table.column(path).map(|c| c.iter().map(|&v| values.text(v)).collect::<Vec<_>>());
         assert_eq!(column("a").unwrap(), ["1", "", "2"]);

@@ -45,7 +45,7 @@ pub fn loss_curve(curve: &LossCurve, path: &Path) -> Result<()> {
 type Points = Vec<(f64, f64)>;
 
 /// The four lines, thinned, in the units of the axes.
-struct Lines {
+struct CurveSeries {
     raw: Points,
     smooth: Points,
     val: Points,
@@ -54,7 +54,7 @@ struct Lines {
     losses: Range<f64>,
 }
 
-impl Lines {
+impl CurveSeries {
     fn new(curve: &LossCurve) -> Self {
         let usable = |points: &[(u64, f64)]| -> Points {
             let fits = |y: f64| y.is_finite() && (y > 0.0 || !curve.log_y);
@@ -67,7 +67,7 @@ impl Lines {
         let steps = 0.0..all().map(|p| p.0).fold(10.0, f64::max);
         let losses = padded(all().map(|p| p.1), curve.log_y);
         let smooth = thin_last(&smoothed(&train), steps.end);
-        Lines {
+        CurveSeries {
             raw: thin_extremes(&train, steps.end),
             smooth,
             val: thin_last(&val, steps.end),
@@ -156,7 +156,7 @@ fn thin_last(points: &[(f64, f64)], last_step: f64) -> Points {
 
 /// The picture as text; [`loss_curve`] puts it into a file, the report page into itself.
 pub(super) fn svg(curve: &LossCurve) -> Result<String> {
-    let lines = Lines::new(curve);
+    let lines = CurveSeries::new(curve);
     let mut text = String::new();
     let root = SVGBackend::with_string(&mut text, (WIDTH, HEIGHT)).into_drawing_area();
     let drawn = if curve.log_y {
@@ -174,7 +174,7 @@ pub(super) type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Axes, lines and legend. `losses` is the loss axis, linear or logarithmic.
-fn draw<Y>(root: &Area, curve: &LossCurve, lines: &Lines, losses: Y) -> Drawn
+fn draw<Y>(root: &Area, curve: &LossCurve, lines: &CurveSeries, losses: Y) -> Drawn
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
@@ -234,7 +234,7 @@ type Chart<'a, 'b, Y> = plotters::chart::DualCoordChartContext<
 >;
 
 /// The learning rate, faint, on the axis at the right; nothing where there is none.
-fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines, top_rate: f64) -> Drawn {
+fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &CurveSeries, top_rate: f64) -> Drawn {
     if top_rate <= 0.0 {
         return Ok(());
     }
@@ -253,7 +253,7 @@ fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines, to
     Ok(())
 }
 
-fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines) -> Drawn {
+fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &CurveSeries) -> Drawn {
     chart.draw_series(LineSeries::new(lines.raw.iter().copied(), TRAIN.mix(0.28).stroke_width(1)))?;
     chart
         .draw_series(LineSeries::new(lines.smooth.iter().copied(), TRAIN.stroke_width(2)))?
@@ -319,7 +319,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("the picture");
         assert!(text.len() < 200_000, "{} bytes", text.len());
         assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "a temporary file is left");
-        let raw = Lines::new(&curve).raw;
+        let raw = CurveSeries::new(&curve).raw;
         assert!(raw.len() <= 2 * COLUMNS + 2, "{} points", raw.len());
         assert!(raw.iter().any(|p| p.0 == 50_000.0), "the spike is gone");
         for words in ["steps", "loss, nats per token", "learning rate", "validation", "A run"] {
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_short_run_is_drawn_point_by_point() {
-        let lines = Lines::new(&example(60));
+        let lines = CurveSeries::new(&example(60));
         assert_eq!((lines.raw.len(), lines.smooth.len()), (60, 60));
         assert!(lines.raw.iter().zip(&lines.smooth).any(|(raw, smooth)| raw.1 != smooth.1), "nothing was smoothed");
     }
@@ -345,7 +345,7 @@ mod tests {
         ];
         for log_y in [false, true] {
             for curve in odd.iter().cloned().map(|curve| LossCurve { log_y, ..curve }) {
-                let range = Lines::new(&curve).losses;
+                let range = CurveSeries::new(&curve).losses;
                 assert!(range.start < range.end && range.end.is_finite(), "{curve:?}: {range:?}");
                 assert!(range.start > 0.0 || !log_y, "{curve:?}: {range:?}");
                 assert!(svg(&curve).expect("it draws").ends_with("</svg>\n"), "{curve:?}");

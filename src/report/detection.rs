@@ -28,7 +28,7 @@ const COLOURS: [RGBColor; 6] = [
 
 /// A detector on labelled records.
 #[derive(Clone, Debug)]
-pub struct Method<'a> {
+pub struct DetectorScores<'a> {
     pub detection: &'a Detection,
     /// (records)
     pub scores: &'a [f64],
@@ -39,15 +39,15 @@ pub struct Method<'a> {
 ///
 /// # Errors
 /// A score that is not a number.
-pub fn detection(methods: &[Method], attacks: &[bool]) -> Result<String> {
+pub fn detection(methods: &[DetectorScores], attacks: &[bool]) -> Result<String> {
     let mut rankings = vec![];
     for method in methods {
         rankings.push((method.detection.method.as_str(), Ranking::new(method.scores, attacks)?));
     }
     let rows: Vec<&Detection> = methods.iter().map(|method| method.detection).collect();
     let mut out = format!("<section class=\"detection\">\n<h2>Detection</h2>\n{}{}", summary(&rows), table(&rows));
-    let roc: Lines = rankings.iter().map(|(name, ranking)| (*name, ranking.roc())).collect();
-    let precision: Lines = rankings.iter().map(|(name, ranking)| (*name, ranking.precision_recall())).collect();
+    let roc: NamedCurves = rankings.iter().map(|(name, ranking)| (*name, ranking.roc())).collect();
+    let precision: NamedCurves = rankings.iter().map(|(name, ranking)| (*name, ranking.precision_recall())).collect();
     if roc.iter().any(|(_, points)| !points.is_empty()) {
         let roc = curves("ROC", ["false positive rate", "recall"], &roc, true)?;
         // Its colours are those of the other picture, whose corner has room for the legend.
@@ -121,10 +121,10 @@ fn picture(size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Result<String
 }
 
 /// Names and points.
-type Lines<'a> = Vec<(&'a str, Vec<(f64, f64)>)>;
+type NamedCurves<'a> = Vec<(&'a str, Vec<(f64, f64)>)>;
 
 /// One line a method in the unit square.
-fn curves(title: &str, axes: [&str; 2], lines: &Lines, legend: bool) -> Result<String> {
+fn curves(title: &str, axes: [&str; 2], lines: &NamedCurves, legend: bool) -> Result<String> {
     picture((SIDE, SIDE), |root| {
         let mut chart = ChartBuilder::on(root)
             .caption(title, ("sans-serif", 17).into_font().color(&INK))
@@ -166,7 +166,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Share of the normal records and of the attacks by score, and the calibrated threshold.
-fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
+fn histogram(method: &DetectorScores, attacks: &[bool]) -> Result<String> {
     let range = score_range(method);
     let shares = [false, true].map(|kind| {
         let scores: Vec<f64> = (0..attacks.len()).filter(|&i| attacks[i] == kind).map(|i| method.scores[i]).collect();
@@ -220,7 +220,7 @@ fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
 }
 
 /// From the lowest to the highest finite score or threshold, a little wider than them.
-fn score_range(method: &Method) -> Range<f64> {
+fn score_range(method: &DetectorScores) -> Range<f64> {
     let all = method.scores.iter().chain([&method.detection.calibrated.threshold]).filter(|score| score.is_finite());
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), score| (l.min(*score), h.max(*score)));
     if low > high {
@@ -248,7 +248,8 @@ mod tests {
     fn rendered(name: &str, scores: &[f64], attacks: &[bool]) -> String {
         let row = evaluate(scores, attacks, &[1.0, 2.0, 3.0], 0.3).unwrap();
         let row = Detection { method: name.into(), ..row };
-        detection(&[Method { detection: &row, scores }, Method { detection: &row, scores }], attacks).unwrap()
+        detection(&[DetectorScores { detection: &row, scores }, DetectorScores { detection: &row, scores }], attacks)
+            .unwrap()
     }
 
     #[test]
@@ -279,7 +280,7 @@ mod tests {
         assert!(detection(&[], &[]).unwrap().contains("No detector"));
         let endless = [f64::INFINITY];
         let row = evaluate(&endless, &[true], &endless, 0.5).unwrap();
-        assert_eq!(score_range(&Method { detection: &row, scores: &endless }), 0.0..1.0);
+        assert_eq!(score_range(&DetectorScores { detection: &row, scores: &endless }), 0.0..1.0);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct GeneratedFile {
 
 /// A line of `generate --format jsonl`.
 #[derive(Deserialize)]
-struct Line {
+struct GeneratedLine {
     text: String,
     ended: bool,
     /// Tells such a line from a log record that happens to have a text.
@@ -45,7 +45,7 @@ pub fn read_generated(path: &Path, form: Form, sample: usize, seed: u64) -> Resu
     let (mut line, mut number, mut as_lines) = (Vec::new(), 0u64, false);
     while next_line(&mut reader, &mut line).map_err(|e| Error::io("read the generated records from", path, e))? {
         number += 1;
-        let parsed = if number == 1 || as_lines { serde_json::from_slice::<Line>(&line).ok() } else { None };
+        let parsed = if number == 1 || as_lines { serde_json::from_slice::<GeneratedLine>(&line).ok() } else { None };
         as_lines = if number == 1 { parsed.is_some() } else { as_lines };
         let ended = match (parsed, as_lines) {
             (Some(parsed), _) => {

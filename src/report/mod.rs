@@ -10,6 +10,6 @@ mod page;
 pub mod parse;
 
 pub use curve::{LossCurve, loss_curve};
-pub use detection::{Method, detection};
-pub use page::{DemoReport, Sample, page};
+pub use detection::{DetectorScores, detection};
+pub use page::{DemoReport, JudgedRecord, page};
 pub use parse::{Summary, Verdict, verdict};

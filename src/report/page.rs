@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// One generated record, as generated, and what became of it.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub struct JudgedRecord {
     /// Without its newline; any bytes.
     pub text: Vec<u8>,
     pub verdict: Verdict,
@@ -24,7 +24,7 @@ pub struct DemoReport {
     pub facts: Vec<(String, String)>,
     pub curve: LossCurve,
     pub form: Form,
-    pub samples: Vec<Sample>,
+    pub samples: Vec<JudgedRecord>,
     /// The resolved configuration, as TOML.
     pub config: String,
 }
@@ -62,7 +62,7 @@ fn count_text(summary: &Summary, form: Form) -> String {
     }
 }
 
-fn article(sample: &Sample, form: Form) -> String {
+fn article(sample: &JudgedRecord, form: Form) -> String {
     let (class, label, error_at) = match &sample.verdict {
         Verdict::Valid if form == Form::Text => ("valid", "complete".to_string(), None),
         Verdict::Valid => ("valid", "valid JSON".to_string(), None),
@@ -142,7 +142,7 @@ mod tests {
     use crate::report::verdict;
 
     fn report(form: Form, texts: &[&[u8]]) -> DemoReport {
-        let sample = |text: &&[u8]| Sample { text: text.to_vec(), verdict: verdict(text, true, form) };
+        let sample = |text: &&[u8]| JudgedRecord { text: text.to_vec(), verdict: verdict(text, true, form) };
         DemoReport {
             title: "A <b>run</b>".into(),
             facts: vec![("validation loss".into(), "0.5 < 0.6".into())],

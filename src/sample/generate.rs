@@ -1,7 +1,7 @@
 //! Samples in parallel: every slot of the engine's cache works on one, and takes the next when it has ended.
 
 use super::SamplingParams;
-use super::constraint::{Constraint, Guide, Stuck};
+use super::constraint::{Constraint, DeadEnd, Guide};
 use crate::engine::{Engine, SampleRequest};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct GenerationSettings {
     pub params: SamplingParams,
     /// Tokens after which a sample is cut off, its record unfinished.
     pub max_tokens: usize,
@@ -41,12 +41,12 @@ pub struct Constrained {
     /// Time of making masks and reading tokens, on the thread that did it.
     pub time: Duration,
     /// Why the record could not go on or be called finished.
-    pub stuck: Option<Stuck>,
+    pub dead_end: Option<DeadEnd>,
 }
 
 /// One sample.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Generated {
+pub struct GeneratedRecord {
     pub index: usize,
     /// The prompt and what followed it, without the separators at both ends.
     pub text: Vec<u8>,
@@ -59,7 +59,7 @@ pub struct Generated {
 }
 
 /// A sample in progress in one slot.
-struct Work<'a> {
+struct ActiveSample<'a> {
     index: usize,
     rng: ChaCha8Rng,
     /// Separator, prompt and everything drawn.
@@ -91,12 +91,12 @@ pub fn generate(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
     prompts: impl Iterator<Item = Vec<u8>>,
-    settings: &Settings,
+    settings: &GenerationSettings,
     control: Control,
-    sink: &mut dyn FnMut(Generated) -> Result<()>,
+    sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>,
 ) -> Result<()> {
     let mut prompts = prompts.enumerate();
-    let mut slots: Vec<Option<Work>> = Vec::new();
+    let mut slots: Vec<Option<ActiveSample>> = Vec::new();
     slots.resize_with(settings.parallel, || None);
     engine.open_cache(slots.len())?;
     let usual = usual_tokens(tokenizer, engine.config().vocab);
@@ -106,7 +106,7 @@ pub fn generate(
             let Some((index, prompt)) = prompts.next() else { break };
             engine.forget(slot);
             finished.expect_one();
-            *work = Some(Work::new(index, &prompt, tokenizer, settings.seed, control.constraint)?);
+            *work = Some(ActiveSample::new(index, &prompt, tokenizer, settings.seed, control.constraint)?);
         }
         if slots.iter().all(Option::is_none) {
             break;
@@ -128,7 +128,7 @@ pub fn generate(
 /// Samples that end out of order, handed on in order.
 #[derive(Default)]
 struct InOrder {
-    waiting: VecDeque<Option<Generated>>,
+    waiting: VecDeque<Option<GeneratedRecord>>,
     handed_on: usize,
 }
 
@@ -137,13 +137,13 @@ impl InOrder {
         self.waiting.push_back(None);
     }
 
-    fn put(&mut self, done: Generated) {
+    fn put(&mut self, done: GeneratedRecord) {
         let place = done.index - self.handed_on;
         self.waiting[place] = Some(done);
     }
 
     /// Those before which nothing is missing.
-    fn hand_on(&mut self, sink: &mut dyn FnMut(Generated) -> Result<()>) -> Result<()> {
+    fn hand_on(&mut self, sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>) -> Result<()> {
         while let Some(done) = self.waiting.front_mut().and_then(Option::take) {
             self.waiting.pop_front();
             self.handed_on += 1;
@@ -152,7 +152,7 @@ impl InOrder {
         Ok(())
     }
 
-    fn hand_on_all(self, sink: &mut dyn FnMut(Generated) -> Result<()>) -> Result<()> {
+    fn hand_on_all(self, sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>) -> Result<()> {
         self.waiting.into_iter().flatten().try_for_each(sink)
     }
 }
@@ -160,7 +160,7 @@ impl InOrder {
 /// Brings all pending tokens into the cache and draws the next token of each sample that can go on.
 fn draw(
     engine: &mut dyn Engine,
-    slots: &mut [Option<Work>],
+    slots: &mut [Option<ActiveSample>],
     params: SamplingParams,
     usual: Option<&[u32]>,
 ) -> Result<()> {
@@ -204,7 +204,7 @@ fn usual_tokens(tokenizer: &Tokenizer, vocab: usize) -> Option<Vec<u32>> {
     bits(vocab, |token| !tokenizer.token_bytes(token).is_empty())
 }
 
-impl<'a> Work<'a> {
+impl<'a> ActiveSample<'a> {
     fn new(
         index: usize,
         prompt: &[u8],
@@ -226,7 +226,7 @@ impl<'a> Work<'a> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
         let pending = tokens.len();
-        Ok(Work {
+        Ok(ActiveSample {
             index,
             rng,
             tokens,
@@ -260,17 +260,17 @@ impl<'a> Work<'a> {
             for (word, paying) in allowed.iter_mut().zip(paying.iter().flatten()) {
                 *word &= paying;
             }
-            if allowed.iter().any(|&word| word != 0) { Ok(allowed) } else { Err(Stuck::NoToken) }
+            if allowed.iter().any(|&word| word != 0) { Ok(allowed) } else { Err(DeadEnd::NoToken) }
         });
         self.constrained.time += started.elapsed();
         match allowed {
             Ok(allowed) => self.allowed = Some(allowed),
-            Err(stuck) => self.get_stuck(stuck),
+            Err(dead_end) => self.stop_at(dead_end),
         }
     }
 
-    fn get_stuck(&mut self, stuck: Stuck) {
-        self.constrained.stuck = Some(stuck);
+    fn stop_at(&mut self, dead_end: DeadEnd) {
+        self.constrained.dead_end = Some(dead_end);
         self.is_done = true;
     }
 
@@ -301,16 +301,16 @@ impl<'a> Work<'a> {
             false => guide.consume(token, bytes),
         };
         self.constrained.time += started.elapsed();
-        if let Err(stuck) = read {
+        if let Err(dead_end) = read {
             self.ended = false;
-            self.get_stuck(stuck);
+            self.stop_at(dead_end);
         }
     }
 
-    fn finish(self, tokenizer: &Tokenizer) -> Generated {
+    fn finish(self, tokenizer: &Tokenizer) -> GeneratedRecord {
         let text = tokenizer.decode(&self.tokens[1..]);
         let constrained = self.guide.map(|_| self.constrained);
-        Generated { index: self.index, text, tokens: self.drawn, ended: self.ended, constrained }
+        GeneratedRecord { index: self.index, text, tokens: self.drawn, ended: self.ended, constrained }
     }
 }
 

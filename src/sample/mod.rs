@@ -6,5 +6,5 @@ pub mod generate;
 
 pub use crate::engine::SamplingParams;
 pub use conditions::Conditions;
-pub use constraint::{Constraint, Separators, Stuck};
-pub use generate::{Constrained, Control, Generated, Settings, generate};
+pub use constraint::{Constraint, DeadEnd, Separators};
+pub use generate::{Constrained, Control, GeneratedRecord, GenerationSettings, generate};

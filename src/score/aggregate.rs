@@ -1,7 +1,7 @@
 //! The surprisals of a record -> one number.
 
-use super::fields::{Field, Parts};
-use super::usual::Usual;
+use super::fields::{FieldSurprisal, Parts};
+use super::normal_stats::NormalStats;
 use crate::{Error, Result};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
@@ -64,14 +64,20 @@ impl Selection {
     }
 }
 
-/// One number for a record; 0 where none of its fields count. `top_k` is for [`Aggregate::TopK`], `usual` for
+/// One number for a record; 0 where none of its fields count. `top_k` is for [`Aggregate::TopK`], `normal_stats` for
 /// [`Aggregate::Excess`] (without it, a field's own nats stand for its excess).
 ///
 /// The maximum is the score of LogBERT's kind of detector (Guo et al., 2021: a session is odd by its worst keys, not by their
 /// mean); the mean is the loss of language-model detectors such as Tuor et al., 2018, where it is taken over the line.
 /// Fields add up their tokens, for the nats of a field are minus the logarithm of the probability of its whole value; a mean
 /// would make a long value with one odd character look usual.
-pub fn aggregate(kind: Aggregate, parts: &Parts, selection: &Selection, top_k: usize, usual: Option<&Usual>) -> f64 {
+pub fn aggregate(
+    kind: Aggregate,
+    parts: &Parts,
+    selection: &Selection,
+    top_k: usize,
+    normal_stats: Option<&NormalStats>,
+) -> f64 {
     let counts: Vec<bool> = parts.fields.iter().map(|field| selection.counts(&field.path)).collect();
     let counted = parts.pieces.iter().filter(|piece| counts[piece.field]);
     let fields = parts.fields.iter().zip(&counts).filter(|(_, counts)| **counts).map(|(field, _)| field);
@@ -88,13 +94,13 @@ pub fn aggregate(kind: Aggregate, parts: &Parts, selection: &Selection, top_k: u
             if nats.is_empty() { 0.0 } else { nats.iter().sum::<f64>() / nats.len() as f64 }
         }
         Aggregate::Field => largest(fields.map(|field| field.nats)),
-        Aggregate::Excess => sum_of_excess(fields.map(|field| excess(field, usual))),
+        Aggregate::Excess => sum_of_excess(fields.map(|field| excess(field, normal_stats))),
     }
 }
 
 /// What ranks a field among the others of its record: its excess where the usual is known, else its nats.
-pub fn excess(field: &Field, usual: Option<&Usual>) -> f64 {
-    usual.map_or(field.nats, |usual| usual.excess(&field.path, field.nats))
+pub fn excess(field: &FieldSurprisal, normal_stats: Option<&NormalStats>) -> f64 {
+    normal_stats.map_or(field.nats, |normal_stats| normal_stats.excess(&field.path, field.nats))
 }
 
 /// Deviations up to which a field counts as usual.
@@ -121,7 +127,7 @@ mod tests {
 
     /// Fields a (tokens of 1 and 5 nats, and half of one of 4), b (the other half, 3), id (9, 9).
     fn record() -> Parts {
-        let field = |path: &str, nats, max| Field { path: path.into(), territory: 0..0, value: 0..0, nats, max };
+        let field = |path: &str, nats, max| FieldSurprisal { path: path.into(), span: 0..0, value: 0..0, nats, max };
         let piece = |token, field, share, nats| Piece { token, field, share, nats };
         Parts {
             fields: vec![field("a", 8.0, 5.0), field("b", 5.0, 3.0), field("x.id", 18.0, 9.0)],

@@ -2,10 +2,10 @@
 
 use super::aggregate::Aggregate;
 use super::aggregate::sum_of_excess;
-use super::scorer::{Judge, Measured, rounded};
+use super::normal_stats::NormalStatsBuilder;
+use super::scorer::{Detector, ScoredRecord, rounded};
 use super::session::SessionScore;
-use super::threshold::{Calibration, Method};
-use super::usual::Learner;
+use super::threshold::{Calibration, ScoringMethod};
 use crate::detect::threshold;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ use std::path::Path;
 /// all do both. Memory: 8 bytes a unit; with `Excess`, 16 bytes a field of half of the units, for the usual is known at the
 /// end only.
 pub struct Calibrator {
-    judge: Judge,
-    learner: Learner,
+    detector: Detector,
+    builder: NormalStatsBuilder,
     paths: HashMap<String, usize>,
     names: Vec<String>,
     units: u64,
@@ -47,10 +47,10 @@ pub enum Reduced {
 
 impl Calibrator {
     /// Errors: a pattern over fields that is none.
-    pub fn new(method: Method) -> Result<Self> {
+    pub fn new(method: ScoringMethod) -> Result<Self> {
         Ok(Self {
-            judge: Judge::new(method, None, None)?,
-            learner: Learner::default(),
+            detector: Detector::new(method, None, None)?,
+            builder: NormalStatsBuilder::default(),
             paths: HashMap::new(),
             names: Vec::new(),
             units: 0,
@@ -62,20 +62,20 @@ impl Calibrator {
     }
 
     fn splits(&self) -> bool {
-        self.judge.method.aggregate == Aggregate::Excess && !self.is_sequence()
+        self.detector.method.aggregate == Aggregate::Excess && !self.is_sequence()
     }
 
     fn is_sequence(&self) -> bool {
-        self.judge.method.group.as_ref().is_some_and(|group| group.score == SessionScore::Sequence)
+        self.detector.method.group.as_ref().is_some_and(|group| group.score == SessionScore::Sequence)
     }
 
     /// Takes from a record what its unit needs.
-    pub fn reduce(&mut self, measured: &Measured) -> Reduced {
-        self.counted |= measured.parts.fields.iter().any(|field| self.judge.selection.counts(&field.path));
+    pub fn reduce(&mut self, measured: &ScoredRecord) -> Reduced {
+        self.counted |= measured.parts.fields.iter().any(|field| self.detector.selection.counts(&field.path));
         if !self.splits() {
-            measured.parts.fields.iter().for_each(|field| self.learner.add(&field.path, field.nats));
+            measured.parts.fields.iter().for_each(|field| self.builder.add(&field.path, field.nats));
             self.taught += 1;
-            return Reduced::Score(self.judge.score(measured));
+            return Reduced::Score(self.detector.score(measured));
         }
         let mut fields = Vec::with_capacity(measured.parts.fields.len());
         for field in &measured.parts.fields {
@@ -99,7 +99,7 @@ impl Calibrator {
                     Reduced::Score(score) => *score,
                     Reduced::Fields(_) => unreachable!("without a split, records are reduced to scores"),
                 });
-                self.scores.push(self.judge.of_session(scores));
+                self.scores.push(self.detector.of_session(scores));
             }
             None if sets_threshold(self.units) => self.held.push(unit),
             None => self.teach(&unit),
@@ -109,7 +109,7 @@ impl Calibrator {
     fn teach(&mut self, unit: &[Reduced]) {
         for record in unit {
             if let Reduced::Fields(fields) = record {
-                fields.iter().for_each(|&(path, nats)| self.learner.add(&self.names[path], nats));
+                fields.iter().for_each(|&(path, nats)| self.builder.add(&self.names[path], nats));
                 self.taught += 1;
             }
         }
@@ -132,17 +132,17 @@ impl Calibrator {
                  those that score prints",
             ));
         }
-        let usual = std::mem::take(&mut self.learner).finish();
-        self.judge.usual = Some(usual.clone());
+        let normal_stats = std::mem::take(&mut self.builder).finish();
+        self.detector.normal_stats = Some(normal_stats.clone());
         let names = &self.names;
         for unit in &self.held {
             let scores = unit.iter().map(|record| match record {
                 Reduced::Fields(fields) => {
-                    self.judge.of_fields(fields.iter().map(|&(path, nats)| (names[path].as_str(), nats)))
+                    self.detector.of_fields(fields.iter().map(|&(path, nats)| (names[path].as_str(), nats)))
                 }
                 Reduced::Score(score) => *score,
             });
-            self.scores.push(self.judge.of_session(scores));
+            self.scores.push(self.detector.of_session(scores));
         }
         let (threshold, enough) = threshold(&self.scores, fpr)?;
         let scores = self.scores.len();
@@ -154,8 +154,8 @@ impl Calibrator {
                 (1.0 / fpr - 1.0).ceil()
             );
         }
-        let mut calibration = Calibration::new(folder, self.judge.method.clone(), threshold, fpr)?;
-        (calibration.scores, calibration.taught, calibration.usual) = (scores as u64, self.taught, usual);
+        let mut calibration = Calibration::new(folder, self.detector.method.clone(), threshold, fpr)?;
+        (calibration.scores, calibration.taught, calibration.normal_stats) = (scores as u64, self.taught, normal_stats);
         Ok(calibration)
     }
 
@@ -165,12 +165,12 @@ impl Calibrator {
     }
 }
 
-impl Judge {
+impl Detector {
     /// The score of a record of which only the fields' nats are left: [`Aggregate::Excess`].
     fn of_fields<'a>(&self, fields: impl Iterator<Item = (&'a str, f64)>) -> f64 {
-        let usual = self.usual.as_ref().expect("the usual is known when units are judged");
+        let normal_stats = self.normal_stats.as_ref().expect("the usual is known when units are judged");
         let counted = fields.filter(|(path, _)| self.selection.counts(path));
-        rounded(sum_of_excess(counted.map(|(path, nats)| usual.excess(path, nats))))
+        rounded(sum_of_excess(counted.map(|(path, nats)| normal_stats.excess(path, nats))))
     }
 
     /// The score of a session from those of its records: one record is its own session.

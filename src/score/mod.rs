@@ -5,7 +5,7 @@
 //! says what is usual for each field and above which score a record is an anomaly.
 //!
 //! ```text
-//! source -> scorer (surprisal -> fields) -> judge (aggregate, usual, threshold) -> finding | session
+//! source -> scorer (surprisal -> fields) -> detector (aggregate, usual, threshold) -> finding | session
 //! ```
 //!
 //! What `logwright score` prints of each record is a [`crate::finding::Finding`].
@@ -14,18 +14,18 @@ mod aggregate;
 mod calibrate;
 mod costs;
 mod fields;
+mod normal_stats;
 mod scorer;
 pub mod session;
 mod surprisal;
 mod threshold;
-mod usual;
 
 pub use aggregate::{Aggregate, Selection, aggregate, excess};
 pub use calibrate::{Calibrator, Reduced};
 pub use costs::add_costs;
-pub use fields::{END, Field, PREFIX, Parts, Piece, parts};
-pub use scorer::{Judge, Measured, Scorer};
+pub use fields::{END, FieldSurprisal, PREFIX, Parts, Piece, parts};
+pub use normal_stats::{NormalStats, NormalStatsBuilder, PathStats};
+pub use scorer::{Detector, ScoredRecord, Scorer};
 pub use session::{Grouping, Session, SessionScore, Sessions};
 pub use surprisal::{Surprisals, encode, sequence_surprisals, surprisals};
-pub use threshold::{Calibration, FILE as CALIBRATION, Method};
-pub use usual::{Learner, Spread, Usual};
+pub use threshold::{Calibration, FILE as CALIBRATION, ScoringMethod};

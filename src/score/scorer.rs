@@ -1,10 +1,10 @@
 //! The model at work on records: tokens, surprisals, fields, and one score.
 
 use super::aggregate::{Selection, aggregate, excess};
-use super::fields::{Field, PREFIX, Parts, parts};
+use super::fields::{FieldSurprisal, PREFIX, Parts, parts};
+use super::normal_stats::NormalStats;
 use super::surprisal::{Surprisals, sequence_surprisals, surprisals};
-use super::threshold::Method;
-use super::usual::Usual;
+use super::threshold::ScoringMethod;
 use crate::engine::Engine;
 use crate::finding::{Finding, FoundField, MaxToken, Shaded};
 use crate::record::Form;
@@ -25,15 +25,15 @@ pub struct Scorer<'a> {
 
 /// A record with what the model thought of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
+pub struct ScoredRecord {
     pub record: Vec<u8>,
     pub surprisals: Surprisals,
     pub parts: Parts,
 }
 
-impl Measured {
+impl ScoredRecord {
     /// The value of one of its fields as text: a JSON string without its quotes and escapes, anything else as it stands.
-    pub fn value(&self, field: &Field) -> String {
+    pub fn value(&self, field: &FieldSurprisal) -> String {
         let raw = String::from_utf8_lossy(&self.record[field.value.clone()]);
         serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
     }
@@ -56,7 +56,7 @@ fn as_trained(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
 impl Scorer<'_> {
     /// Measures records that came together. A record that cannot be one of the model's is an error of its own; the outer
     /// error is the engine's.
-    pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<Measured>>> {
+    pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<ScoredRecord>>> {
         let records: Vec<_> = records.into_iter().map(|record| as_trained(record, self.records)).collect();
         let good: Vec<&[u8]> = records.iter().flatten().map(Vec::as_slice).collect();
         let mut found = surprisals(self.engine, self.tokenizer, &good, self.batch)?.into_iter();
@@ -69,7 +69,7 @@ impl Scorer<'_> {
                 ));
             }
             let parts = parts(&record, tokenizer, &surprisals);
-            Ok(Measured { record, surprisals, parts })
+            Ok(ScoredRecord { record, surprisals, parts })
         };
         Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
     }
@@ -82,25 +82,25 @@ impl Scorer<'_> {
 }
 
 /// What makes scores of measured records, and verdicts of scores.
-pub struct Judge {
-    pub method: Method,
+pub struct Detector {
+    pub method: ScoringMethod,
     pub(super) selection: Selection,
     /// What is usual for each field, where a calibration taught it.
-    pub usual: Option<Usual>,
+    pub normal_stats: Option<NormalStats>,
     pub threshold: Option<f64>,
 }
 
-impl Judge {
+impl Detector {
     /// Errors: a pattern over fields that is none.
-    pub fn new(method: Method, usual: Option<Usual>, threshold: Option<f64>) -> Result<Self> {
+    pub fn new(method: ScoringMethod, normal_stats: Option<NormalStats>, threshold: Option<f64>) -> Result<Self> {
         let selection = Selection::new(&method.only_field, &method.ignore_field)?;
-        Ok(Judge { method, selection, usual, threshold })
+        Ok(Detector { method, selection, normal_stats, threshold })
     }
 
     /// Scores are kept to four decimals, so that what is printed is what was compared with the threshold.
-    pub fn score(&self, measured: &Measured) -> f64 {
-        let Method { aggregate: kind, top_k, .. } = self.method;
-        rounded(aggregate(kind, &measured.parts, &self.selection, top_k, self.usual.as_ref()))
+    pub fn score(&self, measured: &ScoredRecord) -> f64 {
+        let ScoringMethod { aggregate: kind, top_k, .. } = self.method;
+        rounded(aggregate(kind, &measured.parts, &self.selection, top_k, self.normal_stats.as_ref()))
     }
 
     /// None without a threshold.
@@ -111,7 +111,7 @@ impl Judge {
     /// The finding on record `number`, with its `top` fields (0: all) and, where `shaded`, all its tokens.
     pub fn finding(
         &self,
-        measured: &Measured,
+        measured: &ScoredRecord,
         (number, source): (u64, Option<&str>),
         tokenizer: &Tokenizer,
         top: usize,
@@ -135,22 +135,22 @@ impl Judge {
     }
 
     /// The fields that count, the oddest first, each with its number.
-    fn top_fields(&self, measured: &Measured, top: usize) -> Vec<(FoundField, usize)> {
-        let usual = self.usual.as_ref();
+    fn top_fields(&self, measured: &ScoredRecord, top: usize) -> Vec<(FoundField, usize)> {
+        let normal_stats = self.normal_stats.as_ref();
         let all = measured.parts.fields.iter().enumerate();
         let mut ranked: Vec<_> = all
             .filter(|(_, field)| self.selection.counts(&field.path))
-            .map(|(i, field)| (excess(field, usual), field, i))
+            .map(|(i, field)| (excess(field, normal_stats), field, i))
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         ranked.truncate(if top == 0 { usize::MAX } else { top });
-        let describe = |(excess, field, i): (f64, &Field, usize)| {
+        let describe = |(excess, field, i): (f64, &FieldSurprisal, usize)| {
             let found = FoundField {
                 path: field.path.clone(),
                 value: shortened(&measured.value(field)),
                 nats: rounded(field.nats),
-                expected: usual.map(|usual| rounded(usual.of(&field.path).mean)),
-                excess: usual.map(|_| rounded(excess)),
+                expected: normal_stats.map(|normal_stats| rounded(normal_stats.of(&field.path).mean)),
+                excess: normal_stats.map(|_| rounded(excess)),
             };
             (found, i)
         };
@@ -158,15 +158,15 @@ impl Judge {
     }
 
     /// The most surprising token of the fields that count; of all where none does.
-    fn max_token(&self, measured: &Measured, tokenizer: &Tokenizer) -> MaxToken {
-        let Measured { surprisals, parts, .. } = measured;
+    fn max_token(&self, measured: &ScoredRecord, tokenizer: &Tokenizer) -> MaxToken {
+        let ScoredRecord { surprisals, parts, .. } = measured;
         let counts: Vec<bool> = parts.fields.iter().map(|field| self.selection.counts(&field.path)).collect();
         let none = !counts.contains(&true);
         let counted = parts.pieces.iter().filter(|piece| none || counts[piece.field]).map(|piece| piece.token);
         // Of equals, the first.
         let most = counted.reduce(|a, b| if surprisals.nats[b] > surprisals.nats[a] { b } else { a }).unwrap_or(0);
         let length = |token: &u32| tokenizer.token_bytes(*token).len();
-        let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.territory.end);
+        let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.span.end);
         MaxToken {
             text: String::from_utf8_lossy(tokenizer.token_bytes(surprisals.tokens[most])).into_owned(),
             nats: rounded(f64::from(surprisals.nats[most])),
@@ -176,7 +176,7 @@ impl Judge {
 }
 
 /// The record's tokens for a person; those of the fields found are marked.
-fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usize)]) -> Vec<Shaded> {
+fn shades(measured: &ScoredRecord, tokenizer: &Tokenizer, found: &[(FoundField, usize)]) -> Vec<Shaded> {
     let mut at = 0;
     let values: Vec<_> = found.iter().map(|(_, i)| measured.parts.fields[*i].value.clone()).collect();
     let Surprisals { tokens, nats } = &measured.surprisals;

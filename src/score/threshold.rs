@@ -1,8 +1,8 @@
 //! The threshold above which a score is an anomaly, learnt from normal records and kept with its model.
 
 use super::aggregate::Aggregate;
+use super::normal_stats::NormalStats;
 use super::session::Grouping;
-use super::usual::Usual;
 use crate::files::write_atomic;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ const VERSION: u32 = 1;
 
 /// How scores are made. Scores made otherwise cannot be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Method {
+pub struct ScoringMethod {
     pub aggregate: Aggregate,
     pub top_k: usize,
     pub only_field: Vec<String>,
@@ -32,23 +32,33 @@ pub struct Calibration {
     pub version: u32,
     /// CRC-32 of the model's weights and of its tokenizer.
     pub model: String,
-    pub method: Method,
+    pub method: ScoringMethod,
     /// A score above it is an anomaly.
     pub threshold: f64,
     /// The false-positive rate asked for.
     pub fpr: f64,
     /// Scores of normal records (or sessions) that the threshold was learnt from.
     pub scores: u64,
-    /// Normal records that `usual` was learnt from.
+    /// Normal records that `normal_stats` was learnt from.
     pub taught: u64,
     /// What is usual for each field, by path.
-    pub usual: Usual,
+    #[serde(rename = "usual")]
+    pub normal_stats: NormalStats,
 }
 
 impl Calibration {
-    pub fn new(folder: &Path, method: Method, threshold: f64, fpr: f64) -> Result<Self> {
+    pub fn new(folder: &Path, method: ScoringMethod, threshold: f64, fpr: f64) -> Result<Self> {
         let model = checksum(folder)?;
-        Ok(Self { version: VERSION, model, method, threshold, fpr, scores: 0, taught: 0, usual: Usual::default() })
+        Ok(Self {
+            version: VERSION,
+            model,
+            method,
+            threshold,
+            fpr,
+            scores: 0,
+            taught: 0,
+            normal_stats: NormalStats::default(),
+        })
     }
 
     /// Writes the file whole.
@@ -114,8 +124,13 @@ mod tests {
         let path = home.path().join(FILE);
         assert_eq!(Calibration::load(&path, home.path()).unwrap(), None);
         let none = Vec::new();
-        let method =
-            Method { aggregate: Aggregate::TopK, top_k: 4, only_field: none.clone(), ignore_field: none, group: None };
+        let method = ScoringMethod {
+            aggregate: Aggregate::TopK,
+            top_k: 4,
+            only_field: none.clone(),
+            ignore_field: none,
+            group: None,
+        };
         let calibration = Calibration::new(home.path(), method, 0.1 + 0.2, 0.01).unwrap();
         calibration.save(&path).unwrap();
         assert_eq!(Calibration::load(&path, home.path()).unwrap(), Some(calibration));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// What is known after an update. Losses in nats a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct StepMetrics {
     /// Updates done, this one included.
     pub step: u64,
     #[serde(deserialize_with = "null_is_nan")]
@@ -61,40 +61,40 @@ impl MetricsFile {
     /// Opens the file for a run that has done `step` updates: lines of later updates (from before a kill) are cut off, as is
     /// a line half-written.
     pub fn open(path: &Path, step: u64) -> Result<(Self, LossCurve)> {
-        let kept: Vec<Line> = if path.exists() { read(path)? } else { Vec::new() };
-        let kept: Vec<Line> = kept.into_iter().take_while(|line| line.step <= step).collect();
+        let kept: Vec<StepMetrics> = if path.exists() { read(path)? } else { Vec::new() };
+        let kept: Vec<StepMetrics> = kept.into_iter().take_while(|line| line.step <= step).collect();
         let text: String = kept.iter().map(|line| to_json(line) + "\n").collect();
         crate::files::write_atomic(path, text.as_bytes())?;
         let file = File::options().append(true).open(path).map_err(|e| Error::io("open", path, e))?;
         Ok((MetricsFile { path: path.to_path_buf(), file }, curve(&kept)))
     }
 
-    pub fn append(&mut self, line: &Line) -> Result<()> {
+    pub fn append(&mut self, line: &StepMetrics) -> Result<()> {
         let text = to_json(line) + "\n";
         self.file.write_all(text.as_bytes()).map_err(|e| write_error(&self.path, e))
     }
 }
 
-fn to_json(line: &Line) -> String {
+fn to_json(line: &StepMetrics) -> String {
     serde_json::to_string(line).expect("plain values serialise")
 }
 
 /// The whole lines of a `metrics.jsonl`; broken ones (a kill leaves one at the end) are left out.
-pub fn read(path: &Path) -> Result<Vec<Line>> {
+pub fn read(path: &Path) -> Result<Vec<StepMetrics>> {
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let lines = BufReader::new(file).lines();
     Ok(lines.map_while(|line| line.ok()).filter_map(|line| serde_json::from_str(&line).ok()).collect())
 }
 
 /// The picture of these lines.
-pub fn curve(lines: &[Line]) -> LossCurve {
+pub fn curve(lines: &[StepMetrics]) -> LossCurve {
     let mut curve = LossCurve { title: "Training".into(), unit: "nats per token".into(), ..LossCurve::default() };
     lines.iter().for_each(|line| extend(&mut curve, line));
     curve
 }
 
 /// Adds a line's losses to the curve.
-pub fn extend(curve: &mut LossCurve, line: &Line) {
+pub fn extend(curve: &mut LossCurve, line: &StepMetrics) {
     if !line.skipped {
         curve.train.push((line.step, line.loss));
     }
@@ -106,8 +106,8 @@ pub fn extend(curve: &mut LossCurve, line: &Line) {
 mod tests {
     use super::*;
 
-    fn line(step: u64) -> Line {
-        Line {
+    fn line(step: u64) -> StepMetrics {
+        StepMetrics {
             step,
             loss: 1.0 / step as f64,
             val_loss: None,
@@ -131,7 +131,7 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let (mut file, _) = MetricsFile::open(&path, 0).unwrap();
         (1..=2).for_each(|step| file.append(&line(step)).unwrap());
-        let diverged = Line { loss: f64::NAN, skipped: true, ..line(3) };
+        let diverged = StepMetrics { loss: f64::NAN, skipped: true, ..line(3) };
         file.append(&diverged).unwrap();
         file.file.write_all(b"{\"step\":6,\"lo").unwrap();
         for (step, kept, points) in [(5, 3, 2), (3, 3, 2), (1, 1, 1)] {

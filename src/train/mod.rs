@@ -13,4 +13,4 @@ pub use config::TrainConfig;
 pub use mixture::Mixture;
 pub use plan::{Begin, RunPlan, RunRequest};
 pub use profile::ProfileSteps;
-pub use run::{Outcome, Run, Start};
+pub use run::{Run, RunOutcome, Start};

@@ -1,7 +1,7 @@
 //! One training run in its folder: `best/` and `last/` (model folders), `config.toml`, `metrics.jsonl`, `loss.svg`.
 
 use super::config::TrainConfig;
-use super::metrics::{self, Line, MetricsFile};
+use super::metrics::{self, MetricsFile, StepMetrics};
 use super::mixture::Mixture;
 use super::profile::ProfileSteps;
 use crate::dataset::Sampler;
@@ -40,11 +40,11 @@ pub enum Start {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     pub ended: Ended,
     pub step: u64,
     pub best_val_loss: Option<f64>,
-    pub last: Option<Line>,
+    pub last: Option<StepMetrics>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,11 @@ impl<'a> Run<'a> {
     /// Trains to the end. `report` sees each update's line; setting `stop` ends the run at the next update, saved.
     ///
     /// A checkpoint that is due waits while the parameters are not sound, so that the last good one stays.
-    pub fn train(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Line, &TrainConfig)) -> Result<Outcome> {
+    pub fn train(
+        mut self,
+        stop: &AtomicBool,
+        report: &mut dyn FnMut(&StepMetrics, &TrainConfig),
+    ) -> Result<RunOutcome> {
         let (started, mut skipped, mut last, mut unsaved) = (Instant::now(), 0, None, false);
         let ended = loop {
             let ended = self.ended(stop);
@@ -163,7 +167,7 @@ impl<'a> Run<'a> {
             tracing::warn!("the final parameters give no finite loss and were not saved; last/ is from before them");
         }
         self.draw_curve()?;
-        Ok(Outcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
+        Ok(RunOutcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
     }
 
     /// Whether the loss of the batch just seen is finite after its update: one bad update can ruin finite parameters, and
@@ -215,7 +219,13 @@ impl<'a> Run<'a> {
     }
 
     /// Counts the step, validates when due, writes its line.
-    fn finish_step(&mut self, lr: f32, update: Update, update_started: Instant, started: Instant) -> Result<Line> {
+    fn finish_step(
+        &mut self,
+        lr: f32,
+        update: Update,
+        update_started: Instant,
+        started: Instant,
+    ) -> Result<StepMetrics> {
         self.state.step += 1;
         if update.is_finite() {
             self.state.updates += 1;
@@ -229,7 +239,7 @@ impl<'a> Run<'a> {
         }
         let tokens_per_second = self.config.tokens_per_step() as f64 / update_started.elapsed().as_secs_f64();
         let mfu = |flops: f64| self.peak.map(|peak| tokens_per_second * flops / peak);
-        let mut line = Line {
+        let mut line = StepMetrics {
             step: self.state.step,
             loss: update.loss,
             val_loss: None,
@@ -257,7 +267,7 @@ impl<'a> Run<'a> {
         Ok(line)
     }
 
-    fn validate(&mut self, line: &mut Line) -> Result<()> {
+    fn validate(&mut self, line: &mut StepMetrics) -> Result<()> {
         let TrainConfig { batch, eval_windows, .. } = self.config;
         let seen = self.mixture.validate(self.engine, &self.sampler, batch, eval_windows)?;
         line.val_loss = Some(seen.loss);

@@ -49,7 +49,7 @@ pub struct KernelsBench {
 }
 
 /// An operation on paper and on the device.
-struct Row {
+struct KernelRow {
     /// None where this card does it otherwise, e.g. without a product's epilogue.
     paper: Option<Operation>,
     name: String,
@@ -81,7 +81,7 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         let bytes = paper.as_ref().map_or(0.0, |operation| operation.bytes / operation.count as f64);
         // SAFETY: the engine, which owns the buffers, lives until the end.
         let measured = unsafe { measure::measure(&recorder, &group, bytes, &method)? };
-        rows.push(Row { paper, name: group.name, measured });
+        rows.push(KernelRow { paper, name: group.name, measured });
     }
     if rows.is_empty() {
         return Err(Error::usage(format!("--only {}: no operation of the step has this name", bench.only.join(" "))));
@@ -134,7 +134,7 @@ fn token(device: &OpRecorder, engine: &mut CudaEngine, slots: usize) -> Result<V
     Ok(device.take())
 }
 
-impl Row {
+impl KernelRow {
     /// Of all its calls in the step.
     fn seconds(&self) -> f64 {
         self.measured.seconds * self.measured.calls as f64
@@ -163,7 +163,7 @@ impl Row {
     }
 }
 
-fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[Row]) -> Value {
+fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[KernelRow]) -> Value {
     json!({
         "device": device, "config": config, "batch": batch,
         "measured_peaks": {"copy_gb_per_s": card.bandwidth, "gemm_tflops": card.tflops},
@@ -172,7 +172,7 @@ fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[Row
 }
 
 /// The table, what takes longest first.
-fn text(title: &str, card: &Peaks, mut rows: Vec<Row>) -> String {
+fn text(title: &str, card: &Peaks, mut rows: Vec<KernelRow>) -> String {
     rows.sort_by(|a, b| b.seconds().total_cmp(&a.seconds()));
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let number = |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |value| format!("{value:.digits$}"));
@@ -208,7 +208,7 @@ fn text(title: &str, card: &Peaks, mut rows: Vec<Row>) -> String {
             number(row.share(card).map(|share| 100.0 * share), 1),
         );
     }
-    let seconds: f64 = rows.iter().map(Row::seconds).sum();
+    let seconds: f64 = rows.iter().map(KernelRow::seconds).sum();
     let floor: f64 = rows.iter().filter_map(|row| row.paper.as_ref()).map(|paper| paper.floor(card)).sum();
     out += &format!("\nsum: {:.3} ms; floor at the measured peaks: {:.3} ms", seconds * 1e3, floor * 1e3);
     match rows.iter().filter(|row| row.paper.is_none()).count() {

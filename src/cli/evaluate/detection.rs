@@ -14,8 +14,8 @@ use logwright::record::fields;
 use logwright::report::evaluation::Detected;
 use logwright::score::Aggregate;
 use logwright::score::Calibrator;
-use logwright::score::Judge;
-use logwright::score::Method;
+use logwright::score::Detector;
+use logwright::score::ScoringMethod;
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -112,17 +112,22 @@ impl LabelArgs {
     /// Scores of the normal records that set the threshold (the others taught what is usual), and of the labelled ones.
     fn scores(&self, reader: &mut Reader, calibrate: Vec<Vec<u8>>, test: Vec<Vec<u8>>) -> Result<(Vec<f64>, Vec<f64>)> {
         let none = Vec::new;
-        let method =
-            Method { aggregate: Aggregate::Excess, top_k: 5, only_field: none(), ignore_field: none(), group: None };
+        let method = ScoringMethod {
+            aggregate: Aggregate::Excess,
+            top_k: 5,
+            only_field: none(),
+            ignore_field: none(),
+            group: None,
+        };
         let mut calibrator = Calibrator::new(method.clone())?;
         reader.each("records to calibrate on", calibrate, &mut |measured| {
             let reduced = measured.map(|measured| calibrator.reduce(&measured));
             reduced.into_iter().for_each(|reduced| calibrator.add(vec![reduced], None));
         })?;
         let calibration = calibrator.finish(reader.folder, self.fpr)?;
-        let judge = Judge::new(method, Some(calibration.usual), None)?;
+        let detector = Detector::new(method, Some(calibration.normal_stats), None)?;
         let mut scores: Vec<Option<f64>> = Vec::with_capacity(test.len());
-        reader.each("labelled records", test, &mut |measured| scores.push(measured.map(|m| judge.score(&m))))?;
+        reader.each("labelled records", test, &mut |measured| scores.push(measured.map(|m| detector.score(&m))))?;
         let unread = scores.iter().position(Option::is_none).map(|place| place + 1);
         let scores: Option<Vec<f64>> = scores.into_iter().collect();
         let scores = scores.ok_or_else(|| {

@@ -15,7 +15,7 @@ use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
 use logwright::model_folder::LoadedModel;
-use logwright::report::evaluation::{Evaluation, Generated, LanguageModel, write_report};
+use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, write_report};
 use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
@@ -123,7 +123,7 @@ fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Datas
 }
 
 /// Generated records against those of the data folder.
-fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<Generated>, Option<Privacy>)> {
+fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<GeneratedQuality>, Option<Privacy>)> {
     let sample = args.sample as usize;
     let read = read_generated(file, data.records.form, sample, args.seed)?;
     let bodies = read.complete.iter().map(|record| data.records.without_prefix(record).to_vec());
@@ -140,7 +140,7 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
         false => Some(measure(&training, &validation, &complete, sample, args.seed)),
     };
     let (fidelity, privacy) = measured.unzip();
-    Ok((Some(Generated::new(&read.summary, read.tells_truncation, fidelity)), privacy))
+    Ok((Some(GeneratedQuality::new(&read.summary, read.tells_truncation, fidelity)), privacy))
 }
 
 /// Loss on the validation split.

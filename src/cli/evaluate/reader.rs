@@ -4,7 +4,7 @@ use logwright::Result;
 use logwright::dataset::{Dataset, Split};
 use logwright::engine::Engine;
 use logwright::record::Records;
-use logwright::score::{Measured, Scorer};
+use logwright::score::{ScoredRecord, Scorer};
 use logwright::tokens::Tokenizer;
 use std::path::Path;
 
@@ -20,7 +20,12 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     /// What the model makes of each raw record; none of one that is no record of its kind, of which it warns. `what` they are.
-    pub fn each(&mut self, what: &str, records: Vec<Vec<u8>>, sink: &mut dyn FnMut(Option<Measured>)) -> Result<()> {
+    pub fn each(
+        &mut self,
+        what: &str,
+        records: Vec<Vec<u8>>,
+        sink: &mut dyn FnMut(Option<ScoredRecord>),
+    ) -> Result<()> {
         let Reader { tokenizer, records: like, batch, .. } = *self;
         let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch };
         let (mut refused, mut why) = (0, String::new());

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use logwright::finding::Finding;
 use logwright::report::explain::{Explanation, write_page};
-use logwright::score::Judge;
+use logwright::score::Detector;
 use logwright::{Error, Result};
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
@@ -89,12 +89,12 @@ impl Page {
     }
 
     /// Writes the page, where one was asked for.
-    pub fn write(&mut self, judge: &Judge) -> Result<()> {
+    pub fn write(&mut self, detector: &Detector) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let explanation = Explanation {
             model: self.model.clone(),
-            aggregate: judge.method.aggregate.name().to_string(),
-            threshold: judge.threshold,
+            aggregate: detector.method.aggregate.name().to_string(),
+            threshold: detector.threshold,
             records: self.records,
             anomalies: self.anomalies,
             findings: std::mem::take(&mut self.top),

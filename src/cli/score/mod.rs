@@ -15,8 +15,8 @@ use logwright::score::Aggregate;
 use logwright::score::CALIBRATION;
 use logwright::score::Calibrator;
 use logwright::score::session::Sessions;
-use logwright::score::{Calibration, Method};
-use logwright::score::{Judge, Measured, Scorer};
+use logwright::score::{Calibration, ScoringMethod};
+use logwright::score::{Detector, ScoredRecord, Scorer};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 use sessions::{GroupArgs, Grouped};
@@ -119,12 +119,12 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
         return Ok(Exit::Success);
     }
     let method = args.method(calibration.as_ref())?;
-    let learnt = calibration.map(|calibration| (calibration.usual, calibration.threshold)).unzip();
-    let judge = Judge::new(method, learnt.0, args.threshold.or(learnt.1))?;
-    if args.only_anomalies && judge.threshold.is_none() {
+    let learnt = calibration.map(|calibration| (calibration.normal_stats, calibration.threshold)).unzip();
+    let detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
+    if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    Stream::new(&args, judge, page).run(&mut scorer, stop)
+    ScoreStream::new(&args, detector, page).run(&mut scorer, stop)
 }
 
 impl ScoreArgs {
@@ -142,7 +142,7 @@ impl ScoreArgs {
     /// How to score: as the flags say, else as `calibration` was made.
     ///
     /// Errors: flags that differ from the calibration, whose threshold would mean nothing.
-    fn method(&self, calibration: Option<&Calibration>) -> Result<Method> {
+    fn method(&self, calibration: Option<&Calibration>) -> Result<ScoringMethod> {
         let made = calibration.map(|calibration| &calibration.method);
         let default = if self.calibrate.is_some() { Aggregate::Excess } else { Aggregate::Field };
         let inherit = |own: &Vec<String>, made: Option<&Vec<String>>| match made {
@@ -151,7 +151,7 @@ impl ScoreArgs {
         };
         let aggregate = self.aggregate.or(made.map(|made| made.aggregate)).unwrap_or(default);
         let top_k = self.top_k.filter(|_| aggregate == Aggregate::TopK).map(usize::from);
-        let method = Method {
+        let method = ScoringMethod {
             aggregate,
             top_k: top_k.or(made.map(|made| made.top_k)).unwrap_or(5),
             only_field: inherit(&self.only_field, made.map(|made| &made.only_field)),
@@ -199,10 +199,10 @@ impl ScoreArgs {
 }
 
 /// What became of a line: the record measured, or why it is none.
-type Outcome = std::result::Result<Measured, String>;
+type LineResult = std::result::Result<ScoredRecord, String>;
 
 /// Measures the lines of a batch together; each keeps its input and number.
-fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, Outcome)>> {
+fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, LineResult)>> {
     let (mut places, mut records) = (Vec::new(), Vec::new());
     for Line { input, number, record } in lines {
         let fault = record.map(|record| records.push(record)).err();
@@ -222,7 +222,7 @@ fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, Out
 /// Learns from the normal records of one input; none where it was interrupted.
 fn calibrate(
     scorer: &mut Scorer,
-    method: Method,
+    method: ScoringMethod,
     normal: &Path,
     folder: &Path,
     args: &ScoreArgs,
@@ -260,11 +260,11 @@ fn calibrate(
 
 /// Says what was learnt: on stdout where that is the command's only result.
 fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
-    let Calibration { threshold, fpr, scores, taught, method, usual, .. } = made;
+    let Calibration { threshold, fpr, scores, taught, method, normal_stats, .. } = made;
     if alone {
         return print_line(&json!({
             "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr, "scores": scores,
-            "taught": taught, "paths": usual.len(),
+            "taught": taught, "paths": normal_stats.len(),
         }));
     }
     tracing::info!("threshold {threshold} from {scores} normal scores; {}", path.display());
@@ -272,9 +272,9 @@ fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
 }
 
 /// The records on their way from the feed to stdout.
-struct Stream<'a> {
+struct ScoreStream<'a> {
     args: &'a ScoreArgs,
-    judge: Judge,
+    detector: Detector,
     inputs: Vec<Input>,
     /// Open sessions, where records are grouped.
     grouped: Option<Grouped>,
@@ -285,11 +285,11 @@ struct Stream<'a> {
     anomalies: u64,
 }
 
-impl<'a> Stream<'a> {
-    fn new(args: &'a ScoreArgs, judge: Judge, page: explain::Page) -> Self {
-        let grouped = judge.method.group.clone().map(Grouped::new);
+impl<'a> ScoreStream<'a> {
+    fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Self {
+        let grouped = detector.method.group.clone().map(Grouped::new);
         let (inputs, colour) = (args.streams(), args.explain.colour());
-        Stream { args, judge, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
+        ScoreStream { args, detector, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
     }
 
     fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
@@ -316,7 +316,7 @@ impl<'a> Stream<'a> {
             }
         }
         self.flush()?;
-        self.page.write(&self.judge)?;
+        self.page.write(&self.detector)?;
         self.conclude(begin.elapsed().as_secs_f64());
         match is_stopped() && !self.args.follow {
             true => Ok(Exit::Interrupted),
@@ -336,11 +336,11 @@ impl<'a> Stream<'a> {
         self.flush()
     }
 
-    fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
+    fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
         let shaded = self.args.explain.is_asked();
         let source = self.source(input);
         let place = (number, source.as_deref());
-        let finding = self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
+        let finding = self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
         self.anomalies += u64::from(finding.anomaly == Some(true));
         if !self.args.only_anomalies || finding.anomaly == Some(true) {
             let text = match self.args.explain.explain {
@@ -354,14 +354,14 @@ impl<'a> Stream<'a> {
     }
 
     /// A record joins its session; sessions that end with it are printed.
-    fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
-        let (score, source) = (self.judge.score(measured), self.source(input));
+    fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
+        let (score, source) = (self.detector.score(measured), self.source(input));
         let place = (number, source.as_deref());
         // The threshold is one for sessions: no verdict on a single record.
         let describe = || Finding {
             threshold: None,
             anomaly: None,
-            ..self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, false)
+            ..self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, false)
         };
         let grouped = self.grouped.as_mut().expect("records are grouped");
         match grouped.add(self.records, place, measured, score, describe) {
@@ -371,7 +371,7 @@ impl<'a> Stream<'a> {
     }
 
     fn session(&mut self, scorer: &mut Scorer, session: sessions::Closed) -> Result<()> {
-        let (anomaly, value) = sessions::describe(&self.judge, scorer, session)?;
+        let (anomaly, value) = sessions::describe(&self.detector, scorer, session)?;
         self.anomalies += u64::from(anomaly == Some(true));
         if self.args.only_anomalies && anomaly != Some(true) {
             return Ok(());
@@ -416,13 +416,13 @@ impl<'a> Stream<'a> {
     /// A reader of stdout that has left may still want the page.
     fn check(&mut self, written: std::io::Result<()>) -> Result<()> {
         let Err(error) = written else { return Ok(()) };
-        self.page.write(&self.judge)?;
+        self.page.write(&self.detector)?;
         Err(write_failed(error))
     }
 
     fn conclude(&self, seconds: f64) {
-        let what = if self.judge.method.group.is_some() { "sessions" } else { "records" };
-        let found = match self.judge.threshold {
+        let what = if self.detector.method.group.is_some() { "sessions" } else { "records" };
+        let found = match self.detector.threshold {
             Some(_) => format!(": {} {what} are anomalies", self.anomalies),
             None => String::new(),
         };

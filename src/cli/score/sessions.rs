@@ -5,7 +5,7 @@ use logwright::finding::Finding;
 use logwright::score::session::seconds;
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
 use logwright::score::{Calibrator, Reduced};
-use logwright::score::{Judge, Measured, Scorer};
+use logwright::score::{Detector, ScoredRecord, Scorer};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ impl GroupArgs {
 }
 
 /// The record's key and, where sessions end by time, its time in seconds; else what is missing.
-fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
+fn place(measured: &ScoredRecord, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
     let value = |path: &str| {
         let field = measured.parts.fields.iter().find(|field| field.path == path);
         field.map(|field| measured.value(field)).ok_or(format!("no field {path} in this record"))
@@ -58,14 +58,14 @@ fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, 
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
 }
 
-type Place = (u64, Option<String>);
+type RecordPosition = (u64, Option<String>);
 
 /// What is kept of a session's records.
 #[derive(Default)]
 pub struct Gathered {
     scores: Vec<f64>,
     /// Of its first and its last record: the number in its input, and the input's name where there are several.
-    ends: Option<(Place, Place)>,
+    ends: Option<(RecordPosition, RecordPosition)>,
     /// The finding on the record of the highest score.
     worst: Option<(f64, Finding)>,
     /// Of all its records, each with its separator, where these are scored as one sequence.
@@ -91,7 +91,7 @@ impl Grouped {
         &mut self,
         number: u64,
         (in_input, source): (u64, Option<&str>),
-        measured: &Measured,
+        measured: &ScoredRecord,
         score: f64,
         describe: impl FnOnce() -> Finding,
     ) -> std::result::Result<Vec<Closed>, String> {
@@ -117,14 +117,14 @@ impl Grouped {
 }
 
 /// The verdict on a session, and its line of output.
-pub fn describe(judge: &Judge, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
+pub fn describe(detector: &Detector, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
     let Gathered { scores, ends, worst, tokens } = session.gathered;
     let (first, last) = ends.expect("a session has a record");
-    let score = if tokens.is_empty() { judge.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
-    let anomaly = judge.is_anomaly(score);
+    let score = if tokens.is_empty() { detector.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
+    let anomaly = detector.is_anomaly(score);
     let mut value = json!({
         "session": session.key, "first": first.0, "last": last.0, "records": session.records,
-        "score": score, "threshold": judge.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
+        "score": score, "threshold": detector.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
     });
     if let (Some(first), Some(last)) = (first.1, last.1) {
         (value["first_source"], value["last_source"]) = (first.into(), last.into());
@@ -146,7 +146,7 @@ pub fn teach(
     open: &mut Sessions<Lesson>,
     group: &Grouping,
     number: u64,
-    measured: &Measured,
+    measured: &ScoredRecord,
 ) -> Result<bool> {
     let Ok((key, time)) = place(measured, group) else { return Ok(false) };
     let reduced = calibrator.reduce(measured);

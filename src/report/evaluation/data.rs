@@ -13,7 +13,7 @@ pub struct Evaluation {
     #[serde(flatten)]
     pub language: LanguageModel,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub generated: Option<Generated>,
+    pub generated: Option<GeneratedQuality>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
     /// One for each planted canary.
@@ -95,7 +95,7 @@ impl LanguageModel {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Generated {
+pub struct GeneratedQuality {
     pub records: u64,
     /// Records that the model ended itself.
     pub complete: u64,
@@ -109,7 +109,7 @@ pub struct Generated {
     pub fidelity: Option<Fidelity>,
 }
 
-impl Generated {
+impl GeneratedQuality {
     pub fn new(summary: &Summary, tells_truncation: bool, fidelity: Option<Fidelity>) -> Self {
         let Summary { records, complete, parsed } = *summary;
         let truncated = tells_truncation.then_some(records - complete);

@@ -7,5 +7,5 @@ mod page;
 mod plots;
 mod privacy;
 
-pub use data::{Detected, Evaluation, Exposed, Generated, LanguageModel};
+pub use data::{Detected, Evaluation, Exposed, GeneratedQuality, LanguageModel};
 pub use page::write_report;

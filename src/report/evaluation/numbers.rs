@@ -4,15 +4,15 @@ use crate::fidelity::{Pair, Share};
 use crate::report::html::{cell, table};
 
 /// A row of a table of numbers.
-pub(super) struct Row {
+pub(super) struct NumberRow {
     pub name: &'static str,
     pub generated: String,
     pub yardstick: String,
     pub meaning: &'static str,
 }
 
-pub(super) fn numbers(rows: Vec<Row>) -> String {
-    let cells = |row: Row| {
+pub(super) fn numbers(rows: Vec<NumberRow>) -> String {
+    let cells = |row: NumberRow| {
         [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
             .concat()
     };
@@ -32,8 +32,8 @@ pub(super) fn pair<T: Copy>(
     both: &Pair<T>,
     show: impl Fn(T) -> String,
     meaning: &'static str,
-) -> Row {
-    Row { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
+) -> NumberRow {
+    NumberRow { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
 }
 
 pub(super) fn parts(share: Share) -> String {

@@ -1,14 +1,14 @@
 //! The evaluation as one HTML page. A number stands beside its yardstick and a sentence that says what it means.
 
-use super::data::{Evaluation, Generated, LanguageModel};
+use super::data::{Evaluation, GeneratedQuality, LanguageModel};
 use super::labelled::detectors;
-use super::numbers::{Row, numbers, pair, parts, percent, three};
+use super::numbers::{NumberRow, numbers, pair, parts, percent, three};
 use super::plots::{self, MOST_FIELDS};
 use super::privacy::{exposed, privacy_section};
 use crate::fidelity::conformity::{Conformity, Fault};
-use crate::fidelity::distance::{Coverage, Field};
+use crate::fidelity::distance::{Coverage, FieldDistance};
 use crate::fidelity::language::Cost;
-use crate::fidelity::rules::{Kept, Kind};
+use crate::fidelity::rules::{Compliance, RuleKind};
 use crate::fidelity::text::Likeness;
 use crate::fidelity::tfidf::Histogram;
 use crate::fidelity::{CheckedRule, Fidelity, Pair, Share, Structure};
@@ -55,7 +55,7 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
 }
 
 fn headline(evaluation: &Evaluation) -> String {
-    let mut rows = vec![Row {
+    let mut rows = vec![NumberRow {
         name: "Bits per byte",
         generated: String::new(),
         yardstick: three(evaluation.language.bits_per_byte),
@@ -84,17 +84,17 @@ fn headline(evaluation: &Evaluation) -> String {
     section("At a glance", "Each number beside that of real records that the model has not seen.", &numbers(rows))
 }
 
-fn parse_rows(generated: &Generated) -> Vec<Row> {
+fn parse_rows(generated: &GeneratedQuality) -> Vec<NumberRow> {
     let truncated =
         generated.truncated.map_or("not told by the file".to_string(), |n| format!("{n} of {}", generated.records));
     vec![
-        Row {
+        NumberRow {
             name: "Parse rate",
             generated: parts(Share::new(generated.parsed, generated.complete)),
             yardstick: String::new(),
             meaning: "Complete records that are valid for their form. Higher is better.",
         },
-        Row {
+        NumberRow {
             name: "Cut off",
             generated: truncated,
             yardstick: String::new(),
@@ -103,7 +103,7 @@ fn parse_rows(generated: &Generated) -> Vec<Row> {
     ]
 }
 
-fn structure_rows(structure: &Structure) -> Vec<Row> {
+fn structure_rows(structure: &Structure) -> Vec<NumberRow> {
     let outside = structure.fields.iter().filter(|field| field.outside).count();
     let kept = |side: fn(&CheckedRule) -> (u64, u64)| {
         let (kept, of) = structure.rules.iter().map(side).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
@@ -123,7 +123,7 @@ fn structure_rows(structure: &Structure) -> Vec<Row> {
             "No unknown path, type, value or pattern, no misplaced key. Higher is better; real ones are below 100 % where they \
              bring news.",
         ),
-        Row {
+        NumberRow {
             name: "Fields beyond chance",
             generated: format!("{outside} of {}", structure.fields.len()),
             yardstick: String::new(),
@@ -162,9 +162,9 @@ fn fields(structure: &Structure) -> Result<String> {
     if structure.fields.is_empty() {
         return Ok(section("Fields", "No records to compare: none parses.", ""));
     }
-    let varying: Vec<&Field> = structure.fields.iter().filter(|field| !field.is_constant()).collect();
+    let varying: Vec<&FieldDistance> = structure.fields.iter().filter(|field| !field.is_constant()).collect();
     let distance = |value: f64| cell("number", &three(value));
-    let row = |field: &&Field| {
+    let row = |field: &&FieldDistance| {
         let band = format!("{:.3} to {:.3}", field.band_low.total_variation, field.band_high.total_variation);
         [
             code(&field.path),
@@ -188,14 +188,14 @@ fn fields(structure: &Structure) -> Result<String> {
     let (all, rare) =
         (coverage(|c| (c.covered, c.values, c.expected)), coverage(|c| (c.rare_covered, c.rare, c.rare_expected)));
     let rows = vec![
-        Row {
+        NumberRow {
             name: "Categories covered",
             generated: all.0,
             yardstick: all.1,
             meaning: "Recurring values of training that occur. About as many as chance would bring in so many records is good; \
                       far fewer means that variety was lost.",
         },
-        Row {
+        NumberRow {
             name: "Rare values covered",
             generated: rare.0,
             yardstick: rare.1,
@@ -215,14 +215,14 @@ fn fields(structure: &Structure) -> Result<String> {
 }
 
 fn rules(rules: &[CheckedRule]) -> String {
-    let share = |kept: &Kept| match kept.records {
+    let share = |kept: &Compliance| match kept.records {
         0 => "no case".to_string(),
         records => format!("{} of {records}", percent(kept.share)),
     };
     let row = |rule: &CheckedRule| {
         let (made, real) = (&rule.kept.generated, &rule.kept.validation);
         let worse = made.records > 0 && made.share + 0.05 < if real.records > 0 { real.share } else { rule.confidence };
-        let kind = if rule.kind == Kind::Equal { "equals" } else { "determines" };
+        let kind = if rule.kind == RuleKind::Equal { "equals" } else { "determines" };
         [
             code(&rule.from),
             cell("", kind),
@@ -293,7 +293,7 @@ fn texts(fidelity: &Fidelity) -> Result<String> {
             three,
             "The same among the records themselves. Above the real value: too little variety.",
         ),
-        Row {
+        NumberRow {
             name: "TF-IDF, all pairs",
             generated: three(near.generated_and_validation.mean),
             yardstick: three(near.training_and_validation.mean),
@@ -345,7 +345,7 @@ mod tests {
         let summary = Summary { records: records + 1, complete: records, parsed: records };
         Evaluation {
             language: LanguageModel::new(10.0, 10, 10, 20),
-            generated: Some(Generated::new(&summary, true, Some(fidelity))),
+            generated: Some(GeneratedQuality::new(&summary, true, Some(fidelity))),
             privacy: Some(privacy),
             canaries: Some(vec![Exposed { repeats: 4, bits: 40.0, exposure: 9.5 }]),
             detection: Some(detected()),

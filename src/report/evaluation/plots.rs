@@ -1,6 +1,6 @@
 //! Pictures of the evaluation page, as SVG text.
 
-use crate::fidelity::distance::Field;
+use crate::fidelity::distance::FieldDistance;
 use crate::fidelity::tfidf::{BARS, Histogram};
 use crate::report::curve::{self, Area, Drawn, GRID, INK};
 use crate::{Error, Result};
@@ -29,12 +29,12 @@ fn drawn(height: u32, draw: impl FnOnce(&Area) -> Drawn) -> Result<String> {
 
 /// Total variation of each field: the band of real records as a bar, the generated records as a dot, the training records
 /// as a short line.
-pub fn fields(fields: &[&Field]) -> Result<String> {
+pub fn fields(fields: &[&FieldDistance]) -> Result<String> {
     let fields = &fields[..fields.len().min(MOST_FIELDS)];
     drawn(fields.len().max(1) as u32 * ROW + 70, |root| draw_fields(root, fields))
 }
 
-fn draw_fields(root: &Area, fields: &[&Field]) -> Drawn {
+fn draw_fields(root: &Area, fields: &[&FieldDistance]) -> Drawn {
     root.fill(&WHITE)?;
     let tops = fields.iter().flat_map(|field| [field.generated, field.band_high, field.training]);
     let right = tops.map(|distances| distances.total_variation).fold(0.1, f64::max) * 1.03;

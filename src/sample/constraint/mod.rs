@@ -46,7 +46,7 @@ impl Separators {
 /// Why a record cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stuck {
+pub enum DeadEnd {
     /// The grammar goes on with text that no token of the model begins.
     NoToken,
     /// The grammar has grown beyond its limits of time or memory.
@@ -55,13 +55,13 @@ pub enum Stuck {
     NotPlain,
 }
 
-impl Stuck {
+impl DeadEnd {
     /// What is counted, for a message.
     pub fn reason(self) -> &'static str {
         match self {
-            Stuck::NoToken => "no token of the model continues what the grammar asks for",
-            Stuck::TooComplex => "the grammar has become too complex",
-            Stuck::NotPlain => "a name stood twice or in escapes, or a value was beyond what parsers read",
+            DeadEnd::NoToken => "no token of the model continues what the grammar asks for",
+            DeadEnd::TooComplex => "the grammar has become too complex",
+            DeadEnd::NotPlain => "a name stood twice or in escapes, or a value was beyond what parsers read",
         }
     }
 }
@@ -157,12 +157,12 @@ pub struct Guide<'a> {
 
 impl Guide<'_> {
     /// The tokens that may come next, a bit set over the vocabulary; the separator where the record may end.
-    pub fn allowed(&mut self) -> std::result::Result<Vec<u32>, Stuck> {
+    pub fn allowed(&mut self) -> std::result::Result<Vec<u32>, DeadEnd> {
         let words = self.constraint.trie.tok_trie().vocab_size().div_ceil(32);
         match &self.constraint.opening {
             Some(opening) if !self.is_open => Ok(opening.clone()),
             _ => {
-                let mask = self.matcher.compute_mask_or_eos().map_err(|e| stuck(&e.to_string()))?;
+                let mask = self.matcher.compute_mask_or_eos().map_err(|e| dead_end(&e.to_string()))?;
                 Ok(mask.as_slice()[..words].to_vec())
             }
         }
@@ -184,25 +184,25 @@ impl Guide<'_> {
     }
 
     /// Goes on by a token that stands for `bytes` and was allowed.
-    pub fn consume(&mut self, token: u32, bytes: &[u8]) -> std::result::Result<(), Stuck> {
+    pub fn consume(&mut self, token: u32, bytes: &[u8]) -> std::result::Result<(), DeadEnd> {
         if self.is_open {
-            return self.matcher.consume_token(token).map_err(|e| stuck(&e.to_string()));
+            return self.matcher.consume_token(token).map_err(|e| dead_end(&e.to_string()));
         }
         let Some(at) = bytes.iter().position(|&byte| byte == b'{') else { return Ok(()) };
         self.is_open = true;
         let inside = self.constraint.trie.tok_trie().greedy_tokenize(&bytes[at..]);
-        self.matcher.consume_tokens(&inside).map_err(|e| stuck(&e.to_string()))
+        self.matcher.consume_tokens(&inside).map_err(|e| dead_end(&e.to_string()))
     }
 
     /// Whether the record that has just ended may be called finished.
-    pub fn confirm(&self, record: &[u8]) -> std::result::Result<(), Stuck> {
-        if self.constraint.confirms(record) { Ok(()) } else { Err(Stuck::NotPlain) }
+    pub fn confirm(&self, record: &[u8]) -> std::result::Result<(), DeadEnd> {
+        if self.constraint.confirms(record) { Ok(()) } else { Err(DeadEnd::NotPlain) }
     }
 }
 
 /// The crate tells its reasons in words only: this is its name for an empty mask.
-fn stuck(message: &str) -> Stuck {
-    if message.contains("NoExtensionBias") { Stuck::NoToken } else { Stuck::TooComplex }
+fn dead_end(message: &str) -> DeadEnd {
+    if message.contains("NoExtensionBias") { DeadEnd::NoToken } else { DeadEnd::TooComplex }
 }
 
 /// The model's tokens by their bytes. The separator stands for no text but for the end; bytes 0xff, which the crate would

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// Surprisals of one path over normal records, in nats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
+pub struct PathStats {
     pub count: u64,
     pub mean: f64,
     /// Standard deviation.
@@ -15,15 +15,15 @@ pub struct Spread {
 /// The spread of each path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Usual {
-    paths: BTreeMap<String, Spread>,
+pub struct NormalStats {
+    paths: BTreeMap<String, PathStats>,
 }
 
 /// Added to a standard deviation, in nats: a field that never changes has next to none, and a hundredth of a nat more in it
 /// is no event. One nat is the surprise of what is expected every third time.
 const SLACK: f64 = 1.0;
 
-impl Usual {
+impl NormalStats {
     /// How many deviations the nats lie above what is usual for the path: `(nats - mean) / (deviation + 1)`, a z-score. A
     /// path that never came up in normal records is expected to say nothing.
     pub fn excess(&self, path: &str, nats: f64) -> f64 {
@@ -32,7 +32,7 @@ impl Usual {
     }
 
     /// The spread of a path; zero for one never seen.
-    pub fn of(&self, path: &str) -> Spread {
+    pub fn of(&self, path: &str) -> PathStats {
         self.paths.get(path).copied().unwrap_or_default()
     }
 
@@ -51,12 +51,12 @@ const MOST_PATHS: usize = 100_000;
 
 /// Learns the usual, one field at a time (Welford, 1962: one pass, no cancellation).
 #[derive(Clone, Debug, Default)]
-pub struct Learner {
+pub struct NormalStatsBuilder {
     /// Count, mean, sum of squared differences from it.
     paths: BTreeMap<String, (u64, f64, f64)>,
 }
 
-impl Learner {
+impl NormalStatsBuilder {
     pub fn add(&mut self, path: &str, nats: f64) {
         if !self.paths.contains_key(path) {
             if self.paths.len() == MOST_PATHS {
@@ -71,12 +71,12 @@ impl Learner {
         *squares += from_old * (nats - *mean);
     }
 
-    pub fn finish(self) -> Usual {
+    pub fn finish(self) -> NormalStats {
         let spread = |(count, mean, squares): (u64, f64, f64)| {
             let variance = if count > 1 { squares / (count - 1) as f64 } else { 0.0 };
-            Spread { count, mean, deviation: variance.sqrt() }
+            PathStats { count, mean, deviation: variance.sqrt() }
         };
-        Usual { paths: self.paths.into_iter().map(|(path, sums)| (path, spread(sums))).collect() }
+        NormalStats { paths: self.paths.into_iter().map(|(path, sums)| (path, spread(sums))).collect() }
     }
 }
 
@@ -86,19 +86,19 @@ mod tests {
 
     #[test]
     fn the_usual_is_what_a_hand_computes() {
-        let mut learner = Learner::default();
+        let mut builder = NormalStatsBuilder::default();
         for nats in [1.0, 2.0, 3.0, 6.0] {
-            learner.add("ip", nats);
+            builder.add("ip", nats);
         }
-        learner.add("once", 4.0);
-        let usual = learner.finish();
+        builder.add("once", 4.0);
+        let normal_stats = builder.finish();
         // Mean 3, squares 4 + 1 + 0 + 9 = 14, over 3.
-        let spread = usual.of("ip");
+        let spread = normal_stats.of("ip");
         assert_eq!((spread.count, spread.mean), (4, 3.0));
         assert!((spread.deviation - (14.0f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert!((usual.excess("ip", 10.0) - 7.0 / (1.0 + (14.0f64 / 3.0).sqrt())).abs() < 1e-12);
-        assert_eq!(usual.excess("once", 6.0), 2.0);
-        assert_eq!(usual.excess("never", 6.0), 6.0);
-        assert_eq!(usual.len(), 2);
+        assert!((normal_stats.excess("ip", 10.0) - 7.0 / (1.0 + (14.0f64 / 3.0).sqrt())).abs() < 1e-12);
+        assert_eq!(normal_stats.excess("once", 6.0), 2.0);
+        assert_eq!(normal_stats.excess("never", 6.0), 6.0);
+        assert_eq!(normal_stats.len(), 2);
     }
 }
