@@ -1,7 +1,7 @@
 //! The one error type: a message for a person, and the exit code it ends the program with.
 //!
-//! Nothing in the program branches on the *kind* of a failure beyond the exit code, so there are no further variants; that
-//! the reader of the output has left is no failure, and ends the program quietly.
+//! Nothing in the program branches on the *kind* of a failure beyond the exit code, so there are no further variants. A reader
+//! of the output that has left is not a failure, and ends the program quietly.
 //! Every message names the file, line or flag at fault, what was found, and what to do about it.
 
 use std::fmt::Display;
@@ -14,7 +14,7 @@ pub enum Error {
     /// The command line or a configuration file asks for something that cannot be: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// A file, input or device did not deliver: exit code 1.
+    /// A file, an input or a device failed: exit code 1.
     #[error("{0}")]
     Failed(String),
     /// The reader of the output has left (`| head`) with what it wanted: exit code 0, and no message.

@@ -2,20 +2,20 @@
 //!
 //! `score` makes findings and `report` shows them, so they are defined below both and neither imports the other.
 //!
-//! `logwright score` prints one JSON object a record, a [`Finding`]:
+//! `logwright score` prints one JSON object per record, a [`Finding`]:
 //!
-//! | key | what |
+//! | key | meaning |
 //! |---|---|
-//! | `record` | number of the record in its input, from 1; empty lines do not count |
-//! | `source` | name of the input, where there are several |
-//! | `score`, `threshold`, `anomaly` | by the aggregate; the last two null without a threshold; an anomaly lies above it |
-//! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, over both |
+//! | `record` | number of the record in its input, from 1; empty lines are not counted |
+//! | `source` | name of the input, if there are several |
+//! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
+//! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a field that counts |
-//! | `fields` | the oddest ones: `path`, `value` (at most 200 characters), `nats`, and where a calibration taught it `expected` (mean nats of this path) and `excess`, which orders them |
+//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path) and `excess`, by which they are ordered |
 //!
-//! A line that is no record gives `record`, `source` and `error`; a session `session` (its key), `first` and `last` (record
-//! numbers, with `first_source` and `last_source` where there are several inputs), `records`, `score`, `threshold`, `anomaly`
-//! and `worst`, the finding on its record of the highest score, without a verdict of its own.
+//! A line that is not a record has `record`, `source` and `error`. A session has `session` (its key), `first` and `last` (record
+//! numbers, with `first_source` and `last_source` if there are several inputs), `records`, `score`, `threshold`, `anomaly` and
+//! `worst`, the finding on the record with the highest score, without a verdict of its own.
 
 use serde::Serialize;
 
@@ -32,9 +32,9 @@ pub struct Finding {
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
-    /// The oddest first.
+    /// The most unusual first.
     pub fields: Vec<FoundField>,
-    /// All tokens in order; empty where nobody asked for them.
+    /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
 }

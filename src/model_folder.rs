@@ -1,6 +1,6 @@
-//! A folder with a model that can be used: weights, tokenizer, and what its records are like.
+//! A folder with a model that is ready for use: weights, tokenizer, and what its records are like.
 //!
-//! Generation, scoring and evaluation start here; so does whatever else serves a model.
+//! Generation, scoring and evaluation start here.
 
 use crate::backend::Backend;
 use crate::engine::Engine;
@@ -29,7 +29,7 @@ pub struct LoadedModel {
 }
 
 impl ModelFolder {
-    /// Reads a model folder, or a run folder's `best/` (else `last/`).
+    /// Reads a model folder, or the `best/` (else the `last/`) of a run folder.
     pub fn read(path: &Path) -> Result<Self> {
         let folder = find(path)?;
         let (config, parameters) = checkpoint::read_model(&folder)?;
@@ -50,7 +50,7 @@ impl ModelFolder {
 pub fn find(path: &Path) -> Result<PathBuf> {
     let candidates = [path.to_path_buf(), path.join("best"), path.join("last")];
     candidates.into_iter().find(|folder| folder.join("config.json").is_file()).ok_or_else(|| {
-        let what = if path.exists() { "holds no model (no config.json, best/ or last/)" } else { "does not exist" };
+        let what = if path.exists() { "contains no model (no config.json, best/ or last/)" } else { "does not exist" };
         Error::failed(format!(
             "{}: {what}; give a run folder of `logwright train` or a Hugging Face GPT-2 folder",
             path.display()

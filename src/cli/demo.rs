@@ -1,4 +1,4 @@
-//! `logwright demo`: the main job from end to end, on logs of its own making.
+//! `logwright demo`: prepare, train and generate on built-in synthetic logs.
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
@@ -22,25 +22,25 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Make logs, train a small GPT on them, generate records, report: the main job in minutes.
+/// Prepare, train and generate on built-in synthetic logs, and write a report: the main workflow in minutes.
 ///
 /// FOLDER gets corpus.jsonl (synthetic sign-in records), data/ (the prepared corpus), run/ (the model), samples.txt,
-/// loss.svg, report.html and report.json, which is printed too.
+/// loss.svg, report.html and report.json, which is also printed.
 #[derive(Args)]
 pub struct DemoArgs {
-    /// Folder to write; what an earlier demo left there is replaced
+    /// Folder to write; the output of an earlier demo is replaced
     #[arg(long, default_value = "demo", value_name = "FOLDER")]
     out: PathBuf,
-    /// Records of the corpus
+    /// Number of records in the corpus
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..))]
     records: u32,
-    /// Tokens of the vocabulary
+    /// Number of tokens in the vocabulary
     #[arg(long, default_value_t = 1024, value_name = "N")]
     vocab_size: usize,
-    /// Updates to train for [default: the tiny preset's]
+    /// Optimiser steps to train for [default: those of the tiny preset]
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
-    /// Records to generate
+    /// Number of records to generate
     #[arg(long, default_value_t = 200, value_name = "N")]
     samples: usize,
     /// Seed of corpus, training and generation
@@ -50,7 +50,7 @@ pub struct DemoArgs {
     device: DeviceArgs,
 }
 
-/// Says that a demo made this folder, and so may replace what is in it.
+/// Marks a folder that a demo made, so that a later demo may replace what is in it.
 const MARKER: &str = ".logwright-demo";
 
 pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
@@ -79,15 +79,15 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// What a demo writes beside its marker.
+/// What a demo writes besides its marker.
 const PARTS: [&str; 7] = ["corpus.jsonl", "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
 
-/// Makes the folder, or removes an earlier demo's parts from one that an earlier demo made; any other folder is left alone.
+/// Makes the folder, or removes the output of an earlier demo from it; any other folder is left alone.
 fn clear(folder: &Path) -> Result<()> {
     let marker = folder.join(MARKER);
     let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !empty && !marker.exists() {
-        let message = format!("{} holds something that no demo made; choose another --out", folder.display());
+        let message = format!("{} contains files that no demo made; choose another --out", folder.display());
         return Err(Error::usage(message));
     }
     for part in PARTS.map(|part| folder.join(part)) {
@@ -143,7 +143,7 @@ fn sample(args: &DemoArgs) -> Result<Vec<JudgedRecord>> {
     Ok(records)
 }
 
-/// `report.json`, also printed.
+/// `report.json`, which is also printed.
 fn facts(
     args: &DemoArgs,
     data: &Dataset,

@@ -1,4 +1,4 @@
-//! `logwright doctor`: what this machine can compute on, what is missing, and how to get it.
+//! `logwright doctor`: checks GPU, driver, libraries and kernels, and says how to get what is missing.
 
 use super::stdout::print_line;
 use clap::Args;
@@ -21,7 +21,7 @@ pub struct DoctorArgs {
 /// One line of the report, and its fields in the JSON object.
 struct Check {
     name: &'static str,
-    /// What was found, a line each; or what is missing and how to get it.
+    /// What was found, in lines; or what is missing and how to get it.
     found: std::result::Result<Vec<String>, String>,
     value: Value,
 }
@@ -103,7 +103,7 @@ fn nvtx() -> Result<(Vec<String>, Value)> {
     Ok((vec![ranges.path.clone()], json!({ "path": ranges.path })))
 }
 
-/// The compiler the program was built with, and what each kernel takes.
+/// The compiler that built the kernels, and the resources of each kernel.
 fn kernels() -> Result<(Vec<String>, Value)> {
     let missing = format!("{}; {}", fatbin::NONE, fatbin::HOW);
     let nvcc = fatbin::NVCC.ok_or_else(|| Error::failed(missing))?;
@@ -131,7 +131,7 @@ fn cpu() -> Result<(Vec<String>, Value)> {
     Ok((vec![format!("{cores} cores, {vectors}")], json!({ "cores": cores, "vectors": vectors })))
 }
 
-/// The widest vectors that the CPU engine's products can use.
+/// The widest vectors that the CPU engine's matrix products can use.
 fn vector_unit() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

@@ -25,11 +25,11 @@ use std::time::Instant;
 /// Generate synthetic records with a trained model.
 ///
 /// A record starts where records start in training and ends where the model ends it, or after --max-tokens. A record longer
-/// than the model's context goes on from the last half of the context.
+/// than the model's context continues from the last half of the context.
 ///
-/// --json and --schema keep records within a grammar: before each draw, tokens that it does not allow are masked. How much of the
-/// model's own probability that took away is reported, since a model pushed hard no longer writes what it has learnt. Under a
-/// grammar the logits of each token come to the host, on a GPU too.
+/// --json and --schema keep records within a grammar: before each token is sampled, tokens that the grammar does not allow are
+/// masked. The probability mass that this removed is reported: where it is large, the grammar, not the model, is writing the
+/// records. Under a grammar the logits of each token are copied to the host, on a GPU too.
 #[derive(Args)]
 pub struct GenerateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
@@ -38,7 +38,7 @@ pub struct GenerateArgs {
     /// How each record begins
     #[arg(long, default_value = "", value_name = "TEXT", conflicts_with = "prompts")]
     prompt: String,
-    /// File with one prompt a line (- for standard input); each is used -n times
+    /// File with one prompt per line (- for standard input); each is used -n times
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Records to generate for each prompt
@@ -50,12 +50,12 @@ pub struct GenerateArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     grammar: GrammarArgs,
-    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where something
-    /// is asked for, and under a grammar masked_mass (the mean share of a token's probability that was masked) and stuck (why
-    /// the record could not be finished)
+    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where there are
+    /// conditions, and under a grammar masked_mass (the mean probability mass that was masked per token) and stuck (why the
+    /// record could not be finished)
     #[arg(long, value_enum, default_value_t = OutputFormat::Raw, value_name = "FORMAT")]
     format: OutputFormat,
-    /// Leave out records that are cut off or do not parse, and count them
+    /// Do not print records that are cut off or do not parse; they are counted
     #[arg(long)]
     only_valid: bool,
     #[command(flatten)]
@@ -65,13 +65,13 @@ pub struct GenerateArgs {
 /// Conditions on the fields that `prepare --prefix-field` named.
 #[derive(Args)]
 pub struct ConditionArgs {
-    /// Ask for records of this kind: user=jtaylor, for a model trained with --prefix-field user=...; may be repeated
+    /// Generate records with this value, e.g. user=jtaylor for a model trained with --prefix-field user=...; may be repeated
     #[arg(long = "where", value_name = "NAME=VALUE", value_parser = pair)]
     wanted: Vec<(String, String)>,
-    /// Ask for records of this day, or of the days from here on: for a model trained with --prefix-field day=...,date
+    /// Generate records of this day, or of the days from this one to --to: for a model trained with --prefix-field day=...,date
     #[arg(long, value_name = "DATE")]
     from: Option<NaiveDate>,
-    /// The last of these days; the records are spread over them in order [default: that of --from]
+    /// The last of these days; the records are spread over the days in order [default: the day of --from]
     #[arg(long, value_name = "DATE", requires = "from")]
     to: Option<NaiveDate>,
 }
@@ -80,7 +80,7 @@ impl ConditionArgs {
     fn conditions(&self, records: &Records, seed: u64) -> Result<Conditions> {
         let days = self.from.map(|first| (first, self.to.unwrap_or(first)));
         if days.is_some_and(|(first, last)| last < first) {
-            return Err(Error::usage("--to lies before --from; expected a later day"));
+            return Err(Error::usage("--to is earlier than --from; expected a later day"));
         }
         Conditions::new(records, &self.wanted, days, seed)
     }
@@ -95,27 +95,27 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
 
 #[derive(Args)]
 pub struct SamplingArgs {
-    /// Randomness: 0 takes the likeliest token, 1 samples as trained
+    /// Randomness: 0 takes the most likely token, 1 samples from the model's own distribution
     #[arg(long, default_value_t = 0.8, value_name = "X", allow_negative_numbers = true)]
     temperature: f32,
-    /// Sample from the K likeliest tokens; 0: all
+    /// Sample from the K most likely tokens; 0: all
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
-    /// Sample from the likeliest tokens that together have this probability
+    /// Sample from the most likely tokens that together have this probability
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     top_p: f32,
-    /// Cut a record off after this many tokens
+    /// Truncate a record after this many tokens
     #[arg(long, default_value_t = 4096, value_name = "N")]
     max_tokens: usize,
-    /// Seed; sample i draws from its own stream
+    /// Seed; each record draws from a random stream of its own
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Records in progress at once
+    /// Number of records to generate in parallel
     #[arg(long, default_value_t = 16, value_name = "N")]
     parallel: usize,
 }
 
-/// Each record in progress has a KV cache of its own; more of them bring no speed.
+/// Each record in progress has a KV cache of its own; more than these bring no speed.
 const MOST_PARALLEL: usize = 1024;
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -186,13 +186,13 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     tell(&summary, tokens, started.elapsed().as_secs_f64(), args.only_valid);
     if !conditions.is_empty() {
         let share = 100.0 * asked as f64 / summary.parsed.max(1) as f64;
-        tracing::info!("{asked} of the {} valid records are what was asked for ({share:.1} %)", summary.parsed);
+        tracing::info!("{asked} of the {} valid records meet the conditions ({share:.1} %)", summary.parsed);
     }
     if constraint.is_some() {
         cost.tell();
     }
     if is_stopped() {
-        tracing::warn!("interrupted; records in progress are dropped, those finished before are written");
+        tracing::warn!("interrupted; unfinished records are dropped, the finished ones are written");
         return Ok(Exit::Interrupted);
     }
     Ok(Exit::Success)
@@ -209,7 +209,7 @@ fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {
         100.0 * summary.parsed_of_complete()
     );
     if only_valid {
-        tracing::info!("{} records left out by --only-valid", summary.records - summary.parsed);
+        tracing::info!("{} records not printed (--only-valid)", summary.records - summary.parsed);
     }
 }
 
@@ -224,7 +224,7 @@ fn describe(record: &GeneratedRecord, body: &[u8], verdict: &Verdict) -> Result<
     Ok(line)
 }
 
-/// A prompt that the tokenizer cannot write or the grammar refuses stops the program before the first record, not in the middle.
+/// Refuses a prompt that the tokenizer cannot encode or the grammar does not allow before the first record is generated.
 fn check_prompts(
     prompts: &[Vec<u8>],
     prefixes: &BTreeSet<String>,
@@ -242,15 +242,17 @@ fn check_prompts(
     for (line, prompt) in prompts.iter().enumerate() {
         let place = file.map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
         if prompt.contains(&b'\n') {
-            return Err(Error::usage(format!("{place}: a prompt is the beginning of one record and holds no newline")));
+            return Err(Error::usage(format!(
+                "{place}: a prompt is the beginning of one record and must not contain a newline"
+            )));
         }
         let whole = [prefix, prompt].concat();
         let tokens = encode(&whole, &place)?;
         let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
         read.map_err(|read| {
             Error::failed(format!(
-                "{place}: the grammar allows no record that begins so: it reads {read} of the {} bytes of prefix and prompt; \
-                 keep to its names, their order, and the separators of the training records, or leave --json or --schema out",
+                "{place}: the grammar allows no record that begins so: it accepts {read} of the {} bytes of prefix and prompt; \
+                 use its names in their order and the separators of the training records, or omit --json or --schema",
                 whole.len()
             ))
         })?;
@@ -270,7 +272,7 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<Vec<u8>>> {
     let mut lines = lines.map_err(|e| Error::io("read the prompts from", path, e))?;
     lines.iter_mut().for_each(|line| line.truncate(line.strip_suffix(b"\r").unwrap_or(line).len()));
     match lines.is_empty() {
-        true => Err(Error::failed(format!("{}: no prompts; one a line is expected", path.display()))),
+        true => Err(Error::failed(format!("{}: no prompts; expected one per line", path.display()))),
         false => Ok(lines),
     }
 }

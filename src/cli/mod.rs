@@ -25,7 +25,7 @@ use exit::Exit;
 use logwright::Result;
 use output::OutputArgs;
 
-/// A hand-written GPT engine for machine logs: train on raw logs, generate synthetic ones, report on both.
+/// Learn what machine logs normally look like, find the lines that do not fit, and generate realistic synthetic logs.
 #[derive(Parser)]
 #[command(name = "logwright", version, max_term_width = 110, args_override_self = true)]
 pub struct Cli {
@@ -46,7 +46,7 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Measure how fast this machine trains and generates
     Bench(bench::BenchArgs),
-    /// Report what this machine can compute on, what is missing, and how to get it
+    /// Check GPU, driver, libraries and kernels, and say how to get what is missing
     Doctor(doctor::DoctorArgs),
 }
 

@@ -12,10 +12,10 @@ pub struct OutputArgs {
     /// Print nothing but results, warnings and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// How the program's own messages look on stderr
+    /// Format of the program's own messages on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// Threads to compute with [default: all cores]
+    /// Number of threads to compute with [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
@@ -45,7 +45,7 @@ impl OutputArgs {
         pool.build_global().map_err(|e| Error::failed(format!("--threads {threads}: {e}")))
     }
 
-    /// A progress bar on stderr over `total` of `unit`; draws nothing when quiet or when stderr is no terminal.
+    /// A progress bar on stderr over `total` of `unit`; it draws nothing with --quiet or where stderr is no terminal.
     pub fn progress(&self, total: u64, unit: &str) -> ProgressBar {
         if self.quiet || self.log_format == LogFormat::Json || !stderr().is_terminal() {
             return ProgressBar::hidden();

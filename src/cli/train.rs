@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// Train a GPT on a data folder.
 ///
-/// Settings come from the preset, then the --config file, then flags. The run folder gets best/ and last/ (Hugging Face GPT-2
-/// folders), config.toml (all settings as resolved), metrics.jsonl and loss.svg. Ctrl-C saves and stops; --resume goes on,
-/// bit for bit as if nothing had happened.
+/// Settings come from the preset, then from the --config file, then from flags; later ones override earlier ones. The run
+/// folder gets best/ and last/ (Hugging Face GPT-2 folders), config.toml (all settings as resolved), metrics.jsonl and
+/// loss.svg. Ctrl-C saves a checkpoint and stops; --resume continues bit for bit as if nothing had happened.
 #[derive(Args)]
 pub struct TrainArgs {
     /// Data folder written by `logwright prepare`
@@ -27,25 +27,25 @@ pub struct TrainArgs {
     /// Run folder to write
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Starting point: tiny, small, cyber-foundation, gpt2, gpt2-medium
+    /// Named settings to start from: tiny, small, cyber-foundation, gpt2, gpt2-medium
     #[arg(long, default_value = "tiny", value_name = "NAME", conflicts_with = "resume")]
     preset: String,
-    /// Settings in TOML, one `name = value` a line; names as in config.toml of a run (flags with _ for -)
+    /// Settings in TOML, one `name = value` per line, named as in the config.toml of a run (flags with _ for -)
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Go on with the run in RUN/last
+    /// Resume the run from its last checkpoint, RUN/last
     #[arg(long, conflicts_with = "init_from")]
     resume: bool,
-    /// Start from this Hugging Face GPT-2 folder (or run): its shape, parameters and vocabulary
+    /// Fine-tune this Hugging Face GPT-2 folder (or run folder): take its shape, parameters and vocabulary
     #[arg(long, value_name = "HF_FOLDER")]
     init_from: Option<PathBuf>,
-    /// Old data folder to mix in, so that a model trained further on new data does not forget it (see --replay-share)
+    /// Old data folder to mix in, so that a model that is fine-tuned on new data does not forget the old (see --replay-share)
     #[arg(long, value_name = "OLD_DATA")]
     replay: Option<PathBuf>,
     /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: known GPUs' data sheets]
     #[arg(long, value_name = "X")]
     peak_tflops: Option<f64>,
-    /// Let a profiler that waits for cuProfilerStart capture these steps, counted from 1, e.g. 10..12
+    /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1, e.g. 10..12
     #[arg(long, value_name = "A..B")]
     profile_steps: Option<ProfileSteps>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct TrainArgs {
     training: TrainingArgs,
 }
 
-/// The settings as flags; names and meanings are `TrainConfig`'s.
+/// The settings as flags; names and meanings are those of `TrainConfig`.
 #[derive(Args, Serialize)]
 #[command(next_help_heading = "Settings (default: the preset's)")]
 struct SettingFlags {
@@ -69,22 +69,22 @@ struct SettingFlags {
     /// Width of the model
     #[arg(long, value_name = "N")]
     channels: Option<usize>,
-    /// Tokens a window
+    /// Context length in tokens
     #[arg(long, value_name = "N")]
     context: Option<usize>,
-    /// Biases in linear layers and LayerNorms
+    /// Use biases in linear layers and LayerNorms
     #[arg(long, value_name = "BOOL")]
     bias: Option<bool>,
-    /// Windows a micro-batch
+    /// Sequences per micro-batch
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Micro-batches an update
+    /// Micro-batches per optimiser step
     #[arg(long, value_name = "N")]
     accumulation: Option<usize>,
-    /// Where windows start
+    /// Where training sequences start
     #[arg(long, value_enum)]
     windows: Option<Windows>,
-    /// Updates in all
+    /// Total optimiser steps
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
     /// Peak learning rate
@@ -93,49 +93,49 @@ struct SettingFlags {
     /// Learning rate at the end of the schedule
     #[arg(long, value_name = "X")]
     min_learning_rate: Option<f32>,
-    /// Updates of linear warm-up
+    /// Optimiser steps of linear warm-up
     #[arg(long, value_name = "N")]
     warmup: Option<u64>,
-    /// Learning rate after the warm-up
+    /// Shape of the learning rate after the warm-up
     #[arg(long, value_enum)]
     schedule: Option<Schedule>,
-    /// Share of the steps that the wsd schedule decays in
+    /// Fraction of the steps in which the wsd schedule decays
     #[arg(long, value_name = "F")]
     decay_fraction: Option<f64>,
-    /// AdamW's decay of the first moment
+    /// Decay rate of AdamW's first moment
     #[arg(long, value_name = "X")]
     beta_1: Option<f32>,
-    /// AdamW's decay of the second moment
+    /// Decay rate of AdamW's second moment
     #[arg(long, value_name = "X")]
     beta_2: Option<f32>,
     /// AdamW's epsilon
     #[arg(long, value_name = "X")]
     epsilon: Option<f32>,
-    /// Weight decay of two-dimensional tensors
+    /// Weight decay, applied to two-dimensional tensors
     #[arg(long, value_name = "X")]
     weight_decay: Option<f32>,
-    /// Largest gradient norm; 0: no clipping
+    /// Maximum gradient norm; 0: no clipping
     #[arg(long, value_name = "X")]
     grad_clip: Option<f32>,
-    /// Updates between validations; 0: only at the end
+    /// Steps between validations; 0: only at the end
     #[arg(long, value_name = "N")]
     eval_every: Option<u64>,
-    /// Windows a validation looks at; 0: the whole validation split
+    /// Sequences per validation; 0: the whole validation split
     #[arg(long, value_name = "N")]
     eval_windows: Option<u64>,
-    /// Updates between checkpoints; 0: only at the end
+    /// Steps between checkpoints; 0: only at the end
     #[arg(long, value_name = "N")]
     save_every: Option<u64>,
-    /// Stop early after this many validations without improvement; 0: never
+    /// Stop early after this many validations without improvement; 0: never stop early
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
-    /// Stop after this many updates in a row that were not finite
+    /// Fail after this many consecutive steps whose loss or gradient was not finite
     #[arg(long, value_name = "N")]
     max_skipped: Option<u64>,
-    /// Train on the first batch again and again, to see the loss vanish
+    /// Train on the first batch over and over, to see the loss vanish
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     overfit: Option<bool>,
-    /// Share of the windows that come from --replay
+    /// Fraction of the sequences that come from --replay
     #[arg(long, value_name = "F")]
     replay_share: Option<f64>,
     /// Seed of the initial parameters and of the batches
@@ -181,8 +181,8 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<Exit> {
 fn conclude(outcome: &RunOutcome, out: &Path) {
     let ended = match outcome.ended {
         Ended::Finished => "finished",
-        Ended::Early => "stopped early, validation no longer improves,",
-        Ended::Interrupted if out.join("last").is_dir() => "interrupted; --resume goes on from the last checkpoint,",
+        Ended::Early => "stopped early, because validation no longer improves,",
+        Ended::Interrupted if out.join("last").is_dir() => "interrupted; --resume continues from the last checkpoint,",
         Ended::Interrupted => "interrupted before the first checkpoint,",
     };
     let best = outcome.best_val_loss.map(|loss| format!(", best validation loss {loss:.4}")).unwrap_or_default();

@@ -62,7 +62,7 @@ fn tell(line: &StepMetrics, config: &TrainConfig, bar: &ProgressBar, output: &Ou
     });
 }
 
-/// Memory of this process that is in RAM.
+/// Resident memory of this process.
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;

@@ -1,4 +1,4 @@
-//! The baselines on HDFS sessions: what is known of them, reproduced. Skipped where the data is absent.
+//! The baselines on HDFS sessions reproduce published results. Skipped where the data is absent.
 
 use super::{Detection, Samples, baselines};
 use crate::ingest::ReadOptions;
@@ -27,7 +27,7 @@ fn sessions() -> Option<Vec<LabelledSession>> {
     read_records(&inputs, &ReadOptions::default(), &ProgressBar::hidden(), &mut |record| {
         let all: Value = serde_json::from_slice(record).expect("a session is JSON");
         let leaves = fields::leaves(record).expect("a session is an object").into_iter();
-        // The events alone: the label must not be seen by what is to guess it.
+        // The events alone: a detector must not see the label that it is to predict.
         let events = leaves.filter(|leaf| leaf.path == "events.*").map(|leaf| leaf.value()).collect();
         found.push(LabelledSession { train: all["split"] == "train", attack: all["label"] == 1, events });
         Ok(())
@@ -59,8 +59,8 @@ fn the_baselines_reach_what_is_known_of_them() {
     assert!((rows[3].0.calibrated.f1.unwrap() - 0.690).abs() < 0.0005);
 }
 
-/// Why nobody does clearly better: a score is a function of the events, and these are the same for attack and normal
-/// session.
+/// Why no detector does clearly better: a score is a function of the events, and these are the same for many attacks and
+/// normal sessions.
 #[test]
 fn half_of_the_attacks_are_sessions_that_training_calls_normal() {
     let Some(sessions) = sessions() else { return };
@@ -68,7 +68,7 @@ fn half_of_the_attacks_are_sessions_that_training_calls_normal() {
     let attacks = events_of(&sessions, |session| !session.train && session.attack);
     let familiar = attacks.iter().filter(|attack| normal.contains(*attack)).count();
     assert_eq!((familiar, attacks.len()), (26, 57));
-    // Who calls no session anomalous that is one of the normal training sessions finds 31 at most: F1 2 x 31 / (57 +
+    // A detector that calls no session anomalous that equals a normal training session finds at most 31: F1 2 x 31 / (57 +
     // 31).
     let ceiling: f64 = 2.0 * 31.0 / (57.0 + 31.0);
     assert!((ceiling - 0.7045).abs() < 0.0001);

@@ -1,4 +1,4 @@
-//! How far the values of a field are from the real ones, and how far real ones are from each other.
+//! Distances between the generated and the real values of a field, and between real ones.
 
 use super::samples::SeededRng;
 use super::table::{ABSENT, RecordTable, ValueIds};
@@ -6,11 +6,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// Most frequent values of a field that have a bin of their own; the rest share one.
+/// Maximum number of frequent values of a field that have a bin of their own; the others share one.
 const MOST_BINS: usize = 50;
 /// Numbers with more distinct values than this are binned by size.
 const MOST_NUMBERS: usize = 20;
-/// Pairs of samples behind a band.
+/// Number of pairs of samples that a band is estimated from.
 const RESAMPLES: usize = 200;
 
 /// Distances of one field.
@@ -22,18 +22,18 @@ pub struct FieldDistance {
     pub bins: usize,
     /// Generated against validation records.
     pub generated: Distances,
-    /// Training against validation records: what a model that learnt its training data perfectly would have.
+    /// Training against validation records: the distances of a model that learnt its training data perfectly.
     pub training: Distances,
     /// 2.5th and 97.5th percentile of the distances between two samples of real records, as large as the generated and the
     /// validation ones (percentile bootstrap: Efron and Tibshirani, 1993).
     pub band_low: Distances,
     pub band_high: Distances,
-    /// The generated total variation lies above the band: it is not chance.
+    /// The generated total variation lies above the band, so it is not chance.
     pub outside: bool,
 }
 
 impl FieldDistance {
-    /// Generated and real records all have the same value here.
+    /// Whether all generated and real records have the same value here.
     pub fn is_constant(&self) -> bool {
         self.generated.total_variation == 0.0 && self.band_high.total_variation == 0.0
     }
@@ -67,7 +67,7 @@ pub fn jensen_shannon(p: &[f64], q: &[f64]) -> f64 {
     divergence.clamp(0.0, 1.0).sqrt()
 }
 
-/// How the values of a field fall into bins. Bin 0 is absence, bin 1 whatever training did not have or had rarely.
+/// How the values of a field fall into bins. Bin 0 is for absent values, bin 1 for values that training has rarely or never.
 enum Bins {
     /// The most frequent values of training.
     Categories(HashMap<u32, u16>),
@@ -138,9 +138,9 @@ pub struct Sides<'a> {
     pub values: &'a ValueIds,
 }
 
-/// Distances of the fields that training has, but for those in `left_out`, the farthest first.
+/// Distances of the fields that training has, except those in `left_out`, the farthest first.
 ///
-/// Numbers with many values are binned by the tenths of training, other fields by their 50 most frequent values.
+/// Numbers with many values are binned by the deciles of training, other fields by their 50 most frequent values.
 pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<FieldDistance> {
     let real = sides.training.records + sides.validation.records;
     let mut draws = SeededRng::new(seed);
@@ -149,7 +149,7 @@ pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<FieldDistanc
         (0..RESAMPLES).map(|_| [draw(sides.generated.records), draw(sides.validation.records)]).collect();
     let paths: Vec<&String> = sides.training.columns.keys().filter(|path| !left_out.contains(path)).collect();
     let mut fields: Vec<FieldDistance> = paths.into_par_iter().map(|path| field(sides, path, &pairs)).collect();
-    // Those beyond chance by how far they are beyond, then the others by their distance.
+    // First the fields beyond chance by how far they are beyond it, then the others by their distance.
     let rank = |field: &FieldDistance| {
         let excess = field.generated.total_variation - field.band_high.total_variation;
         if field.outside { 2.0 + excess } else { field.generated.total_variation }
@@ -194,14 +194,14 @@ pub fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     values.get(rank.max(1) - 1).copied().unwrap_or(0.0)
 }
 
-/// Values of training that a sample has at least once, over all categorical fields.
+/// Number of training values that a sample has at least once, over all categorical fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Coverage {
     /// Values that training has twice or more.
     pub values: u64,
     pub covered: u64,
-    /// How many of them as many real records would have on average, if each came by its share p in training: the sum of
-    /// 1 - (1 - p)^n. Shares of rare values are guessed high, so real records, too, fall a little short of it.
+    /// How many of them as many real records would have on average, if each value had the probability p that it has in
+    /// training: the sum of 1 - (1 - p)^n. Rare values are overestimated, so real records too fall a little short of it.
     pub expected: f64,
     /// Of these, values in at most 1 % of the training records.
     pub rare: u64,
@@ -209,7 +209,7 @@ pub struct Coverage {
     pub rare_expected: f64,
 }
 
-/// Coverage of the training values by `sample`, but for the fields in `left_out` and numbers with many values.
+/// Coverage of the training values by `sample`, except for the fields in `left_out` and numbers with many values.
 pub fn coverage(training: &RecordTable, sample: &RecordTable, values: &ValueIds, left_out: &[String]) -> Coverage {
     let mut total = Coverage::default();
     for (path, column) in training.columns.iter().filter(|(path, _)| !left_out.contains(path)) {

@@ -13,18 +13,18 @@ use super::tfidf::{Similarity, similarity};
 use crate::record::schema::Profile;
 use serde::Serialize;
 
-/// Records of a sample for ROUGE and BLEU, whose cost grows with its square.
+/// Number of records of a sample for ROUGE and BLEU, whose cost grows with its square.
 const LIKENESS: usize = 200;
-/// Records of a sample for TF-IDF; of training four times as many.
+/// Number of records of a sample for TF-IDF; four times as many of training.
 const SIMILARITY: usize = 500;
 
 /// How generated records compare with real ones.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fidelity {
-    /// Records of training in all, and those of each side that were compared.
+    /// Number of training records in total, and of the records of each side that were compared.
     pub training_records: u64,
     pub compared: Compared,
-    /// None where the real records hold no JSON.
+    /// None where the real records are not JSON.
     #[serde(flatten)]
     pub structure: Option<Structure>,
     pub likeness: Pair<Likeness>,
@@ -38,7 +38,7 @@ pub struct Compared {
     pub generated: usize,
 }
 
-/// What can be said of JSON records.
+/// Comparisons that only JSON records allow.
 #[derive(Clone, Debug, Serialize)]
 pub struct Structure {
     pub schema: Pair<Conformity>,
@@ -47,7 +47,7 @@ pub struct Structure {
     pub fields: Vec<FieldDistance>,
 }
 
-/// A consistency rule of training, and how the records of both sides keep it.
+/// A consistency rule of training, and how many records of both sides follow it.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedRule {
     pub kind: RuleKind,
@@ -59,11 +59,11 @@ pub struct CheckedRule {
     pub kept: Pair<Compliance>,
 }
 
-/// Gives every training record to a sink, in order; called twice.
+/// Gives every training record to a sink, in order; it is called twice.
 pub type TrainingRecords<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8]));
 
 /// Compares generated with real records; neither side may be empty. At most `sample` training records are compared, drawn
-/// with the seed; duplicates, copied spans and identifiers are looked for in all of them.
+/// with the seed; all of them are searched for duplicates, copied spans and identifiers.
 pub fn measure(
     training: TrainingRecords,
     validation: &[Vec<u8>],

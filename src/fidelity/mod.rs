@@ -1,10 +1,10 @@
-//! Are generated records true to the real ones, and do they keep the training records to themselves?
+//! How faithful are generated records to the real ones, and what do they leak of the training records?
 //!
 //! Plain data in, numbers out. Three sets of records take part: *training* (what the model learnt), *validation* (real, held
-//! out) and *generated*. Whatever is measured of generated records is measured of validation records too: the yardstick.
+//! out) and *generated*. Whatever is measured of generated records is also measured of validation records, as the baseline.
 //!
-//! Training is read twice and never held: memory is that of samples of bounded size, of the profile, and of 70 MB for
-//! each megabyte in which copied spans are looked for (1 MB of each side at most).
+//! The training records are read twice and never held in memory: memory is that of samples of bounded size, of the profile, and
+//! of 70 MB for each megabyte that is searched for copied spans (at most 1 MB of each side).
 
 pub mod conformity;
 pub mod distance;

@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Pair<T> {
     pub generated: T,
-    /// The yardstick.
+    /// The baseline.
     pub validation: T,
 }
 
@@ -15,7 +15,7 @@ pub struct Pair<T> {
 pub struct Share {
     pub count: u64,
     pub of: u64,
-    /// 0 where there is nothing to count.
+    /// 0 where `of` is 0.
     pub share: f64,
 }
 

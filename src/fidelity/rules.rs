@@ -5,15 +5,15 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// Records that bear a rule out, at least.
+/// Minimum number of records that support a rule.
 const SUPPORT: u64 = 30;
-/// Share of the records it applies to that keep a rule, at least.
+/// Minimum fraction of the records that a rule applies to that follow it.
 const CONFIDENCE: f64 = 0.99;
-/// A rule must be unlikely to hold by chance: at most e^-14, about one in a million.
+/// A rule must be unlikely to hold by chance: with a probability of at most e^-14, about one in a million.
 const EVIDENCE: f64 = 14.0;
-/// Columns that rules are looked for in, those with the most values first: their pairs are many.
+/// Maximum number of columns that are searched for rules, those with the most values first, because every pair is tested.
 const MOST_COLUMNS: usize = 128;
-/// Rules that are kept, those with the most support first.
+/// Maximum number of rules, those with the most support first.
 const MOST_RULES: usize = 100;
 
 /// What a rule says of two paths.
@@ -32,33 +32,34 @@ pub struct ConsistencyRule {
     pub kind: RuleKind,
     pub from: String,
     pub to: String,
-    /// Training records that bear it out: equal pairs, or repetitions of a value of `from` with its usual `to`.
+    /// Number of training records that support it: equal pairs, or repetitions of a value of `from` with its most frequent `to`.
     pub support: u64,
-    /// Share of the training records it applies to that keep it.
+    /// Fraction of the training records it applies to that follow it.
     pub confidence: f64,
-    /// The usual value of `to` for each value of `from`; empty for equality.
-    usual: HashMap<u32, u32>,
+    /// The most frequent value of `to` for each value of `from`; empty for equality.
+    most_frequent: HashMap<u32, u32>,
 }
 
-/// How many records keep a rule.
+/// How many records follow a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Compliance {
-    /// Records the rule says something of: both paths there, and for [`RuleKind::Determines`] a value of `from` that training has.
+    /// Number of records that the rule applies to: they have both paths, and for [`RuleKind::Determines`] a value of `from` that
+    /// training has.
     pub records: u64,
     pub kept: u64,
-    /// 0 where there are no such records.
+    /// 0 where the rule applies to no record.
     pub share: f64,
 }
 
 impl ConsistencyRule {
-    /// How the records of a table keep it; values numbered as in the training table.
+    /// How many records of a table follow it; values are numbered as in the training table.
     pub fn check(&self, table: &RecordTable) -> Compliance {
         let mut result = Compliance::default();
         if let (Some(from), Some(to)) = (table.column(&self.from), table.column(&self.to)) {
             for (from, to) in from.iter().zip(to).filter(|pair| *pair.0 != ABSENT && *pair.1 != ABSENT) {
                 let expected = match self.kind {
                     RuleKind::Equal => Some(from),
-                    RuleKind::Determines => self.usual.get(from),
+                    RuleKind::Determines => self.most_frequent.get(from),
                 };
                 result.records += u64::from(expected.is_some());
                 result.kept += u64::from(expected == Some(to));
@@ -73,17 +74,17 @@ impl ConsistencyRule {
 struct Column<'a> {
     path: &'a str,
     values: &'a [u32],
-    /// Rows that have the path, those of one value together.
+    /// Rows that have the path, with equal values together.
     order: Vec<u32>,
-    /// -ln of the chance that two of its values agree (Simpson's index).
+    /// -ln of the probability that two of its values agree (Simpson's index).
     surprise: f64,
     random: bool,
 }
 
-/// The rules that hold in a table of real records. Constants determine nothing and are determined by everything, and a value
-/// that never repeats determines everything: neither bears evidence, and so neither makes a rule. Of rules that say the same
-/// one is kept: a path that equals an earlier one is known by that one, paths that determine each other by the first of them,
-/// and what follows from two rules is none.
+/// The rules that hold in a table of real records. A constant is determined by everything, and a value that never repeats
+/// determines everything: neither is evidence, so neither makes a rule. Of equivalent rules one is kept: a path that equals an
+/// earlier one is represented by it, paths that determine each other by the first of them, and a rule that follows from two
+/// others is dropped.
 ///
 /// `random`: paths whose values hardly ever repeat; they take part in equalities only.
 pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
@@ -91,7 +92,7 @@ pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
     let n = columns.len();
     let equal: Vec<Vec<Option<ConsistencyRule>>> =
         (0..n).into_par_iter().map(|a| (0..n).map(|b| equality(&columns[a], &columns[b], a < b)).collect()).collect();
-    // A column is its own, or that of the first one it equals.
+    // A column is represented by itself, or by the first one that it equals.
     let first = |b: usize| (0..b).find(|&a| equal[a][b].is_some());
     let own: Vec<usize> = (0..n).filter(|&b| first(b).is_none() && !columns[b].random).collect();
     let mut rules: Vec<ConsistencyRule> = (0..n)
@@ -104,7 +105,7 @@ pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
         .filter_map(|(a, b)| dependency(&columns[a], &columns[b], a != b).map(|rule| ((a, b), rule)))
         .collect();
     let mutual = |a: usize, b: usize| determines.contains_key(&(a, b)) && determines.contains_key(&(b, a));
-    // Paths that determine each other are known by the first of them.
+    // Paths that determine each other are represented by the first of them.
     let chief = |b: usize| own.iter().copied().find(|&a| a < b && mutual(a, b)).unwrap_or(b);
     let is_chief = |a: usize| chief(a) == a;
     let follows = |a: usize, c: usize| {
@@ -122,13 +123,14 @@ pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
     rules.truncate(MOST_RULES);
     let column = |path: &str| columns.iter().find(|column| column.path == path).expect("a rule is about columns");
     for rule in rules.iter_mut().filter(|rule| rule.kind == RuleKind::Determines) {
-        rule.usual = usual(column(&rule.from), column(&rule.to)).map(|(from, to, _)| (from, to)).collect();
+        rule.most_frequent =
+            most_frequent(column(&rule.from), column(&rule.to)).map(|(from, to, _)| (from, to)).collect();
     }
     rules.sort_by(|x, y| (x.kind, &x.from, &x.to).cmp(&(y.kind, &y.from, &y.to)));
     rules
 }
 
-/// The columns that say anything, by path.
+/// The columns that can support a rule, by path.
 fn columns<'a>(table: &'a RecordTable, random: &[String]) -> Vec<Column<'a>> {
     let column = |(path, values): (&'a String, &'a Vec<u32>)| {
         let mut order: Vec<u32> = (0..values.len() as u32).filter(|&row| values[row as usize] != ABSENT).collect();
@@ -164,7 +166,7 @@ fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<ConsistencyRule> {
         return None;
     }
     let (mut repeated, mut kept, mut support) = (0u64, 0u64, 0u64);
-    for (_, winner, values) in usual(a, b) {
+    for (_, winner, values) in most_frequent(a, b) {
         let (all, of_winner) = (values.len() as u64, values.iter().filter(|&&value| value == winner).count() as u64);
         if all > 1 {
             repeated += all;
@@ -177,8 +179,8 @@ fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<ConsistencyRule> {
     holds.then(|| rule(RuleKind::Determines, a, b, support, confidence))
 }
 
-/// Each value of `a` that stands beside one of `b`, with the usual one there, and all that stand there.
-fn usual<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Vec<u32>)> {
+/// For each value of `a` that occurs with a value of `b`: the value, the most frequent one of `b`, and all values of `b`.
+fn most_frequent<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Vec<u32>)> {
     let groups = a.order.chunk_by(|&x, &y| a.values[x as usize] == a.values[y as usize]);
     groups.filter_map(|group| {
         let values = group.iter().map(|&row| b.values[row as usize]).filter(|&value| value != ABSENT);
@@ -187,7 +189,7 @@ fn usual<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Ve
     })
 }
 
-/// `usual` stays empty until it is known which rules are kept: it is as large as the column.
+/// `most_frequent` stays empty until it is known which rules are kept, because it is as large as the column.
 fn rule(kind: RuleKind, from: &Column, to: &Column, support: u64, confidence: f64) -> ConsistencyRule {
     ConsistencyRule {
         kind,
@@ -195,11 +197,12 @@ fn rule(kind: RuleKind, from: &Column, to: &Column, support: u64, confidence: f6
         to: to.path.to_string(),
         support,
         confidence,
-        usual: HashMap::new(),
+        most_frequent: HashMap::new(),
     }
 }
 
-/// The value that more than half have, if one does; else some value (Boyer and Moore, "MJRTY", 1991). None for no values.
+/// The majority value, if more than half of the values are equal; else some value (Boyer and Moore, "MJRTY", 1991). None for
+/// no values.
 fn majority(values: impl Iterator<Item = u32>) -> Option<u32> {
     let vote = |(winner, votes), value| match (winner, votes) {
         (_, 0) => (Some(value), 1u64),

@@ -1,9 +1,9 @@
-//! Seeded draws, and samples of streams.
+//! Seeded random numbers, and samples of streams.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Uniform whole numbers, fixed by a seed.
+/// Uniform random integers, determined by a seed.
 pub struct SeededRng(ChaCha8Rng);
 
 impl SeededRng {
@@ -11,7 +11,7 @@ impl SeededRng {
         SeededRng(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// Uniform in `0..n`: the high half of a 64 x 64-bit product, with a bias below n / 2^64.
+    /// A number in `0..n`: the high half of a 64 x 64-bit product, with a bias below n / 2^64.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
@@ -30,7 +30,7 @@ impl<T> Reservoir<T> {
         Self { limit, seen: 0, kept: Vec::new(), draws: SeededRng::new(seed) }
     }
 
-    /// Offers the next item, which is only made where it is kept.
+    /// Offers the next item, which is only created if it is kept.
     pub fn offer(&mut self, item: impl FnOnce() -> T) {
         if self.kept.len() < self.limit {
             self.kept.push((self.seen, item()));

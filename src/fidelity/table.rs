@@ -4,13 +4,13 @@ use crate::record::fields::leaves;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The number of no value: the record does not have the path.
+/// The number of an absent value: the record does not have the path.
 pub const ABSENT: u32 = 0;
 
-/// Paths beyond these are left out of a table.
+/// Maximum number of columns; further paths are left out of a table.
 const MOST_COLUMNS: usize = 4096;
 
-/// Distinct values, numbered from 1 in the order in which they come.
+/// Distinct values, numbered from 1 in the order of their first occurrence.
 #[derive(Default)]
 pub struct ValueIds {
     numbers: HashMap<Arc<str>, u32>,
@@ -28,7 +28,7 @@ impl ValueIds {
         self.texts.len() as u32
     }
 
-    /// The value as it stands in records; empty for [`ABSENT`].
+    /// The value as it is written in records; empty for [`ABSENT`].
     pub fn text(&self, number: u32) -> &str {
         number.checked_sub(1).map_or("", |at| &self.texts[at as usize])
     }
@@ -42,8 +42,8 @@ pub struct RecordTable {
 }
 
 impl RecordTable {
-    /// Records that hold no JSON object are passed over. Elements of an array share a path: their values, joined by commas,
-    /// are one value.
+    /// Skips records that are not JSON objects. Elements of an array share a path: their values, joined by commas, are one
+    /// value.
     pub fn new(records: &[Vec<u8>], values: &mut ValueIds) -> Self {
         let mut table = RecordTable::default();
         for leaves in records.iter().filter_map(|record| leaves(record)) {
@@ -69,7 +69,7 @@ impl RecordTable {
         table
     }
 
-    /// The values of a path; none where no record has it.
+    /// The values of a path; None where no record has it.
     pub fn column(&self, path: &str) -> Option<&[u32]> {
         self.columns.get(path).map(Vec::as_slice)
     }

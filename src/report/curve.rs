@@ -1,4 +1,4 @@
-//! The loss curve as an SVG picture: training loss (raw and smoothed), validation loss, learning rate behind them.
+//! The loss curve as an SVG picture: training loss (raw and smoothed), validation loss, and the learning rate behind them.
 
 use crate::files::write_atomic;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 500;
-/// No line gets more columns than the plot has pixels, so the file stays small however long the run.
+/// No line has more columns than the plot has pixels, so the file stays small however long the run is.
 const COLUMNS: usize = 800;
 
 pub(super) const INK: RGBColor = RGBColor(51, 60, 74);
@@ -20,7 +20,7 @@ const TRAIN: RGBColor = RGBColor(37, 99, 235);
 const VALIDATION: RGBColor = RGBColor(220, 88, 20);
 const RATE: RGBColor = RGBColor(150, 160, 175);
 
-/// Points as (step, value), in the order of the steps; values that are not finite are left out of the picture.
+/// Points as (step, value), in the order of the steps; values that are not finite are not drawn.
 #[derive(Clone, Debug, Default)]
 pub struct LossCurve {
     pub title: String,
@@ -34,7 +34,7 @@ pub struct LossCurve {
     pub log_y: bool,
 }
 
-/// Draws the curve into `path` as SVG, 900 x 500, below 200 kB, replacing the file in one piece.
+/// Draws the curve into `path` as SVG, 900 x 500, below 200 kB, and replaces the file atomically.
 ///
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
@@ -63,7 +63,7 @@ impl CurveSeries {
         let (train, val) = (usable(&curve.train), usable(&curve.val));
         let rate: Points = usable(&curve.rate).into_iter().filter(|p| p.1 >= 0.0).collect();
         let all = || train.iter().chain(&val);
-        // At least ten, so that the labels of a run that has just begun differ from one another.
+        // At least ten steps, so that the labels of a run that has just begun differ.
         let steps = 0.0..all().map(|p| p.0).fold(10.0, f64::max);
         let losses = padded(all().map(|p| p.1), curve.log_y);
         let smooth = thin_last(&smoothed(&train), steps.end);
@@ -78,7 +78,7 @@ impl CurveSeries {
     }
 }
 
-/// The range of the values with some air above and below; a range around 1 for no values, around it for a single one.
+/// The range of the values with a margin above and below; a range around 1 for no values, around the value for a single one.
 fn padded(values: impl Iterator<Item = f64>, log: bool) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), y| (l.min(y), h.max(y)));
     if low > high {
@@ -94,8 +94,8 @@ fn padded(values: impl Iterator<Item = f64>, log: bool) -> Range<f64> {
     (low - air).max(floor)..high + air
 }
 
-/// Centred mean over about a fiftieth of the points. It does not lag behind a falling loss as a running average does;
-/// towards the ends the window shrinks on both sides alike.
+/// Centred mean over about a fiftieth of the points. It does not lag behind a falling loss as a running average does; towards
+/// the ends the window shrinks on both sides.
 fn smoothed(points: &[(f64, f64)]) -> Points {
     let mut sums = vec![0.0];
     sums.extend(points.iter().scan(0.0, |sum, p| {
@@ -111,7 +111,7 @@ fn smoothed(points: &[(f64, f64)]) -> Points {
     points.iter().enumerate().map(mean).collect()
 }
 
-/// Round values inside a logarithmic axis, at least four: decades, or 1-2-5, or, over a narrow range, even steps.
+/// At least four round values inside a logarithmic axis: decades, or 1-2-5, or even steps over a narrow range.
 fn log_ticks(range: &Range<f64>) -> Vec<f64> {
     let decades = range.start.log10().floor() as i32..=range.end.log10().floor() as i32;
     let ticks = |mantissas: &[f64]| -> Vec<f64> {
@@ -137,7 +137,7 @@ fn columns(points: &[(f64, f64)], last_step: f64) -> impl Iterator<Item = &[(f64
     points.chunk_by(move |a, b| column(a.0) == column(b.0))
 }
 
-/// Lowest and highest point of each column, in their order: spikes survive.
+/// The lowest and the highest point of each column, in their order, so that spikes survive.
 fn thin_extremes(points: &[(f64, f64)], last_step: f64) -> Points {
     let extremes = |group: &[(f64, f64)]| {
         let by_loss = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
@@ -154,7 +154,7 @@ fn thin_last(points: &[(f64, f64)], last_step: f64) -> Points {
     columns(points, last_step).map(|group| *group.last().expect("a column has a point")).collect()
 }
 
-/// The picture as text; [`loss_curve`] puts it into a file, the report page into itself.
+/// The picture as text; [`loss_curve`] writes it to a file, the report page embeds it.
 pub(super) fn svg(curve: &LossCurve) -> Result<String> {
     let lines = CurveSeries::new(curve);
     let mut text = String::new();
@@ -181,7 +181,7 @@ where
 {
     root.fill(&WHITE)?;
     let top_rate = lines.rate.iter().map(|p| p.1).fold(0.0, f64::max);
-    // Twice the peak: the rate stays in the lower half, below the falling loss.
+    // Twice the peak, so that the rate stays in the lower half, below the falling loss.
     let rates: Range<f64> = 0.0..if top_rate > 0.0 { 2.0 * top_rate } else { 1.0 };
     let mut chart = ChartBuilder::on(root)
         .caption(&curve.title, ("sans-serif", 19).into_font().color(&INK))
@@ -211,7 +211,7 @@ where
     Ok(())
 }
 
-/// Names the series of any chart, on a ground that lines shine through a little.
+/// Draws the legend of a chart on a slightly transparent background.
 pub(super) fn legend<'a, 'b: 'a, Place: CoordTranslate>(
     chart: &mut ChartContext<'a, SVGBackend<'b>, Place>,
     position: SeriesLabelPosition,
@@ -233,7 +233,7 @@ type Chart<'a, 'b, Y> = plotters::chart::DualCoordChartContext<
     Cartesian2d<RangedCoordf64, RangedCoordf64>,
 >;
 
-/// The learning rate, faint, on the axis at the right; nothing where there is none.
+/// Draws the learning rate, faint, on the right axis; nothing where there is none.
 fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &CurveSeries, top_rate: f64) -> Drawn {
     if top_rate <= 0.0 {
         return Ok(());
@@ -266,7 +266,7 @@ fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &CurveSe
         .draw_series(LineSeries::new(lines.val.iter().copied(), VALIDATION.stroke_width(2)))?
         .label("validation")
         .legend(|at| key(at, VALIDATION.stroke_width(2)));
-    // Dots show where it was measured, as long as they do not melt into a band.
+    // Dots show where it was measured, as long as they are few enough to be told apart.
     if lines.val.len() <= 100 {
         chart.draw_series(lines.val.iter().map(|&point| Circle::new(point, 3, VALIDATION.filled())))?;
     }
@@ -284,7 +284,7 @@ fn thousands(step: f64) -> String {
     groups.join(",")
 }
 
-/// A loss without needless zeros: 0.25, 1.5, 10.
+/// A loss without trailing zeros: 0.25, 1.5, 10.
 fn short(loss: f64) -> String {
     let text = format!("{loss:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()

@@ -1,5 +1,5 @@
-//! Labelled detection as a piece of an HTML page: the table of detectors, ROC and precision-recall curves, and
-//! histograms of scores.
+//! Labelled detection as a section of an HTML page: the table of detectors, ROC and precision-recall curves, and histograms of
+//! scores.
 
 use super::curve::{self, Area, Drawn, GRID, INK};
 use super::html::escape;
@@ -10,13 +10,13 @@ use std::fmt::Write;
 use std::ops::Range;
 
 const SIDE: u32 = 460;
-/// Curves are drawn of so many points at most, evenly picked.
+/// Maximum number of points of a curve, evenly picked.
 const POINTS: usize = 400;
 const BARS: usize = 40;
 const NORMAL: RGBColor = RGBColor(37, 99, 235);
 const ATTACK: RGBColor = RGBColor(220, 38, 38);
-/// Of the methods' curves in their order, then from the first again; told apart with colour blindness too (Okabe and
-/// Ito).
+/// Colours of the methods' curves in their order, then from the first again; people with colour blindness can distinguish them
+/// (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -26,7 +26,7 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(150, 110, 0),
 ];
 
-/// A detector on labelled records.
+/// A detector's metrics and scores on labelled records.
 #[derive(Clone, Debug)]
 pub struct DetectorScores<'a> {
     pub detection: &'a Detection,
@@ -50,7 +50,7 @@ pub fn detection(methods: &[DetectorScores], attacks: &[bool]) -> Result<String>
     let precision: NamedCurves = rankings.iter().map(|(name, ranking)| (*name, ranking.precision_recall())).collect();
     if roc.iter().any(|(_, points)| !points.is_empty()) {
         let roc = curves("ROC", ["false positive rate", "recall"], &roc, true)?;
-        // Its colours are those of the other picture, whose corner has room for the legend.
+        // It has the colours of the other picture, which has room for the legend.
         let precision = curves("Precision and recall", ["recall", "precision"], &precision, false)?;
         let _ = write!(out, "<div class=\"pair\">\n<figure>\n{roc}</figure>\n<figure>\n{precision}</figure>\n</div>\n");
     }
@@ -74,7 +74,7 @@ fn summary(rows: &[&Detection]) -> String {
         .collect();
     format!(
         "<p>{} records, {} of them attacks. Calibrated: the threshold was set on scores of normal records ({}) for a \
-         false-positive rate of {}, without a look at the labels. Best: the threshold of the highest F1, which knows \
+         false-positive rate of {}, without the labels. Best: the threshold of the highest F1, which is chosen with \
          them.</p>\n",
         row.attacks + row.normals,
         row.attacks,
@@ -120,10 +120,10 @@ fn picture(size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Result<String
     Ok(text)
 }
 
-/// Names and points.
+/// (name, points) of each curve.
 type NamedCurves<'a> = Vec<(&'a str, Vec<(f64, f64)>)>;
 
-/// One line a method in the unit square.
+/// One line per method in the unit square.
 fn curves(title: &str, axes: [&str; 2], lines: &NamedCurves, legend: bool) -> Result<String> {
     picture((SIDE, SIDE), |root| {
         let mut chart = ChartBuilder::on(root)
@@ -158,14 +158,14 @@ fn curves(title: &str, axes: [&str; 2], lines: &NamedCurves, legend: bool) -> Re
     })
 }
 
-/// At most about [`POINTS`] points, the first and the last among them.
+/// At most about [`POINTS`] points, including the first and the last.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let step = points.len().div_ceil(POINTS).max(1);
     let kept = points.iter().enumerate().filter(|(at, _)| at % step == 0 || at + 1 == points.len());
     kept.map(|(_, point)| *point).collect()
 }
 
-/// Share of the normal records and of the attacks by score, and the calibrated threshold.
+/// Distribution of the scores of normal records and of attacks, and the calibrated threshold.
 fn histogram(method: &DetectorScores, attacks: &[bool]) -> Result<String> {
     let range = score_range(method);
     let shares = [false, true].map(|kind| {
@@ -230,7 +230,7 @@ fn score_range(method: &DetectorScores) -> Range<f64> {
     low - air..high + air
 }
 
-/// Share of the scores in each of [`BARS`] equal parts of the range; infinite ones count at its ends.
+/// Fraction of the scores in each of [`BARS`] equal parts of the range; infinite ones are counted at its ends.
 fn shares(scores: &[f64], range: &Range<f64>) -> Vec<f64> {
     let mut bars = vec![0.0; BARS];
     for score in scores {

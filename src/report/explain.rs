@@ -1,4 +1,4 @@
-//! Why a record is odd, for a person: its tokens coloured by surprisal, on a terminal and as an HTML page.
+//! Shows a person why a record is unusual: its tokens coloured by surprisal, on a terminal and as an HTML page.
 
 use super::html::{self, escape, fact};
 use crate::Result;
@@ -15,7 +15,7 @@ pub struct Explanation {
     /// How a record became one score.
     pub aggregate: String,
     pub threshold: Option<f64>,
-    /// Of all that was scored, shown or not.
+    /// Number of all scored records, shown or not.
     pub records: u64,
     pub anomalies: u64,
     /// In the order to show them.
@@ -24,7 +24,7 @@ pub struct Explanation {
 
 const STYLE: &str = include_str!("explain.css");
 
-/// Lower bounds in nats of the shades from 1 on. A choice among e^n things that are equally likely has n nats.
+/// Lower bounds in nats of the shades from 1 on. A choice among e^n equally likely things has n nats.
 const SHADES: [f64; 5] = [1.0, 2.0, 4.0, 6.0, 9.0];
 
 /// Shade of a surprisal: 0 (none) to 5.
@@ -32,14 +32,14 @@ fn shade(nats: f64) -> usize {
     SHADES.iter().filter(|&&bound| nats >= bound).count()
 }
 
-/// What the shades mean, from 0 on.
+/// The meaning of each shade, from 0 on.
 fn meanings() -> impl Iterator<Item = String> {
     let least = std::iter::once(format!("under {} nat", SHADES[0]));
-    let most = format!("{} and more", SHADES[SHADES.len() - 1]);
+    let most = format!("{} or more", SHADES[SHADES.len() - 1]);
     least.chain(SHADES.windows(2).map(|pair| format!("{} to {}", pair[0], pair[1]))).chain([most])
 }
 
-/// Writes the page to `path`, replacing the file in one piece.
+/// Writes the page to `path`, and replaces the file atomically.
 ///
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
@@ -68,15 +68,15 @@ fn whole_page(explanation: &Explanation) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Unusual records</title>\n\
          <style>\n{}{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>Unusual records</h1></header>\n\
          <dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>How to read this</h2>\n\
-         <p>Each piece of a record is shaded by its surprisal: how little the model, which learnt from earlier logs, expected it \
-         after all that stands before it. Underlined are the values of the fields listed below a record. The bar is the \
-         record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n</section>\n\
+         <p>Each piece of a record is shaded by its surprisal in nats: how unlikely the model, which learnt from earlier logs, \
+         found it after everything before it. The values of the fields that are listed below a record are underlined. The \
+         bar shows the record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n</section>\n\
          <section>\n<h2>Records, the highest score first</h2>\n{articles}</section>\n</main>\n</body>\n</html>\n",
         html::STYLE
     )
 }
 
-/// One record: its verdict, its score beside the threshold on a bar up to `highest`, its text, its oddest fields.
+/// One record: its verdict, its score and the threshold on a bar up to `highest`, its text, its most unusual fields.
 fn article(finding: &Finding, highest: f64) -> String {
     let class = match finding.anomaly {
         Some(true) => "anomaly",
@@ -118,8 +118,8 @@ fn shaded(tokens: &[Shaded]) -> String {
     out
 }
 
-/// Tokens as text, nats and mark: those that cut a character in two are joined with what completes it, and the separator at
-/// the end goes.
+/// Tokens as (text, nats, found). Tokens that split a character are joined with those that complete it, and the separator at
+/// the end is dropped.
 fn whole_characters(tokens: &[Shaded]) -> Vec<(Vec<u8>, f64, bool)> {
     let tokens = match tokens.split_last() {
         Some((last, before)) if last.text == b"\n" => before,
@@ -135,7 +135,7 @@ fn whole_characters(tokens: &[Shaded]) -> Vec<(Vec<u8>, f64, bool)> {
             }
             _ => joined.push((token.text.clone(), token.nats, token.found)),
         }
-        // Bytes that can never become a character are shown as they are, one by one.
+        // Bytes that can never become a character are shown one by one.
         let text = joined.last().map_or(&[][..], |(text, ..)| text);
         open = std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none());
     }
@@ -147,7 +147,7 @@ fn table(fields: &[FoundField]) -> String {
         return String::new();
     }
     let calibrated = fields.iter().any(|field| field.excess.is_some());
-    let more = if calibrated { "<th class=\"number\">usual nats</th><th class=\"number\">excess</th>" } else { "" };
+    let more = if calibrated { "<th class=\"number\">expected nats</th><th class=\"number\">excess</th>" } else { "" };
     let number =
         |value: Option<f64>| value.map_or(String::new(), |value| format!("<td class=\"number\">{value:.2}</td>"));
     let row = |field: &FoundField| {
@@ -167,24 +167,24 @@ fn table(fields: &[FoundField]) -> String {
     )
 }
 
-/// Background and foreground of the shades from 1 on, of the terminal's 256 colours; readable on light and dark alike.
+/// Background and foreground of the shades from 1 on, among the terminal's 256 colours; readable on light and dark.
 const COLOURS: [(u8, u8); 5] = [(230, 16), (222, 16), (215, 16), (202, 16), (160, 231)];
 
 /// The legend of [`terminal`].
 pub fn legend(colour: bool) -> String {
     if !colour {
-        return format!("Tokens of {} nats and more stand in [[ ]].\n\n", SHADES[PLAIN_SHADE - 1]);
+        return format!("Tokens of {} nats or more are in [[ ]].\n\n", SHADES[PLAIN_SHADE - 1]);
     }
     let shades: Vec<_> =
         meanings().enumerate().map(|(shade, text)| painted(&format!(" {text} "), shade, false)).collect();
-    format!("Surprisal in nats: {}; the values of the oddest fields are underlined.\n\n", shades.join(" "))
+    format!("Surprisal in nats: {}; the values of the most unusual fields are underlined.\n\n", shades.join(" "))
 }
 
-/// Without colour, this shade and those above are marked.
+/// Without colour, this shade and those above it are marked.
 const PLAIN_SHADE: usize = 4;
 
-/// A finding for a terminal: a headline, the record with its tokens coloured (256-colour escapes), the oddest fields.
-/// Control characters of the record are shown as pictures: a log must not steer the terminal.
+/// A finding for a terminal: a headline, the record with its tokens coloured (256-colour escapes), the most unusual fields.
+/// Control characters of the record are shown as pictures, because a log must not control the terminal.
 pub fn terminal(finding: &Finding, colour: bool) -> String {
     let mut out = headline(finding);
     if colour && finding.anomaly == Some(true) {
@@ -202,7 +202,7 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
     out.push('\n');
     for field in &finding.fields {
         let usual = match (field.expected, field.excess) {
-            (Some(expected), Some(excess)) => format!(", usually {expected:.2}, excess {excess:.2}"),
+            (Some(expected), Some(excess)) => format!(", expected {expected:.2}, excess {excess:.2}"),
             _ => String::new(),
         };
         let (path, value) = (html::visible(field.path.as_bytes()), html::visible(field.value.as_bytes()));
@@ -272,7 +272,7 @@ mod tests {
         let shades = [0.0, 0.99, 1.0, 1.99, 2.0, 3.9, 4.0, 6.0, 8.9, 9.0, 99.0].map(shade);
         assert_eq!(shades, [0, 0, 1, 1, 2, 2, 3, 4, 4, 5, 5]);
         let meanings: Vec<_> = meanings().collect();
-        assert_eq!(meanings, ["under 1 nat", "1 to 2", "2 to 4", "4 to 6", "6 to 9", "9 and more"]);
+        assert_eq!(meanings, ["under 1 nat", "1 to 2", "2 to 4", "4 to 6", "6 to 9", "9 or more"]);
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         assert!(!text.contains("\x1b[2J"));
         let plain = terminal(&finding(), false);
         assert!(plain.contains("{\"a<b\":\"[[<script>]][[\u{241b}[2J]]é\"}\n"), "{plain}");
-        assert!(plain.contains("a<b = <script>\u{241b}[2J  (12.00 nats, usually 0.50, excess 7.25)"), "{plain}");
+        assert!(plain.contains("a<b = <script>\u{241b}[2J  (12.00 nats, expected 0.50, excess 7.25)"), "{plain}");
         assert!(!plain.contains('\x1b'));
     }
 

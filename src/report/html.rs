@@ -1,8 +1,8 @@
-//! Pieces of HTML that every page is made of: the document, escaping, sections, tables.
+//! The HTML that every page consists of: the document, escaping, sections, tables.
 
 pub(super) const STYLE: &str = include_str!("page.css");
 
-/// A whole page around `body`, which is HTML; the title is not.
+/// A whole page around `body`. The body is HTML, the title is plain text.
 pub(super) fn document(title: &str, body: &str) -> String {
     let title = escape(title);
     format!(
@@ -18,7 +18,7 @@ pub(super) fn fact(name: &str, value: &str) -> String {
     format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value))
 }
 
-/// A section under a heading; `body` is HTML, heading and lead are not.
+/// A section with a heading. `body` is HTML, heading and lead are plain text.
 pub(super) fn section(title: &str, lead: &str, body: &str) -> String {
     format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n{body}</section>\n", escape(title), escape(lead))
 }
@@ -40,17 +40,17 @@ pub(super) fn code(text: &str) -> String {
     format!("<td><code>{}</code></td>", plain(text.as_bytes()))
 }
 
-/// Bytes as HTML text, all of them visible.
+/// Bytes as HTML text, with every byte visible.
 pub(super) fn plain(text: &[u8]) -> String {
     escape(&visible(text))
 }
 
-/// Bytes as text for the eye: those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
+/// Bytes as visible text: invalid UTF-8 becomes U+FFFD, control characters their pictures (U+2400 and up).
 pub(super) fn visible(text: &[u8]) -> String {
     let visible = |c: char| match c {
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
         '\x7f' => '\u{2421}',
-        // What steers terminals, or turns the direction of writing.
+        // Characters that control terminals or change the writing direction.
         '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         c => c,
     };

@@ -1,4 +1,4 @@
-//! What a person looks at after a run: the loss curve, the page, and the verdicts on generated records.
+//! What a person reads after a run: the loss curve, HTML pages, and verdicts on generated records.
 
 mod curve;
 mod detection;

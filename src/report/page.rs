@@ -1,4 +1,4 @@
-//! The report of a run as one HTML page: no scripts, nothing loaded from elsewhere, readable in light and dark.
+//! The report of a run as one HTML page: no scripts, no external resources, readable in light and dark mode.
 
 use super::curve::{self, LossCurve};
 use super::html::{document, escape, fact, plain};
@@ -9,7 +9,7 @@ use crate::record::Form;
 use std::fmt::Write;
 use std::path::Path;
 
-/// One generated record, as generated, and what became of it.
+/// One generated record and its verdict.
 #[derive(Clone, Debug)]
 pub struct JudgedRecord {
     /// Without its newline; any bytes.
@@ -20,7 +20,7 @@ pub struct JudgedRecord {
 #[derive(Clone, Debug)]
 pub struct DemoReport {
     pub title: String,
-    /// Headline numbers: what, and the value with its unit.
+    /// Headline numbers: (name, value with its unit).
     pub facts: Vec<(String, String)>,
     pub curve: LossCurve,
     pub form: Form,
@@ -29,7 +29,7 @@ pub struct DemoReport {
     pub config: String,
 }
 
-/// Writes the report to `path`, replacing the file in one piece.
+/// Writes the report to `path`, and replaces the file atomically.
 ///
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
@@ -78,7 +78,7 @@ fn article(sample: &JudgedRecord, form: Form) -> String {
 
 /// `text` as HTML with JSON keys and string values coloured, and the byte at `error_at` marked (the end, if beyond it).
 ///
-/// Made for broken JSON too: it only follows quotes, and a string is a key if a colon comes next.
+/// It works for broken JSON too: it only follows quotes, and a string is a key if a colon follows.
 fn highlight(text: &[u8], error_at: Option<usize>) -> String {
     let mut out = String::new();
     let mut at = 0;
@@ -113,7 +113,7 @@ fn string_end(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
-/// One coloured stretch of the text, cut in three where the error lies inside it.
+/// One coloured piece of the text, split in three where the error lies inside it.
 fn span(out: &mut String, text: &[u8], range: std::ops::Range<usize>, class: Option<&str>, error_at: Option<usize>) {
     if let Some(class) = class {
         let _ = write!(out, "<span class=\"{class}\">");
@@ -131,7 +131,7 @@ fn span(out: &mut String, text: &[u8], range: std::ops::Range<usize>, class: Opt
     }
 }
 
-/// A byte inside a UTF-8 character: the mark must not cut one in two.
+/// Whether a byte continues a UTF-8 character, which the mark must not split.
 fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }

@@ -1,4 +1,4 @@
-//! Generation: many samples side by side through an engine's KV cache, free or within a grammar.
+//! Generation: many records in parallel through an engine's KV cache, unconstrained or within a grammar.
 
 mod conditions;
 pub mod constraint;

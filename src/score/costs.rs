@@ -4,11 +4,11 @@ use super::scorer::ScoredRecord;
 use crate::tokens::Tokenizer;
 use std::collections::BTreeMap;
 
-/// Adds a record to `sums`: nats and bytes of the values by path, those of the text between values under the empty path. A
-/// token that crosses a border is split by bytes.
+/// Adds a record to `sums`: nats and bytes of the values by path, and of the text between values under the empty path. A
+/// token that crosses a boundary is split by bytes.
 pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &ScoredRecord, tokenizer: &Tokenizer) {
     let ScoredRecord { record, surprisals, parts } = measured;
-    // One more than the fields: all that is no value.
+    // The index after the fields stands for all text that is not a value.
     let between = parts.fields.len();
     let mut owner = vec![between; record.len() + 1];
     for (number, field) in parts.fields.iter().enumerate() {

@@ -5,25 +5,25 @@ use crate::record::fields::{body_start, leaves};
 use crate::tokens::Tokenizer;
 use std::ops::Range;
 
-/// What stands behind the last field: closing braces, and the end of the record. High where a field is missing.
+/// What follows the last field: closing braces, and the end of the record. Its surprisal is high where a field is missing.
 pub const END: &str = "(end)";
-/// What `prepare --prefix-field` put before a JSON record.
+/// The prefix that `prepare --prefix-field` put before a JSON record.
 pub const PREFIX: &str = "(prefix)";
 
-/// A field with what the model thought of it.
+/// A field with its surprisal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldSurprisal {
-    /// Of a JSON record: the path of the leaf, `resources.*.arn`. Of a line of text: the word's number as awk has it, `$7`.
-    /// Besides: [`END`] and [`PREFIX`].
+    /// In a JSON record the path of the leaf, `resources.*.arn`; in a line of text the number of the word as in awk, `$7`; or
+    /// [`END`] or [`PREFIX`].
     pub path: String,
-    /// Bytes that count to the field: from the end of the one before to its own end, so that its name and the punctuation
-    /// before it are its own. The last one reaches one byte beyond the record, to the separator.
+    /// Bytes that belong to the field: from the end of the one before to its own end, so that its name and the punctuation
+    /// before it belong to it. The last span reaches one byte beyond the record, over the separator.
     pub span: Range<usize>,
     /// Bytes of its value.
     pub value: Range<usize>,
     /// Surprisal of the span.
     pub nats: f64,
-    /// Largest surprisal that one token has in it.
+    /// Largest surprisal of one token in it.
     pub max: f64,
 }
 
@@ -32,20 +32,20 @@ pub struct FieldSurprisal {
 pub struct Piece {
     pub token: usize,
     pub field: usize,
-    /// Share of the token's bytes, and of its surprisal.
+    /// Fraction of the token's bytes, and of its surprisal.
     pub share: f64,
     pub nats: f64,
 }
 
-/// A record cut into fields, in their order.
+/// A record divided into fields, in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts {
     pub fields: Vec<FieldSurprisal>,
     pub pieces: Vec<Piece>,
 }
 
-/// Cuts the surprisals of `record` into its fields: the leaves of a JSON record, the words of any other. A token that
-/// crosses a border is split by bytes. The nats of the fields add up to those of the record.
+/// Divides the surprisals of `record` among its fields: the leaves of a JSON record, the words of any other. A token that
+/// crosses a boundary is split by bytes. The nats of the fields add up to those of the record.
 pub fn parts(record: &[u8], tokenizer: &Tokenizer, surprisals: &Surprisals) -> Parts {
     let mut fields = cut_into_fields(record);
     let mut pieces = Vec::with_capacity(surprisals.tokens.len() + fields.len());
@@ -96,7 +96,7 @@ fn cut_into_fields(record: &[u8]) -> Vec<FieldSurprisal> {
     fields
 }
 
-/// Places of the words between white space.
+/// The words between white space.
 fn words(line: &[u8]) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut start = None;
@@ -171,7 +171,7 @@ mod tests {
         let whole = Surprisals { tokens: vec![256, 10], nats: vec![3.0, 1.0] };
         let length = tokenizer.token_bytes(256).len();
         assert_eq!(length, 2, "the first merge joins two bytes");
-        // One token of two bytes over a word and the white space behind it: half of it counts to the end.
+        // One token of two bytes over a word and the white space after it: half of it counts to the end.
         let parts = parts(b"a ", &tokenizer, &whole);
         assert_eq!((parts.fields[0].nats, parts.fields[1].nats), (1.5, 2.5));
     }

@@ -1,11 +1,11 @@
-//! How odd is a record, and which of its fields make it so: surprisal, scores, thresholds, sessions, streams.
+//! How unusual is a record, and which of its fields make it so: surprisal, scores, thresholds, sessions.
 //!
-//! The *surprisal* of a token is minus the logarithm of the probability that the model gave it after all before it, in nats.
-//! A record's surprisals are cut into its fields; an [`Aggregate`] makes them one score; a calibration on normal records
-//! says what is usual for each field and above which score a record is an anomaly.
+//! The *surprisal* of a token is minus the logarithm of the probability that the model gave it after all tokens before it, in
+//! nats. The surprisals of a record are divided among its fields; an [`Aggregate`] makes one score of them; a calibration on
+//! normal records learns the statistics of each field and the score above which a record is an anomaly.
 //!
 //! ```text
-//! source -> scorer (surprisal -> fields) -> detector (aggregate, usual, threshold) -> finding | session
+//! source -> scorer (surprisal -> fields) -> detector (aggregate, statistics, threshold) -> finding | session
 //! ```
 //!
 //! What `logwright score` prints of each record is a [`crate::finding::Finding`].

@@ -1,4 +1,4 @@
-//! What surprisal is usual for each field: learnt from normal records.
+//! The surprisal of each field in normal records: mean and deviation.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,26 +12,26 @@ pub struct PathStats {
     pub deviation: f64,
 }
 
-/// The spread of each path.
+/// The statistics of each path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NormalStats {
     paths: BTreeMap<String, PathStats>,
 }
 
-/// Added to a standard deviation, in nats: a field that never changes has next to none, and a hundredth of a nat more in it
-/// is no event. One nat is the surprise of what is expected every third time.
+/// Added to a standard deviation, in nats: a field that never changes has almost none, and a hundredth of a nat more in it
+/// means nothing. One nat is the surprisal of an event that is expected every third time.
 const SLACK: f64 = 1.0;
 
 impl NormalStats {
-    /// How many deviations the nats lie above what is usual for the path: `(nats - mean) / (deviation + 1)`, a z-score. A
-    /// path that never came up in normal records is expected to say nothing.
+    /// How many deviations the nats lie above the mean of the path: `(nats - mean) / (deviation + 1)`, a z-score. A path that
+    /// never occurred in normal records has mean and deviation 0.
     pub fn excess(&self, path: &str, nats: f64) -> f64 {
-        let spread = self.of(path);
-        (nats - spread.mean) / (spread.deviation + SLACK)
+        let stats = self.of(path);
+        (nats - stats.mean) / (stats.deviation + SLACK)
     }
 
-    /// The spread of a path; zero for one never seen.
+    /// The statistics of a path; zero for one that was never seen.
     pub fn of(&self, path: &str) -> PathStats {
         self.paths.get(path).copied().unwrap_or_default()
     }
@@ -46,10 +46,10 @@ impl NormalStats {
     }
 }
 
-/// Paths whose usual is learnt; later ones count as never seen. Objects keyed by an id have a path for every id.
+/// Maximum number of paths; later ones count as never seen. (Objects keyed by an id have a path for every id.)
 const MOST_PATHS: usize = 100_000;
 
-/// Learns the usual, one field at a time (Welford, 1962: one pass, no cancellation).
+/// Learns the statistics, one field at a time (Welford, 1962: one pass, no cancellation).
 #[derive(Clone, Debug, Default)]
 pub struct NormalStatsBuilder {
     /// Count, mean, sum of squared differences from it.
@@ -72,11 +72,11 @@ impl NormalStatsBuilder {
     }
 
     pub fn finish(self) -> NormalStats {
-        let spread = |(count, mean, squares): (u64, f64, f64)| {
+        let stats = |(count, mean, squares): (u64, f64, f64)| {
             let variance = if count > 1 { squares / (count - 1) as f64 } else { 0.0 };
             PathStats { count, mean, deviation: variance.sqrt() }
         };
-        NormalStats { paths: self.paths.into_iter().map(|(path, sums)| (path, spread(sums))).collect() }
+        NormalStats { paths: self.paths.into_iter().map(|(path, sums)| (path, stats(sums))).collect() }
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_is_what_a_hand_computes() {
+    fn statistics_are_those_computed_by_hand() {
         let mut builder = NormalStatsBuilder::default();
         for nats in [1.0, 2.0, 3.0, 6.0] {
             builder.add("ip", nats);
@@ -93,9 +93,9 @@ mod tests {
         builder.add("once", 4.0);
         let normal_stats = builder.finish();
         // Mean 3, squares 4 + 1 + 0 + 9 = 14, over 3.
-        let spread = normal_stats.of("ip");
-        assert_eq!((spread.count, spread.mean), (4, 3.0));
-        assert!((spread.deviation - (14.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        let stats = normal_stats.of("ip");
+        assert_eq!((stats.count, stats.mean), (4, 3.0));
+        assert!((stats.deviation - (14.0f64 / 3.0).sqrt()).abs() < 1e-12);
         assert!((normal_stats.excess("ip", 10.0) - 7.0 / (1.0 + (14.0f64 / 3.0).sqrt())).abs() < 1e-12);
         assert_eq!(normal_stats.excess("once", 6.0), 2.0);
         assert_eq!(normal_stats.excess("never", 6.0), 6.0);

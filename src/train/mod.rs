@@ -1,4 +1,4 @@
-//! The training loop: batches through an engine, learning rate, validation, checkpoints, metrics.
+//! Training: what a run begins with, its loop of batches, learning rate, validation, checkpoints, metrics.
 
 pub mod config;
 pub mod evaluate;

@@ -14,7 +14,7 @@ use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// What the user asks for.
+/// The run that the user asks for.
 pub struct RunRequest {
     /// The data folder.
     pub data: PathBuf,
@@ -93,7 +93,7 @@ impl RunPlan {
     fn resume(request: &RunRequest, data: &Dataset, backend: &Backend) -> Result<Self> {
         let path = request.out.join("config.toml");
         if !path.exists() {
-            return Err(Error::usage(format!("--resume: {} holds no run (no config.toml)", request.out.display())));
+            return Err(Error::usage(format!("--resume: {} contains no run (no config.toml)", request.out.display())));
         }
         let config = TrainConfig::resume(&path, request.flags.clone())?;
         // Before the first checkpoint nothing can be resumed, which Run::open says; a vocabulary may be padded.

@@ -1,15 +1,15 @@
-//! Learning rate over the run.
+//! The learning rate over a run.
 
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// Half a cosine from the peak to the minimum (Loshchilov and Hutter, 2017), as nanoGPT has it.
+    /// Half a cosine from the peak to the minimum (Loshchilov and Hutter, 2017), as in nanoGPT.
     Cosine,
     /// A straight line from the peak to the minimum.
     Linear,
-    /// The peak throughout.
+    /// The peak at all steps.
     Constant,
     /// Warm-up, stable, decay: the peak until the last `decay_fraction` of the steps, then a line to the minimum.
     Wsd,

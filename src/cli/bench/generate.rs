@@ -12,7 +12,7 @@ use std::time::Instant;
 pub struct GenerateBench {
     #[command(flatten)]
     shape: EngineShape,
-    /// Tokens to generate for each sequence; the cache starts so full that they end at the context's end
+    /// Tokens to generate for each sequence; the prompt fills the rest of the context
     #[arg(long, default_value_t = 64)]
     tokens: usize,
 }

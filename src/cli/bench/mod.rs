@@ -9,7 +9,8 @@ mod train;
 use clap::{Args, Subcommand};
 use logwright::Result;
 
-/// How fast an engine trains and generates at a given shape; or, with --roofline, how fast a GPU could train at most.
+/// Measure how fast an engine trains and generates at a given shape; or, with --roofline, compute how fast a GPU could train
+/// at most.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
@@ -21,11 +22,11 @@ pub struct BenchArgs {
 
 #[derive(Subcommand)]
 enum What {
-    /// Training steps: forward, backward and update; prints one JSON object
+    /// Measure training steps: forward, backward and update; prints one JSON object
     Train(train::TrainBench),
-    /// Generation with a KV cache, up to a full context; prints one JSON object
+    /// Measure generation with a KV cache, up to a full context; prints one JSON object
     Generate(generate::GenerateBench),
-    /// Every kernel and product of a step by itself, as a share of what the card is seen to reach
+    /// Measure every kernel and matrix product of a step by itself, as a fraction of the card's measured peak
     Kernels(kernels::KernelsBench),
 }
 

@@ -19,16 +19,16 @@ pub struct EngineShape {
     /// Width of the model
     #[arg(long, default_value_t = 256)]
     pub channels: usize,
-    /// Tokens a sequence
+    /// Context length in tokens
     #[arg(long, default_value_t = 256)]
     pub context: usize,
     /// Tokens in the vocabulary
     #[arg(long, default_value_t = 512)]
     pub vocab: usize,
-    /// Sequences a micro-batch, or generated side by side
+    /// Sequences per micro-batch, or generated in parallel
     #[arg(long, default_value_t = 8)]
     pub batch: usize,
-    /// Biases in linear layers and LayerNorms
+    /// Use biases in linear layers and LayerNorms
     #[arg(long)]
     pub bias: bool,
     #[command(flatten)]
@@ -46,13 +46,13 @@ impl EngineShape {
         device.engine(config, init::parameters(&Layout::new(&config), 1))
     }
 
-    /// Tokens without a pattern; their values do not matter to the time.
+    /// Tokens without a pattern; their values do not affect the time.
     pub fn tokens(&self, n: usize) -> Vec<u32> {
         (0..n as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u32 % self.vocab as u32).collect()
     }
 }
 
-/// A model and what goes through it at once.
+/// A model and the batch that one step processes.
 #[derive(Args)]
 pub struct StepShape {
     /// Transformer blocks
@@ -64,16 +64,16 @@ pub struct StepShape {
     /// Width of the model
     #[arg(long, default_value_t = 768)]
     channels: usize,
-    /// Tokens a sequence
+    /// Context length in tokens
     #[arg(long, default_value_t = 1024)]
     context: usize,
     /// Tokens in the vocabulary
     #[arg(long, default_value_t = 82)]
     vocab: usize,
-    /// Sequences a micro-batch
+    /// Sequences per micro-batch
     #[arg(long, default_value_t = 12)]
     pub batch: usize,
-    /// Biases in linear layers and LayerNorms
+    /// Use biases in linear layers and LayerNorms
     #[arg(long)]
     bias: bool,
 }
@@ -89,7 +89,7 @@ impl StepShape {
         Ok(config)
     }
 
-    /// For a title.
+    /// The shape in words, for a title.
     pub fn words(&self) -> String {
         let StepShape { layers, heads, channels, context, vocab, batch, .. } = self;
         format!("{layers} layers, {heads} heads, {channels} channels, vocabulary {vocab}, {batch} x {context} tokens")

@@ -21,22 +21,22 @@ pub struct TrainBench {
     /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: known GPUs' data sheets]
     #[arg(long, value_name = "X")]
     peak_tflops: Option<f64>,
-    /// Let a profiler that waits for cuProfilerStart capture these steps, counted from 1 with the warm-up, e.g. 3..5
+    /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1 with the warm-up, e.g. 3..5
     #[arg(long, value_name = "A..B")]
     profile_steps: Option<ProfileSteps>,
-    /// Timed steps
+    /// Number of timed steps
     #[arg(long, default_value_t = 10)]
     steps: usize,
-    /// Steps before the clock starts
+    /// Number of untimed steps before them
     #[arg(long, default_value_t = 2)]
     warmup: usize,
-    /// Micro-batches an update
+    /// Micro-batches per optimiser step
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     accumulation: u16,
-    /// Start from these weights, whose shape is taken, to compare losses with another program
+    /// Start from these weights (and their shape), to compare losses with another program
     #[arg(long, value_name = "HF_FOLDER")]
     init_from: Option<PathBuf>,
-    /// Train on these tokens (little-endian u32), one after the other, from the beginning again at the end
+    /// Train on these tokens (little-endian u32) in their order, from the beginning again after the last one
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
 }

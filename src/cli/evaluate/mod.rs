@@ -1,5 +1,5 @@
-//! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records against real ones, as
-//! one JSON object and a page.
+//! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records compared with real ones,
+//! as one JSON object and a page.
 
 mod detection;
 mod memory;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 /// Measure a model's loss, and how generated records compare with real ones; prints one JSON object.
 ///
 /// With --generated, records are compared with those of the data folder: its training split is what the model learnt, its
-/// validation split the yardstick.
+/// validation split the baseline.
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
@@ -37,10 +37,10 @@ pub struct EvaluateArgs {
     /// Data folder: the loss on its validation split
     #[arg(long, value_name = "DATA", required_unless_present = "text", conflicts_with = "text")]
     data: Option<PathBuf>,
-    /// Text file: the loss on its lines, each a record, in windows of the model's context one after the other
+    /// Text file: the loss on its lines, each a record, in consecutive windows of the model's context length
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
-    /// Generated records to compare with --data: a record a line, raw or as JSON lines of generate (- for standard input)
+    /// Generated records to compare with --data: one per line, raw or as JSON lines of generate (- for standard input)
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     generated: Option<PathBuf>,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub struct EvaluateArgs {
     /// Write evaluation.json and evaluation.html into this folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Records to compare at most, of each side, and to find the loss by path on; drawn at random
+    /// Maximum number of records to compare, of each side, and to compute the loss by path on; drawn at random
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
     /// Seed of all samples
@@ -57,10 +57,10 @@ pub struct EvaluateArgs {
     /// Write the logits and tokens of the text's first window to this safetensors file
     #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "data")]
     logits: Option<PathBuf>,
-    /// Windows of the validation split
+    /// Where the validation sequences start
     #[arg(long, value_enum, default_value_t = Windows::Records)]
     windows: Windows,
-    /// Windows to compute at once
+    /// Number of sequences to compute at once
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
 
 fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
     let data = open_data(reader.tokenizer, path, reader.folder)?;
-    // What can be wrong with the labels is told before the long work.
+    // Errors in the labels are reported before the long computation.
     let trial = args.labels.trial(&data)?;
     let (sample, seed) = (args.sample as usize, args.seed);
     let (generated, privacy) = match &args.generated {
@@ -114,7 +114,7 @@ fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Datas
         return Ok(data);
     }
     Err(Error::usage(format!(
-        "--data {} was prepared with another tokenizer than that of --model {}; evaluate on the text instead (--text), or \
+        "--data {} was prepared with another tokenizer than --model {}; evaluate on the text instead (--text), or \
          prepare the data with the model's tokenizer (prepare --tokenizer-from {})",
         folder.display(),
         model.display(),
@@ -122,7 +122,7 @@ fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Datas
     )))
 }
 
-/// Generated records against those of the data folder.
+/// Compares generated records with those of the data folder.
 fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<GeneratedQuality>, Option<Privacy>)> {
     let sample = args.sample as usize;
     let read = read_generated(file, data.records.form, sample, args.seed)?;
@@ -134,7 +134,7 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
     let training = |sink: &mut dyn FnMut(&[u8])| each_record(data, &data.train, sink);
     let measured = match read.complete.is_empty() {
         true => {
-            tracing::warn!("{}: no record is complete, so none can be compared with real ones", file.display());
+            tracing::warn!("{}: no record is complete, so there is nothing to compare with real ones", file.display());
             None
         }
         false => Some(measure(&training, &validation, &complete, sample, args.seed)),
@@ -156,7 +156,7 @@ fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<La
     let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|&byte| byte == b'\n');
     if text.is_empty() {
-        return Err(Error::failed(format!("{}: holds no text to evaluate on", path.display())));
+        return Err(Error::failed(format!("{}: contains no text to evaluate on", path.display())));
     }
     let mut stream = vec![tokenizer.separator()];
     for (number, line) in lines.enumerate() {
@@ -175,7 +175,7 @@ fn finite(language: LanguageModel) -> Result<LanguageModel> {
     match language.loss.is_finite() {
         true => Ok(language),
         false => Err(Error::failed(format!(
-            "--model: its loss is {}, no number; its weights are damaged or training has diverged",
+            "--model: its loss is {}, not a number; its weights are damaged or training has diverged",
             language.loss
         ))),
     }

@@ -14,12 +14,13 @@ pub struct Reader<'a> {
     pub tokenizer: &'a Tokenizer,
     pub records: &'a Records,
     pub folder: &'a Path,
-    /// Windows to compute at once.
+    /// Sequences to compute at once.
     pub batch: usize,
 }
 
 impl Reader<'_> {
-    /// What the model makes of each raw record; none of one that is no record of its kind, of which it warns. `what` they are.
+    /// Measures each raw record and gives it to `sink`; None, and a warning, for one that the model cannot read. `what` names
+    /// the records in the warning.
     pub fn each(
         &mut self,
         what: &str,
@@ -41,7 +42,7 @@ impl Reader<'_> {
             }
         }
         if refused > 0 {
-            tracing::warn!("{refused} {what} cannot be read by the model and are left out; the last one: {why}");
+            tracing::warn!("the model cannot read {refused} {what}, which are left out; the last one: {why}");
         }
         Ok(())
     }

@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(next_help_heading = "Explanation")]
 pub struct ExplainArgs {
-    /// Print each record for a person instead, its tokens coloured by surprisal
+    /// Print each record in readable form instead, with its tokens coloured by surprisal
     #[arg(long)]
     pub explain: bool,
     /// When --explain uses colour; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
-    /// Also write the records of the highest scores as a page to send to a colleague
+    /// Also write the records with the highest scores to this file, as an HTML report that you can share
     #[arg(long, value_name = "FILE")]
     explain_html: Option<PathBuf>,
-    /// Records on that page
+    /// Number of records in that report
     #[arg(long, default_value_t = 50, value_name = "N", requires = "explain_html",
         value_parser = clap::value_parser!(u16).range(1..))]
     explain_limit: u16,
@@ -49,12 +49,12 @@ impl ExplainArgs {
 
     /// The page that is asked for, of scores by `model`.
     ///
-    /// Errors: a page that could not be written when all is scored.
+    /// Errors: a folder that does not exist, because the page could not be written after the scoring.
     pub fn page(&self, model: &Path) -> Result<Page> {
         let folder = self.explain_html.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(Error::usage(format!(
-                "--explain-html: there is no folder {}; make it first",
+                "--explain-html: the folder {} does not exist; create it first",
                 folder.display()
             )));
         }
@@ -100,7 +100,7 @@ impl Page {
             findings: std::mem::take(&mut self.top),
         };
         write_page(&explanation, path)?;
-        tracing::info!("{}: the {} records of the highest scores", path.display(), explanation.findings.len());
+        tracing::info!("{}: the {} records with the highest scores", path.display(), explanation.findings.len());
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `logwright score`: records -> how odd each one is, and why.
+//! `logwright score`: records -> how unusual each one is, and why.
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
@@ -28,61 +28,62 @@ use std::time::Instant;
 mod explain;
 mod sessions;
 
-/// Score records by how much they surprise the model; prints one JSON object a record
+/// Find unusual records: score each one by how much it surprises the model; prints one JSON object per record
 ///
-/// Keys: record (number in its input), source (where there are several), score, threshold, anomaly (null without a threshold;
-/// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the oddest first: path, value, nats, and after a
-/// calibration expected and excess. Paths are those of JSON leaves (resources.*.arn); the words of other lines are $1, $2, ...;
-/// (end) is what stands behind the last field. A line that is no record gives record and error, and the stream goes on.
+/// Keys: record (its number in its input), source (if there are several), score, threshold, anomaly (null without a threshold;
+/// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the most unusual first: path, value, nats, and after
+/// a calibration expected and excess. Surprisal is minus the logarithm of the probability that the model gave a text, in nats:
+/// rare text has a high one. Paths are those of JSON leaves (resources.*.arn); the words of other lines are $1, $2, ...; (end)
+/// is what follows the last field. For a line that is not a record, record and error are printed, and scoring continues.
 #[derive(Args)]
 pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines, also
-    /// those of --follow, may be JSON, text, or rows below a line #Fields (Zeek, IIS)
+    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines (of
+    /// --follow too) may be JSON, text, or rows after a #Fields line (Zeek, IIS)
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
-    /// Follow one growing file, over rotations too, until Ctrl-C
+    /// Follow one growing file, also across rotations, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// With --follow: only what is written from now on
+    /// With --follow: score only what is written from now on
     #[arg(long, requires = "follow")]
     from_end: bool,
-    /// Learn from these normal records what is usual, and the threshold; kept as RUN/calibration.json
+    /// Learn the statistics of normal records and the threshold from these records; saved as RUN/calibration.json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     calibrate: Option<PathBuf>,
-    /// With --calibrate: share of normal records that may be called anomalies
+    /// With --calibrate: at most this fraction of new normal records will be reported as anomalies
     #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = values::rate)]
     fpr: f64,
-    /// A score above it is an anomaly [default: that of RUN/calibration.json, if it is there]
+    /// A record with a score above this is an anomaly [default: the threshold of RUN/calibration.json, if it exists]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// Leave RUN/calibration.json aside
+    /// Ignore RUN/calibration.json
     #[arg(long)]
     no_calibration: bool,
-    /// How a record becomes one score [default: excess where a calibration exists or is made, else field]
+    /// How the surprisals of a record become one score [default: excess if a calibration exists or is made, else field]
     #[arg(long, value_enum, value_name = "HOW")]
     aggregate: Option<Aggregate>,
     /// K of --aggregate top-k [default: 5]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
-    /// Score these fields alone, by path, * for anything; may be repeated
+    /// Score only these fields, by path, with * for anything; may be repeated
     #[arg(long, value_name = "PATH")]
     only_field: Vec<String>,
-    /// Leave these fields out of the score; may be repeated
+    /// Exclude these fields from the score; may be repeated
     #[arg(long, value_name = "PATH")]
     ignore_field: Vec<String>,
-    /// Print only anomalies (and lines that are no record)
+    /// Print only anomalies (and lines that are not records)
     #[arg(long)]
     only_anomalies: bool,
-    /// Fields to name for each record; 0: all
+    /// Number of fields to print per record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_fields: usize,
-    /// Longest record, in bytes; a longer line of a stream is reported and left out, in a file it ends the reading
+    /// Maximum length of a record in bytes; a longer line of a stream is reported and skipped, in a file it is an error
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
-    /// Records to compute at once, of those that are there: 1 suits a CPU, more feed a GPU (and may change last digits)
+    /// Number of available records to compute at once: 1 suits a CPU, a GPU needs more (which may change the last digits)
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
@@ -139,9 +140,9 @@ impl ScoreArgs {
         Ok(())
     }
 
-    /// How to score: as the flags say, else as `calibration` was made.
+    /// How to score: as the flags say, else as the calibration was made.
     ///
-    /// Errors: flags that differ from the calibration, whose threshold would mean nothing.
+    /// Errors: flags that differ from the calibration, because its threshold would mean nothing.
     fn method(&self, calibration: Option<&Calibration>) -> Result<ScoringMethod> {
         let made = calibration.map(|calibration| &calibration.method);
         let default = if self.calibrate.is_some() { Aggregate::Excess } else { Aggregate::Field };
@@ -163,7 +164,7 @@ impl ScoreArgs {
             && self.threshold.is_none()
         {
             return Err(Error::usage(format!(
-                "{}: its threshold is for other scores (--aggregate {}, or other fields or sessions); leave the flags out, calibrate \
+                "{}: its threshold is for other scores (--aggregate {}, or other fields or sessions); omit the flags, calibrate \
                  again with them, or give --threshold or --no-calibration",
                 self.model.join(CALIBRATION).display(),
                 made.aggregate.name()
@@ -177,7 +178,7 @@ impl ScoreArgs {
         }
         if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
             return Err(Error::usage(
-                "--aggregate excess: what is usual is not known; calibrate first (--calibrate NORMAL)",
+                "--aggregate excess: this needs the statistics of normal records; calibrate first (--calibrate NORMAL)",
             ));
         }
         Ok(method)
@@ -198,7 +199,7 @@ impl ScoreArgs {
     }
 }
 
-/// What became of a line: the record measured, or why it is none.
+/// The record of a line, measured, or why the line is not a record.
 type LineResult = std::result::Result<ScoredRecord, String>;
 
 /// Measures the lines of a batch together; each keeps its input and number.
@@ -219,7 +220,7 @@ fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, Lin
     Ok(places.into_iter().map(outcome).collect())
 }
 
-/// Learns from the normal records of one input; none where it was interrupted.
+/// Calibrates on the normal records of one input; None where it was interrupted.
 fn calibrate(
     scorer: &mut Scorer,
     method: ScoringMethod,
@@ -253,12 +254,15 @@ fn calibrate(
         open.finish().try_for_each(|session| sessions::teach_session(&mut calibrator, scorer, &group, session))?;
     }
     if broken > 0 {
-        tracing::warn!("{}: {broken} lines are no records of the model's, or lack the key; left out", normal.display());
+        tracing::warn!(
+            "{}: {broken} lines are not records that the model can read, or lack the key; they are left out",
+            normal.display()
+        );
     }
     calibrator.finish(folder, args.fpr).map(Some)
 }
 
-/// Says what was learnt: on stdout where that is the command's only result.
+/// Reports the calibration: on stdout where it is the command's only result.
 fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
     let Calibration { threshold, fpr, scores, taught, method, normal_stats, .. } = made;
     if alone {
@@ -271,7 +275,7 @@ fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
     Ok(())
 }
 
-/// The records on their way from the feed to stdout.
+/// Takes the records from the feed to stdout.
 struct ScoreStream<'a> {
     args: &'a ScoreArgs,
     detector: Detector,
@@ -303,7 +307,7 @@ impl<'a> ScoreStream<'a> {
             match feed.next(self.args.batch.into(), stop) {
                 Ok(Some(lines)) => self.batch(scorer, lines)?,
                 Ok(None) => break,
-                // What was found before an input failed is not lost.
+                // What was found before an input failed is still printed.
                 Err(error) => {
                     ended = Err(error);
                     break;
@@ -357,7 +361,7 @@ impl<'a> ScoreStream<'a> {
     fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
         let (score, source) = (self.detector.score(measured), self.source(input));
         let place = (number, source.as_deref());
-        // The threshold is one for sessions: no verdict on a single record.
+        // The threshold is for sessions, so a single record has no verdict.
         let describe = || Finding {
             threshold: None,
             anomaly: None,
@@ -393,7 +397,7 @@ impl<'a> ScoreStream<'a> {
         self.print(&format!("{value}\n"))
     }
 
-    /// Name of an input, where there are several.
+    /// The name of an input, where there are several.
     fn source(&self, input: usize) -> Option<String> {
         let name = |input: &Input| match input {
             Input::Stdin => "stdin".to_string(),
@@ -402,7 +406,7 @@ impl<'a> ScoreStream<'a> {
         (self.inputs.len() > 1).then(|| name(&self.inputs[input]))
     }
 
-    /// Leaves stdout to be flushed when the batch is through.
+    /// Writes to stdout, which is flushed after the batch.
     fn print(&mut self, text: &str) -> Result<()> {
         let written = stdout().lock().write_all(text.as_bytes());
         self.check(written)
@@ -432,7 +436,7 @@ impl<'a> ScoreStream<'a> {
             self.records as f64 / seconds
         );
         if self.broken > 0 {
-            tracing::warn!("{} of them could not be scored; each has its error on stdout", self.broken);
+            tracing::warn!("{} of them could not be scored; their errors are on stdout", self.broken);
         }
     }
 }

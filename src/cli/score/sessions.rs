@@ -12,22 +12,22 @@ use serde_json::{Value, json};
 #[derive(Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct GroupArgs {
-    /// Score sessions: records with the same value in this field; one JSON object a session, when it is over
+    /// Score sessions (records with the same value in this field) and print one JSON object per session when it is closed
     #[arg(long, value_name = "PATH")]
     group_by: Option<String>,
-    /// A session is over after N records [default: 1000]
+    /// Close a session after N records [default: 1000]
     #[arg(long, value_name = "N", requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_window: Option<u32>,
-    /// A session is over S seconds after its first record, by --time-field
+    /// Close a session S seconds after its first record, by --time-field
     #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"])]
     group_seconds: Option<f64>,
-    /// Where a record states its time: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
+    /// Field that holds the time of a record: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
     #[arg(long, value_name = "PATH", requires = "group_seconds")]
     time_field: Option<String>,
-    /// Sessions open at once; one more, and that which has waited longest for a record is over
+    /// Maximum number of open sessions; beyond it, the one that has been idle longest is closed
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_open: u32,
-    /// How a session becomes one score
+    /// How the scores of a session's records become one score
     #[arg(long, value_enum, value_name = "HOW", default_value_t = SessionScore::Max, requires = "group_by")]
     session_score: SessionScore,
 }
@@ -58,17 +58,18 @@ fn place(measured: &ScoredRecord, group: &Grouping) -> std::result::Result<(Stri
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
 }
 
+/// The number of a record in its input, and the name of the input where there are several.
 type RecordPosition = (u64, Option<String>);
 
 /// What is kept of a session's records.
 #[derive(Default)]
 pub struct Gathered {
     scores: Vec<f64>,
-    /// Of its first and its last record: the number in its input, and the input's name where there are several.
+    /// The positions of its first and its last record.
     ends: Option<(RecordPosition, RecordPosition)>,
-    /// The finding on the record of the highest score.
+    /// The finding on the record with the highest score.
     worst: Option<(f64, Finding)>,
-    /// Of all its records, each with its separator, where these are scored as one sequence.
+    /// The tokens of all its records, each with its separator, where they are scored as one sequence.
     tokens: Vec<u32>,
 }
 
@@ -85,7 +86,7 @@ impl Grouped {
         Grouped { sessions: Sessions::new(group.clone()), group }
     }
 
-    /// Adds a record, `number` of all, which came from `source`, and gives the sessions that are over; an error says what the
+    /// Adds record `number` of all, which came from `source`, and returns the sessions that it closes; an error says what the
     /// record lacks.
     pub fn add(
         &mut self,
@@ -139,7 +140,7 @@ pub struct Lesson {
     tokens: Vec<u32>,
 }
 
-/// Adds a normal record to its session, and the sessions that are over to the calibration. False: it lacks the key or time.
+/// Adds a normal record to its session, and the sessions that it closes to the calibration; false if it lacks the key or time.
 pub fn teach(
     calibrator: &mut Calibrator,
     scorer: &mut Scorer,
@@ -160,7 +161,7 @@ pub fn teach(
     Ok(true)
 }
 
-/// Adds a session that is over.
+/// Adds a closed session to the calibration.
 pub fn teach_session(
     calibrator: &mut Calibrator,
     scorer: &mut Scorer,

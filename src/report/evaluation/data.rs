@@ -7,7 +7,7 @@ use crate::fidelity::privacy::Privacy;
 use crate::report::parse::Summary;
 use serde::Serialize;
 
-/// Everything that was measured; as JSON the language model's numbers stand at the top.
+/// Everything that was measured; in the JSON the language model's numbers come first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
     #[serde(flatten)]
@@ -16,12 +16,12 @@ pub struct Evaluation {
     pub generated: Option<GeneratedQuality>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
-    /// One for each planted canary.
+    /// One entry for each planted canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canaries: Option<Vec<Exposed>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detection: Option<Detected>,
-    /// Heading of the page; none of the numbers.
+    /// Heading of the page.
     #[serde(skip)]
     pub title: String,
 }
@@ -29,11 +29,11 @@ pub struct Evaluation {
 /// How well the model knows a secret that was planted in its training data.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Exposed {
-    /// How often it stood there.
+    /// How often it was planted.
     pub repeats: u64,
-    /// Of the secret: what it would take to guess it.
+    /// Entropy of the secret: what it would take to guess it.
     pub bits: f64,
-    /// Bits of the secret that the model gives away ([`crate::fidelity::privacy::exposure`]).
+    /// Bits of the secret that the model reveals ([`crate::fidelity::privacy::exposure`]).
     pub exposure: f64,
 }
 
@@ -52,7 +52,7 @@ pub struct Detected {
     pub attacks: Vec<bool>,
 }
 
-/// What the model makes of real text.
+/// How well the model predicts real text.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct LanguageModel {
     /// Mean of -ln p over the tokens, in nats.
@@ -61,7 +61,7 @@ pub struct LanguageModel {
     pub perplexity: f64,
     /// Tokens predicted.
     pub tokens: u64,
-    /// The loss by bytes of text instead of tokens, comparable across tokenizers.
+    /// The loss per byte of text instead of per token, comparable across tokenizers.
     pub nats_per_byte: f64,
     pub bits_per_byte: f64,
     /// loss / ln 2.
@@ -94,17 +94,18 @@ impl LanguageModel {
     }
 }
 
+/// How many generated records are complete and valid, and how they compare with real ones.
 #[derive(Clone, Debug, Serialize)]
 pub struct GeneratedQuality {
     pub records: u64,
     /// Records that the model ended itself.
     pub complete: u64,
-    /// Records cut off at the token limit; none where the file does not tell.
+    /// Records truncated at the token limit; None where the file does not say.
     pub truncated: Option<u64>,
     pub parsed: u64,
-    /// Valid records of the complete ones.
+    /// Fraction of the complete records that are valid.
     pub parse_rate: f64,
-    /// Complete records against real ones; none where no record was complete.
+    /// Complete records compared with real ones; None where no record was complete.
     #[serde(flatten)]
     pub fidelity: Option<Fidelity>,
 }

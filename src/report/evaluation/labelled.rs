@@ -1,4 +1,4 @@
-//! The model as a detector of attacks, beside the baselines.
+//! The model as a detector of attacks, compared with the baselines.
 
 use super::data::Detected;
 use super::numbers::three;

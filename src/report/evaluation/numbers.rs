@@ -1,19 +1,19 @@
-//! Tables that show each number of the generated records beside that of real ones.
+//! Tables that show each number of the generated records next to that of real ones.
 
 use crate::fidelity::{Pair, Share};
 use crate::report::html::{cell, table};
 
-/// A row of a table of numbers.
+/// A row of a table of numbers: the generated side, the real side, and what the number means.
 pub(super) struct NumberRow {
     pub name: &'static str,
     pub generated: String,
-    pub yardstick: String,
+    pub baseline: String,
     pub meaning: &'static str,
 }
 
 pub(super) fn numbers(rows: Vec<NumberRow>) -> String {
     let cells = |row: NumberRow| {
-        [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
+        [cell("", row.name), cell("number", &row.generated), cell("number", &row.baseline), cell("note", row.meaning)]
             .concat()
     };
     table(&["", "generated", "real, held out", "what it means"], rows.into_iter().map(cells))
@@ -33,7 +33,7 @@ pub(super) fn pair<T: Copy>(
     show: impl Fn(T) -> String,
     meaning: &'static str,
 ) -> NumberRow {
-    NumberRow { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
+    NumberRow { name, generated: show(both.generated), baseline: show(both.validation), meaning }
 }
 
 pub(super) fn parts(share: Share) -> String {
