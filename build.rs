@@ -8,15 +8,32 @@ mod nvcc;
 #[path = "kernels/build/ptxas.rs"]
 mod ptxas;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=kernels");
+    find_what_tests_need();
     let sources = files("cu");
     nvcc::build(&sources, &files("cuh"));
     #[cfg(feature = "emulator")]
     emulator::build(&sources);
+}
+
+/// What some tests need and not every machine has; where it is absent they are ignored, and say so.
+fn find_what_tests_need() {
+    println!("cargo:rustc-check-cfg=cfg(real_logs, nvidia_driver)");
+    println!("cargo:rerun-if-env-changed=LOGWRIGHT_REAL_LOGS");
+    // A folder that is absent is not watched: cargo would run this at every build.
+    let folder = std::env::var_os("LOGWRIGHT_REAL_LOGS").map_or("../shared/data".into(), PathBuf::from);
+    if let Ok(folder) = folder.canonicalize() {
+        println!("cargo:rerun-if-changed={}", folder.display());
+        println!("cargo:rustc-cfg=real_logs");
+        println!("cargo:rustc-env=LOGWRIGHT_REAL_LOGS={}", folder.display());
+    }
+    if Path::new("/dev/nvidiactl").exists() {
+        println!("cargo:rustc-cfg=nvidia_driver");
+    }
 }
 
 /// The files of `kernels/` with this suffix, in the order of their names.

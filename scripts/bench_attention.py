@@ -3,13 +3,14 @@
     cargo build --release                                            # with nvcc, so that the kernels are inside
     python scripts/bench_attention.py --out bench_attention.json
 
-Causal, bf16, heads of 64 and 128, T = 1024 ... 8192 at 16,384 tokens and 2,048 channels in all, as in the papers of
-FlashAttention-2 and 3. The sides take turns, round by round; each rotates over buffers that do not fit the L2 cache.
-TFLOP/s count what a causal pass must compute whoever computes it: 2 B T^2 C forward, 2.5 times that backward; so the
-two products that logwright's deterministic backward pass does twice do not count for it.
+Attention is causal, in bf16, with head sizes 64 and 128 and T = 1024 ... 8192, at 16,384 tokens and 2,048 channels in
+all, as in the papers of FlashAttention-2 and 3. The rounds of the contenders are interleaved; each contender rotates
+over buffers that do not fit the L2 cache. TFLOP/s count what any implementation of a causal pass must compute:
+2 B T^2 C forward and 2.5 times that backward. So the two products that logwright's deterministic backward pass computes
+twice do not count.
 
-`--device cpu --tiny` runs it at toy sizes with the CPU's SDPA and the emulator: a check of this script, not a
-measurement (needs a build with `--features emulator`).
+`--device cpu --tiny` runs this script at toy sizes with the CPU's SDPA and the emulator. It checks the script and measures
+nothing; it needs a build with `--features emulator`. `scripts/requirements.txt` lists the Python packages.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def flops(direction, batch, T, channels):
 
 
 class Sdpa:
-    """One shape on PyTorch's side: sets of q, k, v and dout (B, NH, T, HS) that take turns."""
+    """PyTorch's attention at one shape. Calls rotate over sets of q, k, v and dout (B, NH, T, HS)."""
 
     def __init__(self, args, backend, batch, T, head_size):
         self.args, self.backend, self.size = args, backend, (batch, args.channels // head_size, T, head_size)
@@ -47,7 +48,7 @@ class Sdpa:
         return torch.randn(self.size, dtype=torch.bfloat16, device=self.args.device, requires_grad=grad)
 
     def seconds(self, direction):
-        """Of one call: forward alone, or backward alone behind a forward pass that is not timed."""
+        """Seconds of one call: forward only, or backward only, after a forward pass that is not timed."""
         with sdpa_kernel(self.backend):
             attend = lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)
             if direction == "forward":
@@ -69,14 +70,14 @@ class Sdpa:
 
 
 def our_seconds(args, direction, batch, T, head_size):
-    """The attention kernels of a training step of one layer, from `logwright bench kernels`."""
+    """Seconds of the attention kernels in a training step of one layer, from `logwright bench kernels`."""
     sizes = ["--layers", 1, "--heads", args.channels // head_size, "--channels", args.channels, "--context", T]
     pace = ["--rounds", 5, "--peak-size", 1024]
     if args.tiny:
         pace = ["--rounds", 1, "--peak-size", 16, "--rotate", 1, "--round", 0]
     report = logwright(args, "kernels", "--json", *sizes, "--batch", batch, "--only", "attention_" + direction, *pace)
     if report is None:
-        sys.exit(f"logwright: {batch} sequences of {T} tokens do not fit this card")
+        sys.exit(f"logwright: {batch} sequences of {T} tokens do not fit this GPU")
     return sum(kernel["seconds"] for kernel in report["kernels"])
 
 
@@ -89,7 +90,7 @@ def measure(args, T, head_size, direction):
         try:
             side.seconds(direction)
         except RuntimeError as error:
-            print(f"{name}: not on this device ({str(error).splitlines()[0]})", flush=True)
+            print(f"{name}: does not run on this device ({str(error).splitlines()[0]})", flush=True)
             continue
         contenders[name] = lambda side=side: work / side.seconds(direction)
     contenders["logwright"] = lambda: work / our_seconds(args, direction, batch, T, head_size)
@@ -102,21 +103,22 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
     out = pathlib.Path("bench_attention.json")
-    parser.add_argument("--out", type=pathlib.Path, default=out, help="all rounds, JSON")
-    parser.add_argument("--contexts", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
+    parser.add_argument("--out", type=pathlib.Path, default=out, help="JSON file for the results of all rounds")
+    parser.add_argument("--contexts", type=int, nargs="+", default=[1024, 2048, 4096, 8192],
+                        help="sequence lengths T")
     parser.add_argument("--head-sizes", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--tokens", type=int, default=16_384, help="B x T")
-    parser.add_argument("--channels", type=int, default=2048, help="NH x HS")
+    parser.add_argument("--tokens", type=int, default=16_384, help="tokens per call, B x T")
+    parser.add_argument("--channels", type=int, default=2048, help="channels, NH x HS")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="toy sizes: a check of this script")
+    parser.add_argument("--tiny", action="store_true", help="use toy sizes, to check this script")
     args = parser.parse_args()
     if not args.binary.exists():
         parser.error(f"{args.binary} does not exist: run `cargo build --release`")
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("PyTorch sees no GPU here; --device cpu --tiny checks the script alone")
+        parser.error("PyTorch finds no GPU; --device cpu --tiny checks only the script")
     if args.device == "cpu" and not args.tiny:
-        parser.error("--device cpu goes with --tiny")
+        parser.error("--device cpu requires --tiny")
     if args.tiny:
         args.contexts, args.tokens, args.channels, args.rounds = [64], 128, 128, 2
     return args
@@ -131,7 +133,7 @@ def main():
         for T in args.contexts:
             for direction in ("forward", "backward"):
                 results["rows"].append(measure(args, T, head_size, direction))
-                # What is measured is kept, whatever happens behind it.
+                # Write after every row, so that a later failure loses nothing.
                 args.out.write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -1,20 +1,22 @@
-"""Measures logwright's CPU engine against PyTorch f32 (nanogpt.py), training and generation, both sides in one run.
+"""Measures training and generation of logwright's CPU engine against PyTorch f32 (nanogpt.py), both in one run.
 
     cargo build --release
-    python scripts/bench_cpu.py --out bench_cpu.json             # both sides; about 15 min on 2 idle cores
-    python scripts/bench_cpu.py --torch-only --only train        # the target numbers alone; about 4 min
+    python scripts/bench_cpu.py --out bench_cpu.json             # both; about 15 min on 2 idle cores
+    python scripts/bench_cpu.py --torch-only --only train        # only PyTorch's training; about 4 min
 
-The sides take turns, round by round (A B A B ...), so that a machine that slows down slows both; neither runs while
-the other does. Each gets the same number of threads. A round's value is the median over its steps; the table shows the
+The rounds of the contenders are interleaved (A B A B ...), so that a machine that slows down slows all of them; only one
+runs at a time. Each gets the same number of threads. A round's value is the median over its steps. The table shows the
 median over rounds, the smallest and largest round, and the ratio of medians.
 
-Training (one step: forward, backward, clipping, AdamW): eager and torch.compile'd (compile time is not counted; a C++
-compiler is needed). PyTorch gets its fused AdamW, which is faster on a CPU than nanoGPT's default.
+Training: a step is forward, backward, clipping and AdamW. PyTorch runs eagerly and under torch.compile (compile time does
+not count; a C++ compiler is needed). It uses its fused AdamW, which is faster on a CPU than nanoGPT's default.
 
-Generation, 6/6/384, T = 1024; nanoGPT has no KV cache, the whole window runs again for every token. Two jobs:
-`filling`, the 1023 tokens that follow a one-token prompt (nanoGPT is timed in the middle of 8 equal parts of the window
-and the mean cost per token is taken); `full`, the last 64 tokens of the window for logwright, and a full window for
-nanoGPT, where its cost per token stays from then on.
+Generation: 6/6/384, T = 1024. nanoGPT has no KV cache, so it computes the whole window for every token. There are two
+jobs. `filling` generates the 1023 tokens that follow a one-token prompt; nanoGPT is timed in the middle of 8 equal parts
+of the window, and the mean cost per token is taken. `full` generates the last 64 tokens of the window with logwright, and
+with nanoGPT tokens at a full window, whose cost per token no longer changes.
+
+`scripts/requirements.txt` lists the Python packages.
 """
 
 import argparse
@@ -73,7 +75,7 @@ class TorchTrainer:
 
 
 def logwright(args, *words):
-    """Runs `logwright bench ...` alone -> the JSON object it prints."""
+    """Runs `logwright bench ...` and returns the JSON object that it prints."""
     environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
     command = [str(args.binary), "bench", *map(str, words), "--quiet"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -90,15 +92,15 @@ def flags(shape):
 
 
 def logwright_train(args, shape):
-    """tokens/s, the median over `args.steps` steps; its warm-up steps come on top"""
+    """tokens/s, the median over `args.steps` steps that follow its warm-up steps"""
     result = logwright(args, "train", *flags(shape), "--steps", args.steps)
     if bool(result["config"].get("bias", args.bias)) != args.bias:
-        sys.exit("logwright's bench has another `bias` than PyTorch here: use --bias, or drop it")
+        sys.exit("logwright's bench and PyTorch disagree about `bias`: add --bias, or remove it")
     return result["tokens_per_second"]
 
 
 def bench_train(args, shape):
-    """Rounds of every contender -> {name: [tokens/s of each round]}"""
+    """Runs the rounds of every contender and returns {name: [tokens/s of each round]}."""
     contenders = {}
     for name, compiled in (("PyTorch eager", False), ("PyTorch compiled", True)):
         trainer = TorchTrainer(shape, args.bias, compiled)
@@ -126,7 +128,7 @@ def nanogpt_filling(model, batch, tokens, parts=8):
 
 
 def bench_generate(args, batch, job):
-    """Rounds of both sides at one job, `filling` or `full` -> {name: [tokens/s of each round]}"""
+    """Runs the rounds of one job, `filling` or `full`, and returns {name: [tokens/s of each round]}."""
     model, context = model_of(GENERATE, args.bias).eval(), GENERATE["context"]
     nanogpt_rate(model, context, batch, 1)  # warm-up
     filling = job == "filling"
@@ -148,7 +150,7 @@ def take_turns(args, contenders, unit="tokens/s"):
 
 
 def summarise(rounds):
-    """Median, extremes, and how many times faster logwright's median is than each contender's."""
+    """Median and extremes of each contender, and the ratio of logwright's median to it."""
     medians = {name: statistics.median(x) for name, x in rounds.items()}
     out = {name: {"median": medians[name], "min": min(x), "max": max(x), "rounds": x} for name, x in rounds.items()}
     if "logwright" in medians:
@@ -177,15 +179,16 @@ def machine(args):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench_cpu.json"), help="JSON of all rounds")
-    parser.add_argument("--only", choices=["train", "generate"])
-    parser.add_argument("--torch-only", action="store_true", help="leave logwright out")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench_cpu.json"),
+                        help="JSON file for the results of all rounds")
+    parser.add_argument("--only", choices=["train", "generate"], help="measure only this part")
+    parser.add_argument("--torch-only", action="store_true", help="measure PyTorch only")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="training steps a round")
+    parser.add_argument("--steps", type=int, default=8, help="training steps per round")
     parser.add_argument("--tokens", type=int, default=5, help="tokens that nanoGPT generates at each window length")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="samples generated together")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="numbers of sequences generated at once")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--bias", action="store_true", help="models with biases")
+    parser.add_argument("--bias", action="store_true", help="use models with biases")
     args = parser.parse_args()
     if not args.torch_only and not args.binary.exists():
         parser.error(f"{args.binary} does not exist: run `cargo build --release`, or use --torch-only")
@@ -196,8 +199,8 @@ def main():
     args = arguments()
     torch.set_num_threads(args.threads)
     if os.getloadavg()[0] > 0.5:
-        print(f"warning: load average {os.getloadavg()[0]:.1f}: others use the cores, and PyTorch's threads, waiting "
-              "for each other at every operation, suffer most; measure on an idle machine", file=sys.stderr)
+        print(f"warning: load average {os.getloadavg()[0]:.1f}: other programs use the cores. PyTorch suffers most, since "
+              "its threads wait for each other at every operation; measure on an idle machine", file=sys.stderr)
     results, tables = {"machine": machine(args), "train": [], "generate": []}, []
     if args.only != "generate":
         for shape in TRAIN:

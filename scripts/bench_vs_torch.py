@@ -1,21 +1,25 @@
-"""Measures logwright's CUDA engine against PyTorch on one GPU: training, losses step by step, generation, in one call.
+"""Measures logwright's CUDA engine against PyTorch on one GPU: training, losses step by step, and generation.
 
     cargo build --release                                            # with nvcc, so that the kernels are inside
-    python scripts/bench_vs_torch.py --out bench_vs_torch.json       # or parts of it: --only
+    python scripts/bench_vs_torch.py --out bench_vs_torch.json       # --only runs parts of it
 
-The sides take turns, round by round (A B A B ...); medians over rounds and their ratio are printed. PyTorch is
-nanogpt.py as nanoGPT trains it at its best: bf16 autocast, fused attention (SDPA), torch.compile, fused AdamW, TF32 for
-what stays f32. Both sides take the same tokens an update, and each the micro-batch that is fastest for it, found
-before the rounds.
+The rounds of the contenders are interleaved (A B A B ...); the script prints medians over rounds and their ratio. PyTorch
+runs nanogpt.py with nanoGPT's fastest settings: bf16 autocast, fused attention (SDPA), torch.compile, fused AdamW, and
+TF32 for what stays f32. Both use the same number of tokens per update, and each uses the micro-batch that is fastest for
+it, which is found before the rounds.
 
-train     tokens/s of an update: the seed configuration (12/12/768, vocabulary 82) at T = 1024 ... 8192 with 491,520
-          tokens an update, and GPT-2 124M (vocabulary 50257, biases, T = 1024)
-losses    50 updates from the same weights (a Hugging Face folder that both read) on the same tokens in the same order
-generate  12/12/768, T = 4096, batch 1, 16 and 64: from an almost empty and from an almost full context, against a
-          PyTorch loop with a KV cache and against nanoGPT's generate, which computes the whole window for every token
-limits    what this card reaches here: bf16 products (TFLOP/s) and copies (GB/s), and what share of them training is
+train     tokens/s of updates: the seed configuration (12/12/768, vocabulary 82) at T = 1024 ... 8192 with 491,520
+          tokens per update, and GPT-2 124M (vocabulary 50257, biases, T = 1024)
+losses    losses of 50 updates that start from the same weights (a Hugging Face folder that both read) and take the same
+          tokens in the same order
+generate  tokens/s at 12/12/768, T = 4096, batch 1, 16 and 64, from an almost empty and from an almost full context,
+          against a PyTorch loop with a KV cache and against nanoGPT's generate, which computes the whole window for
+          every token
+limits    the measured peaks of this GPU, bf16 products (TFLOP/s) and copies (GB/s), and the share of the products' peak
+          that training reaches
 
-`--device cpu --tiny` runs every part at toy sizes on a CPU: a check of this script, not a measurement.
+`--device cpu --tiny` runs every part at toy sizes on a CPU. It checks the script and measures nothing.
+`scripts/requirements.txt` lists the Python packages.
 """
 
 import argparse
@@ -57,8 +61,8 @@ def model_of(shape, context, device):
 
 
 def logwright(args, *words):
-    """Runs `logwright bench ...` alone -> the JSON object it prints; None where memory does not suffice."""
-    # The CPU engine has no kernels of its own to measure: for checks of a script there is the emulator.
+    """Runs `logwright bench ...` and returns the JSON object that it prints, or None if memory does not suffice."""
+    # The CPU engine has no kernels to measure; a check of a script uses the emulator.
     device = "emulator" if args.device == "cpu" and words[0] == "kernels" else args.device
     command = [str(args.binary), "bench", *map(str, words), "--device", device, "--quiet"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -75,7 +79,7 @@ def shape_flags(shape, context):
 
 
 class TorchTrainer:
-    """PyTorch's side of one training configuration, compiled and warmed up when made."""
+    """One training configuration of PyTorch. The first steps compile it and warm it up."""
 
     def __init__(self, model, batch, accumulation, device):
         self.model, self.batch, self.accumulation, self.device = model, batch, accumulation, device
@@ -83,7 +87,7 @@ class TorchTrainer:
         self.call = torch.compile(model)
 
     def update(self, batches):
-        """One update on pairs of inputs and targets (B, T) -> mean loss, still on the device"""
+        """Performs one update on pairs of inputs and targets (B, T) and returns the mean loss, still on the device."""
         total = 0.0
         for inputs, targets in batches:
             with autocast(self.device):
@@ -110,7 +114,7 @@ class TorchTrainer:
 
 
 def micro_batches(args, context):
-    """Micro-batches to try: those that divide an update, the largest first; of these the ones asked for."""
+    """The micro-batches to try, largest first: those that divide an update, and among them those of --micro-batches."""
     sequences = max(1, args.tokens // context)
     wanted = args.micro_batches or range(1, 65)
     found = [n for n in range(sequences, 0, -1) if sequences % n == 0 and n in wanted]
@@ -118,7 +122,7 @@ def micro_batches(args, context):
 
 
 def best_torch(args, shape, context):
-    """The fastest trainer over the micro-batches that fit."""
+    """The trainer with the fastest of the micro-batches that fit."""
     best, best_rate, worse = None, 0.0, 0
     for batch in micro_batches(args, context):
         accumulation = args.tokens // context // batch
@@ -138,8 +142,8 @@ def best_torch(args, shape, context):
         if worse == 2:
             break
     if best is None:
-        sys.exit(f"PyTorch: no micro-batch at T = {context} fits this card")
-    best.rate(2)  # compiled again, after the reset
+        sys.exit(f"PyTorch: no micro-batch at T = {context} fits this GPU")
+    best.rate(2)  # the reset discarded its compiled code: this compiles it again
     return best
 
 
@@ -159,7 +163,7 @@ def best_logwright(args, shape, context):
         if worse == 2:
             break
     if best is None:
-        sys.exit(f"logwright: no micro-batch at T = {context} fits this card")
+        sys.exit(f"logwright: no micro-batch at T = {context} fits this GPU")
     return best
 
 
@@ -179,12 +183,12 @@ def bench_train(args, results):
 
 
 def bench_losses(args, results):
-    """The same weights, the same tokens in the same order -> losses side by side."""
+    """Trains both from the same weights on the same tokens in the same order, and prints their losses side by side."""
     shape, context, steps = (TINY, 64, 5) if args.tiny else (SEED, 1024, 50)
     batch, accumulation = (2, 2) if args.tiny else (12, 2)
     model = model_of(shape, context, args.device)
     n = batch * context
-    # Each token is one of three that can follow the one before it, so that there is something to learn.
+    # Each token is one of the three that can follow the previous one, so that there is a pattern to learn.
     generator = torch.Generator().manual_seed(3)
     strides = torch.randint(3, (steps * accumulation * n + 1,), generator=generator)
     stream = (strides.cumsum(0) % shape["vocab"]).to(torch.int32)
@@ -211,7 +215,7 @@ def bench_losses(args, results):
 
 
 class Cached:
-    """Generation with a KV cache in PyTorch: bf16 weights, one call a token over (B, NH, T, HS) caches made beforehand."""
+    """Generation with a KV cache in PyTorch: bf16 weights, one call per token, preallocated caches (B, NH, T, HS)."""
 
     def __init__(self, model, batch, device):
         c = model.config
@@ -222,7 +226,7 @@ class Cached:
         self.cache, self.position = torch.zeros(size, dtype=dtype, device=device), 0
 
     def forward(self, tokens):
-        """tokens (B, n) that follow the cached ones -> logits (B, V) of the last"""
+        """Takes tokens (B, n) that follow the cached ones and returns the logits (B, V) of the last."""
         t, c, n = self.model.transformer, self.model.config, tokens.shape[1]
         places = torch.arange(self.position, self.position + n, device=self.device)
         x = t.wte(tokens) + t.wpe(places)
@@ -240,7 +244,7 @@ class Cached:
 
     @torch.no_grad()
     def rate(self, prompt, count):
-        """tokens/s of `count` sampled tokens behind a prompt of `prompt` tokens"""
+        """tokens/s of `count` sampled tokens after a prompt of `prompt` tokens"""
         self.position = 0
         tokens = torch.randint(self.model.config.vocab, (self.batch, prompt), device=self.device)
         logits = self.forward(tokens)
@@ -270,7 +274,7 @@ def bench_generate(args, results):
         model = model_of(shape, context, args.device).eval()
         cached = Cached(model, batch, args.device)
         for job, prompt in (("empty", 1), ("full", context - count)):
-            # logwright's bench ends at the context's end: its context is cut to fill the same part.
+            # logwright's bench ends where the context ends, so its context is shortened to fill the same part.
             end = prompt + count
             flags = ["generate", *shape_flags(shape, end), "--batch", batch, "--tokens", count]
             contenders = {"nanoGPT": lambda: nanogpt_rate(model, min(prompt + count // 2, context), batch, args.device),
@@ -284,7 +288,7 @@ def bench_generate(args, results):
 
 
 def bench_limits(args, results):
-    """bf16 products (8192)^3 and device-to-device copies of 4 GiB, medians of 20."""
+    """Measures bf16 products (8192)^3 and device-to-device copies of 4 GiB, medians of 20."""
     size, bytes_ = (256, 1 << 20) if args.tiny else (8192, 4 << 30)
     dtype = torch.bfloat16
     a, b = (torch.randn(size, size, device=args.device, dtype=dtype) for _ in range(2))
@@ -304,7 +308,7 @@ def bench_limits(args, results):
     tflops = 2 * size**3 / seconds(lambda: torch.matmul(a, b)) / 1e12
     gbps = 2 * source.numel() / seconds(lambda: target.copy_(source)) / 1e9
     results["limits"] = {"gemm_tflops": tflops, "copy_gb_per_s": gbps}
-    print(f"products {tflops:.0f} TFLOP/s, copies {gbps:.0f} GB/s (read and written)\n")
+    print(f"products {tflops:.0f} TFLOP/s, copies {gbps:.0f} GB/s (reads plus writes)\n")
     for row in results["train"]:
         shape = next(shape for name, shape, _ in args.train if name == row["name"])
         flops = causal_flops(shape, row["context"])
@@ -314,7 +318,7 @@ def bench_limits(args, results):
 
 
 def causal_flops(shape, context):
-    """FLOPs a token of training: 6 for each weight of a product, and attention over half of the window."""
+    """FLOPs per token of training: 6 for each weight of a product, plus attention over half of the window."""
     c, layers = shape["channels"], shape["layers"]
     return 6 * (12 * layers * c * c + shape["vocab"] * c) + 6 * layers * c * context
 
@@ -325,20 +329,21 @@ PARTS = {"train": bench_train, "losses": bench_losses, "generate": bench_generat
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench_vs_torch.json"), help="all rounds, JSON")
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
-    parser.add_argument("--contexts", type=int, nargs="+", help="of the training rows, these alone")
-    parser.add_argument("--micro-batches", type=int, nargs="+", help="try these alone: each costs PyTorch a compilation")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("bench_vs_torch.json"),
+                        help="JSON file for the results of all rounds")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="run only these parts")
+    parser.add_argument("--contexts", type=int, nargs="+", help="run only the training rows with these sequence lengths")
+    parser.add_argument("--micro-batches", type=int, nargs="+", help="try only these: each costs PyTorch one compilation")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="toy sizes: a check of this script")
+    parser.add_argument("--tiny", action="store_true", help="use toy sizes, to check this script")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=5, help="updates a round")
-    parser.add_argument("--tokens", type=int, default=TOKENS_AN_UPDATE, help="tokens an update")
+    parser.add_argument("--steps", type=int, default=5, help="updates per round")
+    parser.add_argument("--tokens", type=int, default=TOKENS_AN_UPDATE, help="tokens per update")
     args = parser.parse_args()
     if not args.binary.exists():
         parser.error(f"{args.binary} does not exist: run `cargo build --release`")
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("PyTorch sees no GPU here; --device cpu --tiny checks the script alone")
+        parser.error("PyTorch finds no GPU; --device cpu --tiny checks only the script")
     args.train = [row for row in TRAIN if not args.contexts or row[2] in args.contexts]
     if args.tiny:
         args.train, args.tokens, args.rounds, args.steps = [("tiny", TINY, 64)], 256, 2, 2
@@ -354,7 +359,7 @@ def main():
     for part in PARTS:
         if part in args.only:
             PARTS[part](args, results)
-            # What is measured is kept, whatever happens to the parts behind it.
+            # Write after every part, so that a later failure loses nothing.
             args.out.write_text(json.dumps(results, indent=2) + "\n")
     if any(math.isnan(loss) for loss in results.get("losses", {}).get("logwright", [])):
         sys.exit("a loss is NaN")

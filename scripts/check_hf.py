@@ -1,23 +1,23 @@
-"""Checks that a logwright checkpoint is a Hugging Face folder that gives the same tokens, logits and loss.
+"""Checks that transformers loads a logwright checkpoint and computes the same tokens, logits and loss.
 
-    python scripts/check_hf.py RUN --text access.log          # RUN, or a Hugging Face folder such as RUN/best
+    python scripts/check_hf.py RUN --text access.log          # RUN or a Hugging Face folder such as RUN/best
     python scripts/check_hf.py RUN                            # the text is sampled from the model itself
-    python scripts/check_hf.py RUN --roundtrip                # and the reverse, see below
+    python scripts/check_hf.py RUN --roundtrip                # checks the reverse as well, see below
 
-Loads the folder with transformers (AutoModelForCausalLM, AutoTokenizer), calls `logwright evaluate --model FOLDER
---text FILE --logits OUT` and compares. The text is a stream of tokens: a newline, then each line with its newline;
-windows of `context` tokens that do not overlap predict the next token each. Required:
+The script loads the folder with transformers (AutoModelForCausalLM, AutoTokenizer), calls `logwright evaluate --model
+FOLDER --text FILE --logits OUT`, and compares. The text is a stream of tokens: a newline, then each line with its newline.
+Windows of `context` tokens that do not overlap predict the next token at each position. These conditions must hold:
 
-    tokens of the first window    equal; and encoding the text as a whole gives the same as line by line
+    tokens of the first window    are equal; encoding the text as a whole gives the same tokens as line by line
     logits of the first window    largest error <= 2 * that of transformers in f32 + 2^-23 * max|logit|
-    loss (mean nats a token)      error <= 2 * mean error of a token's loss in transformers' f32 + 2^-23 * loss
+    loss (mean nats per token)    error <= 2 * mean error of a token's loss in transformers' f32 + 2^-23 * loss
 
-where an error is the distance to the same weights evaluated in f64, and that of f32 is the larger of transformers'
-attention implementations `sdpa` and `eager`. Exit code 0 when all hold, 1 otherwise.
+An error is the distance to the same weights evaluated in f64; the error of f32 is the larger of those of transformers'
+attention implementations `sdpa` and `eager`. The exit code is 0 if all conditions hold, else 1.
 
 --roundtrip saves a small, randomly initialised GPT2LMHeadModel (with biases, none of them zero) with transformers,
-beside the tokenizer of RUN, and demands the same of logwright on it. Costs: seconds for a small model; the text runs
-three times through transformers, once of it in f64.
+together with the tokenizer of RUN, and checks logwright on it by the same conditions. A small model takes seconds; the
+text passes through transformers three times, once of them in f64. `scripts/requirements.txt` lists the Python packages.
 """
 
 import argparse
@@ -38,11 +38,11 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def hf_folder(run):
-    """RUN/best, RUN/last or RUN itself, whichever holds a config.json."""
+    """The first of RUN/best, RUN/last and RUN that contains a config.json."""
     for folder in (run / "best", run / "last", run):
         if (folder / "config.json").is_file():
             return folder
-    sys.exit(f"{run}: found no config.json in it, nor in best/ or last/")
+    sys.exit(f"{run}: expected a config.json in it or in its best/ or last/, found none")
 
 
 def load_model(folder, dtype, attention):
@@ -54,20 +54,20 @@ def encode(tokenizer, lines):
     """The stream of tokens: a newline, then each line with its newline."""
     newline = tokenizer("\n")["input_ids"]
     if len(newline) != 1:
-        sys.exit(f"the tokenizer makes {newline} of a newline, expected one token")
+        sys.exit(f"expected the tokenizer to encode a newline as one token, found {newline}")
     stream = list(newline)
     for line in lines:
         stream += tokenizer(line)["input_ids"] + newline
     whole = tokenizer("\n" + "".join(line + "\n" for line in lines))["input_ids"]
     if whole != stream:
         at = next((i for i, (a, b) in enumerate(zip(whole, stream)) if a != b), min(len(whole), len(stream)))
-        sys.exit(f"the text as a whole gives other tokens than line by line, from token {at} on: a newline was merged")
+        sys.exit(f"the tokens of the whole text differ from those line by line, from token {at} on: a newline was merged")
     return torch.tensor(stream)
 
 
 @torch.no_grad()
 def evaluate(model, stream):
-    """stream (n + 1) -> logits of the first window (T, V), losses of all n predicted tokens (n); nats, f64"""
+    """Takes stream (n + 1); returns logits of the first window (T, V) and losses of all predicted tokens (n), nats, f64."""
     context, first, losses = model.config.n_positions, None, []
     for start in range(0, len(stream) - 1, context):
         inputs = stream[start:start + context][:len(stream) - 1 - start]
@@ -79,7 +79,7 @@ def evaluate(model, stream):
 
 
 def logwright(binary, folder, lines):
-    """What `logwright evaluate` makes of the text -> loss, number of predicted tokens, logits (T, V), tokens (T)"""
+    """Runs `logwright evaluate` on the text; returns loss, number of predicted tokens, logits (T, V) and tokens (T)."""
     with tempfile.TemporaryDirectory() as temporary:
         text, logits = pathlib.Path(temporary, "text.log"), pathlib.Path(temporary, "logits.safetensors")
         text.write_bytes("".join(line + "\n" for line in lines).encode())
@@ -92,14 +92,14 @@ def logwright(binary, folder, lines):
 
 
 def report(what, found, allowed, detail=""):
-    """Prints one line; True when `found` is within `allowed`. A NaN is within nothing."""
+    """Prints one line and returns whether `found` is at most `allowed`; a NaN never is."""
     good = found <= allowed
     print(f"  {'ok  ' if good else 'FAIL'} {what}: error {found:.3g}, allowed {allowed:.3g}{detail}")
     return good
 
 
 def check(binary, folder, lines):
-    """Compares logwright and transformers on one folder and text -> do they agree?"""
+    """Compares logwright and transformers on one folder and text, and returns whether they agree."""
     stream = encode(transformers.AutoTokenizer.from_pretrained(folder), lines)
     truth_logits, truth_losses = evaluate(load_model(folder, torch.float64, "eager"), stream)
     f32 = [evaluate(load_model(folder, torch.float32, attention), stream) for attention in ("sdpa", "eager")]
@@ -121,12 +121,12 @@ def check(binary, folder, lines):
     good = report("logits", (logits - truth_logits).abs().max().item(), allowed.item())
     truth = truth_losses.mean()
     allowed = 2 * max((x - truth_losses).abs().mean() for _, x in f32) + truth * 2.0**-23
-    return report("loss", abs(loss - truth).item(), allowed.item(), f"; {loss:.7f} nats a token") and good
+    return report("loss", abs(loss - truth).item(), allowed.item(), f"; {loss:.7f} nats per token") and good
 
 
 @torch.no_grad()
 def sample_lines(folder, seed, tokens=300):
-    """Text that the tokenizer can read: sampled from the model; what did not decode is dropped."""
+    """Samples text from the model, so that the tokenizer can encode it; bytes that do not decode are dropped."""
     transformers.set_seed(seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model, ids = load_model(folder, torch.float32, "sdpa"), torch.tensor([tokenizer("\n")["input_ids"]])
@@ -139,7 +139,7 @@ def sample_lines(folder, seed, tokens=300):
 
 @torch.no_grad()
 def random_hf_folder(tokenizer_folder, folder):
-    """A random GPT-2 as transformers saves it; a large spread, so that the logits are far from uniform."""
+    """Saves a random GPT-2 with transformers; its weights spread widely, so that the logits are far from uniform."""
     transformers.set_seed(1)
     vocabulary = len(transformers.AutoTokenizer.from_pretrained(tokenizer_folder))
     config = transformers.GPT2Config(vocab_size=vocabulary, n_positions=48, n_embd=48, n_layer=2, n_head=3,
@@ -156,11 +156,11 @@ def random_hf_folder(tokenizer_folder, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=pathlib.Path, help="a run, or a Hugging Face folder")
-    parser.add_argument("--text", type=pathlib.Path, help="a text file, one record a line (empty lines are dropped)")
-    parser.add_argument("--roundtrip", action="store_true", help="also evaluate a model saved by transformers")
-    parser.add_argument("--seed", type=int, default=1, help="of the sampled text")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; one suits small models and busy machines")
+    parser.add_argument("run", type=pathlib.Path, help="a run folder or a Hugging Face folder")
+    parser.add_argument("--text", type=pathlib.Path, help="a text file with one record per line (empty lines are dropped)")
+    parser.add_argument("--roundtrip", action="store_true", help="also check a model that transformers saved")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sampled text")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; one suits small models or busy machines")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -172,7 +172,7 @@ def main():
     lines = [line.removesuffix("\r") for line in lines]
     lines = [line for line in lines if line]
     if not lines:
-        sys.exit(f"{args.text or 'the sampled text'}: found no line of text")
+        sys.exit(f"{args.text or 'the sampled text'}: expected at least one line of text, found none")
     good = check(args.binary, folder, lines)
     if args.roundtrip:
         with tempfile.TemporaryDirectory() as temporary:

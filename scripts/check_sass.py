@@ -3,19 +3,21 @@
 
     scripts/check_sass.py [--mix] path/to/cuobjdump kernels.cubin|kernels.fatbin ...
 
-cuobjdump comes with nvcc (its folder may be named instead; nvdisasm must lie in it too, or on PATH). Prints one row for
-each attention kernel of each file and architecture; exits with 1 when a kernel breaks a rule, or when there is none.
+cuobjdump comes with nvcc. The argument may also be its folder; nvdisasm must be in the same folder or on PATH. The script
+prints one row for each attention kernel of each file and architecture. It exits with 1 if a kernel breaks a rule, or if it
+finds no attention kernel.
 
---mix adds, for each kernel with HMMA, what one turn of its main loop is made of, on the path of a tile that is fetched
-and computed, neither masked nor rescaled, and an estimate of the cycles for which a warp holds each pipe of its quarter
-of an SM. `together`: the busiest pipe, if all overlap; `apart`: all pipes but issue, if nothing in a warp overlaps, but
-as many warps as the registers allow hide one another. Behind each, the share of the tensor cores' peak that is left.
-Nothing is measured: no latencies, no waiting for global memory, no dependencies.
+--mix adds, for each kernel with HMMA, the instructions of one iteration of its main loop, on the path of a tile that is
+fetched and computed, but neither masked nor rescaled. It also estimates the cycles for which a warp occupies each pipe of
+its quarter of an SM. `together` is the busiest pipe, which holds if all pipes overlap. `apart` is the sum of all pipes but
+issue, divided by the warps that the registers allow, which holds if nothing within a warp overlaps and only other warps
+hide it. Each is followed by the share of the tensor cores' peak that it leaves. Nothing is measured: latencies, waits for
+global memory and dependencies do not count.
 
-Sources. Lanes per cycle: "Throughput of Native Arithmetic Instructions", CUDA C++ Programming Guide, 8.0 and 9.0. Which
-instruction runs on which pipe: pipelines in Nsight Compute's profiling guide. Tensor cores: A100 and H100 white papers,
-1024 and 2048 bf16 multiply-adds per cycle and SM; the latter is wgmma's, and mma.sync is reported to stay below it
-(Luo et al., 2024, arXiv:2402.13499): on sm_90a tensor cores bind more than shown. Shared memory: 128 bytes per cycle
+Sources. Lanes per cycle: "Throughput of Native Arithmetic Instructions", CUDA C++ Programming Guide, 8.0 and 9.0. The pipe
+of each instruction: pipelines in Nsight Compute's profiling guide. Tensor cores: A100 and H100 white papers, 1024 and 2048
+bf16 multiply-adds per cycle and SM. The latter is wgmma's, and mma.sync is reported to stay below it (Luo et al., 2024,
+arXiv:2402.13499), so on sm_90a tensor cores limit a kernel more than the table shows. Shared memory: 128 bytes per cycle
 for the four quarters of an SM together.
 """
 
@@ -27,7 +29,7 @@ import re
 import subprocess
 import sys
 
-# What a row shows: a name, and which instructions it counts.
+# The columns of a row: the name, and the pattern of the instructions that it counts.
 COLUMNS = {
     "HMMA": r"HMMA",
     "LDSM": r"LDSM",
@@ -44,10 +46,10 @@ FUNCTION = re.compile(r"Function : (\S+)")
 ARCHITECTURE = re.compile(r"arch = (\S+)|code for (\S+)")
 # An instruction's line: /*address*/ @predicate OPCODE operands;
 INSTRUCTION = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)\s*([^;]*)")
-# Ahead of the code of an architecture: the kernel's name, and on the next line its registers.
+# Before the code of an architecture, cuobjdump prints a kernel's name and, on the next line, its registers.
 RESOURCES = re.compile(r"^ Function (\S+):$|^\s+REG:(\d+)")
 
-# Kinds of instructions of a main loop, the first that fits: pattern, pipe, cycles of it on sm_80 and on sm_90a.
+# The kinds of instructions in a main loop; the first pattern that matches counts. Pattern, pipe, cycles on sm_80 and sm_90a.
 KINDS = {
     "HMMA": (r"HMMA", "tensor", 8, 4),
     "LDSM": (r"LDSM", "shared", 16, 16),
@@ -67,7 +69,7 @@ PIPES = ["tensor", "shared", "mufu", "fma", "alu", "issue"]
 
 
 def disassemble(cuobjdump, path):
-    """The text that cuobjdump prints for all code in the file."""
+    """Returns the text that cuobjdump prints for all code in the file."""
     if cuobjdump.is_dir():
         cuobjdump = cuobjdump / "cuobjdump"
     tools = f"{cuobjdump.parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -95,7 +97,7 @@ def parse(sass):
 
 
 def main_loop(code):
-    """Instructions of one turn of the loop with most HMMA: branches over HMMA or LDGSTS fall through, others jump."""
+    """One iteration of the loop with the most HMMA: branches over HMMA or LDGSTS fall through, the others jump."""
     jumps = [(at, int(to, 16)) for at, _, op, to in code if op == "BRA" and re.fullmatch(r"0x[0-9a-f]+\s*", to)]
 
     def between(low, high):
@@ -117,7 +119,7 @@ def main_loop(code):
 
 
 def mix(architecture, code, registers):
-    """One turn of the main loop: {kind: instructions}, {pipe: cycles}, warps, (cycles, share of the peak) of bounds."""
+    """One iteration of the main loop: {kind: instructions}, {pipe: cycles}, warps, bounds (cycles, share of the peak)."""
     kinds, pipes = dict.fromkeys(KINDS, 0), dict.fromkeys(PIPES, 0)
     for _, predicate, op, _ in main_loop(code):
         op = "OFF" if predicate == "@!PT" else op
@@ -126,7 +128,7 @@ def mix(architecture, code, registers):
         kinds[kind] += 1
         pipes[pipe] += on_90 if architecture.startswith("sm_9") else on_80
     pipes["issue"] = sum(kinds.values())
-    # Registers are handed out to warps by 256; a block of four warps has one on each quarter, with 512 for each lane.
+    # A warp gets registers in units of 256. A block of four warps has one on each quarter of an SM, which has 512 per lane.
     warps = 512 // -(-registers // 8 * 8)
     together = max(pipes.values())
     apart = max(together, (sum(pipes.values()) - pipes["issue"]) / warps)
@@ -134,8 +136,8 @@ def mix(architecture, code, registers):
 
 
 def print_mix(rows):
-    """rows: (architecture, kernel, what `mix` gives)"""
-    print(f"\n{'one turn of the main loop':<47}", *(f"{kind:>7}" for kind in KINDS), f"{'all':>6}")
+    """Prints rows of (architecture, kernel, result of `mix`)."""
+    print(f"\n{'one iteration of the main loop':<47}", *(f"{kind:>7}" for kind in KINDS), f"{'all':>6}")
     for architecture, kernel, (kinds, pipes, _, _) in rows:
         print(f"{architecture:<12} {kernel:<34}", *(f"{n:>7}" for n in kinds.values()), f"{pipes['issue']:>6}")
     print(f"\n{'estimated cycles':<47}", *(f"{pipe:>7}" for pipe in PIPES), " warps  together        apart")
@@ -145,17 +147,17 @@ def print_mix(rows):
 
 
 def broken_rules(kernel, n):
-    """What is wrong with a kernel; n: its count for each of COLUMNS."""
+    """The rules that a kernel breaks; n is its count for each of COLUMNS."""
     rules = {"uses local memory (spills, or an array indexed at run time)": n["LDL+STL"] > 0}
     if "_rows_" in kernel:
-        rules["reads no 16 bytes at a time (LDG.128)"] = n["LDG.128"] == 0
+        rules["never loads 16 bytes at once (LDG.128)"] = n["LDG.128"] == 0
     else:
         rules["has no tensor core instruction (HMMA)"] = n["HMMA"] == 0
         rules["has no ldmatrix (LDSM)"] = n["LDSM"] == 0
         rules["has no 16-byte cp.async (LDGSTS.128)"] = n["LDGSTS.128"] == 0
         rules["has a cp.async of less than 16 bytes"] = n["LDGSTS"] != n["LDGSTS.128"]
-        rules["stores no 16 bytes at a time (STG.128)"] = n["STG.128"] == 0
-        # The forward kernel's log-sum-exps leave one by one: at most two rows of two pieces to a lane.
+        rules["never stores 16 bytes at once (STG.128)"] = n["STG.128"] == 0
+        # The forward kernel stores log-sum-exps one by one: at most two rows of two pieces per lane.
         rules["stores its matrix in small pieces (STG)"] = n["STG"] - n["STG.128"] > 4
     return [rule for rule, broken in rules.items() if broken]
 
@@ -164,7 +166,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cuobjdump", type=pathlib.Path)
     parser.add_argument("binaries", nargs="+", metavar="binary")
-    parser.add_argument("--mix", action="store_true", help="also print what the main loops are made of")
+    parser.add_argument("--mix", action="store_true", help="also print the instructions of the main loops")
     options = parser.parse_args()
     print(f"{'architecture':<12} {'kernel':<34}", *(f"{name:>10}" for name in COLUMNS))
     checked, failures, mixes = 0, [], []
@@ -187,7 +189,7 @@ def main():
         print_mix(mixes)
     if checked == 0:
         files = ", ".join(options.binaries)
-        failures = [f"no attention kernel in {files}: name what was built from kernels/attention_*.cu"]
+        failures = [f"no attention kernel in {files}: pass the files built from kernels/attention_*.cu"]
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Checks that transformers reads a tokenizer folder as logwright does.
+"""Checks that transformers encodes text with a tokenizer folder as logwright does.
 
-Each line of the texts, its newline included, must encode without loss and without added special tokens, the newline as one
-token of its own; with --ids, to the very ids that logwright gives (one JSON array a line, for the lines of the texts in order).
+Each line of the texts, its newline included, must encode without loss and without added special tokens, and its newline must
+be one separate token. With --ids the ids must equal those of logwright; the file has one JSON array per line, in the
+order of the lines of the texts.
 
 Usage: check_tokenizer.py FOLDER TEXT... [--ids FILE]
-Exit code: 0 all agree, 1 something differs.
-Needs: pip install transformers tokenizers
+Exit code: 0 if everything agrees, 1 if something differs.
+It needs transformers and tokenizers (scripts/requirements.txt).
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ from transformers import AutoTokenizer
 
 
 def differences(tokenizer, line, expected):
-    """What is wrong with one line; nothing if all is well."""
+    """Yields the differences of one line; none if it is encoded correctly."""
     ids = tokenizer(line)["input_ids"]
     newline = tokenizer("\n")["input_ids"]
     if tokenizer.decode(ids) != line:
@@ -25,7 +26,7 @@ def differences(tokenizer, line, expected):
     if ids != tokenizer.encode(line, add_special_tokens=False):
         yield "special tokens were added"
     if len(newline) != 1 or ids[-1:] != newline or ids.count(newline[0]) != 1:
-        yield f"the newline is not one token of its own: {newline}, {ids[-3:]}"
+        yield f"the newline is not one separate token: {newline}, {ids[-3:]}"
     if expected is not None and ids != expected:
         at = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), min(len(ids), len(expected)))
         yield f"ids differ from token {at} on: transformers {ids[at:at + 5]}, logwright {expected[at:at + 5]}"
@@ -41,7 +42,7 @@ def main():
     lines = [line + "\n" for text in args.texts for line in text.read_text(encoding="utf-8").split("\n") if line]
     expected = [json.loads(line) for line in args.ids.open()] if args.ids else [None] * len(lines)
     if len(expected) != len(lines) or not lines:
-        sys.exit(f"{len(lines)} lines of text, {len(expected)} lines of ids")
+        sys.exit(f"expected one line of ids per line of text, found {len(lines)} lines of text and {len(expected)} of ids")
     wrong = tokens = 0
     for number, (line, ids) in enumerate(zip(lines, expected), 1):
         tokens += len(tokenizer(line)["input_ids"])

@@ -3,13 +3,14 @@
     logwright prepare azure_ad.jsonl --out data --tokenizer bpe --vocab-size 512
     python scripts/compare_azure.py --data data --out compare_azure.json
 
-Both sides read scripts/compare_azure.toml (or --config FILE): model, steps, batch, schedule, AdamW, clipping, and start
-from their own random weights and their own random windows, once for each seed. What must agree is the distribution, so
-the difference of the mean final validation losses is held against its 95 % confidence interval (Welch's t); exit code
-1 when it lies outside. Validation is full: windows that do not overlap and cover the split. logwright's final loss is
-that of the last line in RUN/metrics.jsonl with a `val_loss`.
+Both read scripts/compare_azure.toml (or --config FILE), which sets model, steps, batch, schedule, AdamW and clipping. For
+each seed, both start from their own random weights and draw their own random windows. Only the distributions must agree,
+so the difference of the mean final validation losses is compared with its 95 % confidence interval (Welch's t); the exit
+code is 1 if it lies outside. Validation is full: its windows do not overlap and cover the split. logwright's final loss
+is that of the last line in RUN/metrics.jsonl with a `val_loss`.
 
-Cost with the committed configuration, on 2 cores: about 3 minutes a run, 6 runs.
+With the committed configuration a run takes about 3 minutes on 2 cores; there are 6 runs. `scripts/requirements.txt` lists
+the Python packages.
 """
 
 import argparse
@@ -37,12 +38,12 @@ T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
 MODEL_KEYS = ["layers", "heads", "channels", "context", "bias"]
 TRAIN_KEYS = ["steps", "batch", "accumulation", "warmup", "learning_rate", "min_learning_rate", "beta_1", "beta_2",
               "epsilon", "weight_decay", "grad_clip"]
-# What the PyTorch side does; and a full validation at the end on both.
+# What the PyTorch loop implements, and a full validation at the end of both.
 FIXED = {"windows": "random", "schedule": "cosine", "eval_windows": 0, "patience": 0}
 
 
 def read_shard(path):
-    """Tokens of one shard; header: magic, version u32, token width u32, count u64, ..., 64 bytes in all."""
+    """Reads the tokens of one shard. Its header has 64 bytes: magic, version u32, token width u32, count u64, ..."""
     raw = path.read_bytes()
     if len(raw) < HEADER_BYTES or raw[:8] != MAGIC:
         sys.exit(f"{path}: expected a token shard that starts with {MAGIC.decode()}, found {raw[:8]!r}")
@@ -53,27 +54,27 @@ def read_shard(path):
 
 
 def read_split(data, split):
-    """All tokens of `train` or `val`, shards in order, as int64."""
+    """Reads all tokens of `train` or `val`, in the order of the shards, as int64."""
     shards = sorted(data.glob(f"{split}-*.bin"))
     if not shards:
-        sys.exit(f"{data}: found no {split}-*.bin in it; is it what `logwright prepare` wrote?")
+        sys.exit(f"{data}: expected {split}-*.bin in it, found none; pass a folder that `logwright prepare` wrote")
     return torch.from_numpy(numpy.concatenate([read_shard(x) for x in shards]).astype(numpy.int64))
 
 
 def read_config(path):
-    """The flat table of the configuration file -> sizes of the model, settings of the training"""
+    """Reads the flat table of the configuration file and returns the model's sizes and the training's settings."""
     config = tomllib.loads(path.read_text())
     missing = set(MODEL_KEYS + TRAIN_KEYS) - config.keys()
     if missing:
-        sys.exit(f"{path}: lacks {', '.join(sorted(missing))}; both sides must be told the same")
+        sys.exit(f"{path}: lacks {', '.join(sorted(missing))}; both programs need the same settings")
     for key, value in FIXED.items():
         if config[key] != value:
-            sys.exit(f"{path}: {key} is {config[key]!r}, this comparison needs {value!r}")
+            sys.exit(f"{path}: {key} is {config[key]!r}, but this comparison requires {value!r}")
     return {key: config[key] for key in MODEL_KEYS}, {key: config[key] for key in TRAIN_KEYS}
 
 
 def random_batch(tokens, batch, context, generator):
-    """nanoGPT's windows: uniformly drawn starts -> inputs, targets (B, T)"""
+    """Returns inputs and targets (B, T) of nanoGPT's windows, whose starts are drawn uniformly."""
     starts = torch.randint(len(tokens) - context, (batch,), generator=generator)
     windows = torch.stack([tokens[i:i + context + 1] for i in starts.tolist()])
     return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
@@ -81,7 +82,7 @@ def random_batch(tokens, batch, context, generator):
 
 @torch.no_grad()
 def full_validation(model, tokens, batch):
-    """Mean loss over all tokens but the first; the last window is filled up with targets that do not count."""
+    """Mean loss over all tokens but the first; the last window is padded with ignored targets."""
     context, counted = model.config.context, len(tokens) - 1
     windows = math.ceil(counted / context)
     inputs = torch.zeros(windows * context, dtype=torch.int64)
@@ -95,7 +96,7 @@ def full_validation(model, tokens, batch):
 
 
 def torch_run(shape, vocab, train, splits, seed):
-    """One run of nanoGPT's loop -> final full validation loss"""
+    """Runs nanoGPT's loop once and returns the final loss of a full validation."""
     torch.manual_seed(seed)
     model = nanogpt.NanoGpt(nanogpt.Config(vocab=vocab, **shape))
     optimizer = nanogpt.adamw(model, betas=(train["beta_1"], train["beta_2"]), weight_decay=train["weight_decay"],
@@ -119,7 +120,7 @@ def torch_run(shape, vocab, train, splits, seed):
 
 
 def logwright_run(args, seed):
-    """One run of `logwright train` -> its last validation loss"""
+    """Runs `logwright train` once and returns its last validation loss."""
     run = args.runs / f"seed-{seed}"
     if run.exists():
         sys.exit(f"{run} exists: delete it, or choose another folder with --runs")
@@ -132,12 +133,12 @@ def logwright_run(args, seed):
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [x["val_loss"] for x in metrics if x.get("val_loss") is not None]
     if not losses:
-        sys.exit(f"{run}/metrics.jsonl: found no line with a val_loss")
+        sys.exit(f"{run}/metrics.jsonl: expected a line with a val_loss, found none")
     return losses[-1]
 
 
 def side(name, seeds, run):
-    """Runs every seed -> losses, mean, standard deviation, seconds"""
+    """Runs every seed and returns losses, mean, standard deviation and seconds."""
     losses, seconds = [], []
     for seed in seeds:
         start = time.perf_counter()
@@ -149,7 +150,7 @@ def side(name, seeds, run):
 
 
 def compare(ours, theirs):
-    """Difference of the means and half its 95 % confidence interval, Welch's (df rounded down: a wider interval)"""
+    """The difference of the means and half of its 95 % confidence interval (Welch's; df is rounded down: wider)."""
     variances = [x["deviation"] ** 2 / len(x["losses"]) for x in (ours, theirs)]
     total = sum(variances)
     df = total**2 / sum(v**2 / (len(x["losses"]) - 1) for v, x in zip(variances, (ours, theirs))) if total else 1
@@ -160,19 +161,19 @@ def compare(ours, theirs):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="what `logwright prepare` wrote")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="folder that `logwright prepare` wrote")
     parser.add_argument("--config", type=pathlib.Path, default=pathlib.Path(__file__).with_suffix(".toml"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="two at least")
-    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("run/compare"), help="logwright's runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="at least two")
+    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("run/compare"), help="folder for logwright's runs")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("compare_azure.json"))
-    parser.add_argument("--torch-only", action="store_true", help="leave logwright out")
+    parser.add_argument("--torch-only", action="store_true", help="train with PyTorch only")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/logwright")
     args = parser.parse_args()
     if not args.torch_only and not args.binary.exists():
         parser.error(f"{args.binary} does not exist: run `cargo build --release`, or use --torch-only")
     if len(args.seeds) < 2:
-        parser.error("--seeds: a spread needs two seeds at least")
+        parser.error("--seeds: a standard deviation needs at least two seeds")
     return args
 
 
@@ -188,7 +189,7 @@ def main():
     if not args.torch_only:
         result["logwright"] = side("logwright", args.seeds, lambda seed: logwright_run(args, seed))
     result["pytorch"] = side("PyTorch", args.seeds, lambda seed: torch_run(shape, vocab, train, splits, seed))
-    print("| | validation loss, mean ± standard deviation | each seed | seconds a run |\n|---|---|---|---|")
+    print("| | validation loss, mean ± standard deviation | each seed | seconds per run |\n|---|---|---|---|")
     for name in ("logwright", "pytorch"):
         if name in result:
             x = result[name]

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Labelled detection on real and made logs: trains and scores with the logwright binary, prints Markdown tables.
+"""Measures detection on labelled real and synthetic logs: trains and scores with logwright, prints Markdown tables.
 
-  hdfs    sessions of HDFS_v1 (deep-loglizer's split), fit on normal training sessions only: the model with several
-          seeds beside the baselines, and what no detector can pass, because attack and normal sessions are the same
-  synth   the built-in log source: chronological split, fit on its normal records; the model beside the baselines, one
-          row for each kind of attack
-  azure   Azure AD sign-ins: one user at a time left out of training, his records ranked among held-out ones of others
+  hdfs    Sessions of HDFS_v1 (deep-loglizer's split). Everything is fitted on normal training sessions only. The tables
+          show the model with several seeds beside the baselines, and the best result that any detector can reach, since
+          some anomalous sessions equal normal ones.
+  synth   The built-in log source, split by time and fitted on its normal records. The tables show the model beside the
+          baselines, with one row for each kind of attack.
+  azure   Azure AD sign-ins. One user at a time is left out of training, and his records are ranked among held-out
+          records of other users.
 
 Usage: detection.py hdfs|synth|azure [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] [options; see --help]
-Needs: Python 3.9, nothing else. With the defaults and two CPU cores hdfs takes minutes, the others tens of minutes.
-The metrics are those of src/detect, written a second time, without the distance of count vectors.
+It needs Python 3.9 and no packages. With the defaults and two CPU cores, hdfs takes minutes and the others tens of minutes.
+The metrics are a second implementation of those in src/detect, without the distance of count vectors.
 """
 import argparse
 import gzip
@@ -43,7 +45,7 @@ def average_precision(attacks, normals):
 
 
 def threshold(normals, rate):
-    """The conformal quantile; a score above it is an anomaly."""
+    """The conformal quantile: a score above it is an anomaly."""
     rank = len(normals) + 1 - math.floor((len(normals) + 1) * rate + 1e-9)
     return sorted(normals)[min(rank, len(normals)) - 1]
 
@@ -58,7 +60,7 @@ HEAD = "| {} | TP / FP / FN / TN | precision | recall | F1 | AUROC | AUPRC | bes
 
 
 def row(name, attacks, normals, limit):
-    """One line of the table, and its F1: `attacks`, `normals` are scores, above `limit` they are called anomalies."""
+    """Prints a row of the table and returns its F1. `attacks` and `normals` are scores; above `limit` they are anomalies."""
     tp, fp = sum(score > limit for score in attacks), sum(score > limit for score in normals)
     share = lambda part, whole: part / whole if whole else math.nan
     f1 = share(2 * tp, tp + fp + len(attacks))
@@ -78,11 +80,11 @@ class Program:
         command = [str(word) for word in (self.binary, *words)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         if done.returncode:
-            sys.exit(f"detection.py: `{' '.join(command)}` ended with exit code {done.returncode}")
+            sys.exit(f"detection.py: `{' '.join(command)}` failed with exit code {done.returncode}")
         return done.stdout
 
     def train(self, records, out, tokenizer, flags, seed):
-        """A run folder; one that an earlier call finished is taken as it is, whatever its flags were."""
+        """Returns a run folder. It reuses a run that an earlier call finished, even if that call had other flags."""
         data, run = Path(f"{out}.data"), Path(f"{out}.run{seed}")
         if not data.exists():
             self("--quiet", "prepare", records, "--out", data, "--tokenizer", tokenizer, "--split", "random")
@@ -93,12 +95,12 @@ class Program:
         return run
 
     def calibrate(self, run, normal, rate, flags):
-        """The threshold that `score` learns from normal records; it stays with the run."""
+        """Returns the threshold that `score` learns from normal records; the run folder keeps the calibration."""
         self("--quiet", "score", "--model", run, "--calibrate", normal, "--fpr", rate, *flags)
         return json.loads((run / "calibration.json").read_text())["threshold"]
 
     def scores(self, run, records, flags):
-        """The score of each record, infinite for one that cannot be scored: nothing is odder."""
+        """Returns the score of each record; a record that cannot be scored counts as infinitely anomalous."""
         lines = self("--quiet", "score", "--model", run, records, *flags).splitlines()
         return [math.inf if found.get("score") is None else found["score"] for found in map(json.loads, lines)]
 
@@ -115,7 +117,7 @@ def spread(values):
 
 # ---- baselines: as src/detect/baselines.rs and events.rs define them ----
 def two_gram(sessions, alpha=0.1):
-    """The largest surprisal of an event after the one before it, between begin and end marks."""
+    """Returns a score: the largest surprisal of an event given the previous one, with begin and end marks."""
     marked = lambda session: ["begin", *session, "end"]
     pairs = Counter(pair for session in sessions for pair in zip(marked(session), marked(session)[1:]))
     firsts = Counter(first for first, _ in pairs.elements())
@@ -125,7 +127,7 @@ def two_gram(sessions, alpha=0.1):
 
 
 def baselines(sessions):
-    """(name, score of a session), fit on normal sessions, each a list of events."""
+    """Returns (name, score of a session) for each baseline, fitted on normal sessions, which are lists of events."""
     known, vectors = {e for s in sessions for e in s}, {tuple(sorted(s)) for s in sessions}
     return [("unseen events", lambda s: len(set(s) - known)),
             ("unseen count vector", lambda s: int(tuple(sorted(s)) not in vectors)),
@@ -141,7 +143,7 @@ def leaves(value, path=""):
 
 
 def events_of(normal):
-    """Record -> its events: path=value of fields whose values mostly recur, other paths alone."""
+    """Returns a function from a record to its events: path=value if the field's values mostly recur, else the path."""
     values = defaultdict(Counter)
     for record in normal:
         for path, value in leaves(json.loads(record)):
@@ -158,12 +160,12 @@ def hdfs(program, args, work):
         sessions = [json.loads(line) for line in file]
     events = lambda split, label: [s["events"] for s in sessions if (s["split"], s["label"]) == (split, label)]
     fit, attacks, normals = events("train", 0), events("test", 1), events("test", 0)
-    print(f"{len(fit)} normal sessions to fit on; {len(attacks)} anomalous and {len(normals)} normal ones to test")
+    print(f"{len(fit)} normal sessions to fit; {len(attacks)} anomalous and {len(normals)} normal sessions to test")
     print(HEAD.format(f"method, threshold for a false-positive rate of {args.fpr}"))
     for name, score in baselines(fit):
         of = lambda group: [score(session) for session in group]
         row(name, of(attacks), of(normals), threshold(of(fit), args.fpr))
-    # One letter an event: bytes as tokens know every event, also those that training never saw.
+    # Each event is one letter. With bytes as tokens the model knows every event, even one that training never saw.
     letters = lambda group: ["".join(chr(ord("a") + event) for event in session) for session in group]
     random.Random(0).shuffle(fit)
     files = [write(work / f"hdfs.{name}", letters(group))
@@ -180,19 +182,19 @@ def hdfs(program, args, work):
 
 
 def ceiling(fit, attacks, normals):
-    """What no detector passes that sees the events alone."""
+    """Prints the best result that a detector can reach if it sees only the events."""
     seen, tests = Counter(map(tuple, fit)), Counter(map(tuple, normals))
     familiar = [session for session in map(tuple, attacks) if session in seen]
     new = len(attacks) - len(familiar)
-    print(f"{len(familiar)} of the {len(attacks)} anomalous test sessions are normal ones of training, event by event "
+    print(f"{len(familiar)} of the {len(attacks)} anomalous test sessions equal normal training sessions, event for event "
           f"({min(seen[s] for s in familiar)} to {max(seen[s] for s in familiar)} times); "
-          f"all others found and no false positive: F1 {2 * new / (len(attacks) + new):.3f}")
+          f"if all others are found without a false positive, F1 is {2 * new / (len(attacks) + new):.3f}")
     found, wrong, best = 0, 0, 0.0
     groups = Counter(map(tuple, attacks))
     for session in sorted(groups, key=lambda s: tests[s] / groups[s]):
         found, wrong = found + groups[session], wrong + tests[session]
         best = max(best, 2 * found / (len(attacks) + found + wrong))
-    print(f"An oracle that knows the test labels and must treat equal sessions equally: F1 {best:.3f}")
+    print(f"An oracle that knows the test labels, but must treat equal sessions alike, has an F1 of {best:.3f}")
 
 
 # ---- the built-in log source ----
@@ -204,7 +206,7 @@ def synth(program, args, work):
     fit_end, test_begin = int(0.6 * len(records)), int(0.75 * len(records))
     normal = lambda begin, end: [records[i] for i in range(begin, end) if kinds[i] is None]
     fit, calibrate, test = normal(0, fit_end), normal(fit_end, test_begin), records[test_begin:]
-    print(f"{len(fit)} normal records to fit on, {len(calibrate)} to calibrate on, {len(test)} later ones to test")
+    print(f"{len(fit)} normal records to fit, {len(calibrate)} to calibrate, {len(test)} later ones to test")
     print(HEAD.format(f"method, threshold for a false-positive rate of {args.fpr}: attack"))
     events = events_of(fit)
     for name, score in baselines([events(record) for record in fit]):
@@ -219,7 +221,7 @@ def synth(program, args, work):
 
 
 def rows_by_kind(name, scores, kinds, limit):
-    """A row for each kind of attack, against all normal records, and one for all."""
+    """Prints a row for each kind of attack, against all normal records, and one row for all attacks."""
     of = lambda wanted: [score for score, kind in zip(scores, kinds) if wanted(kind)]
     normals = of(lambda kind: kind is None)
     for attack in sorted(set(kinds) - {None}):
@@ -234,14 +236,14 @@ def azure(program, args, work):
     counts = Counter(map(user, lines))
     for name in args.users:
         if name not in counts:
-            sys.exit(f"detection.py: --users {name}: no record has this properties.userDisplayName")
-    print("| user left out | records | AUROC against held-out records of others | among the ten oddest | best F1 |")
+            sys.exit(f"detection.py: --users {name}: found no record with this properties.userDisplayName")
+    print("| user left out | records | AUROC against held-out records of others | among the ten most anomalous | best F1 |")
     print("|---|---|---|---|---|")
     for at, name in enumerate(args.users):
         others = [line for line in lines if user(line) != name]
         random.Random(1).shuffle(others)
         held = len(others) // 4
-        # Half of the held-out records calibrate (what is usual for each field), half are ranked against.
+        # Half of the held-out records calibrate (each field's usual surprisal), half are ranked with the user's.
         parts = (("fit", others[2 * held:]), ("calibrate", others[:held]), ("normals", others[held:2 * held]),
                  ("user", [line for line in lines if user(line) == name]))
         files = {part: write(work / f"azure{at}.{part}", group) for part, group in parts}
@@ -258,28 +260,28 @@ def arguments():
     root = Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["hdfs", "synth", "azure"])
-    parser.add_argument("--logwright", default=root / "target/release/logwright", help="the binary")
+    parser.add_argument("--logwright", default=root / "target/release/logwright", help="path of the logwright binary")
     parser.add_argument("--data", type=Path, default=root.parent / "shared/data",
-                        help="folder with hdfs-sessions and azure-ad [../shared/data]")
-    parser.add_argument("--work", type=Path, help="folder for data and runs, kept and used again [a temporary one]")
+                        help="folder that contains hdfs-sessions and azure-ad [default: ../shared/data]")
+    parser.add_argument("--work", type=Path, help="folder for data and runs, kept and reused [default: a temporary one]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--fpr", type=float, help="false-positive rate of the thresholds [0.001 for hdfs, else 0.01]")
-    parser.add_argument("--train", type=str.split, help="flags of train, in one argument [preset tiny, fewer steps]",
+    parser.add_argument("--fpr", type=float, help="false-positive rate of thresholds [default: 0.001 for hdfs, else 0.01]")
+    parser.add_argument("--train", type=str.split, help="flags of train as one argument [default: preset tiny, fewer steps]",
                         default="--preset tiny --steps 600".split())
-    parser.add_argument("--score", type=str.split, help="flags of score, in one argument [hdfs: --aggregate max]")
-    parser.add_argument("--records", type=int, default=8000, help="records of synth")
+    parser.add_argument("--score", type=str.split, help="flags of score as one argument [default for hdfs: --aggregate max]")
+    parser.add_argument("--records", type=int, default=8000, help="number of records of synth")
     parser.add_argument("--users", nargs="+", default=["Attack Target", "Thomas Price", "Cynthia Perry", "Aaron Cole"],
-                        help="of azure; the others are there to compare with: who is left out is odd by his name alone")
+                        help="users of azure; several serve for comparison: any left-out user is anomalous by name alone")
     args = parser.parse_args()
     if args.fpr is None:
         args.fpr = 0.001 if args.what == "hdfs" else 0.01
     if not 0 < args.fpr < 1:
-        parser.error(f"--fpr {args.fpr}: expected a share between 0 and 1")
+        parser.error(f"--fpr {args.fpr}: expected a fraction between 0 and 1")
     if not Path(args.logwright).is_file():
         parser.error(f"--logwright {args.logwright}: no such file; build it with cargo build --release")
     wanted = {"hdfs": "hdfs-sessions", "azure": "azure-ad"}.get(args.what)
     if wanted and not (args.data / wanted).is_dir():
-        parser.error(f"--data {args.data}: expected the folder {wanted} in it, found none")
+        parser.error(f"--data {args.data}: expected a folder {wanted} in it, found none")
     args.score = args.score or (["--aggregate", "max"] if args.what == "hdfs" else [])
     return args
 

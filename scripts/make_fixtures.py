@@ -1,34 +1,38 @@
-"""Writes tests/fixtures/gpt2_*.safetensors: what PyTorch computes for a tiny GPT-2, for tests of the Rust engine.
+"""Writes tests/fixtures/gpt2_*.safetensors: the results of PyTorch for a tiny GPT-2, for tests of the Rust engine.
 
     python scripts/make_fixtures.py            # writes the files; about 10 s
-    python scripts/make_fixtures.py --check    # compares with the committed files instead, allowing another torch
+    python scripts/make_fixtures.py --check    # compares with the committed files, also under another torch version
 
-Two files, `gpt2_bias` (2 layers, a few ignored targets) and `gpt2_nobias` (1 layer). The metadata entry `config` of
-each header is a JSON object: vocab, context, layers, heads, channels, bias, batch, time, and `adamw` (betas, eps,
-weight_decay, clip). Tensors, with names and Conv1D layout (in, out) of Hugging Face, only parameters that exist:
+There are two files, `gpt2_bias` (2 layers, a few ignored targets) and `gpt2_nobias` (1 layer). The metadata entry
+`config` of each header is a JSON object: vocab, context, layers, heads, channels, bias, batch, time, and `adamw` (betas,
+eps, weight_decay, clip). The tensors have Hugging Face's names and its Conv1D layout (in, out); only parameters that the
+model has are present:
 
-    tokens, targets     (B, T) i32; a target of -1 does not count
+    tokens, targets     (B, T) i32; a target of -1 is ignored
     param.<name>        f32, the parameters before training
-    logits (B, T, V), loss (), grad.<name>           f64; the loss is the mean over the targets that count
+    logits (B, T, V), loss (), grad.<name>           f64; the loss is the mean over the targets that are not ignored
     adamw.loss, adamw.norm, adamw.lr                 (10) f64: ten steps on this one batch; loss and gradient norm
-                                                     are those before the update, the norm before clipping
+                                                     are taken before the update, the norm before clipping
     after.<name>        f64, the parameters after the ten steps
-    error.<x>           (2) f64 for each x above that is f64 (not adamw.lr): the largest absolute error, and the root
-                        mean square error, of PyTorch in float32 against the float64 values
+    error.<x>           (2) f64 for each x above that is f64 (except adamw.lr): the largest absolute error and the root
+                        mean square error of PyTorch in float32 against the float64 values
 
-One float32 run may be lucky, so `error` is the largest over eight that differ only in rounding: channels in another
-order (every sum runs in another order), fused or explicit attention. A test requires, with the floor being one unit in
-the last place of float32 at the largest value,
+A single float32 run may be accurate by chance, so `error` is the largest over eight runs that differ only in rounding:
+their channels are in another order, which changes the order of every sum, and attention is fused or explicit. A test
+requires the following, where the last term is one unit in the last place of float32 at the largest value:
 
     error(ours) <= 2 * error.<x> + 2^-23 * max|x|
 
-Each of the eight is held against the other seven by this rule here, so a rule that rejects sound code is not committed.
+This script checks each of the eight runs against the other seven by this rule, so that a rule that rejects correct code is
+not committed.
 
-Update, as nanoGPT does it: g *= min(1, clip / (norm + 1e-6)); AdamW with bias correction; p -= lr * weight_decay * p
-first, on tensors with 2 dimensions only. The weights are drawn with a large spread, so that no gradient is tiny, with
-one exception: the key part of `attn.c_attn.bias` has a gradient of zero in theory (softmax ignores a shift), and AdamW
-turns its rounding noise into steps of up to lr. So `error.after...c_attn.bias` speaks of the query and value parts, and
-a test leaves out the middle third of that tensor; the loss does not feel it.
+The update is nanoGPT's: g *= min(1, clip / (norm + 1e-6)); AdamW with bias correction; p -= lr * weight_decay * p first,
+only on tensors with 2 dimensions. The weights are drawn with a large spread, so that no gradient is tiny, with one
+exception: the gradient of the key part of `attn.c_attn.bias` is zero in theory (softmax ignores a constant offset), and
+AdamW turns its rounding noise into steps of up to lr. So `error.after...c_attn.bias` covers the query and value parts,
+and a test leaves out the middle third of that tensor; it does not affect the loss.
+
+`scripts/requirements.txt` lists the Python packages.
 """
 
 import argparse
@@ -50,11 +54,11 @@ CASES = {
     "gpt2_bias": nanogpt.Config(vocab=53, context=16, layers=2, heads=2, channels=16, bias=True),
     "gpt2_nobias": nanogpt.Config(vocab=53, context=16, layers=1, heads=2, channels=16, bias=False),
 }
-IGNORED = [(0, 3), (1, 0), (1, 12)]  # of gpt2_bias; (sample, position)
+IGNORED = [(0, 3), (1, 0), (1, 12)]  # the ignored targets of gpt2_bias: (sample, position)
 
 
 def draw(config, seed):
-    """Parameters (f32, by module name), tokens and targets (B, T) of a case; the generator is the CPU's, seeded."""
+    """Draws parameters (f32, by module name), tokens and targets (B, T) of a case with a seeded CPU generator."""
     generator = torch.Generator().manual_seed(seed)
     params = {}
     for name, p in nanogpt.NanoGpt(config).named_parameters():
@@ -69,7 +73,7 @@ def draw(config, seed):
 
 
 def learning_rates():
-    """Warm-up over four steps, then half a cosine from 1e-2 to 1e-3."""
+    """The schedule: warm-up over four steps, then half a cosine from 1e-2 to 1e-3."""
     return [nanogpt.cosine_lr(step, STEPS, 4, 1e-2, 1e-3) for step in range(STEPS)]
 
 
@@ -80,7 +84,7 @@ def build(config, params, dtype, flash):
 
 
 def reorder(name, x, order):
-    """A parameter (module layout) of the same function with the channels of the residual stream in another order."""
+    """Reorders the channels of the residual stream in a parameter (module layout); the model computes the same function."""
     if name.endswith(("c_attn.bias", "c_fc.bias")):
         return x
     columns = name.endswith(("wte.weight", "wpe.weight", "c_attn.weight", "c_fc.weight"))
@@ -88,7 +92,7 @@ def reorder(name, x, order):
 
 
 def evaluate(config, params, tokens, targets, dtype, flash=False, order=None):
-    """All results of one precision and one order of summation, as f64 tensors by fixture name."""
+    """Computes all results in one precision and one order of summation, as f64 tensors by fixture name."""
     order = torch.arange(config.channels) if order is None else order
     back = order.argsort()
     params = {name: reorder(name, x, order) for name, x in params.items()}
@@ -105,7 +109,7 @@ def evaluate(config, params, tokens, targets, dtype, flash=False, order=None):
 
 
 def train(model, tokens, targets):
-    """Ten AdamW steps on one batch -> adamw.loss, adamw.norm; the model is changed"""
+    """Trains the model in place for ten AdamW steps on one batch; returns adamw.loss and adamw.norm."""
     optimizer = nanogpt.adamw(model, betas=ADAMW["betas"], weight_decay=ADAMW["weight_decay"], eps=ADAMW["eps"])
     losses, norms = [], []
     for lr in learning_rates():
@@ -120,7 +124,7 @@ def train(model, tokens, targets):
 
 
 def error(key, x, truth):
-    """(largest absolute, root mean square) error; without the key part of c_attn.bias after training, which is noise"""
+    """The largest absolute and the root mean square error, without the trained key part of c_attn.bias, which is noise."""
     difference = (x - truth).abs()
     if key.startswith("after.") and key.endswith("c_attn.bias"):
         query, _, value = difference.chunk(3)
@@ -129,12 +133,12 @@ def error(key, x, truth):
 
 
 def floor(truth):
-    """One unit in the last place of float32 at the largest value: what a single rounding may cost."""
+    """One unit in the last place of float32 at the largest value: the error that a single rounding may cause."""
     return truth.abs().max() * 2.0**-23
 
 
 def float32_versions(config, params, tokens, targets, seed):
-    """Eight float32 evaluations that differ only in rounding."""
+    """Evaluates eight times in float32; the results differ only in rounding."""
     generator = torch.Generator().manual_seed(1000 + seed)
     orders = [torch.randperm(config.channels, generator=generator) for _ in range(8)]
     return [evaluate(config, params, tokens, targets, torch.float32, i % 2 == 1, order)
@@ -142,17 +146,17 @@ def float32_versions(config, params, tokens, targets, seed):
 
 
 def tolerance(key, truth, versions):
-    """error.<key> (2): the largest error of the versions, once none of them breaks the rule set by the others."""
+    """error.<key> (2): the largest error of the versions, after a check that none breaks the rule given by the others."""
     errors = torch.stack([error(key, version[key], truth) for version in versions])
     for i in range(len(versions)):
         others = torch.cat((errors[:i], errors[i + 1:])).amax(0)
         if (errors[i] > 2 * others + floor(truth)).any():
-            sys.exit(f"{key}: float32 version {i} is off by {errors[i].tolist()}, the others {others.tolist()}")
+            sys.exit(f"{key}: float32 version {i} has an error of {errors[i].tolist()}, the others {others.tolist()}")
     return errors.amax(0)
 
 
 def make(config, seed):
-    """All tensors of a case, and the metadata: one entry only, as safetensors writes several in random order."""
+    """Returns all tensors of a case and its metadata, which is one entry, as safetensors writes several in random order."""
     params, tokens, targets = draw(config, seed)
     model = build(config, params, torch.float32, False)
     tensors = {"tokens": tokens.int(), "targets": targets.int()}
@@ -167,7 +171,7 @@ def make(config, seed):
 
 
 def check(path, tensors):
-    """Another torch or CPU rounds differently, so f64 is compared to 1e-9 and the error tensors by order of size."""
+    """Another torch or CPU rounds differently, so f64 is compared to 1e-9 and the error tensors by order of magnitude."""
     old = safetensors.torch.load_file(path)
     if old.keys() != tensors.keys():
         sys.exit(f"{path}: tensors differ: {sorted(old.keys() ^ tensors.keys())}")
@@ -175,7 +179,7 @@ def check(path, tensors):
         if name.startswith("error."):
             same = bool((old[name] <= 10 * x + 1e-6).all())
         elif "after." in name and name.endswith("c_attn.bias"):
-            same = torch.allclose(old[name], x, rtol=0, atol=1e-4)  # the key bias: noise, even in f64
+            same = torch.allclose(old[name], x, rtol=0, atol=1e-4)  # the key bias is noise, even in f64
         else:
             same = torch.allclose(old[name].double(), x.double(), rtol=1e-9, atol=1e-9)
         if not same:
@@ -185,7 +189,7 @@ def check(path, tensors):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare with the files, write nothing")
+    parser.add_argument("--check", action="store_true", help="compare with the committed files and write nothing")
     args = parser.parse_args()
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)

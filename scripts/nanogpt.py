@@ -1,16 +1,18 @@
-"""A compact nanoGPT in PyTorch: the yardstick that the Rust engine is measured and checked against.
+"""A compact nanoGPT in PyTorch: the baseline that the Rust engine is measured and checked against.
 
 The architecture, the initialisation, the optimiser groups and the schedule are those of nanoGPT
-(https://github.com/karpathy/nanoGPT, MIT), written anew for these scripts: GPT-2 with pre-LayerNorm, tanh-GELU, a
-tied head, optional biases (without biases LayerNorm has no shift either), no dropout. Weights are read from and
-written to Hugging Face folders, the checkpoint format of logwright.
+(https://github.com/karpathy/nanoGPT, MIT), implemented from scratch for these scripts: GPT-2 with pre-LayerNorm,
+tanh-GELU, a tied head, optional biases (without them LayerNorm has no bias either) and no dropout. Weights are read from
+and written to Hugging Face folders, the checkpoint format of logwright.
 
-Other scripts import this file; run alone it trains a tiny model on one batch and checks that a saved model comes
-back equal (about 10 s):
+Other scripts import this file. Run as a program, it trains a tiny model on one batch and checks that a saved model loads
+equal (about 10 s):
 
     python scripts/nanogpt.py
 
-Letters: B batch, T time, C channels, NH heads, HS head size, V vocabulary, L layers.
+`scripts/requirements.txt` lists the Python packages.
+
+Letters: B batch, T sequence length, C channels, NH heads, HS head size, V vocabulary, L layers.
 """
 
 import dataclasses
@@ -25,7 +27,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-IGNORE = -1  # a target that does not count
+IGNORE = -1  # a target that the loss ignores
 
 
 @dataclasses.dataclass
@@ -36,10 +38,10 @@ class Config:
     heads: int = 4
     channels: int = 256
     bias: bool = True
-    flash: bool = True  # torch's fused attention; False: the explicit T x T softmax, to see another rounding
+    flash: bool = True  # torch's fused attention; False: the explicit T x T softmax, which rounds differently
 
     def to_hf(self):
-        """The `config.json` of a Hugging Face GPT2LMHeadModel; `bias` is an extra key that transformers ignores."""
+        """Returns the `config.json` of a Hugging Face GPT2LMHeadModel; transformers ignores the additional key `bias`."""
         return {
             "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "activation_function": "gelu_new",
             "vocab_size": self.vocab, "n_positions": self.context, "n_ctx": self.context, "n_embd": self.channels,
@@ -98,7 +100,7 @@ class Block(nn.Module):
 
 
 class NanoGpt(nn.Module):
-    """`self.transformer` has the module names of Hugging Face, so that parameter names agree."""
+    """GPT-2. `self.transformer` has the module names of Hugging Face, so that parameter names agree."""
 
     def __init__(self, config):
         super().__init__()
@@ -110,7 +112,7 @@ class NanoGpt(nn.Module):
         self.initialise()
 
     def initialise(self):
-        """N(0, 0.02), the projections back into the residual stream N(0, 0.02 / sqrt(2 L)); biases 0, gains 1."""
+        """N(0, 0.02); N(0, 0.02 / sqrt(2 L)) for projections into the residual stream; biases 0, LayerNorm weights 1."""
         residual = 0.02 / math.sqrt(2 * self.config.layers)
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -119,9 +121,9 @@ class NanoGpt(nn.Module):
                 nn.init.zeros_(p)
 
     def forward(self, tokens, targets=None):
-        """tokens, targets (B, T) -> logits, mean loss over the targets that are not IGNORE.
+        """Takes tokens and targets (B, T); returns logits and the mean loss over the targets that are not IGNORE.
 
-        Logits are (B, T, V) with targets; without them (B, 1, V), of the last position only, and the loss is None.
+        With targets, logits are (B, T, V). Without, they are (B, 1, V), of the last position, and the loss is None.
         """
         t = self.transformer
         x = t.wte(tokens) + t.wpe(torch.arange(tokens.shape[1], device=tokens.device))
@@ -135,7 +137,7 @@ class NanoGpt(nn.Module):
 
     @torch.no_grad()
     def generate(self, tokens, count, temperature=1.0, top_k=None):
-        """Appends `count` sampled tokens to tokens (B, T); no KV cache: the whole window runs again for each one."""
+        """Appends `count` sampled tokens to tokens (B, T). There is no KV cache: each token computes the whole window."""
         for _ in range(count):
             logits = self(tokens[:, -self.config.context:])[0][:, -1, :] / temperature
             if top_k is not None:
@@ -146,7 +148,7 @@ class NanoGpt(nn.Module):
 
 
 def adamw(model, lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, eps=1e-8, fused=False):
-    """AdamW that decays the 2-D tensors (matrices, embeddings) and nothing else."""
+    """Returns an AdamW that decays only the 2-D tensors (matrices, embeddings)."""
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     vectors = [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -169,7 +171,7 @@ def cosine_lr(step, steps, warmup, peak, floor):
 
 
 def hf_parameters(model):
-    """Yields (Hugging Face name, parameter, is it stored transposed): Conv1D keeps (in, out), Linear (out, in)."""
+    """Yields (Hugging Face name, parameter, whether it is stored transposed): Conv1D has (in, out), Linear (out, in)."""
     for name, p in model.named_parameters():
         transposed = ".h." in name and name.endswith("weight") and p.dim() == 2
         yield name, p, transposed
@@ -180,7 +182,7 @@ def hf_view(p, transposed):
 
 
 def save(model, folder):
-    """Writes config.json and model.safetensors (f32); a model without biases gets biases of zeros, as HF expects."""
+    """Writes config.json and model.safetensors (f32). A model without biases gets zero biases, which HF expects."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: hf_view(p, transposed).float() for name, p, transposed in hf_parameters(model)}
@@ -193,7 +195,7 @@ def save(model, folder):
 
 
 def load(folder, dtype=torch.float32):
-    """Reads a Hugging Face GPT-2 folder (`bias: false` in config.json: biases must be zeros, and are left out)."""
+    """Reads a Hugging Face GPT-2 folder. With `bias: false` in config.json, biases must be zero and are left out."""
     folder = pathlib.Path(folder)
     config = Config.from_hf(json.loads((folder / "config.json").read_text()))
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
@@ -203,7 +205,7 @@ def load(folder, dtype=torch.float32):
     with torch.no_grad():
         for name, p, transposed in hf_parameters(model):
             if name not in tensors:
-                sys.exit(f"{folder}/model.safetensors: no tensor {name}")
+                sys.exit(f"{folder}/model.safetensors: found no tensor {name}")
             p.copy_(tensors[name].t() if transposed else tensors[name])
             used.add(name)
     for name in tensors.keys() - used:
@@ -228,7 +230,7 @@ def _self_test():
             save(model, folder)
             same = torch.equal(load(folder)(tokens[:, :-1])[0], model(tokens[:, :-1])[0])
         longer = model.generate(tokens, 5, top_k=10)
-        print(f"bias={bias}: loss {losses[0]:.3f} -> {losses[-1]:.3f}, saved and loaded equal: {same}")
+        print(f"bias={bias}: loss {losses[0]:.3f} -> {losses[-1]:.3f}, the loaded model equals the saved one: {same}")
         if not same or losses[0] < 3.5 or losses[-1] > 0.5 or longer.shape != (2, 38):
             sys.exit("self-test failed")
 

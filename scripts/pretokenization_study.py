@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Pre-tokenization study: how should a log be cut before byte-level BPE merges it?
+"""Compares pre-tokenizations: how should a log be split before byte-level BPE merges it?
 
-Trains each candidate on the first 90 % of the records of each corpus and measures it on the rest:
+The script trains each candidate on the first 90 % of the records of each corpus and measures it on the rest:
 
-  tokens/record   at each vocabulary size (the newline that ends a record is not counted)
-  intact          share of identifiers (UUIDs, IPv4 addresses, ISO times, numbers) that no token enters or leaves midway
+  tokens/record   at each vocabulary size; the newline that ends a record is not counted
+  intact          the percentage of identifiers (UUIDs, IPv4 addresses, ISO times, numbers) whose border no token crosses
   (n)             in brackets: the number of different token counts that a UUID takes (1 is best: the model can count)
 
-The winner, "json+ids 2", is in src/tokens/pattern.rs. There whole classes of pairs are in the vocabulary or none, and identifiers that
-recur have tokens of their own; `cargo test --release --lib tokens::study -- --ignored --nocapture` prints its rows.
+logwright uses the winner, "json+ids 2" (src/tokens). It has whole classes of pairs in the vocabulary, or none, and gives
+identifiers that recur tokens of their own. `cargo test --release --lib tokens::study -- --ignored --nocapture` prints its
+rows.
 
 Usage: pretokenization_study.py DATA_FOLDER [--vocab 512 1024 2048 4096] [--only CANDIDATE ...]
-Needs: pip install tokenizers
+It needs tokenizers (scripts/requirements.txt).
 """
 import argparse
 import gzip
@@ -23,21 +24,21 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-# ---- the pieces of the log-aware patterns (src/tokens/pattern.rs holds the winner) ----
+# ---- the parts of the log-aware patterns (src/tokens uses the winner) ----
 HEX = "[0-9a-fA-F]"
 UUID = HEX + "{8}-" + HEX + "{4}-" + HEX + "{4}-" + HEX + "{4}-" + HEX + "{12}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?"
 NUMBERS = r"[0-9]+(?:[.:][0-9]+){2,}|[0-9]+\.[0-9]{3,}|[0-9]{3,}"  # IPs, clock times, coordinates, counts
-NUMBERS1 = r"[0-9]+(?:[.:][0-9]+)*"  # the same with one digit up
+NUMBERS1 = r"[0-9]+(?:[.:][0-9]+)*"  # the same, from one digit on
 HASH = "[0-9a-f]{16,}|[0-9A-F]{16,}"
-MIXED = "[A-Za-z]*[0-9]+[A-Za-z]+[0-9]+[A-Za-z0-9]*"  # keys, tokens, hashes: letters and digits in turns
+MIXED = "[A-Za-z]*[0-9]+[A-Za-z]+[0-9]+[A-Za-z0-9]*"  # keys, tokens, hashes: letters and digits alternate
 JUNCTION = r"[\]},{\[ ]*"
 JSON = rf'"?{JUNCTION}(?:"[A-Za-z0-9_.@$/ -]+": ?{JUNCTION}(?:(?:true|false|null|""){JUNCTION})?)+"?|"[\]}}]+'
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def chunk(whole: str, piece: str):
-    """Cuts a string that is `whole` from end to end into pieces, aligned from its start."""
+    """Splits a string that `whole` matches completely into pieces, aligned with its start."""
     return rf"(?:\A(?=(?:{whole})\z)|(?!\A)\G)(?:{piece})"
 
 
@@ -76,7 +77,7 @@ def corpora(folder: Path):
 
 
 def cut_down(line: str) -> str:
-    """A record of about 560 characters with nested fields, UUIDs, times and an IP, as a synthetic source would write."""
+    """Returns a record of about 560 characters with nested fields, UUIDs, times and an IP, as a synthetic source writes."""
     r = json.loads(line)
     p = r["properties"]
     keep = {k: p[k] for k in ("id", "userPrincipalName", "appDisplayName", "correlationId", "riskState") if k in p}
@@ -128,10 +129,10 @@ def measure(t, records):
 
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("data", type=Path)
-    a.add_argument("--vocab", type=int, nargs="+", default=[512, 1024, 2048, 4096])
-    a.add_argument("--only", nargs="+")
-    a.add_argument("--corpus", nargs="+")
+    a.add_argument("data", type=Path, help="folder that contains the corpora")
+    a.add_argument("--vocab", type=int, nargs="+", default=[512, 1024, 2048, 4096], help="vocabulary sizes")
+    a.add_argument("--only", nargs="+", help="names of the candidates to train")
+    a.add_argument("--corpus", nargs="+", help="names of the corpora to use")
     args = a.parse_args()
     for corpus, records in corpora(args.data):
         if args.corpus and corpus not in args.corpus:

@@ -1,8 +1,8 @@
-//! The one error type: a message for a person, and the exit code it ends the program with.
+//! The error type of the crate: a message for the user, and the exit code of the program.
 //!
-//! Nothing in the program branches on the *kind* of a failure beyond the exit code, so there are no further variants. A reader
-//! of the output that has left is not a failure, and ends the program quietly.
-//! Every message names the file, line or flag at fault, what was found, and what to do about it.
+//! The program never distinguishes failures beyond the exit code, so there are no further variants. A reader of the output that
+//! has left is not a failure, and ends the program quietly. Every message names the file, line or flag at fault, what was found,
+//! and a remedy.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line or a configuration file asks for something that cannot be: exit code 2.
+    /// The command line or a configuration file asks for something impossible: exit code 2.
     #[error("{0}")]
     Usage(String),
     /// A file, an input or a device failed: exit code 1.

@@ -1,4 +1,4 @@
-//! Files and folders that are whole or absent: written aside, synced, renamed.
+//! Files and folders that are complete or absent: they are written under a temporary name, synced, and renamed.
 
 use crate::{Error, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The message for a failed write; a full disk gets its remedy.
+/// The error for a failed write; for a full disk it names a remedy.
 pub fn write_error(path: &Path, error: io::Error) -> Error {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
@@ -15,17 +15,17 @@ pub fn write_error(path: &Path, error: io::Error) -> Error {
     Error::failed(format!("cannot write {}: {error}{remedy}", path.display()))
 }
 
-/// How the names of unfinished files begin.
+/// The beginning of the names of unfinished files.
 const PARTIAL: &str = ".partial-";
 
-/// Writes a file that is never seen half-written, even through a crash.
+/// Writes a file that is never visible half-written, even after a crash.
 pub fn write_atomic(path: &Path, contents: &[u8]) -> Result<()> {
     let mut file = WholeFile::create(path)?;
     file.write(contents)?;
     file.publish()
 }
 
-/// A file under construction that gets its name when it is complete; dropped unpublished, it is removed.
+/// A file that gets its name only when it is complete; if it is dropped unpublished, it is removed.
 pub struct WholeFile {
     path: PathBuf,
     file: io::BufWriter<tempfile::NamedTempFile>,
@@ -34,7 +34,7 @@ pub struct WholeFile {
 impl WholeFile {
     pub fn create(path: &Path) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
-        // Temporary files are private by default; results have the usual permissions, less the process's mask.
+        // Temporary files are private by default, but results get the usual permissions, minus the process's umask.
         builder.prefix(PARTIAL).permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(parent(path)).map_err(|e| write_error(path, e))?;
         Ok(Self { path: path.to_owned(), file: io::BufWriter::with_capacity(1 << 18, file) })
@@ -53,29 +53,29 @@ impl WholeFile {
     }
 }
 
-/// Replaces (or creates) the folder `path` with what `fill` writes into an empty one: see [`Staging`].
+/// Replaces (or creates) the folder `path` with what `fill` writes into an empty one: see [`StagedFolder`].
 pub fn replace_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let staging = Staging::create(path)?;
-    fill(&staging.folder)?;
-    staging.publish()
+    let staged = StagedFolder::create(path)?;
+    fill(&staged.folder)?;
+    staged.publish()
 }
 
-/// A folder under construction, `.NAME.partial-PID` beside its final place `NAME`. A failure or kill at any moment leaves
-/// what was there before; dropped unpublished, it is removed.
-pub struct Staging {
+/// A folder that is filled as `.NAME.partial-PID` beside its final path `NAME`. A failure or kill at any moment leaves the
+/// previous folder in place; if the staged folder is dropped unpublished, it is removed.
+pub struct StagedFolder {
     pub folder: PathBuf,
     target: PathBuf,
 }
 
-impl Staging {
+impl StagedFolder {
     pub fn create(target: &Path) -> Result<Self> {
         let name = target
             .file_name()
-            .ok_or_else(|| Error::usage(format!("{}: expected the name of a folder to make", target.display())))?;
+            .ok_or_else(|| Error::usage(format!("{}: expected the name of a folder to create", target.display())))?;
         let prefix = format!(".{}.partial-", name.to_string_lossy());
         let parent = parent(target);
         let unwritable =
-            |e| Error::failed(format!("{}: cannot make it in {}: {e}", target.display(), parent.display()));
+            |e| Error::failed(format!("{}: cannot create it in {}: {e}", target.display(), parent.display()));
         fs::create_dir_all(&parent).map_err(unwritable)?;
         recover(target);
         remove_abandoned(&parent, &prefix);
@@ -84,8 +84,8 @@ impl Staging {
         Ok(Self { folder, target: target.to_owned() })
     }
 
-    /// Syncs all files and gives the folder its name. An old one is exchanged in one step where the file system can, else
-    /// moved aside first; then it is removed.
+    /// Syncs all files and gives the folder its final name. A previous folder is exchanged in one step if the file system
+    /// supports it, else moved aside first; then it is removed.
     pub fn publish(self) -> Result<()> {
         for entry in fs::read_dir(&self.folder).map_err(|e| Error::io("list the folder", &self.folder, e))? {
             sync(&entry.map_err(|e| Error::io("list the folder", &self.folder, e))?.path())?;
@@ -93,7 +93,7 @@ impl Staging {
         sync(&self.folder)?;
         let target = &self.target;
         if target.exists() {
-            // Afterwards the old folder has the staging name, and is removed when `self` is dropped.
+            // After the exchange, the old folder has the temporary name and is removed when `self` is dropped.
             let exchanged = renameat_with(CWD, &self.folder, CWD, target, RenameFlags::EXCHANGE);
             let replaced = exchanged.map_err(io::Error::from).or_else(|_| self.move_aside());
             replaced.map_err(|e| Error::io("replace", target, e))?;
@@ -103,7 +103,7 @@ impl Staging {
         sync(&parent(target))
     }
 
-    /// Replaces the target in two renames, and puts the old one back if the second fails.
+    /// Replaces the target by two renames, and undoes the first if the second fails.
     fn move_aside(&self) -> io::Result<()> {
         let aside = aside(&self.target);
         fs::rename(&self.target, &aside)?;
@@ -115,14 +115,14 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
+impl Drop for StagedFolder {
     fn drop(&mut self) {
-        // Nothing to be done about a failure here; the next run tries again.
+        // A failure is ignored here, because the next run tries again.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Removes temporary files that a kill inside [`write_atomic`] left in a folder that nobody else writes.
+/// Removes temporary files that a kill during [`write_atomic`] left. No other process may write to the folder.
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
@@ -131,12 +131,12 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-/// Where the previous folder waits while it is replaced in two steps.
+/// The path of the previous folder while it is replaced in two steps.
 fn aside(target: &Path) -> PathBuf {
     parent(target).join(format!(".{}.old", target.file_name().unwrap_or_default().to_string_lossy()))
 }
 
-/// Brings back a folder that a kill left aside in the middle of a replacement in two steps; call before looking for it.
+/// Restores a folder that a kill left aside during a replacement in two steps. Call this before opening the folder.
 pub fn recover(target: &Path) {
     let aside = aside(target);
     let _ = match target.exists() {
@@ -145,8 +145,8 @@ pub fn recover(target: &Path) {
     };
 }
 
-/// Removes what a killed process left under the prefix: a staging folder whose process is gone. One of this very process
-/// number is left over, too (containers give the same numbers at every start).
+/// Removes the staged folders of killed processes: those whose names have this prefix and the number of a process that no
+/// longer exists. One with the number of this process is also abandoned (containers assign the same numbers at every start).
 fn remove_abandoned(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
@@ -155,7 +155,7 @@ fn remove_abandoned(parent: &Path, prefix: &str) {
         let own = number == std::process::id();
         let gone = own || Path::new("/proc/self").exists() && !Path::new("/proc").join(pid).exists();
         if gone && fs::remove_dir_all(entry.path()).is_ok() {
-            tracing::info!("removed {}, left by a run that was killed", entry.path().display());
+            tracing::info!("removed {}, which a killed run left behind", entry.path().display());
         }
     }
 }
@@ -213,10 +213,10 @@ mod tests {
         let target = home.path().join("data");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("old"), "").unwrap();
-        let staging = Staging::create(&target).unwrap();
-        fs::write(staging.folder.join("new"), "").unwrap();
-        staging.move_aside().unwrap();
-        drop(staging);
+        let staged = StagedFolder::create(&target).unwrap();
+        fs::write(staged.folder.join("new"), "").unwrap();
+        staged.move_aside().unwrap();
+        drop(staged);
         assert_eq!(names(&target), ["new"]);
         assert_eq!(names(home.path()), ["data"]);
     }
@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn a_staging_folder_of_a_dead_process_is_removed() {
         let home = tempfile::tempdir().unwrap();
-        // No process has the first number: it is above the kernel's limit of 2^22.
+        // No process has the first number, because it exceeds the kernel's limit of 2^22.
         fs::create_dir(home.path().join(".data.partial-4194999")).unwrap();
         fs::create_dir(home.path().join(".data.partial-1")).unwrap();
         fs::create_dir(home.path().join(format!(".data.partial-{}", std::process::id()))).unwrap();
-        drop(Staging::create(&home.path().join("data")).unwrap());
+        drop(StagedFolder::create(&home.path().join("data")).unwrap());
         assert_eq!(names(home.path()), [".data.partial-1"], "the process of the second lives");
     }
 

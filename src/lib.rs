@@ -21,6 +21,8 @@ pub mod report;
 pub mod sample;
 pub mod score;
 pub mod synth;
+#[cfg(test)]
+mod test_data;
 pub mod tokens;
 pub mod train;
 

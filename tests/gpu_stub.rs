@@ -1,12 +1,13 @@
 //! The GPU device against stand-ins for the driver and cuBLASLt: copies through the ring, and products as they are put
 //! to the library. Kernels do nothing here; those are tested on the emulator.
 
-mod common;
+mod stub;
 
 use bytemuck::Pod;
 use half::bf16;
 use logwright::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
-use logwright::cuda::device::seam::{Buffer, Device, Span};
+use logwright::cuda::device::memory::{Buffer, View};
+use logwright::cuda::device::seam::Device;
 use logwright::cuda::gpu::device::Gpu;
 use std::sync::Arc;
 
@@ -17,26 +18,23 @@ fn values(n: usize, seed: usize) -> Vec<bf16> {
 
 struct Bench {
     device: Arc<dyn Device>,
-    buffers: Vec<Buffer<u8>>,
 }
 
 impl Bench {
-    fn put<T: Pod>(&mut self, values: &[T]) -> Span<T> {
-        let buffer = Buffer::<u8>::new(&self.device, size_of_val(values)).unwrap();
-        let span = buffer.span().cast();
-        span.upload(&*self.device, values).unwrap();
-        self.buffers.push(buffer);
-        span
+    fn put<T: Pod>(&self, values: &[T]) -> Buffer<T> {
+        let buffer = Buffer::new(self.device.clone(), values.len()).unwrap();
+        buffer.view_mut().upload(values).unwrap();
+        buffer
     }
 
-    fn get<T: Pod>(&self, span: Span<T>) -> Vec<T> {
-        let mut values = vec![T::zeroed(); span.len()];
-        span.download(&*self.device, &mut values).unwrap();
+    fn get<T: Pod>(&self, view: View<T>) -> Vec<T> {
+        let mut values = vec![T::zeroed(); view.len()];
+        view.download(&mut values).unwrap();
         values
     }
 
     /// All layouts, outputs and epilogues of one shape.
-    fn products(&mut self, m: usize, n: usize, k: usize) {
+    fn products(&self, m: usize, n: usize, k: usize) {
         for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false), (true, true)] {
             let (a, b, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
             let element = |row: usize, column: usize| -> f32 {
@@ -45,26 +43,28 @@ impl Bench {
                 (0..k).map(|i| a(i).to_f32() * b(i).to_f32()).sum()
             };
             let sums: Vec<f32> = (0..m * n).map(|i| element(i / n, i % n)).collect();
+            let (a, b) = (self.put(&a), self.put(&b));
             let operands = [
-                Operand { span: self.put(&a), transposed: a_transposed },
-                Operand { span: self.put(&b), transposed: b_transposed },
+                Operand { view: a.view(), transposed: a_transposed },
+                Operand { view: b.view(), transposed: b_transposed },
             ];
-            let gemm = |d| Gemm { m, n, k, a: operands[0], b: operands[1], d };
-            self.accumulated(&gemm, &sums);
-            self.rounded(&gemm, &sums, &bias);
+            self.accumulated([m, n, k], operands, &sums);
+            self.rounded([m, n, k], operands, &sums, &bias);
         }
     }
 
-    fn accumulated(&mut self, gemm: &impl Fn(Output) -> Gemm, sums: &[f32]) {
-        let d = self.put(&vec![0.5f32; sums.len()]);
-        let gemm = gemm(Output::Accumulated(d));
+    fn accumulated(&self, [m, n, k]: [usize; 3], [a, b]: [Operand; 2], sums: &[f32]) {
+        let buffer = self.put(&vec![0.5f32; sums.len()]);
+        let d = buffer.view();
+        let gemm = Gemm { m, n, k, a, b, d: Output::Accumulated(buffer.view_mut()) };
         assert!(self.device.supports(&gemm).unwrap());
         assert!(self.get(d).iter().all(|&x| x == 0.5), "planning wrote to the output");
         self.device.gemm(&gemm).unwrap();
         assert_eq!(self.get(d), sums.iter().map(|sum| sum + 0.5).collect::<Vec<f32>>());
     }
 
-    fn rounded(&mut self, gemm: &impl Fn(Output) -> Gemm, sums: &[f32], bias: &[bf16]) {
+    fn rounded(&self, [m, n, k]: [usize; 3], [a, b]: [Operand; 2], sums: &[f32], bias: &[bf16]) {
+        let gemm = |d, epilogue| Gemm { m, n, k, a, b, d: Output::Rounded(d, epilogue) };
         let round = |values: &[f32]| values.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<bf16>>();
         let with_bias: Vec<f32> = sums.iter().enumerate().map(|(i, sum)| sum + bias[i % bias.len()].to_f32()).collect();
         let mut gelu = with_bias.clone();
@@ -72,19 +72,21 @@ impl Bench {
         let before = values(sums.len(), 4);
         let mut backward = sums.to_vec();
         logwright::cpu::gelu::backward(&mut backward, &before.iter().map(|x| x.to_f32()).collect::<Vec<f32>>());
-        let (d, aux, bias) = (self.put(&before), self.put(&before), self.put(bias));
+        let (d_buffer, aux_buffer, bias) = (self.put(&before), self.put(&before), self.put(bias));
+        let (d, aux) = (d_buffer.view(), aux_buffer.view());
+        let (to, aux_to, bias) = (d_buffer.view_mut(), aux_buffer.view_mut(), bias.view());
         let backward_aux = self.put(&before);
         let cases = [
             (Epilogue::None, sums.to_vec()),
             (Epilogue::Bias(bias), with_bias.clone()),
-            (Epilogue::Gelu { bias: Some(bias), aux }, gelu),
-            (Epilogue::GeluBackward { aux: backward_aux }, backward),
+            (Epilogue::Gelu { bias: Some(bias), aux: aux_to }, gelu),
+            (Epilogue::GeluBackward { aux: backward_aux.view() }, backward),
         ];
         for (epilogue, expected) in cases {
             let (old_d, old_aux) = (self.get(d), self.get(aux));
-            assert!(self.device.supports(&gemm(Output::Rounded(d, epilogue))).unwrap());
+            assert!(self.device.supports(&gemm(to, epilogue)).unwrap());
             assert!(self.get(d) == old_d && self.get(aux) == old_aux, "planning wrote to the outputs");
-            self.device.gemm(&gemm(Output::Rounded(d, epilogue))).unwrap();
+            self.device.gemm(&gemm(to, epilogue)).unwrap();
             // The stand-in and the reference may round a GELU differently, and its tail may vanish or almost.
             let tail = |x: &bf16| x.to_f32().abs() < 1e-30;
             let near = |found: &bf16, expected: &bf16| found.to_bits().abs_diff(expected.to_bits()) <= 1;
@@ -94,9 +96,9 @@ impl Bench {
             assert!(far.is_none(), "found and expected: {far:?}");
         }
         assert_eq!(self.get(aux), round(&with_bias));
-        self.device.gemm(&gemm(Output::Rounded(d, Epilogue::Gelu { bias: None, aux }))).unwrap();
+        self.device.gemm(&gemm(to, Epilogue::Gelu { bias: None, aux: aux_to })).unwrap();
         assert_eq!(self.get(aux), round(sums));
-        assert_eq!(self.get(backward_aux), before);
+        assert_eq!(self.get(backward_aux.view()), before);
     }
 }
 
@@ -105,13 +107,13 @@ fn set(variable: &str, value: &str) {
     unsafe { std::env::set_var(variable, value) };
 }
 
-fn copies(bench: &mut Bench) {
+fn copies(bench: &Bench) {
     // More than the ring holds, and no whole number of slots.
     let many: Vec<u32> = (0..(40 << 18) + 3).collect();
-    let span = bench.put(&many);
-    assert!(bench.get(span) == many);
-    span.slice(1..4).clear(&*bench.device).unwrap();
-    assert_eq!(bench.get(span.first(6)), [0, 0, 0, 0, 4, 5]);
+    let buffer = bench.put(&many);
+    assert!(bench.get(buffer.view()) == many);
+    buffer.view_mut().slice(1..4).clear().unwrap();
+    assert_eq!(bench.get(buffer.view().first(6)), [0, 0, 0, 0, 4, 5]);
 }
 
 fn failures(bench: &Bench) {
@@ -132,7 +134,7 @@ fn failures(bench: &Bench) {
 /// One test: the stand-ins answer to the environment, which belongs to the process.
 #[test]
 fn copies_products_and_failures() {
-    let folder = common::stub_libraries();
+    let folder = stub::libraries();
     let load = |name: &str| {
         // SAFETY: the stand-ins run nothing when loaded. Once loaded, they are found by their names alone.
         std::mem::forget(unsafe { libloading::Library::new(folder.path().join(name)) }.unwrap())
@@ -140,17 +142,17 @@ fn copies_products_and_failures() {
     ["libcuda.so.1", "libcublasLt.so.13"].into_iter().for_each(load);
     for tune in ["0", "1"] {
         set("LOGWRIGHT_TUNE_GEMM", tune);
-        let mut bench = Bench { device: Arc::new(Gpu::open(0).unwrap()), buffers: Vec::new() };
-        copies(&mut bench);
+        let bench = Bench { device: Arc::new(Gpu::open(0).unwrap()) };
+        copies(&bench);
         bench.products(3, 8, 5);
         bench.products(16, 24, 7);
         failures(&bench);
     }
     let device: Arc<dyn Device> = Arc::new(Gpu::open(0).unwrap());
-    let mut bench = Bench { device: device.clone(), buffers: Vec::new() };
-    let (a, aux) = (bench.put(&values(64, 1)), bench.put(&values(64, 1)));
-    let operand = Operand::plain(a);
-    let d = Output::Rounded(bench.put(&values(64, 1)), Epilogue::GeluBackward { aux });
+    let bench = Bench { device: device.clone() };
+    let [a, aux, d] = [(); 3].map(|_| bench.put(&values(64, 1)));
+    let operand = Operand::plain(a.view());
+    let d = Output::Rounded(d.view_mut(), Epilogue::GeluBackward { aux: aux.view() });
     let gemm = Gemm { m: 8, n: 8, k: 8, a: operand, b: operand, d };
     set("STUB_WITHOUT", "192");
     assert!(!device.supports(&gemm).unwrap());

@@ -12,7 +12,7 @@ use logwright::dataset::{Dataset, PrepareOptions, prepare};
 use logwright::model_folder::LoadedModel;
 use logwright::report::{DemoReport, JudgedRecord, Summary, page, verdict};
 use logwright::sample::{Control, GenerationSettings, SamplingParams, generate};
-use logwright::synth::{Settings as SourceSettings, SignIns};
+use logwright::synth::{SignIns, SynthSettings};
 use logwright::train::metrics::{self, StepMetrics};
 use logwright::train::{Run, RunPlan, TrainConfig};
 use logwright::{Error, Result, files};
@@ -105,7 +105,7 @@ fn write_corpus(args: &DemoArgs, path: &Path) -> Result<f64> {
     let failed = |e| Error::io("write", path, e);
     let mut out = BufWriter::new(File::create(path).map_err(failed)?);
     let mut bytes = 0;
-    let source = SignIns::new(SourceSettings { seed: args.seed, ..SourceSettings::default() })?;
+    let source = SignIns::new(SynthSettings { seed: args.seed, ..SynthSettings::default() })?;
     for record in source.take(args.records as usize) {
         bytes += record.json.len();
         writeln!(out, "{}", record.json).map_err(failed)?;

@@ -4,7 +4,9 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use logwright::{Error, Result};
 use std::io::{IsTerminal, stderr};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Messages and threads")]
@@ -29,12 +31,16 @@ pub enum LogFormat {
 impl OutputArgs {
     /// Sends `tracing` events to stderr; the `LOGWRIGHT_LOG` variable overrides the level (`debug`, `warn`, ...).
     pub fn init_logging(&self) {
-        let level = if self.quiet { "warn" } else { "info" };
-        let filter = EnvFilter::try_from_env("LOGWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+        let level = if self.quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+        let asked = std::env::var("LOGWRIGHT_LOG").ok().and_then(|levels| levels.parse().ok());
+        let filter: Targets = asked.unwrap_or_else(|| Targets::new().with_default(level));
+        let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(stderr);
         match self.log_format {
-            LogFormat::Json => builder.json().init(),
-            LogFormat::Text => builder.without_time().with_target(false).with_ansi(stderr().is_terminal()).init(),
+            LogFormat::Json => builder.json().finish().with(filter).init(),
+            LogFormat::Text => {
+                let builder = builder.without_time().with_target(false).with_ansi(stderr().is_terminal());
+                builder.finish().with(filter).init();
+            }
         }
     }
 

@@ -3,14 +3,16 @@
 use super::output::OutputArgs;
 use super::stdout::print_line;
 use clap::Args;
-use logwright::dataset::{Counts, PrepareOptions, Prepared, Pseudonymise, SplitMode, count_pseudonyms, prepare};
-use logwright::ingest::Format;
+use logwright::dataset::{
+    PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
+};
+use logwright::ingest::InputFormat;
 use logwright::ingest::{BadRecords, ReadOptions};
 use logwright::model_folder;
-use logwright::pseudonyms::Key;
+use logwright::pseudonyms::SecretKey;
 use logwright::record::Prefix;
 use logwright::record::Records;
-use logwright::tokens::{Kind, Tokenizer};
+use logwright::tokens::{Tokenizer, TokenizerKind};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,8 +37,8 @@ pub struct PrepareArgs {
     #[arg(long)]
     overwrite: bool,
     /// How text becomes tokens: bpe is trained on these logs, bytes has one token per byte, char one per character (as nanoGPT)
-    #[arg(long, value_enum, default_value_t = Kind::Bpe, value_name = "KIND")]
-    tokenizer: Kind,
+    #[arg(long, value_enum, default_value_t = TokenizerKind::Bpe, value_name = "KIND")]
+    tokenizer: TokenizerKind,
     /// Use the tokenizer of this model or data folder, and its prefix fields unless others are given: to fine-tune or to
     /// evaluate a model
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["tokenizer", "vocab_size"])]
@@ -60,7 +62,7 @@ pub struct PrepareArgs {
     prefix_field: Vec<Prefix>,
     /// Format of all inputs [default: detected for each file]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<InputFormat>,
     /// What to do with a record that does not have the expected format
     #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
     bad_records: BadRecords,
@@ -130,7 +132,7 @@ fn check_written(file: &Path, out: &Path, others: [Option<&PathBuf>; 2]) -> Resu
 
 /// Refuses a tokenizer whose tokens are parts of original names: a data folder with it could not be shared.
 fn check_tokenizer(folder: &Path, tokenizer: &Tokenizer, known: Option<&Records>) -> Result<()> {
-    if tokenizer.kind() != Kind::Bpe || known.is_some_and(|records| records.pseudonymised) {
+    if tokenizer.kind() != TokenizerKind::Bpe || known.is_some_and(|records| records.pseudonymised) {
         return Ok(());
     }
     Err(Error::usage(format!(
@@ -142,7 +144,7 @@ fn check_tokenizer(folder: &Path, tokenizer: &Tokenizer, known: Option<&Records>
 }
 
 /// Opens or makes the key; a dry run makes no file.
-fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<Pseudonymise>> {
+fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOptions>> {
     let Some(path) = args.key_file.as_ref().filter(|_| args.pseudonymise) else { return Ok(None) };
     if !args.dry_run && lies_in(path, out) {
         return Err(Error::usage(format!(
@@ -153,12 +155,12 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<Pseudonymise>> 
     if let Some(file) = &args.write_records {
         check_written(file, out, [Some(path), args.rules.as_ref()])?;
     }
-    let key = if args.dry_run && !path.exists() { Key::throwaway()? } else { Key::open(path)? };
-    Ok(Some(Pseudonymise { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
+    let key = if args.dry_run && !path.exists() { SecretKey::throwaway()? } else { SecretKey::open(path)? };
+    Ok(Some(PseudonymOptions { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
 }
 
 fn options(args: PrepareArgs) -> Result<PrepareOptions> {
-    if args.vocab_size.is_some() && args.tokenizer != Kind::Bpe {
+    if args.vocab_size.is_some() && args.tokenizer != TokenizerKind::Bpe {
         return Err(Error::usage("--vocab-size is for --tokenizer bpe; the vocabulary of the others is fixed"));
     }
     if args.max_record_bytes == 0 {
@@ -249,7 +251,7 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
         let (format, records) = (source.format.label(), source.records);
         info!("{}: {format}, {records} records, {} bytes", source.name, source.bytes);
     }
-    let sum = |of: fn(&Counts) -> u64| of(&meta.train) + of(&meta.val);
+    let sum = |of: fn(&SplitCounts) -> u64| of(&meta.train) + of(&meta.val);
     let (records, bytes, tokens) = (sum(|split| split.records), sum(|split| split.bytes), sum(|split| split.tokens));
     if records > report.records {
         info!("{} records with canaries added to the training split", records - report.records);

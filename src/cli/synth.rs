@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate};
 use clap::Args;
 use logwright::files::WholeFile;
-use logwright::synth::{Settings, SignIn, SignIns};
+use logwright::synth::{SignIn, SignIns, SynthSettings};
 use logwright::{Error, Result};
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct SynthArgs {
 
 impl SynthArgs {
     pub fn run(self) -> Result<()> {
-        let settings = Settings {
+        let settings = SynthSettings {
             seed: self.seed,
             attacks: self.attacks,
             users: self.users,

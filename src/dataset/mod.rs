@@ -1,108 +1,34 @@
-//! Records -> token shards, a record index, and batches drawn from them.
+//! Turns records into token shards and a record index, and draws training windows from them.
 //!
-//! A data folder holds `train-00000.bin ...` and `val-00000.bin ...` (tokens), `train.idx` and `val.idx` (where each
-//! record begins), `tokenizer.json` and `meta.json`. Every record's tokens are followed by the separator token.
-//! [`prepare`] writes such a folder, [`Dataset::open`] maps and checks one, [`Sampler`] draws windows from it.
+//! A data folder contains `train-00000.bin ...` and `val-00000.bin ...` (tokens), `train.idx` and `val.idx` (the position of
+//! each record), `tokenizer.json`, `records.json` and `meta.json`. The separator token follows the tokens of each record.
+//! [`prepare`] writes such a folder, [`Dataset::open`] verifies and maps it, and [`Sampler`] draws windows from it.
 
 mod canaries;
+mod first_pass;
+mod folder;
 mod format;
-mod intake;
 mod meta;
+mod options;
 mod permutation;
+mod plant;
 mod prepare;
 mod pseudonymise;
 mod sampler;
+mod second_pass;
 mod split;
-mod starts;
+mod split_assignment;
+mod splitmix;
 #[cfg(test)]
 mod tests;
+mod window_starts;
 mod writer;
 
 pub use canaries::{Canaries, Canary};
-pub use meta::{Counts, Meta, SplitMode};
-pub use prepare::{PrepareOptions, Prepared, prepare};
-pub use pseudonymise::{Pseudonymise, count_pseudonyms};
+pub use folder::Dataset;
+pub use meta::{Meta, SplitCounts, SplitMode};
+pub use options::PrepareOptions;
+pub use prepare::{Prepared, prepare};
+pub use pseudonymise::{PseudonymOptions, count_pseudonyms};
 pub use sampler::{Sampler, Windows};
 pub use split::Split;
-
-use crate::record::Records;
-use crate::tokens::Tokenizer;
-use crate::{Error, Result};
-use std::path::Path;
-
-/// A data folder, mapped into memory.
-pub struct Dataset {
-    pub meta: Meta,
-    pub records: Records,
-    pub tokenizer: Tokenizer,
-    pub train: Split,
-    pub val: Split,
-    fingerprint: u32,
-}
-
-impl Dataset {
-    /// Opens a folder that `prepare` wrote and verifies all of it: headers, lengths, checksums, and that its files belong
-    /// together. Errors name the file, what is wrong with it, and the remedy.
-    pub fn open(folder: &Path) -> Result<Self> {
-        if !folder.is_dir() {
-            return Err(Error::failed(format!(
-                "{}: no such data folder; make one with `logwright prepare LOGS --out {}`",
-                folder.display(),
-                folder.display()
-            )));
-        }
-        let meta = Meta::load(folder)?;
-        let records = Records::load(folder)?
-            .ok_or_else(|| Error::failed(format!("{}: no records.json; {AGAIN}", folder.display())))?;
-        let tokenizer = Tokenizer::load(folder).map_err(|e| Error::failed(format!("{e}; {AGAIN}")))?;
-        if (tokenizer.vocab_size(), tokenizer.separator()) != (meta.vocab_size, meta.separator) {
-            return Err(Error::failed(format!(
-                "{}: vocabulary {} and separator {}, but meta.json says {} and {}; {AGAIN}",
-                folder.join("tokenizer.json").display(),
-                tokenizer.vocab_size(),
-                tokenizer.separator(),
-                meta.vocab_size,
-                meta.separator
-            )));
-        }
-        let train = Split::open(folder, "train", &meta.train, meta.separator)?;
-        let val = Split::open(folder, "val", &meta.val, meta.separator)?;
-        let fingerprint = fingerprint(folder, [&train, &val])?;
-        Ok(Self { meta, records, tokenizer, train, val, fingerprint })
-    }
-
-    /// Tells one data folder from another by what a model learns from: the tokens of both splits and the tokenizer, not
-    /// the names or places of the logs they came from.
-    pub fn fingerprint(&self) -> u32 {
-        self.fingerprint
-    }
-}
-
-/// CRC-32 over `tokenizer.json` and the lengths and checksums of all shards.
-fn fingerprint(folder: &Path, splits: [&Split; 2]) -> Result<u32> {
-    let path = folder.join("tokenizer.json");
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?);
-    for split in splits {
-        crc.update(&split.tokens().to_le_bytes());
-        split.checksums().for_each(|checksum| crc.update(&checksum.to_le_bytes()));
-    }
-    Ok(crc.finalize())
-}
-
-/// The remedy for a damaged data folder.
-const AGAIN: &str = "the data folder is damaged or mixed up: run prepare again";
-
-/// A well-mixed 64-bit hash of three numbers: three rounds of SplitMix64's finaliser.
-///
-/// Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014. Stateless, so that the
-/// number for any (seed, index) is had without those before it.
-fn mix(a: u64, b: u64, c: u64) -> u64 {
-    let finalise = |z: u64| {
-        let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    finalise(finalise(finalise(a) ^ b) ^ c)
-}

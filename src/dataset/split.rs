@@ -1,9 +1,8 @@
-//! One split of a data folder, mapped: any range of tokens, any record.
+//! One split of a data folder, mapped into memory: reads any range of tokens and any record.
 
-use super::AGAIN;
-use super::format::{Content, Mapped, index_path, shard_path};
-use super::meta::Counts;
-use super::starts::Starts;
+use super::format::{Content, MappedFile, PREPARE_AGAIN, index_path, shard_path};
+use super::meta::SplitCounts;
+use super::window_starts::WindowStarts;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,19 +12,19 @@ use std::sync::{Arc, Mutex};
 pub struct Split {
     /// `FOLDER (train)`, for messages.
     name: String,
-    counts: Counts,
+    counts: SplitCounts,
     separator: u32,
-    /// Each with the position of its first token.
-    shards: Vec<(u64, Mapped)>,
-    index: Mapped,
-    /// Start points of record windows for the context last asked for.
-    starts: Mutex<Option<Arc<Starts>>>,
+    /// The shards, each with the position of its first token.
+    shards: Vec<(u64, MappedFile)>,
+    index: MappedFile,
+    /// The start points of record windows for the context of the last request.
+    starts: Mutex<Option<Arc<WindowStarts>>>,
 }
 
 impl Split {
     /// Maps and verifies the files of split `name`, `train` or `val`.
-    pub(super) fn open(folder: &Path, name: &str, counts: &Counts, separator: u32) -> Result<Self> {
-        let open = |shard| Mapped::open(&shard_path(folder, name, shard), Content::Tokens, name, shard);
+    pub(super) fn open(folder: &Path, name: &str, counts: &SplitCounts, separator: u32) -> Result<Self> {
+        let open = |shard| MappedFile::open(&shard_path(folder, name, shard), Content::Tokens, name, shard);
         let mapped = (0..counts.shards).into_par_iter().map(open).collect::<Result<Vec<_>>>()?;
         let mut tokens = 0;
         let mut shards = Vec::with_capacity(mapped.len());
@@ -35,7 +34,7 @@ impl Split {
             shards.push((start, shard));
         }
         let path = index_path(folder, name);
-        let index = Mapped::open(&path, Content::Index, name, 0)?;
+        let index = MappedFile::open(&path, Content::Index, name, 0)?;
         let name = format!("{} ({name})", folder.display());
         let split = Self { name, counts: counts.clone(), separator, shards, index, starts: Mutex::new(None) };
         let offsets = split.offsets();
@@ -43,7 +42,7 @@ impl Split {
         if ends != (counts.records + 1, Some(0), Some(counts.tokens)) || tokens != counts.tokens || counts.records == 0
         {
             return Err(Error::failed(format!(
-                "{}: shards, index and meta.json disagree ({tokens} tokens in shards, {} in meta.json); {AGAIN}",
+                "{}: shards, index and meta.json disagree ({tokens} tokens in shards, {} in meta.json); {PREPARE_AGAIN}",
                 path.display(),
                 counts.tokens
             )));
@@ -59,12 +58,12 @@ impl Split {
         self.counts.records
     }
 
-    /// Bytes of the corpus in this split, newlines included: the denominator of bits per byte.
+    /// The bytes of the corpus in this split, including newlines: the denominator of bits per byte.
     pub fn bytes(&self) -> u64 {
         self.counts.bytes
     }
 
-    /// CRC-32 of each shard's tokens, in order.
+    /// The CRC-32 of each shard's tokens, in order.
     pub(super) fn checksums(&self) -> impl Iterator<Item = u32> + '_ {
         self.shards.iter().map(|(_, shard)| shard.header.crc32)
     }
@@ -73,7 +72,7 @@ impl Split {
         self.separator
     }
 
-    /// The tokens from `start` on, as many as `out` holds, across shards. They must exist.
+    /// Fills `out` with the tokens from `start` on, across shards. These tokens must exist.
     pub fn read(&self, start: u64, out: &mut [u32]) {
         assert!(start + out.len() as u64 <= self.tokens());
         let mut done = 0;
@@ -88,43 +87,43 @@ impl Split {
         }
     }
 
-    /// Positions of the i-th record's tokens, its separator included.
+    /// The positions of the i-th record's tokens, including its separator.
     pub fn record(&self, i: u64) -> Range<u64> {
         let offsets = self.offsets();
         offsets[i as usize]..offsets[i as usize + 1]
     }
 
-    /// Where each record begins, and the end of the last: (records + 1).
+    /// The position of each record and the end of the last one: (records + 1).
     pub(super) fn offsets(&self) -> &[u64] {
         bytemuck::cast_slice(self.index.payload())
     }
 
-    /// Can windows of `context` tokens and their targets be drawn at random from this split?
+    /// Checks that random windows of `context` tokens and their targets can be drawn from this split.
     pub(super) fn check_context(&self, context: usize) -> Result<()> {
         if self.tokens() > context as u64 {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "{}: {} tokens, fewer than the context and one more ({}); use --windows records, a shorter --context, more \
-             data, or another --val-fraction in prepare",
+            "{}: {} tokens, fewer than the context plus one ({}); use --windows records, a shorter --context, more data, or \
+             another `prepare --val-fraction`",
             self.name,
             self.tokens(),
             context + 1
         )))
     }
 
-    /// The start points of record windows for this context; counted once, then kept.
-    pub(super) fn starts(&self, context: usize) -> Arc<Starts> {
+    /// The start points of record windows for this context; they are computed once and cached.
+    pub(super) fn starts(&self, context: usize) -> Arc<WindowStarts> {
         let mut kept = self.starts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match &*kept {
             Some(starts) if starts.context() == context as u64 => starts.clone(),
-            _ => kept.insert(Arc::new(Starts::new(self.offsets(), context))).clone(),
+            _ => kept.insert(Arc::new(WindowStarts::new(self.offsets(), context))).clone(),
         }
     }
 }
 
-/// Tokens `from..` of a shard, widened.
-fn copy(mapped: &Mapped, from: usize, out: &mut [u32]) {
+/// Copies the tokens `from..` of a shard, widened to 32 bits.
+fn copy(mapped: &MappedFile, from: usize, out: &mut [u32]) {
     let payload = mapped.payload();
     if mapped.header.width == 2 {
         let narrow: &[u16] = bytemuck::cast_slice(payload);

@@ -1,5 +1,6 @@
-//! Data folders as a whole: what `prepare` writes, `Dataset` reads, and damage is noticed.
+//! Tests of data folders as a whole: `Dataset` reads what `prepare` writes, and detects damage.
 
+use super::splitmix::mix;
 use super::*;
 use crate::engine::IGNORE;
 use indicatif::ProgressBar;
@@ -14,7 +15,7 @@ fn corpus(n: u64) -> (TempDir, PrepareOptions, Vec<String>) {
     let input = dir.path().join("a.log");
     fs::write(&input, records.join("\n")).unwrap();
     let mut options = PrepareOptions::new(vec![input.display().to_string()], dir.path().join("data"));
-    options.tokenizer = crate::tokens::Kind::Bytes;
+    options.tokenizer = crate::tokens::TokenizerKind::Bytes;
     (dir, options, records)
 }
 
@@ -46,7 +47,7 @@ fn records_come_back_across_shards() {
     assert_eq!((data.train.records(), data.val.records()), (180, 20));
     assert_eq!(data.train.bytes() + data.val.bytes(), want.concat().len() as u64);
     assert_eq!(data.meta.longest_record, want.iter().map(|r| r.len() as u64).max().unwrap());
-    assert!(!options.out.join("spool").exists());
+    assert!(!options.out.join("records.tmp").exists());
 }
 
 #[test]
@@ -212,11 +213,11 @@ fn a_fingerprint_is_of_the_tokens_and_the_tokenizer() {
     (options.inputs, options.out) = (vec![moved.clone()], dir.path().join("again"));
     assert_eq!(prepared(&options).fingerprint(), first, "moving the logs changes nothing");
     options.out = dir.path().join("chars");
-    options.tokenizer = crate::tokens::Kind::Char;
+    options.tokenizer = crate::tokens::TokenizerKind::Char;
     assert_ne!(prepared(&options).fingerprint(), first);
     fs::write(&moved, fs::read_to_string(&moved).unwrap().replacen("x", "y", 1)).unwrap();
     options.out = dir.path().join("other");
-    options.tokenizer = crate::tokens::Kind::Bytes;
+    options.tokenizer = crate::tokens::TokenizerKind::Bytes;
     assert_ne!(prepared(&options).fingerprint(), first);
 }
 

@@ -1,33 +1,33 @@
-//! Writing one split: token shards and the record index.
+//! Writes one split: token shards and the record index.
 
-use super::format::{Content, HEADER, Header, index_path, shard_path};
-use super::meta::Counts;
+use super::format::{Content, FileHeader, HEADER, index_path, shard_path};
+use super::meta::SplitCounts;
 use crate::Result;
 use crate::files::write_error;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes gathered before a write.
+/// The number of bytes that are buffered before a write.
 const BUFFER: usize = 1 << 20;
 
-/// A file of numbers behind a header; the header is written last.
+/// A file with a header and a payload of numbers; the header is written last.
 struct NumberFile {
     path: PathBuf,
     file: File,
-    header: Header,
+    header: FileHeader,
     buffer: Vec<u8>,
     crc: crc32fast::Hasher,
 }
 
 impl NumberFile {
-    fn create(path: PathBuf, header: Header) -> Result<Self> {
+    fn create(path: PathBuf, header: FileHeader) -> Result<Self> {
         let mut file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
         file.write_all(&[0; HEADER]).map_err(|e| write_error(&path, e))?;
         Ok(Self { path, file, header, buffer: Vec::with_capacity(2 * BUFFER), crc: crc32fast::Hasher::new() })
     }
 
-    /// Appends tokens, narrowed to the width of the file.
+    /// Appends tokens in the width of the file.
     fn tokens(&mut self, ids: &[u32]) -> Result<()> {
         let width = self.header.width as usize;
         for ids in ids.chunks(BUFFER) {
@@ -44,7 +44,7 @@ impl NumberFile {
         Ok(())
     }
 
-    /// Appends one number of an index.
+    /// Appends one position to an index.
     fn offset(&mut self, offset: u64) -> Result<()> {
         self.buffer.extend_from_slice(&offset.to_le_bytes());
         self.added(1)
@@ -65,7 +65,7 @@ impl NumberFile {
     fn finish(mut self) -> Result<()> {
         self.flush()?;
         self.header.crc32 = self.crc.clone().finalize();
-        let write = |file: &mut File, header: &Header| {
+        let write = |file: &mut File, header: &FileHeader| {
             file.rewind()?;
             file.write_all(&header.to_bytes())?;
             file.sync_all()
@@ -77,9 +77,9 @@ impl NumberFile {
 /// What one record adds to the counts of its split.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RecordCounts {
-    /// With the separator.
+    /// Including the separator.
     pub tokens: usize,
-    /// With the newline.
+    /// Including the newline.
     pub bytes: usize,
     pub characters: usize,
 }
@@ -92,18 +92,18 @@ pub(super) struct SplitWriter {
     shard_tokens: u64,
     shard: NumberFile,
     index: NumberFile,
-    pub counts: Counts,
+    pub counts: SplitCounts,
     pub longest_record: u64,
 }
 
 impl SplitWriter {
-    /// `width`: bytes of a token, 2 or 4; `shard_tokens`: most tokens in one shard.
+    /// `width` is the number of bytes of a token, 2 or 4; `shard_tokens` is the most tokens of one shard.
     pub fn create(folder: &Path, name: &'static str, width: u32, shard_tokens: u64) -> Result<Self> {
         assert!(shard_tokens > 0 && (width == 2 || width == 4));
-        let shard = NumberFile::create(shard_path(folder, name, 0), Header::new(Content::Tokens, width, name, 0))?;
-        let mut index = NumberFile::create(index_path(folder, name), Header::new(Content::Index, 8, name, 0))?;
+        let shard = NumberFile::create(shard_path(folder, name, 0), FileHeader::new(Content::Tokens, width, name, 0))?;
+        let mut index = NumberFile::create(index_path(folder, name), FileHeader::new(Content::Index, 8, name, 0))?;
         index.offset(0)?;
-        let counts = Counts { shards: 1, ..Counts::default() };
+        let counts = SplitCounts { shards: 1, ..SplitCounts::default() };
         let folder = folder.to_owned();
         Ok(Self { folder, name, width, shard_tokens, shard, index, counts, longest_record: 0 })
     }
@@ -130,14 +130,14 @@ impl SplitWriter {
     }
 
     fn next_shard(&mut self) -> Result<()> {
-        let header = Header::new(Content::Tokens, self.width, self.name, self.counts.shards);
+        let header = FileHeader::new(Content::Tokens, self.width, self.name, self.counts.shards);
         let next = NumberFile::create(shard_path(&self.folder, self.name, self.counts.shards), header)?;
         self.counts.shards += 1;
         std::mem::replace(&mut self.shard, next).finish()
     }
 
-    /// Writes the headers and syncs. Returns the counts and the longest record.
-    pub fn finish(self) -> Result<(Counts, u64)> {
+    /// Writes the headers and syncs. Returns the counts and the length of the longest record.
+    pub fn finish(self) -> Result<(SplitCounts, u64)> {
         self.shard.finish()?;
         self.index.finish()?;
         Ok((self.counts, self.longest_record))

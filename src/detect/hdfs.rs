@@ -1,13 +1,14 @@
-//! The baselines on HDFS sessions reproduce published results. Skipped where the data is absent.
+//! The baselines on HDFS sessions reproduce published results. The tests are ignored where the data is absent, because its
+//! terms do not allow a sample of it to be kept here.
 
 use super::{Detection, Samples, baselines};
 use crate::ingest::ReadOptions;
 use crate::ingest::read_records;
 use crate::record::fields;
+use crate::test_data::real;
 use indicatif::ProgressBar;
 use serde_json::Value;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
 struct LabelledSession {
     train: bool,
@@ -16,14 +17,9 @@ struct LabelledSession {
 }
 
 /// 7,940 sessions, 313 of them anomalous: HDFS_v1's first 100,000 lines in the split of deep-loglizer.
-fn sessions() -> Option<Vec<LabelledSession>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/hdfs-sessions/hdfs100k_sessions.jsonl.gz");
-    if !path.exists() {
-        eprintln!("skipped: {} is absent", path.display());
-        return None;
-    }
+fn sessions() -> Vec<LabelledSession> {
     let mut found = vec![];
-    let inputs = [PathBuf::from(&path)];
+    let inputs = [real("hdfs-sessions/hdfs100k_sessions.jsonl.gz")];
     read_records(&inputs, &ReadOptions::default(), &ProgressBar::hidden(), &mut |record| {
         let all: Value = serde_json::from_slice(record).expect("a session is JSON");
         let leaves = fields::leaves(record).expect("a session is an object").into_iter();
@@ -33,7 +29,7 @@ fn sessions() -> Option<Vec<LabelledSession>> {
         Ok(())
     })
     .expect("the sessions are read");
-    Some(found)
+    found
 }
 
 fn events_of(sessions: &[LabelledSession], wanted: impl Fn(&LabelledSession) -> bool) -> Vec<Vec<String>> {
@@ -41,8 +37,9 @@ fn events_of(sessions: &[LabelledSession], wanted: impl Fn(&LabelledSession) -> 
 }
 
 #[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn the_baselines_reach_what_is_known_of_them() {
-    let Some(sessions) = sessions() else { return };
+    let sessions = sessions();
     let fit = events_of(&sessions, |session| session.train && !session.attack);
     let test = events_of(&sessions, |session| !session.train);
     let attacks: Vec<bool> = sessions.iter().filter(|s| !s.train).map(|s| s.attack).collect();
@@ -62,8 +59,9 @@ fn the_baselines_reach_what_is_known_of_them() {
 /// Why no detector does clearly better: a score is a function of the events, and these are the same for many attacks and
 /// normal sessions.
 #[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn half_of_the_attacks_are_sessions_that_training_calls_normal() {
-    let Some(sessions) = sessions() else { return };
+    let sessions = sessions();
     let normal: HashSet<_> = events_of(&sessions, |session| session.train && !session.attack).into_iter().collect();
     let attacks = events_of(&sessions, |session| !session.train && session.attack);
     let familiar = attacks.iter().filter(|attack| normal.contains(*attack)).count();

@@ -1,7 +1,7 @@
 //! The baselines on the built-in log source: JSON records from bytes to the table.
 
 use super::{Baselines, Events, Samples, baselines, by_kind};
-use crate::synth::{Settings, SignIns};
+use crate::synth::{SignIns, SynthSettings};
 
 /// 2,000 records with 101 of attacks, thresholds for 1 % false positives. Intruders come by networks and with browsers
 /// that users have, so no value is enough; the distance to the nearest record of training notices most of them, since a
@@ -17,7 +17,7 @@ use crate::synth::{Settings, SignIns};
 /// AUROC of unseen events by kind: impossible travel .845, MFA fatigue .840, password spray .740, token replay .650.
 #[test]
 fn the_attacks_of_the_built_in_source_need_more_than_unseen_values() {
-    let settings = Settings { attacks: 0.05, ..Settings::default() };
+    let settings = SynthSettings { attacks: 0.05, ..SynthSettings::default() };
     let made: Vec<_> = SignIns::new(settings).unwrap().take(8000).collect();
     let normal = |from: usize, to: usize| {
         let kept = made[from..to].iter().filter(|sign_in| sign_in.attack.is_none());

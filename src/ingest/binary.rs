@@ -1,6 +1,6 @@
-//! What is surely no text, found by looking at the beginning of a file.
+//! Recognises files that are certainly not text by their beginning.
 
-/// How much of a file is looked at, in bytes.
+/// The number of bytes of a file that are examined.
 const SEEN: usize = 4096;
 
 const MAGIC: &[(&[u8], &str)] = &[
@@ -14,24 +14,25 @@ const MAGIC: &[(&[u8], &str)] = &[
     (b"\x28\xb5\x2f\xfd", "zstd inside gzip or zstd"),
 ];
 
-/// What `head`, the (decompressed) beginning of a file, seems to be if it is no text.
+/// What the (decompressed) beginning of a file seems to be; `None` if it is text.
 ///
-/// Control bytes tell: text has tabs, line ends, escapes of colours and perhaps one more as a separator (FIX messages have
-/// 0x01 between fields), NULs where a crash left a hole; compressed and other binary data have all of them, in one byte of
-/// nine. NULs at every second place are UTF-16.
+/// Control bytes decide. Text has tabs, line ends, colour escapes, perhaps one more as a separator (FIX messages have 0x01
+/// between fields), and NULs where a crash left a hole. Compressed and other binary data have all kinds of control bytes,
+/// about one byte in nine. A NUL in every second byte means UTF-16.
 pub(super) fn kind(head: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Some(what);
     }
     let head = &head[..head.len().min(SEEN)];
     let nuls = |parity: usize| head.iter().skip(parity).step_by(2).filter(|&&b| b == 0).count();
+    // The numbers of NULs at even and at odd offsets.
     let (even, odd) = (nuls(0), nuls(1));
     if head.len() >= 8 && even.max(odd) * 2 > head.len() * 4 / 5 && even.min(odd) * 20 < head.len() {
         return Some("UTF-16 without a byte order mark (iconv -f UTF-16LE or UTF-16BE -t UTF-8 converts it)");
     }
     let mut kinds = [false; 256];
-    let odd_ones = head.iter().filter(|&&b| b.is_ascii_control() && !b"\t\r\n\x1b\0".contains(&b));
-    let count = odd_ones.inspect(|&&b| kinds[usize::from(b)] = true).count();
+    let unusual = head.iter().filter(|&&b| b.is_ascii_control() && !b"\t\r\n\x1b\0".contains(&b));
+    let count = unusual.inspect(|&&b| kinds[usize::from(b)] = true).count();
     let many = count * 20 > head.len() && kinds.iter().filter(|&&kind| kind).count() >= 4;
     many.then_some("binary data")
 }
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn text_with_odd_bytes_is_text() {
+    fn text_with_unusual_bytes_is_text() {
         let hole = [b"a line\n".to_vec(), vec![0; 3000], b"next\n".to_vec()].concat();
         let texts: [&[u8]; 5] = [
             b"8=FIX.4.2\x019=5\x0135=0\x01\n",

@@ -1,29 +1,30 @@
-//! What every format does with a record it has found: check it, put the prefix before it, count it, hand it on.
+//! The options of a reading, its report, and the steps that every format shares: a record is checked, gets its prefix, is
+//! counted and passed to the sink.
 
 use super::compression::Compression;
-use super::sniff::Format;
+use super::format::InputFormat;
 use crate::record::{Prefix, put_prefix};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::io;
 
-/// How many places of bad records a report lists.
+/// The number of bad records whose places a report lists.
 const LISTED_PLACES: usize = 5;
 
 /// How to read the inputs.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// The format of every input; `None`: found for each file by looking at it.
-    pub format: Option<Format>,
+    /// The format of every input; `None`: it is detected for each file.
+    pub format: Option<InputFormat>,
     pub bad_records: BadRecords,
-    /// Longest record, in bytes before the prefix; reading holds a few of these in memory at most.
+    /// The longest allowed record in bytes, without its prefix. Reading holds at most a few of these in memory.
     pub max_record_bytes: usize,
-    /// Fail at a record that is not valid UTF-8 (the character tokenizer has no token for such bytes).
+    /// Whether a record that is not valid UTF-8 is an error (the character tokenizer has no token for such bytes).
     pub require_utf8: bool,
-    /// What to put before each record, in this order.
+    /// The prefixes that each record gets, in this order.
     pub prefixes: Vec<Prefix>,
-    /// Folders not to read though an input holds them: the one being written.
+    /// Folders that are not read although an input contains them, such as the output folder.
     pub leave_out: Vec<std::path::PathBuf>,
 }
 
@@ -42,32 +43,33 @@ impl Default for ReadOptions {
     }
 }
 
-/// What to do with a record that is not what its file's format promises.
+/// What to do with a record that violates the format of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BadRecords {
-    /// Stop with an error that names the place
+    /// Stop with an error that names the file, line and column
     Fail,
-    /// Leave it out, count it, name the first places
+    /// Leave the record out, count it, and list the first places
     Skip,
-    /// Take it as text (a table row of another length: as an object of the fields it has)
+    /// Keep the record as text (a table row of the wrong length: as an object of the fields it has)
     Keep,
 }
 
-/// What was read, over all inputs. Bytes are those of the corpus: each record, its prefix and its newline.
+/// What was read from all inputs. Bytes are counted as in the corpus: each record with its prefix and its newline.
 #[derive(Clone, Debug, Default)]
 pub struct ReadReport {
     pub records: u64,
     pub bytes: u64,
     pub empty_lines: u64,
-    /// Bad records, left out or kept as text as the options say, and the first places, `file:line:column`.
+    /// The number of bad records, left out or kept as text as the options say, and the places of the first ones as
+    /// `file:line:column`.
     pub bad_records: u64,
     pub bad_places: Vec<String>,
-    /// Records with a NUL byte, and with bytes that are not UTF-8: both are kept as they are in lines.
+    /// Records with a NUL byte, and records with bytes that are not UTF-8. Formats of lines keep both unchanged.
     pub nul_records: u64,
     pub invalid_utf8_records: u64,
-    /// Table rows whose bytes that are not UTF-8 became U+FFFD, since JSON cannot hold them.
+    /// Table rows with bytes that are not UTF-8. Each such byte becomes U+FFFD, since JSON cannot hold it.
     pub lossy_rows: u64,
-    /// For each prefix, the records without its field: they got the placeholder `-`.
+    /// For each prefix, the number of records that lack its field and get the placeholder `-`.
     pub missing_prefix: Vec<u64>,
     pub sources: Vec<SourceReport>,
 }
@@ -76,28 +78,28 @@ pub struct ReadReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
     pub name: String,
-    pub format: Format,
+    pub format: InputFormat,
     pub compression: Compression,
-    /// Size as stored, in bytes; 0 for standard input.
+    /// The stored (compressed) size in bytes; 0 for standard input.
     pub stored_bytes: u64,
     pub records: u64,
     pub bytes: u64,
-    /// Bad records left out.
+    /// Bad records that were left out.
     pub skipped: u64,
 }
 
-/// Receives each record of one source on its way to the sink.
+/// Receives the records of one source and passes them to the sink.
 pub(super) struct Collector<'a> {
     pub options: &'a ReadOptions,
     pub source: SourceReport,
     pub report: &'a mut ReadReport,
     pub sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
-    /// The record with its prefix; reused.
+    /// Buffer for a record with its prefix, reused from record to record.
     pub scratch: Vec<u8>,
 }
 
 impl Collector<'_> {
-    /// A good record that began at `line`.
+    /// Takes a valid record that began at `line`.
     pub fn record(&mut self, record: &[u8], line: u64) -> Result<()> {
         debug_assert!(!record.contains(&b'\n'));
         self.report.nul_records += u64::from(record.contains(&0));
@@ -129,14 +131,14 @@ impl Collector<'_> {
         self.report.empty_lines += 1;
     }
 
-    /// A record that is not what the format promises: `fault` says what was expected and found, `kept` is what stands in
-    /// for it under `--bad-records keep`.
+    /// Takes a record that violates the format. `fault` says what was expected and found; `kept` replaces the record under
+    /// `--bad-records keep`.
     pub fn bad(&mut self, line: u64, column: u64, fault: &str, kept: &[u8]) -> Result<()> {
         let place = format!("{}:{line}:{column}", self.source.name);
         if self.options.bad_records == BadRecords::Fail {
             return Err(Error::failed(format!(
-                "{place}: {fault} (the file is read as {}; if it mixes formats, split it, or choose with --format of \
-                 prepare); --bad-records skip of prepare leaves such records out, --bad-records keep takes them as text",
+                "{place}: {fault} (the file is read as {}; if it mixes formats, split it or choose one with `prepare \
+                 --format`); `prepare --bad-records skip` leaves such records out, `--bad-records keep` takes them as text",
                 self.source.format.label()
             )));
         }
@@ -151,34 +153,34 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// The record that began at `line` is longer than the limit.
+    /// The error for a record that began at `line` and is longer than the limit.
     pub fn too_long(&self, line: u64) -> Error {
         Error::failed(format!(
             "{}:{line}: a record longer than {} bytes, the limit; if it is a record, raise --max-record-bytes; if not, \
-             the file may lack line ends or be of another format (see --format of prepare)",
+             the file may lack line ends or have another format (see `prepare --format`)",
             self.source.name, self.options.max_record_bytes
         ))
     }
 
-    /// The document's structure is broken at a place from which reading cannot go on.
+    /// The error for a document whose structure is broken at a place where reading cannot continue.
     pub fn broken(&self, line: u64, column: u64, fault: &str) -> Error {
         Error::failed(format!(
             "{}:{line}:{column}: {fault} ({} records read so far; the file is read as {}); repair or fetch the file \
-             again, split it if it mixes formats, or choose with --format",
+             again, split it if it mixes formats, or choose a format with --format",
             self.source.name,
             self.source.records,
             self.source.format.label()
         ))
     }
 
-    /// Reading failed near `line`.
+    /// The error for a read that failed near `line`.
     pub fn read_error(&self, line: u64, error: io::Error) -> Error {
         read_error(&self.source.name, self.source.compression, self.source.records, line, &error)
     }
 
     pub fn not_utf8(&self, line: u64, at: usize, part: &str) -> Error {
         Error::failed(format!(
-            "{}:{line}: byte {} of a {part} is not valid UTF-8, so the character tokenizer cannot hold it; use \
+            "{}:{line}: byte {} of a {part} is not valid UTF-8, so the character tokenizer cannot encode it; use \
              --tokenizer bpe or bytes, which take any bytes, or convert the file",
             self.source.name,
             at + 1
@@ -186,9 +188,9 @@ impl Collector<'_> {
     }
 }
 
-/// The message for a source that stops delivering, with how far it got.
+/// The error for a source whose reading fails; it says how far reading got.
 pub(super) fn read_error(name: &str, compression: Compression, records: u64, line: u64, error: &io::Error) -> Error {
-    let mut message = format!("{name}: cannot read on at line {line} ({records} records read so far): ");
+    let mut message = format!("{name}: cannot continue reading at line {line} ({records} records read so far): ");
     let tool = match compression {
         Compression::None => return Error::failed(message + &error.to_string()),
         Compression::Gzip => "gzip",
@@ -196,7 +198,7 @@ pub(super) fn read_error(name: &str, compression: Compression, records: u64, lin
     };
     let _ = write!(
         message,
-        "the {tool} data is truncated or damaged ({error}); fetch the file again, or save what is whole with \
+        "the {tool} data is truncated or damaged ({error}); fetch the file again, or save the intact part with \
          `{tool} -dc {name} > part.log` and use that"
     );
     Error::failed(message)

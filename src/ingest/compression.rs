@@ -1,4 +1,4 @@
-//! gzip (any number of members) and zstd, found by their first bytes and never by name.
+//! Decompresses gzip (any number of members) and zstd, detected by their first bytes and never by the file name.
 
 use crate::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
@@ -13,7 +13,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// Containers that are not read, by their first bytes: what they are, and the remedy.
+/// Containers that logwright does not read: their first bytes, what they are, and the remedy.
 const FOREIGN: &[(&[u8], &str, &str)] = &[
     (b"BZh", "bzip2", "pipe it in: bzip2 -dc FILE | logwright prepare - ..."),
     (b"\xfd7zXZ\0", "xz", "pipe it in: xz -dc FILE | logwright prepare - ..."),
@@ -23,7 +23,7 @@ const FOREIGN: &[(&[u8], &str, &str)] = &[
     (b"ElfFile\0", "a Windows event log (EVTX)", "convert it to JSON lines"),
 ];
 
-/// The decompressed stream of `raw`. `name` is for messages.
+/// Returns the decompressed stream of `raw`. `name` is for messages.
 pub(super) fn open(name: &str, mut raw: Box<dyn Read>) -> Result<(Compression, Box<dyn Read>)> {
     let head = Head::read(&mut *raw, 8);
     for (magic, what, remedy) in FOREIGN {
@@ -43,36 +43,36 @@ pub(super) fn open(name: &str, mut raw: Box<dyn Read>) -> Result<(Compression, B
     Ok((Compression::None, head.before(raw)))
 }
 
-/// The beginning of a stream, looked at and put back.
+/// The first bytes of a stream, read in advance to detect what the stream holds.
 pub(super) struct Head {
     pub bytes: Vec<u8>,
-    /// The stream failed here; what came before is still worth reading.
+    /// The error that ended the stream after `bytes`; the bytes before it are still read.
     failed: Option<io::Error>,
-    /// The whole stream is in `bytes`.
+    /// Whether `bytes` is the whole stream.
     pub complete: bool,
 }
 
 impl Head {
-    /// Up to `length` bytes of `reader`.
+    /// Reads up to `length` bytes of `reader`.
     pub fn read(reader: &mut dyn Read, length: usize) -> Self {
         let mut head = Self { bytes: Vec::new(), failed: None, complete: false };
         head.extend(reader, length);
         head
     }
 
-    /// Looks at up to `length` further bytes.
+    /// Reads up to `length` further bytes.
     pub fn extend(&mut self, reader: &mut dyn Read, length: usize) {
         let before = self.bytes.len();
         self.failed = reader.take(length as u64).read_to_end(&mut self.bytes).err();
         self.complete = self.failed.is_none() && self.bytes.len() - before < length;
     }
 
-    /// Nothing follows what was seen, or nothing that can be read.
+    /// Whether nothing readable follows `bytes`.
     pub fn stopped(&self) -> bool {
         self.complete || self.failed.is_some()
     }
 
-    /// The stream from its beginning again; an error already met is met again at its place.
+    /// The stream from its beginning: `bytes`, then `rest` or the error that ended the stream.
     pub fn before(self, rest: Box<dyn Read>) -> Box<dyn Read> {
         let start = Cursor::new(self.bytes);
         match self.failed {
@@ -82,7 +82,7 @@ impl Head {
     }
 }
 
-/// A stream that only fails, once.
+/// A stream that fails once and then ends.
 struct Failing(Option<io::Error>);
 
 impl Read for Failing {

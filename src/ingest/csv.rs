@@ -11,8 +11,9 @@ use std::rc::Rc;
 /// Reads the header and then rows until the end. Memory: one row, bounded by the record limit.
 ///
 /// Quoted values may hold line ends (`\n` in the JSON string). Bytes that are not UTF-8 become U+FFFD and are counted,
-/// since JSON cannot hold them, or are an error where the options say so. A first line `sep=;` is passed over. A row with more or fewer fields than the header is a bad record; kept, it has the fields
-/// that it has, surplus ones named `column_N`. The table parser skips empty lines without counting them.
+/// since JSON cannot hold them, or are an error where the options say so. A first line `sep=;` is skipped. A row with more
+/// or fewer fields than the header is a bad record; if it is kept, surplus fields are named `column_N`. The CSV parser
+/// skips empty lines without counting them.
 pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Result<()> {
     let limit = out.options.max_record_bytes;
     let left = Rc::new(Cell::new(0));
@@ -24,7 +25,7 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
     let mut keys: Option<Vec<String>> = None;
     let mut record = Vec::new();
     loop {
-        // One buffer of the parser's own may be read ahead.
+        // The parser may read one buffer ahead.
         left.set(limit.saturating_add(1 << 14));
         let line = rows.position().line();
         if !rows.read_byte_record(&mut row).map_err(|e| table_error(e, line, left.get(), out))? {
@@ -42,7 +43,7 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
         let Some(keys) = &keys else {
             if !row.get(0).is_some_and(|cell| line == 1 && cell == b"sep=") {
                 keys = Some(names(&row));
-                tell_columns(keys.as_deref().unwrap_or_default(), out);
+                log_columns(keys.as_deref().unwrap_or_default(), out);
             }
             continue;
         };
@@ -60,13 +61,13 @@ pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Res
     }
 }
 
-/// A format that was found, not chosen, is told, so that text taken for a table is noticed.
-fn tell_columns(keys: &[String], out: &Collector) {
+/// Logs a format that was detected, not chosen, so that a user notices text that is read as a table.
+fn log_columns(keys: &[String], out: &Collector) {
     if out.options.format.is_none() {
-        // Their names are not told: without a header they are the first record.
+        // The message holds no names: if the file has no header, they are the first record.
         let (name, format, columns) = (&out.source.name, out.source.format.label(), keys.len());
         tracing::info!(
-            "{name}: taken as {format}, its first line as the names of {columns} columns; --format text takes lines as they are"
+            "{name}: read as {format}, its first line as the names of {columns} columns; --format text takes lines as they are"
         );
     }
 }
@@ -79,10 +80,10 @@ fn table_error(error: csv::Error, line: u64, left: usize, out: &Collector) -> Er
     }
 }
 
-/// The keys of the objects: each name once; an empty one becomes `column_N` (from 1), a repeated one gets `_2`, `_3` ...
+/// The keys of the objects, all distinct: an empty name becomes `column_N` (from 1), a repeated one gets `_2`, `_3` ...
 pub(super) fn names<'a>(header: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut used = HashSet::new();
-    // The last suffix of each name, so that many of the same are not counted through again and again.
+    // The last suffix of each name, so that a name that repeats many times is not counted from 2 each time.
     let mut copies: HashMap<String, usize> = HashMap::new();
     let unique = |(i, cell): (usize, &[u8])| {
         let name = String::from_utf8_lossy(cell.trim_ascii()).into_owned();
@@ -124,7 +125,7 @@ fn json_string(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string and a vector cannot fail");
 }
 
-/// Stops a reader after a number of bytes, so that a quote nobody closes does not swallow the file into memory.
+/// Stops a reader after a number of bytes, so that a quote that is never closed does not read the whole file into memory.
 struct Budget<R> {
     inner: R,
     left: Rc<Cell<usize>>,
@@ -147,16 +148,16 @@ enum Quote {
     FieldStart,
     Plain,
     Quoted,
-    /// Behind a quote inside a quoted field: its end, or the first of a doubled quote.
+    /// After a quote inside a quoted field: this is its end, or the first half of a doubled quote.
     Closing,
 }
 
-/// Follows the quotes of a table as its parser does, since that takes the end of the file for a closing quote.
+/// Tracks the quotes of a table as the parser does, because the parser takes the end of the file for a closing quote.
 struct Quotes<R> {
     inner: R,
     delimiter: u8,
     state: Quote,
-    /// Set at the end of the stream if a quote is open there.
+    /// Set at the end of the stream if a quote is still open.
     unclosed: Rc<Cell<bool>>,
 }
 

@@ -1,6 +1,6 @@
-//! A file that grows, and is replaced or cut back by log rotation.
+//! Follows a file that grows and that log rotation replaces or truncates, as `tail -F` does.
 
-use super::source::{Lines, Out};
+use super::line_splitter::{LineSplitter, RecordSender};
 use crate::{Error, Result};
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
@@ -8,15 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often a file that has nothing new is looked at.
+/// How long to wait before a file without new data is read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Hands on the lines of the file for ever, or until they are no longer wanted.
+/// Sends the lines of the file until the receiver is gone.
 ///
-/// Another file under its name (rotation by renaming) is read from its beginning when the old one has been read to its end;
-/// a file that has become shorter (copytruncate) from its beginning, its unfinished last line forgotten. A file that is cut
-/// back and has grown beyond its old length between two looks cannot be told from one that grew.
-pub(super) fn follow(path: &Path, from_end: bool, mut lines: Lines, out: &mut Out) -> Result<()> {
+/// When another file appears under the name (rotation by renaming), the old one is read to its end and the new one from its
+/// beginning. When the file has become shorter (copytruncate), it is read from its beginning and its unfinished last line
+/// is discarded. A file that was truncated and has already grown beyond its old length looks like one that grew.
+pub(super) fn follow(path: &Path, from_end: bool, mut lines: LineSplitter, out: &mut RecordSender) -> Result<()> {
     let mut file = File::open(path).map_err(|e| Error::io("open", path, e))?;
     let failed = |e| Error::io("read", path, e);
     let mut at = 0;
@@ -25,7 +25,7 @@ pub(super) fn follow(path: &Path, from_end: bool, mut lines: Lines, out: &mut Ou
         at = file.seek(SeekFrom::End(0)).map_err(failed)?;
     }
     let mut buffer = vec![0; 1 << 16];
-    let mut told = false;
+    let mut warned = false;
     loop {
         let n = file.read(&mut buffer).map_err(failed)?;
         if n > 0 {
@@ -36,26 +36,26 @@ pub(super) fn follow(path: &Path, from_end: bool, mut lines: Lines, out: &mut Ou
         let open = file.metadata().map_err(failed)?;
         match File::open(path) {
             Ok(new) if !same(&open, &new.metadata().map_err(failed)?) => {
-                // What was written between the last read and the rotation.
+                // Reads what was written between the last read and the rotation.
                 while let n @ 1.. = file.read(&mut buffer).map_err(failed)? {
                     lines.push(&buffer[..n], out)?;
                 }
                 lines.end(out)?;
-                tracing::info!("{}: the file was replaced, reading the new one", path.display());
+                tracing::info!("{}: the file was replaced; the new one is read from its beginning", path.display());
                 (file, at) = (new, 0);
             }
             _ if open.len() < at => {
                 lines.forget();
-                tracing::info!("{}: the file was cut back, reading it from its beginning", path.display());
+                tracing::info!("{}: the file was truncated; it is read from its beginning", path.display());
                 at = file.seek(SeekFrom::Start(0)).map_err(failed)?;
             }
             reopened => {
-                // The name may be free for a moment between the old file and the new one.
+                // A missing file is no error: rotation may leave the name free for a moment.
                 if let Err(error) = reopened
                     && error.kind() != std::io::ErrorKind::NotFound
-                    && !std::mem::replace(&mut told, true)
+                    && !std::mem::replace(&mut warned, true)
                 {
-                    tracing::warn!("{}: cannot open it again: {error}; trying on", path.display());
+                    tracing::warn!("{}: cannot reopen the file: {error}; logwright keeps trying", path.display());
                 }
                 std::thread::sleep(PAUSE);
             }

@@ -1,13 +1,16 @@
-//! Patterns such as `logs/**/*.gz` -> the paths they match, whatever bytes the names hold.
+//! Lists folders in reading order, and expands patterns such as `logs/**/*.gz`. Names may contain any bytes.
 
-use super::inputs::list;
 use crate::{Error, Result};
 use glob::{MatchOptions, Pattern};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 const MARKS: [char; 3] = ['*', '?', '['];
 
-/// A leading dot is matched only by a dot.
+/// Only a literal dot matches a leading dot.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
@@ -15,12 +18,12 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(MARKS)
 }
 
-/// The paths that match, in the order of a folder's list; bytes that are not UTF-8 match `?`.
+/// The paths that match, in the order of [`list`]; bytes that are not UTF-8 match `?`.
 ///
-/// Errors: a pattern that is none, a folder that cannot be listed.
+/// Errors: an invalid pattern, a folder that cannot be listed.
 pub(super) fn matches(text: &str) -> Result<Vec<PathBuf>> {
     let mut paths = vec![PathBuf::new()];
-    // Behind the last `/`, "all folders" and "all in this folder" are the same files.
+    // As the last part, `**` selects the same files as the folder before it.
     for part in Path::new(text.trim_end_matches("/**")).components() {
         let name = part.as_os_str().to_str().unwrap_or_default();
         let mut next = Vec::new();
@@ -48,7 +51,7 @@ fn here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
-/// The folder and all under it, hidden and linked ones left out.
+/// Appends the folder and all folders below it, except hidden and linked ones.
 fn add_folders(path: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
     if !here(path).is_dir() {
         return Ok(());
@@ -61,6 +64,36 @@ fn add_folders(path: &Path, folders: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The names in a folder, in reading order (see [`sort`]).
+pub(super) fn list(folder: &Path) -> Result<Vec<OsString>> {
+    let failed = |e| Error::io("list the folder", folder, e);
+    let entries = fs::read_dir(folder).map_err(failed)?;
+    let mut names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name())).collect::<Result<Vec<_>>>()?;
+    sort(&mut names);
+    Ok(names)
+}
+
+/// Sorts by name, but puts the files that logrotate renamed before the current one, oldest first: `syslog.2.gz`,
+/// `syslog.1`, `syslog`. Without a `syslog` in the same folder such names are sorted as any other.
+fn sort(names: &mut [OsString]) {
+    let all: BTreeSet<OsString> = names.iter().cloned().collect();
+    names.sort_by_cached_key(|name| {
+        let rotated = name.to_str().and_then(rotation).filter(|(stem, _)| all.contains(&OsString::from(stem)));
+        match rotated {
+            Some((stem, number)) => (OsString::from(stem), Reverse(number), name.clone()),
+            None => (name.clone(), Reverse(0), name.clone()),
+        }
+    });
+}
+
+/// `syslog.2.gz` -> (`syslog`, 3): the number plus one, because `syslog` itself has 0.
+fn rotation(name: &str) -> Option<(&str, u64)> {
+    let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let (stem, number) = plain.rsplit_once('.')?;
+    let digits = !number.is_empty() && number.len() <= 9 && number.bytes().all(|b| b.is_ascii_digit());
+    Some((stem, number.parse::<u64>().ok().filter(|_| digits)? + 1))
 }
 
 #[cfg(test)]

@@ -1,36 +1,35 @@
-//! The inputs of a command line -> the files to read, in order.
+//! Resolves the inputs of a command line to the files to read, in order.
 
 use super::glob;
 use crate::{Error, Result};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// One thing to read.
+/// A file to read, or standard input.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// As a message names it: the path, or `stdin`.
+    /// The name in messages: the path, or `stdin`.
     pub name: String,
     /// `None`: standard input.
     pub path: Option<PathBuf>,
-    /// Stored size; 0 where it is unknown.
+    /// The stored size in bytes; 0 where it is unknown.
     pub bytes: u64,
-    /// Named by the user itself, not found in a folder or by a glob.
+    /// Whether the user named the file itself, instead of a folder or glob that contains it.
     pub named: bool,
 }
 
-/// Files as given; folders recursively, in the order of [`sort`], hidden entries and linked folders left out; globs in
-/// the same order; `-` for standard input. Folders and globs give regular files only: pipes, sockets, devices and links
-/// to nothing are left out with a warning. A file met twice is read once. Folders in `leave_out` are not entered.
+/// Returns files as they are named, folders recursively in the order of [`glob::list`] without hidden entries and linked
+/// folders, the matches of globs in the same order, and standard input for `-`. Folders and globs give regular files only:
+/// pipes, sockets, devices and dangling links are left out with a warning. A file that is found twice is read once. Folders
+/// in `leave_out` are not entered.
 ///
-/// Errors: a path that is not there or cannot be listed, a named one inside `leave_out`, a folder without files, a glob
+/// Errors: a path that does not exist or cannot be listed, a named path inside `leave_out`, a folder without files, a glob
 /// without matches, `-` twice.
 pub(super) fn expand(inputs: &[PathBuf], leave_out: &[PathBuf]) -> Result<Vec<Source>> {
     let leave_out = leave_out.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let mut found = Found { sources: Vec::new(), seen: BTreeMap::new(), input: 0, leave_out };
+    let mut found = InputList { sources: Vec::new(), seen: BTreeMap::new(), input: 0, leave_out };
     for (number, input) in inputs.iter().enumerate() {
         found.input = number;
         if input.as_os_str() == "-" {
@@ -46,28 +45,28 @@ pub(super) fn expand(inputs: &[PathBuf], leave_out: &[PathBuf]) -> Result<Vec<So
     Ok(found.sources)
 }
 
-struct Found {
+struct InputList {
     sources: Vec<Source>,
-    /// Real paths of the files so far, each with the number of the input that gave it.
+    /// The canonical path of each file so far, with the number of the input that it comes from.
     seen: BTreeMap<PathBuf, usize>,
     input: usize,
     leave_out: Vec<PathBuf>,
 }
 
-impl Found {
+impl InputList {
     fn add_stdin(&mut self) -> Result<()> {
         if self.sources.iter().any(|source| source.path.is_none()) {
-            return Err(Error::usage("standard input (-) is named twice; it can be read once"));
+            return Err(Error::usage("standard input (-) is named twice, but it can be read only once"));
         }
         self.sources.push(Source { name: "stdin".into(), path: None, bytes: 0, named: true });
         Ok(())
     }
 
-    /// A file of any kind (a pipe may be meant), or a folder.
+    /// Adds a path that the user named: a file of any kind (also a pipe), or a folder.
     fn add_named(&mut self, path: &Path, meta: &Metadata) -> Result<()> {
         if self.is_left_out(path) {
             return Err(Error::usage(format!(
-                "{}: this is in the folder that is being written; name the logs alone",
+                "{}: this is in the folder that is being written; name only the logs",
                 path.display()
             )));
         }
@@ -95,7 +94,7 @@ impl Found {
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        for name in list(folder)? {
+        for name in glob::list(folder)? {
             let path = folder.join(&name);
             let hidden = name.as_encoded_bytes().starts_with(b".");
             // A linked folder could lead back to one of its parents.
@@ -107,16 +106,16 @@ impl Found {
         Ok(())
     }
 
-    /// Something a folder or a glob gave.
+    /// Adds a path that was found in a folder or by a glob.
     fn add_found(&mut self, path: &Path) -> Result<()> {
         if self.is_left_out(path) {
-            tracing::info!("{}: left out, it is being written", path.display());
+            tracing::info!("{}: left out, because it is being written", path.display());
             return Ok(());
         }
         match fs::metadata(path) {
             Ok(meta) if meta.is_dir() => self.add_folder(path)?,
             Ok(meta) if meta.is_file() => self.add_file(path, &meta, false),
-            Ok(_) => warn!("{}: left out, it is no regular file; name it to read it", path.display()),
+            Ok(_) => warn!("{}: left out, it is not a regular file; name it to read it", path.display()),
             Err(error) if path.is_symlink() => {
                 warn!("{}: left out, it is a link to something that cannot be reached ({error})", path.display());
             }
@@ -126,14 +125,14 @@ impl Found {
     }
 
     fn add_file(&mut self, path: &Path, meta: &Metadata, named: bool) {
-        // A pipe has no real path; it cannot be met twice either.
+        // A pipe has no canonical path.
         if meta.is_file()
             && let Ok(real) = path.canonicalize()
             && let Some(before) = self.seen.insert(real, self.input)
         {
-            // One pattern may well match a folder and the files in it.
+            // One glob may match both a folder and the files in it; this needs no warning.
             if before != self.input {
-                warn!("{}: named more than once, read once", path.display());
+                warn!("{}: named more than once, but read only once", path.display());
             }
             return;
         }
@@ -151,39 +150,10 @@ impl Found {
     }
 }
 
-/// The names in a folder, sorted.
-pub(super) fn list(folder: &Path) -> Result<Vec<OsString>> {
-    let failed = |e| Error::io("list the folder", folder, e);
-    let entries = fs::read_dir(folder).map_err(failed)?;
-    let mut names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name())).collect::<Result<Vec<_>>>()?;
-    sort(&mut names);
-    Ok(names)
-}
-
-/// By name, but files that logrotate moved on stand before the one they came from, the oldest first: `syslog.2.gz`,
-/// `syslog.1`, `syslog`. Without a `syslog` beside them they are names as any other.
-fn sort(names: &mut [OsString]) {
-    let all: BTreeSet<OsString> = names.iter().cloned().collect();
-    names.sort_by_cached_key(|name| {
-        let rotated = name.to_str().and_then(rotation).filter(|(stem, _)| all.contains(&OsString::from(stem)));
-        match rotated {
-            Some((stem, number)) => (OsString::from(stem), Reverse(number), name.clone()),
-            None => (name.clone(), Reverse(0), name.clone()),
-        }
-    });
-}
-
-/// `syslog.2.gz` -> (`syslog`, 3): one more than the number, so that the file itself has 0.
-fn rotation(name: &str) -> Option<(&str, u64)> {
-    let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-    let (stem, number) = plain.rsplit_once('.')?;
-    let digits = !number.is_empty() && number.len() <= 9 && number.bytes().all(|b| b.is_ascii_digit());
-    Some((stem, number.parse::<u64>().ok().filter(|_| digits)? + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::fs::symlink;
 
@@ -247,10 +217,10 @@ mod tests {
     fn names_need_not_be_utf8_and_may_look_like_patterns() {
         let dir = folder(&["a[1].log"]);
         assert_eq!(inside(&dir, &["a[1].log"]), ["a[1].log"]);
-        let odd = dir.path().join(OsString::from_vec(b"b\xff.log".to_vec()));
-        fs::write(&odd, "x\n").unwrap();
+        let not_utf8 = dir.path().join(OsString::from_vec(b"b\xff.log".to_vec()));
+        fs::write(&not_utf8, "x\n").unwrap();
         assert_eq!(inside(&dir, &["*.log"]), ["a[1].log", "b\u{fffd}.log"]);
-        assert_eq!(names(&[odd]).len(), 1);
+        assert_eq!(names(&[not_utf8]).len(), 1);
         let none = dir.path().join(OsString::from_vec(b"\xff*".to_vec()));
         assert!(expand(&[none], &[]).unwrap_err().to_string().contains("no such file"));
     }

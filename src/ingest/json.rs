@@ -1,14 +1,14 @@
-//! JSON documents: arrays, wrapped arrays and pretty-printed objects, one record for each object, in bounded memory.
+//! JSON documents: arrays, wrapped arrays and pretty-printed objects. Each object is one record; memory is bounded.
 //!
-//! The scanner follows only strings and brackets; each object it cuts out is then checked by serde_json. Numbers and the
-//! order of keys keep their bytes; white space outside strings goes.
+//! The scanner tracks only strings and brackets; serde_json then checks each object that the scanner cuts out. Numbers and
+//! the order of keys stay byte for byte; white space outside strings is removed.
 
 use super::collect::Collector;
 use super::lines::object_fault;
 use crate::{Error, Result};
 use std::io::BufRead;
 
-/// A key that wraps the records when its value is an array of objects, as exports of many services do.
+/// Keys under which the exports of many services wrap their records, as an array of objects.
 const WRAPPERS: &[&[u8]] = &[
     b"\"Records\"",
     b"\"records\"",
@@ -24,22 +24,22 @@ const WRAPPERS: &[&[u8]] = &[
     b"\"hits\"",
 ];
 
-/// Is this (a JSON string with its quotes) a key that wraps records?
+/// Whether `key` (a JSON string with its quotes) is a key that wraps records.
 pub(super) fn wraps(key: &[u8]) -> bool {
     WRAPPERS.contains(&key)
 }
 
 /// Reads objects and arrays of objects, one after another, until the end.
 ///
-/// `wrapped`: an object such as `{"Records":[...]}` stands for the objects of that array; the names of its other members
-/// are told once, for they are left out. Memory: one record, bounded by the record limit.
+/// With `wrapped`, an object such as `{"Records":[...]}` stands for the objects of that array. Its other members are left
+/// out, and a warning lists their names once. Memory: one record, bounded by the record limit.
 pub(super) fn read(reader: impl BufRead, wrapped: bool, out: &mut Collector) -> Result<()> {
     let mut scanner = Scanner { reader, line: 1, column: 1, wrapped, dropped: Vec::new() };
     let mut record = Vec::new();
     loop {
         match scanner.next_token(out)? {
             None => {
-                tell_dropped(&scanner.dropped, out);
+                warn_of_dropped(&scanner.dropped, out);
                 return Ok(());
             }
             Some(b'[') => {
@@ -55,10 +55,10 @@ pub(super) fn read(reader: impl BufRead, wrapped: bool, out: &mut Collector) -> 
     }
 }
 
-fn tell_dropped(dropped: &[String], out: &Collector) {
+fn warn_of_dropped(dropped: &[String], out: &Collector) {
     if !dropped.is_empty() {
         let (name, dropped) = (&out.source.name, dropped.join(", "));
-        tracing::warn!("{name}: only the records of the array are read; beside it are left out: {dropped}");
+        tracing::warn!("{name}: only the records of the array are read; these other members are left out: {dropped}");
     }
 }
 
@@ -68,12 +68,13 @@ fn shown(byte: u8) -> String {
 
 struct Scanner<R> {
     reader: R,
-    /// Place of the next byte, from 1; the column counts bytes.
+    /// Line and column of the next byte, from 1; the column counts bytes.
     line: u64,
     column: u64,
-    /// Objects at the top may wrap records.
+    /// Whether objects at the top level may wrap records.
     wrapped: bool,
-    /// Members beside the records of a wrapper, each name once, with its quotes; OData's `@` ones go untold.
+    /// Names, with their quotes, of the members that a wrapper has beside its records, except those that begin with `@`
+    /// (OData metadata).
     dropped: Vec<String>,
 }
 
@@ -84,13 +85,13 @@ impl<R: BufRead> Scanner<R> {
         Ok(buffer.first().copied())
     }
 
-    /// Steps over the byte just peeked, which is not a newline.
+    /// Consumes the byte that `peek` returned, which must not be a newline.
     fn bump(&mut self) {
         self.column += 1;
         self.reader.consume(1);
     }
 
-    /// The next byte that is not white space; it stays.
+    /// Skips white space and returns the next byte without consuming it.
     fn next_token(&mut self, out: &Collector) -> Result<Option<u8>> {
         while let Some(byte) = self.peek(out)? {
             match byte {
@@ -109,7 +110,7 @@ impl<R: BufRead> Scanner<R> {
         out.broken(self.line, self.column, "the JSON is cut in the middle: expected more, found the end of the file")
     }
 
-    /// The elements of an array whose bracket was read, each of them a record, and the closing bracket.
+    /// Reads the elements of an array after its opening bracket, each of them a record, and the closing bracket.
     fn array(&mut self, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
         loop {
             match self.next_token(out)? {
@@ -136,7 +137,7 @@ impl<R: BufRead> Scanner<R> {
         Ok(())
     }
 
-    /// An object: a record, or a wrapper of records, which may lie deeper: `{"hits":{"hits":[...]}}`.
+    /// Reads an object: a record or a wrapper of records, which may be nested: `{"hits":{"hits":[...]}}`.
     fn object(&mut self, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
         let place = (self.line, self.column);
         record.clear();
@@ -184,7 +185,7 @@ impl<R: BufRead> Scanner<R> {
             self.take(b',', record);
         }
         self.copy(record, depth, place.0, out)?;
-        // A wrapper of nothing holds no record, but an object with an empty list and facts of its own is one.
+        // An empty wrapper holds no record, but an object with an empty array and further members is a record itself.
         if empty && names.iter().all(|name| name.starts_with(b"\"@")) && object_fault(record).is_none() {
             return Ok(());
         }
@@ -196,8 +197,8 @@ impl<R: BufRead> Scanner<R> {
         record.push(byte);
     }
 
-    /// The array of a wrapper after its bracket, then what is left of the `depth` objects around it: all but the records is
-    /// left out.
+    /// Reads the array of a wrapper after its opening bracket, then the rest of the `depth` objects around it, which is left
+    /// out.
     fn records_of(
         &mut self,
         mut names: Vec<Vec<u8>>,
@@ -218,7 +219,7 @@ impl<R: BufRead> Scanner<R> {
         Ok(())
     }
 
-    /// Behind a member: further ones, whose names are kept, and the closing brace.
+    /// Reads the members that follow a member, collects their names, and reads the closing brace.
     fn rest_of_object(&mut self, names: &mut Vec<Vec<u8>>, record: &mut Vec<u8>, out: &mut Collector) -> Result<()> {
         while self.next_token(out)? == Some(b',') {
             self.bump();
@@ -239,20 +240,20 @@ impl<R: BufRead> Scanner<R> {
         self.copy(record, 1, line, out)
     }
 
-    /// Checks a value that began at the place given and hands it on.
+    /// Checks a value that began at `line` and `column`, and passes it on as a record.
     fn finish(&self, record: &mut [u8], line: u64, column: u64, out: &mut Collector) -> Result<()> {
         match object_fault(record) {
             None => out.record(record, line),
             Some((_, fault)) => {
-                // A raw newline inside a broken string must not end the record that is kept.
+                // A raw newline inside a broken string must not end the kept record.
                 record.iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b' ');
                 out.bad(line, column, &fault, record)
             }
         }
     }
 
-    /// Appends one value, or the rest of one that is `depth` brackets deep, without white space outside strings.
-    /// A plain value (number, word) ends before the `,` `]` `}` or white space behind it.
+    /// Appends one value, or the rest of a value with `depth` open brackets, without white space outside strings.
+    /// A plain value (a number or a word) ends before the `,` `]` `}` or white space that follows it.
     fn copy(&mut self, value: &mut Vec<u8>, mut depth: usize, start: u64, out: &Collector) -> Result<()> {
         let (mut string, mut escape) = (false, false);
         let begin = value.len();
@@ -287,7 +288,7 @@ impl<R: BufRead> Scanner<R> {
                     match byte {
                         b'"' => string = true,
                         b'{' | b'[' => depth += 1,
-                        // At depth 0 this can only be the first byte, out of place: it ends the value it broke.
+                        // At depth 0 a closing bracket can only be a misplaced first byte; it ends the broken value.
                         b'}' | b']' => {
                             depth = depth.saturating_sub(1);
                             done = depth == 0;

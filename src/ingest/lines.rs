@@ -1,13 +1,13 @@
-//! Formats of lines. In text and JSON lines each is a record and keeps its bytes; only the line end goes.
+//! Formats with one record per line. Text and JSON lines keep the bytes of each line; only the line end is removed.
 
 use super::collect::Collector;
 use crate::Result;
 use serde::de::IgnoredAny;
 use std::io::{BufRead, Read};
 
-/// Hands every line with its number to `line`, until the end. Memory: one line, bounded by the record limit.
+/// Passes every line with its number to `line`. Memory: one line, bounded by the record limit.
 ///
-/// Lines of nothing but white space are skipped and counted; `\r\n` ends a line as `\n` does; the last line needs no end.
+/// Lines of white space are skipped and counted; `\r\n` ends a line as `\n` does; the last line needs no line end.
 pub(super) fn read(
     mut reader: impl BufRead,
     out: &mut Collector,
@@ -17,7 +17,7 @@ pub(super) fn read(
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();
-        // Two more than the limit leave room for "\r\n".
+        // Two bytes more than the limit leave room for "\r\n".
         let mut bounded = reader.by_ref().take((limit as u64).saturating_add(2));
         if bounded.read_until(b'\n', &mut bytes).map_err(|e| out.read_error(number, e))? == 0 {
             break;
@@ -36,7 +36,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// A line of JSON lines.
+/// Takes one line of a JSON lines file.
 pub(super) fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Result<()> {
     match object_fault(record) {
         None => out.record(record, number),
@@ -44,7 +44,7 @@ pub(super) fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Resu
     }
 }
 
-/// Why `record` is not one JSON object, and at which column (from 1); `None` if it is one.
+/// The reason why `record` is not exactly one JSON object, and its column (from 1); `None` if it is one.
 pub(super) fn object_fault(record: &[u8]) -> Option<(u64, String)> {
     let start = record.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
     if record.get(start) != Some(&b'{') {

@@ -1,91 +1,55 @@
-//! The format of a file, found by looking at its (decompressed) beginning.
+//! Detects the format of a file from its (decompressed) beginning.
 
-use super::directives;
+use super::format::InputFormat;
 use super::json::wraps;
+use super::w3c_zeek;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 
-/// How much of a file is looked at, in bytes.
+/// The number of bytes of a file that are examined.
 pub(super) const PEEK: usize = 1 << 16;
 
-/// Rows of a table that are compared with its header, and how many it takes to believe in one.
+/// The most rows that are compared with a header, and the fewest that make a table.
 const ROWS: usize = 20;
 const MIN_ROWS: usize = 3;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// One JSON object a line
-    Jsonl,
-    /// An array of objects, {"Records":[...]} and its like, or pretty-printed objects
-    Json,
-    /// One record a line, whatever it holds
-    Text,
-    /// Comma- or semicolon-separated values with a header
-    Csv,
-    /// Tab-separated values with a header
-    Tsv,
-    /// Rows below a line #Fields: W3C extended logs (IIS, CloudFront), and Zeek's logs
-    #[value(alias = "zeek")]
-    W3c,
-}
-
-impl Format {
-    /// Whether its records are JSON values (table rows become objects).
-    pub fn gives_json(self) -> bool {
-        self != Format::Text
-    }
-
-    /// As a message calls it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Format::Jsonl => "JSON lines",
-            Format::Json => "JSON",
-            Format::Text => "text lines",
-            Format::Csv => "CSV",
-            Format::Tsv => "TSV",
-            Format::W3c => "rows below a line #Fields (W3C, Zeek)",
-        }
-    }
-}
-
-/// The format that `head` begins; `complete`: nothing follows it.
+/// The format of a file that begins with `head`; `complete` says that `head` is the whole file.
 ///
-/// Brackets alone prove nothing: Apache errors and many other text logs begin with `[`. JSON is believed when the first
-/// value parses, or runs past the end of what is seen; a table when the header looks like names and the rows fit it.
-pub(super) fn format(head: &[u8], complete: bool) -> Format {
+/// Brackets alone prove nothing: Apache error logs and many other text logs begin with `[`. The file is JSON if the first
+/// value parses or is still incomplete at the end of `head`; it is a table if the header looks like names and the rows
+/// fit it.
+pub(super) fn format(head: &[u8], complete: bool) -> InputFormat {
     let text = head.trim_ascii_start();
     match text.first() {
         Some(b'{') => object(text, complete),
-        Some(b'[') if is_array_of_objects(text) => Format::Json,
-        Some(b'#') if directives::is_headed(text) => Format::W3c,
-        _ if is_table(head, b'\t', complete) => Format::Tsv,
-        _ if is_table(head, delimiter(head), complete) => Format::Csv,
-        _ => Format::Text,
+        Some(b'[') if is_array_of_objects(text) => InputFormat::Json,
+        Some(b'#') if w3c_zeek::is_headed(text) => InputFormat::W3c,
+        _ if is_table(head, b'\t', complete) => InputFormat::Tsv,
+        _ if is_table(head, delimiter(head), complete) => InputFormat::Csv,
+        _ => InputFormat::Text,
     }
 }
 
-/// What a file that begins with `{` is.
-fn object(text: &[u8], complete: bool) -> Format {
+/// The format of a file that begins with `{`.
+fn object(text: &[u8], complete: bool) -> InputFormat {
     if is_wrapper(text) {
-        return Format::Json;
+        return InputFormat::Json;
     }
     let mut lines = text.split(|&b| b == b'\n').peekable();
     let first = lines.next().unwrap_or_default();
     let first_is_whole = complete || lines.peek().is_some();
     let parses = |line: &[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
     if !first_is_whole || parses(first) {
-        return Format::Jsonl;
+        return InputFormat::Jsonl;
     }
-    // Not an object on the first line: pretty-printed, or a bad first line among good ones, or text after all.
+    // The first line is no object: the file is pretty-printed JSON, or JSON lines whose first line is bad, or text.
     if first_value_holds(text) {
-        return Format::Json;
+        return InputFormat::Json;
     }
     let good = lines.take(ROWS).filter(|line| line.starts_with(b"{") && parses(line)).count();
-    if good > 0 { Format::Jsonl } else { Format::Text }
+    if good > 0 { InputFormat::Jsonl } else { InputFormat::Text }
 }
 
-/// The first value is whole and sound, or sound as far as it is seen.
+/// Whether the first value is valid JSON, complete or cut off by the end of `text`.
 fn first_value_holds(text: &[u8]) -> bool {
     match serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().next() {
         Some(Ok(_)) => true,
@@ -98,40 +62,41 @@ fn is_array_of_objects(text: &[u8]) -> bool {
     let inside = text[1..].trim_ascii_start();
     match inside.first() {
         Some(b'{') => first_value_holds(inside),
-        // An empty array, or one of which nothing more is seen.
+        // An empty array, or one that `text` cuts off right after its bracket.
         Some(b']') => matches!(inside[1..].trim_ascii_start().first(), None | Some(b'[' | b'{')),
         Some(_) => false,
         None => true,
     }
 }
 
-/// Is this one document that wraps records: an object with a wrapper key and an array of objects under it, as in
-/// `{"count":2,"Records":[{`, and no further line behind it? Further lines make it an object among others, a record.
+/// Whether the file is one document that wraps records: an object with an array of objects under a wrapper key, as in
+/// `{"count":2,"Records":[{`, and with no further line after it. Further lines make the object a record among others.
 pub(super) fn is_wrapper(head: &[u8]) -> bool {
     let text = head.trim_ascii_start();
-    let behind = first_value_end(text).map(|end| &text[end..]);
-    let lines_follow = behind.is_some_and(|behind| {
-        let next = behind.trim_ascii_start();
-        !next.is_empty() && behind[..behind.len() - next.len()].contains(&b'\n')
+    let rest = first_value_end(text).map(|end| &text[end..]);
+    let lines_follow = rest.is_some_and(|rest| {
+        let next = rest.trim_ascii_start();
+        !next.is_empty() && rest[..rest.len() - next.len()].contains(&b'\n')
     });
     text.starts_with(b"{") && has_wrapper_key(&text[1..]) && !lines_follow
 }
 
-/// Whether the first value of `head` ends there (or is broken) and something other than white space follows it.
+/// Whether `head` contains the end of its first value, or shows that this value is broken, and something other than white
+/// space after it.
 pub(super) fn sees_past_first(head: &[u8]) -> bool {
     let text = head.trim_ascii_start();
     first_value_end(text).map_or(!first_value_holds(text), |end| !text[end..].trim_ascii().is_empty())
 }
 
-/// Where the first value ends; `None` if it is cut or broken.
+/// The offset at which the first value ends; `None` if the value is cut off or broken.
 fn first_value_end(text: &[u8]) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     Some(values.byte_offset())
 }
 
-/// Whether a member, of those that are seen, is an array of records by its name and first element. `rest`: the inside of
-/// an object.
+/// Whether some visible member of an object has a wrapper key and an array of objects as its value. `rest` is the object
+/// without its opening brace.
 fn has_wrapper_key(mut rest: &[u8]) -> bool {
     loop {
         rest = rest.trim_ascii_start();
@@ -151,7 +116,7 @@ fn has_wrapper_key(mut rest: &[u8]) -> bool {
     }
 }
 
-/// What separates the cells of a CSV file: as a first line `sep=;` says, else `;` where the first line has more of those.
+/// The separator of a CSV file: the one that a first line `sep=;` names, else `;` if the first line has more `;` than `,`.
 pub(super) fn delimiter(head: &[u8]) -> u8 {
     let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
     match line.trim_ascii_end() {
@@ -163,11 +128,11 @@ pub(super) fn delimiter(head: &[u8]) -> u8 {
     }
 }
 
-/// A header of names, each once, and at least three rows of as many fields that look unlike it.
+/// Whether the file has a header of distinct names and at least three rows with as many fields that look unlike it.
 ///
-/// Text with commas fails one of these: its first line has spaces after commas, times, numbers or symbols; its lines
-/// differ in number of commas; words of the first line stand in the same place in many of them; or all its columns hold
-/// words such as a header has (a table has times, numbers or sentences in one of them).
+/// Text with commas fails one of these conditions: its first line has spaces after commas, times, numbers or symbols; its
+/// lines differ in their number of commas; many lines repeat words of the first line in the same column; or all columns
+/// hold only words that could be names (a table has times, numbers or sentences in at least one column).
 fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
     let seen = if complete { head } else { &head[..head.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)] };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(seen);
@@ -179,7 +144,7 @@ fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
     }
     let mut rows: Vec<_> = rows.take(ROWS + 1).collect();
     if !complete {
-        // The last row seen may be cut inside quotes.
+        // The last visible row may be cut inside quotes.
         rows.pop();
     }
     let repeats = |row: &&csv::ByteRecord| header.iter().zip(*row).any(|(name, cell)| name == cell);
@@ -191,7 +156,8 @@ fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
         && (0..header.len()).any(unlike)
 }
 
-/// Looks like the name of a column: short, begins with a letter, holds no other marks than names do.
+/// Whether the cell looks like the name of a column: it is short, begins with a letter, and holds only characters that are
+/// usual in names.
 fn is_name(cell: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(cell) else { return false };
     let Some(first) = text.chars().next() else { return false };
@@ -207,66 +173,70 @@ fn is_name(cell: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn check(text: &str, want: Format) {
+    fn check(text: &str, want: InputFormat) {
         assert_eq!(format(text.as_bytes(), true), want, "{text}");
     }
 
     #[test]
     fn json_lines() {
-        check("{\"a\":1}\n{\"a\":2}\n", Format::Jsonl);
-        check("{\"a\":1}", Format::Jsonl);
-        check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", Format::Jsonl);
-        check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", Format::Jsonl);
-        check("{\"a\":1}\nplain text\n", Format::Jsonl);
-        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", Format::Jsonl);
-        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", Format::Jsonl);
-        assert_eq!(format(b"{\"long\":\"aaaa", false), Format::Jsonl, "the first line is longer than what is seen");
+        check("{\"a\":1}\n{\"a\":2}\n", InputFormat::Jsonl);
+        check("{\"a\":1}", InputFormat::Jsonl);
+        check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", InputFormat::Jsonl);
+        check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", InputFormat::Jsonl);
+        check("{\"a\":1}\nplain text\n", InputFormat::Jsonl);
+        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", InputFormat::Jsonl);
+        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", InputFormat::Jsonl);
+        assert_eq!(
+            format(b"{\"long\":\"aaaa", false),
+            InputFormat::Jsonl,
+            "the first line is longer than what is seen"
+        );
     }
 
     #[test]
     fn json_documents() {
-        check("[{\"a\":1},\n{\"a\":2}]", Format::Json);
-        check("[\n  {\n    \"a\": 1\n  }\n]\n", Format::Json);
-        check("{\"Records\":[{\"a\":1}]}", Format::Json);
-        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", Format::Json);
-        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", Format::Json);
-        check("{\"Records\":[{\"a\":1},", Format::Json);
-        check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", Format::Json);
-        check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", Format::Json);
-        check("[{\"a\":1},{\"b", Format::Json);
-        check("{\"took\":1,\"hits\":{\"total\":{\"value\":2},\"hits\":[{\"_id\":1}]}}", Format::Json);
-        check("[]", Format::Json);
+        check("[{\"a\":1},\n{\"a\":2}]", InputFormat::Json);
+        check("[\n  {\n    \"a\": 1\n  }\n]\n", InputFormat::Json);
+        check("{\"Records\":[{\"a\":1}]}", InputFormat::Json);
+        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", InputFormat::Json);
+        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", InputFormat::Json);
+        check("{\"Records\":[{\"a\":1},", InputFormat::Json);
+        check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", InputFormat::Json);
+        check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", InputFormat::Json);
+        check("[{\"a\":1},{\"b", InputFormat::Json);
+        check("{\"took\":1,\"hits\":{\"total\":{\"value\":2},\"hits\":[{\"_id\":1}]}}", InputFormat::Json);
+        check("[]", InputFormat::Json);
     }
 
     #[test]
     fn text_that_looks_like_something_else() {
-        check("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok\n", Format::Text);
-        check("[2024-01-01 00:00:00] {\"a\":1}\n", Format::Text);
-        check("[1, 2] starting\n[1, 3] starting\n", Format::Text);
-        check("{main} started\n{main} stopped\n", Format::Text);
-        check("[] done\n", Format::Text);
-        check("Jan  1 00:00:00 host sshd[1]: Accepted for a, b, c\nJan  1 00:00:01 host x, y, z\n", Format::Text);
-        check("error,disk,full\nerror,disk,gone\n", Format::Text);
-        check("started, waiting, done\nstopped, waiting, done\n", Format::Text);
-        check("1,2,3\n4,5,6\n", Format::Text);
-        check("a,b,c\n1,2\n", Format::Text);
-        check("one line", Format::Text);
-        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", Format::Text);
-        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", Format::Text);
-        check("time,user\n1,bob\n2,al\n", Format::Text);
-        check("time,time\n1,bob\n2,al\n3,jo\n", Format::Text);
+        check("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok\n", InputFormat::Text);
+        check("[2024-01-01 00:00:00] {\"a\":1}\n", InputFormat::Text);
+        check("[1, 2] starting\n[1, 3] starting\n", InputFormat::Text);
+        check("{main} started\n{main} stopped\n", InputFormat::Text);
+        check("[] done\n", InputFormat::Text);
+        check("Jan  1 00:00:00 host sshd[1]: Accepted for a, b, c\nJan  1 00:00:01 host x, y, z\n", InputFormat::Text);
+        check("error,disk,full\nerror,disk,gone\n", InputFormat::Text);
+        check("started, waiting, done\nstopped, waiting, done\n", InputFormat::Text);
+        check("1,2,3\n4,5,6\n", InputFormat::Text);
+        check("a,b,c\n1,2\n", InputFormat::Text);
+        check("one line", InputFormat::Text);
+        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", InputFormat::Text);
+        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", InputFormat::Text);
+        check("time,user\n1,bob\n2,al\n", InputFormat::Text);
+        check("time,time\n1,bob\n2,al\n3,jo\n", InputFormat::Text);
     }
 
     #[test]
     fn tables() {
-        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", Format::Csv);
-        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", Format::Csv);
-        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", Format::Tsv);
-        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", Format::Csv);
-        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", Format::Csv);
-        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", Format::Csv);
-        check("time;user\n1;a,b\n2;al\n3;jo\n", Format::Csv);
-        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", Format::Csv);
+        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", InputFormat::Csv);
+        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", InputFormat::Csv);
+        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", InputFormat::Tsv);
+        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", InputFormat::Csv);
+        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", InputFormat::Csv);
+        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", InputFormat::Csv);
+        check("time;user\n1;a,b\n2;al\n3;jo\n", InputFormat::Csv);
+        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", InputFormat::Csv);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The reader as a whole, through real files.
+//! Tests of `read_records` as a whole, on real files.
 
 use crate::ingest::*;
 use indicatif::ProgressBar;
@@ -25,7 +25,7 @@ fn error(bytes: &[u8]) -> String {
     read_with(bytes, &ReadOptions::default()).unwrap_err().to_string()
 }
 
-fn error_as(bytes: &[u8], format: Format) -> String {
+fn error_as(bytes: &[u8], format: InputFormat) -> String {
     let options = ReadOptions { format: Some(format), ..Default::default() };
     read_with(bytes, &options).unwrap_err().to_string()
 }
@@ -58,20 +58,20 @@ fn documents_become_lines() {
     assert_eq!(records(b"[]\n[{\"a\":1}]"), ["{\"a\":1}"]);
     let hits = b"{\"took\": 3, \"hits\": {\"total\": {\"n\": 2}, \"hits\": [{\"_id\": 1}, {\"_id\": 2}], \"x\": []}, \"y\": {}}";
     assert_eq!(records(hits), ["{\"_id\":1}", "{\"_id\":2}"]);
-    // What only looks like a wrapper keeps its braces.
+    // An object that only looks like a wrapper stays whole.
     let text = b"[{\"data\": {\"items\": 1}, \"b\": 2}]\n{\"data\": {\"a\": {}}, \"data\": {}, \"items\": [{\"c\": 1}], \"d\": 1}";
     assert_eq!(
         records(text),
         ["{\"data\":{\"items\":1},\"b\":2}", "{\"data\":{\"a\":{}},\"data\":{},\"items\":[{\"c\":1}],\"d\":1}"]
     );
-    let json = ReadOptions { format: Some(Format::Json), ..Default::default() };
+    let json = ReadOptions { format: Some(InputFormat::Json), ..Default::default() };
     let text = b"{\"data\": {\"a\": {}}, \"hits\": {}, \"items\": [{\"c\": 1}], \"d\": 1}\n";
     assert_eq!(read_with(text, &json).unwrap().0, [b"{\"c\":1}".to_vec()]);
 }
 
 #[test]
 fn tables_become_objects() {
-    let csv = ReadOptions { format: Some(Format::Csv), ..Default::default() };
+    let csv = ReadOptions { format: Some(InputFormat::Csv), ..Default::default() };
     let rows = read_with(b"time,user,,user\n1,\"a \"\"b\"\"\",x,y\n2,\"c\nd\",,\n", &csv).unwrap().0;
     assert_eq!(
         rows.iter().map(|row| std::str::from_utf8(row).unwrap()).collect::<Vec<_>>(),
@@ -81,8 +81,8 @@ fn tables_become_objects() {
         ]
     );
     let ragged = b"time,user\n1,a\n2,b,c\n";
-    assert!(error_as(ragged, Format::Csv).contains(":3:1: expected 2 fields as in the header, found 3"));
-    let keep = ReadOptions { format: Some(Format::Csv), bad_records: BadRecords::Keep, ..Default::default() };
+    assert!(error_as(ragged, InputFormat::Csv).contains(":3:1: expected 2 fields as in the header, found 3"));
+    let keep = ReadOptions { format: Some(InputFormat::Csv), bad_records: BadRecords::Keep, ..Default::default() };
     let (kept, _) = read_with(ragged, &keep).unwrap();
     assert_eq!(kept[1], br#"{"time":"2","user":"b","column_3":"c"}"#);
     let (lossy, report) = read_with(b"time,user\n1,\xff\n", &csv).unwrap();
@@ -107,8 +107,8 @@ fn rows_below_a_line_of_names_become_objects() {
     let zeek =
         b"#separator \\x09\n#fields\tts\tid.orig_h\tnote\n#types\ttime\taddr\tstring\n1.5\t::1\t\"q\n#close\tx\n";
     assert_eq!(records(zeek), [r#"{"ts":"1.5","id.orig_h":"::1","note":"\"q"}"#]);
-    assert!(error_as(b"#fields\ta\tb\n1\t2\t3\n", Format::W3c).contains(":2:1: expected 2 fields"));
-    assert!(error_as(b"1 2\n", Format::W3c).contains(":1:1: expected a line #Fields"));
+    assert!(error_as(b"#fields\ta\tb\n1\t2\t3\n", InputFormat::W3c).contains(":2:1: expected 2 fields"));
+    assert!(error_as(b"1 2\n", InputFormat::W3c).contains(":1:1: expected a line #Fields"));
     let small = ReadOptions { max_record_bytes: 30, ..Default::default() };
     let message = read_with(b"#Fields: a b\n\x01\x01\x01\x01 2\n", &small).unwrap_err().to_string();
     assert!(message.contains(":2: a record longer than 30 bytes"), "{message}");
@@ -117,18 +117,18 @@ fn rows_below_a_line_of_names_become_objects() {
     let utf8 = ReadOptions { require_utf8: true, ..Default::default() };
     let message = read_with(b"#Fields: a b\n1 \xff\n", &utf8).unwrap_err().to_string();
     assert!(message.contains(":2: byte 3"), "{message}");
-    // Without names, lines that begin with # are records as others are.
+    // Without a line of names, lines that begin with # are records like others.
     assert_eq!(records(b"#!/bin/sh\n#Field\n"), ["#!/bin/sh", "#Field"]);
 }
 
 #[test]
 fn an_open_quote_does_not_swallow_the_rest() {
     for bad in [&b"t,u\n1,a\n2,\"b\n3,c\n4,d\n"[..], b"t,u\n1,a\n2,\"\"\"b\n"] {
-        let message = error_as(bad, Format::Csv);
+        let message = error_as(bad, InputFormat::Csv);
         assert!(message.contains(":3:1: a quote of the row that begins here is never closed"), "{message}");
     }
-    assert!(error_as(b"\"t,u\n1,a\n", Format::Csv).contains(":1:1: a quote"));
-    let csv = ReadOptions { format: Some(Format::Csv), ..Default::default() };
+    assert!(error_as(b"\"t,u\n1,a\n", InputFormat::Csv).contains(":1:1: a quote"));
+    let csv = ReadOptions { format: Some(InputFormat::Csv), ..Default::default() };
     for good in [&b"t,u\n1,\"b\""[..], b"t,u\n1,a\"b\n", b"t,u\n\"1\"\"\",2"] {
         assert_eq!(read_with(good, &csv).unwrap().1.records, 1);
     }
@@ -140,7 +140,7 @@ fn a_wrapper_is_the_only_document_of_its_file() {
     assert_eq!(records(lines.as_bytes()), lines.lines().collect::<Vec<_>>());
     let pretty: Vec<_> = lines.lines().map(|line| line.replace("{\"i", "{\n\"i")).collect();
     assert_eq!(records(pretty.join("\n").as_bytes()), lines.lines().collect::<Vec<_>>());
-    // The first line is longer than what is looked at to begin with.
+    // The first line is longer than the bytes that are examined at first.
     let long = format!("{{\"items\":[{{\"x\":\"{}\"}}]}}\n", "y".repeat(200_000)).repeat(2);
     assert_eq!(records(long.as_bytes()), long.lines().collect::<Vec<_>>());
     let first = &long[..long.len() / 2];
@@ -162,7 +162,7 @@ fn what_is_no_text_is_refused_unless_asked_for() {
     ] {
         let message = error(&bytes);
         assert!(message.contains(what) && message.contains("--format text"), "{message}");
-        let text = ReadOptions { format: Some(Format::Text), ..Default::default() };
+        let text = ReadOptions { format: Some(InputFormat::Text), ..Default::default() };
         assert!(read_with(&bytes, &text).is_ok());
     }
 }
@@ -242,13 +242,13 @@ fn long_records_are_refused_in_every_format() {
     let options = |format| ReadOptions { format: Some(format), max_record_bytes: 100, ..Default::default() };
     let long = "x".repeat(200_000);
     let fits = format!("{}\r\n", "x".repeat(100));
-    let report = read_with(fits.as_bytes(), &options(Format::Text)).unwrap().1;
+    let report = read_with(fits.as_bytes(), &options(InputFormat::Text)).unwrap().1;
     assert_eq!((report.records, report.empty_lines), (1, 0), "the line end does not count");
     for (text, format, line) in [
-        (format!("a\n{long}"), Format::Text, 2),
-        (format!("{{\"a\":1}}\n{{\"a\":\"{long}\"}}"), Format::Jsonl, 2),
-        (format!("[{{\"a\":1}},\n\n{{\"a\":\"{long}\"}}]"), Format::Json, 3),
-        (format!("a,b\n1,\"{long}"), Format::Csv, 2),
+        (format!("a\n{long}"), InputFormat::Text, 2),
+        (format!("{{\"a\":1}}\n{{\"a\":\"{long}\"}}"), InputFormat::Jsonl, 2),
+        (format!("[{{\"a\":1}},\n\n{{\"a\":\"{long}\"}}]"), InputFormat::Json, 3),
+        (format!("a,b\n1,\"{long}"), InputFormat::Csv, 2),
     ] {
         let message = read_with(text.as_bytes(), &options(format)).unwrap_err().to_string();
         assert!(message.contains(&format!(":{line}: ")) && message.contains("--max-record-bytes"), "{message}");
@@ -265,7 +265,7 @@ fn the_prefix_stands_before_the_record() {
     assert!(message.contains("--prefix-field x.y"), "{message}");
 }
 
-/// Bytes that resemble logs more often than plain noise does.
+/// Bytes that resemble logs more often than random bytes do.
 fn log_like() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "{",
@@ -315,7 +315,7 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
 proptest! {
     #[test]
     fn the_reader_never_panics(bytes in log_like(), format in prop::option::of(0..6usize), skip in any::<bool>()) {
-        let formats = [Format::Jsonl, Format::Json, Format::Text, Format::Csv, Format::Tsv, Format::W3c];
+        let formats = [InputFormat::Jsonl, InputFormat::Json, InputFormat::Text, InputFormat::Csv, InputFormat::Tsv, InputFormat::W3c];
         let bad_records = if skip { BadRecords::Skip } else { BadRecords::Keep };
         let options =
             ReadOptions { format: format.map(|f| formats[f]), bad_records, max_record_bytes: 64, ..Default::default() };
@@ -327,13 +327,13 @@ proptest! {
 
     #[test]
     fn white_space_goes_and_the_value_stays(values in prop::collection::vec(json_value(), 1..5)) {
-        // Keys of its own keep each value from being taken for a wrapper of records.
+        // A key of its own keeps each value from looking like a wrapper of records.
         let objects: Vec<_> = values.into_iter().map(|v| serde_json::json!({"k": v})).collect();
         let pretty = serde_json::to_string_pretty(&objects).unwrap();
         let compact: Vec<_> = objects.iter().map(|o| o.to_string()).collect();
         prop_assert_eq!(records(pretty.as_bytes()), compact.clone());
         let stream: String = objects.iter().map(|o| serde_json::to_string_pretty(o).unwrap() + "\n").collect();
-        let options = ReadOptions { format: Some(Format::Json), ..Default::default() };
+        let options = ReadOptions { format: Some(InputFormat::Json), ..Default::default() };
         let (streamed, _) = read_with(stream.as_bytes(), &options).unwrap();
         prop_assert_eq!(streamed, compact.into_iter().map(String::into_bytes).collect::<Vec<_>>());
     }

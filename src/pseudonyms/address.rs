@@ -1,27 +1,28 @@
-//! Internet addresses: prefix-preserving, and private networks stay private.
+//! Pseudonyms of IP addresses: prefixes are preserved, and addresses of private networks stay private.
 //!
-//! Crypto-PAn, after Xu, Fan, Ammar, Moon, "Prefix-preserving IP address anonymization", ICNP 2002: two addresses that
-//! share their first k bits have images that share exactly their first k bits. Two things are ours:
+//! The method is Crypto-PAn, after Xu, Fan, Ammar, Moon, "Prefix-preserving IP address anonymization", ICNP 2002: two
+//! addresses that share exactly their first k bits have images that share exactly their first k bits. It has two additions:
 //!
-//! - Ranges with a meaning keep it ([`RANGES_4`], [`RANGES_6`]): loopback, unspecified, link-local, multicast, documentation
-//!   and masks stay as they are; an address of a private network stays in it, and only the bits behind its prefix change.
-//! - An image that falls into such a range from outside is mapped again until it leaves it (cycle walking, Black and
-//!   Rogaway 2002). All addresses whose images fall into one range walk on together, so the map stays one to one, and
-//!   prefixes are kept within each such group; between groups they may not be.
+//! - Ranges with a meaning keep it ([`RANGES_4`], [`RANGES_6`]). Loopback, unspecified, link-local, multicast and
+//!   documentation addresses and netmasks stay unchanged; an address of a private network stays in this network, and only
+//!   the bits after its prefix change.
+//! - An image that falls into such a range from outside is mapped again until it leaves the range (cycle walking, Black and
+//!   Rogaway 2002). All addresses whose images fall into one range are mapped again together. So the map stays one-to-one,
+//!   and prefixes are preserved within each such group, but not always between groups.
 
-use super::key::Key;
+use super::key::SecretKey;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Block};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// One prefix-preserving permutation of the addresses of up to 128 bits.
+/// A prefix-preserving permutation of addresses of up to 128 bits.
 pub struct CryptoPan {
     cipher: Aes128,
     pad: u128,
 }
 
 impl CryptoPan {
-    /// `key`: 16 bytes of AES key and 16 bytes that are encrypted to make the pad, as published.
+    /// `key` is 16 bytes of AES key and 16 bytes that are encrypted to give the pad, as in the paper.
     pub fn new(key: &[u8; 32]) -> Self {
         let (secret, pad) = key.split_at(16);
         let cipher = Aes128::new_from_slice(secret).expect("16 bytes");
@@ -29,11 +30,11 @@ impl CryptoPan {
         Self { cipher, pad }
     }
 
-    /// The image of an address whose `bits` bits stand at the top of `address`; the first `kept` of them stay.
+    /// The image of an address of `bits` bits, which are the highest bits of `address`. The first `kept` bits stay.
     pub fn map(&self, address: u128, kept: u32, bits: u32) -> u128 {
         (kept..bits).fold(address, |image, bit| {
             let below = u128::MAX >> bit;
-            // The bit is flipped or not by what stands before it in the original.
+            // Whether the bit is flipped depends on the bits before it in the original.
             let flip = encrypt(&self.cipher, address & !below | self.pad & below) >> 127;
             image ^ flip << (127 - bit)
         })
@@ -46,15 +47,15 @@ fn encrypt(cipher: &Aes128, block: u128) -> u128 {
     u128::from_be_bytes(block.into())
 }
 
-/// What becomes of the addresses of a range.
+/// What happens to the addresses of a range.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Stay,
-    /// They move within the range, from the bit of this number on.
+    /// They are permuted within the range: the bits from this number on change.
     Within(u32),
 }
 
-/// Address, length of the prefix, fate; the first that holds an address counts.
+/// Address, length of the prefix, and fate of each range. An address belongs to the first range that contains it.
 const RANGES_4: [(Ipv4Addr, u32, Fate); 14] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8, Fate::Stay),      // "this network", unspecified
     (Ipv4Addr::new(127, 0, 0, 0), 8, Fate::Stay),    // loopback
@@ -83,20 +84,20 @@ const RANGES_6: [(Ipv6Addr, u32, Fate); 8] = [
     (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, Fate::Within(3)), // global unicast
 ];
 
-/// Prefixes of IPv6 addresses that hold an IPv4 address: mapped (RFC 4291) and translated (RFC 6052).
+/// Prefixes of IPv6 addresses that contain an IPv4 address: IPv4-mapped (RFC 4291) and translated (RFC 6052) addresses.
 const HOLDS_4: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)];
 
-/// Pseudonyms of addresses.
-pub struct Addresses {
+/// Computes the pseudonyms of addresses.
+pub struct AddressPseudonyms {
     pan_4: CryptoPan,
     pan_6: CryptoPan,
     ranges_4: Vec<(u128, u32, Fate)>,
     ranges_6: Vec<(u128, u32, Fate)>,
 }
 
-impl Addresses {
-    pub fn new(key: &Key) -> Self {
+impl AddressPseudonyms {
+    pub fn new(key: &SecretKey) -> Self {
         let top = |address: Ipv4Addr| u128::from(address.to_bits()) << 96;
         Self {
             pan_4: CryptoPan::new(&key.mac(&[b"crypto-pan", b"4"])),
@@ -106,8 +107,8 @@ impl Addresses {
         }
     }
 
-    /// The pseudonym of an address as it is written, also of a network (`10.1.0.0/16`: what is behind the prefix stays 0).
-    /// None where the text is neither.
+    /// The pseudonym of an address or a network as it is written (in `10.1.0.0/16` the bits after the prefix stay 0).
+    /// `None` if the text is neither.
     pub fn text(&self, text: &str) -> Option<String> {
         if let Some((address, length)) = text.split_once('/') {
             let length: u32 = length.parse().ok().filter(|_| length.len() < 4)?;
@@ -138,7 +139,7 @@ impl Addresses {
 
     pub fn ipv6(&self, address: Ipv6Addr) -> Ipv6Addr {
         let (prefix, last) = (address.to_bits() >> 32, address.to_bits() as u32);
-        // Below 2^16 these are ::1 and its like, not an IPv4 address.
+        // The prefix ::/96 is not in this list: ::1 and similar addresses contain no IPv4 address.
         if HOLDS_4.iter().any(|holder| holder.to_bits() >> 32 == prefix) {
             return Ipv6Addr::from_bits(prefix << 32 | u128::from(self.ipv4(Ipv4Addr::from_bits(last)).to_bits()));
         }
@@ -146,7 +147,7 @@ impl Addresses {
     }
 }
 
-/// Maps until the image is in the range that the address is in (or in none, as it is).
+/// Maps the address repeatedly until its image is in the same range as the address itself, or in no range if it is in none.
 fn walk(pan: &CryptoPan, ranges: &[(u128, u32, Fate)], address: u128, bits: u32) -> u128 {
     let range = |address: u128| ranges.iter().position(|(prefix, length, _)| (address ^ prefix) >> (128 - length) == 0);
     let holds_4 = |address: u128| bits == 128 && HOLDS_4.iter().any(|h| h.to_bits() >> 32 == address >> 32);
@@ -163,7 +164,7 @@ fn walk(pan: &CryptoPan, ranges: &[(u128, u32, Fate)], address: u128, bits: u32)
     image
 }
 
-/// Four numbers below 256; leading zeros are allowed, as some programs write them.
+/// Parses four numbers below 256; leading zeros are allowed, because some programs write them.
 fn ipv4(text: &str) -> Option<Ipv4Addr> {
     let mut parts = text.split('.');
     let octets = std::array::from_fn(|_| {
@@ -174,7 +175,7 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
     parts.next().is_none().then_some(Ipv4Addr::new(a, b, c, d))
 }
 
-/// The address in capitals or in full where the original was.
+/// Writes the address in upper case or with all digits if the original is written so.
 fn written_like(original: &str, address: Ipv6Addr) -> String {
     let groups: Vec<&str> = original.split(':').collect();
     let text = match groups.len() == 8 && groups.iter().all(|group| group.len() == 4) {
@@ -195,9 +196,9 @@ mod tests {
 
     #[test]
     fn the_published_vectors() {
-        // The example of several implementations' manuals.
+        // This example is in the manuals of several implementations.
         assert_eq!(raw(b"32-char-str-for-AES-key-and-pad.", "192.0.2.1"), "192.0.125.244");
-        // From the sample trace that comes with the authors' program.
+        // These pairs are from the sample trace of the authors' program.
         let key = [
             21, 34, 23, 141, 51, 164, 207, 128, 19, 10, 91, 22, 73, 144, 125, 16, 216, 152, 143, 131, 121, 121, 101,
             39, 98, 87, 76, 45, 42, 132, 34, 2,
@@ -219,8 +220,8 @@ mod tests {
         }
     }
 
-    fn addresses() -> Addresses {
-        Addresses::new(&Key::new(&[3; 32]))
+    fn addresses() -> AddressPseudonyms {
+        AddressPseudonyms::new(&SecretKey::new(&[3; 32]))
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Identifiers whose form says what they are: UUIDs, MACs, SIDs, key ids, account numbers. Each is permuted among its
-//! kind, so that no two share a pseudonym and nothing is to be remembered.
+//! Identifiers with a fixed format: UUIDs, MAC addresses, SIDs, key ids, account numbers. The identifiers of each kind are
+//! permuted, so that no two share a pseudonym and no table is needed.
 
-use super::key::Key;
+use super::key::SecretKey;
 use super::permute;
 
-/// A UUID (RFC 9562), also in braces; version and variant stay, and so do those of zeros or ones only.
-pub fn uuid(key: &Key, text: &str) -> Option<String> {
+/// The pseudonym of a UUID (RFC 9562), also in braces. Version and variant stay, and so do the nil and the max UUID.
+pub fn uuid(key: &SecretKey, text: &str) -> Option<String> {
     let bare = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
     let groups: Vec<usize> = bare.split('-').map(str::len).collect();
     if groups != [8, 4, 4, 4, 12] || !bare.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
@@ -17,9 +17,10 @@ pub fn uuid(key: &Key, text: &str) -> Option<String> {
     Some(permute::hexadecimal(key, "uuid", text, &[12, 16]))
 }
 
-/// A MAC address with colons, dashes, or dots between groups of four digits. Manufacturer and device are permuted apart, so
-/// that devices of one make stay together; the bits for groups and for local use stay, and so does broadcast.
-pub fn mac(key: &Key, text: &str) -> Option<String> {
+/// The pseudonym of a MAC address with colons, dashes, or dots between groups of four digits. Manufacturer and device are
+/// permuted separately, so that devices of one manufacturer still share it. The group and local bits and the broadcast
+/// address stay.
+pub fn mac(key: &SecretKey, text: &str) -> Option<String> {
     let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect();
     if !["hh:hh:hh:hh:hh:hh", "hh-hh-hh-hh-hh-hh", "hhhh.hhhh.hhhh"].contains(&shape.as_str()) {
         return None;
@@ -28,7 +29,7 @@ pub fn mac(key: &Key, text: &str) -> Option<String> {
     if ["000000000000", "ffffffffffff"].contains(&digits.to_lowercase().as_str()) {
         return Some(text.to_string());
     }
-    // The second digit holds the two bits that stay; it stays whole.
+    // The second digit contains the group and local bits, so it is kept.
     let make = permute::hexadecimal(key, "mac make", &digits[..6], &[1]);
     let device = permute::hexadecimal(key, "mac device", &digits[6..], &[]);
     let capitals = text.contains(|c: char| c.is_ascii_uppercase());
@@ -38,10 +39,10 @@ pub fn mac(key: &Key, text: &str) -> Option<String> {
     Some(text.chars().map(|c| if c.is_ascii_hexdigit() { images.next().unwrap_or(c) } else { c }).collect())
 }
 
-/// A Windows security identifier. The domain part of S-1-5-21-… and the object of S-1-12-1-… (Entra) are permuted, and
-/// relative identifiers from 1000 on within their number of digits; well-known ones (below 1000, and all other
-/// authorities, whose numbers are the same on every machine) stay. Source: \[MS-DTYP\] 2.4.2.
-pub fn sid(key: &Key, text: &str) -> Option<String> {
+/// The pseudonym of a Windows security identifier. The domain part of S-1-5-21-… and the object of S-1-12-1-… (Entra) are
+/// permuted; relative identifiers from 1000 on are permuted within their number of digits. Well-known identifiers stay:
+/// those below 1000 and those of all other authorities, which are the same on every machine. Source: \[MS-DTYP\] 2.4.2.
+pub fn sid(key: &SecretKey, text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split('-').collect();
     let [s, one, authority, numbers @ ..] = parts.as_slice() else { return None };
     let is_number = |part: &&str| part.parse::<u32>().is_ok() && part.bytes().all(|b| b.is_ascii_digit());
@@ -66,8 +67,8 @@ pub fn sid(key: &Key, text: &str) -> Option<String> {
     Some(out)
 }
 
-/// A relative identifier; walks until the image fits 32 bits.
-fn relative(key: &Key, number: &str) -> String {
+/// The pseudonym of a relative identifier, permuted repeatedly until the image fits in 32 bits.
+fn relative(key: &SecretKey, number: &str) -> String {
     let fits = |text: &str| text.parse::<u32>().is_ok();
     if number.parse::<u32>().is_ok_and(|n| n < 1000) || number.starts_with('0') {
         return number.to_string();
@@ -79,32 +80,32 @@ fn relative(key: &Key, number: &str) -> String {
     image
 }
 
-/// The twelve digits of an AWS account; none for anything else.
-pub fn account(key: &Key, text: &str) -> Option<String> {
+/// The pseudonym of an AWS account number of twelve digits; `None` for anything else.
+pub fn account(key: &SecretKey, text: &str) -> Option<String> {
     let whole = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     whole.then(|| permute::alphanumeric(key, "account", text))
 }
 
-/// An AWS key or principal id: its four letters, which say what it is, stay.
-pub fn key_id(key: &Key, text: &str) -> Option<String> {
+/// The pseudonym of an AWS key or principal id. Its first four letters stay, since they only tell its kind.
+pub fn key_id(key: &SecretKey, text: &str) -> Option<String> {
     let plain = text.len() >= 16 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     let kinds = ["AKIA", "ASIA", "AROA", "AIDA", "AGPA", "AIPA", "ANPA", "ANVA", "ABIA", "ACCA", "ASCA"];
     let kind = kinds.iter().find(|kind| text.starts_with(**kind)).filter(|_| plain)?;
     Some(format!("{kind}{}", permute::alphanumeric(key, kind, &text[4..])))
 }
 
-/// A number moved by up to two degrees, written with as many decimals. `pair` holds both coordinates of the place, so that
-/// one place moves to one place, and `attempt` tells draws apart. None for what is no number.
-pub fn coordinate(key: &Key, text: &str, pair: &str, axis: u8, attempt: u32) -> Option<String> {
+/// A coordinate moved by up to two degrees, with as many decimals as before. `pair` contains both coordinates of the place,
+/// so that equal places move equally; each `attempt` gives another result. `None` if the text is not a coordinate.
+pub fn coordinate(key: &SecretKey, text: &str, pair: &str, axis: u8, attempt: u32) -> Option<String> {
     let value: f64 = text.parse().ok().filter(|v: &f64| v.is_finite() && v.abs() <= 180.0)?;
     if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') {
         return None;
     }
-    let decimals = text.split_once('.').map_or(0, |(_, behind)| behind.len());
+    let decimals = text.split_once('.').map_or(0, |(_, digits)| digits.len());
     let random = key.mac(&[b"coordinate", pair.as_bytes(), &[axis], &attempt.to_le_bytes()]);
     let unit = f64::from(u32::from_le_bytes([random[0], random[1], random[2], random[3]])) / f64::from(u32::MAX);
     let moved = value + 4.0 * unit - 2.0;
-    // Over a pole or the date line it comes back, so that it stays a place.
+    // A coordinate beyond a pole or the date line is reflected, so that it stays valid.
     let limit = if value.abs() > 90.0 { 180.0 } else { 90.0 };
     let moved = if moved.abs() > limit { moved.signum() * 2.0 * limit - moved } else { moved };
     Some(format!("{moved:.decimals$}"))
@@ -115,8 +116,8 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn key() -> Key {
-        Key::new(&[4; 32])
+    fn key() -> SecretKey {
+        SecretKey::new(&[4; 32])
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The secret that pseudonyms are made with: HMAC-SHA-256 under 32 random bytes from a file.
+//! The secret key of all pseudonyms: HMAC-SHA-256 with 32 random bytes from a file.
 
 use crate::{Error, Result};
 use hmac::{Hmac, KeyInit, Mac};
@@ -8,29 +8,29 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the secret; the file holds two hexadecimal digits for each.
+/// The length of the secret in bytes; the file contains two hexadecimal digits for each.
 const BYTES: usize = 32;
-/// Longest key file read: the digits and white space round them.
+/// The most bytes of a key file that are read: the digits and white space around them.
 const LONGEST: u64 = 1024;
 
-/// A keyed pseudo-random function. It has no `Debug`, so that no message can hold it.
+/// A keyed pseudo-random function. It does not implement `Debug`, so that no message can contain the key.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct SecretKey(Hmac<Sha256>);
 
-impl Key {
+impl SecretKey {
     pub fn new(secret: &[u8; BYTES]) -> Self {
-        Key(<Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length"))
+        SecretKey(<Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length"))
     }
 
-    /// A key that nobody will see again: a dry run without a key file counts with it.
+    /// A random key that is not saved, for a dry run without a key file.
     pub fn throwaway() -> Result<Self> {
         random().map(|secret| Self::new(&secret))
     }
 
-    /// Reads the key file, or makes it (mode 0600, complete or not at all) where there is none.
+    /// Reads the key file, or creates it (mode 0600, complete or not at all) if it does not exist.
     ///
-    /// Errors: a file that others may read, that is no regular file, or that holds anything but 64 hexadecimal digits.
-    /// No message holds what the file holds.
+    /// Errors: a file that others may read, that is not a regular file, or that contains anything but 64 hexadecimal digits.
+    /// No message quotes the file.
     pub fn open(path: &Path) -> Result<Self> {
         match fs::metadata(path) {
             Ok(facts) => load(path, &facts),
@@ -39,8 +39,8 @@ impl Key {
         }
     }
 
-    /// HMAC-SHA-256 (RFC 2104, FIPS 180-4) over the parts, each with its length in front, so that no two lists of parts
-    /// give the same message.
+    /// HMAC-SHA-256 (RFC 2104, FIPS 180-4) over the parts. Each part is preceded by its length, so that different lists of
+    /// parts are different messages.
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = self.0.clone();
         for part in parts {
@@ -51,7 +51,7 @@ impl Key {
     }
 }
 
-fn load(path: &Path, facts: &fs::Metadata) -> Result<Key> {
+fn load(path: &Path, facts: &fs::Metadata) -> Result<SecretKey> {
     let name = path.display();
     if !facts.is_file() {
         return Err(Error::usage(format!("--key-file {name}: expected a file with a key, found something else")));
@@ -59,40 +59,43 @@ fn load(path: &Path, facts: &fs::Metadata) -> Result<Key> {
     let mode = facts.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::usage(format!(
-            "--key-file {name}: others than its owner may use it (mode {mode:04o}); whoever has the key can undo \
-             pseudonyms: chmod 600 {name}"
+            "--key-file {name}: users other than its owner may access it (mode {mode:04o}), and whoever has the key can \
+             undo pseudonyms; run chmod 600 {name}"
         )));
     }
     let mut text = String::new();
     let file = File::open(path).map_err(|e| Error::io("read the key file", path, e))?;
     let read = file.take(LONGEST).read_to_string(&mut text);
     let secret = read.ok().and_then(|_| from_hex(text.trim()));
-    secret.map(|secret| Key::new(&secret)).ok_or_else(|| {
+    secret.map(|secret| SecretKey::new(&secret)).ok_or_else(|| {
         Error::usage(format!(
-            "--key-file {name}: expected {} hexadecimal digits and nothing else, found something else; name a file that \
-             does not exist to have one made",
+            "--key-file {name}: expected {} hexadecimal digits and nothing else, found something else; to create a new key, \
+             name a file that does not exist",
             2 * BYTES
         ))
     })
 }
 
-fn create(path: &Path) -> Result<Key> {
-    let failed = |e| Error::io("make the key file", path, e);
+fn create(path: &Path) -> Result<SecretKey> {
+    let failed = |e| Error::io("create the key file", path, e);
     let secret = random()?;
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let folder = path.parent().filter(|folder| *folder != Path::new("")).map_or(PathBuf::from("."), Path::to_owned);
-    // A temporary file is private from its first moment, and appears under the name only when it is complete.
+    // A temporary file is private from the start, and gets its final name only when it is complete.
     let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
     writeln!(file, "{text}").and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist_noclobber(path).map_err(|e| failed(e.error))?;
-    tracing::info!("{}: a new key; the same pseudonyms next time need this file, and it undoes them", path.display());
-    Ok(Key::new(&secret))
+    tracing::info!(
+        "{}: created a new key; keep it to get the same pseudonyms again, and keep it secret, because it can undo them",
+        path.display()
+    );
+    Ok(SecretKey::new(&secret))
 }
 
 fn random() -> Result<[u8; BYTES]> {
     let mut secret = [0; BYTES];
     getrandom::fill(&mut secret)
-        .map_err(|e| Error::failed(format!("the system gives no random numbers for a key: {e}")))?;
+        .map_err(|e| Error::failed(format!("the operating system gives no random numbers for a key: {e}")))?;
     Ok(secret)
 }
 
@@ -110,11 +113,11 @@ mod tests {
     fn a_key_file_is_made_once_private_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let made = Key::open(&path).unwrap();
+        let made = SecretKey::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap().trim().len(), 64);
-        assert_eq!(made.mac(&[b"a"]), Key::open(&path).unwrap().mac(&[b"a"]));
-        assert_ne!(made.mac(&[b"a"]), Key::open(&folder.path().join("other")).unwrap().mac(&[b"a"]));
+        assert_eq!(made.mac(&[b"a"]), SecretKey::open(&path).unwrap().mac(&[b"a"]));
+        assert_ne!(made.mac(&[b"a"]), SecretKey::open(&folder.path().join("other")).unwrap().mac(&[b"a"]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
     }
 
@@ -125,7 +128,7 @@ mod tests {
         let refused = |text: &[u8], mode: u32| {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Key::open(&path).err().map(|e| (e.exit_code(), e.to_string()))
+            SecretKey::open(&path).err().map(|e| (e.exit_code(), e.to_string()))
         };
         let good = "0123456789abcdef".repeat(4);
         assert_eq!(refused(good.as_bytes(), 0o600), None);
@@ -137,12 +140,12 @@ mod tests {
             let (code, message) = refused(text, 0o600).unwrap();
             assert!(code == 2 && message.contains("64 hexadecimal") && !message.contains("secret123"), "{message}");
         }
-        assert!(Key::open(folder.path()).is_err());
+        assert!(SecretKey::open(folder.path()).is_err());
     }
 
     #[test]
     fn parts_do_not_run_together() {
-        let key = Key::new(&[7; 32]);
+        let key = SecretKey::new(&[7; 32]);
         assert_ne!(key.mac(&[b"ab", b"c"]), key.mac(&[b"a", b"bc"]));
     }
 }

@@ -1,20 +1,20 @@
-//! Names of members in a JSON record, for maps by e-mail address, account or address: their places, and images that stay
-//! apart within an object.
+//! The names of members in a JSON record, for objects that are keyed by e-mail address, account or IP address: their places
+//! in the record, and pseudonyms that stay distinct within an object.
 
-use super::record::{self, Part};
+use super::parts::{self, RecordPart};
 use super::words::with_letters;
 use crate::record::fields;
 use std::collections::{HashMap, HashSet};
 
 /// The name of a member.
-pub struct Member<'a> {
-    /// Number of the object that the member is in.
+pub struct MemberName<'a> {
+    /// The number of the object that contains the member.
     object: usize,
-    pub name: Part<'a>,
+    pub name: RecordPart<'a>,
 }
 
-/// The names in the record's JSON object in their order; none where its `parts` are text.
-pub fn members<'a>(record: &'a [u8], parts: &[Part]) -> Vec<Member<'a>> {
+/// The names of members in the record's JSON object, in order; none if all `parts` of the record are plain text.
+pub fn members<'a>(record: &'a [u8], parts: &[RecordPart]) -> Vec<MemberName<'a>> {
     let start = fields::body_start(record).unwrap_or(0);
     let text = match std::str::from_utf8(&record[start..]) {
         Ok(text) if parts.iter().any(|part| part.field.is_some()) => text,
@@ -31,9 +31,12 @@ pub fn members<'a>(record: &'a [u8], parts: &[Part]) -> Vec<Member<'a>> {
             b'}' => drop(open.pop()),
             b'"' => {
                 let end = string_end(text, at);
-                // Of all strings only a name has a colon behind it.
+                // A string is a name if and only if a colon follows it.
                 if let Some(object) = open.last().filter(|_| text[end..].trim_ascii_start().starts_with(':')) {
-                    found.push(Member { object: *object, name: record::string(IN_NAMES, &text[at..end], start + at) });
+                    found.push(MemberName {
+                        object: *object,
+                        name: parts::string(IN_NAMES, &text[at..end], start + at),
+                    });
                 }
                 at = end - 1;
             }
@@ -47,7 +50,7 @@ pub fn members<'a>(record: &'a [u8], parts: &[Part]) -> Vec<Member<'a>> {
 /// The path under which a report counts names of members.
 pub const IN_NAMES: &str = "(names of members)";
 
-/// Where the string that begins at a quote ends, behind its other quote.
+/// The end of the string that begins at `quote`: the offset after its closing quote.
 fn string_end(text: &str, quote: usize) -> usize {
     let mut escaped = false;
     let inner = text.as_bytes()[quote + 1..].iter();
@@ -59,9 +62,9 @@ fn string_end(text: &str, quote: usize) -> usize {
     quote + length.count() + 2
 }
 
-/// What the names become (none: they stay). Different names of one object stay different: where an image is taken, by a
-/// name that stays or another's image, it gets letters behind it.
-pub fn apart(members: &[Member], images: Vec<Option<String>>) -> Vec<Option<String>> {
+/// The final pseudonyms of the names (`None`: the name stays). Different names of one object stay different: a pseudonym
+/// that equals another name or pseudonym of the object gets letters appended.
+pub fn apart(members: &[MemberName], images: Vec<Option<String>>) -> Vec<Option<String>> {
     let stays = members.iter().zip(&images).filter(|(_, image)| image.is_none());
     let mut taken: HashSet<(usize, String)> =
         stays.map(|(member, _)| (member.object, member.name.text.to_string())).collect();
@@ -69,14 +72,14 @@ pub fn apart(members: &[Member], images: Vec<Option<String>>) -> Vec<Option<Stri
     let mut out = Vec::with_capacity(images.len());
     for (member, image) in members.iter().zip(images) {
         let (object, name) = (member.object, member.name.text.as_ref());
-        let settled = image.map(|image| {
+        let chosen = image.map(|image| {
             let free = |candidate: &String| !taken.contains(&(object, candidate.clone()));
             let first =
                 || (0..).map(|attempt| with_letters(&image, attempt)).find(free).expect("candidates do not end");
             given.entry((object, name)).or_insert_with(first).clone()
         });
-        taken.extend(settled.iter().map(|image| (object, image.clone())));
-        out.push(settled);
+        taken.extend(chosen.iter().map(|image| (object, image.clone())));
+        out.push(chosen);
     }
     out
 }
@@ -86,9 +89,10 @@ mod tests {
     use super::*;
 
     fn seen(record: &str) -> Vec<(usize, String, String)> {
-        let place = |member: &Member| member.name.change("", "user", 0..member.name.text.len(), "").place;
-        let all = members(record.as_bytes(), &record::parts(record.as_bytes()));
-        let told = |member: &Member| (member.object, member.name.text.to_string(), record[place(member)].to_string());
+        let place = |member: &MemberName| member.name.change("", "user", 0..member.name.text.len(), "").place;
+        let all = members(record.as_bytes(), &parts::parts(record.as_bytes()));
+        let told =
+            |member: &MemberName| (member.object, member.name.text.to_string(), record[place(member)].to_string());
         all.iter().map(told).collect()
     }
 
@@ -108,6 +112,6 @@ mod tests {
         let image = |text: &str| Some(text.to_string());
         let images = vec![image("y"), image("y"), None, image("z"), image("z"), image("z"), None];
         let expected = [image("yb"), image("yc"), None, image("z"), image("z"), image("zb"), None];
-        assert_eq!(apart(&members(record, &record::parts(record)), images), expected);
+        assert_eq!(apart(&members(record, &parts::parts(record)), images), expected);
     }
 }

@@ -1,404 +1,47 @@
-//! Keyed pseudonyms: who and where is replaced, what happened stays.
+//! Keyed pseudonyms: they replace who and where in a log, and leave what happened.
 //!
-//! Two passes over the records. The first learns who the persons, hosts, domains and accounts are ([`Pseudonyms::learn`]);
-//! the second replaces them ([`Pseudonyms::rewrite`]), in fields that a rule names and in running text, paths and command
-//! lines. One original has one pseudonym in the whole corpus, and the forms of a name belong together:
+//! There are two passes over the records. The first learns the persons, hosts, domains and accounts
+//! ([`Pseudonymizer::learn`]); the second replaces them ([`Pseudonymizer::rewrite`]), in fields that a rule names and in
+//! running text, paths and command lines. One original has one pseudonym in the whole corpus, and all forms of a name get
+//! the same pseudonym in the same form:
 //!
 //! ```text
 //! Aaron Cole  acole  acole@corp.example  AARONCOLE-LT   ->   Mara Voss  mvoss  mvoss@stel.example  MARAVOSS-LT
 //! ```
 //!
-//! | file | makes |
+//! | file | contains |
 //! |---|---|
-//! | `key` | the secret and HMAC-SHA-256 under it |
-//! | `permute` | permutations of digits and letters: identifiers |
-//! | `address` | Crypto-PAn |
-//! | `identifiers` | UUID, MAC, SID, account and key ids, coordinates |
-//! | `words`, `people` | pronounceable words, and a person's name in all its forms |
-//! | `maker` | from a value and its kind to the pseudonym |
-//! | `rules`, `places` | which fields, and where in text |
-//! | `record` | a record with its replacements spliced in |
-//! | `members` | names of members, where maps are keyed by who or where |
+//! | `pseudonymizer` | the two passes and the report |
+//! | `rules`, `places` | what is replaced: which fields, and which places in text |
+//! | `parts` | the values of a record, and the record with its replacements |
+//! | `members` | names of members in objects that are keyed by a person, account or address |
+//! | `replacer` | the pseudonym of a value of a given kind |
+//! | `people`, `words` | pseudonyms of a person's name in all its forms, and of single words |
+//! | `address`, `identifiers` | pseudonyms of IP addresses and of identifiers with a fixed format |
+//! | `permute`, `key` | keyed permutations of digits and letters; the secret key and HMAC-SHA-256 |
 //!
-//! What is not done: what no rule describes and no field of the corpus names stays, and so do names of members in JSON that
-//! are known from neither their form nor a person's name. Pseudonyms are not anonymity: who has the key, or knows enough of
-//! what happened, can undo them; initials and surnames that persons share stay shared.
+//! Limits: a name that no rule describes and no field of the corpus contains stays, and so does the name of a JSON member
+//! that neither has a fixed format nor is a person's name. Pseudonyms are not anonymity: whoever has the key, or knows
+//! enough about what happened, can undo them; persons who share a surname or initials still share them.
 //!
-//! Memory grows with the number of distinct names, not with the corpus; everything else is computed from the key.
+//! Memory grows with the number of distinct names, not with the corpus; all other pseudonyms are computed from the key.
 
 mod address;
 mod identifiers;
 mod key;
-mod maker;
 mod members;
+mod parts;
 mod people;
 mod permute;
 mod places;
-mod record;
+mod pseudonymizer;
+mod replacer;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub use key::Key;
-pub use record::Change;
+pub use key::SecretKey;
+pub use parts::Change;
+pub use pseudonymizer::{PseudonymReport, Pseudonymizer};
 pub use rules::Rules;
-
-use crate::Result;
-use maker::Maker;
-use people::Person;
-use places::Known;
-use rules::{Action, Treatment};
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::ops::Range;
-
-/// Paths that a report lists; members named by data could be without number.
-const LISTED_PATHS: usize = 1000;
-/// The path under which a report counts places in plain text, and paths beyond the limit.
-const IN_TEXT: &str = "(text)";
-const OTHER: &str = "(other paths)";
-
-pub struct Pseudonyms {
-    rules: Rules,
-    maker: Maker,
-    known: Known,
-    report: Report,
-}
-
-/// What was replaced: never a value, original or pseudonym.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Report {
-    pub records: u64,
-    /// Records in which anything was replaced.
-    pub changed_records: u64,
-    /// Replaced places by class.
-    pub by_class: BTreeMap<String, u64>,
-    /// The same by path of the field and class; `(text)` is plain text.
-    pub by_path: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Persons learnt from fields that hold full names.
-    pub persons: usize,
-    /// Distinct names and words that got a pseudonym.
-    pub distinct_names: usize,
-}
-
-/// What one record says about who is who.
-#[derive(Default)]
-struct Learnt {
-    persons: Vec<Person>,
-    /// Accounts as written, in small letters.
-    accounts: Vec<String>,
-}
-
-impl Pseudonyms {
-    pub fn new(key: Key, rules: Rules) -> Self {
-        let maker = Maker::new(key, &rules);
-        Self { rules, maker, known: Known::default(), report: Report::default() }
-    }
-
-    /// First pass: learns the names in a record.
-    pub fn learn(&mut self, record: &[u8]) {
-        let mut learnt = Learnt::default();
-        let parts = record::parts(record);
-        for part in &parts {
-            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
-            let typed = treatment.as_ref().filter(|treatment| !is_text(treatment.action));
-            match typed {
-                Some(treatment) => self.learn_value(treatment.action, &part.text, &mut learnt),
-                None if part.is_string => self.learn_text(&part.text, &mut learnt),
-                None => {}
-            }
-        }
-        for member in members::members(record, &parts) {
-            for (place, treatment) in self.name_places(&member.name.text) {
-                self.learn_value(treatment.action, &member.name.text[place], &mut learnt);
-            }
-        }
-        for person in &learnt.persons {
-            self.maker.people.learn(person, &learnt.accounts);
-        }
-    }
-
-    fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
-        // Which text is an agent's does not matter here: nothing is learnt from addresses.
-        let mut taken = Taken::new();
-        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
-            if is_free(&taken, &place) {
-                taken.insert(place.start, (place.end, ()));
-                self.learn_value(treatment.action, &text[place], learnt);
-            }
-        }
-    }
-
-    fn learn_value(&mut self, action: Action, text: &str, learnt: &mut Learnt) {
-        let text = text.trim();
-        if self.maker.keeps_account(text) {
-            return;
-        }
-        match action {
-            Action::Name if text.contains(['@', '\\']) => self.learn_account(text, learnt),
-            Action::Name => match Person::from_name(text) {
-                Some(person) => {
-                    learnt.persons.push(person);
-                    self.known.add(text.to_lowercase(), Action::Name);
-                }
-                None => self.learn_account(text, learnt),
-            },
-            // Some programs put full names where others put accounts.
-            Action::User if Person::from_name(text).is_some() && text.contains(' ') && !text.contains(['@', '\\']) => {
-                self.learn_value(Action::Name, text, learnt);
-            }
-            Action::User | Action::Email => self.learn_account(text, learnt),
-            Action::Host | Action::Domain => self.learn_host(text),
-            Action::Account if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) => {
-                self.known.add(text.to_string(), Action::Account);
-            }
-            Action::Arn => {
-                let parts: Vec<&str> = text.splitn(6, ':').collect();
-                let [.., account, resource] = parts.as_slice() else { return };
-                self.learn_value(Action::Account, account, learnt);
-                if let Some(user) = resource.strip_prefix("user/") {
-                    self.learn_account(user.rsplit('/').next().unwrap_or(user), learnt);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn learn_account(&mut self, text: &str, learnt: &mut Learnt) {
-        if let Some((domain, user)) = text.split_once('\\') {
-            if !self.maker.keeps_account(domain) {
-                self.maker.domains.insert(domain.to_lowercase());
-                self.learn_host(domain);
-            }
-            return self.learn_value(Action::User, user, learnt);
-        }
-        if let Some((local, domain)) = text.rsplit_once('@') {
-            self.learn_host(domain);
-            return self.learn_value(Action::User, local, learnt);
-        }
-        if let Some(machine) = text.strip_suffix('$') {
-            return self.learn_host(machine);
-        }
-        let lower = text.to_lowercase();
-        learnt.accounts.push(lower.clone());
-        self.learn_name(lower, Action::User);
-    }
-
-    /// A host or domain, whole and (of a full host name) its first label.
-    fn learn_host(&mut self, text: &str) {
-        let lower = text.trim_end_matches('.').to_lowercase();
-        let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '.');
-        let is_address = lower.chars().all(|c| c.is_ascii_digit() || c == '.') || lower.contains(':');
-        if !is_name(&lower) || is_address || self.maker.keeps_account(&lower) || self.maker.keeps_domain(&lower) {
-            return;
-        }
-        match lower.split_once('.') {
-            Some((label, _)) => {
-                // The first label of a full host name has something else in it than letters, unlike that of a domain.
-                if label.contains(|c: char| c.is_ascii_digit() || c == '-') {
-                    self.learn_name(label.to_string(), Action::Host);
-                }
-                self.learn_name(lower.clone(), Action::Domain);
-            }
-            None => {
-                self.maker.domains.insert(lower.clone());
-                self.learn_name(lower, Action::Host);
-            }
-        }
-    }
-
-    /// A name to be looked for in all text, if it is telling enough.
-    fn learn_name(&mut self, lower: String, action: Action) {
-        let letters = lower.chars().filter(|c| c.is_alphabetic()).count();
-        let telling = lower.chars().count() > 3 && letters > 1 && !self.maker.words.keeps(&lower);
-        let text = lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\''));
-        if telling && text && !self.rules.common_words.contains(&lower) {
-            self.known.add(lower, action);
-        }
-    }
-
-    /// Between the passes: now all names are known.
-    pub fn settle(&mut self) -> Result<()> {
-        self.maker.people.settle();
-        let persons: Vec<Person> = self.maker.people.persons().cloned().collect();
-        for person in &persons {
-            person.words().iter().for_each(|word| self.maker.words.avoid(word));
-            person.in_text().into_iter().for_each(|name| self.known.add(name, Action::Name));
-            if !self.is_common(person) {
-                person.joined().into_iter().for_each(|name| self.known.add(name, Action::Name));
-            }
-            // e-mail and x-force are nobody's.
-            if person.last().chars().count() > 2 && !self.is_common_word(person.last()) {
-                person.with_initial().into_iter().for_each(|name| self.known.add(name, Action::Name));
-            }
-        }
-        let names: Vec<String> = self.known.names().map(str::to_string).collect();
-        names.iter().for_each(|name| self.maker.words.avoid(name));
-        self.report.persons = persons.len();
-        self.known.settle()
-    }
-
-    fn is_common_word(&self, lower: &str) -> bool {
-        self.rules.common_words.contains(lower) || self.maker.words.keeps(lower)
-    }
-
-    /// A name as that of a service account may be, which could as well be that of a field.
-    fn is_common(&self, person: &Person) -> bool {
-        person.words().iter().all(|word| self.is_common_word(word))
-    }
-
-    /// Second pass: the replacements in a record, in their order, none overlapping.
-    pub fn changes(&mut self, record: &[u8]) -> Vec<Change> {
-        let parts = record::parts(record);
-        let mut changes = self.name_changes(record, &parts);
-        // A report tells paths as they are written from now on.
-        let renamed = (!changes.is_empty()).then(|| {
-            let mut renamed = Vec::new();
-            record::spliced(record, &changes, &mut renamed);
-            record::parts(&renamed).into_iter().map(|part| part.field).collect::<Vec<_>>()
-        });
-        let mut pairs = record::coordinate_pairs(&parts, |path| {
-            self.rules.field(path).is_some_and(|treatment| treatment.action == Action::Coordinate)
-        });
-        for (at, part) in parts.iter().enumerate() {
-            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
-            let path = renamed.as_ref().map_or(&part.field, |fields| &fields[at]).as_deref().unwrap_or(IN_TEXT);
-            let mut change = |class: &'static str, place: Range<usize>, image: String| {
-                if part.text[place.clone()] != image {
-                    changes.push(part.change(path, class, place, &image));
-                }
-            };
-            if let Some((pair, axis)) = pairs.remove(&at) {
-                if let Some(image) = self.maker.coordinate(&part.text, &pair, axis) {
-                    change(Action::Coordinate.class(), 0..part.text.len(), image);
-                }
-                continue;
-            }
-            let action = treatment.as_ref().map_or(Action::Text, |treatment| treatment.action);
-            if !part.is_string {
-                if let Some(image) = self.number(action, &part.text) {
-                    change(action.class(), 0..part.text.len(), image);
-                }
-                continue;
-            }
-            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
-                && let Some(image) = self.maker.apply(&treatment, &part.text)
-            {
-                change(treatment.action.class(), 0..part.text.len(), image);
-                continue;
-            }
-            for (class, place, image) in self.places(&part.text, action == Action::Agent) {
-                change(class, place, image);
-            }
-        }
-        changes.sort_by_key(|change| change.place.start);
-        changes
-    }
-
-    /// The names of members that say who or where. A name is replaced as a whole, under the class of what stands first in it.
-    fn name_changes(&mut self, record: &[u8], parts: &[record::Part]) -> Vec<Change> {
-        let members = members::members(record, parts);
-        let mut classes = Vec::with_capacity(members.len());
-        let mut images = Vec::with_capacity(members.len());
-        for member in &members {
-            let text = member.name.text.as_ref();
-            let places = self.name_places(text);
-            let mut image = String::new();
-            let mut done = 0;
-            for (place, treatment) in &places {
-                image += &text[done..place.start];
-                image += &self.maker.apply(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
-                done = place.end;
-            }
-            image += &text[done..];
-            classes.push(places.first().map(|(_, treatment)| treatment.action.class()));
-            images.push((image != text).then_some(image));
-        }
-        let images = members::apart(&members, images);
-        let changed = members.iter().zip(classes).zip(images);
-        let change = |((member, class), image): ((&members::Member, Option<&'static str>), Option<String>)| {
-            let name = &member.name;
-            image.zip(class).map(|(image, class)| name.change(members::IN_NAMES, class, 0..name.text.len(), &image))
-        };
-        changed.filter_map(change).collect()
-    }
-
-    /// What is replaced in the name of a member, in order: what has a form of its own, and known names, unless they could as
-    /// well be the name of a field.
-    fn name_places(&mut self, text: &str) -> Vec<(Range<usize>, Treatment)> {
-        let lower = text.to_lowercase();
-        let known = self.known.action(&lower);
-        if text.chars().all(|c| c.is_alphabetic() || c == '_') {
-            let person = self.maker.people.whose(&lower).filter(|person| !self.is_common(person));
-            let named = known == Some(Action::Name) && text.contains('_') || known.is_some() && person.is_some();
-            return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
-        }
-        let mut taken = Taken::new();
-        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
-            let domain = treatment.action == Action::Domain && known.is_none();
-            if is_free(&taken, &place) && !domain {
-                taken.insert(place.start, (place.end, treatment));
-            }
-        }
-        taken.into_iter().map(|(start, (end, treatment))| (start..end, treatment)).collect()
-    }
-
-    /// A value of a field that is no string: numbers that a rule calls identifiers, and secrets.
-    fn number(&mut self, action: Action, text: &str) -> Option<String> {
-        let number = text.starts_with(|c: char| c.is_ascii_digit());
-        match action {
-            Action::User | Action::Host | Action::Account | Action::Token if number => self.maker.number(text),
-            // A mark would change the type; a secret number becomes 0.
-            Action::Redact if number => Some("0".into()),
-            _ => None,
-        }
-    }
-
-    /// What is replaced in running text.
-    fn places(&mut self, text: &str, agent: bool) -> Vec<(&'static str, Range<usize>, String)> {
-        let mut taken = Taken::new();
-        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, agent) {
-            if is_free(&taken, &place)
-                && let Some(image) = self.maker.apply(&treatment, &text[place.clone()])
-            {
-                taken.insert(place.start, (place.end, (treatment.action.class(), image)));
-            }
-        }
-        taken.into_iter().map(|(start, (end, (class, image)))| (class, start..end, image)).collect()
-    }
-
-    /// Second pass: writes the record with its replacements to `out` (cleared first) and counts them.
-    pub fn rewrite(&mut self, record: &[u8], out: &mut Vec<u8>) {
-        let changes = self.changes(record);
-        record::spliced(record, &changes, out);
-        changes.iter().for_each(|change| self.count(change));
-        self.report.records += 1;
-        self.report.changed_records += u64::from(!changes.is_empty());
-    }
-
-    fn count(&mut self, change: &Change) {
-        let report = &mut self.report;
-        *report.by_class.entry(change.class.into()).or_default() += 1;
-        let listed = report.by_path.len() < LISTED_PATHS || report.by_path.contains_key(&change.path);
-        let path = if listed { change.path.as_str() } else { OTHER };
-        *report.by_path.entry(path.into()).or_default().entry(change.class.into()).or_default() += 1;
-    }
-
-    pub fn report(&self) -> Report {
-        Report { distinct_names: self.maker.words.len(), ..self.report.clone() }
-    }
-}
-
-/// Whether the action looks into a text instead of replacing it.
-fn is_text(action: Action) -> bool {
-    matches!(action, Action::Text | Action::Agent)
-}
-
-/// Places that are taken, by their beginnings: their ends, and what is known of them.
-type Taken<T> = BTreeMap<usize, (usize, T)>;
-
-fn is_free<T>(taken: &Taken<T>, place: &Range<usize>) -> bool {
-    let before = taken.range(..place.end).next_back();
-    !place.is_empty() && before.is_none_or(|(_, (end, _))| *end <= place.start)
-}

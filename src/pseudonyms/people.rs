@@ -1,33 +1,33 @@
-//! Who is a person, and how accounts and devices spell a person's name: acole, aaron.cole, AARONCOLE.
+//! The persons of a corpus, and the forms in which accounts and devices spell their names: acole, aaron.cole, AARONCOLE.
 //!
-//! Persons are learnt from fields that hold full names. A form of a name gives the same form of the pseudonym: where Aaron
-//! Cole is Mara Voss, acole is mvoss. Where a form fits two persons, the one counts beside whose name it was seen in a
-//! record; else the first by alphabet.
+//! Persons are learnt from fields that contain full names. A form of a name becomes the same form of the pseudonym: if Aaron
+//! Cole becomes Mara Voss, acole becomes mvoss. If a form fits two persons, it belongs to the one whose name was in the same
+//! record, else to the alphabetically first.
 
 use super::words::{Words, with_letters, written_like};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Given name and surname, in small letters.
+/// Given name and surname in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Person {
     given: String,
     last: String,
 }
 
-/// A part of a form.
+/// A part of a name's form.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Part {
+enum NamePart {
     Given,
     Last,
     GivenInitial,
     LastInitial,
 }
 
-use Part::{Given, GivenInitial, Last, LastInitial};
+use NamePart::{Given, GivenInitial, Last, LastInitial};
 
-/// The forms without a separator between their parts. Those with one (aaron.cole) are replaced word by word, all but the
-/// ones with an initial.
-const FORMS: [(Part, &str, Part); 15] = [
+/// The forms of a name that are replaced as a whole: those without a separator and those with an initial. Other forms with a
+/// separator (aaron.cole) are replaced word by word.
+const FORMS: [(NamePart, &str, NamePart); 15] = [
     (Given, "", Last),
     (Last, "", Given),
     (GivenInitial, "", Last),
@@ -45,12 +45,12 @@ const FORMS: [(Part, &str, Part); 15] = [
     (Given, "-", LastInitial),
 ];
 
-type Form = (Part, &'static str, Part);
+type NameForm = (NamePart, &'static str, NamePart);
 
 impl Person {
-    /// From the words of a display name, `Aaron J. Cole` or `Cole, Aaron`; none where there are not two words of letters.
+    /// Parses a display name such as `Aaron J. Cole` or `Cole, Aaron`; `None` if it does not contain two words of letters.
     pub fn from_name(text: &str) -> Option<Self> {
-        // As names are replaced run by run, so the parts of Mary-Ann are words of their own.
+        // Names are replaced run by run, so the parts of Mary-Ann count as two words.
         let words = |text: &str| -> Vec<String> {
             let words = text.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
             words.filter(|word| word.chars().count() > 1).collect()
@@ -67,7 +67,7 @@ impl Person {
         Some(Self { given, last })
     }
 
-    fn part(&self, part: Part) -> String {
+    fn part(&self, part: NamePart) -> String {
         let initial = |word: &str| word.chars().take(1).collect();
         match part {
             Given => self.given.clone(),
@@ -77,24 +77,24 @@ impl Person {
         }
     }
 
-    fn spelled(&self, (first, separator, second): Form) -> String {
+    fn spelled(&self, (first, separator, second): NameForm) -> String {
         format!("{}{separator}{}", self.part(first), self.part(second))
     }
 
-    /// How the full name is written in running text.
+    /// The spellings of the full name in running text.
     pub fn in_text(&self) -> [String; 4] {
         let (given, last) = (&self.given, &self.last);
         [format!("{given} {last}"), format!("{last}, {given}"), format!("{given}{last}"), format!("{last} {given}")]
     }
 
-    /// How programs join the two names where a space will not do: aaron.cole, cole_aaron, and Aaron%20Cole in a URL.
+    /// The spellings of the full name where programs avoid a space: aaron.cole, cole_aaron, and Aaron%20Cole in a URL.
     pub fn joined(&self) -> Vec<String> {
         let (given, last) = (&self.given, &self.last);
         let turned = [".", "_", "-"].map(|between| format!("{last}{between}{given}"));
         [".", "_", "-", "+", "%20"].map(|between| format!("{given}{between}{last}")).into_iter().chain(turned).collect()
     }
 
-    /// The surname behind an initial and a separator: a.cole.
+    /// The surname after an initial and a separator: a.cole.
     pub fn with_initial(&self) -> [String; 3] {
         [".", "_", "-"].map(|between| self.spelled((GivenInitial, between, Last)))
     }
@@ -111,13 +111,13 @@ impl Person {
 #[derive(Default)]
 pub struct People {
     persons: BTreeSet<Person>,
-    /// Accounts seen in a record with the name they are a form of.
-    linked: BTreeMap<String, (Person, Form)>,
-    forms: HashMap<String, (Person, Form)>,
+    /// Accounts that were in one record with the name of which they are a form.
+    linked: BTreeMap<String, (Person, NameForm)>,
+    forms: HashMap<String, (Person, NameForm)>,
 }
 
 impl People {
-    /// A person, the accounts of whose record are `accounts` (in small letters).
+    /// Learns a person from a record that contains `accounts` (in lower case).
     pub fn learn(&mut self, person: &Person, accounts: &[String]) {
         for account in accounts {
             let stem = account.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -136,8 +136,8 @@ impl People {
         self.persons.iter()
     }
 
-    /// After all are known: which spelling is whose.
-    pub fn settle(&mut self) {
+    /// Decides whose name each spelling is, after all persons are known.
+    pub fn finalize(&mut self) {
         let mut forms = HashMap::new();
         for form in FORMS {
             for person in &self.persons {
@@ -148,18 +148,18 @@ impl People {
         self.forms = forms;
     }
 
-    /// Whose name an account (in small letters) spells.
+    /// The person whose name an account (in lower case) spells.
     pub fn whose(&self, lower: &str) -> Option<&Person> {
         self.forms.get(lower).map(|(person, _)| person)
     }
 
-    /// The pseudonym of an account or part of a host name that spells a person's name, digits behind it included; none
-    /// where it spells nobody's.
+    /// The pseudonym of an account or a part of a host name that spells a person's name, with or without digits after it;
+    /// `None` if it spells nobody's name.
     pub fn spelling(&self, text: &str, words: &mut Words) -> Option<String> {
         let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
         let lower = stem.to_lowercase();
         let (person, (first, separator, second)) = self.forms.get(&lower)?;
-        let mut image = |part: Part| {
+        let mut image = |part: NamePart| {
             let (word, initial) = match part {
                 Given | GivenInitial => (&person.given, part == GivenInitial),
                 Last | LastInitial => (&person.last, part == LastInitial),
@@ -169,21 +169,22 @@ impl People {
         };
         let images = [image(*first), image(*second)];
         let wanted = format!("{}{separator}{}", images[0], images[1]);
-        // Two accounts may come out alike (those of Aaron and Bob Cole, as Mara and Milo Voss): the second gets a letter.
+        // Two accounts may get the same pseudonym (those of Aaron and Bob Cole as Mara and Milo Voss): the second gets a
+        // letter.
         let claimed = words.claim(&lower, |attempt| with_letters(&wanted, attempt));
-        // Where capitals take other bytes than small letters the case is not followed.
+        // If upper and lower case differ in length, the pseudonym does not follow the case of the original.
         let written = if stem.len() == lower.len() { stem } else { lower.as_str() };
         let cut = written.char_indices().nth(person.part(*first).chars().count()).map_or(written.len(), |(at, _)| at);
         let spelled = [(&written[..cut], &images[0]), (&written[cut + separator.len()..], &images[1])];
-        let [before, behind] = spelled.map(|(original, image)| written_like(original, image));
+        let [before, after] = spelled.map(|(original, image)| written_like(original, image));
         let letters = written_like(written, claimed.strip_prefix(&wanted).unwrap_or(""));
-        Some(format!("{before}{separator}{behind}{letters}{}", &text[stem.len()..]))
+        Some(format!("{before}{separator}{after}{letters}{}", &text[stem.len()..]))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::Key;
+    use super::super::key::SecretKey;
     use super::*;
     use std::collections::HashSet;
 
@@ -191,8 +192,8 @@ mod tests {
         let mut people = People::default();
         let accounts: Vec<String> = accounts.iter().map(|a| a.to_string()).collect();
         names.iter().for_each(|name| people.learn(&Person::from_name(name).unwrap(), &accounts));
-        people.settle();
-        (people, Words::new(Key::new(&[5; 32]), HashSet::new()))
+        people.finalize();
+        (people, Words::new(SecretKey::new(&[5; 32]), HashSet::new()))
     }
 
     #[test]
@@ -227,14 +228,14 @@ mod tests {
     fn an_account_is_the_persons_beside_whose_name_it_was_seen() {
         let (mut people, mut words) = setting(&["Aaron Cole"], &[]);
         people.learn(&Person::from_name("Anna Cole").unwrap(), &["acole".into()]);
-        people.settle();
+        people.finalize();
         let anna = words.word("anna")[..1].to_string() + &words.word("cole");
         assert_eq!(people.spelling("acole", &mut words), Some(anna));
     }
 
     #[test]
     fn accounts_that_come_out_alike_get_a_letter() {
-        // Many given names, one surname: some pseudonyms share an initial.
+        // With many given names and one surname, some pseudonyms share an initial.
         let names: Vec<String> = ('a'..='z').map(|c| format!("{c}{c}dam Cole")).collect();
         let (people, mut words) = setting(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
         let accounts: HashSet<_> =

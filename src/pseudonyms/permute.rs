@@ -1,24 +1,25 @@
-//! Keyed permutations of texts that keep their form: digits stay digits, capitals stay capitals.
+//! Keyed, format-preserving permutations of texts: digits stay digits, upper case stays upper case.
 //!
-//! A text is a row of symbols, each with the size of its alphabet. A Feistel network over the two halves of the row adds
-//! to each symbol a keyed number that depends on the other half, modulo the symbol's alphabet; so every round can be
-//! undone, and no two texts of one form share an image. After Black, Rogaway, "Ciphers with arbitrary finite domains",
-//! CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round function; it is not FF1.
+//! A text is a sequence of symbols, each with the size of its alphabet. A Feistel network over the two halves of the
+//! sequence adds to each symbol a keyed number that depends on the other half, modulo the size of the alphabet. So every
+//! round is invertible, and no two texts of one format share an image. The construction follows Black, Rogaway, "Ciphers
+//! with arbitrary finite domains", CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round
+//! function; it is not FF1.
 
-use super::key::Key;
+use super::key::SecretKey;
 
-/// As many as FF1 has.
+/// The number of rounds, as in FF1.
 const ROUNDS: u8 = 10;
 
-/// A symbol below the size of its alphabet.
+/// A symbol, which is less than the size of its alphabet (`radix`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Symbol {
     pub value: u32,
     pub radix: u32,
 }
 
-/// Permutes the rows of symbols that have these alphabets. `tweak` selects one of many unrelated permutations.
-pub fn permute(key: &Key, tweak: &str, symbols: &mut [Symbol]) {
+/// Permutes the sequences of symbols with these alphabets. `tweak` selects one of many independent permutations.
+pub fn permute(key: &SecretKey, tweak: &str, symbols: &mut [Symbol]) {
     let (left, right) = symbols.split_at_mut(symbols.len() / 2);
     for round in 0..ROUNDS {
         match round % 2 {
@@ -29,7 +30,7 @@ pub fn permute(key: &Key, tweak: &str, symbols: &mut [Symbol]) {
 }
 
 /// Adds numbers that depend on `source` to `target`.
-fn add(key: &Key, tweak: &str, round: u8, source: &[Symbol], target: &mut [Symbol]) {
+fn add(key: &SecretKey, tweak: &str, round: u8, source: &[Symbol], target: &mut [Symbol]) {
     let source: Vec<u8> = source.iter().flat_map(|s| (s.value as u16).to_le_bytes()).collect();
     for (block, targets) in target.chunks_mut(16).enumerate() {
         let numbers = key.mac(&[b"permute", tweak.as_bytes(), &[round, block as u8], &source]);
@@ -40,9 +41,9 @@ fn add(key: &Key, tweak: &str, round: u8, source: &[Symbol], target: &mut [Symbo
     }
 }
 
-/// Permutes the characters that `alphabet` names a class for, the others stay. The image has the same classes in the same
-/// places.
-fn by_class(key: &Key, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -> Option<(char, u32)>) -> String {
+/// Permutes the characters for which `alphabet` returns a class (its first character and its size); other characters stay.
+/// The image has the same classes in the same places.
+fn by_class(key: &SecretKey, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -> Option<(char, u32)>) -> String {
     let class = |(at, c): (usize, char)| alphabet(at, c).filter(|(first, _)| c >= *first);
     let mut symbols: Vec<Symbol> = text
         .chars()
@@ -61,8 +62,8 @@ fn by_class(key: &Key, tweak: &str, text: &str, alphabet: impl Fn(usize, char) -
     text.chars().enumerate().map(image).collect()
 }
 
-/// Digits, small letters and capitals of ASCII, each for its like.
-pub fn alphanumeric(key: &Key, tweak: &str, text: &str) -> String {
+/// Permutes ASCII digits, lower-case and upper-case letters, each within its class.
+pub fn alphanumeric(key: &SecretKey, tweak: &str, text: &str) -> String {
     by_class(key, tweak, text, |_, c| match c {
         '0'..='9' => Some(('0', 10)),
         'a'..='z' => Some(('a', 26)),
@@ -71,8 +72,8 @@ pub fn alphanumeric(key: &Key, tweak: &str, text: &str) -> String {
     })
 }
 
-/// The digits of a number as it is written; the first does not become 0 unless it is.
-pub fn number(key: &Key, tweak: &str, text: &str) -> String {
+/// Permutes the digits of a number as it is written; the first digit becomes 0 only if it is 0.
+pub fn number(key: &SecretKey, tweak: &str, text: &str) -> String {
     let first = text.find(|c: char| c.is_ascii_digit());
     by_class(key, tweak, text, |at, c| match c {
         '1'..='9' if Some(at) == first => Some(('1', 9)),
@@ -82,9 +83,9 @@ pub fn number(key: &Key, tweak: &str, text: &str) -> String {
     })
 }
 
-/// Hexadecimal digits as numbers, so that `AB` and `ab` have one image; in capitals if the text has any. Places in `kept`
-/// (counted in hexadecimal digits) and other characters stay.
-pub fn hexadecimal(key: &Key, tweak: &str, text: &str, kept: &[usize]) -> String {
+/// Permutes hexadecimal digits by value, so that `AB` and `ab` have the same image up to case; the image is in upper case if
+/// the text has any upper-case letter. Digits whose numbers are in `kept` and other characters stay.
+pub fn hexadecimal(key: &SecretKey, tweak: &str, text: &str, kept: &[usize]) -> String {
     let digits = || text.chars().filter_map(|c| c.to_digit(16)).enumerate();
     let mut symbols: Vec<Symbol> =
         digits().filter(|(at, _)| !kept.contains(at)).map(|(_, value)| Symbol { value, radix: 16 }).collect();
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_image_of_a_small_space_is_met_once() {
-        let key = Key::new(&[1; 32]);
+        let key = SecretKey::new(&[1; 32]);
         let images: HashSet<String> = (0..1000).map(|n| number(&key, "t", &format!("1{n:03}"))).collect();
         assert_eq!(images.len(), 1000);
         let all: HashSet<String> = (1000..10_000).map(|n| number(&key, "t", &n.to_string())).collect();
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_form_stays_and_the_key_and_tweak_matter() {
-        let (key, other) = (Key::new(&[1; 32]), Key::new(&[2; 32]));
+        let (key, other) = (SecretKey::new(&[1; 32]), SecretKey::new(&[2; 32]));
         let text = "x36uYBdHvg00lm0w-uqskrv89ceW1";
         let image = alphanumeric(&key, "t", text);
         let form = |text: &str| -> Vec<u8> {
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn hexadecimal_is_one_number_in_either_case() {
-        let key = Key::new(&[1; 32]);
+        let key = SecretKey::new(&[1; 32]);
         let small = hexadecimal(&key, "t", "{41c8662e-1f63-5f25}", &[8]);
         let large = hexadecimal(&key, "t", "{41C8662E-1F63-5F25}", &[8]);
         assert_eq!(small.to_uppercase(), large);

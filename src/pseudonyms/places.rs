@@ -1,4 +1,4 @@
-//! Where in a text something is to be replaced: by patterns, and by names that some field of the corpus holds.
+//! Finds the places in a text that are to be replaced: by patterns, and by the names that fields of the corpus contain.
 
 use super::rules::{Action, Rules, Treatment};
 use crate::{Error, Result};
@@ -6,16 +6,16 @@ use aho_corasick::AhoCorasick;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Names learnt from the corpus, looked for in all text, whatever their case.
+/// The names learnt from the corpus. They are searched for in all text, in any case.
 #[derive(Default)]
-pub struct Known {
-    /// In small letters, with what they are.
+pub struct KnownNames {
+    /// The names in lower case, with their kinds.
     names: BTreeMap<String, Action>,
     automaton: Option<AhoCorasick>,
     actions: Vec<Action>,
 }
 
-impl Known {
+impl KnownNames {
     pub fn add(&mut self, name: String, action: Action) {
         self.names.entry(name).or_insert(action);
     }
@@ -24,17 +24,17 @@ impl Known {
         self.names.keys().map(String::as_str)
     }
 
-    /// What a name in small letters is known as.
+    /// The kind of a name in lower case.
     pub fn action(&self, lower: &str) -> Option<Action> {
         self.names.get(lower).copied()
     }
 
-    /// After the last name: gets ready to look for them.
-    pub fn settle(&mut self) -> Result<()> {
+    /// Builds the search automaton, after the last name is added.
+    pub fn finalize(&mut self) -> Result<()> {
         self.actions = Vec::new();
         let mut spellings = Vec::new();
         for (name, action) in &self.names {
-            // The automaton knows the cases of ASCII only.
+            // The automaton ignores the case of ASCII letters only.
             let capitals = (!name.is_ascii()).then(|| name.to_uppercase());
             let titles = (!name.is_ascii()).then(|| titled(name));
             for spelling in std::iter::once(name.clone()).chain(capitals).chain(titles) {
@@ -48,8 +48,8 @@ impl Known {
         Ok(())
     }
 
-    /// The known names in a text that stand alone, the longest of those that begin at one place first. Digits behind an
-    /// account or a person's name belong to it.
+    /// The known names that occur in a text as whole words, ordered by place and, at one place, longest first. Digits after
+    /// an account or a person's name belong to it.
     fn places(&self, text: &str) -> Vec<(Range<usize>, Treatment)> {
         let Some(automaton) = &self.automaton else { return Vec::new() };
         let mut found = Vec::new();
@@ -65,13 +65,13 @@ impl Known {
             }
         }
         found.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
-        // Spellings of one name may match in the same place.
+        // Several spellings of one name may match in the same place.
         found.dedup_by(|a, b| a.0 == b.0);
         found
     }
 }
 
-/// Whether a name behind this text would be part of a longer word; an escape of a URL (`%22`) is none.
+/// Whether a name right after this text would be part of a longer word; the escape of a URL (`%22`) is not part of a word.
 fn ends_in_word(text: &str) -> bool {
     let escape = text.len() > 2 && text.as_bytes()[text.len() - 3] == b'%';
     text.ends_with(char::is_alphanumeric) && !(escape && text.bytes().rev().take(2).all(|b| b.is_ascii_hexdigit()))
@@ -91,9 +91,9 @@ fn titled(name: &str) -> String {
     out
 }
 
-/// Candidates in a text, the more telling first: a later one counts where it overlaps none before it. `agent`: dotted
-/// numbers are no addresses.
-pub fn candidates(text: &str, rules: &mut Rules, known: &Known, agent: bool) -> Vec<(Range<usize>, Treatment)> {
+/// The candidates in a text, in order of precedence: a candidate counts if it does not overlap an earlier one. With `agent`,
+/// the text is a user agent, whose dotted numbers are versions and not addresses.
+pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool) -> Vec<(Range<usize>, Treatment)> {
     let mut found = Vec::new();
     let matching: Vec<usize> = rules.any.matches(text).into_iter().collect();
     for at in matching {
@@ -122,7 +122,7 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &Known, agent: bool) -> 
     found
 }
 
-/// The rule of a key in `key=value`, if it says what the value is.
+/// The rule of a key in `key=value`, if it gives the kind of the value.
 fn rules_of_key(rules: &mut Rules, key: &str) -> Option<Treatment> {
     rules.field(key).filter(|treatment| !matches!(treatment.action, Action::Text | Action::Agent | Action::Keep))
 }
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn known_names_stand_alone() {
-        let mut known = Known::default();
+        let mut known = KnownNames::default();
         known.add("acole".into(), Action::User);
         known.add("aaron cole".into(), Action::Name);
         known.add("josé müller".into(), Action::Name);
-        known.settle().unwrap();
+        known.finalize().unwrap();
         let found = |text: &str| -> Vec<String> {
             known.places(text).into_iter().map(|(place, _)| text[place].to_string()).collect()
         };

@@ -1,5 +1,5 @@
-//! Rules: which fields and which places in text are replaced, and as what. The format is described in `rules.toml`, which
-//! holds the built-in ones.
+//! Rules: which fields and which places in text are replaced, and by what kind of pseudonym. `rules.toml` contains the
+//! built-in rules and describes the format.
 
 use crate::{Error, Result};
 use regex::{Regex, RegexSet, RegexSetBuilder};
@@ -9,11 +9,12 @@ use std::path::Path;
 
 const BUILTIN: &str = include_str!("rules.toml");
 
-/// Bytes for the automaton of all patterns at once; with the usual 2 MB it is thrown away and made again all the time.
+/// The size limit in bytes of the automaton for all patterns. With the default of 2 MB, it is discarded and rebuilt all the
+/// time.
 const SET_CACHE: usize = 64 << 20;
 
-/// Paths whose rule is remembered; members named by data could be without number.
-const REMEMBERED_PATHS: usize = 10_000;
+/// The most paths whose rule is cached. In objects that are keyed by data, paths could be countless.
+const CACHED_PATHS: usize = 10_000;
 
 /// What is done with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -72,7 +73,7 @@ impl Action {
 /// A file of rules.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RulesFile {
     #[serde(default = "yes")]
     builtin: bool,
     #[serde(default)]
@@ -83,7 +84,7 @@ struct File {
     keep_domains: Vec<String>,
     #[serde(default)]
     common_words: Vec<String>,
-    /// By mark: names of members and keys that hold secrets.
+    /// For each mark, the names of members and keys that contain secrets.
     #[serde(default)]
     secrets: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -112,7 +113,7 @@ struct TextRule {
     mark: Option<String>,
 }
 
-/// An action and, to redact, what the mark says.
+/// An action and, for redaction, the mark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Treatment {
     pub action: Action,
@@ -129,8 +130,8 @@ impl Treatment {
     }
 }
 
-/// A rule for places in text.
-pub struct Pattern {
+/// A rule for places in text that match a pattern.
+pub struct TextPattern {
     pub regex: Regex,
     pub treatment: Treatment,
 }
@@ -139,8 +140,8 @@ pub struct Rules {
     fields: Vec<(Regex, Treatment)>,
     secrets: Vec<(String, Treatment)>,
     known: HashMap<String, Option<Treatment>>,
-    pub patterns: Vec<Pattern>,
-    /// All patterns at once, to find those that match at all.
+    pub patterns: Vec<TextPattern>,
+    /// All patterns in one automaton, which finds those that match at all.
     pub any: RegexSet,
     pub keep_accounts: HashSet<String>,
     pub keep_words: HashSet<String>,
@@ -149,7 +150,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The built-in rules, those of `path` before them or in their place.
+    /// Loads the built-in rules and the rules of the file `path`, which precede or replace them.
     pub fn load(path: Option<&Path>) -> Result<Self> {
         let mut files = Vec::new();
         if let Some(path) = path {
@@ -160,7 +161,7 @@ impl Rules {
             files.push(("the built-in rules".into(), parse(BUILTIN, "the built-in rules")?));
         }
         let lower = |lists: Vec<&Vec<String>>| lists.into_iter().flatten().map(|word| word.to_lowercase()).collect();
-        let lists = |pick: fn(&File) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
+        let lists = |pick: fn(&RulesFile) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
         let (mut fields, mut secrets, mut patterns) = (Vec::new(), Vec::new(), Vec::new());
@@ -178,7 +179,7 @@ impl Rules {
                 let regex = Regex::new(&rule.regex).map_err(|e| {
                     Error::usage(format!("{name}: regex '{}': expected a regular expression: {e}", rule.regex))
                 })?;
-                patterns.push(Pattern { regex, treatment });
+                patterns.push(TextPattern { regex, treatment });
             }
         }
         let all = patterns.iter().map(|pattern| pattern.regex.as_str());
@@ -195,16 +196,16 @@ impl Rules {
         let ruled =
             |path: &str| self.fields.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, found)| found.clone());
         let of = |path: &str| ruled(path).or_else(|| self.secret(path));
-        // A secret may stand in a list or an object.
+        // A secret may be inside an array or an object.
         let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]));
         let found = of(path).or_else(|| within().find(|found| found.action == Action::Redact));
-        if self.known.len() < REMEMBERED_PATHS {
+        if self.known.len() < CACHED_PATHS {
             self.known.insert(path.to_string(), found.clone());
         }
         found
     }
 
-    /// To redact, if the last of the path's names is that of a secret.
+    /// Redaction, if the last name of the path is that of a secret.
     fn secret(&self, path: &str) -> Option<Treatment> {
         let name = path.rsplit('.').find(|name| *name != "*")?;
         let bare: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
@@ -213,28 +214,29 @@ impl Rules {
     }
 }
 
-fn parse(text: &str, name: &str) -> Result<File> {
-    toml::from_str(text).map_err(|e| Error::usage(format!("{name}: expected rules, found: {e}")))
+fn parse(text: &str, name: &str) -> Result<RulesFile> {
+    toml::from_str(text).map_err(|e| Error::usage(format!("{name}: expected rules; {e}")))
 }
 
-/// Refuses a mark that would not be plain text in a log, and a lookup of a field's rule by a field's rule.
+/// Returns an error for a mark that may need escaping in a log, and for the actions `field` and `secret` in a rule that has
+/// no group `key`.
 fn checked(name: &str, rule: &str, treatment: Treatment, text: bool) -> Result<Treatment> {
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     if !treatment.mark.chars().all(plain) || treatment.mark.is_empty() {
         return Err(Error::usage(format!(
-            "{name}: rule '{rule}': mark '{}': expected capitals, digits and _",
+            "{name}: rule '{rule}': mark '{}': expected capital letters, digits and _",
             treatment.mark
         )));
     }
     if matches!(treatment.action, Action::Field | Action::Secret) && !(text && rule.contains("?<key>")) {
         return Err(Error::usage(format!(
-            "{name}: rule '{rule}': actions field and secret are for a regex with a group key"
+            "{name}: rule '{rule}': the actions field and secret need a regex with a group key"
         )));
     }
     Ok(treatment)
 }
 
-/// A pattern of a path as a regular expression: `*` is any text, capitals do not matter.
+/// Converts the pattern of a path to a regular expression: `*` stands for any text, and case is ignored.
 fn glob(pattern: &str) -> Result<Regex> {
     let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
     Regex::new(&format!("(?is)^{}$", parts.join(".*"))).map_err(Error::usage)

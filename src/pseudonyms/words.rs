@@ -1,17 +1,17 @@
-//! Pseudonyms of words: one map for names, accounts, hosts and domains, so that what belongs together stays together.
+//! Pseudonyms of words: one map for names, accounts, hosts and domains, so that equal words get equal pseudonyms everywhere.
 //!
-//! A word's pseudonym is a pronounceable word drawn by HMAC(key, word, attempt), of about the word's length. It is taken if
-//! nobody has it yet, else the next attempt is drawn; every [`ATTEMPTS`] attempts the words get longer by a syllable, so
-//! that their space never ends. So no two words share a pseudonym. The same key gives the same pseudonyms in another
-//! corpus, but for words that collide, whose pseudonyms depend on who came first.
+//! A word's pseudonym is a pronounceable word of about the same length, drawn by HMAC(key, word, attempt). If another word
+//! already has it, the next attempt is drawn. Every [`ATTEMPTS`] attempts the words get longer by a syllable, so that
+//! candidates never run out. So no two words share a pseudonym. The same key gives the same pseudonyms in another corpus,
+//! except for words whose candidates collide: their pseudonyms depend on the order of the words.
 
-use super::key::Key;
+use super::key::SecretKey;
 use super::permute;
 use std::collections::{HashMap, HashSet};
 
 const ATTEMPTS: u32 = 32;
 
-/// Beginnings and ends of syllables; what they make are no names that the author knows.
+/// The beginnings and ends of syllables. They are chosen so that the words they form are not known names.
 const ONSETS: [&str; 24] = [
     "b", "br", "d", "dr", "f", "g", "gr", "h", "j", "k", "kr", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr",
     "v", "w", "z",
@@ -20,41 +20,41 @@ const VOWELS: [&str; 8] = ["a", "e", "i", "o", "u", "ai", "ea", "ou"];
 const CODAS: [&str; 10] = ["", "n", "l", "r", "s", "x", "m", "nd", "th", "ck"];
 
 pub struct Words {
-    key: Key,
-    /// Words that mean the same in every company and stay; no pseudonym is one of them.
+    key: SecretKey,
+    /// Words that mean the same in every company. They stay, and no pseudonym equals one of them.
     kept: HashSet<String>,
-    /// Words of the corpus that are to be replaced: no pseudonym is one of them, or it would look like its original.
+    /// Words of the corpus that are to be replaced. No pseudonym equals one of them, or it would look like an original.
     originals: HashSet<String>,
     of: HashMap<String, String>,
     used: HashSet<String>,
 }
 
 impl Words {
-    pub fn new(key: Key, kept: HashSet<String>) -> Self {
+    pub fn new(key: SecretKey, kept: HashSet<String>) -> Self {
         Self { key, kept, originals: HashSet::new(), of: HashMap::new(), used: HashSet::new() }
     }
 
-    /// Whether a word in small letters stays as it is.
+    /// Whether a word in lower case stays unchanged.
     pub fn keeps(&self, lower: &str) -> bool {
         self.kept.contains(lower)
     }
 
-    /// Makes sure that no pseudonym will be this word.
+    /// Ensures that no pseudonym will equal this word.
     pub fn avoid(&mut self, lower: &str) {
         self.originals.insert(lower.to_string());
     }
 
-    /// Whether a word in small letters is one that some field of the corpus names.
+    /// Whether some field of the corpus contains this word (in lower case) as a name.
     pub fn is_original(&self, lower: &str) -> bool {
         self.originals.contains(lower)
     }
 
-    /// How many originals have a pseudonym: what memory grows with.
+    /// The number of originals with a pseudonym, with which memory grows.
     pub fn len(&self) -> usize {
         self.of.len()
     }
 
-    /// The pseudonym of a word of letters, written like it. Words of one or two letters become other letters.
+    /// The pseudonym of a word of letters, in the case of the word. Words of one or two letters become other letters.
     pub fn word(&mut self, text: &str) -> String {
         let lower = text.to_lowercase();
         if self.keeps(&lower) {
@@ -68,8 +68,9 @@ impl Words {
         written_like(text, &pseudonym)
     }
 
-    /// The pseudonym of `original` if it has one, else the first of the candidates that nobody has (they must not end). All
-    /// in small letters. A candidate that is the original itself is taken: then nothing in it was to be replaced.
+    /// The pseudonym of `original` if it has one, else the first candidate that no other original has. Candidates must never
+    /// run out; all words are in lower case. A candidate that equals the original is accepted: then nothing in the original
+    /// needs replacement.
     pub fn claim(&mut self, original: &str, candidate: impl Fn(u32) -> String) -> String {
         if let Some(known) = self.of.get(original) {
             return known.clone();
@@ -84,7 +85,7 @@ impl Words {
     }
 }
 
-/// `text`, and for further attempts `text` with letters behind it: candidates that do not end.
+/// `text`, and for further attempts `text` with letters appended: candidates that never run out.
 pub fn with_letters(text: &str, attempt: u32) -> String {
     let mut letters = String::new();
     let mut rest = attempt;
@@ -95,8 +96,8 @@ pub fn with_letters(text: &str, attempt: u32) -> String {
     text.to_string() + &letters
 }
 
-/// A word in about the length of `word`: short (at most 4 letters), middling, or long (8 or more).
-fn coined(key: &Key, word: &str, attempt: u32) -> String {
+/// A pronounceable word of about the length of `word`: short (at most 4 letters), medium, or long (8 or more).
+fn coined(key: &SecretKey, word: &str, attempt: u32) -> String {
     let random = key.mac(&[b"word", word.as_bytes(), &attempt.to_le_bytes()]);
     let mut numbers = random.chunks(2).map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])));
     let mut draw = |list: &[&'static str]| list[numbers.next().unwrap_or(0) % list.len()];
@@ -106,12 +107,12 @@ fn coined(key: &Key, word: &str, attempt: u32) -> String {
         _ => 3,
     } + attempt / ATTEMPTS;
     let open: String = (0..syllables).flat_map(|_| [draw(&ONSETS), draw(&VOWELS)]).collect();
-    // A word of one syllable is closed: it has three letters at least.
+    // A word of one syllable ends in a consonant, so that it has at least three letters.
     let coda = if syllables == 1 { draw(&CODAS[1..]) } else { draw(&CODAS) };
     open + coda
 }
 
-/// `pseudonym` (in small letters) in capitals, with one, or without, as `original` is.
+/// `pseudonym` (in lower case) in the case of `original`: upper case, capitalised, or lower case.
 pub fn written_like(original: &str, pseudonym: &str) -> String {
     let mut letters = original.chars().filter(|c| c.is_alphabetic());
     let first = letters.next().is_some_and(char::is_uppercase);
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     fn words() -> Words {
-        Words::new(Key::new(&[5; 32]), ["srv".to_string()].into())
+        Words::new(SecretKey::new(&[5; 32]), ["srv".to_string()].into())
     }
 
     #[test]

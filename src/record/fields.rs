@@ -1,39 +1,39 @@
-//! The leaves of a JSON record with their places in its bytes: what scoring, pseudonyms, schemas and fidelity reports all
-//! call a *field*.
+//! The leaves of a JSON record and their byte ranges. Scoring, pseudonyms, schemas and fidelity reports all call such a leaf
+//! a *field*.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::ops::Range;
 
-/// Values nested deeper than this are no record: the limit of serde_json's own parser, which raw values pass by.
+/// A record must not be nested deeper than this. It is the limit of serde_json's own parser, which raw values bypass.
 const DEEPEST: usize = 128;
 
-/// A value that holds no other: a string, number, boolean, null, or an empty object or array.
+/// A value that contains no other value: a string, number, boolean, null, or an empty object or array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf<'a> {
-    /// Names joined by dots, `*` for every element of an array: `resources.*.arn`.
+    /// The names that lead to the leaf, joined by dots, with `*` for every element of an array: `resources.*.arn`.
     pub path: String,
-    /// The value as it stands in the record: `"jtaylor"`, `7`, `null`, `{}`.
+    /// The value as it is written in the record: `"jtaylor"`, `7`, `null`, `{}`.
     pub raw: &'a str,
-    /// Bytes of the record that `raw` takes.
+    /// The byte range of `raw` in the record.
     pub span: Range<usize>,
 }
 
 impl Leaf<'_> {
-    /// The text of a string, its escapes resolved; none for other values.
+    /// The text of a string with its escapes resolved; `None` for other values.
     pub fn text(&self) -> Option<String> {
         if self.raw.starts_with('"') { serde_json::from_str(self.raw).ok() } else { None }
     }
 
-    /// The value as text: a string without its quotes and escapes, anything else as it stands.
+    /// The value as text: a string without its quotes and escapes, any other value as it is written.
     pub fn value(&self) -> String {
         self.text().unwrap_or_else(|| self.raw.to_string())
     }
 }
 
-/// Offset at which the JSON object of a record begins: 0, or behind the prefix that `prepare --prefix-field` put there.
-/// None where no object does; whether a whole one follows is not looked at.
+/// The offset at which the JSON object of a record begins: 0, or the end of the prefix that `prepare --prefix-field` added.
+/// `None` if no object begins; whether the object is complete is not checked.
 pub fn body_start(record: &[u8]) -> Option<usize> {
     if record.trim_ascii_start().starts_with(b"{") {
         return Some(0);
@@ -41,12 +41,12 @@ pub fn body_start(record: &[u8]) -> Option<usize> {
     record.windows(2).position(|pair| pair == b" {").map(|at| at + 1)
 }
 
-/// The leaves of the record's JSON object in their order; none where the record is no object, or no valid one.
+/// The leaves of the record's JSON object in their order; `None` if the record has no valid object.
 pub fn leaves(record: &[u8]) -> Option<Vec<Leaf<'_>>> {
     let start = body_start(record)?;
     let body: &RawValue = serde_json::from_slice(&record[start..]).ok()?;
     let mut found = Vec::new();
-    // Raw values borrow from the record, so that addresses give offsets.
+    // Raw values borrow from the record, so the difference of addresses is the offset.
     collect(body, String::new(), 0, record.as_ptr() as usize, &mut found)?;
     Some(found)
 }
@@ -78,7 +78,7 @@ fn collect<'a>(
     Some(())
 }
 
-/// Members of an object with their names, or elements of an array, as written.
+/// The members of an object with their names, or the elements of an array, as they are written.
 struct Members<'a>(Vec<(Option<String>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {

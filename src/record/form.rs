@@ -1,21 +1,22 @@
-//! What a record looks like as a whole.
+//! The form of a record as a whole.
 
 use serde::{Deserialize, Serialize};
 
-/// What a record of the corpus looks like, and so what a generated one must look like.
+/// The form of the records of a corpus, which generated records must have too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// One JSON object.
     Json,
-    /// Text (a field's value, put there by `prepare --prefix-field`), then one JSON object from the first `{` on.
+    /// A prefix of text (values of fields, added by `prepare --prefix-field`), then one JSON object from the first `{`.
     PrefixedJson,
-    /// A line of text: nothing to parse.
+    /// A line of text, which is not parsed.
     Text,
 }
 
 impl Form {
-    /// Offset at which the JSON object of `text` begins; its length if there is none, 0 for plain text.
+    /// The offset at which the JSON object of `text` begins: the length of `text` if it contains no object, 0 for plain
+    /// text.
     pub fn body_start(self, text: &[u8]) -> usize {
         match self {
             Form::PrefixedJson => text.iter().position(|&b| b == b'{').unwrap_or(text.len()),

@@ -1,4 +1,4 @@
-//! What a record is made of: its fields, the prefix put in front of it, its form, and the schema that a corpus teaches.
+//! What a record consists of: its fields, the prefix in front of it, its form, and the schema learnt from a corpus.
 
 pub mod fields;
 mod form;
@@ -9,4 +9,4 @@ pub mod schema;
 pub use form::Form;
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
-pub use records::{Learner, MOST_COMBINATIONS, Records};
+pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};

@@ -1,43 +1,43 @@
-//! Values of fields in front of each record, for conditional generation: `2022-08-27 jtaylor {"time": ...}`.
+//! Puts values of fields in front of each record, for conditional generation: `2022-08-27 jtaylor {"time": ...}`.
 //!
-//! The layout is each value and one space, then the record. It is that of the seed run, whose records begin with the user's
-//! name; a prompt of `\njtaylor ` then asks for a record of that user.
+//! The prefix is each value followed by one space. A prompt such as `\njtaylor ` then asks the model for a record of that
+//! user.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::str::FromStr;
 
-/// Stands for a field that is missing, null, empty, or not a plain value.
+/// Replaces the value of a field that is missing, null, empty, or not a plain value.
 pub const PLACEHOLDER: &str = "-";
 
-/// Which field, and what becomes of its value.
+/// A field whose transformed value is part of the prefix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prefix {
-    /// What `generate --where` calls it.
+    /// The name of the prefix in `generate --where`.
     name: String,
     field: String,
     transforms: Vec<Transform>,
 }
 
-/// One step from a field's value to the prefix; steps apply in order.
+/// One step that transforms a field's value; steps apply in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transform {
-    /// What stands before the first occurrence of this text; all of it where there is none.
+    /// Keeps what precedes the first occurrence of this text, or everything if the text does not occur.
     Before(String),
-    /// What stands after the first occurrence of this text; all of it where there is none.
+    /// Keeps what follows the first occurrence of this text, or everything if the text does not occur.
     After(String),
-    /// Lower case.
+    /// Converts to lower case.
     Lower,
-    /// The day of an ISO 8601 time, `2022-08-27`; a value without one counts as missing.
+    /// Keeps the day of an ISO 8601 time, `2022-08-27`; a value without a day counts as missing.
     Date,
 }
 
 impl FromStr for Transform {
     type Err = Error;
 
-    /// `before=X`, `after=X`, `lower` or `date`.
+    /// Parses `before=TEXT`, `after=TEXT`, `lower` or `date`.
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once('=') {
             Some(("before", mark)) if !mark.is_empty() => Ok(Transform::Before(mark.into())),
@@ -63,16 +63,16 @@ impl Transform {
 impl FromStr for Prefix {
     type Err = Error;
 
-    /// `[NAME=]PATH[,STEP]...`: a field and what becomes of its value, `user=properties.userPrincipalName,before=@,lower`.
-    /// The path is names joined by dots, numbers for array elements; a name that holds dots itself is tried whole. The
-    /// name is the path where none is given.
+    /// Parses `[NAME=]PATH[,STEP]...`, a field and the steps that transform its value, such as
+    /// `user=properties.userPrincipalName,before=@,lower`. The path is names joined by dots, with numbers for array
+    /// elements; a name may contain dots itself. Without NAME, the path is the name.
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split(',');
         let first = parts.next().unwrap_or_default();
         let (name, field) = first.split_once('=').unwrap_or((first, first));
         if name.is_empty() || field.is_empty() {
             return Err(Error::usage(format!(
-                "expected [NAME=]PATH[,STEP]... such as user=properties.userPrincipalName,before=@ and found '{text}'"
+                "expected [NAME=]PATH[,STEP]... such as user=properties.userPrincipalName,before=@, found '{text}'"
             )));
         }
         let transforms = parts.map(str::parse).collect::<Result<_>>()?;
@@ -80,7 +80,7 @@ impl FromStr for Prefix {
     }
 }
 
-/// Whether the text is a day of the calendar, `2022-08-27`.
+/// Whether the text is a calendar day such as `2022-08-27`.
 fn is_date(text: &str) -> bool {
     text.len() == 10 && text.parse::<chrono::NaiveDate>().is_ok()
 }
@@ -94,13 +94,13 @@ impl Prefix {
         &self.field
     }
 
-    /// Whether its values are days.
+    /// Whether the values of this prefix are days.
     pub fn is_date(&self) -> bool {
         self.transforms.contains(&Transform::Date)
     }
 
-    /// The transformed value of the field in a record; control characters become spaces, an opening brace a parenthesis.
-    /// `None` where the value is missing, null, empty, an object or an array.
+    /// The transformed value of the field in a record. Control characters become spaces, and an opening brace becomes a
+    /// parenthesis. `None` if the value is missing, null, empty, an object or an array.
     pub fn value(&self, record: &Value) -> Option<String> {
         let text = match find(record, &self.field)? {
             Value::String(text) => text.clone(),
@@ -109,24 +109,25 @@ impl Prefix {
             _ => return None,
         };
         let text = self.transforms.iter().fold(text, |text, step| step.apply(text));
-        // The first brace of a record is that of its object.
+        // The first brace of a record must be that of its object.
         let text = text.replace(char::is_control, " ").replace('{', "(");
         Some(text.trim().to_string()).filter(|text| !text.is_empty())
     }
 }
 
-/// The values of all prefixes in a record, in their order; none where it lacks one, or all of them where it is no JSON.
+/// The values of all prefixes in a record, in order: `None` for each field that the record lacks, and for all of them if the
+/// record is not JSON.
 pub fn values(prefixes: &[Prefix], record: &[u8]) -> Vec<Option<String>> {
     let json: Value = serde_json::from_slice(record).unwrap_or_default();
     prefixes.iter().map(|prefix| prefix.value(&json)).collect()
 }
 
-/// What stands in front of a record with these values: each and a space, a placeholder for what is missing.
+/// The prefix of a record with these values: each value, or the placeholder, followed by a space.
 pub fn text(values: &[Option<String>]) -> String {
     values.iter().map(|value| value.as_deref().unwrap_or(PLACEHOLDER).to_string() + " ").collect()
 }
 
-/// Appends the prefixes of `record` to `out`, each with the space behind it; counts for each whether the record lacks it.
+/// Appends the prefix of `record` to `out`, and adds to `missing` which of its fields the record lacks.
 pub fn put(prefixes: &[Prefix], record: &[u8], missing: &mut Vec<u64>, out: &mut Vec<u8>) {
     let values = values(prefixes, record);
     missing.resize(values.len(), 0);
@@ -134,7 +135,7 @@ pub fn put(prefixes: &[Prefix], record: &[u8], missing: &mut Vec<u64>, out: &mut
     out.extend_from_slice(text(&values).as_bytes());
 }
 
-/// The value at `path`: the longest leading part that is a name is tried first.
+/// The value at `path`; the longest leading part of the path that is a name is tried first.
 fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     if let Some(found) = step(value, path) {
         return Some(found);

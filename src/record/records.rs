@@ -1,5 +1,5 @@
-//! `records.json`: what the records of a corpus are like. `prepare` learns it, data and model folders hold it, and whoever
-//! generates or scores with the model reads it there.
+//! `records.json`: a description of the records of a corpus. `prepare` learns it, data and model folders contain it, and
+//! generation and scoring read it from the model's folder.
 
 use super::form::Form;
 use super::prefix::{self, Prefix};
@@ -13,33 +13,34 @@ use std::path::Path;
 
 pub const NAME: &str = "records.json";
 
-/// Most different combinations of prefix values that are kept.
+/// The most distinct combinations of prefix values that are kept.
 pub const MOST_COMBINATIONS: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Records {
     pub form: Form,
-    /// What stands in front of each record, in order.
+    /// The prefixes of each record, in order.
     pub prefixes: Vec<Prefix>,
-    /// Values that stood there together in training, and how often; the first few thousand combinations.
+    /// Combinations of prefix values in the training records and their counts, for the first [`MOST_COMBINATIONS`].
     pub combinations: Vec<(Vec<String>, u64)>,
-    /// JSON Schema of the training records without their prefixes; none for text.
+    /// The JSON Schema of the training records without their prefixes; `None` for text.
     pub schema: Option<Value>,
-    /// What JSON records have between members, and between a name and its value: `(", ", ": ")`.
+    /// The separators of JSON records between members and between a name and its value, such as `(", ", ": ")`.
     pub separators: Option<(String, String)>,
-    /// Whether names in them were replaced by `prepare --pseudonymise`, so that a tokenizer trained on them may be shared.
+    /// Whether `prepare --pseudonymise` replaced the names in the records, so that their tokenizer reveals no original
+    /// names.
     #[serde(default)]
     pub pseudonymised: bool,
 }
 
 impl Records {
-    /// Of a corpus of which nothing is known.
+    /// The description of a corpus about which nothing is known.
     pub fn unknown() -> Self {
         let (prefixes, combinations) = (Vec::new(), Vec::new());
         Records { form: Form::Text, prefixes, combinations, schema: None, separators: None, pseudonymised: false }
     }
 
-    /// Reads `folder`/records.json; folders of other programs have none.
+    /// Reads `folder`/records.json; `None` if the folder has none, as folders of other programs do.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
         if !path.exists() {
@@ -48,7 +49,7 @@ impl Records {
         let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
         let records = serde_json::from_slice(&text).map_err(|e| {
             Error::failed(format!(
-                "{}: expected what prepare writes about records: {e}; run prepare again, or take the file from the data \
+                "{}: expected the description of records that prepare writes: {e}; run prepare again, or copy the file from the data \
                  folder the model was trained on",
                 path.display()
             ))
@@ -62,37 +63,37 @@ impl Records {
         std::fs::write(&path, text).map_err(|e| files::write_error(&path, e))
     }
 
-    /// A record as the model saw it in training: with its prefix, made anew where it has one already.
+    /// The record as the model sees it in training, with its prefix. A prefix that the record already has is replaced.
     pub fn with_prefix<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
         if self.prefixes.is_empty() {
             return Cow::Borrowed(record);
         }
-        // What holds no object has no prefix that could be told from it.
+        // In a record without an object, a prefix could not be distinguished from the rest.
         let record = Some(self.without_prefix(record)).filter(|body| !body.is_empty()).unwrap_or(record);
         let text = prefix::text(&prefix::values(&self.prefixes, record));
         Cow::Owned([text.as_bytes(), record].concat())
     }
 
-    /// A record of the corpus without its prefix.
+    /// The record without its prefix.
     pub fn without_prefix<'a>(&self, record: &'a [u8]) -> &'a [u8] {
         &record[self.form.body_start(record)..]
     }
 }
 
-/// Learns [`Records`] from the records of a corpus.
-pub struct Learner {
+/// Builds [`Records`] from the records of a corpus.
+pub struct RecordsBuilder {
     form: Form,
     prefixes: Vec<Prefix>,
     combinations: BTreeMap<Vec<String>, u64>,
     profile: Profile,
 }
 
-impl Learner {
+impl RecordsBuilder {
     pub fn new(form: Form, prefixes: &[Prefix]) -> Self {
-        Learner { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new(), profile: Profile::default() }
+        RecordsBuilder { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new(), profile: Profile::default() }
     }
 
-    /// Looks at a record that has its prefix.
+    /// Takes in a record with its prefix.
     pub fn observe(&mut self, record: &[u8]) {
         let body = &record[self.form.body_start(record)..];
         if self.form != Form::Text {
@@ -112,7 +113,7 @@ impl Learner {
     }
 
     pub fn finish(self) -> Records {
-        let Learner { form, prefixes, combinations, profile } = self;
+        let RecordsBuilder { form, prefixes, combinations, profile } = self;
         let learnt = profile.records() > 0;
         let schema = learnt.then(|| profile.to_json_schema());
         let separators = learnt.then(|| profile.separators());
@@ -127,11 +128,11 @@ mod tests {
 
     fn learnt() -> Records {
         let prefixes: Vec<Prefix> = ["user=u", "day=t,date"].map(|text| text.parse().unwrap()).into();
-        let mut learner = Learner::new(Form::PrefixedJson, &prefixes);
+        let mut builder = RecordsBuilder::new(Form::PrefixedJson, &prefixes);
         for record in [r#"al - {"u":"al"}"#, r#"bo 2022-01-02 {"u":"bo","t":"2022-01-02T03"}"#, r#"al - {"u":"al"}"#] {
-            learner.observe(record.as_bytes());
+            builder.observe(record.as_bytes());
         }
-        learner.finish()
+        builder.finish()
     }
 
     #[test]
@@ -145,7 +146,7 @@ mod tests {
         let learnt = learnt();
         assert_eq!(learnt.schema.unwrap()["required"], serde_json::json!(["u"]));
         assert_eq!(learnt.separators, Some((",".into(), ":".into())));
-        let mut text = Learner::new(Form::Text, &[]);
+        let mut text = RecordsBuilder::new(Form::Text, &[]);
         text.observe(b"Jun 1 {\"a\":1}");
         assert_eq!(text.finish().schema, None);
     }

@@ -1,19 +1,6 @@
-//! The four attacks: what each one leaves in a sign-in log.
-//!
-//! * password spray: one address tries one wrong password on many users, seconds apart; now and then one fits
-//! * impossible travel: minutes after a user signed in at home, the same user signs in from another continent
-//! * MFA fatigue: at night, somebody with the right password sends prompt after prompt until the sleeper gives in
-//! * token replay: a stolen token, so the victim's device id, from another address and browser, and no second factor
-//!
-//! Most intruders hide among the users: they come through a VPN exit that one of them has, or a household's connection in
-//! a user's home network, with the browser of one, often the victim's. So no single value gives them away, but that it
-//! is not this user's, at this hour, after this sign-in. Only one episode in six comes from a rented machine with a browser
-//! that nobody else has.
+//! The kinds of attack, and what labels and risk detection call them.
 
-use super::draw::Draws;
-use super::people::{Choice, Device, MINUTE, SECOND, User};
-use super::record::{Draft, Outcome};
-use super::world::{APPS, Address, INTRUDERS, Machine, PLACES, Use, World};
+use super::rng::SeededRng;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Attack {
@@ -37,8 +24,8 @@ impl Attack {
         }
     }
 
-    /// What risk detection calls it, where it notices.
-    fn risk_event(self) -> &'static str {
+    /// The name that risk detection gives the attack, if it detects it.
+    pub fn risk_event(self) -> &'static str {
         match self {
             Attack::PasswordSpray => "passwordSpray",
             Attack::ImpossibleTravel => "unlikelyTravel",
@@ -48,160 +35,7 @@ impl Attack {
     }
 }
 
-/// What risk detection calls a sign-in that it takes for an attack and that is none.
-pub fn false_alarm(draws: &mut Draws) -> &'static str {
-    Attack::ALL[draws.weighted(&[1, 3, 5, 2])].risk_event()
-}
-
-/// An episode decided on and waiting for its moment: its kind and its number of records.
-pub struct Plan {
-    pub attack: Attack,
-    pub size: usize,
-}
-
-impl Plan {
-    /// Short episodes are drawn more often than long ones, so that every kind has its share of the records.
-    pub fn draw(draws: &mut Draws) -> Self {
-        let attack = Attack::ALL[draws.weighted(&[2, 5, 3, 5])];
-        let (low, high) = match attack {
-            Attack::PasswordSpray => (6, 10),
-            Attack::ImpossibleTravel => (2, 4),
-            Attack::MfaFatigue => (5, 12),
-            Attack::TokenReplay => (2, 5),
-        };
-        Plan { attack, size: draws.between(low, high) as usize }
-    }
-
-    /// The records of the episode with their times, if this is the moment: `seen` was just written at time `at`.
-    pub fn begin(&self, at: i64, seen: &Draft, episode: u64, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        let steps = match self.attack {
-            Attack::PasswordSpray => Some(self.spray(at, scene)),
-            Attack::ImpossibleTravel => self.travel(at, seen, scene),
-            Attack::MfaFatigue => self.fatigue(at, scene),
-            Attack::TokenReplay => self.replay(at, seen, scene),
-        };
-        let mut steps = steps?;
-        for (_, draft) in &mut steps {
-            draft.attack = Some((self.attack, episode));
-            draft.risk = scene.draws.chance(150).then(|| self.attack.risk_event());
-        }
-        Some(steps)
-    }
-
-    fn spray(&self, at: i64, scene: &mut Scene) -> Vec<(i64, Draft)> {
-        let mut choice = scene.intruder(|_| true, &scene.machines());
-        choice.app = scene.app(false);
-        let targets = scene.draws.sample(scene.users.len(), self.size);
-        let one_fits = scene.draws.chance(333);
-        let last = targets.len() - 1;
-        let outcome = |i| if one_fits && i == last { Outcome::Success } else { Outcome::WrongPassword };
-        let targets: Vec<_> = targets.into_iter().enumerate().map(|(i, user)| (user, outcome(i))).collect();
-        scene.steps(at, targets, &choice, (SECOND, 6 * SECOND))
-    }
-
-    fn travel(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        let at_home = scene.world.networks[seen.choice.address.network].place == scene.users[seen.user].place;
-        if seen.outcome.failed() || !at_home {
-            return None;
-        }
-        let machines = scene.disguises(seen.user);
-        let mut choice = scene.intruder_for(seen.user, true, &machines);
-        choice.app = scene.app(false);
-        let begin = at + scene.draws.between(MINUTE as u64, 8 * MINUTE as u64) as i64;
-        Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (10 * SECOND, MINUTE)))
-    }
-
-    fn fatigue(&self, at: i64, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        let first = scene.draws.index(scene.users.len());
-        let everyone = (0..scene.users.len()).map(|i| (first + i) % scene.users.len());
-        let victim = everyone.into_iter().find(|&user| scene.users[user].asleep(at))?;
-        let machines = scene.disguises(victim);
-        let mut choice = scene.intruder_for(victim, false, &machines);
-        choice.app = scene.app(true);
-        let mut targets = vec![(victim, Outcome::MfaDeclined); self.size - 1];
-        targets.push((victim, Outcome::MfaCompleted));
-        Some(scene.steps(at, targets, &choice, (8 * SECOND, 50 * SECOND)))
-    }
-
-    fn replay(&self, at: i64, seen: &Draft, scene: &mut Scene) -> Option<Vec<(i64, Draft)>> {
-        if seen.outcome.failed() || seen.choice.device.registered.is_none() {
-            return None;
-        }
-        let mut machines = scene.machines();
-        machines.retain(|&(_, browser)| browser != seen.choice.device.browser);
-        let mut choice = scene.intruder_for(seen.user, false, &machines);
-        choice.device.registered = seen.choice.device.registered.clone();
-        choice.app = scene.app(true);
-        let begin = at + scene.draws.between(5 * MINUTE as u64, 40 * MINUTE as u64) as i64;
-        Some(scene.steps(begin, vec![(seen.user, Outcome::Success); self.size], &choice, (5 * SECOND, 2 * MINUTE)))
-    }
-}
-
-/// What an attack plays in.
-pub struct Scene<'a> {
-    pub world: &'a World,
-    pub users: &'a [User],
-    pub draws: &'a mut Draws,
-}
-
-impl Scene<'_> {
-    /// Somebody unknown to the directory, at an address that `fits`, with one of `machines`. One in six, and any for whom
-    /// no user's network or no machine is left, is at a rented machine.
-    fn intruder(&mut self, fits: impl Fn(Address) -> bool, machines: &[Machine]) -> Choice {
-        let mut addresses: Vec<Address> = match self.draws.weighted(&[5, 5, 2]) {
-            0 => self.users.iter().filter_map(|user| user.vpn).collect(),
-            1 => self.users.iter().map(|user| self.world.address(user.place, Use::Home, self.draws)).collect(),
-            _ => vec![],
-        };
-        addresses.retain(|&address| fits(address));
-        let mut machines = machines;
-        if addresses.is_empty() || machines.is_empty() {
-            let rented = |place| self.world.address(place, Use::Hosting, self.draws);
-            addresses = (0..PLACES.len()).map(rented).filter(|&address| fits(address)).collect();
-            machines = &INTRUDERS;
-        }
-        let address = *self.draws.pick(&addresses);
-        let &(os, browser) = self.draws.pick(machines);
-        Choice { address, device: Device { registered: None, os, browser }, app: 0, unusual: true }
-    }
-
-    /// An intruder outside of `victim`'s networks and, where `abroad`, of the region the victim lives in.
-    fn intruder_for(&mut self, victim: usize, abroad: bool, machines: &[Machine]) -> Choice {
-        let (world, victim) = (self.world, &self.users[victim]);
-        let home = PLACES[victim.place].region;
-        let too_near = |address| victim.knows(address) || (abroad && world.place_of(address).region == home);
-        self.intruder(|address| !too_near(address), machines)
-    }
-
-    /// The machines of all users.
-    fn machines(&self) -> Vec<Machine> {
-        self.users.iter().flat_map(User::machines).collect()
-    }
-
-    /// The machines of `victim`, whom every third intruder imitates, or of all users.
-    fn disguises(&mut self, victim: usize) -> Vec<Machine> {
-        if self.draws.chance(333) { self.users[victim].machines().collect() } else { self.machines() }
-    }
-
-    /// An application that does, or does not, demand a second factor.
-    fn app(&mut self, mfa: bool) -> usize {
-        let candidates: Vec<usize> = (0..APPS.len()).filter(|&i| APPS[i].mfa == mfa).collect();
-        *self.draws.pick(&candidates)
-    }
-
-    /// One record for each (user, outcome), the first one `gap` after `at`, each next one `gap` after that, drawn afresh.
-    fn steps(
-        &mut self,
-        at: i64,
-        targets: Vec<(usize, Outcome)>,
-        choice: &Choice,
-        gap: (i64, i64),
-    ) -> Vec<(i64, Draft)> {
-        let mut now = at;
-        let mut step = |(user, outcome)| {
-            now += self.draws.between(gap.0 as u64, gap.1 as u64) as i64;
-            (now, Draft { user, choice: choice.clone(), outcome, risk: None, attack: None })
-        };
-        targets.into_iter().map(&mut step).collect()
-    }
+/// The name that risk detection gives a normal sign-in that it mistakes for an attack.
+pub fn false_alarm(rng: &mut SeededRng) -> &'static str {
+    Attack::ALL[rng.weighted(&[1, 3, 5, 2])].risk_event()
 }

@@ -1,19 +1,19 @@
-//! One sign-in as JSON text, in the keys and the spacing of Azure AD's own sign-in log (`"key": value`, `", "` between).
+//! Writes a sign-in as JSON, with the keys and the spacing of Azure AD's sign-in log (`"key": value`, joined by `", "`).
 //!
-//! A real record has some 70 keys and 2,800 characters. These keep the ones that vary or that must agree with another:
-//! time + processingTimeInMilliseconds = createdDateTime, resultType = errorCode, identity = userDisplayName,
-//! callerIpAddress = ipAddress, and the address decides location and autonomousSystemNumber.
+//! A real record has some 70 keys and 2,800 characters. These records keep the keys that vary or that must agree with
+//! another one: time + processingTimeInMilliseconds = createdDateTime, resultType = errorCode, identity = userDisplayName,
+//! callerIpAddress = ipAddress, and the address determines location and autonomousSystemNumber.
 
 use super::attack::Attack;
-use super::draw::Draws;
-use super::people::{Choice, DAY, SECOND, User};
+use super::people::{DAY, SECOND, SignInContext, User};
+use super::rng::SeededRng;
 use super::world::{APPS, Address, World};
 use chrono::DateTime;
 use std::fmt::Write;
 
-/// How a sign-in ended.
+/// The outcome of a sign-in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum SignInOutcome {
     Success,
     MfaCompleted,
     MfaClaim,
@@ -24,21 +24,25 @@ pub enum Outcome {
     ChallengeFailed,
 }
 
-impl Outcome {
-    /// Error code, failure reason and further details, worded as Azure AD words them.
+impl SignInOutcome {
+    /// Error code, failure reason and further details in the words of Azure AD.
     pub fn status(self) -> (u32, Option<&'static str>, Option<&'static str>) {
         const MFA_FAILED: &str = "Authentication failed during strong authentication request.";
         match self {
-            Outcome::Success => (0, None, None),
-            Outcome::MfaCompleted => (0, None, Some("MFA completed in Azure AD")),
-            Outcome::MfaClaim => (0, None, Some("MFA requirement satisfied by claim in the token")),
-            Outcome::WrongPassword => {
+            SignInOutcome::Success => (0, None, None),
+            SignInOutcome::MfaCompleted => (0, None, Some("MFA completed in Azure AD")),
+            SignInOutcome::MfaClaim => (0, None, Some("MFA requirement satisfied by claim in the token")),
+            SignInOutcome::WrongPassword => {
                 (50126, Some("Error validating credentials due to invalid username or password."), None)
             }
-            Outcome::PasswordExpired => (50055, Some("The password is expired."), None),
-            Outcome::MfaDeclined => (500121, Some(MFA_FAILED), Some("MFA denied; user declined the authentication")),
-            Outcome::MfaNoAnswer => (500121, Some(MFA_FAILED), Some("MFA denied; user did not respond to the prompt")),
-            Outcome::ChallengeFailed => (50158, Some("External security challenge was not satisfied."), None),
+            SignInOutcome::PasswordExpired => (50055, Some("The password is expired."), None),
+            SignInOutcome::MfaDeclined => {
+                (500121, Some(MFA_FAILED), Some("MFA denied; user declined the authentication"))
+            }
+            SignInOutcome::MfaNoAnswer => {
+                (500121, Some(MFA_FAILED), Some("MFA denied; user did not respond to the prompt"))
+            }
+            SignInOutcome::ChallengeFailed => (50158, Some("External security challenge was not satisfied."), None),
         }
     }
 
@@ -47,28 +51,28 @@ impl Outcome {
     }
 }
 
-/// All that decides a record, except the time and the ids drawn while writing it.
+/// Everything that determines a record, except its time and the random values that are drawn while it is written.
 #[derive(Clone)]
 pub struct Draft {
     pub user: usize,
-    pub choice: Choice,
-    pub outcome: Outcome,
-    /// What the directory's risk detection reports; `None` reads as riskState "none".
+    pub context: SignInContext,
+    pub outcome: SignInOutcome,
+    /// The risk event that the directory reports; `None` is written as riskState "none".
     pub risk: Option<&'static str>,
-    /// The attack it belongs to and the number of the episode.
+    /// The attack to which the record belongs, and the number of the episode.
     pub attack: Option<(Attack, u64)>,
 }
 
-/// Writes records, remembering the calendar date of the last one: dates change rarely and are slow to work out.
-pub struct Writer {
+/// Writes records. It caches the calendar date of the last record, because dates change rarely and are slow to compute.
+pub struct RecordWriter {
     label_field: Option<String>,
     day: i64,
     date: String,
 }
 
-impl Writer {
+impl RecordWriter {
     pub fn new(label_field: Option<String>) -> Self {
-        Writer { label_field, day: i64::MIN, date: String::new() }
+        RecordWriter { label_field, day: i64::MIN, date: String::new() }
     }
 
     /// `2022-08-27T00:59:39.181811Z` for a time in microseconds since 1970.
@@ -86,11 +90,12 @@ impl Writer {
     }
 
     /// The record of `draft` at time `at`, without a newline. `user` is the draft's user.
-    pub fn write(&mut self, at: i64, draft: &Draft, user: &User, world: &World, draws: &mut Draws) -> String {
-        let processing = draws.between(40, 90) + draws.wait(60).min(900);
+    pub fn write(&mut self, at: i64, draft: &Draft, user: &User, world: &World, rng: &mut SeededRng) -> String {
+        let processing = rng.between(40, 90) + rng.wait(60).min(900);
         let (time, created) = (self.iso(at), self.iso(at + processing as i64 * 1000));
-        let (code, ip) = (draft.outcome.status().0, ip_text(world, draft.choice.address));
-        let (place, network) = (world.place_of(draft.choice.address), &world.networks[draft.choice.address.network]);
+        let (code, ip) = (draft.outcome.status().0, ip_text(world, draft.context.address));
+        let (location, network) =
+            (world.location_of(draft.context.address), &world.networks[draft.context.address.network]);
         let mut out = String::with_capacity(1024);
         out.push('{');
         if let Some(field) = &self.label_field {
@@ -104,19 +109,19 @@ impl Writer {
              \"location\": \"{}\", \"properties\": {{\"id\": \"{}\", \"createdDateTime\": \"{created}\", \"userDisplayName\": \"{}\", \
              \"userPrincipalName\": \"{}\", \"appDisplayName\": \"{}\", \"ipAddress\": \"{ip}\", \"status\": {{",
             user.name,
-            place.country,
-            draws.uuid(),
+            location.country,
+            rng.uuid(),
             user.name,
             user.principal,
-            APPS[draft.choice.app].name,
+            APPS[draft.context.app].name,
         );
         write_status(&mut out, draft.outcome);
-        write_device(&mut out, &draft.choice);
+        write_device(&mut out, &draft.context);
         let _ = write!(
             out,
             "\"location\": {{\"city\": \"{}\"}}, \"autonomousSystemNumber\": {}, \
              \"processingTimeInMilliseconds\": {processing}, \"riskState\": ",
-            place.city, network.asn,
+            location.city, network.asn,
         );
         match draft.risk {
             None => out.push_str("\"none\"}}"),
@@ -128,7 +133,7 @@ impl Writer {
     }
 }
 
-fn write_status(out: &mut String, outcome: Outcome) {
+fn write_status(out: &mut String, outcome: SignInOutcome) {
     let (code, reason, details) = outcome.status();
     let _ = write!(out, "\"errorCode\": {code}");
     for (key, value) in [("failureReason", reason), ("additionalDetails", details)] {
@@ -140,8 +145,8 @@ fn write_status(out: &mut String, outcome: Outcome) {
 }
 
 /// An unregistered device has an empty id and no name, as in the real log.
-fn write_device(out: &mut String, choice: &Choice) {
-    let device = &choice.device;
+fn write_device(out: &mut String, context: &SignInContext) {
+    let device = &context.device;
     out.push_str("\"deviceDetail\": {\"deviceId\": \"");
     match &device.registered {
         Some((id, name)) => {
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn times_are_written_as_azure_writes_them() {
-        let mut writer = Writer::new(None);
+        let mut writer = RecordWriter::new(None);
         assert_eq!(writer.iso(1_661_561_979_181_811), "2022-08-27T00:59:39.181811Z");
         assert_eq!(writer.iso(1_661_561_979_181_811 + DAY), "2022-08-28T00:59:39.181811Z");
         assert_eq!(writer.iso(-1), "1969-12-31T23:59:59.999999Z");
@@ -172,7 +177,7 @@ mod tests {
 
     #[test]
     fn failures_have_a_reason_and_successes_none() {
-        use Outcome::*;
+        use SignInOutcome::*;
         for outcome in
             [Success, MfaCompleted, MfaClaim, WrongPassword, PasswordExpired, MfaDeclined, MfaNoAnswer, ChallengeFailed]
         {

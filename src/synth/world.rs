@@ -1,37 +1,37 @@
-//! What exists before anybody signs in: places, networks, applications, kinds of machines, names.
+//! The fixed lists of the simulation (locations, applications, machines, names) and its networks.
 //!
-//! The lists are short on purpose. A model of a few million parameters is to learn the records within minutes, so the
-//! variety sits in the behaviour, not in a thousand city names.
+//! The lists are short on purpose: a model of a few million parameters should learn the records within minutes. So the
+//! records vary by behaviour, not by a thousand city names.
 
-use super::draw::Draws;
+use super::rng::SeededRng;
 
-pub struct Place {
+pub struct Location {
     pub city: &'static str,
     pub country: &'static str,
-    /// Places of different regions lie at least 3,000 km apart (a test checks it).
+    /// Locations of different regions are at least 3,000 km apart (a test checks this).
     pub region: u8,
-    /// Hours east of UTC; no daylight saving.
+    /// Hours east of UTC, without daylight saving time.
     pub utc_offset: i64,
 }
 
-const fn place(city: &'static str, country: &'static str, region: u8, utc_offset: i64) -> Place {
-    Place { city, country, region, utc_offset }
+const fn location(city: &'static str, country: &'static str, region: u8, utc_offset: i64) -> Location {
+    Location { city, country, region, utc_offset }
 }
 
-pub const PLACES: [Place; 8] = [
-    place("Oslo", "NO", 0, 1),
-    place("Paris", "FR", 0, 1),
-    place("Boston", "US", 1, -5),
-    place("Austin", "US", 1, -6),
-    place("Tokyo", "JP", 2, 9),
-    place("Seoul", "KR", 2, 9),
-    place("Lima", "PE", 3, -5),
-    place("Perth", "AU", 4, 8),
+pub const LOCATIONS: [Location; 8] = [
+    location("Oslo", "NO", 0, 1),
+    location("Paris", "FR", 0, 1),
+    location("Boston", "US", 1, -5),
+    location("Austin", "US", 1, -6),
+    location("Tokyo", "JP", 2, 9),
+    location("Seoul", "KR", 2, 9),
+    location("Lima", "PE", 3, -5),
+    location("Perth", "AU", 4, 8),
 ];
 
 pub struct App {
     pub name: &'static str,
-    /// Policy demands a second factor for it.
+    /// Whether the application requires a second factor.
     pub mfa: bool,
     pub popularity: u32,
 }
@@ -56,7 +56,7 @@ pub const APPS: [App; 10] = [
 /// Operating system and browser.
 pub type Machine = (&'static str, &'static str);
 
-/// Laptops, phones, and the machines of intruders who do not care to look like anybody.
+/// Laptops, phones, and the machines of intruders who do not imitate a user.
 pub const LAPTOPS: [Machine; 5] = [
     ("Windows 10", "Edge 118"),
     ("Windows 10", "Chrome 104"),
@@ -79,62 +79,61 @@ pub const LAST_NAMES: [&str; 50] = [
     "Silva", "Stone", "Vega", "Wang", "Ward", "West", "Wolf", "Young",
 ];
 
-/// What a network is for; every place has one of each.
+/// The use of a network; every location has one network for each use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Use {
     Home = 0,
     Office = 1,
-    /// Some users sign in through one, and some intruders.
+    /// A VPN exit, through which some users and some intruders sign in.
     Vpn = 2,
-    /// Rented machines; nobody's sign-ins come from there but an intruder's.
+    /// Rented machines, from which only intruders sign in.
     Hosting = 3,
 }
 
 const USES: usize = 4;
 
-/// A block of addresses under one prefix, with one location and one autonomous system number.
+/// A block of addresses with one prefix, one location and one autonomous system number.
 pub struct Network {
     pub prefix: [u8; 2],
     pub asn: u32,
-    pub place: usize,
+    pub location: usize,
 }
 
-/// An address, and the network that decides its location.
+/// An address and its network, which determines its location.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Address {
     pub network: usize,
     pub host: [u8; 2],
 }
 
-/// The networks of every place, in the order place, use.
+/// The networks of all locations, ordered by location and use.
 pub struct World {
     pub networks: Vec<Network>,
 }
 
 impl World {
-    pub fn new(draws: &mut Draws) -> Self {
-        // First octets 11..=99 hold no private or reserved block; one each, so that no two networks overlap.
-        let first_octets = draws.sample(89, PLACES.len() * USES);
+    pub fn new(rng: &mut SeededRng) -> Self {
+        // First octets 11..=99 contain no private or reserved block. Each network has its own, so that none overlap.
+        let first_octets = rng.sample(89, LOCATIONS.len() * USES);
         let network = |(i, octet): (usize, usize)| Network {
-            prefix: [11 + octet as u8, draws.between(1, 254) as u8],
-            asn: draws.between(10_000, 64_000) as u32,
-            place: i / USES,
+            prefix: [11 + octet as u8, rng.between(1, 254) as u8],
+            asn: rng.between(10_000, 64_000) as u32,
+            location: i / USES,
         };
         World { networks: first_octets.into_iter().enumerate().map(network).collect() }
     }
 
-    /// A fresh address of the network that `place` has for `purpose`; a VPN has only three, which all of its customers
-    /// share.
-    pub fn address(&self, place: usize, purpose: Use, draws: &mut Draws) -> Address {
+    /// A random address of the network of `location` for `purpose`. A VPN has only three addresses, which its users share.
+    pub fn address(&self, location: usize, purpose: Use, rng: &mut SeededRng) -> Address {
         let host = match purpose {
-            Use::Vpn => [0, draws.between(1, 3) as u8],
-            _ => [draws.below(10) as u8, draws.between(1, 254) as u8],
+            Use::Vpn => [0, rng.between(1, 3) as u8],
+            _ => [rng.below(10) as u8, rng.between(1, 254) as u8],
         };
-        Address { network: place * USES + purpose as usize, host }
+        Address { network: location * USES + purpose as usize, host }
     }
 
-    pub fn place_of(&self, address: Address) -> &'static Place {
-        &PLACES[self.networks[address.network].place]
+    pub fn location_of(&self, address: Address) -> &'static Location {
+        &LOCATIONS[self.networks[address.network].location]
     }
 }
 
@@ -142,8 +141,8 @@ impl World {
 mod tests {
     use super::*;
 
-    /// (latitude, longitude) of each place, degrees.
-    const COORDINATES: [(f64, f64); PLACES.len()] = [
+    /// The latitude and longitude of each location in degrees.
+    const COORDINATES: [(f64, f64); LOCATIONS.len()] = [
         (59.91, 10.75),
         (48.86, 2.35),
         (42.36, -71.06),
@@ -154,7 +153,7 @@ mod tests {
         (-31.95, 115.86),
     ];
 
-    /// Great-circle distance in km (haversine formula, Earth radius 6,371 km).
+    /// The great-circle distance in km (haversine formula, Earth radius 6,371 km).
     fn distance(a: (f64, f64), b: (f64, f64)) -> f64 {
         let half = |x: f64| (x.to_radians() / 2.0).sin().powi(2);
         let (ya, yb) = (a.0.to_radians().cos(), b.0.to_radians().cos());
@@ -164,8 +163,8 @@ mod tests {
 
     #[test]
     fn regions_lie_far_apart() {
-        for (a, here) in PLACES.iter().zip(COORDINATES) {
-            for (b, there) in PLACES.iter().zip(COORDINATES).filter(|(b, _)| b.region != a.region) {
+        for (a, here) in LOCATIONS.iter().zip(COORDINATES) {
+            for (b, there) in LOCATIONS.iter().zip(COORDINATES).filter(|(b, _)| b.region != a.region) {
                 let apart = distance(here, there);
                 assert!(apart > 3000.0, "{} and {}: {apart} km", a.city, b.city);
             }
@@ -174,16 +173,16 @@ mod tests {
 
     #[test]
     fn networks_do_not_overlap_and_addresses_follow_their_place() {
-        let mut draws = Draws::new(9);
-        let world = World::new(&mut draws);
+        let mut rng = SeededRng::new(9);
+        let world = World::new(&mut rng);
         let mut firsts: Vec<u8> = world.networks.iter().map(|n| n.prefix[0]).collect();
         firsts.sort_unstable();
         firsts.dedup();
-        assert_eq!(firsts.len(), PLACES.len() * USES);
-        for (i, place) in PLACES.iter().enumerate() {
+        assert_eq!(firsts.len(), LOCATIONS.len() * USES);
+        for (i, location) in LOCATIONS.iter().enumerate() {
             for purpose in [Use::Home, Use::Office, Use::Vpn, Use::Hosting] {
-                let address = world.address(i, purpose, &mut draws);
-                assert_eq!(world.place_of(address).city, place.city);
+                let address = world.address(i, purpose, &mut rng);
+                assert_eq!(world.location_of(address).city, location.city);
             }
         }
     }

@@ -1,8 +1,12 @@
+use super::file;
+use super::tokenizer::Scheme;
 use super::*;
+use crate::test_data::{content, real, sampled};
 use proptest::prelude::*;
-use std::path::PathBuf;
+use serde_json::Value;
+use std::collections::BTreeSet;
 
-/// Records with all that the patterns know: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
+/// Records with everything that the patterns match: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
 fn logs(n: usize) -> Vec<Vec<u8>> {
     let record = |i: usize| {
         let x = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -17,7 +21,7 @@ fn logs(n: usize) -> Vec<Vec<u8>> {
     (0..n).map(record).collect()
 }
 
-/// Words of no pattern, enough of them for any vocabulary asked for here.
+/// Words without a pattern, enough of them for any vocabulary in these tests.
 fn note(i: usize) -> String {
     let syllables = ["ka", "lor", "mi", "nesh", "op", "qua", "rit", "sou", "tev", "ul", "wym"];
     (0..6)
@@ -31,24 +35,13 @@ fn trained(vocab_size: usize) -> Tokenizer {
     Tokenizer::train_bpe(logs.iter().map(Vec::as_slice), vocab_size).unwrap()
 }
 
-pub fn real(name: &str) -> Option<Vec<u8>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
-    match std::fs::read(&path) {
-        Ok(content) => Some(content),
-        Err(e) => {
-            println!("skipped: {}: {e}", path.display());
-            None
-        }
-    }
-}
-
 fn ids(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
     let mut ids = Vec::new();
     tokenizer.encode(text, &mut ids).unwrap();
     ids
 }
 
-/// The ids that the crate itself gives, which are those of Python's tokenizers.
+/// The ids that the crate returns, which are those of Python's tokenizers.
 fn ids_by_crate(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let full = tokenizers::Tokenizer::from_bytes(&tokenizer.0.json).unwrap();
     full.encode_fast(text, false).unwrap().get_ids().to_vec()
@@ -64,14 +57,14 @@ fn tokens_of(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
 #[test]
 fn bytes_are_their_own_ids() {
     let tokenizer = Tokenizer::bytes();
-    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Bytes, 256, 10));
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (TokenizerKind::Bytes, 256, 10));
     assert_eq!(ids(&tokenizer, b"a\n\xff\0"), [97, 10, 255, 0]);
 }
 
 #[test]
 fn chars_are_numbered_in_order_and_hold_the_newline() {
     let tokenizer = Tokenizer::chars(&"zaé\"\u{10348}".chars().collect());
-    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Char, 6, 0));
+    assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (TokenizerKind::Char, 6, 0));
     assert_eq!(ids(&tokenizer, "a\nzé\u{10348}\"".as_bytes()), [2, 0, 3, 4, 5, 1]);
     assert_eq!(ids_by_crate(&tokenizer, "a\nzé\u{10348}\""), [2, 0, 3, 4, 5, 1]);
 }
@@ -92,7 +85,7 @@ fn an_unknown_character_is_named_and_leaves_the_output_alone() {
 fn bpe_reaches_the_vocabulary_and_keeps_the_newline_apart() {
     for size in [257, 300, 512, 700] {
         let tokenizer = trained(size);
-        assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (Kind::Bpe, size, 10));
+        assert_eq!((tokenizer.kind(), tokenizer.vocab_size(), tokenizer.separator()), (TokenizerKind::Bpe, size, 10));
         for id in (0..size as u32).filter(|id| *id != 10) {
             assert!(!tokenizer.token_bytes(id).is_empty() && !tokenizer.token_bytes(id).contains(&b'\n'), "token {id}");
         }
@@ -119,7 +112,7 @@ fn a_recurring_identifier_is_one_token() {
     assert_eq!(tokens_of(&tokenizer, &format!("x{tenant}y")), ["x", tenant, "y"]);
 }
 
-/// At every vocabulary: each UUID that has no entry takes the same number of tokens.
+/// With every vocabulary, all UUIDs that are not entries have the same number of tokens.
 #[test]
 fn every_uuid_takes_as_many_tokens() {
     for size in [300, 512, 600, 1024] {
@@ -137,7 +130,16 @@ fn every_uuid_takes_as_many_tokens() {
 #[test]
 fn training_twice_gives_the_same_file() {
     assert_eq!(trained(512).0.json, trained(512).0.json);
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    trains_twice_the_same(&content(&sampled("azure_ad.jsonl.gz")));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn training_twice_on_real_logs_gives_the_same_file() {
+    trains_twice_the_same(&content(&real("azure-ad/azure_ad.jsonl")));
+}
+
+fn trains_twice_the_same(text: &[u8]) {
     let train = || Tokenizer::train_bpe(text.split(|&b| b == b'\n'), 2048).unwrap();
     assert_eq!(train().0.json, train().0.json);
 }
@@ -200,7 +202,7 @@ fn bad_files_are_refused_by_name() {
     assert!(edit(|json| json["model"]["merges"][0] = serde_json::json!(["a", "nowhere"])).contains("not a whole"));
 }
 
-/// A file of another program: GPT-2's splitting, which merges newlines and that only the crate's own way knows.
+/// A file of another program with GPT-2's splitting, which merges newlines and which only the crate's encoder supports.
 #[test]
 fn byte_level_files_of_others_load_and_keep_the_separator() {
     let mut json =
@@ -211,22 +213,32 @@ fn byte_level_files_of_others_load_and_keep_the_separator() {
     assert_eq!(ids(&tokenizer, b"he\n\nhe\xff"), [257, 10, 10, 257, 255]);
 }
 
-/// The short way and the crate agree, on made logs and on real ones.
+/// The fast encoder and the crate agree on generated and on real logs.
 #[test]
-fn the_short_way_gives_the_ids_of_the_crate() {
+fn the_fast_encoder_gives_the_ids_of_the_crate() {
     for size in [300, 1024] {
         let tokenizer = trained(size);
         let Scheme::Bpe { fast, .. } = &tokenizer.0.scheme else { panic!("BPE") };
-        assert!(fast.is_some(), "our own file takes the short way");
+        assert!(fast.is_some(), "our own file uses the fast encoder");
         for record in logs(400).iter().skip(290) {
             let text = str::from_utf8(record).unwrap();
             assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, text));
         }
     }
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    short_way_gives_the_ids_of_the_crate(&content(&sampled("azure_ad.jsonl.gz")), 50);
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
+fn the_short_way_gives_the_ids_of_the_crate_on_real_logs() {
+    short_way_gives_the_ids_of_the_crate(&content(&real("azure-ad/azure_ad.jsonl")), 200);
+}
+
+/// On ten records that the tokenizer learnt from and ten that it did not.
+fn short_way_gives_the_ids_of_the_crate(text: &[u8], learnt: usize) {
     let records: Vec<&[u8]> = text.split(|&b| b == b'\n').collect();
-    let tokenizer = Tokenizer::train_bpe(records[..200].iter().copied(), 1024).unwrap();
-    for record in &records[190..210] {
+    let tokenizer = Tokenizer::train_bpe(records[..learnt].iter().copied(), 1024).unwrap();
+    for record in &records[learnt - 10..learnt + 10] {
         assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, str::from_utf8(record).unwrap()));
     }
 }
@@ -236,16 +248,18 @@ fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
     full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap().get_ids().to_vec()
 }
 
-/// Every kind on real logs, against Python: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers -- --ignored`.
+/// Compares every kind with Python on real logs: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers --
+/// --ignored`.
 #[test]
 #[ignore = "needs LOGWRIGHT_PYTHON, a Python with transformers"]
 fn transformers_gives_the_same_ids() {
     let python = std::env::var("LOGWRIGHT_PYTHON").expect("set LOGWRIGHT_PYTHON to a Python that has transformers");
-    let Some(text) = real("azure-ad/azure_ad.jsonl") else { return };
+    let logs = if cfg!(real_logs) { real("azure-ad/azure_ad.jsonl") } else { sampled("azure_ad.jsonl.gz") };
+    let text = content(&logs);
     let mut records: Vec<Vec<u8>> = text.split(|&b| b == b'\n').filter(|r| !r.is_empty()).map(<[u8]>::to_vec).collect();
     let sample = records.clone();
     records.truncate(60);
-    records.extend(logs(40));
+    records.extend(self::logs(40));
     records.push(
         "Ünï\u{10348}\u{a0}code \t  spaces \u{2028} “quotes”  \\u003c 1,234.5 deadbeefdeadbeef0 a-1 -0.00012".into(),
     );
@@ -269,7 +283,7 @@ fn transformers_gives_the_same_ids() {
     }
 }
 
-/// Nothing quadratic: with that, these would take hours.
+/// No step is quadratic; otherwise these texts would take hours.
 #[test]
 fn very_long_records_pass() {
     for unit in ["a", "1", "1a", "{", "\"", "\"a\": ", " 1.", "d3e5a967-", "é"] {
@@ -292,7 +306,7 @@ fn threads_may_share_it() {
     threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), alone));
 }
 
-/// Two tokenizers used in turn on one thread do not see each other's memory.
+/// Two tokenizers that alternate on one thread do not share a cache.
 #[test]
 fn tokenizers_do_not_mix_their_memories() {
     let (a, b, record) = (trained(300), trained(700), &logs(8)[7]);
@@ -329,7 +343,7 @@ proptest! {
         prop_assert_eq!(tokenizer.decode(&ids), text.as_bytes());
     }
 
-    /// Whatever stands in the file, loading gives an answer.
+    /// Loading never panics, whatever the file contains.
     #[test]
     fn damaged_files_do_not_panic(at in 0usize..4000, byte in any::<u8>()) {
         let mut json = BPE.0.json.clone();

@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::ops::adamw::{self, PARTIALS, Settings};
+use logwright::cuda::ops::adamw::{CastBf16, Decide, NormPartials, PARTIALS, Settings, UpdateParameters};
 use logwright::engine::AdamW;
 
 on_devices! { norm decisions ten_updates a_refused_update cast_bf16 }
@@ -12,10 +12,18 @@ const STEP: AdamW =
 /// [factor, go], [loss, norm] and the loss left, from all gradients.
 fn decide(bench: &Bench, gradients: &[f32], loss: f64, step: &AdamW) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
     let (partials, decision, report) = (bench.output(PARTIALS), bench.output(2), bench.output(2));
-    let (loss, settings) = (bench.input(&[loss]), bench.input(&Settings::of(step)));
-    adamw::norm_partials(bench.device(), partials, bench.input(gradients)).unwrap();
-    adamw::decide(bench.device(), decision, report, partials, loss, settings).unwrap();
-    (bench.read(decision), bench.read(report), bench.read(loss))
+    let (loss, settings, gradients) = (bench.input(&[loss]), bench.input(&Settings::of(step)), bench.input(gradients));
+    NormPartials { partials: partials.view_mut(), gradients: gradients.view() }.run(bench.device()).unwrap();
+    Decide {
+        decision: decision.view_mut(),
+        report: report.view_mut(),
+        loss: loss.view_mut(),
+        partials: partials.view(),
+        settings: settings.view(),
+    }
+    .run(bench.device())
+    .unwrap();
+    (bench.read(decision.view()), bench.read(report.view()), bench.read(loss.view()))
 }
 
 /// Multiples of 1/256: their squares add up exactly in f64, whatever the order.
@@ -93,29 +101,29 @@ fn ten_updates(bench: &Bench) {
         for time in 1..=10 {
             let step = AdamW { step: time, lr: 1e-2 / time as f32, ..STEP };
             let values = random(n, 100 + time, 1.0);
-            gradients.upload(bench.device(), &values).unwrap();
-            settings.upload(bench.device(), &Settings::of(&step)).unwrap();
-            adamw::update(
-                bench.device(),
-                parameters,
-                params_bf16,
-                gradients,
-                exp_avg,
-                exp_avg_sq,
+            gradients.view_mut().upload(&values).unwrap();
+            settings.view_mut().upload(&Settings::of(&step)).unwrap();
+            UpdateParameters {
+                parameters: parameters.view_mut(),
+                params_bf16: params_bf16.view_mut(),
+                gradients: gradients.view_mut(),
+                exp_avg: exp_avg.view_mut(),
+                exp_avg_sq: exp_avg_sq.view_mut(),
+                settings: settings.view(),
+                decision: decision.view(),
                 decayed,
-                settings,
-                decision,
-            )
+            }
+            .run(bench.device())
             .unwrap();
             truth(&mut exact, &values, &step, decayed, factor);
             naive(&mut plain, &values, &step, decayed, factor);
             for (i, (what, found)) in
-                [("parameters", parameters), ("first", exp_avg), ("exp_avg_sq", exp_avg_sq)].iter().enumerate()
+                [("parameters", &parameters), ("exp_avg", &exp_avg), ("exp_avg_sq", &exp_avg_sq)].iter().enumerate()
             {
-                assert_close(&format!("{what}, step {time}"), &bench.read(*found), &exact.0[i], &plain.0[i]);
+                assert_close(&format!("{what}, step {time}"), &bench.read(found.view()), &exact.0[i], &plain.0[i]);
             }
-            assert_eq!(bench.read(params_bf16), round(&bench.read(parameters)));
-            assert_eq!(bench.read(gradients), vec![0.0; n]);
+            assert_eq!(bench.read(params_bf16.view()), round(&bench.read(parameters.view())));
+            assert_eq!(bench.read(gradients.view()), vec![0.0; n]);
         }
     }
 }
@@ -127,20 +135,31 @@ fn a_refused_update(bench: &Bench) {
     let [parameters, gradients, exp_avg, exp_avg_sq] = [(); 4].map(|_| bench.input(&values));
     let params_bf16 = bench.rounded(&values);
     let (settings, decision) = (bench.input(&Settings::of(&STEP)), bench.input(&[1f32, 0.0]));
-    adamw::update(bench.device(), parameters, params_bf16, gradients, exp_avg, exp_avg_sq, n, settings, decision)
-        .unwrap();
-    for untouched in [parameters, exp_avg, exp_avg_sq] {
-        assert_eq!(bench.read(untouched), values);
+    UpdateParameters {
+        parameters: parameters.view_mut(),
+        params_bf16: params_bf16.view_mut(),
+        gradients: gradients.view_mut(),
+        exp_avg: exp_avg.view_mut(),
+        exp_avg_sq: exp_avg_sq.view_mut(),
+        settings: settings.view(),
+        decision: decision.view(),
+        decayed: n,
     }
-    assert_eq!(bench.read(params_bf16), round(&values));
-    assert_eq!(bench.read(gradients), vec![0.0; n]);
+    .run(bench.device())
+    .unwrap();
+    for untouched in [parameters, exp_avg, exp_avg_sq] {
+        assert_eq!(bench.read(untouched.view()), values);
+    }
+    assert_eq!(bench.read(params_bf16.view()), round(&values));
+    assert_eq!(bench.read(gradients.view()), vec![0.0; n]);
 }
 
 fn cast_bf16(bench: &Bench) {
     for n in [4, 1028, 5000] {
         let values: Vec<f32> = random(n, 1, 1.0).iter().zip(random(n, 2, 1e-3)).map(|(a, b)| a + b).collect();
         let params_bf16 = bench.output::<bf16>(n);
-        adamw::cast_bf16(bench.device(), params_bf16, bench.input(&values)).unwrap();
-        assert_eq!(bench.read(params_bf16), round(&values));
+        let parameters = bench.input(&values);
+        CastBf16 { params_bf16: params_bf16.view_mut(), parameters: parameters.view() }.run(bench.device()).unwrap();
+        assert_eq!(bench.read(params_bf16.view()), round(&values));
     }
 }

@@ -2,7 +2,7 @@ use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use logwright::cpu;
-use logwright::cuda::ops::attention::{self, HEAD_SIZES, Shape};
+use logwright::cuda::ops::attention::{self, Backward, Forward, HEAD_SIZES, Shape};
 
 on_devices! { forward backward rising_scores }
 
@@ -145,11 +145,12 @@ fn true_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Sha
 }
 
 fn check_forward(bench: &Bench, qkv: &[f32], shape: Shape) {
-    let (out, lse) = (bench.output(activations(shape)), bench.output(rows(shape)));
-    attention::forward(bench.device(), out, lse, bench.rounded(qkv), shape).unwrap();
+    let (out, lse, device_qkv) = (bench.output(activations(shape)), bench.output(rows(shape)), bench.rounded(qkv));
+    let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: device_qkv.view(), shape };
+    forward.run(bench.device()).unwrap();
     let (truth, naive) = (true_forward(qkv, shape), naive_forward(qkv, shape));
-    assert_close(&format!("out of {shape:?}"), &bench.read(out), &truth.0, &naive.0);
-    assert_close(&format!("lse of {shape:?}"), &bench.read(lse), &truth.1, &naive.1);
+    assert_close(&format!("out of {shape:?}"), &bench.read(out.view()), &truth.0, &naive.0);
+    assert_close(&format!("lse of {shape:?}"), &bench.read(lse.view()), &truth.1, &naive.1);
 }
 
 fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: Shape) {
@@ -157,10 +158,19 @@ fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: Shape) {
     let out = out.to_f32_vec();
     let dqkv = bench.output::<bf16>(qkv.len());
     let scratch = bench.output(attention::scratch(shape));
-    let [dout_span, out_span, qkv_span] = [dout, &out, qkv].map(|values| bench.rounded(values));
-    attention::backward(bench.device(), dqkv, scratch, dout_span, out_span, bench.input(&lse), qkv_span, shape)
-        .unwrap();
-    let found = bench.read(dqkv);
+    let [device_dout, device_out, device_qkv] = [dout, &out, qkv].map(|values| bench.rounded(values));
+    Backward {
+        dqkv: dqkv.view_mut(),
+        scratch: scratch.view_mut(),
+        dout: device_dout.view(),
+        out: device_out.view(),
+        lse: bench.input(&lse).view(),
+        qkv: device_qkv.view(),
+        shape,
+    }
+    .run(bench.device())
+    .unwrap();
+    let found = bench.read(dqkv.view());
     let truth = true_backward(dout, &out, &lse, qkv, shape);
     let naive = naive_backward(dout, &out, &lse, qkv, shape);
     for (part, name) in ["dq", "dk", "dv"].into_iter().enumerate() {
@@ -215,9 +225,21 @@ fn results_do_not_depend_on_the_schedule() {
         let (out, dqkv) = (bench.output::<bf16>(dout.len()), bench.output::<bf16>(qkv.len()));
         let (lse, scratch) = (bench.output::<f32>(rows(shape)), bench.output(attention::scratch(shape)));
         let (qkv, dout) = (bench.rounded(&qkv), bench.rounded(&dout));
-        attention::forward(bench.device(), out, lse, qkv, shape).unwrap();
-        attention::backward(bench.device(), dqkv, scratch, dout, out, lse, qkv, shape).unwrap();
-        (bench.read(out), bench.read(lse).iter().map(|x: &f32| x.to_bits()).collect::<Vec<_>>(), bench.read(dqkv))
+        let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: qkv.view(), shape };
+        forward.run(bench.device()).unwrap();
+        Backward {
+            dqkv: dqkv.view_mut(),
+            scratch: scratch.view_mut(),
+            dout: dout.view(),
+            out: out.view(),
+            lse: lse.view(),
+            qkv: qkv.view(),
+            shape,
+        }
+        .run(bench.device())
+        .unwrap();
+        let lse: Vec<u32> = bench.read(lse.view()).iter().map(|x: &f32| x.to_bits()).collect();
+        (bench.read(out.view()), lse, bench.read(dqkv.view()))
     };
     for head_size in HEAD_SIZES {
         let shape = Shape { batch: 2, seq_len: 145, heads: 2, head_size };

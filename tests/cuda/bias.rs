@@ -16,10 +16,17 @@ fn reference<R: cpu::Real>(start: &[R], dy: &[R]) -> Vec<R> {
 fn backward(bench: &Bench) {
     for (n, c) in [(1, 64), (3, 128), (257, 384), (65, 768), (33, 1600), (5, 6400), (7001, 72)] {
         let (dy, start) = (random(n * c, 1, 1.0), random(c, 2, 1.0));
-        let dbias = bench.input(&start);
+        let (dbias, device_dy) = (bench.input(&start), bench.rounded(&dy));
         let partials = bench.output(bias::partials(n, c));
-        bias::backward(bench.device(), dbias, partials, bench.rounded(&dy)).unwrap();
-        assert_close("dbias", &bench.read(dbias), &reference(&wide(&start), &wide(&dy)), &reference(&start, &dy));
+        bias::Backward { dbias: dbias.view_mut(), partials: partials.view_mut(), dy: device_dy.view() }
+            .run(bench.device())
+            .unwrap();
+        assert_close(
+            "dbias",
+            &bench.read(dbias.view()),
+            &reference(&wide(&start), &wide(&dy)),
+            &reference(&start, &dy),
+        );
     }
     assert_eq!(bias::partials(1 << 20, 768), bias::partials(1 << 12, 768));
 }

@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::ops::cross_entropy;
+use logwright::cuda::ops::cross_entropy::{AddLosses, Forward, ForwardBackward};
 use logwright::engine::IGNORE;
 
 on_devices! { forward forward_backward what_is_not_finite_shows add_losses }
@@ -43,11 +43,12 @@ fn reference<R: cpu::Real>(logits: &[R], targets: &[u32], scale: R, vocab: usize
 fn forward(bench: &Bench) {
     for [n, vocab, stride] in SHAPES {
         let (logits, targets) = inputs(n, vocab, stride);
-        let (losses, device_logits) = (bench.output(n), bench.rounded(&logits));
-        cross_entropy::forward(bench.device(), losses, device_logits, bench.input(&targets), vocab).unwrap();
+        let (losses, device_logits, device_targets) = (bench.output(n), bench.rounded(&logits), bench.input(&targets));
+        let (to, targets_view) = (losses.view_mut(), device_targets.view());
+        Forward { losses: to, logits: device_logits.view(), targets: targets_view, vocab }.run(bench.device()).unwrap();
         let truth = reference(&wide(&logits), &targets, 1.0, vocab).0;
-        assert_close("losses", &bench.read(losses), &truth, &reference(&logits, &targets, 1.0, vocab).0);
-        assert_eq!(bench.read(device_logits), round(&logits), "the forward pass leaves the logits alone");
+        assert_close("losses", &bench.read(losses.view()), &truth, &reference(&logits, &targets, 1.0, vocab).0);
+        assert_eq!(bench.read(device_logits.view()), round(&logits), "the forward pass leaves the logits alone");
     }
 }
 
@@ -57,12 +58,19 @@ fn forward_backward(bench: &Bench) {
         let scale = 1.0 / 3.0;
         let (losses, device_logits) = (bench.output(n), bench.rounded(&logits));
         let (device_targets, device_scale) = (bench.input(&targets), bench.input(&[scale]));
-        cross_entropy::forward_backward(bench.device(), losses, device_logits, device_targets, device_scale, vocab)
-            .unwrap();
+        ForwardBackward {
+            losses: losses.view_mut(),
+            logits: device_logits.view_mut(),
+            targets: device_targets.view(),
+            scale: device_scale.view(),
+            vocab,
+        }
+        .run(bench.device())
+        .unwrap();
         let truth = reference(&wide(&logits), &targets, scale as f64, vocab);
         let naive = reference(&logits, &targets, scale, vocab);
-        assert_close("losses", &bench.read(losses), &truth.0, &naive.0);
-        let dlogits = bench.read(device_logits);
+        assert_close("losses", &bench.read(losses.view()), &truth.0, &naive.0);
+        let dlogits = bench.read(device_logits.view());
         assert_close("dlogits", &dlogits, &truth.1, &round(&naive.1));
         let silent = |i: usize| targets[i / stride] == IGNORE || i % stride >= vocab;
         assert!((0..n * stride).filter(|&i| silent(i)).all(|i| dlogits[i] == bf16::ZERO), "padding and ignored rows");
@@ -77,8 +85,9 @@ fn what_is_not_finite_shows(bench: &Bench) {
             logits[vocab - 1] = bad;
             let losses = bench.output::<f32>(1);
             let (logits, targets) = (bench.input(&round(&logits)), bench.input(&[0u32]));
-            cross_entropy::forward(bench.device(), losses, logits, targets, vocab).unwrap();
-            assert!(!bench.read(losses)[0].is_finite(), "{bad} in {vocab}");
+            let (to, targets) = (losses.view_mut(), targets.view());
+            Forward { losses: to, logits: logits.view(), targets, vocab }.run(bench.device()).unwrap();
+            assert!(!bench.read(losses.view())[0].is_finite(), "{bad} in {vocab}");
         }
     }
 }
@@ -88,8 +97,9 @@ fn add_losses(bench: &Bench) {
     for n in [1, 63, 257, 9001] {
         let mut losses: Vec<f32> = random(n, 1, 4.0).iter().map(|x| (x * 64.0).round() / 64.0).collect();
         losses.iter_mut().step_by(7).for_each(|loss| *loss += 65536.0);
-        let total = bench.input(&[1.5f64]);
-        cross_entropy::add_losses(bench.device(), total, bench.input(&losses), bench.input(&[0.25f32])).unwrap();
-        assert_eq!(bench.read(total), [1.5 + 0.25 * wide(&losses).iter().sum::<f64>()]);
+        let (total, device_losses, scale) = (bench.input(&[1.5f64]), bench.input(&losses), bench.input(&[0.25f32]));
+        let add = AddLosses { total: total.view_mut(), losses: device_losses.view(), scale: scale.view() };
+        add.run(bench.device()).unwrap();
+        assert_eq!(bench.read(total.view()), [1.5 + 0.25 * wide(&losses).iter().sum::<f64>()]);
     }
 }

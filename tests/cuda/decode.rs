@@ -1,8 +1,7 @@
-use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
+use crate::harness::{Bench, Guarded, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu::{self, attention};
-use logwright::cuda::device::seam::Span;
-use logwright::cuda::ops::decode::{self, CacheShape};
+use logwright::cuda::ops::decode::{self, Append, Attend, CacheShape, Gather};
 
 on_devices! { append attend rows_do_not_touch_one_another gather }
 
@@ -14,9 +13,15 @@ const NOBODY: [DeviceId; 2] = [(u32::MAX, 0), (0, u32::MAX)];
 
 /// Rows on a device.
 struct Rows {
-    qkv: Span<bf16>,
-    slots: Span<u32>,
-    positions: Span<u32>,
+    qkv: Guarded<bf16>,
+    slots: Guarded<u32>,
+    positions: Guarded<u32>,
+}
+
+impl Rows {
+    fn views(&self) -> decode::Rows<'_> {
+        decode::Rows { qkv: self.qkv.view(), slots: self.slots.view(), positions: self.positions.view() }
+    }
 }
 
 fn upload(bench: &Bench, qkv: &[f32], places: &[DeviceId]) -> Rows {
@@ -32,10 +37,11 @@ fn history(last: &[u32]) -> Vec<DeviceId> {
 }
 
 /// Keys and values that hold what `append` made of the history; the rest is never written.
-fn filled(bench: &Bench, history: &[f32], places: &[DeviceId], cache: CacheShape) -> [Span<bf16>; 2] {
+fn filled(bench: &Bench, history: &[f32], places: &[DeviceId], cache: CacheShape) -> [Guarded<bf16>; 2] {
     let [keys, values] = [(); 2].map(|_| bench.output(cache.len()));
     let rows = upload(bench, history, places);
-    decode::append(bench.device(), keys, values, rows.qkv, rows.slots, rows.positions, cache).unwrap();
+    let append = Append { keys: keys.view_mut(), values: values.view_mut(), rows: rows.views(), cache };
+    append.run(bench.device()).unwrap();
     [keys, values]
 }
 
@@ -44,7 +50,7 @@ fn append(bench: &Bench) {
         let cache = CacheShape { slots: 3, context: 5, heads: 2, head_size };
         let places = [(2, 4), (0, 0), NOBODY[0], (2, 3), (3, 0), (1, 2), (1, 5)];
         let qkv = random(places.len() * 3 * 2 * head_size, 1, 1.0);
-        let found = filled(bench, &qkv, &places, cache).map(|span| bench.read(span));
+        let found = filled(bench, &qkv, &places, cache).map(|buffer| bench.read(buffer.view()));
         for (part, found) in found.iter().enumerate() {
             let mut wanted = vec![bf16::from_bits(0xffff); cache.len()];
             for (r, &(slot, position)) in places.iter().enumerate().filter(|(_, p)| p.0 < 3 && p.1 < 5) {
@@ -95,15 +101,26 @@ fn check_attend(bench: &Bench, cache: CacheShape, last: &[u32], scale: f32) {
     let rows = upload(bench, &rows, &places);
     let out = bench.output(places.len() * c);
     let scratch = bench.output(decode::scratch(places.len(), cache));
-    let Rows { qkv: of_rows, slots, positions } = rows;
-    decode::attend(bench.device(), out, scratch, of_rows, keys, values, slots, positions, cache).unwrap();
-    let found = bench.read(out);
+    attend_once(bench, &out, &scratch, &rows, [&keys, &values], cache);
+    let found = bench.read(out.view());
     for (found, &(slot, last)) in found.chunks(c).zip(&places[..last.len()]) {
         let seen = of_slot(&qkv, &history, slot, last, width);
         let (truth, naive) = (last_row(&wide(&seen), heads, head_size), last_row(&seen, heads, head_size));
         assert_close(&format!("{cache:?}, position {last}"), found, &truth, &round(&naive));
     }
     assert_eq!(found[last.len() * c..], vec![bf16::ZERO; 2 * c], "rows of nobody's");
+}
+
+fn attend_once(
+    bench: &Bench,
+    out: &Guarded<bf16>,
+    scratch: &Guarded<f32>,
+    rows: &Rows,
+    [keys, values]: [&Guarded<bf16>; 2],
+    cache: CacheShape,
+) {
+    let (out, scratch, rows) = (out.view_mut(), scratch.view_mut(), rows.views());
+    Attend { out, scratch, rows, keys: keys.view(), values: values.view(), cache }.run(bench.device()).unwrap();
 }
 
 fn attend(bench: &Bench) {
@@ -132,9 +149,8 @@ fn rows_do_not_touch_one_another(bench: &Bench) {
         let rows = upload(bench, &places.iter().flat_map(of_place).collect::<Vec<f32>>(), places);
         let out = bench.output(places.len() * heads * head_size);
         let scratch = bench.output(decode::scratch(places.len(), cache));
-        decode::attend(bench.device(), out, scratch, rows.qkv, keys, values, rows.slots, rows.positions, cache)
-            .unwrap();
-        bench.read(out)
+        attend_once(bench, &out, &scratch, &rows, [&keys, &values], cache);
+        bench.read(out.view())
     };
     let together = run(&[(0, 300), (1, 20), NOBODY[0], (2, 258), (0, 280)], 301);
     let c = heads * head_size;
@@ -146,12 +162,13 @@ fn rows_do_not_touch_one_another(bench: &Bench) {
 fn gather(bench: &Bench) {
     for (n, c, rows) in [(1, 8, vec![0]), (7, 64, vec![6, 0, 3, 3]), (300, 768, vec![299, 300, 17, u32::MAX])] {
         let from = random(n * c, 1, 1.0);
-        let to = bench.output(rows.len() * c);
-        decode::gather(bench.device(), to, bench.rounded(&from), bench.input(&rows)).unwrap();
+        let (to, device_from, device_rows) = (bench.output(rows.len() * c), bench.rounded(&from), bench.input(&rows));
+        let gather = Gather { to: to.view_mut(), from: device_from.view(), rows: device_rows.view() };
+        gather.run(bench.device()).unwrap();
         let row = |&row: &u32| match from.get(row as usize * c..).and_then(|rest| rest.get(..c)) {
             Some(row) => round(row),
             None => vec![bf16::ZERO; c],
         };
-        assert_eq!(bench.read(to), rows.iter().flat_map(row).collect::<Vec<bf16>>());
+        assert_eq!(bench.read(to.view()), rows.iter().flat_map(row).collect::<Vec<bf16>>());
     }
 }

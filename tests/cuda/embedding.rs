@@ -1,6 +1,6 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use logwright::cpu;
-use logwright::cuda::ops::embedding;
+use logwright::cuda::ops::embedding::{self, BackwardPositions, BackwardTokens, Forward};
 
 on_devices! { forward backward a_large_vocabulary_mostly_absent }
 
@@ -22,13 +22,22 @@ fn forward(bench: &Bench) {
         let y = bench.output(n * c);
         let (device_tokens, places) = (bench.input(&tokens), bench.input(&places));
         let (device_table, device_positions) = (bench.rounded(&table), bench.rounded(&positions));
-        embedding::forward(bench.device(), y, device_tokens, places, device_table, device_positions, c).unwrap();
+        Forward {
+            y: y.view_mut(),
+            tokens: device_tokens.view(),
+            positions: places.view(),
+            token_table: device_table.view(),
+            position_table: device_positions.view(),
+            c,
+        }
+        .run(bench.device())
+        .unwrap();
 
         let mut naive = vec![0f32; n * c];
         cpu::embedding::forward(&mut naive, &tokens, &table, &positions, seq_len, c);
         let mut truth = vec![0f64; n * c];
         cpu::embedding::forward(&mut truth, &tokens, &wide(&table), &wide(&positions), seq_len, c);
-        assert_close("y", &bench.read(y), &truth, &round(&naive));
+        assert_close("y", &bench.read(y.view()), &truth, &round(&naive));
     }
 }
 
@@ -40,15 +49,17 @@ fn check_backward(bench: &Bench, [batch, seq_len, c, vocab]: [usize; 4], padded:
     embedding::sort(&tokens, padded, &mut order, &mut starts);
     let (device_table, device_positions) = (bench.input(&table), bench.input(&positions));
     let (device_dy, order, starts) = (bench.rounded(&dy), bench.input(&order), bench.input(&starts));
-    embedding::backward_tokens(bench.device(), device_table, device_dy, order, starts, c).unwrap();
-    embedding::backward_positions(bench.device(), device_positions, device_dy, batch, seq_len, c).unwrap();
+    let (dtable, dy_view) = (device_table.view_mut(), device_dy.view());
+    BackwardTokens { dtable, dy: dy_view, order: order.view(), starts: starts.view(), c }.run(bench.device()).unwrap();
+    let dtable = device_positions.view_mut();
+    BackwardPositions { dtable, dy: dy_view, batch, seq_len, c }.run(bench.device()).unwrap();
 
     let (mut truth_table, mut truth_positions) = (wide(&table), wide(&positions));
     cpu::embedding::backward(&mut truth_table, &mut truth_positions, &wide(&dy), &tokens, seq_len, c);
     let (mut naive_table, mut naive_positions) = (table, positions);
     cpu::embedding::backward(&mut naive_table, &mut naive_positions, &dy, &tokens, seq_len, c);
-    assert_close("token table", &bench.read(device_table), &truth_table, &naive_table);
-    assert_close("position table", &bench.read(device_positions), &truth_positions, &naive_positions);
+    assert_close("token table", &bench.read(device_table.view()), &truth_table, &naive_table);
+    assert_close("position table", &bench.read(device_positions.view()), &truth_positions, &naive_positions);
 }
 
 fn backward(bench: &Bench) {

@@ -23,12 +23,12 @@ fn assert_rounded_once(what: &str, found: &[bf16], truth: &[f64], naive: &[f32])
 fn forward(bench: &Bench) {
     for (len, scale) in LENGTHS.into_iter().flat_map(|len| [(len, 4.0), (len, 12.0)]) {
         let x = random(len, 1, scale);
-        let y = bench.output(len);
-        gelu::forward(bench.device(), y, bench.rounded(&x)).unwrap();
+        let (y, device_x) = (bench.output(len), bench.rounded(&x));
+        gelu::Forward { y: y.view_mut(), x: device_x.view() }.run(bench.device()).unwrap();
         let (mut truth, mut naive) = (vec![0f64; len], vec![0f32; len]);
         cpu::gelu::forward(&mut truth, &wide(&x));
         cpu::gelu::forward(&mut naive, &x);
-        let y = bench.read(y);
+        let y = bench.read(y.view());
         assert_close("y", &y, &truth, &round(&naive));
         assert_rounded_once("y", &y, &truth, &naive);
     }
@@ -37,12 +37,12 @@ fn forward(bench: &Bench) {
 fn backward(bench: &Bench) {
     for (len, scale) in LENGTHS.into_iter().flat_map(|len| [(len, 4.0), (len, 12.0)]) {
         let (x, dy) = (random(len, 1, scale), random(len, 2, 1.0));
-        let d = bench.rounded(&dy);
-        gelu::backward(bench.device(), d, bench.rounded(&x)).unwrap();
+        let (d, device_x) = (bench.rounded(&dy), bench.rounded(&x));
+        gelu::Backward { d: d.view_mut(), x: device_x.view() }.run(bench.device()).unwrap();
         let (mut truth, mut naive) = (wide(&dy), dy);
         cpu::gelu::backward(&mut truth, &wide(&x));
         cpu::gelu::backward(&mut naive, &x);
-        let dx = bench.read(d);
+        let dx = bench.read(d.view());
         assert_close("dx", &dx, &truth, &round(&naive));
         assert_rounded_once("dx", &dx, &truth, &naive);
     }
@@ -51,12 +51,12 @@ fn backward(bench: &Bench) {
 /// Far from zero the gate is 0 or 1, to the bit; at zero the slope is a half.
 fn the_ends_of_the_range(bench: &Bench) {
     let x = [0.0, 256.0, -256.0, 1e4, -1e4, 1e9, -1e9, f32::INFINITY].map(bf16::from_f32);
-    let y = bench.output::<bf16>(8);
-    gelu::forward(bench.device(), y, bench.input(&x)).unwrap();
-    assert_eq!(bench.read(y), x.map(|x| if x > bf16::ZERO { x } else { bf16::ZERO }));
+    let (y, device_x) = (bench.output::<bf16>(8), bench.input(&x));
+    gelu::Forward { y: y.view_mut(), x: device_x.view() }.run(bench.device()).unwrap();
+    assert_eq!(bench.read(y.view()), x.map(|x| if x > bf16::ZERO { x } else { bf16::ZERO }));
     let d = bench.input(&[bf16::ONE; 8]);
-    gelu::backward(bench.device(), d, bench.input(&x)).unwrap();
+    gelu::Backward { d: d.view_mut(), x: device_x.view() }.run(bench.device()).unwrap();
     let slopes =
         x[..7].iter().map(|&x| bf16::from_f32(if x == bf16::ZERO { 0.5 } else { (x > bf16::ZERO) as u8 as f32 }));
-    assert_eq!(bench.read(d)[..7], slopes.collect::<Vec<_>>());
+    assert_eq!(bench.read(d.view())[..7], slopes.collect::<Vec<_>>());
 }

@@ -1,4 +1,4 @@
-use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
+use crate::harness::{Bench, Guarded, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu::gelu;
 use logwright::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
@@ -38,14 +38,26 @@ impl Case {
         Case { a, b, truth, naive }
     }
 
-    fn gemm(
-        &self,
-        bench: &Bench,
+    fn operands(&self, bench: &Bench) -> Operands {
+        Operands { a: bench.rounded(&self.a), b: bench.rounded(&self.b) }
+    }
+}
+
+/// The inputs on a device.
+struct Operands {
+    a: Guarded<bf16>,
+    b: Guarded<bf16>,
+}
+
+impl Operands {
+    fn gemm<'a>(
+        &'a self,
         ((m, n, k), a_transposed, b_transposed): ((usize, usize, usize), bool, bool),
-        d: Output,
-    ) -> Gemm {
-        let operand = |values, transposed| Operand { span: bench.rounded(values), transposed };
-        Gemm { m, n, k, a: operand(&self.a, a_transposed), b: operand(&self.b, b_transposed), d }
+        d: Output<'a>,
+    ) -> Gemm<'a> {
+        let (a, b) = (self.a.view(), self.b.view());
+        let (a, b) = (Operand { view: a, transposed: a_transposed }, Operand { view: b, transposed: b_transposed });
+        Gemm { m, n, k, a, b, d }
     }
 }
 
@@ -58,9 +70,10 @@ fn truncated(x: f64) -> f32 {
 fn rounded(bench: &Bench) {
     for product in PRODUCTS {
         let case = Case::new(product.0, product.1, product.2);
-        let d = bench.output(case.truth.len());
-        bench.device().gemm(&case.gemm(bench, product, Output::Rounded(d, Epilogue::None))).unwrap();
-        assert_close("d", &bench.read(d), &case.truth, &round(&case.naive));
+        let (d, operands) = (bench.output(case.truth.len()), case.operands(bench));
+        let output = Output::Rounded(d.view_mut(), Epilogue::None);
+        bench.device().gemm(&operands.gemm(product, output)).unwrap();
+        assert_close("d", &bench.read(d.view()), &case.truth, &round(&case.naive));
     }
 }
 
@@ -68,11 +81,11 @@ fn accumulated(bench: &Bench) {
     for product in PRODUCTS {
         let case = Case::new(product.0, product.1, product.2);
         let before = random(case.truth.len(), 3, 1.0);
-        let d = bench.input(&before);
-        bench.device().gemm(&case.gemm(bench, product, Output::Accumulated(d))).unwrap();
+        let (d, operands) = (bench.input(&before), case.operands(bench));
+        bench.device().gemm(&operands.gemm(product, Output::Accumulated(d.view_mut()))).unwrap();
         let truth: Vec<f64> = case.truth.iter().zip(&before).map(|(sum, &b)| sum + f64::from(b)).collect();
         let naive: Vec<f32> = case.naive.iter().zip(&before).map(|(sum, b)| sum + b).collect();
-        assert_close("d", &bench.read(d), &truth, &naive);
+        assert_close("d", &bench.read(d.view()), &truth, &naive);
     }
 }
 
@@ -93,30 +106,33 @@ fn gelu_forward(bench: &Bench, product: ((usize, usize, usize), bool, bool), cas
     let added = |i: usize| bias.as_ref().map_or(0.0, |bias| bias[i % n]);
     let truth: Vec<f64> = case.truth.iter().enumerate().map(|(i, sum)| sum + f64::from(added(i))).collect();
     let naive: Vec<f32> = case.naive.iter().enumerate().map(|(i, sum)| sum + added(i)).collect();
-    let span = bias.as_ref().map(|bias| bench.rounded(bias));
-    if let Some(bias) = span {
+    let (operands, device_bias) = (case.operands(bench), bias.as_ref().map(|bias| bench.rounded(bias)));
+    if let Some(bias) = &device_bias {
         let d = bench.output(truth.len());
-        bench.device().gemm(&case.gemm(bench, product, Output::Rounded(d, Epilogue::Bias(bias)))).unwrap();
-        assert_close("d + bias", &bench.read(d), &truth, &round(&naive));
+        let output = Output::Rounded(d.view_mut(), Epilogue::Bias(bias.view()));
+        bench.device().gemm(&operands.gemm(product, output)).unwrap();
+        assert_close("d + bias", &bench.read(d.view()), &truth, &round(&naive));
     }
     let (d, aux) = (bench.output(truth.len()), bench.output(truth.len()));
-    let gemm = case.gemm(bench, product, Output::Rounded(d, Epilogue::Gelu { bias: span, aux }));
+    let epilogue = Epilogue::Gelu { bias: device_bias.as_ref().map(Guarded::view), aux: aux.view_mut() };
+    let gemm = operands.gemm(product, Output::Rounded(d.view_mut(), epilogue));
     if !bench.device().supports(&gemm).unwrap() {
         println!("not run: {} has no epilogue GELU for {:?}", bench.device().name(), product.0);
         return;
     }
     bench.device().gemm(&gemm).unwrap();
-    assert_close("aux", &bench.read(aux), &truth, &round(&naive));
+    assert_close("aux", &bench.read(aux.view()), &truth, &round(&naive));
     let (mut y, mut y_naive) = (truth.clone(), naive.clone());
     gelu::forward(&mut y, &truth);
     gelu::forward(&mut y_naive, &naive);
-    assert_close("gelu(d)", &bench.read(d), &y, &round(&y_naive));
+    assert_close("gelu(d)", &bench.read(d.view()), &y, &round(&y_naive));
 }
 
 fn gelu_backward(bench: &Bench, product: ((usize, usize, usize), bool, bool), case: &Case) {
     let before = random(case.truth.len(), 5, 3.0);
-    let (d, aux) = (bench.output::<bf16>(before.len()), bench.rounded(&before));
-    let gemm = case.gemm(bench, product, Output::Rounded(d, Epilogue::GeluBackward { aux }));
+    let (d, aux, operands) = (bench.output::<bf16>(before.len()), bench.rounded(&before), case.operands(bench));
+    let epilogue = Epilogue::GeluBackward { aux: aux.view() };
+    let gemm = operands.gemm(product, Output::Rounded(d.view_mut(), epilogue));
     if !bench.device().supports(&gemm).unwrap() {
         println!("not run: {} has no epilogue DGELU for {:?}", bench.device().name(), product.0);
         return;
@@ -125,15 +141,15 @@ fn gelu_backward(bench: &Bench, product: ((usize, usize, usize), bool, bool), ca
     let (mut truth, mut naive) = (case.truth.clone(), case.naive.clone());
     gelu::backward(&mut truth, &wide(&before));
     gelu::backward(&mut naive, &before);
-    assert_close("dx", &bench.read(d), &truth, &round(&naive));
+    assert_close("dx", &bench.read(d.view()), &truth, &round(&naive));
 }
 
 fn planning_writes_nothing(bench: &Bench) {
     let product = PRODUCTS[4];
     let case = Case::new(product.0, product.1, product.2);
     let before = random(case.truth.len(), 3, 1.0);
-    let d = bench.input(&before);
-    let gemm = case.gemm(bench, product, Output::Accumulated(d));
+    let (d, operands) = (bench.input(&before), case.operands(bench));
+    let gemm = operands.gemm(product, Output::Accumulated(d.view_mut()));
     assert!(bench.device().supports(&gemm).unwrap());
-    assert_eq!(bench.read(d), before);
+    assert_eq!(bench.read(d.view()), before);
 }

@@ -5,10 +5,13 @@
 
 use bytemuck::Pod;
 use half::bf16;
-use logwright::cuda::device::seam::{Buffer, Device, Span};
+use logwright::cuda::device::memory::{Buffer, View, ViewMut};
+use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;
 use logwright::cuda::open::DeviceId;
 use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Runs each named test body on the emulator, with threads and blocks in order and shuffled, and on a GPU (ignored unless asked
@@ -46,7 +49,24 @@ pub struct Bench {
     behind: usize,
     /// Whether fresh memory is NaN patterns already, and known as not written.
     fresh_is_nan: bool,
-    guards: RefCell<Vec<Buffer<u8>>>,
+    guards: RefCell<Vec<Rc<Buffer<u8>>>>,
+}
+
+/// A buffer between guards, which stays until the test ends.
+pub struct Guarded<T> {
+    whole: Rc<Buffer<u8>>,
+    bytes: usize,
+    of: PhantomData<T>,
+}
+
+impl<T: Pod> Guarded<T> {
+    pub fn view(&self) -> View<'_, T> {
+        self.view_mut().as_view()
+    }
+
+    pub fn view_mut(&self) -> ViewMut<'_, T> {
+        self.whole.view_mut().slice(SENTINEL_BYTES..SENTINEL_BYTES + self.bytes).cast()
+    }
 }
 
 impl Bench {
@@ -66,43 +86,42 @@ impl Bench {
     }
 
     /// A buffer of NaN patterns: what a kernel leaves unwritten shows.
-    pub fn output<T: Pod>(&self, len: usize) -> Span<T> {
+    pub fn output<T: Pod>(&self, len: usize) -> Guarded<T> {
         let bytes = len * size_of::<T>();
-        let buffer = Buffer::<u8>::new(&self.device, SENTINEL_BYTES + bytes + self.behind).unwrap();
-        let whole = buffer.span();
-        whole.first(SENTINEL_BYTES).upload(self.device(), &[SENTINEL; SENTINEL_BYTES]).unwrap();
-        whole.slice(SENTINEL_BYTES + bytes..whole.len()).upload(self.device(), &vec![SENTINEL; self.behind]).unwrap();
-        let inside = whole.slice(SENTINEL_BYTES..SENTINEL_BYTES + bytes);
+        let whole = Rc::new(Buffer::<u8>::new(self.device.clone(), SENTINEL_BYTES + bytes + self.behind).unwrap());
+        let all = whole.view_mut();
+        all.first(SENTINEL_BYTES).upload(&[SENTINEL; SENTINEL_BYTES]).unwrap();
+        all.slice(SENTINEL_BYTES + bytes..all.len()).upload(&vec![SENTINEL; self.behind]).unwrap();
         if !self.fresh_is_nan {
-            inside.upload(self.device(), &vec![0xff; bytes]).unwrap();
+            all.slice(SENTINEL_BYTES..SENTINEL_BYTES + bytes).upload(&vec![0xff; bytes]).unwrap();
         }
-        self.guards.borrow_mut().push(buffer);
-        inside.cast()
+        self.guards.borrow_mut().push(whole.clone());
+        Guarded { whole, bytes, of: PhantomData }
     }
 
-    pub fn input<T: Pod>(&self, values: &[T]) -> Span<T> {
-        let span = self.output(values.len());
-        span.upload(self.device(), values).unwrap();
-        span
+    pub fn input<T: Pod>(&self, values: &[T]) -> Guarded<T> {
+        let buffer = self.output(values.len());
+        buffer.view_mut().upload(values).unwrap();
+        buffer
     }
 
     /// bf16 values; they must be exact, so that reference and kernel start from the same numbers.
-    pub fn rounded(&self, values: &[f32]) -> Span<bf16> {
+    pub fn rounded(&self, values: &[f32]) -> Guarded<bf16> {
         let narrow: Vec<bf16> = values.iter().map(|&x| bf16::from_f32(x)).collect();
         assert!(narrow.iter().zip(values).all(|(a, &b)| a.to_f32() == b), "inputs are bf16 values");
         self.input(&narrow)
     }
 
-    /// What the buffer holds; checks the guards of all buffers.
-    pub fn read<T: Pod>(&self, span: Span<T>) -> Vec<T> {
-        let mut values = vec![T::zeroed(); span.len()];
-        span.download(self.device(), &mut values).unwrap();
+    /// What the elements are; checks the guards of all buffers.
+    pub fn read<T: Pod>(&self, view: View<T>) -> Vec<T> {
+        let mut values = vec![T::zeroed(); view.len()];
+        view.download(&mut values).unwrap();
         for (i, guard) in self.guards.borrow().iter().enumerate() {
-            let whole = guard.span();
+            let whole = guard.view();
             let mut front = [0; SENTINEL_BYTES];
             let mut back = vec![0; self.behind];
-            whole.first(SENTINEL_BYTES).download(self.device(), &mut front).unwrap();
-            whole.slice(whole.len() - self.behind..whole.len()).download(self.device(), &mut back).unwrap();
+            whole.first(SENTINEL_BYTES).download(&mut front).unwrap();
+            whole.slice(whole.len() - self.behind..whole.len()).download(&mut back).unwrap();
             assert!(front.iter().chain(&back).all(|&byte| byte == SENTINEL), "buffer {i}: written beyond its bounds");
         }
         values

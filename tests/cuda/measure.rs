@@ -1,6 +1,7 @@
 //! Measuring operations one by one: what is replayed, and on which buffers.
 
 use crate::harness::{Bench, on_devices};
+use logwright::cuda::device::memory::DeviceMemory;
 use logwright::cuda::device::op::Op;
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;

@@ -1,7 +1,7 @@
 //! The kernel must draw what the host draws, unless the uniform falls so near a boundary between two shares that their
 //! arithmetic decides: the host adds f64 weights, the kernel integer ones from an f32 exponential.
 
-use crate::harness::{Bench, on_devices, random, wide};
+use crate::harness::{Bench, Guarded, on_devices, random, wide};
 use half::bf16;
 use logwright::cpu::sampling;
 use logwright::cuda::ops::sampling as kernel;
@@ -52,11 +52,18 @@ fn run(bench: &Bench, logits: &[f32], draws: &[SampleRequest], masks: Option<&[u
     // Padding wins wherever it is looked at.
     row.resize(stride, bf16::INFINITY);
     let encoded: Vec<u32> = draws.iter().flat_map(kernel::encode).collect();
-    let tokens = bench.output(draws.len());
-    let logits_span = bench.input(&row.repeat(draws.len()));
-    let masks = masks.map(|masks| bench.input(masks));
-    kernel::draw(bench.device(), tokens, logits_span, bench.input(&encoded), masks, logits.len()).unwrap();
-    bench.read(tokens)
+    let (tokens, device_logits) = (bench.output(draws.len()), bench.input(&row.repeat(draws.len())));
+    let (device_draws, masks) = (bench.input(&encoded), masks.map(|masks| bench.input(masks)));
+    kernel::Draw {
+        tokens: tokens.view_mut(),
+        logits: device_logits.view(),
+        draws: device_draws.view(),
+        masks: masks.as_ref().map(Guarded::view),
+        vocab: logits.len(),
+    }
+    .run(bench.device())
+    .unwrap();
+    bench.read(tokens.view())
 }
 
 fn check(bench: &Bench, what: &str, logits: &[f32], draws: &[SampleRequest], masks: Option<&[u32]>) {

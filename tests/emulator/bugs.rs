@@ -1,7 +1,7 @@
 //! Kernels with a planted bug each (`kernels/emulator/tests/bugs.cu`), and their good twins.
 
-use crate::{SEEDS, buffer, emulator, entries, floats, launch, read};
-use logwright::cuda::device::seam::{Buffer, Device};
+use crate::{Allocation, SEEDS, emulator, entries, floats, launch};
+use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::runtime::{Entry, Run};
 use std::sync::Arc;
 
@@ -82,14 +82,14 @@ cases! {
 struct Room {
     device: Arc<dyn Device>,
     input: Vec<f32>,
-    from: Buffer<f32>,
+    from: Allocation<f32>,
 }
 
 impl Room {
     fn new() -> Self {
         let device = emulator();
         let input: Vec<f32> = (0..256).map(|i| 1.0 + i as f32 * 0.5).collect();
-        let from = buffer(&device, &input);
+        let from = Allocation::of(&device, &input);
         Room { device, input, from }
     }
 
@@ -97,14 +97,14 @@ impl Room {
     fn run(&self, entry: &Entry, case: &Case, seed: u32) -> Option<String> {
         let out = match case.blocks {
             // Never written: NaN.
-            1 => Buffer::<f32>::new(&self.device, 256).unwrap(),
-            _ => buffer(&self.device, &[0f32; 256]),
+            1 => Allocation::new(&self.device, 256),
+            _ => Allocation::of(&self.device, &[0f32; 256]),
         };
         let run = Run { grid: [case.blocks, 1, 1], block: [256, 1, 1], shared: 1024, seed };
-        if let Err(error) = launch(entry, run, vec![floats(out.span().ptr()), floats(self.from.span().ptr())]) {
+        if let Err(error) = launch(entry, run, vec![floats(&out), floats(&self.from)]) {
             return Some(error.to_string());
         }
-        let found = read(&self.device, out.span());
+        let found = out.read();
         let wrong = (0..256).filter(|&i| found[i] != (case.expected)(&self.input, i)).count();
         (wrong > 0).then(|| format!("{wrong} of 256 results are wrong"))
     }

@@ -1,18 +1,18 @@
 //! What the emulator computes: one kernel per feature (`kernels/emulator/tests/features.cu`), each counts failed
 //! checks.
 
-use crate::{Passed, SEEDS, buffer, emulator, entries, floats, ints, launch, pass, read};
+use crate::{Allocation, Passed, SEEDS, emulator, entries, floats, ints, launch, pass};
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::runtime::{Entry, Run};
 use std::sync::Arc;
 
 /// Runs a kernel whose first argument counts failed checks, and demands none.
 fn check(device: &Arc<dyn Device>, entry: &Entry, run: Run, more: Vec<Passed>) {
-    let bad = buffer(device, &[0i32]);
-    let mut arguments = vec![ints(bad.span().ptr())];
+    let bad = Allocation::of(device, &[0i32]);
+    let mut arguments = vec![ints(&bad)];
     arguments.extend(more);
     launch(entry, run, arguments).unwrap();
-    assert_eq!(read(device, bad.span()), [0], "{}, seed {}: failed checks", entry.name(), run.seed);
+    assert_eq!(bad.read(), [0], "{}, seed {}: failed checks", entry.name(), run.seed);
 }
 
 fn line(blocks: u32, threads: u32, seed: u32) -> Run {
@@ -37,11 +37,11 @@ fn blocks_meet_and_atomics_add_up() {
     let device = emulator();
     let [blocks, atomics] = entries!("feature_" blocks "feature_" atomics);
     for seed in SEEDS {
-        let (total, halves) = (buffer(&device, &[0i32]), buffer(&device, &[0f32]));
+        let (total, halves) = (Allocation::of(&device, &[0i32]), Allocation::of(&device, &[0f32]));
         let run = Run { grid: [5, 2, 1], block: [8, 4, 3], shared: 96 * 4, seed };
-        check(&device, blocks, run, vec![ints(total.span().ptr()), floats(halves.span().ptr())]);
-        assert_eq!(read(&device, total.span()), [10 * 95 * 96 / 2]);
-        assert_eq!(read(&device, halves.span()), [10.0 * 96.0 * 0.5]);
+        check(&device, blocks, run, vec![ints(&total), floats(&halves)]);
+        assert_eq!(total.read(), [10 * 95 * 96 / 2]);
+        assert_eq!(halves.read(), [10.0 * 96.0 * 0.5]);
         check(&device, atomics, line(3, 96, seed), vec![]);
     }
 }
@@ -51,10 +51,10 @@ fn matrices_copies_and_maths() {
     let device = emulator();
     let [matrices, copies, maths] = entries!("feature_" matrices "feature_" copies "feature_" maths);
     let input: Vec<f32> = (0..256).map(|i| i as f32 + 1.0).collect();
-    let from = buffer(&device, &input);
+    let from = Allocation::of(&device, &input);
     for seed in SEEDS {
         check(&device, matrices, line(2, 32, seed), vec![]);
-        check(&device, copies, line(2, 64, seed), vec![floats(from.span().ptr())]);
+        check(&device, copies, line(2, 64, seed), vec![floats(&from)]);
         check(&device, maths, line(1, 1, seed), vec![]);
     }
 }
@@ -64,9 +64,9 @@ fn matrices_copies_and_maths() {
 fn attention_has_no_bank_conflicts() {
     let device = emulator();
     let [banks] = entries!("feature_" banks);
-    let bad = buffer(&device, &[0i32, 0]);
-    launch(banks, line(1, 128, 0), vec![ints(bad.span().ptr())]).unwrap();
-    let [attention, unswizzled] = read(&device, bad.span())[..] else { panic!("two counts") };
+    let bad = Allocation::of(&device, &[0i32, 0]);
+    launch(banks, line(1, 128, 0), vec![ints(&bad)]).unwrap();
+    let [attention, unswizzled] = bad.read()[..] else { panic!("two counts") };
     assert_eq!(attention, 0, "lanes in conflict");
     assert_eq!(unswizzled, 32, "rows without the swizzle all begin in one bank");
 }
@@ -81,9 +81,9 @@ fn arguments_are_compared_with_the_signature() {
     let device = emulator();
     let [entry] = entries!("feature_" arguments);
     check(&device, entry, line(1, 32, 0), arguments());
-    let bad = buffer(&device, &[0i32]);
+    let bad = Allocation::of(&device, &[0i32]);
     let refused = |change: fn(&mut Vec<Passed>)| {
-        let mut list = vec![ints(bad.span().ptr())];
+        let mut list = vec![ints(&bad)];
         list.extend(arguments());
         change(&mut list);
         launch(entry, line(1, 32, 0), list).unwrap_err().to_string()
@@ -100,8 +100,8 @@ fn arguments_are_compared_with_the_signature() {
 fn impossible_launches_are_refused() {
     let device = emulator();
     let [entry] = entries!("feature_" nothing);
-    let bad = buffer(&device, &[0i32]);
-    let refused = |run: Run| launch(entry, run, vec![ints(bad.span().ptr())]).unwrap_err().to_string();
+    let bad = Allocation::of(&device, &[0i32]);
+    let refused = |run: Run| launch(entry, run, vec![ints(&bad)]).unwrap_err().to_string();
     assert!(refused(line(1, 1025, 0)).contains("threads of a block: 1025, at most 1024"));
     assert!(refused(line(0, 32, 0)).contains("is 0"));
     assert!(refused(Run { grid: [1, 65536, 1], ..line(1, 32, 0) }).contains("grid dimension"));
@@ -116,11 +116,11 @@ fn several_threads_launch_at_once() {
         for thread in 0..4 {
             scope.spawn(move || {
                 let device = emulator();
-                let out = buffer(&device, &[0f32; 8 * 64]);
+                let out = Allocation::of(&device, &[0f32; 8 * 64]);
                 for round in 0..20 {
-                    let arguments = vec![floats(out.span().ptr()), pass(40, b'i')];
+                    let arguments = vec![floats(&out), pass(40, b'i')];
                     launch(entry, line(8, 64, thread + round), arguments).unwrap();
-                    let sums = read(&device, out.span());
+                    let sums = out.read();
                     assert!(sums.iter().enumerate().all(|(i, &x)| x == [15.5, 47.5][i % 64 / 32]), "{sums:?}");
                 }
             });
@@ -134,16 +134,16 @@ fn several_threads_launch_at_once() {
 fn cost_of_launches() {
     let device = emulator();
     let [nothing, sums] = entries!("feature_" nothing "feature_" sums);
-    let bad = buffer(&device, &[0i32]);
-    let out = buffer(&device, &[0f32; 64 * 128]);
+    let bad = Allocation::of(&device, &[0i32]);
+    let out = Allocation::of(&device, &[0f32; 64 * 128]);
     for (blocks, threads) in [(1, 32), (1, 256), (16, 128)] {
         let start = std::time::Instant::now();
-        (0..1000).for_each(|_| launch(nothing, line(blocks, threads, 0), vec![ints(bad.span().ptr())]).unwrap());
+        (0..1000).for_each(|_| launch(nothing, line(blocks, threads, 0), vec![ints(&bad)]).unwrap());
         println!("{blocks} blocks of {threads}: {:.1} us a launch", start.elapsed().as_secs_f64() * 1e3);
     }
     for seed in [0, 5] {
         let start = std::time::Instant::now();
-        launch(sums, line(64, 128, seed), vec![floats(out.span().ptr()), pass(100, b'i')]).unwrap();
+        launch(sums, line(64, 128, seed), vec![floats(&out), pass(100, b'i')]).unwrap();
         let collectives = 64.0 * 128.0 * 100.0 * 5.0;
         println!("seed {seed}: {:.1} ns a lane and shuffle", start.elapsed().as_secs_f64() * 1e9 / collectives);
     }

@@ -5,10 +5,11 @@ mod device;
 mod features;
 
 use logwright::Result;
-use logwright::cuda::device::seam::{Buffer, Device, Ptr, Span};
+use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;
 use logwright::cuda::emulator::runtime::{Entry, Run};
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Order of threads and blocks: forwards, backwards, shuffled.
@@ -18,17 +19,41 @@ pub fn emulator() -> Arc<dyn Device> {
     Arc::new(Emulator::new(0))
 }
 
-/// Device memory that holds these values; the buffer owns it.
-pub fn buffer<T: bytemuck::Pod>(device: &Arc<dyn Device>, values: &[T]) -> Buffer<T> {
-    let buffer = Buffer::new(device, values.len()).unwrap();
-    buffer.span().upload(&**device, values).unwrap();
-    buffer
+/// Device memory whose address the test knows, to pass it to kernels that are not in the table.
+pub struct Allocation<T> {
+    device: Arc<dyn Device>,
+    address: u64,
+    len: usize,
+    of: PhantomData<T>,
 }
 
-pub fn read<T: bytemuck::Pod>(device: &Arc<dyn Device>, span: Span<T>) -> Vec<T> {
-    let mut values = vec![T::zeroed(); span.len()];
-    span.download(&**device, &mut values).unwrap();
-    values
+impl<T: bytemuck::Pod> Allocation<T> {
+    /// Never written.
+    pub fn new(device: &Arc<dyn Device>, len: usize) -> Self {
+        let address = device.allocate(len * size_of::<T>()).unwrap();
+        Allocation { device: device.clone(), address, len, of: PhantomData }
+    }
+
+    pub fn of(device: &Arc<dyn Device>, values: &[T]) -> Self {
+        let allocation = Self::new(device, values.len());
+        // SAFETY: allocated with the length of the values.
+        unsafe { device.upload(allocation.address, bytemuck::cast_slice(values)).unwrap() };
+        allocation
+    }
+
+    pub fn read(&self) -> Vec<T> {
+        let mut values = vec![T::zeroed(); self.len];
+        // SAFETY: allocated with this length.
+        unsafe { self.device.download(bytemuck::cast_slice_mut(&mut values), self.address).unwrap() };
+        values
+    }
+}
+
+impl<T> Drop for Allocation<T> {
+    fn drop(&mut self) {
+        // SAFETY: the address came from `allocate` of this device, and goes with this value.
+        unsafe { self.device.free(self.address) }
+    }
 }
 
 /// An argument with its kind, as the kernel table would pass it.
@@ -46,12 +71,12 @@ pub fn pass<T: Copy>(value: T, kind: u8) -> Passed {
     Passed { bytes, size: size_of::<T>() as u8, kind }
 }
 
-pub fn floats(pointer: Ptr<f32>) -> Passed {
-    pass(pointer.address, b'F')
+pub fn floats(allocation: &Allocation<f32>) -> Passed {
+    pass(allocation.address, b'F')
 }
 
-pub fn ints(pointer: Ptr<i32>) -> Passed {
-    pass(pointer.address, b'I')
+pub fn ints(allocation: &Allocation<i32>) -> Passed {
+    pass(allocation.address, b'I')
 }
 
 pub fn launch(entry: &Entry, run: Run, mut passed: Vec<Passed>) -> Result<()> {

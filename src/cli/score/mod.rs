@@ -8,7 +8,7 @@ use super::values;
 use clap::Args;
 use explain::ExplainArgs;
 use logwright::finding::Finding;
-use logwright::ingest::source::{Feed, Input, Line};
+use logwright::ingest::{Feed, Input, InputRecord};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::score::Aggregate;
@@ -203,9 +203,9 @@ impl ScoreArgs {
 type LineResult = std::result::Result<ScoredRecord, String>;
 
 /// Measures the lines of a batch together; each keeps its input and number.
-fn measure(scorer: &mut Scorer, lines: Vec<Line>) -> Result<Vec<(usize, u64, LineResult)>> {
+fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, LineResult)>> {
     let (mut places, mut records) = (Vec::new(), Vec::new());
-    for Line { input, number, record } in lines {
+    for InputRecord { input, number, record } in lines {
         let fault = record.map(|record| records.push(record)).err();
         places.push((input, number, fault));
     }
@@ -328,7 +328,7 @@ impl<'a> ScoreStream<'a> {
         }
     }
 
-    fn batch(&mut self, scorer: &mut Scorer, lines: Vec<Line>) -> Result<()> {
+    fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
         for (input, number, outcome) in measure(scorer, lines)? {
             self.records += 1;
             match outcome {

@@ -1,4 +1,4 @@
-//! Op that comes again and again with the same shape.
+//! Work that comes again and again with the same shape.
 
 use super::seam::{Device, Graph};
 use crate::Result;
@@ -13,9 +13,14 @@ pub struct GraphCache {
 
 impl GraphCache {
     /// `work` queues the same operations on the same buffers each time. With `eager` it is never recorded.
-    pub fn run(&mut self, device: &dyn Device, eager: bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    ///
+    /// # Safety
+    /// A graph keeps the addresses of the buffers that `work` uses. All of them stay allocated as long as this cache is
+    /// used: whoever owns it owns them too, or shares their ownership, and replaces none of them.
+    pub unsafe fn run(&mut self, device: &dyn Device, eager: bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
         if let Some(graph) = &self.graph {
-            return graph.replay();
+            // SAFETY: the caller's promise.
+            return unsafe { graph.replay() };
         }
         if eager || !self.has_run {
             self.has_run = true;
@@ -25,6 +30,7 @@ impl GraphCache {
         let recorded = work();
         let graph = device.end_recording();
         recorded?;
-        self.graph.insert(graph?).replay()
+        // SAFETY: the caller's promise.
+        unsafe { self.graph.insert(graph?).replay() }
     }
 }

@@ -2,34 +2,12 @@
 //! looked up in the fatbin, and the comparison with the C++ signatures (a kernel that `kernels/*.cu` lacks is a link error
 //! of the emulator build).
 
-use super::seam::{Device, Launch, Ptr};
+use super::kernel::{Argument, Kernel, Launch};
+use super::memory::Ptr;
+use super::seam::Device;
 use crate::Result;
 use half::bf16;
 use std::ffi::c_void;
-
-/// One kernel of the table.
-#[derive(Debug)]
-pub struct Kernel {
-    /// Place in [`ALL`].
-    pub index: usize,
-    /// Its name in the fatbin.
-    pub name: &'static str,
-    /// Bytes of each argument.
-    pub sizes: &'static [u8],
-    /// Kind of each argument (see [`Argument`]).
-    pub kinds: &'static [u8],
-}
-
-/// What may be passed to a kernel. KIND is the letter that the emulator derives from the C++ signature: capitals for
-/// pointers, by what they point to.
-pub trait Argument: Copy {
-    const KIND: u8;
-}
-
-macro_rules! arguments {
-    ($($type:ty = $kind:literal),*) => { $(impl Argument for $type { const KIND: u8 = $kind; })* };
-}
-arguments!(Ptr<bf16> = b'B', Ptr<f32> = b'F', Ptr<f64> = b'D', Ptr<u32> = b'U', i32 = b'i', i64 = b'l', f32 = b'f');
 
 macro_rules! kernels {
     ($($name:ident($($argument:ident: $type:ty),* $(,)?);)*) => {

@@ -1,8 +1,8 @@
 //! One operation of a device, kept to be run again.
 
-use super::gemm::{Epilogue, Gemm, Operand, Output};
-use super::kernels::Kernel;
-use super::seam::{Device, Launch};
+use super::gemm::GemmCall;
+use super::kernel::{Kernel, Launch};
+use super::seam::Device;
 use crate::Result;
 use std::ffi::c_void;
 
@@ -10,7 +10,7 @@ use std::ffi::c_void;
 #[derive(Clone)]
 pub enum Op {
     Launch { kernel: &'static Kernel, launch: Launch, arguments: Vec<[u8; 8]> },
-    Gemm(Gemm),
+    Gemm(GemmCall),
     Clear { at: u64, bytes: usize },
 }
 
@@ -27,7 +27,7 @@ impl Op {
         Op::Launch { kernel, launch, arguments: arguments.iter().zip(kernel.sizes).map(copy).collect() }
     }
 
-    /// The kernel's name, or the product's [`Gemm::label`].
+    /// The kernel's name, or the product's [`GemmCall::label`].
     pub fn name(&self) -> String {
         match self {
             Op::Launch { kernel, .. } => kernel.name.to_string(),
@@ -52,7 +52,8 @@ impl Op {
                 // SAFETY: arguments and lengths are those of a launch that was sound.
                 with_pointers(arguments, |arguments| unsafe { device.launch(kernel, *launch, arguments) })
             }
-            Op::Gemm(gemm) => device.gemm(gemm),
+            // SAFETY: the caller's promise.
+            Op::Gemm(call) => unsafe { device.queue_gemm(call) },
             // SAFETY: the caller's promise.
             Op::Clear { at, bytes } => unsafe { device.clear(*at, *bytes) },
         }
@@ -80,7 +81,7 @@ impl Op {
                 let arguments = arguments.iter().zip(kernel.kinds).map(moved).collect();
                 Op::Launch { kernel, launch: *launch, arguments }
             }
-            Op::Gemm(gemm) => Op::Gemm(moved_gemm(gemm, to)),
+            Op::Gemm(call) => Op::Gemm(call.moved(to)),
             Op::Clear { at, bytes } => Op::Clear { at: to(*at), bytes: *bytes },
         }
     }
@@ -91,23 +92,4 @@ pub fn with_pointers<T>(arguments: &[[u8; 8]], call: impl FnOnce(&mut [*mut c_vo
     let mut arguments = arguments.to_vec();
     let mut pointers: Vec<_> = arguments.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
     call(&mut pointers)
-}
-
-fn moved_gemm(gemm: &Gemm, to: &dyn Fn(u64) -> u64) -> Gemm {
-    let operand = |side: Operand| Operand { span: side.span.moved(to), ..side };
-    let d = match gemm.d {
-        Output::Accumulated(d) => Output::Accumulated(d.moved(to)),
-        Output::Rounded(d, epilogue) => {
-            let epilogue = match epilogue {
-                Epilogue::None => Epilogue::None,
-                Epilogue::Bias(bias) => Epilogue::Bias(bias.moved(to)),
-                Epilogue::Gelu { bias, aux } => {
-                    Epilogue::Gelu { bias: bias.map(|bias| bias.moved(to)), aux: aux.moved(to) }
-                }
-                Epilogue::GeluBackward { aux } => Epilogue::GeluBackward { aux: aux.moved(to) },
-            };
-            Output::Rounded(d.moved(to), epilogue)
-        }
-    };
-    Gemm { a: operand(gemm.a), b: operand(gemm.b), d, ..*gemm }
 }

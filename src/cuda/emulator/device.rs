@@ -6,10 +6,12 @@
 
 use super::runtime::Run;
 use super::{product, runtime};
-use crate::cuda::device::gemm::Gemm;
-use crate::cuda::device::kernels::{self, Kernel};
+use crate::cuda::device::gemm::GemmCall;
+use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::kernels;
+use crate::cuda::device::memory::DeviceMemory;
 use crate::cuda::device::op::{Op, with_pointers};
-use crate::cuda::device::seam::{Device, Graph, Launch};
+use crate::cuda::device::seam::{Device, Graph};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -108,31 +110,37 @@ impl State {
         unsafe { entry.run(run, arguments, kernel.sizes, kernel.kinds) }
     }
 
-    fn run(&self, work: &Op) -> Result<()> {
+    /// # Safety
+    /// The operation's buffers are allocated, with the lengths it needs.
+    unsafe fn run(&self, work: &Op) -> Result<()> {
         match work {
             Op::Launch { kernel, launch, arguments } => {
                 with_pointers(arguments, |arguments| self.launch(kernel, *launch, arguments))
             }
             Op::Gemm(work) => {
                 self.count_launch()?;
-                product::gemm(work)
+                // SAFETY: the caller's promise.
+                unsafe { product::gemm(work) }
             }
             Op::Clear { at, bytes } => {
                 self.check_not_lost()?;
-                // SAFETY: whoever queued it promised that these bytes are allocated.
+                // SAFETY: the caller's promise.
                 unsafe { runtime::clear(*at, *bytes) };
                 Ok(())
             }
         }
     }
 
-    fn queue(&self, work: Op) -> Result<()> {
+    /// # Safety
+    /// As for `run`, now or at every replay of what is being recorded.
+    unsafe fn queue(&self, work: Op) -> Result<()> {
         let mut recording = self.recording.lock().expect("no panic while recording");
         match recording.as_mut() {
             Some(list) => list.push(work),
             None => {
                 drop(recording);
-                self.run(&work)?;
+                // SAFETY: the caller's promise.
+                unsafe { self.run(&work)? };
             }
         }
         Ok(())
@@ -168,11 +176,7 @@ impl Memory {
     }
 }
 
-impl Device for Emulator {
-    fn name(&self) -> String {
-        "emulator".to_string()
-    }
-
+impl DeviceMemory for Emulator {
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.state.check_immediate()?;
         self.state.memory.lock().expect("no panic while allocating").allocate(bytes)
@@ -212,17 +216,24 @@ impl Device for Emulator {
     }
 
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
-        self.state.queue(Op::Clear { at, bytes })
+        // SAFETY: the caller's promise.
+        unsafe { self.state.queue(Op::Clear { at, bytes }) }
+    }
+}
+
+impl Device for Emulator {
+    fn name(&self) -> String {
+        "emulator".to_string()
     }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         // SAFETY: the caller's promise.
-        self.state.queue(unsafe { Op::launch(kernel, launch, arguments) })
+        unsafe { self.state.queue(Op::launch(kernel, launch, arguments)) }
     }
 
-    fn gemm(&self, gemm: &Gemm) -> Result<()> {
-        gemm.check();
-        self.state.queue(Op::Gemm(*gemm))
+    unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.state.queue(Op::Gemm(*call)) }
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -248,7 +259,8 @@ struct Recording {
 }
 
 impl Graph for Recording {
-    fn replay(&self) -> Result<()> {
-        self.work.iter().try_for_each(|work| self.state.run(work))
+    unsafe fn replay(&self) -> Result<()> {
+        // SAFETY: the caller's promise.
+        self.work.iter().try_for_each(|work| unsafe { self.state.run(work) })
     }
 }

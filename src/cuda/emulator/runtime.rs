@@ -64,7 +64,7 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.sizes, self.arguments as usize) }
     }
 
-    /// Kind of each argument (see [`crate::cuda::device::kernels::Argument`]).
+    /// Kind of each argument (see [`crate::cuda::device::kernel::Argument`]).
     pub fn kinds(&self) -> &[u8] {
         // SAFETY: the C++ side fills entries with static strings.
         unsafe { CStr::from_ptr(self.kinds) }.to_bytes()

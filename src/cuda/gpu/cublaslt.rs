@@ -8,7 +8,7 @@
 use super::library::{Library, functions};
 use super::plan::{Key, Plan};
 use super::stream::Stream;
-use crate::cuda::device::gemm::Gemm;
+use crate::cuda::device::gemm::GemmCall;
 use crate::{Error, Result};
 use cudarc::cublaslt::sys::{
     self, cublasComputeType_t, cublasLtHandle_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t,
@@ -182,25 +182,35 @@ impl CublasLt {
     }
 
     /// Makes the product's plan, unless there is one; whether it can be done. While recording nothing can be measured.
-    pub fn supports(&self, gemm: &Gemm, recording: bool) -> Result<bool> {
+    ///
+    /// # Safety
+    /// As for `Device::queue_gemm`.
+    pub unsafe fn supports(&self, gemm: &GemmCall, recording: bool) -> Result<bool> {
         let key = Key::of(gemm);
         Ok(match self.plans().entry(key) {
             Entry::Occupied(place) => place.get().is_some(),
             Entry::Vacant(place) => {
-                place.insert(Plan::new(&self.session, gemm, &key, self.tune && !recording)?).is_some()
+                // SAFETY: the caller's promise.
+                let plan = unsafe { Plan::new(&self.session, gemm, &key, self.tune && !recording)? };
+                place.insert(plan).is_some()
             }
         })
     }
 
-    /// Queues a product, whose lengths were checked.
-    pub fn run(&self, gemm: &Gemm, recording: bool) -> Result<()> {
-        self.supports(gemm, recording)?;
+    /// Queues a product.
+    ///
+    /// # Safety
+    /// As for `Device::queue_gemm`.
+    pub unsafe fn run(&self, gemm: &GemmCall, recording: bool) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.supports(gemm, recording)? };
         let key = Key::of(gemm);
         let plans = self.plans();
         let plan = plans[&key].as_ref().ok_or_else(|| {
             let version = self.session.found.version();
             Error::failed(format!("cuBLASLt {version} has no algorithm for the {}", key.words()))
         });
-        plan?.run(gemm)
+        // SAFETY: the caller's promise.
+        unsafe { plan?.run(gemm) }
     }
 }

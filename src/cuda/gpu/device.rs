@@ -7,9 +7,10 @@ use super::library::Ranges;
 use super::modules::Modules;
 use super::pinned_ring::PinnedRing;
 use super::stream::Stream;
-use crate::cuda::device::gemm::Gemm;
-use crate::cuda::device::kernels::Kernel;
-use crate::cuda::device::seam::{Device, Graph, Launch};
+use crate::cuda::device::gemm::GemmCall;
+use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::memory::DeviceMemory;
+use crate::cuda::device::seam::{Device, Graph};
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUgraphExec, CUstreamCaptureMode};
 use std::ffi::c_void;
@@ -90,11 +91,7 @@ impl Gpu {
     }
 }
 
-impl Device for Gpu {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
+impl DeviceMemory for Gpu {
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.assert_not_recording();
         self.stream.bind()?;
@@ -120,11 +117,6 @@ impl Device for Gpu {
         // SAFETY: writes two sizes.
         let code = unsafe { (self.stream.driver.call.cuMemGetInfo_v2)(&mut free, &mut total) };
         self.stream.check(code, "asking for free memory").map(|()| (free as u64, total as u64))
-    }
-
-    /// An estimate, not measured: cuBLASLt loads its kernels at their first use, and a graph is kept in device memory.
-    fn overhead(&self) -> u64 {
-        512 << 20
     }
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
@@ -165,6 +157,17 @@ impl Device for Gpu {
         let code = unsafe { (self.stream.driver.call.cuMemsetD8Async)(at, 0, bytes, self.stream.handle) };
         self.stream.check(code, format_args!("clearing {bytes} bytes"))
     }
+}
+
+impl Device for Gpu {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// An estimate, not measured: cuBLASLt loads its kernels at their first use, and a graph is kept in device memory.
+    fn overhead(&self) -> u64 {
+        512 << 20
+    }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         self.stream.bind()?;
@@ -173,17 +176,17 @@ impl Device for Gpu {
         self.wait_if_patient(|| format!("kernel {}", kernel.name))
     }
 
-    fn gemm(&self, gemm: &Gemm) -> Result<()> {
-        gemm.check();
+    unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()> {
         self.stream.bind()?;
-        self.products()?.run(gemm, self.is_recording())?;
-        self.wait_if_patient(|| gemm.label())
+        // SAFETY: the caller's promise.
+        unsafe { self.products()?.run(call, self.is_recording())? };
+        self.wait_if_patient(|| call.label())
     }
 
-    fn supports(&self, gemm: &Gemm) -> Result<bool> {
-        gemm.check();
+    unsafe fn can_queue_gemm(&self, call: &GemmCall) -> Result<bool> {
         self.stream.bind()?;
-        self.products()?.supports(gemm, self.is_recording())
+        // SAFETY: the caller's promise.
+        unsafe { self.products()?.supports(call, self.is_recording()) }
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -245,10 +248,10 @@ struct Recording {
 unsafe impl Send for Recording {}
 
 impl Graph for Recording {
-    fn replay(&self) -> Result<()> {
+    unsafe fn replay(&self) -> Result<()> {
         self.stream.bind()?;
         let call = self.stream.driver.call.cuGraphLaunch;
-        // SAFETY: the graph lives; its buffers outlive it by construction of the engine.
+        // SAFETY: the graph lives, and by the caller's promise so do its buffers.
         self.stream.check(unsafe { call(self.executable, self.stream.handle) }, "queueing recorded work")
     }
 }

@@ -3,8 +3,8 @@
 use super::driver::NOT_FOUND;
 use super::fatbin;
 use super::stream::Stream;
-use crate::cuda::device::kernels::{self, Kernel};
-use crate::cuda::device::seam::Launch;
+use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::kernels;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUfunction, CUfunction_attribute as Attribute, CUmodule};
 use std::ffi::{CString, c_void};

@@ -5,7 +5,7 @@
 
 use super::cublaslt::Session;
 use crate::Result;
-use crate::cuda::device::gemm::{Epilogue, Gemm, Output};
+use crate::cuda::device::gemm::{GemmCall, GemmResult};
 use cudarc::cublaslt::sys::cublasLtEpilogue_t::{self, *};
 use cudarc::cublaslt::sys::cublasLtMatmulDescAttributes_t::{self as Attribute, *};
 use cudarc::cublaslt::sys::cublasLtMatmulPreferenceAttributes_t::{self as Preference, *};
@@ -51,42 +51,24 @@ struct Addresses {
 }
 
 impl Addresses {
-    fn of(gemm: &Gemm) -> Self {
-        let (d, bias, aux) = match gemm.d {
-            Output::Accumulated(d) => (d.ptr().address, 0, 0),
-            Output::Rounded(d, epilogue) => {
-                let (bias, aux) = match epilogue {
-                    Epilogue::None => (None, None),
-                    Epilogue::Bias(bias) => (Some(bias), None),
-                    Epilogue::Gelu { bias, aux } => (bias, Some(aux)),
-                    Epilogue::GeluBackward { aux } => (None, Some(aux)),
-                };
-                let address = |span: Option<crate::cuda::device::seam::Span<half::bf16>>| {
-                    span.map_or(0, |span| span.ptr().address)
-                };
-                (d.ptr().address, address(bias), address(aux))
-            }
-        };
-        Addresses { a: gemm.a.span.ptr().address, b: gemm.b.span.ptr().address, d, bias, aux }
+    fn of(gemm: &GemmCall) -> Self {
+        let GemmCall { a, b, d, bias, aux, .. } = *gemm;
+        Addresses { a, b, d, bias, aux }
     }
 }
 
 impl Key {
-    pub fn of(gemm: &Gemm) -> Self {
-        let Gemm { m, n, k, a, b, .. } = *gemm;
-        let epilogue = match gemm.d {
-            Output::Accumulated(_) | Output::Rounded(_, Epilogue::None) => CUBLASLT_EPILOGUE_DEFAULT,
-            Output::Rounded(_, Epilogue::Bias(_)) => CUBLASLT_EPILOGUE_BIAS,
-            Output::Rounded(_, Epilogue::Gelu { bias: None, .. }) => CUBLASLT_EPILOGUE_GELU_AUX,
-            Output::Rounded(_, Epilogue::Gelu { bias: Some(_), .. }) => CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
-            Output::Rounded(_, Epilogue::GeluBackward { .. }) => CUBLASLT_EPILOGUE_DGELU,
+    pub fn of(gemm: &GemmCall) -> Self {
+        let GemmCall { m, n, k, transposed, result, a, b, d, .. } = *gemm;
+        let epilogue = match result {
+            GemmResult::Accumulated | GemmResult::Rounded => CUBLASLT_EPILOGUE_DEFAULT,
+            GemmResult::Bias => CUBLASLT_EPILOGUE_BIAS,
+            GemmResult::Gelu => CUBLASLT_EPILOGUE_GELU_AUX,
+            GemmResult::BiasGelu => CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+            GemmResult::GeluBackward => CUBLASLT_EPILOGUE_DGELU,
         };
-        let addresses = Addresses::of(gemm);
-        let alignment = |address: u64| 1 << address.trailing_zeros().min(8);
-        let accumulated = matches!(gemm.d, Output::Accumulated(_));
-        let (transposed, alignments) =
-            ([a.transposed, b.transposed], [addresses.a, addresses.b, addresses.d].map(alignment));
-        Key { m, n, k, transposed, accumulated, epilogue, alignments }
+        let alignments = [a, b, d].map(|address: u64| 1 << address.trailing_zeros().min(8));
+        Key { m, n, k, transposed, accumulated: result == GemmResult::Accumulated, epilogue, alignments }
     }
 
     /// For messages.
@@ -114,7 +96,10 @@ unsafe impl Send for Plan {}
 impl Plan {
     /// Takes the library's first proposal, or with `tune` the fastest of the first few, measured on outputs made for
     /// it. `None` where the library has no algorithm.
-    pub fn new(session: &Arc<Session>, gemm: &Gemm, key: &Key, tune: bool) -> Result<Option<Self>> {
+    ///
+    /// # Safety
+    /// As for `Device::queue_gemm`.
+    pub unsafe fn new(session: &Arc<Session>, gemm: &GemmCall, key: &Key, tune: bool) -> Result<Option<Self>> {
         let (algorithm, layouts) = (cublasLtMatmulAlgo_t { data: [0; 8] }, [null_mut(); 3]);
         let mut plan = Plan { session: session.clone(), key: *key, operation: null_mut(), layouts, algorithm };
         plan.describe(&Addresses::of(gemm))?;
@@ -122,7 +107,8 @@ impl Plan {
         let Some(&first) = proposals.first() else { return Ok(None) };
         plan.algorithm = first;
         if tune {
-            plan.algorithm = plan.fastest(gemm, &proposals)?;
+            // SAFETY: the caller's promise.
+            plan.algorithm = unsafe { plan.fastest(gemm, &proposals)? };
         }
         Ok(Some(plan))
     }
@@ -202,19 +188,24 @@ impl Plan {
         Ok(results[..count as usize].iter().map(algorithm).collect())
     }
 
-    pub fn run(&self, gemm: &Gemm) -> Result<()> {
+    /// # Safety
+    /// As for `Device::queue_gemm`; the product has this plan's key.
+    pub unsafe fn run(&self, gemm: &GemmCall) -> Result<()> {
         let addresses = Addresses::of(gemm);
         self.point(&addresses)?;
-        self.queue(&addresses, &self.algorithm)
+        // SAFETY: the caller's promise.
+        unsafe { self.queue(&addresses, &self.algorithm) }
     }
 
-    fn queue(&self, to: &Addresses, algorithm: &cublasLtMatmulAlgo_t) -> Result<()> {
+    /// # Safety
+    /// As for `run`.
+    unsafe fn queue(&self, to: &Addresses, algorithm: &cublasLtMatmulAlgo_t) -> Result<()> {
         let session = &*self.session;
         let (alpha, beta) = (1f32, if self.key.accumulated { 1f32 } else { 0f32 });
         let [b, a, d] = self.layouts;
         let (multiply, pointer) = (session.found.call.cublasLtMatmul, |address: u64| address as *mut c_void);
-        // SAFETY: the product's lengths were checked against its shape, or the memory was allocated for it; alpha and
-        // beta are read during the call; the workspace serves this one stream.
+        // SAFETY: the addresses are the caller's promise; alpha and beta are read during the call; the workspace serves
+        // this one stream.
         let status = unsafe {
             multiply(
                 session.handle,
@@ -239,7 +230,10 @@ impl Plan {
     }
 
     /// Measures the proposals on outputs of its own, so that nothing of the caller's changes.
-    fn fastest(&self, gemm: &Gemm, proposals: &[cublasLtMatmulAlgo_t]) -> Result<cublasLtMatmulAlgo_t> {
+    ///
+    /// # Safety
+    /// As for `run`.
+    unsafe fn fastest(&self, gemm: &GemmCall, proposals: &[cublasLtMatmulAlgo_t]) -> Result<cublasLtMatmulAlgo_t> {
         let elements = self.key.m * self.key.n;
         let d = Scratch::new(&self.session, elements * if self.key.accumulated { 4 } else { 2 })?;
         let aux = Scratch::new(&self.session, elements * 2)?;
@@ -250,10 +244,11 @@ impl Plan {
         self.point(&addresses)?;
         let stream = &self.session.stream;
         let measure = |algorithm: &cublasLtMatmulAlgo_t| {
-            (0..WARMUP).try_for_each(|_| self.queue(&addresses, algorithm))?;
+            // SAFETY (both): the inputs are the caller's promise, the outputs were allocated for this above.
+            (0..WARMUP).try_for_each(|_| unsafe { self.queue(&addresses, algorithm) })?;
             stream.synchronize()?;
             let start = Instant::now();
-            (0..TIMED).try_for_each(|_| self.queue(&addresses, algorithm))?;
+            (0..TIMED).try_for_each(|_| unsafe { self.queue(&addresses, algorithm) })?;
             stream.synchronize().map(|()| start.elapsed())
         };
         // A proposal that does not run after all is no choice; a lost GPU shows at the next call.

@@ -1,14 +1,13 @@
 //! What the forward pass leaves for the backward pass, and what both need besides.
 
-use super::weights;
+use super::parameters;
 use crate::Result;
-use crate::cuda::device::arena::Arena;
-use crate::cuda::device::seam::Span;
-use crate::cuda::ops::attention;
-use crate::cuda::ops::bias;
-use crate::cuda::ops::layernorm::{self, Normed};
+use crate::cuda::device::allocator::Allocator;
+use crate::cuda::device::memory::{Buffer, View, ViewMut};
+use crate::cuda::ops::layernorm::Normed;
 use crate::gpt::Config;
 use half::bf16;
+use std::sync::Arc;
 
 /// How much of the forward pass is kept; the rest is computed again where the backward pass needs it. Each level saves the
 /// memory of the one before and more.
@@ -17,9 +16,9 @@ pub enum Recompute {
     /// Everything is kept.
     #[default]
     Nothing,
-    /// GELU outputs, 4C a token and layer, are not.
+    /// GELU outputs, 4C a token and layer, are not kept.
     Gelu,
-    /// Nor LayerNorm outputs, 2C a token and layer.
+    /// Nor are LayerNorm outputs, 2C a token and layer.
     Norms,
     /// Only the residual stream, C a token and layer, is kept: every block runs forward twice.
     Blocks,
@@ -33,47 +32,64 @@ pub enum Purpose {
     Training(Recompute),
 }
 
-/// One block, for N rows.
+/// A buffer that several blocks may own together.
+type Shared<T> = Arc<Buffer<T>>;
+
+/// Output (N, C) and statistics (N) of a LayerNorm.
+#[derive(Clone)]
+struct NormBuffers {
+    y: Shared<bf16>,
+    mean: Shared<f32>,
+    rstd: Shared<f32>,
+}
+
+/// One block, for up to N rows. What a block does not keep for itself it shares with the others.
+#[derive(Clone)]
+struct BlockBuffers {
+    norm_1: NormBuffers,
+    qkv: Shared<bf16>,
+    lse: Shared<f32>,
+    attn_out: Shared<bf16>,
+    residual_mid: Shared<bf16>,
+    norm_2: NormBuffers,
+    mlp_fc_out: Shared<bf16>,
+    gelu_out: Shared<bf16>,
+    out: Shared<bf16>,
+}
+
+/// The buffers of one block, for n rows.
 #[derive(Clone, Copy)]
-pub struct BlockActivations {
-    pub norm_1: Normed,
-    pub qkv: Span<bf16>,          // (N, 3, NH, HS)
-    pub lse: Span<f32>,           // (B, NH, T)
-    pub attn_out: Span<bf16>,     // (N, C)
-    pub residual_mid: Span<bf16>, // (N, C): residual stream after attention
-    pub norm_2: Normed,           // (N, C)
-    pub mlp_fc_out: Span<bf16>,   // (N, 4C): before GELU
-    pub gelu_out: Span<bf16>,     // (N, 4C): after GELU
-    pub out: Span<bf16>,          // (N, C): residual stream after the block
+pub struct BlockActivations<'a> {
+    pub norm_1: Normed<'a>,              // (n, C)
+    pub qkv: ViewMut<'a, bf16>,          // (n, 3, NH, HS)
+    pub lse: ViewMut<'a, f32>,           // (B, NH, T)
+    pub attn_out: ViewMut<'a, bf16>,     // (n, C)
+    pub residual_mid: ViewMut<'a, bf16>, // (n, C): residual stream after attention
+    pub norm_2: Normed<'a>,              // (n, C)
+    pub mlp_fc_out: ViewMut<'a, bf16>,   // (n, 4C): before GELU
+    pub gelu_out: ViewMut<'a, bf16>,     // (n, 4C): after GELU
+    pub out: ViewMut<'a, bf16>,          // (n, C): residual stream after the block
 }
 
 pub struct Activations {
     pub purpose: Purpose,
-    /// Rows there is room for.
+    /// Rows there is room for: N.
     pub rows: usize,
-    pub tokens: Span<u32>,    // (N)
-    pub positions: Span<u32>, // (N)
-    pub targets: Span<u32>,   // (N)
-    pub losses: Span<f32>,    // (N)
-    pub embedded: Span<bf16>, // (N, C): input of the first block
-    pub blocks: Vec<BlockActivations>,
-    pub norm_final: Normed,
+    tokens: Buffer<u32>,    // (N)
+    positions: Buffer<u32>, // (N)
+    /// T that `positions` count for.
+    positions_of: Option<usize>,
+    targets: Buffer<u32>,   // (N)
+    losses: Buffer<f32>,    // (N)
+    embedded: Buffer<bf16>, // (N, C): input of the first block
+    blocks: Vec<BlockBuffers>,
+    norm_final: NormBuffers,
     /// (N, C): what a block's half adds to the residual stream.
-    pub sublayer_out: Span<bf16>,
+    sublayer_out: Buffer<bf16>,
     /// (piece, Vp): see [`head_rows`].
-    pub logits: Span<bf16>,
-}
-
-/// Gradients of activations, reused by every block, and scratch.
-pub struct BackwardBuffers {
-    pub residual: Span<bf16>, // (N, C)
-    pub d_ln: Span<bf16>,     // (N, C)
-    pub wide: Span<bf16>,     // (N, 4C): of the mlp_fc_out rows, and its first 3/4 of qkv
-    pub attention: Span<f32>, // scratch
-    pub partials: Span<f32>,  // scratch of column sums
-    pub order: Span<u32>,     // (N): rows sorted by token
-    pub starts: Span<u32>,    // (Vp + 1): where each token's rows start in `order`
-    pub scale: Span<f32>,     // (1)
+    logits: Buffer<bf16>,
+    channels: usize,
+    heads: usize,
 }
 
 /// Most logits held at once, in elements: half a gigabyte. The head runs over pieces of rows.
@@ -81,100 +97,180 @@ const LOGITS: usize = 1 << 28;
 
 /// Rows that a piece of logits covers, of `rows`.
 pub fn head_rows(rows: usize, config: &Config) -> usize {
-    (LOGITS / weights::padded(config).vocab).clamp(1, rows)
+    (LOGITS / parameters::padded(config).vocab).clamp(1, rows)
 }
 
-fn take_norm(arena: &mut Arena, y: Option<Span<bf16>>, rows: usize, c: usize) -> Result<Normed> {
-    let y = y.map_or_else(|| arena.take(rows * c), Ok)?;
-    Ok(Normed { y, mean: arena.take(rows)?, rstd: arena.take(rows)? })
-}
+impl NormBuffers {
+    /// `y` where it is shared.
+    fn allocate(allocator: &mut Allocator, y: Option<&Shared<bf16>>, rows: usize, c: usize) -> Result<Self> {
+        Ok(NormBuffers {
+            y: shared_or_new(allocator, y, rows * c)?,
+            mean: allocator.buffer(rows)?.into(),
+            rstd: allocator.buffer(rows)?.into(),
+        })
+    }
 
-/// A block's own buffers; `gelu_out` and `normed` where these are shared.
-fn take_block(
-    arena: &mut Arena,
-    config: &Config,
-    rows: usize,
-    gelu_out: Option<Span<bf16>>,
-    normed: Option<Span<bf16>>,
-) -> Result<BlockActivations> {
-    let c = config.channels;
-    Ok(BlockActivations {
-        norm_1: take_norm(arena, normed, rows, c)?,
-        qkv: arena.take(rows * 3 * c)?,
-        lse: arena.take(rows * config.heads)?,
-        attn_out: arena.take(rows * c)?,
-        residual_mid: arena.take(rows * c)?,
-        norm_2: take_norm(arena, normed, rows, c)?,
-        mlp_fc_out: arena.take(rows * 4 * c)?,
-        gelu_out: gelu_out.map_or_else(|| arena.take(rows * 4 * c), Ok)?,
-        out: arena.take(rows * c)?,
-    })
-}
-
-fn take_blocks(arena: &mut Arena, config: &Config, rows: usize, purpose: Purpose) -> Result<Vec<BlockActivations>> {
-    let c = config.channels;
-    let layers = 0..config.layers;
-    match purpose {
-        Purpose::Inference => {
-            let shared = take_block(arena, config, rows, None, None)?;
-            Ok(vec![shared; config.layers])
+    fn first(&self, n: usize, c: usize) -> Normed<'_> {
+        Normed {
+            y: self.y.view_mut().first(n * c),
+            mean: self.mean.view_mut().first(n),
+            rstd: self.rstd.view_mut().first(n),
         }
-        Purpose::Training(Recompute::Blocks) => {
-            let shared = take_block(arena, config, rows, None, None)?;
-            layers.map(|_| Ok(BlockActivations { out: arena.take(rows * c)?, ..shared })).collect()
-        }
-        Purpose::Training(level) => {
-            let gelu_out = (level >= Recompute::Gelu).then(|| arena.take(rows * 4 * c)).transpose()?;
-            let normed = (level >= Recompute::Norms).then(|| arena.take(rows * c)).transpose()?;
-            layers.map(|_| take_block(arena, config, rows, gelu_out, normed)).collect()
+    }
+}
+
+fn shared_or_new(allocator: &mut Allocator, shared: Option<&Shared<bf16>>, len: usize) -> Result<Shared<bf16>> {
+    shared.map_or_else(|| Ok(allocator.buffer(len)?.into()), |shared| Ok(shared.clone()))
+}
+
+impl BlockBuffers {
+    /// A block's own buffers; `gelu_out` and `normed` where these are shared.
+    fn allocate(
+        allocator: &mut Allocator,
+        config: &Config,
+        rows: usize,
+        gelu_out: Option<&Shared<bf16>>,
+        normed: Option<&Shared<bf16>>,
+    ) -> Result<Self> {
+        let c = config.channels;
+        Ok(BlockBuffers {
+            norm_1: NormBuffers::allocate(allocator, normed, rows, c)?,
+            qkv: allocator.buffer(rows * 3 * c)?.into(),
+            lse: allocator.buffer(rows * config.heads)?.into(),
+            attn_out: allocator.buffer(rows * c)?.into(),
+            residual_mid: allocator.buffer(rows * c)?.into(),
+            norm_2: NormBuffers::allocate(allocator, normed, rows, c)?,
+            mlp_fc_out: allocator.buffer(rows * 4 * c)?.into(),
+            gelu_out: shared_or_new(allocator, gelu_out, rows * 4 * c)?,
+            out: allocator.buffer(rows * c)?.into(),
+        })
+    }
+
+    /// Those of all blocks.
+    fn of_blocks(allocator: &mut Allocator, config: &Config, rows: usize, purpose: Purpose) -> Result<Vec<Self>> {
+        let c = config.channels;
+        let layers = 0..config.layers;
+        match purpose {
+            Purpose::Inference => {
+                let shared = BlockBuffers::allocate(allocator, config, rows, None, None)?;
+                Ok(vec![shared; config.layers])
+            }
+            Purpose::Training(Recompute::Blocks) => {
+                let shared = BlockBuffers::allocate(allocator, config, rows, None, None)?;
+                let mut own_out = || Ok(BlockBuffers { out: allocator.buffer(rows * c)?.into(), ..shared.clone() });
+                layers.map(|_| own_out()).collect()
+            }
+            Purpose::Training(level) => {
+                let mut shared = |from: Recompute, len: usize| -> Result<Option<Shared<bf16>>> {
+                    (level >= from).then(|| Ok(allocator.buffer(len)?.into())).transpose()
+                };
+                let gelu_out = shared(Recompute::Gelu, rows * 4 * c)?;
+                let normed = shared(Recompute::Norms, rows * c)?;
+                let mut block = || Self::allocate(allocator, config, rows, gelu_out.as_ref(), normed.as_ref());
+                layers.map(|_| block()).collect()
+            }
         }
     }
 }
 
 impl Activations {
     /// `piece`: rows whose logits are held at once, as [`head_rows`] says or fewer.
-    pub fn take(arena: &mut Arena, config: &Config, rows: usize, purpose: Purpose, piece: usize) -> Result<Self> {
-        let c = config.channels;
+    pub fn allocate(
+        allocator: &mut Allocator,
+        config: &Config,
+        rows: usize,
+        purpose: Purpose,
+        piece: usize,
+    ) -> Result<Self> {
+        let Config { channels, heads, .. } = *config;
         Ok(Activations {
             purpose,
             rows,
-            tokens: arena.take(rows)?,
-            positions: arena.take(rows)?,
-            targets: arena.take(rows)?,
-            losses: arena.take(rows)?,
-            embedded: arena.take(rows * c)?,
-            blocks: take_blocks(arena, config, rows, purpose)?,
-            norm_final: take_norm(arena, None, rows, c)?,
-            sublayer_out: arena.take(rows * c)?,
-            logits: arena.take(piece * weights::padded(config).vocab)?,
+            tokens: allocator.buffer(rows)?,
+            positions: allocator.buffer(rows)?,
+            positions_of: None,
+            targets: allocator.buffer(rows)?,
+            losses: allocator.buffer(rows)?,
+            embedded: allocator.buffer(rows * channels)?,
+            blocks: BlockBuffers::of_blocks(allocator, config, rows, purpose)?,
+            norm_final: NormBuffers::allocate(allocator, None, rows, channels)?,
+            sublayer_out: allocator.buffer(rows * channels)?,
+            logits: allocator.buffer(piece * parameters::padded(config).vocab)?,
+            channels,
+            heads,
         })
     }
 
-    /// Input of block `layer`; of the final norm for `layer` = L.
-    pub fn input(&self, layer: usize) -> Span<bf16> {
-        match layer {
-            0 => self.embedded,
-            _ => self.blocks[layer - 1].out,
+    /// Uploads tokens of sequences of `seq_len`, and the positions where these have changed.
+    pub fn upload_tokens(&mut self, tokens: &[u32], seq_len: usize) -> Result<()> {
+        if self.positions_of != Some(seq_len) {
+            let positions: Vec<u32> = (0..self.rows).map(|row| (row % seq_len) as u32).collect();
+            self.positions_of = None;
+            self.positions.view_mut().upload(&positions)?;
+            self.positions_of = Some(seq_len);
+        }
+        self.tokens.view_mut().first(tokens.len()).upload(tokens)
+    }
+
+    pub fn upload_targets(&self, targets: &[u32]) -> Result<()> {
+        self.targets.view_mut().first(targets.len()).upload(targets)
+    }
+
+    /// (n)
+    pub fn tokens(&self, n: usize) -> View<'_, u32> {
+        self.tokens.view().first(n)
+    }
+
+    /// (n)
+    pub fn positions(&self, n: usize) -> View<'_, u32> {
+        self.positions.view().first(n)
+    }
+
+    /// (n)
+    pub fn targets(&self, n: usize) -> View<'_, u32> {
+        self.targets.view().first(n)
+    }
+
+    /// (n)
+    pub fn losses(&self, n: usize) -> ViewMut<'_, f32> {
+        self.losses.view_mut().first(n)
+    }
+
+    /// (n, C): residual stream before block `layer`; before the final norm for `layer` = L.
+    pub fn input(&self, layer: usize, n: usize) -> ViewMut<'_, bf16> {
+        let buffer = match layer {
+            0 => &self.embedded,
+            _ => &*self.blocks[layer - 1].out,
+        };
+        buffer.view_mut().first(n * self.channels)
+    }
+
+    pub fn block(&self, layer: usize, n: usize) -> BlockActivations<'_> {
+        let (block, c) = (&self.blocks[layer], self.channels);
+        BlockActivations {
+            norm_1: block.norm_1.first(n, c),
+            qkv: block.qkv.view_mut().first(n * 3 * c),
+            lse: block.lse.view_mut().first(n * self.heads),
+            attn_out: block.attn_out.view_mut().first(n * c),
+            residual_mid: block.residual_mid.view_mut().first(n * c),
+            norm_2: block.norm_2.first(n, c),
+            mlp_fc_out: block.mlp_fc_out.view_mut().first(n * 4 * c),
+            gelu_out: block.gelu_out.view_mut().first(n * 4 * c),
+            out: block.out.view_mut().first(n * c),
         }
     }
-}
 
-impl BackwardBuffers {
-    /// For up to `rows` rows in sequences of `seq_len`.
-    pub fn take(arena: &mut Arena, config: &Config, rows: usize, seq_len: usize) -> Result<Self> {
-        let (c, vocab) = (config.channels, weights::padded(config).vocab);
-        let partials = layernorm::partials(rows, c).max(bias::partials(rows, 4 * c));
-        let (heads, head_size) = (config.heads, config.head_size());
-        let shape = attention::Shape { batch: rows.div_ceil(seq_len), seq_len, heads, head_size };
-        Ok(BackwardBuffers {
-            residual: arena.take(rows * c)?,
-            d_ln: arena.take(rows * c)?,
-            wide: arena.take(rows * 4 * c)?,
-            attention: arena.take(attention::scratch(shape))?,
-            partials: arena.take(partials)?,
-            order: arena.take(rows)?,
-            starts: arena.take(vocab + 1)?,
-            scale: arena.take(1)?,
-        })
+    pub fn norm_final(&self, n: usize) -> Normed<'_> {
+        self.norm_final.first(n, self.channels)
+    }
+
+    /// (n, C)
+    pub fn sublayer_out(&self, n: usize) -> ViewMut<'_, bf16> {
+        self.sublayer_out.view_mut().first(n * self.channels)
+    }
+
+    /// (piece, Vp)
+    pub fn logits(&self) -> ViewMut<'_, bf16> {
+        self.logits.view_mut()
     }
 }

@@ -3,16 +3,17 @@
 //! Rows of all sequences go through the linear layers together. Attention is of two kinds: a prompt that starts an empty slot
 //! attends within itself, by the batch kernel; every other row attends to its slot's cache.
 
-use super::weights::{self, Weights};
+use super::new_rows::{NewRows, Sequence, padded};
+use super::parameters::{self, Parameters};
 use crate::Result;
-use crate::cuda::device::arena::Arena;
+use crate::cuda::device::allocator::Allocator;
 use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
 use crate::cuda::device::graph_cache::GraphCache;
-use crate::cuda::device::seam::{Device, Phase, Span};
-use crate::cuda::ops::attention;
+use crate::cuda::device::memory::{Buffer, View, ViewMut};
+use crate::cuda::device::seam::{Device, Phase};
 use crate::cuda::ops::decode::{self, CacheShape};
-use crate::cuda::ops::layernorm::{self, Normed};
-use crate::cuda::ops::{embedding, linear, sampling};
+use crate::cuda::ops::layernorm::Normed;
+use crate::cuda::ops::{attention, embedding, layernorm, linear, sampling};
 use crate::engine::SampleRequest;
 use crate::gpt::Config;
 use crate::gpt::layout::Block;
@@ -20,50 +21,50 @@ use half::bf16;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// New tokens of one slot.
-pub type Sequence<'a> = (usize, &'a [u32]);
-
-pub struct Cache {
-    /// By the number of sequences, one new token to each. First, so that they are dropped before the buffers.
-    steps: BTreeMap<usize, GraphCache>,
-    shape: CacheShape,
+pub struct KvCache {
+    /// Recorded passes, by the number of sequences, one new token to each. They hold addresses of all buffers below, and
+    /// come first so that they are dropped before them.
+    graphs: BTreeMap<usize, GraphCache>,
+    passes: CachedPasses,
     /// Tokens held of each slot.
-    pub lengths: Vec<usize>,
-    layers: Vec<KeysValues>,
-    rows: RowBuffers,
-    _arena: Arena,
+    lengths: Vec<usize>,
+    /// Nothing is recorded.
+    eager: bool,
 }
 
-#[derive(Clone, Copy)]
+/// Parameters, cache and buffers, and the passes over them.
+struct CachedPasses {
+    parameters: Arc<Parameters>,
+    shape: CacheShape,
+    layers: Vec<KeysValues>,
+    rows: RowBuffers,
+}
+
 struct KeysValues {
-    keys: Span<bf16>,   // (S, NH, context, HS)
-    values: Span<bf16>, // (S, NH, context, HS)
+    keys: Buffer<bf16>,   // (S, NH, context, HS)
+    values: Buffer<bf16>, // (S, NH, context, HS)
 }
 
 /// Buffers for up to R rows.
 struct RowBuffers {
     capacity: usize,
-    numbers: Span<u32>,       // (3 R + S): see `Numbers`
-    stream: Span<bf16>,       // (R, C): residual stream
-    normed: Normed,           // (R, C)
-    qkv: Span<bf16>,          // (R, 3, NH, HS)
-    attn_out: Span<bf16>,     // (R, C)
-    sublayer_out: Span<bf16>, // (R, C)
-    mlp_fc_out: Span<bf16>,   // (R, 4C)
-    gelu_out: Span<bf16>,     // (R, 4C)
-    lse: Span<f32>,           // (NH, R)
-    scratch: Span<f32>,       // of decode::attend
-    gathered: Span<bf16>,     // (S, C)
-    logits: Span<bf16>,       // (S, Vp)
-    draws: Span<u32>,         // (S, sampling::WORDS)
-    masks: Span<u32>,         // (S, ceil(V/32))
-    drawn: Span<u32>,         // (S)
-}
-
-/// Rows that go through together: few different numbers, since every one has its own plans for the matrix products, and a
-/// sequence's last bits should not depend on how many others there are.
-pub(in crate::cuda) fn padded(rows: usize) -> usize {
-    if rows <= 64 { rows.next_power_of_two().max(8) } else { rows.next_multiple_of(64) }
+    numbers: Buffer<u32>,       // (3 R + S): see `RowNumbers`
+    stream: Buffer<bf16>,       // (R, C): residual stream
+    normed: Buffer<bf16>,       // (R, C)
+    mean: Buffer<f32>,          // (R)
+    rstd: Buffer<f32>,          // (R)
+    qkv: Buffer<bf16>,          // (R, 3, NH, HS)
+    attn_out: Buffer<bf16>,     // (R, C)
+    sublayer_out: Buffer<bf16>, // (R, C)
+    mlp_fc_out: Buffer<bf16>,   // (R, 4C)
+    gelu_out: Buffer<bf16>,     // (R, 4C)
+    lse: Buffer<f32>,           // (NH, R)
+    scratch: Buffer<f32>,       // of decode::Attend
+    gathered: Buffer<bf16>,     // (S, C)
+    logits: Buffer<bf16>,       // (S, Vp)
+    draws: Buffer<u32>,         // (S, sampling::WORDS)
+    masks: Buffer<u32>,         // (S, ceil(V/32))
+    drawn: Buffer<u32>,         // (S)
 }
 
 /// Rows that attend to the cache in one launch.
@@ -71,169 +72,112 @@ fn attending(slots: usize) -> usize {
     slots.max(256)
 }
 
-/// Recorded steps that are kept: a batch that runs out goes through all numbers of sequences.
-const MOST_STEPS: usize = 8;
-
-/// A row that is only there to fill up: it is in no slot.
-const NOBODY: u32 = u32::MAX;
+/// Recorded passes that are kept: a batch that runs out goes through all numbers of sequences.
+const MOST_GRAPHS: usize = 8;
 
 impl RowBuffers {
-    fn take(arena: &mut Arena, config: &Config, shape: CacheShape) -> Result<Self> {
+    fn allocate(allocator: &mut Allocator, config: &Config, shape: CacheShape) -> Result<Self> {
         let (c, slots) = (config.channels, shape.slots);
         let capacity = padded(shape.context.max(slots));
         Ok(RowBuffers {
             capacity,
-            numbers: arena.take(3 * capacity + slots)?,
-            stream: arena.take(capacity * c)?,
-            normed: Normed { y: arena.take(capacity * c)?, mean: arena.take(capacity)?, rstd: arena.take(capacity)? },
-            qkv: arena.take(capacity * 3 * c)?,
-            attn_out: arena.take(capacity * c)?,
-            sublayer_out: arena.take(capacity * c)?,
-            mlp_fc_out: arena.take(capacity * 4 * c)?,
-            gelu_out: arena.take(capacity * 4 * c)?,
-            lse: arena.take(capacity * config.heads)?,
-            scratch: arena.take(decode::scratch(attending(slots), shape))?,
-            gathered: arena.take(slots * c)?,
-            logits: arena.take(slots * weights::padded(config).vocab)?,
-            draws: arena.take(slots * sampling::WORDS)?,
-            masks: arena.take(slots * config.vocab.div_ceil(32))?,
-            drawn: arena.take(slots)?,
+            numbers: allocator.buffer(3 * capacity + slots)?,
+            stream: allocator.buffer(capacity * c)?,
+            normed: allocator.buffer(capacity * c)?,
+            mean: allocator.buffer(capacity)?,
+            rstd: allocator.buffer(capacity)?,
+            qkv: allocator.buffer(capacity * 3 * c)?,
+            attn_out: allocator.buffer(capacity * c)?,
+            sublayer_out: allocator.buffer(capacity * c)?,
+            mlp_fc_out: allocator.buffer(capacity * 4 * c)?,
+            gelu_out: allocator.buffer(capacity * 4 * c)?,
+            lse: allocator.buffer(capacity * config.heads)?,
+            scratch: allocator.buffer(decode::scratch(attending(slots), shape))?,
+            gathered: allocator.buffer(slots * c)?,
+            logits: allocator.buffer(slots * parameters::padded(config).vocab)?,
+            draws: allocator.buffer(slots * sampling::WORDS)?,
+            masks: allocator.buffer(slots * config.vocab.div_ceil(32))?,
+            drawn: allocator.buffer(slots)?,
         })
     }
-}
 
-/// What a pass of n rows is told, one behind the other, so that one copy brings it to the device.
-#[derive(Clone, Copy)]
-struct Numbers {
-    tokens: Span<u32>,    // (n)
-    positions: Span<u32>, // (n)
-    slots: Span<u32>,     // (n)
-    last: Span<u32>,      // (sequences): the last row of each
-}
+    /// The numbers of a pass of n rows, laid out as [`NewRows::numbers`] has them.
+    fn numbers(&self, n: usize, sequences: usize) -> RowNumbers<'_> {
+        let all = self.numbers.view();
+        let part = |i: usize| all.slice(i * n..(i + 1) * n);
+        RowNumbers { tokens: part(0), positions: part(1), slots: part(2), last: all.slice(3 * n..3 * n + sequences) }
+    }
 
-impl RowBuffers {
-    fn numbers(&self, n: usize, sequences: usize) -> Numbers {
-        let part = |i: usize| self.numbers.slice(i * n..(i + 1) * n);
-        Numbers {
-            tokens: part(0),
-            positions: part(1),
-            slots: part(2),
-            last: self.numbers.slice(3 * n..3 * n + sequences),
+    fn normed(&self, n: usize, c: usize) -> Normed<'_> {
+        Normed {
+            y: self.normed.view_mut().first(n * c),
+            mean: self.mean.view_mut().first(n),
+            rstd: self.rstd.view_mut().first(n),
         }
     }
 }
 
-/// The rows of one pass: first those that attend to the cache, then whole prompts.
-struct Rows {
-    tokens: Vec<u32>,
-    positions: Vec<u32>,
-    slots: Vec<u32>,
-    /// Rows that attend to the cache.
-    cached: usize,
-    /// Lengths of the prompts behind them.
-    prompts: Vec<usize>,
-    /// The last row of each sequence, in the order given.
-    last: Vec<u32>,
+/// What a pass of n rows is told.
+struct RowNumbers<'a> {
+    tokens: View<'a, u32>,    // (n)
+    positions: View<'a, u32>, // (n)
+    slots: View<'a, u32>,     // (n)
+    last: View<'a, u32>,      // (sequences): the last row of each
 }
 
-/// Behind them come rows of nobody, up to a padded number.
-impl Rows {
-    fn new(sequences: &[Sequence], lengths: &[usize]) -> Self {
-        let is_prompt = |&(slot, tokens): &Sequence| lengths[slot] == 0 && tokens.len() > 1;
-        let mut rows = Rows {
-            tokens: vec![],
-            positions: vec![],
-            slots: vec![],
-            cached: 0,
-            prompts: vec![],
-            last: vec![0; sequences.len()],
-        };
-        for prompts in [false, true] {
-            for (i, &(slot, tokens)) in sequences.iter().enumerate().filter(|(_, s)| is_prompt(s) == prompts) {
-                rows.tokens.extend_from_slice(tokens);
-                rows.positions.extend((0..tokens.len()).map(|t| (lengths[slot] + t) as u32));
-                rows.slots.extend(std::iter::repeat_n(slot as u32, tokens.len()));
-                rows.last[i] = rows.tokens.len() as u32 - 1;
-                match prompts {
-                    true => rows.prompts.push(tokens.len()),
-                    false => rows.cached += tokens.len(),
-                }
-            }
-        }
-        let n = padded(rows.tokens.len());
-        rows.tokens.resize(n, 0);
-        rows.positions.resize(n, 0);
-        rows.slots.resize(n, NOBODY);
-        rows
-    }
-
-    fn len(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// Whether every sequence has one new token, and none is a prompt.
-    fn is_step(&self) -> bool {
-        self.prompts.is_empty() && self.cached == self.last.len()
-    }
-
-    /// As [`Numbers`] has them.
-    fn numbers(&self) -> Vec<u32> {
-        [&self.tokens, &self.positions, &self.slots, &self.last].into_iter().flatten().copied().collect()
-    }
-}
-
-impl Cache {
+impl KvCache {
+    /// Bytes of the device that a cache of so many slots takes.
     pub fn bytes(config: &Config, slots: usize) -> Result<u64> {
-        let mut arena = Arena::counting();
-        Self::take(&mut arena, config, slots)?;
-        Ok(arena.bytes())
+        let mut allocator = Allocator::counting();
+        CachedPasses::allocate(&mut allocator, config, slots)?;
+        Ok(allocator.bytes())
     }
 
-    pub fn new(device: &Arc<dyn Device>, config: &Config, slots: usize) -> Result<Self> {
-        let mut arena = Arena::on(device);
-        let (shape, layers, rows) = Self::take(&mut arena, config, slots)?;
+    /// Room for `slots` sequences of the model's context, all empty. With `eager` nothing is recorded.
+    pub fn new(parameters: Arc<Parameters>, slots: usize, eager: bool) -> Result<Self> {
+        let mut allocator = Allocator::on(parameters.device.clone());
+        let (shape, layers, rows) = CachedPasses::allocate(&mut allocator, &parameters.config, slots)?;
         // Filling rows attend to nothing and go through the products with what stands there.
-        rows.attn_out.clear(&**device)?;
-        Ok(Cache { steps: BTreeMap::new(), shape, lengths: vec![0; slots], layers, rows, _arena: arena })
+        rows.attn_out.view_mut().clear()?;
+        let passes = CachedPasses { parameters, shape, layers, rows };
+        Ok(KvCache { graphs: BTreeMap::new(), passes, lengths: vec![0; slots], eager })
     }
 
-    fn take(arena: &mut Arena, config: &Config, slots: usize) -> Result<(CacheShape, Vec<KeysValues>, RowBuffers)> {
-        let (heads, head_size, context) = (config.heads, config.head_size(), config.context);
-        let shape = CacheShape { slots, context, heads, head_size };
-        let len = slots * heads * context * head_size;
-        let mut layer = || Ok(KeysValues { keys: arena.take(len)?, values: arena.take(len)? });
-        let layers = (0..config.layers).map(|_| layer()).collect::<Result<_>>()?;
-        Ok((shape, layers, RowBuffers::take(arena, config, shape)?))
+    /// Tokens held of a slot.
+    pub fn len(&self, slot: usize) -> usize {
+        self.lengths[slot]
     }
 
-    /// Appends the tokens to their slots and leaves each sequence's next logits on the device: (sequences, Vp).
-    /// Tokens are checked, slots distinct, and every sequence fits its slot. `eager`: nothing is recorded.
-    pub fn extend(
-        &mut self,
-        device: &dyn Device,
-        config: &Config,
-        weights: &Weights,
-        sequences: &[Sequence],
-        eager: bool,
-    ) -> Result<Span<bf16>> {
-        let vocab = weights.layout.token_embedding.shape[0];
+    /// Empties a slot.
+    pub fn forget(&mut self, slot: usize) {
+        self.lengths[slot] = 0;
+    }
+
+    /// Appends the tokens to their slots and leaves each sequence's next logits on the device: [`KvCache::logits`].
+    /// Tokens are checked, slots distinct, and every sequence fits its slot.
+    pub fn extend(&mut self, sequences: &[Sequence]) -> Result<()> {
         let mut done = 0;
         while done < sequences.len() {
             let group = &sequences[done..done + self.group(&sequences[done..])];
-            let logits = self.rows.logits.slice(done * vocab..(done + group.len()) * vocab);
             for &(slot, tokens) in group {
-                assert!(!tokens.is_empty() && self.lengths[slot] + tokens.len() <= self.shape.context);
+                assert!(!tokens.is_empty() && self.lengths[slot] + tokens.len() <= self.passes.shape.context);
             }
-            let rows = Rows::new(group, &self.lengths);
-            self.rows.numbers.first(3 * rows.len() + group.len()).upload(device, &rows.numbers())?;
+            let rows = NewRows::new(group, &self.lengths);
+            let numbers = rows.numbers();
+            self.passes.rows.numbers.view_mut().first(numbers.len()).upload(&numbers)?;
             match done == 0 && rows.is_step() {
-                true => self.step(device, config, weights, &rows, logits, eager)?,
-                false => self.pass(device, config, weights, &rows, logits)?,
+                true => self.step(&rows)?,
+                false => self.passes.run(&rows, done)?,
             }
             group.iter().for_each(|&(slot, tokens)| self.lengths[slot] += tokens.len());
             done += group.len();
         }
-        Ok(self.rows.logits.first(sequences.len() * vocab))
+        Ok(())
+    }
+
+    /// (sequences, Vp): what the last call of `extend` has left.
+    pub fn logits(&self, sequences: usize) -> View<'_, bf16> {
+        self.passes.rows.logits.view().first(sequences * self.passes.parameters.padded_vocab())
     }
 
     /// How many of the sequences go through together.
@@ -241,7 +185,7 @@ impl Cache {
         let mut rows = 0;
         let fitting = sequences.iter().take_while(|(_, tokens)| {
             rows += tokens.len();
-            rows <= self.rows.capacity
+            rows <= self.passes.rows.capacity
         });
         let fitting = fitting.count();
         assert!(fitting > 0, "a sequence is longer than the context");
@@ -249,150 +193,159 @@ impl Cache {
     }
 
     /// A pass of one new token to each sequence: what generation consists of.
-    fn step(
-        &mut self,
-        device: &dyn Device,
-        config: &Config,
-        weights: &Weights,
-        rows: &Rows,
-        logits: Span<bf16>,
-        eager: bool,
-    ) -> Result<()> {
-        let mut step = self.steps.remove(&rows.last.len()).unwrap_or_default();
-        if self.steps.len() == MOST_STEPS {
-            self.steps.clear();
+    fn step(&mut self, rows: &NewRows) -> Result<()> {
+        let sequences = rows.sequences();
+        if self.graphs.len() == MOST_GRAPHS && !self.graphs.contains_key(&sequences) {
+            self.graphs.clear();
         }
-        step.run(device, eager, || self.pass(device, config, weights, rows, logits))?;
-        self.steps.insert(rows.last.len(), step);
-        Ok(())
+        let graph = self.graphs.entry(sequences).or_default();
+        let passes = &self.passes;
+        // SAFETY: a pass uses buffers of the parameters, of the cache and of its rows alone. This value owns them together
+        // with the graphs or shares their ownership, replaces none, and drops the graphs first.
+        unsafe { graph.run(passes.device(), self.eager, || passes.run(rows, 0)) }
     }
 
-    /// Queues the kernels for rows whose numbers are on the device.
-    fn pass(
-        &self,
-        device: &dyn Device,
-        config: &Config,
-        weights: &Weights,
-        rows: &Rows,
-        logits: Span<bf16>,
-    ) -> Result<()> {
-        let (n, c) = (rows.len(), config.channels);
-        let numbers = self.rows.numbers(n, rows.last.len());
-        let layout = &weights.layout;
-        let _phase = Phase::open(device, "extend");
-        embedding::forward(
-            device,
-            self.rows.stream.first(n * c),
-            numbers.tokens,
-            numbers.positions,
-            weights.params_bf16(&layout.token_embedding),
-            weights.params_bf16(&layout.position_embedding),
-            c,
-        )?;
-        for (layer, of) in layout.blocks.iter().enumerate() {
-            self.block(device, weights, of, layer, rows)?;
-        }
-        self.head(device, weights, numbers.last, n, logits)
-    }
-
-    /// tokens (sequences): one drawn from each row of logits (sequences, Vp).
-    pub fn draw(
-        &self,
-        device: &dyn Device,
-        vocab: usize,
-        logits: Span<bf16>,
-        draws: &[SampleRequest],
-        tokens: &mut [u32],
-    ) -> Result<()> {
-        let (n, words) = (draws.len(), vocab.div_ceil(32));
+    /// Draws a token from each row of the logits that `extend` has left.
+    pub fn draw(&self, draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()> {
+        let (n, vocab) = (draws.len(), self.passes.parameters.config.vocab);
+        let (rows, words) = (&self.passes.rows, vocab.div_ceil(32));
         assert_eq!(tokens.len(), n);
         let encoded: Vec<u32> = draws.iter().flat_map(sampling::encode).collect();
-        let on_device = self.rows.draws.first(encoded.len());
-        on_device.upload(device, &encoded)?;
+        let on_device = rows.draws.view_mut().first(encoded.len());
+        on_device.upload(&encoded)?;
         let masks = match draws.iter().any(|draw| draw.allowed.is_some()) {
             false => None,
             true => {
                 let all = vec![u32::MAX; words];
                 let masks: Vec<u32> = draws.iter().flat_map(|draw| draw.allowed.unwrap_or(&all)).copied().collect();
-                let on_device = self.rows.masks.first(n * words);
-                on_device.upload(device, &masks)?;
-                Some(on_device)
+                let on_device = rows.masks.view_mut().first(n * words);
+                on_device.upload(&masks)?;
+                Some(on_device.as_view())
             }
         };
-        let drawn = self.rows.drawn.first(n);
-        sampling::draw(device, drawn, logits, on_device, masks, vocab)?;
-        drawn.download(device, tokens)
+        let drawn = rows.drawn.view_mut().first(n);
+        let (logits, draws) = (self.logits(n), on_device.as_view());
+        sampling::Draw { tokens: drawn, logits, draws, masks, vocab }.run(self.passes.device())?;
+        drawn.as_view().download(tokens)
+    }
+}
+
+impl CachedPasses {
+    fn allocate(
+        allocator: &mut Allocator,
+        config: &Config,
+        slots: usize,
+    ) -> Result<(CacheShape, Vec<KeysValues>, RowBuffers)> {
+        let (heads, head_size, context) = (config.heads, config.head_size(), config.context);
+        let shape = CacheShape { slots, context, heads, head_size };
+        let mut layer =
+            || Ok(KeysValues { keys: allocator.buffer(shape.len())?, values: allocator.buffer(shape.len())? });
+        let layers = (0..config.layers).map(|_| layer()).collect::<Result<_>>()?;
+        Ok((shape, layers, RowBuffers::allocate(allocator, config, shape)?))
     }
 
-    fn normed(&self, n: usize, c: usize) -> Normed {
-        let Normed { y, mean, rstd } = self.rows.normed;
-        Normed { y: y.first(n * c), mean: mean.first(n), rstd: rstd.first(n) }
+    fn device(&self) -> &dyn Device {
+        &*self.parameters.device
+    }
+
+    /// Queues the kernels for rows whose numbers are on the device. The logits of their sequences go behind those of the
+    /// first `done` ones.
+    fn run(&self, rows: &NewRows, done: usize) -> Result<()> {
+        let (n, c, vocab) = (rows.len(), self.parameters.config.channels, self.parameters.padded_vocab());
+        let numbers = self.rows.numbers(n, rows.sequences());
+        let layout = &self.parameters.layout;
+        let _phase = Phase::open(self.device(), "extend");
+        embedding::Forward {
+            y: self.rows.stream.view_mut().first(n * c),
+            tokens: numbers.tokens,
+            positions: numbers.positions,
+            token_table: self.parameters.tensor(&layout.token_embedding),
+            position_table: self.parameters.tensor(&layout.position_embedding),
+            c,
+        }
+        .run(self.device())?;
+        for (layer, of) in layout.blocks.iter().enumerate() {
+            self.block(of, layer, rows)?;
+        }
+        let logits = self.rows.logits.view_mut().slice(done * vocab..(done + rows.sequences()) * vocab);
+        self.head(logits, numbers.last, n)
     }
 
     /// Stream before the block -> stream after it but for the last addition, which the next norm makes: `sublayer_out`.
-    fn block(&self, device: &dyn Device, weights: &Weights, of: &Block, layer: usize, rows: &Rows) -> Result<()> {
-        let (to, n, c) = (&self.rows, rows.len(), of.norm_1.weight.len());
-        let (stream, sublayer_out, normed) = (to.stream.first(n * c), to.sublayer_out.first(n * c), self.normed(n, c));
-        let norm = weights.norm(&of.norm_1);
+    fn block(&self, of: &Block, layer: usize, rows: &NewRows) -> Result<()> {
+        let (device, parameters, buffers) = (self.device(), &*self.parameters, &self.rows);
+        let (n, c) = (rows.len(), parameters.config.channels);
+        let stream = buffers.stream.view_mut().first(n * c);
+        let sublayer_out = buffers.sublayer_out.view_mut().first(n * c);
+        let (to, params) = (buffers.normed(n, c), parameters.norm(&of.norm_1));
         match layer {
-            0 => layernorm::forward(device, normed, stream, &norm)?,
-            _ => layernorm::residual_forward(device, stream, normed, stream, sublayer_out, &norm)?,
+            0 => layernorm::Forward { to, x: stream.as_view(), params }.run(device)?,
+            _ => self.add_branch(to, params, n)?,
         }
-        linear::forward(device, to.qkv.first(n * 3 * c), normed.y, &weights.linear(&of.qkv), n)?;
-        self.attend(device, layer, rows, c)?;
-        linear::forward(device, sublayer_out, to.attn_out.first(n * c), &weights.linear(&of.attn_proj), n)?;
-        layernorm::residual_forward(device, stream, normed, stream, sublayer_out, &weights.norm(&of.norm_2))?;
-        let (mlp_fc_out, gelu_out) = (to.mlp_fc_out.first(n * 4 * c), to.gelu_out.first(n * 4 * c));
-        linear::forward_gelu(device, gelu_out, mlp_fc_out, normed.y, &weights.linear(&of.mlp_fc), n)?;
-        linear::forward(device, sublayer_out, gelu_out, &weights.linear(&of.mlp_proj), n)
+        let normed = to.y.as_view();
+        let qkv = buffers.qkv.view_mut().first(n * 3 * c);
+        linear::Forward { y: qkv, x: normed, params: parameters.linear(&of.qkv), n }.run(device)?;
+        self.attend(layer, rows)?;
+        let attn_out = buffers.attn_out.view().first(n * c);
+        linear::Forward { y: sublayer_out, x: attn_out, params: parameters.linear(&of.attn_proj), n }.run(device)?;
+        self.add_branch(to, parameters.norm(&of.norm_2), n)?;
+        let y = buffers.gelu_out.view_mut().first(n * 4 * c);
+        let before = buffers.mlp_fc_out.view_mut().first(n * 4 * c);
+        linear::ForwardGelu { y, before, x: normed, params: parameters.linear(&of.mlp_fc), n }.run(device)?;
+        let params = parameters.linear(&of.mlp_proj);
+        linear::Forward { y: sublayer_out, x: y.as_view(), params, n }.run(device)
     }
 
-    fn attend(&self, device: &dyn Device, layer: usize, rows: &Rows, c: usize) -> Result<()> {
-        let (to, shape, n) = (&self.rows, self.shape, rows.len());
-        let KeysValues { keys, values } = self.layers[layer];
-        let Numbers { slots, positions, .. } = to.numbers(n, rows.last.len());
-        let qkv = to.qkv.first(n * 3 * c);
-        decode::append(device, keys, values, qkv, slots, positions, shape)?;
-        if rows.cached > 0 {
-            let most = attending(shape.slots);
-            for start in (0..rows.cached).step_by(most) {
-                let piece = start..rows.cached.min(start + most);
-                let cells = |width: usize| piece.start * width..piece.end * width;
-                let scratch = to.scratch.first(decode::scratch(piece.len(), shape));
-                let (out, qkv) = (to.attn_out.slice(cells(c)), qkv.slice(cells(3 * c)));
-                let (slots, positions) = (slots.slice(piece.clone()), positions.slice(piece.clone()));
-                decode::attend(device, out, scratch, qkv, keys, values, slots, positions, shape)?;
-            }
+    /// stream += sublayer_out, and the norm behind it.
+    fn add_branch(&self, to: Normed, params: layernorm::NormParams, n: usize) -> Result<()> {
+        let cells = n * self.parameters.config.channels;
+        let (sum, sublayer_out) =
+            (self.rows.stream.view_mut().first(cells), self.rows.sublayer_out.view().first(cells));
+        layernorm::ResidualForward { sum, to, x: sum.as_view(), sublayer_out, params }.run(self.device())
+    }
+
+    fn attend(&self, layer: usize, rows: &NewRows) -> Result<()> {
+        let (buffers, cache, n) = (&self.rows, self.shape, rows.len());
+        let c = self.parameters.config.channels;
+        let KeysValues { keys, values } = &self.layers[layer];
+        let RowNumbers { slots, positions, .. } = buffers.numbers(n, rows.sequences());
+        let (qkv, attn_out) = (buffers.qkv.view().first(n * 3 * c), buffers.attn_out.view_mut());
+        let new = decode::Rows { qkv, slots, positions };
+        decode::Append { keys: keys.view_mut(), values: values.view_mut(), rows: new, cache }.run(self.device())?;
+        let most = attending(cache.slots);
+        for start in (0..rows.cached).step_by(most) {
+            let piece = start..rows.cached.min(start + most);
+            let cells = |width: usize| piece.start * width..piece.end * width;
+            let scratch = buffers.scratch.view_mut().first(decode::scratch(piece.len(), cache));
+            let (out, qkv) = (attn_out.slice(cells(c)), qkv.slice(cells(3 * c)));
+            let (slots, positions) = (slots.slice(piece.clone()), positions.slice(piece.clone()));
+            let rows = decode::Rows { qkv, slots, positions };
+            decode::Attend { out, scratch, rows, keys: keys.view(), values: values.view(), cache }
+                .run(self.device())?;
         }
         let mut start = rows.cached;
         for &seq_len in &rows.prompts {
             let cells = |width: usize| start * width..(start + seq_len) * width;
-            let shape = attention::Shape { batch: 1, seq_len, heads: shape.heads, head_size: shape.head_size };
-            let (out, lse) = (to.attn_out.slice(cells(c)), to.lse.first(seq_len * shape.heads));
-            attention::forward(device, out, lse, to.qkv.slice(cells(3 * c)), shape)?;
+            let shape = attention::Shape { batch: 1, seq_len, heads: cache.heads, head_size: cache.head_size };
+            let lse = buffers.lse.view_mut().first(seq_len * cache.heads);
+            let (out, qkv) = (attn_out.slice(cells(c)), qkv.slice(cells(3 * c)));
+            attention::Forward { out, lse, qkv, shape }.run(self.device())?;
             start += seq_len;
         }
         Ok(())
     }
 
     /// logits (sequences, Vp) of the rows `last` (sequences), of `n`.
-    fn head(
-        &self,
-        device: &dyn Device,
-        weights: &Weights,
-        last: Span<u32>,
-        n: usize,
-        logits: Span<bf16>,
-    ) -> Result<()> {
-        let (to, layout) = (&self.rows, &weights.layout);
+    fn head(&self, logits: ViewMut<bf16>, last: View<u32>, n: usize) -> Result<()> {
+        let (parameters, layout) = (&*self.parameters, &self.parameters.layout);
         let table = &layout.token_embedding;
         let (sequences, vocab, c) = (last.len(), table.shape[0], table.shape[1]);
-        let (stream, normed) = (to.stream.first(n * c), self.normed(n, c));
-        let norm = weights.norm(&layout.norm_final);
-        layernorm::residual_forward(device, stream, normed, stream, to.sublayer_out.first(n * c), &norm)?;
-        let gathered = to.gathered.first(sequences * c);
-        decode::gather(device, gathered, normed.y, last)?;
-        let (a, b) = (Operand::plain(gathered), Operand::transposed(weights.params_bf16(table)));
-        device.gemm(&Gemm { m: sequences, n: vocab, k: c, a, b, d: Output::Rounded(logits, Epilogue::None) })
+        let normed = self.rows.normed(n, c);
+        self.add_branch(normed, parameters.norm(&layout.norm_final), n)?;
+        let gathered = self.rows.gathered.view_mut().first(sequences * c);
+        decode::Gather { to: gathered, from: normed.y.as_view(), rows: last }.run(self.device())?;
+        let (a, b) = (Operand::plain(gathered.as_view()), Operand::transposed(parameters.tensor(table)));
+        let d = Output::Rounded(logits, Epilogue::None);
+        self.device().gemm(&Gemm { m: sequences, n: vocab, k: c, a, b, d })
     }
 }

@@ -1,17 +1,18 @@
-//! What training will take on the device, counted by the code that allocates; and what to do when it does not fit.
+//! What training takes on the device, counted by the code that allocates; and what to do when it does not fit.
 
-use super::activations::{Activations, BackwardBuffers, Purpose, Recompute, head_rows};
-use super::kv_cache::Cache;
-use super::weights::{Optimizer, Weights, padded};
+use super::activations::{Activations, Purpose, Recompute, head_rows};
+use super::backward::BackwardBuffers;
+use super::kv_cache::KvCache;
+use super::optimizer::Optimizer;
+use super::parameters::{Parameters, padded};
 use crate::cpu::memory::largest;
-use crate::cuda::device::arena::Arena;
-use crate::cuda::device::seam::Device;
+use crate::cuda::device::allocator::Allocator;
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
 
-/// Bytes by purpose.
+/// Bytes of the device, by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Memory {
+pub struct DeviceNeed {
     /// Parameters: f32 master copy and bf16 copy.
     pub weights: u64,
     /// Gradients and two moments, f32.
@@ -20,30 +21,30 @@ pub struct Memory {
     pub activations: u64,
 }
 
-impl Memory {
+impl DeviceNeed {
     pub fn total(&self) -> u64 {
         self.weights + self.optimizer + self.activations
     }
 }
 
-/// Memory of a pass over `batch` sequences of `seq_len` tokens.
-pub fn of(config: &Config, batch: usize, seq_len: usize, purpose: Purpose) -> Memory {
+/// What a pass over `batch` sequences of `seq_len` tokens takes.
+pub fn of(config: &Config, batch: usize, seq_len: usize, purpose: Purpose) -> DeviceNeed {
     count(config, batch, seq_len, purpose).expect("counting allocates nothing")
 }
 
-fn count(config: &Config, batch: usize, seq_len: usize, purpose: Purpose) -> Result<Memory> {
+fn count(config: &Config, batch: usize, seq_len: usize, purpose: Purpose) -> Result<DeviceNeed> {
     let rows = batch * seq_len;
-    let mut memory = Memory { weights: Weights::bytes(config)?, ..Memory::default() };
-    let mut arena = Arena::counting();
-    Activations::take(&mut arena, config, rows, purpose, head_rows(rows, config))?;
+    let mut need = DeviceNeed { weights: Parameters::bytes(config)?, ..DeviceNeed::default() };
+    let mut allocator = Allocator::counting();
+    Activations::allocate(&mut allocator, config, rows, purpose, head_rows(rows, config))?;
     if matches!(purpose, Purpose::Training(_)) {
-        BackwardBuffers::take(&mut arena, config, rows, seq_len)?;
-        let mut optimizer = Arena::counting();
-        Optimizer::take(&mut optimizer, Layout::new(&padded(config)).len)?;
-        memory.optimizer = optimizer.bytes();
+        BackwardBuffers::allocate(&mut allocator, config, batch, seq_len)?;
+        let mut optimizer = Allocator::counting();
+        Optimizer::allocate(&mut optimizer, Layout::new(&padded(config)).len)?;
+        need.optimizer = optimizer.bytes();
     }
-    memory.activations = arena.bytes();
-    Ok(memory)
+    need.activations = allocator.bytes();
+    Ok(need)
 }
 
 /// The largest batch that fits in `available` bytes; `None` when not even one sequence does.
@@ -54,13 +55,12 @@ pub fn largest_batch(config: &Config, seq_len: usize, purpose: Purpose, availabl
 /// A failed allocation's error, with what would fit instead.
 pub fn explain(
     error: Error,
-    device: &dyn Device,
-    config: &Config,
-    batch: usize,
-    seq_len: usize,
+    parameters: &Parameters,
+    (batch, seq_len): (usize, usize),
     purpose: Purpose,
     has_optimizer: bool,
 ) -> Error {
+    let (device, config) = (&parameters.device, &parameters.config);
     let Ok((free, _)) = device.memory() else { return error };
     let free = free.saturating_sub(device.overhead());
     let need = of(config, batch, seq_len, purpose);
@@ -82,9 +82,9 @@ pub fn explain(
 }
 
 /// The same for a KV cache.
-pub fn explain_cache(error: Error, device: &dyn Device, config: &Config, slots: usize) -> Error {
-    let Ok((free, _)) = device.memory() else { return error };
-    let bytes = |slots: usize| Cache::bytes(config, slots).expect("counting allocates nothing");
+pub fn explain_cache(error: Error, parameters: &Parameters, slots: usize) -> Error {
+    let Ok((free, _)) = parameters.device.memory() else { return error };
+    let bytes = |slots: usize| KvCache::bytes(&parameters.config, slots).expect("counting allocates nothing");
     let advice = match largest(|slots| bytes(slots) <= free) {
         Some(most) if most < slots => format!("{most} fit: take --parallel {most}"),
         _ => "free memory on the device, or take a smaller model".to_string(),

@@ -1,7 +1,9 @@
 //! Causal multi-head attention on the packed (B,T,3,NH,HS) queries, keys and values.
 
+use crate::cuda::device::kernel::Launch;
 use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::seam::{Device, Launch, Ptr, Span};
+use crate::cuda::device::memory::{View, ViewMut};
+use crate::cuda::device::seam::Device;
 use crate::{Error, Result};
 use half::bf16;
 
@@ -9,6 +11,9 @@ use half::bf16;
 pub const HEAD_SIZES: [usize; 3] = [32, 64, 128];
 
 const THREADS: usize = 128;
+
+/// Bytes that the kernels move at a time.
+const ALIGNMENT: u64 = 16;
 
 /// Rows of the backward pass's scratch are padded to a multiple of this, as in `kernels/attention.cuh`.
 const ROW_PADDING: usize = 128;
@@ -96,125 +101,117 @@ pub fn supported(head_size: usize) -> Result<()> {
     )))
 }
 
-/// f32 elements of scratch that `backward` needs: two statistics for each row of (B,NH,T), T padded.
+/// f32 elements of scratch that [`Backward`] needs: two statistics for each row of (B,NH,T), T padded.
 pub fn scratch(shape: Shape) -> usize {
     2 * shape.batch * shape.heads * shape.padded_time()
 }
 
-/// Kernels move 16 bytes at a time.
-fn assert_aligned<const N: usize>(pointers: [Ptr<bf16>; N]) {
-    assert!(pointers.iter().all(|pointer| pointer.address.is_multiple_of(16)), "a buffer is not aligned to 16 bytes");
+fn assert_aligned<const N: usize>(aligned: [bool; N]) {
+    assert_eq!(aligned, [true; N], "a buffer is not aligned to {ALIGNMENT} bytes");
 }
 
 /// out (B,T,NH,HS) = softmax(mask(q k' / sqrt(HS))) v for each head of qkv (B,T,3,NH,HS); lse (B,NH,T): natural
 /// log-sum-exp of the scaled scores. After FlashAttention-2 (Dao, 2023).
-///
-/// # Errors
-/// When the launch fails.
-pub fn forward(device: &dyn Device, out: Span<bf16>, lse: Span<f32>, qkv: Span<bf16>, shape: Shape) -> Result<()> {
-    shape.check();
-    assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
-    assert_eq!(qkv.len(), 3 * shape.activations());
-    assert_aligned([out.ptr(), qkv.ptr()]);
-    let kernel =
-        shape.pick([kernels::attention_forward_32, kernels::attention_forward_64, kernels::attention_forward_128]);
-    let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(128, 32)]);
-    let launch = tiles.launch(1, shape);
-    let Shape { seq_len, heads, .. } = shape;
-    // SAFETY: the assertions above bound every index.
-    unsafe { kernel(device, launch, out.ptr(), lse.ptr(), qkv.ptr(), int(seq_len), int(heads), shape.scale()) }
+pub struct Forward<'a> {
+    pub out: ViewMut<'a, bf16>,
+    pub lse: ViewMut<'a, f32>,
+    pub qkv: View<'a, bf16>,
+    pub shape: Shape,
 }
 
-/// Gradient of `forward` at dout (B,T,NH,HS), given its out and lse.
+/// Gradient of [`Forward`] at dout (B,T,NH,HS), given its out and lse.
 /// dqkv (B,T,3,NH,HS) is overwritten, and so is `scratch`, of [`scratch`] elements. Bit-identical from run to run.
-///
-/// # Errors
-/// When a launch fails.
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    device: &dyn Device,
-    dqkv: Span<bf16>,
-    scratch: Span<f32>,
-    dout: Span<bf16>,
-    out: Span<bf16>,
-    lse: Span<f32>,
-    qkv: Span<bf16>,
-    shape: Shape,
-) -> Result<()> {
-    shape.check();
-    assert_eq!((dqkv.len(), qkv.len()), (3 * shape.activations(), 3 * shape.activations()));
-    assert_eq!((dout.len(), out.len()), (shape.activations(), shape.activations()));
-    assert_eq!((scratch.len(), lse.len()), (self::scratch(shape), shape.rows()));
-    assert_aligned([dqkv.ptr(), dout.ptr(), out.ptr(), qkv.ptr(), Ptr::NULL]);
-    assert!(scratch.ptr().address.is_multiple_of(16), "scratch is not aligned to 16 bytes");
-    row_statistics(device, scratch, dout, out, lse, shape)?;
-    key_gradients(device, dqkv, scratch, dout, qkv, shape)?;
-    query_gradients(device, dqkv, scratch, dout, qkv, shape)
+pub struct Backward<'a> {
+    pub dqkv: ViewMut<'a, bf16>,
+    pub scratch: ViewMut<'a, f32>,
+    pub dout: View<'a, bf16>,
+    pub out: View<'a, bf16>,
+    pub lse: View<'a, f32>,
+    pub qkv: View<'a, bf16>,
+    pub shape: Shape,
 }
 
-/// rows (B,NH,2,Tp) = lse in units of ln 2, and delta = sum of dout x out over the head size.
-fn row_statistics(
-    device: &dyn Device,
-    rows: Span<f32>,
-    dout: Span<bf16>,
-    out: Span<bf16>,
-    lse: Span<f32>,
-    shape: Shape,
-) -> Result<()> {
-    let kernel = shape.pick([
-        kernels::attention_backward_rows_32,
-        kernels::attention_backward_rows_64,
-        kernels::attention_backward_rows_128,
-    ]);
-    let lanes_per_row = shape.head_size / 8;
-    let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
-    let Shape { seq_len, heads, .. } = shape;
-    // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, rows.ptr(), dout.ptr(), out.ptr(), lse.ptr(), int(seq_len), int(heads)) }
+impl Forward<'_> {
+    /// # Errors
+    /// When the launch fails.
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Forward { out, lse, qkv, shape } = self;
+        shape.check();
+        assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
+        assert_eq!(qkv.len(), 3 * shape.activations());
+        assert_aligned([out.is_aligned_to(ALIGNMENT), qkv.is_aligned_to(ALIGNMENT)]);
+        let kernel =
+            shape.pick([kernels::attention_forward_32, kernels::attention_forward_64, kernels::attention_forward_128]);
+        let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(128, 32)]);
+        let launch = tiles.launch(1, shape);
+        let Shape { seq_len, heads, .. } = shape;
+        // SAFETY: the assertions above bound every index.
+        unsafe { kernel(device, launch, out.ptr(), lse.ptr(), qkv.ptr(), int(seq_len), int(heads), shape.scale()) }
+    }
 }
 
-/// The parts of dqkv for keys and values.
-fn key_gradients(
-    device: &dyn Device,
-    dqkv: Span<bf16>,
-    rows: Span<f32>,
-    dout: Span<bf16>,
-    qkv: Span<bf16>,
-    shape: Shape,
-) -> Result<()> {
-    let kernel = shape.pick([
-        kernels::attention_backward_keys_32,
-        kernels::attention_backward_keys_64,
-        kernels::attention_backward_keys_128,
-    ]);
-    let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
-    let mut launch = tiles.launch(2, shape);
-    // Two statistics for each row of two tiles of queries.
-    launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
-    let Shape { seq_len, heads, .. } = shape;
-    let scale = shape.scale();
-    // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(seq_len), int(heads), scale) }
-}
+impl Backward<'_> {
+    /// # Errors
+    /// When a launch fails.
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Backward { dqkv, scratch, dout, out, lse, qkv, shape } = self;
+        shape.check();
+        assert_eq!((dqkv.len(), qkv.len()), (3 * shape.activations(), 3 * shape.activations()));
+        assert_eq!((dout.len(), out.len()), (shape.activations(), shape.activations()));
+        assert_eq!((scratch.len(), lse.len()), (self::scratch(shape), shape.rows()));
+        assert_aligned([dqkv.is_aligned_to(ALIGNMENT), scratch.is_aligned_to(ALIGNMENT)]);
+        assert_aligned([dout, out, qkv].map(|input| input.is_aligned_to(ALIGNMENT)));
+        self.row_statistics(device)?;
+        self.key_gradients(device)?;
+        self.query_gradients(device)
+    }
 
-/// The part of dqkv for queries.
-fn query_gradients(
-    device: &dyn Device,
-    dqkv: Span<bf16>,
-    rows: Span<f32>,
-    dout: Span<bf16>,
-    qkv: Span<bf16>,
-    shape: Shape,
-) -> Result<()> {
-    let kernel = shape.pick([
-        kernels::attention_backward_queries_32,
-        kernels::attention_backward_queries_64,
-        kernels::attention_backward_queries_128,
-    ]);
-    let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
-    let launch = tiles.launch(2, shape);
-    let Shape { seq_len, heads, .. } = shape;
-    let scale = shape.scale();
-    // SAFETY: the assertions of `backward` bound every index.
-    unsafe { kernel(device, launch, dqkv.ptr(), rows.ptr(), dout.ptr(), qkv.ptr(), int(seq_len), int(heads), scale) }
+    /// scratch (B,NH,2,Tp) = lse in units of ln 2, and delta = sum of dout x out over the head size.
+    fn row_statistics(&self, device: &dyn Device) -> Result<()> {
+        let Backward { scratch, dout, out, lse, shape, .. } = *self;
+        let kernel = shape.pick([
+            kernels::attention_backward_rows_32,
+            kernels::attention_backward_rows_64,
+            kernels::attention_backward_rows_128,
+        ]);
+        let lanes_per_row = shape.head_size / 8;
+        let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
+        let Shape { seq_len, heads, .. } = shape;
+        // SAFETY: the assertions of `run` bound every index.
+        unsafe { kernel(device, launch, scratch.ptr(), dout.ptr(), out.ptr(), lse.ptr(), int(seq_len), int(heads)) }
+    }
+
+    /// The parts of dqkv for keys and values.
+    fn key_gradients(&self, device: &dyn Device) -> Result<()> {
+        let Backward { dqkv, scratch, dout, qkv, shape, .. } = *self;
+        let kernel = shape.pick([
+            kernels::attention_backward_keys_32,
+            kernels::attention_backward_keys_64,
+            kernels::attention_backward_keys_128,
+        ]);
+        let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
+        let mut launch = tiles.launch(2, shape);
+        // Two statistics for each row of two tiles of queries.
+        launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
+        let (seq_len, heads, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
+        let (dqkv, rows, dout, qkv) = (dqkv.ptr(), scratch.ptr(), dout.ptr(), qkv.ptr());
+        // SAFETY: the assertions of `run` bound every index.
+        unsafe { kernel(device, launch, dqkv, rows, dout, qkv, seq_len, heads, scale) }
+    }
+
+    /// The part of dqkv for queries.
+    fn query_gradients(&self, device: &dyn Device) -> Result<()> {
+        let Backward { dqkv, scratch, dout, qkv, shape, .. } = *self;
+        let kernel = shape.pick([
+            kernels::attention_backward_queries_32,
+            kernels::attention_backward_queries_64,
+            kernels::attention_backward_queries_128,
+        ]);
+        let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
+        let launch = tiles.launch(2, shape);
+        let (seq_len, heads, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
+        let (dqkv, rows, dout, qkv) = (dqkv.ptr(), scratch.ptr(), dout.ptr(), qkv.ptr());
+        // SAFETY: the assertions of `run` bound every index.
+        unsafe { kernel(device, launch, dqkv, rows, dout, qkv, seq_len, heads, scale) }
+    }
 }

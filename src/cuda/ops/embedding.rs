@@ -1,8 +1,10 @@
 //! Token and position embeddings, and the gradients of both tables.
 
 use crate::Result;
+use crate::cuda::device::kernel::Launch;
 use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::seam::{Device, Launch, Span};
+use crate::cuda::device::memory::{View, ViewMut};
+use crate::cuda::device::seam::Device;
 use half::bf16;
 
 /// Threads of a block.
@@ -16,36 +18,59 @@ fn check_channels(c: usize) {
 
 /// y[n] = token_table[tokens[n]] + position_table[positions[n]].
 /// y: (n, c), overwritten; tokens, positions: (n), each within its table; tables: (Vp, c), (context, c).
-pub fn forward(
-    device: &dyn Device,
-    y: Span<bf16>,
-    tokens: Span<u32>,
-    positions: Span<u32>,
-    token_table: Span<bf16>,
-    position_table: Span<bf16>,
-    c: usize,
-) -> Result<()> {
-    check_channels(c);
-    let (n, vocab, context) = (tokens.len(), token_table.len() / c, position_table.len() / c);
-    assert_eq!((y.len(), positions.len()), (n * c, n));
-    assert!(vocab > 0 && context > 0);
-    assert_eq!((token_table.len(), position_table.len()), (vocab * c, context * c));
-    let items = n * c / 8;
-    // SAFETY: the assertions bound rows and channels; the kernel holds tokens and positions within their tables.
-    unsafe {
-        kernels::embedding_forward(
-            device,
-            Launch::cover(items, THREADS, THREADS),
-            y.ptr(),
-            tokens.ptr(),
-            positions.ptr(),
-            token_table.ptr(),
-            position_table.ptr(),
-            int(vocab),
-            int(context),
-            int(items),
-            int(c),
-        )
+pub struct Forward<'a> {
+    pub y: ViewMut<'a, bf16>,
+    pub tokens: View<'a, u32>,
+    pub positions: View<'a, u32>,
+    pub token_table: View<'a, bf16>,
+    pub position_table: View<'a, bf16>,
+    pub c: usize,
+}
+
+/// dtable[v] += sum of dy[order[k]] over k in starts[v]..starts[v + 1], as [`sort`] makes them.
+/// dtable: (Vp, c); dy: (n, c); order: (n); starts: (Vp + 1).
+pub struct BackwardTokens<'a> {
+    pub dtable: ViewMut<'a, f32>,
+    pub dy: View<'a, bf16>,
+    pub order: View<'a, u32>,
+    pub starts: View<'a, u32>,
+    pub c: usize,
+}
+
+/// dtable[t] += sum over b of dy[b * seq_len + t].  dtable: (context, c), context >= seq_len; dy: (batch * seq_len, c).
+pub struct BackwardPositions<'a> {
+    pub dtable: ViewMut<'a, f32>,
+    pub dy: View<'a, bf16>,
+    pub batch: usize,
+    pub seq_len: usize,
+    pub c: usize,
+}
+
+impl Forward<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Forward { y, tokens, positions, token_table, position_table, c } = self;
+        check_channels(c);
+        let (n, vocab, context) = (tokens.len(), token_table.len() / c, position_table.len() / c);
+        assert_eq!((y.len(), positions.len()), (n * c, n));
+        assert!(vocab > 0 && context > 0);
+        assert_eq!((token_table.len(), position_table.len()), (vocab * c, context * c));
+        let items = n * c / 8;
+        // SAFETY: the assertions bound rows and channels; the kernel holds tokens and positions within their tables.
+        unsafe {
+            kernels::embedding_forward(
+                device,
+                Launch::cover(items, THREADS, THREADS),
+                y.ptr(),
+                tokens.ptr(),
+                positions.ptr(),
+                token_table.ptr(),
+                position_table.ptr(),
+                int(vocab),
+                int(context),
+                int(items),
+                int(c),
+            )
+        }
     }
 }
 
@@ -68,44 +93,34 @@ pub fn sort(tokens: &[u32], vocab: usize, order: &mut [u32], starts: &mut [u32])
     starts[0] = 0;
 }
 
-/// dtable[v] += sum of dy[order[k]] over k in starts[v]..starts[v + 1], as [`sort`] makes them.
-/// dtable: (Vp, c); dy: (n, c); order: (n); starts: (Vp + 1).
-pub fn backward_tokens(
-    device: &dyn Device,
-    dtable: Span<f32>,
-    dy: Span<bf16>,
-    order: Span<u32>,
-    starts: Span<u32>,
-    c: usize,
-) -> Result<()> {
-    check_channels(c);
-    let (n, vocab) = (order.len(), starts.len() - 1);
-    assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
-    // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many
-    // blocks share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
-    let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, THREADS) };
-    let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], THREADS);
-    let (dtable, dy, order, starts) = (dtable.ptr(), dy.ptr(), order.ptr(), starts.ptr());
-    // SAFETY: the assertions bound tokens and channels; the kernel holds `order` and `starts` within n.
-    unsafe { kernels::embedding_backward_tokens(device, launch, dtable, dy, order, starts, int(width), int(n), int(c)) }
+impl BackwardTokens<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let BackwardTokens { dtable, dy, order, starts, c } = self;
+        check_channels(c);
+        let (n, vocab) = (order.len(), starts.len() - 1);
+        assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
+        // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many
+        // blocks share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
+        let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, THREADS) };
+        let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], THREADS);
+        let (dtable, dy, order, starts) = (dtable.ptr(), dy.ptr(), order.ptr(), starts.ptr());
+        let (width, n, c) = (int(width), int(n), int(c));
+        // SAFETY: the assertions bound tokens and channels; the kernel holds `order` and `starts` within n.
+        unsafe { kernels::embedding_backward_tokens(device, launch, dtable, dy, order, starts, width, n, c) }
+    }
 }
 
-/// dtable[t] += sum over b of dy[b * seq_len + t].  dtable: (context, c), context >= seq_len; dy: (batch * seq_len, c).
-pub fn backward_positions(
-    device: &dyn Device,
-    dtable: Span<f32>,
-    dy: Span<bf16>,
-    batch: usize,
-    seq_len: usize,
-    c: usize,
-) -> Result<()> {
-    check_channels(c);
-    assert_eq!(dy.len(), batch * seq_len * c);
-    let rows = dtable.first(seq_len * c);
-    let items = seq_len * c / 8;
-    let launch = Launch::cover(items, THREADS, THREADS);
-    // SAFETY: the assertion and the length of `rows` bound every index.
-    unsafe { kernels::embedding_backward_positions(device, launch, rows.ptr(), dy.ptr(), int(batch), int(items)) }
+impl BackwardPositions<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let BackwardPositions { dtable, dy, batch, seq_len, c } = self;
+        check_channels(c);
+        assert_eq!(dy.len(), batch * seq_len * c);
+        let rows = dtable.first(seq_len * c);
+        let items = seq_len * c / 8;
+        let launch = Launch::cover(items, THREADS, THREADS);
+        // SAFETY: the assertion and the length of `rows` bound every index.
+        unsafe { kernels::embedding_backward_positions(device, launch, rows.ptr(), dy.ptr(), int(batch), int(items)) }
+    }
 }
 
 #[cfg(test)]

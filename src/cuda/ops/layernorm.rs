@@ -1,12 +1,14 @@
 //! LayerNorm over the channels of each token, its fusion with the residual stream, and its gradient.
 
-use super::bias::add_partials;
+use super::bias::AddPartials;
 use crate::Result;
+use crate::cuda::device::kernel::Launch;
 use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::seam::{Device, Launch, Span, optional};
+use crate::cuda::device::memory::{View, ViewMut, optional, optional_mut};
+use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Tokens a block of the forward kernels owns: one a warp.
+/// Tokens that a block of the forward kernels owns: one a warp.
 const ROWS: usize = 4;
 /// Most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, at 64 registers a thread all
 /// that it holds at once. Each leaves one row of partial sums.
@@ -18,78 +20,106 @@ pub const MOST_CHANNELS: usize = 8192;
 
 /// Weight and, with biases, bias: (c) each.
 #[derive(Clone, Copy)]
-pub struct Weights {
-    pub weight: Span<bf16>,
-    pub bias: Option<Span<bf16>>,
+pub struct NormParams<'a> {
+    pub weight: View<'a, bf16>,
+    pub bias: Option<View<'a, bf16>>,
 }
 
 /// Output (n, c) and statistics (n), overwritten.
 #[derive(Clone, Copy)]
-pub struct Normed {
-    pub y: Span<bf16>,
-    pub mean: Span<f32>,
-    pub rstd: Span<f32>,
-}
-
-fn check(to: &Normed, x: Span<bf16>, weights: &Weights) -> (usize, usize) {
-    let (n, c) = (to.mean.len(), weights.weight.len());
-    assert!(c.is_multiple_of(8), "{c} channels are not a multiple of 8");
-    assert_eq!((to.y.len(), to.rstd.len(), x.len()), (n * c, n, n * c));
-    assert!(weights.bias.is_none_or(|bias| bias.len() == c));
-    (n, c)
+pub struct Normed<'a> {
+    pub y: ViewMut<'a, bf16>,
+    pub mean: ViewMut<'a, f32>,
+    pub rstd: ViewMut<'a, f32>,
 }
 
 /// to = LayerNorm(x).  x: (n, c).
-pub fn forward(device: &dyn Device, to: Normed, x: Span<bf16>, weights: &Weights) -> Result<()> {
-    let (n, c) = check(&to, x, weights);
-    let Normed { y, mean, rstd } = to;
-    let (weight, bias) = (weights.weight.ptr(), optional(weights.bias));
-    // SAFETY: the assertions of `check` bound every index.
-    unsafe {
-        kernels::layernorm_forward(
-            device,
-            Launch::cover(n, ROWS, 32 * ROWS),
-            y.ptr(),
-            mean.ptr(),
-            rstd.ptr(),
-            x.ptr(),
-            weight,
-            bias,
-            int(n),
-            int(c),
-        )
-    }
+pub struct Forward<'a> {
+    pub to: Normed<'a>,
+    pub x: View<'a, bf16>,
+    pub params: NormParams<'a>,
 }
 
 /// sum = x + sublayer_out; to = LayerNorm(sum).  sum, x, sublayer_out: (n, c); sum may be x.
-pub fn residual_forward(
-    device: &dyn Device,
-    sum: Span<bf16>,
-    to: Normed,
-    x: Span<bf16>,
-    sublayer_out: Span<bf16>,
-    weights: &Weights,
-) -> Result<()> {
-    let (n, c) = check(&to, x, weights);
-    assert_eq!((sum.len(), sublayer_out.len()), (n * c, n * c));
-    let Normed { y, mean, rstd } = to;
-    let (weight, bias) = (weights.weight.ptr(), optional(weights.bias));
-    // SAFETY: the assertions of `check` and the one above bound every index.
-    unsafe {
-        kernels::residual_layernorm_forward(
-            device,
-            Launch::cover(n, ROWS, 32 * ROWS),
-            sum.ptr(),
-            y.ptr(),
-            mean.ptr(),
-            rstd.ptr(),
-            x.ptr(),
-            sublayer_out.ptr(),
-            weight,
-            bias,
-            int(n),
-            int(c),
-        )
+pub struct ResidualForward<'a> {
+    pub sum: ViewMut<'a, bf16>,
+    pub to: Normed<'a>,
+    pub x: View<'a, bf16>,
+    pub sublayer_out: View<'a, bf16>,
+    pub params: NormParams<'a>,
+}
+
+/// Gradient of [`Forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dweight, dbias (c) +=.
+/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); weight: (c).
+pub struct Backward<'a> {
+    pub dx: ViewMut<'a, bf16>,
+    pub dweight: ViewMut<'a, f32>,
+    pub dbias: Option<ViewMut<'a, f32>>,
+    pub partials: ViewMut<'a, f32>,
+    pub dy: View<'a, bf16>,
+    pub x: View<'a, bf16>,
+    pub mean: View<'a, f32>,
+    pub rstd: View<'a, f32>,
+    pub weight: View<'a, bf16>,
+    pub dx_is_new: bool,
+}
+
+fn check(to: &Normed, x: View<bf16>, params: &NormParams) -> (usize, usize) {
+    let (n, c) = (to.mean.len(), params.weight.len());
+    assert!(c.is_multiple_of(8), "{c} channels are not a multiple of 8");
+    assert_eq!((to.y.len(), to.rstd.len(), x.len()), (n * c, n, n * c));
+    assert!(params.bias.is_none_or(|bias| bias.len() == c));
+    (n, c)
+}
+
+impl Forward<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Forward { to, x, params } = self;
+        let (n, c) = check(&to, x, &params);
+        let Normed { y, mean, rstd } = to;
+        let (weight, bias) = (params.weight.ptr(), optional(params.bias));
+        // SAFETY: the assertions of `check` bound every index.
+        unsafe {
+            kernels::layernorm_forward(
+                device,
+                Launch::cover(n, ROWS, 32 * ROWS),
+                y.ptr(),
+                mean.ptr(),
+                rstd.ptr(),
+                x.ptr(),
+                weight,
+                bias,
+                int(n),
+                int(c),
+            )
+        }
+    }
+}
+
+impl ResidualForward<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let ResidualForward { sum, to, x, sublayer_out, params } = self;
+        let (n, c) = check(&to, x, &params);
+        assert_eq!((sum.len(), sublayer_out.len()), (n * c, n * c));
+        let Normed { y, mean, rstd } = to;
+        let (weight, bias) = (params.weight.ptr(), optional(params.bias));
+        // SAFETY: the assertions of `check` and the one above bound every index.
+        unsafe {
+            kernels::residual_layernorm_forward(
+                device,
+                Launch::cover(n, ROWS, 32 * ROWS),
+                sum.ptr(),
+                y.ptr(),
+                mean.ptr(),
+                rstd.ptr(),
+                x.ptr(),
+                sublayer_out.ptr(),
+                weight,
+                bias,
+                int(n),
+                int(c),
+            )
+        }
     }
 }
 
@@ -110,53 +140,42 @@ impl Cut {
     }
 }
 
-/// Elements of scratch that [`backward`] needs for n tokens of c channels.
+/// Elements of scratch that [`Backward`] needs for n tokens of c channels.
 pub fn partials(n: usize, c: usize) -> usize {
     2 * c * Cut::of(n, c).blocks
 }
 
-/// Gradient of [`forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dweight, dbias (c) +=.
-/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); weight: (c).
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    device: &dyn Device,
-    dx: Span<bf16>,
-    dweight: Span<f32>,
-    dbias: Option<Span<f32>>,
-    partials: Span<f32>,
-    dy: Span<bf16>,
-    x: Span<bf16>,
-    mean: Span<f32>,
-    rstd: Span<f32>,
-    weight: Span<bf16>,
-    dx_is_new: bool,
-) -> Result<()> {
-    let (n, c) = (mean.len(), weight.len());
-    assert!(c.is_multiple_of(8) && c <= MOST_CHANNELS, "{c} channels: a multiple of 8, at most {MOST_CHANNELS}");
-    assert_eq!((dx.len(), dy.len(), x.len(), rstd.len()), (n * c, n * c, n * c, n));
-    assert!(dweight.len() == c && dbias.is_none_or(|dbias| dbias.len() == c));
-    let Cut { width, groups, blocks } = Cut::of(n, c);
-    let rows = partials.first(2 * c * blocks);
-    let (weight_rows, bias_rows) = (rows.first(c * blocks), dbias.map(|_| rows.slice(c * blocks..rows.len())));
-    let threads = width * groups;
-    // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in each part of the scratch.
-    unsafe {
-        kernels::layernorm_backward(
-            device,
-            Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>()),
-            dx.ptr(),
-            weight_rows.ptr(),
-            optional(bias_rows),
-            dy.ptr(),
-            x.ptr(),
-            mean.ptr(),
-            rstd.ptr(),
-            weight.ptr(),
-            int(width),
-            dx_is_new as i32,
-            int(n),
-            int(c),
-        )
-    }?;
-    add_partials(device, dweight, dbias, rows, blocks)
+impl Backward<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Backward { dx, dweight, dbias, partials, dy, x, mean, rstd, weight, dx_is_new } = self;
+        let (n, c) = (mean.len(), weight.len());
+        assert!(c.is_multiple_of(8) && c <= MOST_CHANNELS, "{c} channels: a multiple of 8, at most {MOST_CHANNELS}");
+        assert_eq!((dx.len(), dy.len(), x.len(), rstd.len()), (n * c, n * c, n * c, n));
+        assert!(dweight.len() == c && dbias.is_none_or(|dbias| dbias.len() == c));
+        let Cut { width, groups, blocks } = Cut::of(n, c);
+        let rows = partials.first(2 * c * blocks);
+        let (weight_rows, bias_rows) = (rows.first(c * blocks), dbias.map(|_| rows.slice(c * blocks..rows.len())));
+        let threads = width * groups;
+        // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in each part of the
+        // scratch.
+        unsafe {
+            kernels::layernorm_backward(
+                device,
+                Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>()),
+                dx.ptr(),
+                weight_rows.ptr(),
+                optional_mut(bias_rows),
+                dy.ptr(),
+                x.ptr(),
+                mean.ptr(),
+                rstd.ptr(),
+                weight.ptr(),
+                int(width),
+                dx_is_new as i32,
+                int(n),
+                int(c),
+            )
+        }?;
+        AddPartials { sums: dweight, more: dbias, partials: rows.as_view(), count: blocks }.run(device)
+    }
 }

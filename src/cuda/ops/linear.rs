@@ -1,98 +1,132 @@
-//! Linear layers: products through cuBLASLt, biases and GELU in its epilogues where it has them.
+//! Linear layers: products through cuBLASLt, with biases and GELU in its epilogues where it has them.
+//!
+//! Throughout, `n` is the number of rows; the numbers of inputs and outputs follow from the lengths.
 
 use super::bias;
 use super::gelu;
 use crate::Result;
 use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
-use crate::cuda::device::seam::{Device, Span};
+use crate::cuda::device::memory::{View, ViewMut};
+use crate::cuda::device::seam::Device;
 use half::bf16;
 
 /// weight (in, out) and bias (out).
 #[derive(Clone, Copy)]
-pub struct Weights {
-    pub weight: Span<bf16>,
-    pub bias: Option<Span<bf16>>,
-}
-
-/// Gradients in f32, accumulated (+=).
-#[derive(Clone, Copy)]
-pub struct Gradients {
-    pub weight: Span<f32>,
-    pub bias: Option<Span<f32>>,
-    /// Scratch of [`bias::backward`].
-    pub partials: Span<f32>,
+pub struct LinearParams<'a> {
+    pub weight: View<'a, bf16>,
+    pub bias: Option<View<'a, bf16>>,
 }
 
 /// y (n, out) = x (n, in) W + b.
-pub fn forward(device: &dyn Device, y: Span<bf16>, x: Span<bf16>, weights: &Weights, n: usize) -> Result<()> {
-    let epilogue = weights.bias.map_or(Epilogue::None, Epilogue::Bias);
-    device.gemm(&product(y, x, weights, n, epilogue))
+pub struct Forward<'a> {
+    pub y: ViewMut<'a, bf16>,
+    pub x: View<'a, bf16>,
+    pub params: LinearParams<'a>,
+    pub n: usize,
 }
 
 /// before (n, out) = x (n, in) W + b;  y = gelu(before).
-pub fn forward_gelu(
-    device: &dyn Device,
-    y: Span<bf16>,
-    before: Span<bf16>,
-    x: Span<bf16>,
-    weights: &Weights,
-    n: usize,
-) -> Result<()> {
-    let fused = product(y, x, weights, n, Epilogue::Gelu { bias: weights.bias, aux: before });
-    if device.supports(&fused)? {
-        return device.gemm(&fused);
-    }
-    forward(device, before, x, weights, n)?;
-    gelu::forward(device, y, before)
-}
-
-fn product(y: Span<bf16>, x: Span<bf16>, weights: &Weights, n: usize, epilogue: Epilogue) -> Gemm {
-    let (inputs, outputs) = (x.len() / n, y.len() / n);
-    let (a, b) = (Operand::plain(x), Operand::plain(weights.weight));
-    Gemm { m: n, n: outputs, k: inputs, a, b, d: Output::Rounded(y, epilogue) }
+pub struct ForwardGelu<'a> {
+    pub y: ViewMut<'a, bf16>,
+    pub before: ViewMut<'a, bf16>,
+    pub x: View<'a, bf16>,
+    pub params: LinearParams<'a>,
+    pub n: usize,
 }
 
 /// dx (n, in) = dy (n, out) W'.
-pub fn backward_input(device: &dyn Device, dx: Span<bf16>, dy: Span<bf16>, weight: Span<bf16>, n: usize) -> Result<()> {
-    device.gemm(&input_product(dx, dy, weight, n, Epilogue::None))
+pub struct BackwardInput<'a> {
+    pub dx: ViewMut<'a, bf16>,
+    pub dy: View<'a, bf16>,
+    pub weight: View<'a, bf16>,
+    pub n: usize,
 }
 
 /// dx (n, in) = dy (n, out) W' x gelu'(before): also through the GELU whose output this layer read.
-pub fn backward_input_gelu(
-    device: &dyn Device,
-    dx: Span<bf16>,
-    before: Span<bf16>,
-    dy: Span<bf16>,
-    weight: Span<bf16>,
-    n: usize,
-) -> Result<()> {
-    let fused = input_product(dx, dy, weight, n, Epilogue::GeluBackward { aux: before });
-    if device.supports(&fused)? {
-        return device.gemm(&fused);
+pub struct BackwardInputGelu<'a> {
+    pub dx: ViewMut<'a, bf16>,
+    pub before: View<'a, bf16>,
+    pub dy: View<'a, bf16>,
+    pub weight: View<'a, bf16>,
+    pub n: usize,
+}
+
+/// dweight (in, out) += x' dy;  dbias (out) += column sums of dy.  x: (n, in); dy: (n, out); partials: scratch of
+/// [`bias::Backward`].
+pub struct BackwardWeights<'a> {
+    pub dweight: ViewMut<'a, f32>,
+    pub dbias: Option<ViewMut<'a, f32>>,
+    pub partials: ViewMut<'a, f32>,
+    pub x: View<'a, bf16>,
+    pub dy: View<'a, bf16>,
+    pub n: usize,
+}
+
+impl<'a> Forward<'a> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let epilogue = self.params.bias.map_or(Epilogue::None, Epilogue::Bias);
+        device.gemm(&self.product(epilogue))
     }
-    backward_input(device, dx, dy, weight, n)?;
-    gelu::backward(device, dx, before)
+
+    fn product(&self, epilogue: Epilogue<'a>) -> Gemm<'a> {
+        let Forward { y, x, params, n } = *self;
+        let (inputs, outputs) = (x.len() / n, y.len() / n);
+        let (a, b) = (Operand::plain(x), Operand::plain(params.weight));
+        Gemm { m: n, n: outputs, k: inputs, a, b, d: Output::Rounded(y, epilogue) }
+    }
 }
 
-fn input_product(dx: Span<bf16>, dy: Span<bf16>, weight: Span<bf16>, n: usize, epilogue: Epilogue) -> Gemm {
-    let (inputs, outputs) = (dx.len() / n, dy.len() / n);
-    let (a, b) = (Operand::plain(dy), Operand::transposed(weight));
-    Gemm { m: n, n: inputs, k: outputs, a, b, d: Output::Rounded(dx, epilogue) }
+impl ForwardGelu<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let ForwardGelu { y, before, x, params, n } = self;
+        let epilogue = Epilogue::Gelu { bias: params.bias, aux: before };
+        let fused = Forward { y, x, params, n }.product(epilogue);
+        if device.supports(&fused)? {
+            return device.gemm(&fused);
+        }
+        Forward { y: before, x, params, n }.run(device)?;
+        gelu::Forward { y, x: before.as_view() }.run(device)
+    }
 }
 
-/// dW (in, out) += x' dy;  db (out) += column sums of dy.  x: (n, in); dy: (n, out).
-pub fn backward_weights(
-    device: &dyn Device,
-    gradients: &Gradients,
-    x: Span<bf16>,
-    dy: Span<bf16>,
-    n: usize,
-) -> Result<()> {
-    let (inputs, outputs) = (x.len() / n, dy.len() / n);
-    let (a, b) = (Operand::transposed(x), Operand::plain(dy));
-    device.gemm(&Gemm { m: inputs, n: outputs, k: n, a, b, d: Output::Accumulated(gradients.weight) })?;
-    match gradients.bias {
-        None => Ok(()),
-        Some(dbias) => bias::backward(device, dbias, gradients.partials.first(bias::partials(n, outputs)), dy),
+impl<'a> BackwardInput<'a> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        device.gemm(&self.product(Epilogue::None))
+    }
+
+    fn product(&self, epilogue: Epilogue<'a>) -> Gemm<'a> {
+        let BackwardInput { dx, dy, weight, n } = *self;
+        let (inputs, outputs) = (dx.len() / n, dy.len() / n);
+        let (a, b) = (Operand::plain(dy), Operand::transposed(weight));
+        Gemm { m: n, n: inputs, k: outputs, a, b, d: Output::Rounded(dx, epilogue) }
+    }
+}
+
+impl BackwardInputGelu<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let BackwardInputGelu { dx, before, dy, weight, n } = self;
+        let product = BackwardInput { dx, dy, weight, n };
+        let fused = product.product(Epilogue::GeluBackward { aux: before });
+        if device.supports(&fused)? {
+            return device.gemm(&fused);
+        }
+        product.run(device)?;
+        gelu::Backward { d: dx, x: before }.run(device)
+    }
+}
+
+impl BackwardWeights<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let BackwardWeights { dweight, dbias, partials, x, dy, n } = self;
+        let (inputs, outputs) = (x.len() / n, dy.len() / n);
+        let (a, b) = (Operand::transposed(x), Operand::plain(dy));
+        device.gemm(&Gemm { m: inputs, n: outputs, k: n, a, b, d: Output::Accumulated(dweight) })?;
+        match dbias {
+            None => Ok(()),
+            Some(dbias) => {
+                let partials = partials.first(bias::partials(n, outputs));
+                bias::Backward { dbias, partials, dy }.run(device)
+            }
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Draws tokens from logits on the device.
 
 use crate::Result;
+use crate::cuda::device::kernel::Launch;
 use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::seam::{Device, Launch, Span, optional};
+use crate::cuda::device::memory::{View, ViewMut, optional};
+use crate::cuda::device::seam::Device;
 use crate::engine::SampleRequest;
 use half::bf16;
 
@@ -22,33 +24,38 @@ pub fn encode(draw: &SampleRequest) -> [u32; WORDS] {
 ///
 /// logits: (R, stride), of which the first `vocab` of a row count; draws: (R, WORDS) by [`encode`]; masks: bit sets of
 /// ceil(vocab/32) words, one a row or one for all, none: every token is allowed.
-pub fn draw(
-    device: &dyn Device,
-    tokens: Span<u32>,
-    logits: Span<bf16>,
-    draws: Span<u32>,
-    masks: Option<Span<u32>>,
-    vocab: usize,
-) -> Result<()> {
-    let (rows, words) = (tokens.len(), vocab.div_ceil(32));
-    let stride = logits.len() / rows;
-    assert!(stride.is_multiple_of(8) && 0 < vocab && vocab <= stride, "{vocab} tokens in rows of {stride}");
-    assert_eq!((logits.len(), draws.len()), (rows * stride, rows * WORDS));
-    let masks_len = masks.map_or(words, |masks| masks.len());
-    assert!(masks_len == words || masks_len == rows * words, "masks of {masks_len} words for {rows} rows");
-    let mask_stride = if masks_len == words { 0 } else { words };
-    // SAFETY: the assertions bound every index; eight logits are read at once, which a row holds a whole number of times.
-    unsafe {
-        kernels::sampling_draw(
-            device,
-            Launch::new([rows, 1, 1], 256),
-            tokens.ptr(),
-            logits.ptr(),
-            draws.ptr(),
-            optional(masks),
-            int(mask_stride),
-            int(vocab),
-            int(stride),
-        )
+pub struct Draw<'a> {
+    pub tokens: ViewMut<'a, u32>,
+    pub logits: View<'a, bf16>,
+    pub draws: View<'a, u32>,
+    pub masks: Option<View<'a, u32>>,
+    pub vocab: usize,
+}
+
+impl Draw<'_> {
+    pub fn run(self, device: &dyn Device) -> Result<()> {
+        let Draw { tokens, logits, draws, masks, vocab } = self;
+        let (rows, words) = (tokens.len(), vocab.div_ceil(32));
+        let stride = logits.len() / rows;
+        assert!(stride.is_multiple_of(8) && 0 < vocab && vocab <= stride, "{vocab} tokens in rows of {stride}");
+        assert_eq!((logits.len(), draws.len()), (rows * stride, rows * WORDS));
+        let masks_len = masks.map_or(words, |masks| masks.len());
+        assert!(masks_len == words || masks_len == rows * words, "masks of {masks_len} words for {rows} rows");
+        let mask_stride = if masks_len == words { 0 } else { words };
+        // SAFETY: the assertions bound every index; eight logits are read at once, which a row holds a whole number of
+        // times.
+        unsafe {
+            kernels::sampling_draw(
+                device,
+                Launch::new([rows, 1, 1], 256),
+                tokens.ptr(),
+                logits.ptr(),
+                draws.ptr(),
+                optional(masks),
+                int(mask_stride),
+                int(vocab),
+                int(stride),
+            )
+        }
     }
 }

@@ -4,9 +4,12 @@
 use super::op_recorder::OpRecorder;
 use super::peaks::Peaks;
 use crate::Result;
+use crate::cuda::device::buffer_copies::BufferCopies;
 use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
+use crate::cuda::device::kernel::Launch;
+use crate::cuda::device::memory::{Buffer, DeviceMemory};
 use crate::cuda::device::op::Op;
-use crate::cuda::device::seam::{Buffer, Device, Launch, Span};
+use crate::cuda::device::seam::Device;
 use half::bf16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -72,9 +75,10 @@ pub fn groups(works: Vec<Op>) -> Vec<Group> {
 /// The buffers of the group are still allocated on the device.
 pub unsafe fn measure(device: &Arc<OpRecorder>, group: &Group, bytes: f64, method: &Method) -> Result<Measured> {
     let sets = if bytes > 0.0 { (method.rotate as f64 / bytes).ceil() as usize } else { 1 };
-    let copies = Copies::of(device, &group.calls, sets)?;
+    // SAFETY: the caller's promise.
+    let copies = unsafe { copies(device, &group.calls, sets)? };
     let everywhere = |work: &Op| -> Vec<Op> {
-        let moved = copies.sets.iter().map(|set| work.moved(&|at| set.place(at)));
+        let moved = copies.iter().map(|set| work.moved(&|at| set.place(at)));
         std::iter::once(work.clone()).chain(moved).collect()
     };
     let calls: Vec<Op> = group.calls.iter().flat_map(everywhere).collect();
@@ -85,9 +89,10 @@ pub unsafe fn measure(device: &Arc<OpRecorder>, group: &Group, bytes: f64, metho
     let recorded = turns.iter().try_for_each(|work| unsafe { work.queue(&**device) });
     let graph = device.end_recording()?;
     recorded?;
-    let seconds = median_seconds(&**device, method, &|| graph.replay())? / turns.len() as f64;
+    // SAFETY: as above; the copies live to the end of this function.
+    let seconds = median_seconds(&**device, method, &|| unsafe { graph.replay() })? / turns.len() as f64;
     let launch = group.calls[0].shape();
-    Ok(Measured { calls: group.calls.len(), seconds, launch, sets: 1 + copies.sets.len() })
+    Ok(Measured { calls: group.calls.len(), seconds, launch, sets: 1 + copies.len() })
 }
 
 /// Median over rounds of the seconds that `work` takes, queued as often as fills a round.
@@ -106,81 +111,44 @@ fn median_seconds(device: &dyn Device, method: &Method, work: &dyn Fn() -> Resul
     Ok(rounds[rounds.len() / 2])
 }
 
-/// The buffers of some operations over again, with the same contents.
-struct Copies {
-    sets: Vec<CopiedSet>,
-}
-
-struct CopiedSet {
-    /// Address of the original -> its bytes, and the copy.
-    buffers: BTreeMap<u64, (usize, Buffer<u8>)>,
-}
-
-impl CopiedSet {
-    /// Where an address has gone; what is in no buffer stays.
-    fn place(&self, address: u64) -> u64 {
-        match self.buffers.range(..=address).next_back() {
-            Some((&from, (bytes, copy))) if address < from + *bytes as u64 => {
-                copy.span().ptr().address + (address - from)
-            }
-            _ => address,
-        }
-    }
-}
-
-impl Copies {
-    /// So many sets with the original, or as many as half of the free memory holds.
-    fn of(device: &Arc<OpRecorder>, calls: &[Op], sets: usize) -> Result<Self> {
-        let allocated = device.allocations();
-        let buffer_of = |address: u64| allocated.range(..=address).next_back().map(|(&from, &bytes)| (from, bytes));
-        let used: BTreeMap<u64, usize> = calls.iter().flat_map(Op::addresses).filter_map(buffer_of).collect();
-        let bytes: usize = used.values().sum();
-        let fitting = (device.memory()?.0 / 2) as usize / bytes.max(1);
-        let copies = sets.saturating_sub(1).min(fitting).min(MOST_COPIES);
-        let sets = (0..copies).map(|_| Self::set(device, &used)).collect::<Result<_>>()?;
-        Ok(Copies { sets })
-    }
-
-    fn set(device: &Arc<OpRecorder>, used: &BTreeMap<u64, usize>) -> Result<CopiedSet> {
-        let shared: Arc<dyn Device> = device.clone();
-        let copy = |(&from, &bytes): (&u64, &usize)| {
-            let buffer = Buffer::<u8>::new(&shared, bytes)?;
-            // SAFETY: both were allocated with this many bytes, and are two buffers.
-            unsafe { device.copy(buffer.span().ptr().address, from, bytes)? };
-            Ok((from, (bytes, buffer)))
-        };
-        Ok(CopiedSet { buffers: used.iter().map(copy).collect::<Result<_>>()? })
-    }
+/// The buffers of some operations over again: so many sets with the original, or as many as half of the free memory holds.
+///
+/// # Safety
+/// The buffers of the operations are still allocated on the device.
+unsafe fn copies(device: &Arc<OpRecorder>, calls: &[Op], sets: usize) -> Result<Vec<BufferCopies>> {
+    let allocated = device.allocations();
+    let buffer_of = |address: u64| allocated.range(..=address).next_back().map(|(&from, &bytes)| (from, bytes));
+    let used: BTreeMap<u64, usize> = calls.iter().flat_map(Op::addresses).filter_map(buffer_of).collect();
+    let bytes: usize = used.values().sum();
+    let fitting = (device.memory()?.0 / 2) as usize / bytes.max(1);
+    let copies = sets.saturating_sub(1).min(fitting).min(MOST_COPIES);
+    let memory: Arc<dyn DeviceMemory> = device.clone();
+    // SAFETY: the recorder lists what is allocated, with its bytes.
+    (0..copies).map(|_| unsafe { BufferCopies::of(&memory, &used) }).collect()
 }
 
 /// What the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a copy of `bytes` within its
 /// memory, each of which is read and written.
 pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &Method) -> Result<Peaks> {
     let matrix = || noise(device, size * size);
-    let (a, b, d) = (matrix()?, matrix()?, Buffer::<bf16>::new(device, size * size)?);
-    let (a, b) = (Operand::plain(a.span()), Operand::plain(b.span()));
-    let gemm = Gemm { m: size, n: size, k: size, a, b, d: Output::Rounded(d.span(), Epilogue::None) };
+    let (a, b, d) = (matrix()?, matrix()?, Buffer::<bf16>::new(device.clone(), size * size)?);
+    let (a, b) = (Operand::plain(a.view()), Operand::plain(b.view()));
+    let gemm = Gemm { m: size, n: size, k: size, a, b, d: Output::Rounded(d.view_mut(), Epilogue::None) };
     let product = median_seconds(&**device, method, &|| device.gemm(&gemm))?;
-    let (from, to) = (noise(device, bytes / 2)?, Buffer::<bf16>::new(device, bytes / 2)?);
-    let copy = median_seconds(&**device, method, &|| copy(&**device, to.span(), from.span()))?;
+    let (from, to) = (noise(device, bytes / 2)?, Buffer::<bf16>::new(device.clone(), bytes / 2)?);
+    let copy = median_seconds(&**device, method, &|| to.view_mut().copy_from(from.view()))?;
     Ok(Peaks::measured(2.0 * (size as f64).powi(3) / product / 1e12, 2.0 * bytes as f64 / copy / 1e9))
-}
-
-fn copy(device: &dyn Device, to: Span<bf16>, from: Span<bf16>) -> Result<()> {
-    assert_eq!(to.len(), from.len());
-    // SAFETY: spans of two buffers, equally long.
-    unsafe { device.copy(to.ptr().address, from.ptr().address, 2 * from.len()) }
 }
 
 /// Even noise in -1..1: the power a product draws, and with it a card's clock, depends on the values.
 fn noise(device: &Arc<dyn Device>, len: usize) -> Result<Buffer<bf16>> {
-    let buffer = Buffer::new(device, len)?;
+    let buffer = Buffer::new(device.clone(), len)?;
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let value = || bf16::from_f32(random.next_u32() as f32 / (1u32 << 31) as f32 - 1.0);
     let piece: Vec<bf16> = std::iter::repeat_with(value).take(len.min(1 << 20)).collect();
     for start in (0..len).step_by(piece.len().max(1)) {
         let part = piece.len().min(len - start);
-        buffer.span().slice(start..start + part).upload(&**device, &piece[..part])?;
+        buffer.view_mut().slice(start..start + part).upload(&piece[..part])?;
     }
     Ok(buffer)
 }

@@ -2,10 +2,11 @@
 //! step, and at the time that the host costs.
 
 use crate::Result;
-use crate::cuda::device::gemm::Gemm;
-use crate::cuda::device::kernels::Kernel;
+use crate::cuda::device::gemm::GemmCall;
+use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::memory::DeviceMemory;
 use crate::cuda::device::op::Op;
-use crate::cuda::device::seam::{Device, Graph, Launch};
+use crate::cuda::device::seam::{Device, Graph};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -71,11 +72,7 @@ impl OpRecorder {
     }
 }
 
-impl Device for OpRecorder {
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-
+impl DeviceMemory for OpRecorder {
     fn allocate(&self, bytes: usize) -> Result<u64> {
         let address = self.inner.allocate(bytes)?;
         self.allocated().insert(address, bytes);
@@ -90,10 +87,6 @@ impl Device for OpRecorder {
 
     fn memory(&self) -> Result<(u64, u64)> {
         self.inner.memory()
-    }
-
-    fn overhead(&self) -> u64 {
-        self.inner.overhead()
     }
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
@@ -121,6 +114,16 @@ impl Device for OpRecorder {
         // SAFETY: the caller's promise.
         unsafe { self.inner.clear(at, bytes) }
     }
+}
+
+impl Device for OpRecorder {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn overhead(&self) -> u64 {
+        self.inner.overhead()
+    }
 
     unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         self.queues();
@@ -131,14 +134,16 @@ impl Device for OpRecorder {
         }
     }
 
-    fn gemm(&self, gemm: &Gemm) -> Result<()> {
+    unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()> {
         self.queues();
-        self.note(Op::Gemm(*gemm));
-        self.inner.gemm(gemm)
+        self.note(Op::Gemm(*call));
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.queue_gemm(call) }
     }
 
-    fn supports(&self, gemm: &Gemm) -> Result<bool> {
-        self.inner.supports(gemm)
+    unsafe fn can_queue_gemm(&self, call: &GemmCall) -> Result<bool> {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.can_queue_gemm(call) }
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -5,15 +5,15 @@
 
 use super::peaks::Peaks;
 use crate::cuda::model::activations::{Recompute, head_rows};
-use crate::cuda::model::kv_cache;
-use crate::cuda::model::weights::padded;
+use crate::cuda::model::new_rows;
+use crate::cuda::model::parameters::padded;
 use crate::cuda::ops::cross_entropy;
 use crate::gpt::{Config, Layout};
 
 /// One row: all operations of one name in a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// The kernel's name, or the product's [`crate::cuda::device::gemm::Gemm::label`].
+    /// The kernel's name, or the product's [`crate::cuda::device::gemm::GemmCall::label`].
     pub name: String,
     /// Times a step.
     pub count: usize,
@@ -88,7 +88,7 @@ pub fn step(config: &Config, batch: usize, seq_len: usize) -> Vec<Operation> {
 /// Operations of one token for each of `slots` sequences whose context is full but for it, drawn on the device.
 pub fn token(config: &Config, slots: usize) -> Vec<Operation> {
     let Config { layers, channels: c, context, bias, .. } = *config;
-    let sizes = Sizes { layers, n: kv_cache::padded(slots), c, vocab: padded(config).vocab, bias };
+    let sizes = Sizes { layers, n: new_rows::padded(slots), c, vocab: padded(config).vocab, bias };
     let mut table = Table::default();
     let (nc, sc) = ((sizes.n * c) as f64, (slots * c) as f64);
     let rows_used = (sizes.vocab.min(sizes.n) * c) as f64;

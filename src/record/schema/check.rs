@@ -1,23 +1,23 @@
-//! How a record breaks the profile of a corpus.
+//! Checks a record against the profile of a corpus.
 
-use super::object::{Member, Object};
-use super::strings::Rule;
+use super::node::{Node, ObjectProfile, Property, join};
+use super::profile::Profile;
+use super::string_profile::StringRule;
 use super::tree::Json;
 use super::values::ENOUGH;
-use super::{Node, Profile, join};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Characters of a value that a violation quotes.
+/// The most characters of a value that a violation quotes.
 const QUOTED: usize = 80;
 
-/// What is wrong with a value, by the records learnt.
+/// How a value differs from those of the corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// The record holds no whole JSON object.
+    /// The record is not a complete JSON object.
     NotJson,
-    /// No record has this path.
+    /// No record of the corpus has this path.
     UnknownPath,
     /// The path never has a value of this type.
     WrongType,
@@ -25,26 +25,26 @@ pub enum Fault {
     UnknownValue,
     /// The path's strings follow a pattern, and this one does not.
     Pattern,
-    /// A name that every object here has (30 of them at least) is not there.
+    /// A name is missing that every object at this path has (at least 30 of them).
     Missing,
-    /// A name stands before one that always came before it.
+    /// A name comes after one that it precedes in every record of the corpus.
     KeyOrder,
-    /// A name stands twice in an object, which it never did.
+    /// A name occurs twice in an object, as it never does in the corpus.
     DoubledKey,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// As [`crate::record::fields`] spells it; empty for the whole record.
+    /// The path as in [`crate::record::fields`]; empty for the whole record.
     pub path: String,
     pub fault: Fault,
-    /// The beginning of the value at fault; empty for a missing or misplaced name.
+    /// The beginning of the faulty value; empty for a missing or misplaced name.
     pub found: String,
 }
 
 impl Profile {
-    /// Everything in which a record differs from all those learnt, in the order of the record. Numbers out of range are
-    /// none: tomorrow's counter is larger than today's.
+    /// Everything in which a record differs from the corpus, in the order of the record. Numbers out of range are not
+    /// violations, because tomorrow's counter is larger than today's.
     pub fn check(&self, record: &[u8]) -> Vec<Violation> {
         let mut faults = Vec::new();
         match Json::of_record(record) {
@@ -77,7 +77,7 @@ impl Node {
             }
         };
         if let Some(fault) = fault {
-            // A type that is wrong because nothing was ever here: the elements of an array that was always empty.
+            // No value was ever at this path: it is for the elements of an array that was always empty.
             let fault = if self.is_unknown() { Fault::UnknownPath } else { fault };
             faults.push(Violation { path: path.to_string(), fault, found: quote(value) });
         }
@@ -107,12 +107,12 @@ impl Node {
     fn check_text(&self, text: &str) -> Option<Fault> {
         let Some(strings) = &self.strings else { return Some(Fault::WrongType) };
         let rule = strings.rule();
-        let fault = if matches!(rule, Rule::Category(_)) { Fault::UnknownValue } else { Fault::Pattern };
+        let fault = if matches!(rule, StringRule::Category(_)) { Fault::UnknownValue } else { Fault::Pattern };
         (!rule.matches(text)).then_some(fault)
     }
 }
 
-impl Object {
+impl ObjectProfile {
     fn check(&self, members: &[(Cow<str>, Json)], path: &str, faults: &mut Vec<Violation>) {
         let mut order: Vec<usize> = Vec::with_capacity(members.len());
         for (name, value) in members {
@@ -130,10 +130,10 @@ impl Object {
                 fault(Fault::KeyOrder, String::new());
             }
             order.push(number);
-            self.members[number].node.check(value, &path, faults);
+            self.properties[number].node.check(value, &path, faults);
         }
-        let always = |member: &Member| member.seen == self.seen && self.seen >= ENOUGH;
-        for (number, member) in self.members.iter().enumerate() {
+        let always = |member: &Property| member.seen == self.seen && self.seen >= ENOUGH;
+        for (number, member) in self.properties.iter().enumerate() {
             if always(member) && !order.contains(&number) {
                 let path = join(path, &member.name);
                 faults.push(Violation { path, fault: Fault::Missing, found: String::new() });
@@ -142,7 +142,7 @@ impl Object {
     }
 }
 
-/// The beginning of a value, as JSON; only the type of one that holds others.
+/// The beginning of a value as JSON; for objects and arrays only the type.
 fn quote(value: &Json) -> String {
     let text = match value {
         Json::Null => "null".to_string(),

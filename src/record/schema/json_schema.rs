@@ -1,14 +1,14 @@
-//! A profile as a JSON Schema, draft 2020-12.
+//! Converts a profile to a JSON Schema, draft 2020-12.
 
-use super::object::Object;
-use super::strings::{Rule, Strings};
-use super::{Array, Node, Numbers, Profile};
+use super::node::{ArrayProfile, Node, NumberProfile, ObjectProfile};
+use super::profile::Profile;
+use super::string_profile::{StringProfile, StringRule};
 use serde_json::{Map, Number, Value, json};
 
 impl Profile {
-    /// Every record learnt validates against it. `properties` stand in the usual order of the keys, `required` are those
-    /// always there; numbers keep to the range seen, arrays to the lengths seen, strings without a pattern to twice the
-    /// length of the longest. Regular expressions are anchored and without lookaround or references.
+    /// A schema that every learnt record satisfies. `properties` are in the usual order of the keys; `required` lists the
+    /// keys that every record has. Numbers are bounded by the range seen, arrays by the lengths seen, strings without a
+    /// pattern by twice the greatest length. Regular expressions are anchored and use no lookaround or backreferences.
     pub fn to_json_schema(&self) -> Value {
         let mut schema = Map::new();
         schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
@@ -39,7 +39,7 @@ impl Node {
         kinds.extend(self.object.as_ref().map(|object| object.schema()));
         kinds.extend(self.array.as_ref().map(|array| array.schema()));
         match kinds.len() {
-            // Nothing was ever here: the elements of an array that was always empty.
+            // No value was ever at this path: it is for the elements of an array that was always empty.
             0 => Value::Bool(false),
             1 => kinds.remove(0),
             _ => json!({ "anyOf": kinds }),
@@ -47,9 +47,9 @@ impl Node {
     }
 }
 
-impl Numbers {
-    /// A range or a category, where a grammar can hold it: not beyond about 2^53, where 64-bit floats lose whole numbers, and not for
-    /// numbers written with an exponent, which a range has no grammar for.
+impl NumberProfile {
+    /// A range or a closed category, if a grammar can express it. It cannot beyond about 2^53, where 64-bit floats lose
+    /// integers, nor for numbers that are written with an exponent.
     fn schema(&self) -> Value {
         let kind = if self.integers == self.seen { "integer" } else { "number" };
         let wide = |number: &Option<Number>| number.as_ref().and_then(Number::as_f64).is_some_and(|n| n.abs() > 9e15);
@@ -64,25 +64,25 @@ impl Numbers {
     }
 }
 
-impl Strings {
+impl StringProfile {
     fn schema(&self) -> Value {
         match self.rule() {
-            Rule::Category(values) => one_of(values.keys().map(|value| value.as_str().into()).collect()),
-            Rule::Free { longest } => json!({ "type": "string", "maxLength": 2 * longest }),
+            StringRule::Category(values) => one_of(values.keys().map(|value| value.as_str().into()).collect()),
+            StringRule::Free { longest } => json!({ "type": "string", "maxLength": 2 * longest }),
             rule => json!({ "type": "string", "pattern": rule.regex() }),
         }
     }
 }
 
-/// `const` for one value, `enum` for more.
+/// `const` for one value, `enum` for several.
 fn one_of(mut values: Vec<Value>) -> Value {
     if values.len() == 1 { json!({ "const": values.remove(0) }) } else { json!({ "enum": values }) }
 }
 
-impl Object {
+impl ObjectProfile {
     fn schema(&self) -> Value {
         let order = self.usual_order();
-        let members = || order.iter().map(|&number| &self.members[number]);
+        let members = || order.iter().map(|&number| &self.properties[number]);
         let properties: Map<String, Value> =
             members().map(|member| (member.name.clone(), member.node.schema())).collect();
         let required: Vec<&str> =
@@ -95,7 +95,7 @@ impl Object {
     }
 }
 
-impl Array {
+impl ArrayProfile {
     fn schema(&self) -> Value {
         let mut schema = json!({ "type": "array", "minItems": self.shortest, "maxItems": self.longest });
         if self.longest > 0 {

@@ -1,6 +1,8 @@
-//! A profile as a whole: what it says of the records it learnt, and of others.
+//! Tests of a profile as a whole: what it says about the records it has learnt, and about others.
 
+use super::node::{MOST_PATHS, Node};
 use super::*;
+use crate::test_data::{content, real, sampled};
 use serde_json::{Value, json};
 
 fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Profile {
@@ -9,7 +11,7 @@ fn of<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Profile {
     profile
 }
 
-/// Forty records of a small service, the same but for what varies.
+/// Forty records of a small service.
 fn service() -> Vec<String> {
     let record = |i: u64| {
         let extra = if i.is_multiple_of(4) { r#""extra": {"b": 1}, "# } else { "" };
@@ -166,14 +168,19 @@ fn random_paths_are_found_in_depth() {
     assert_eq!(profile.random_paths(), ["id", "ip"]);
 }
 
-/// Real records, where they are: none has a fault against its own profile, and the schema is of bounded size.
 #[test]
+fn sampled_records_keep_their_own_profile() {
+    records_keep_their_own_profile(&content(&sampled("azure_ad.jsonl.gz")));
+}
+
+#[test]
+#[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn real_records_keep_their_own_profile() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/azure-ad/azure_ad.jsonl");
-    let Ok(text) = std::fs::read(&path) else {
-        println!("skipped: no {}", path.display());
-        return;
-    };
+    records_keep_their_own_profile(&content(&real("azure-ad/azure_ad.jsonl")));
+}
+
+/// None has a fault against its own profile, and the schema is of bounded size.
+fn records_keep_their_own_profile(text: &[u8]) {
     let records = || text.split(|&byte| byte == b'\n').filter(|record| !record.is_empty());
     let profile = of(records());
     assert!(records().all(|record| profile.check(record).is_empty()));

@@ -1,4 +1,4 @@
-//! One record as a tree that keeps what a schema is about: the order of keys, doubled keys, integers apart from the rest.
+//! One record as a tree that keeps what a profile needs: the order of keys, duplicate keys, and integers as such.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
@@ -17,7 +17,7 @@ pub(super) enum Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// The JSON object that a record is; none where it is anything else.
+    /// The record as a JSON object; `None` if it is anything else.
     pub fn of_record(record: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(record).ok().filter(|tree| matches!(tree, Json::Object(_)))
     }
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Build {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let mut members = Vec::new();
         while let Some(entry) = map.next_entry::<Json, Json>()? {
-            let (Json::Text(name), value) = entry else { return Err(A::Error::custom("a key that is no string")) };
+            let (Json::Text(name), value) = entry else { return Err(A::Error::custom("a key that is not a string")) };
             members.push((name, value));
         }
         Ok(Json::Object(members))
@@ -84,7 +84,7 @@ impl<'de> Visitor<'de> for Build {
     }
 }
 
-/// Whether a space follows the first comma and the first colon outside of strings; none where there is no such sign.
+/// Whether a space follows the first comma and the first colon outside of strings; `None` for one that does not occur.
 pub(super) fn spaces_after(body: &[u8]) -> [Option<bool>; 2] {
     let (mut found, mut inside, mut escaped) = ([None; 2], false, false);
     for pair in body.windows(2) {

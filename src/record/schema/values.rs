@@ -1,75 +1,77 @@
-//! The distinct values of a path in bounded memory: all of them while they are few, then a sample of them.
+//! The distinct values of a path in bounded memory: all values while they are few, then a sample.
 
 use std::collections::BTreeMap;
 
-/// More distinct values than this, or a longer one, and a path is no category.
+/// The most distinct values, and the longest value in bytes, of a closed category.
 pub const MOST_CATEGORIES: usize = 64;
 const LONGEST_CATEGORY: usize = 256;
-/// Fewer values than this say nothing about those to come.
+/// The fewest values that allow a conclusion about later ones.
 pub const ENOUGH: u64 = 30;
-/// Distinct values in a sample.
+/// The number of distinct values in a sample.
 const SAMPLE: usize = 256;
 
 /// The values of a path, as text, with their counts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Values {
+pub(super) enum DistinctValues {
     Few(BTreeMap<String, u64>),
-    Many(Sample),
+    Many(HashSample),
 }
 
-impl Default for Values {
+impl Default for DistinctValues {
     fn default() -> Self {
-        Values::Few(BTreeMap::new())
+        DistinctValues::Few(BTreeMap::new())
     }
 }
 
-impl Values {
+impl DistinctValues {
     pub fn add(&mut self, value: &str) {
         match self {
-            Values::Many(sample) => sample.add(hash(value), 1),
-            Values::Few(few) => {
+            DistinctValues::Many(sample) => sample.add(hash(value), 1),
+            DistinctValues::Few(few) => {
                 if let Some(count) = few.get_mut(value) {
                     *count += 1;
                 } else if few.len() < MOST_CATEGORIES && value.len() <= LONGEST_CATEGORY {
                     few.insert(value.to_string(), 1);
                 } else {
-                    let mut sample = Sample::default();
+                    let mut sample = HashSample::default();
                     few.iter().for_each(|(value, &count)| sample.add(hash(value), count));
                     sample.add(hash(value), 1);
-                    *self = Values::Many(sample);
+                    *self = DistinctValues::Many(sample);
                 }
             }
         }
     }
 
-    /// The values, where they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are
-    /// distinct, and the chance that the next one is new, by Good and Turing (Good, "The population frequencies of
-    /// species", Biometrika 1953) the share of values seen exactly once, is at most 1 %.
+    /// The values, if they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are distinct,
+    /// and the probability that the next value is new is at most 1 %. The Good-Turing estimate of this probability is the
+    /// share of values seen exactly once (Good, "The population frequencies of species", Biometrika 1953).
     pub fn closed(&self) -> Option<&BTreeMap<String, u64>> {
-        let Values::Few(few) = self else { return None };
+        let DistinctValues::Few(few) = self else { return None };
         let seen: u64 = few.values().sum();
         let singles = few.values().filter(|&&count| count == 1).count() as u64;
         (seen >= ENOUGH && 100 * singles <= seen).then_some(few)
     }
 
-    /// Distinct values for each value seen, 0..=1: 1 where none repeats; 0 where none was seen.
+    /// The share of distinct values among the values seen: 1 if none repeats, 0 if none was seen.
     pub fn distinct_share(&self) -> f64 {
         match self {
-            Values::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
-            Values::Many(sample) => sample.lowest.len() as f64 / sample.lowest.values().sum::<u64>().max(1) as f64,
+            DistinctValues::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
+            DistinctValues::Many(sample) => {
+                sample.lowest.len() as f64 / sample.lowest.values().sum::<u64>().max(1) as f64
+            }
         }
     }
 }
 
-/// The distinct values with the lowest hashes, with their counts: a uniform sample of the distinct values, whatever the
-/// order and frequency in which they come (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
-/// queries", VLDB 2001). The counts are exact: a hash among the lowest at the end was so from its first time on.
+/// The distinct values with the lowest hashes, and their counts. They are a uniform sample of the distinct values, whatever
+/// the order and frequency of the values (Gibbons, "Distinct sampling for highly-accurate answers to distinct values
+/// queries", VLDB 2001). The counts are exact: a hash that is among the lowest at the end always was.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sample {
+pub(super) struct HashSample {
     lowest: BTreeMap<u64, u64>,
 }
 
-impl Sample {
+impl HashSample {
     fn add(&mut self, hash: u64, times: u64) {
         if self.lowest.len() == SAMPLE {
             let highest = self.lowest.last_key_value().map_or(0, |(&highest, _)| highest);
@@ -84,7 +86,7 @@ impl Sample {
     }
 }
 
-/// 64-bit FNV-1a (Fowler, Noll, Vo), its bits then mixed by SplitMix64's finaliser, so that the lowest hashes are a fair
+/// 64-bit FNV-1a (Fowler, Noll, Vo). SplitMix64's finaliser then mixes its bits, so that the lowest hashes are a fair
 /// sample.
 fn hash(text: &str) -> u64 {
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -98,8 +100,8 @@ fn hash(text: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Values {
-        let mut found = Values::default();
+    fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> DistinctValues {
+        let mut found = DistinctValues::default();
         values.into_iter().for_each(|value| found.add(value));
         found
     }
@@ -124,7 +126,7 @@ mod tests {
         assert!(once.closed().is_none());
         let four_times = of((0..4).flat_map(|_| names.iter().map(String::as_str)));
         assert_eq!(four_times.distinct_share(), 0.25);
-        let Values::Many(sample) = four_times else { panic!("more than a few") };
+        let DistinctValues::Many(sample) = four_times else { panic!("more than a few") };
         assert_eq!((sample.lowest.len(), sample.lowest.values().sum::<u64>()), (SAMPLE, 4 * SAMPLE as u64));
         assert_eq!(of(["a", "a", "b", "a"]).distinct_share(), 0.5);
     }

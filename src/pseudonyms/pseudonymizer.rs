@@ -1,0 +1,364 @@
+//! The two passes over a corpus: the first learns names, the second replaces them record by record.
+
+use super::key::SecretKey;
+use super::members;
+use super::parts::{self, Change, RecordPart};
+use super::people::Person;
+use super::places::{self, KnownNames};
+use super::replacer::Replacer;
+use super::rules::{Action, Rules, Treatment};
+use crate::Result;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The most paths that a report lists. In objects that are keyed by data, paths could be countless.
+const LISTED_PATHS: usize = 1000;
+/// The paths under which a report counts places in plain text, and places in fields beyond [`LISTED_PATHS`].
+const IN_TEXT: &str = "(text)";
+const OTHER: &str = "(other paths)";
+
+pub struct Pseudonymizer {
+    rules: Rules,
+    pub(super) replacer: Replacer,
+    known: KnownNames,
+    report: PseudonymReport,
+}
+
+/// What was replaced. A report contains no values, neither originals nor pseudonyms.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PseudonymReport {
+    pub records: u64,
+    /// Records in which anything was replaced.
+    pub changed_records: u64,
+    /// The numbers of replaced places by class.
+    pub by_class: BTreeMap<String, u64>,
+    /// The numbers of replaced places by path and class; the path `(text)` is plain text.
+    pub by_path: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The number of persons learnt from fields that contain full names.
+    pub persons: usize,
+    /// The number of distinct names and words with a pseudonym.
+    pub distinct_names: usize,
+}
+
+/// The persons and accounts in one record.
+#[derive(Default)]
+struct Learnt {
+    persons: Vec<Person>,
+    /// Accounts as they are written, in lower case.
+    accounts: Vec<String>,
+}
+
+impl Pseudonymizer {
+    pub fn new(key: SecretKey, rules: Rules) -> Self {
+        let replacer = Replacer::new(key, &rules);
+        Self { rules, replacer, known: KnownNames::default(), report: PseudonymReport::default() }
+    }
+
+    /// First pass: learns the names in a record. [`Self::finalize`] follows the last record.
+    pub fn learn(&mut self, record: &[u8]) {
+        let mut learnt = Learnt::default();
+        let parts = parts::parts(record);
+        for part in &parts {
+            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
+            let typed = treatment.as_ref().filter(|treatment| !is_text(treatment.action));
+            match typed {
+                Some(treatment) => self.learn_value(treatment.action, &part.text, &mut learnt),
+                None if part.is_string => self.learn_text(&part.text, &mut learnt),
+                None => {}
+            }
+        }
+        for member in members::members(record, &parts) {
+            for (place, treatment) in self.name_places(&member.name.text) {
+                self.learn_value(treatment.action, &member.name.text[place], &mut learnt);
+            }
+        }
+        for person in &learnt.persons {
+            self.replacer.people.learn(person, &learnt.accounts);
+        }
+    }
+
+    fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
+        // Whether the text is a user agent does not matter here, because nothing is learnt from addresses.
+        let mut taken = Taken::new();
+        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
+            if is_free(&taken, &place) {
+                taken.insert(place.start, (place.end, ()));
+                self.learn_value(treatment.action, &text[place], learnt);
+            }
+        }
+    }
+
+    fn learn_value(&mut self, action: Action, text: &str, learnt: &mut Learnt) {
+        let text = text.trim();
+        if self.replacer.keeps_account(text) {
+            return;
+        }
+        match action {
+            Action::Name if text.contains(['@', '\\']) => self.learn_account(text, learnt),
+            Action::Name => match Person::from_name(text) {
+                Some(person) => {
+                    learnt.persons.push(person);
+                    self.known.add(text.to_lowercase(), Action::Name);
+                }
+                None => self.learn_account(text, learnt),
+            },
+            // Some programs write full names where others write accounts.
+            Action::User if Person::from_name(text).is_some() && text.contains(' ') && !text.contains(['@', '\\']) => {
+                self.learn_value(Action::Name, text, learnt);
+            }
+            Action::User | Action::Email => self.learn_account(text, learnt),
+            Action::Host | Action::Domain => self.learn_host(text),
+            Action::Account if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) => {
+                self.known.add(text.to_string(), Action::Account);
+            }
+            Action::Arn => {
+                let parts: Vec<&str> = text.splitn(6, ':').collect();
+                let [.., account, resource] = parts.as_slice() else { return };
+                self.learn_value(Action::Account, account, learnt);
+                if let Some(user) = resource.strip_prefix("user/") {
+                    self.learn_account(user.rsplit('/').next().unwrap_or(user), learnt);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_account(&mut self, text: &str, learnt: &mut Learnt) {
+        if let Some((domain, user)) = text.split_once('\\') {
+            if !self.replacer.keeps_account(domain) {
+                self.replacer.domains.insert(domain.to_lowercase());
+                self.learn_host(domain);
+            }
+            return self.learn_value(Action::User, user, learnt);
+        }
+        if let Some((local, domain)) = text.rsplit_once('@') {
+            self.learn_host(domain);
+            return self.learn_value(Action::User, local, learnt);
+        }
+        if let Some(machine) = text.strip_suffix('$') {
+            return self.learn_host(machine);
+        }
+        let lower = text.to_lowercase();
+        learnt.accounts.push(lower.clone());
+        self.learn_name(lower, Action::User);
+    }
+
+    /// Learns a host or domain name, and the first label of a full host name.
+    fn learn_host(&mut self, text: &str) {
+        let lower = text.trim_end_matches('.').to_lowercase();
+        let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '.');
+        let is_address = lower.chars().all(|c| c.is_ascii_digit() || c == '.') || lower.contains(':');
+        if !is_name(&lower) || is_address || self.replacer.keeps_account(&lower) || self.replacer.keeps_domain(&lower) {
+            return;
+        }
+        match lower.split_once('.') {
+            Some((label, _)) => {
+                // A first label with a digit or a dash probably names a host; that of a domain has only letters.
+                if label.contains(|c: char| c.is_ascii_digit() || c == '-') {
+                    self.learn_name(label.to_string(), Action::Host);
+                }
+                self.learn_name(lower.clone(), Action::Domain);
+            }
+            None => {
+                self.replacer.domains.insert(lower.clone());
+                self.learn_name(lower, Action::Host);
+            }
+        }
+    }
+
+    /// Learns a name that is to be searched for in all text, if it is distinctive enough.
+    fn learn_name(&mut self, lower: String, action: Action) {
+        let letters = lower.chars().filter(|c| c.is_alphabetic()).count();
+        let distinctive = lower.chars().count() > 3 && letters > 1 && !self.replacer.words.keeps(&lower);
+        let text = lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\''));
+        if distinctive && text && !self.rules.common_words.contains(&lower) {
+            self.known.add(lower, action);
+        }
+    }
+
+    /// Ends the first pass: all names are now known.
+    pub fn finalize(&mut self) -> Result<()> {
+        self.replacer.people.finalize();
+        let persons: Vec<Person> = self.replacer.people.persons().cloned().collect();
+        for person in &persons {
+            person.words().iter().for_each(|word| self.replacer.words.avoid(word));
+            person.in_text().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            if !self.is_common(person) {
+                person.joined().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            }
+            // Common words with an initial, such as e-mail and x-force, are not names.
+            if person.last().chars().count() > 2 && !self.is_common_word(person.last()) {
+                person.with_initial().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            }
+        }
+        let names: Vec<String> = self.known.names().map(str::to_string).collect();
+        names.iter().for_each(|name| self.replacer.words.avoid(name));
+        self.report.persons = persons.len();
+        self.known.finalize()
+    }
+
+    fn is_common_word(&self, lower: &str) -> bool {
+        self.rules.common_words.contains(lower) || self.replacer.words.keeps(lower)
+    }
+
+    /// Whether the name consists of common words, as the name of a service account may, so that it could also name a field.
+    fn is_common(&self, person: &Person) -> bool {
+        person.words().iter().all(|word| self.is_common_word(word))
+    }
+
+    /// Second pass: the replacements in a record, in order and without overlaps.
+    pub fn changes(&mut self, record: &[u8]) -> Vec<Change> {
+        let parts = parts::parts(record);
+        let mut changes = self.name_changes(record, &parts);
+        // A report contains paths in which names are already replaced.
+        let renamed = (!changes.is_empty()).then(|| {
+            let mut renamed = Vec::new();
+            parts::spliced(record, &changes, &mut renamed);
+            parts::parts(&renamed).into_iter().map(|part| part.field).collect::<Vec<_>>()
+        });
+        let mut pairs = parts::coordinate_pairs(&parts, |path| {
+            self.rules.field(path).is_some_and(|treatment| treatment.action == Action::Coordinate)
+        });
+        for (at, part) in parts.iter().enumerate() {
+            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
+            let path = renamed.as_ref().map_or(&part.field, |fields| &fields[at]).as_deref().unwrap_or(IN_TEXT);
+            let mut change = |class: &'static str, place: Range<usize>, image: String| {
+                if part.text[place.clone()] != image {
+                    changes.push(part.change(path, class, place, &image));
+                }
+            };
+            if let Some((pair, axis)) = pairs.remove(&at) {
+                if let Some(image) = self.replacer.coordinate(&part.text, &pair, axis) {
+                    change(Action::Coordinate.class(), 0..part.text.len(), image);
+                }
+                continue;
+            }
+            let action = treatment.as_ref().map_or(Action::Text, |treatment| treatment.action);
+            if !part.is_string {
+                if let Some(image) = self.number(action, &part.text) {
+                    change(action.class(), 0..part.text.len(), image);
+                }
+                continue;
+            }
+            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
+                && let Some(image) = self.replacer.apply(&treatment, &part.text)
+            {
+                change(treatment.action.class(), 0..part.text.len(), image);
+                continue;
+            }
+            for (class, place, image) in self.places(&part.text, action == Action::Agent) {
+                change(class, place, image);
+            }
+        }
+        changes.sort_by_key(|change| change.place.start);
+        changes
+    }
+
+    /// The replacements of names of members. A name is replaced as a whole, under the class of the first place in it.
+    fn name_changes(&mut self, record: &[u8], parts: &[RecordPart]) -> Vec<Change> {
+        let members = members::members(record, parts);
+        let mut classes = Vec::with_capacity(members.len());
+        let mut images = Vec::with_capacity(members.len());
+        for member in &members {
+            let text = member.name.text.as_ref();
+            let places = self.name_places(text);
+            let mut image = String::new();
+            let mut done = 0;
+            for (place, treatment) in &places {
+                image += &text[done..place.start];
+                image +=
+                    &self.replacer.apply(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
+                done = place.end;
+            }
+            image += &text[done..];
+            classes.push(places.first().map(|(_, treatment)| treatment.action.class()));
+            images.push((image != text).then_some(image));
+        }
+        let images = members::apart(&members, images);
+        let changed = members.iter().zip(classes).zip(images);
+        let change = |((member, class), image): ((&members::MemberName, Option<&'static str>), Option<String>)| {
+            let name = &member.name;
+            image.zip(class).map(|(image, class)| name.change(members::IN_NAMES, class, 0..name.text.len(), &image))
+        };
+        changed.filter_map(change).collect()
+    }
+
+    /// The places that are replaced in the name of a member, in order: identifiers with a fixed format, and known names
+    /// unless they could also be the name of a field.
+    fn name_places(&mut self, text: &str) -> Vec<(Range<usize>, Treatment)> {
+        let lower = text.to_lowercase();
+        let known = self.known.action(&lower);
+        if text.chars().all(|c| c.is_alphabetic() || c == '_') {
+            let person = self.replacer.people.whose(&lower).filter(|person| !self.is_common(person));
+            let named = known == Some(Action::Name) && text.contains('_') || known.is_some() && person.is_some();
+            return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
+        }
+        let mut taken = Taken::new();
+        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
+            let domain = treatment.action == Action::Domain && known.is_none();
+            if is_free(&taken, &place) && !domain {
+                taken.insert(place.start, (place.end, treatment));
+            }
+        }
+        taken.into_iter().map(|(start, (end, treatment))| (start..end, treatment)).collect()
+    }
+
+    /// The replacement of a number in a field whose rule says that it is an identifier or a secret.
+    fn number(&mut self, action: Action, text: &str) -> Option<String> {
+        let number = text.starts_with(|c: char| c.is_ascii_digit());
+        match action {
+            Action::User | Action::Host | Action::Account | Action::Token if number => self.replacer.number(text),
+            // A mark would change the type of the value, so a secret number becomes 0.
+            Action::Redact if number => Some("0".into()),
+            _ => None,
+        }
+    }
+
+    /// The replacements in running text: class, place and pseudonym.
+    fn places(&mut self, text: &str, agent: bool) -> Vec<(&'static str, Range<usize>, String)> {
+        let mut taken = Taken::new();
+        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, agent) {
+            if is_free(&taken, &place)
+                && let Some(image) = self.replacer.apply(&treatment, &text[place.clone()])
+            {
+                taken.insert(place.start, (place.end, (treatment.action.class(), image)));
+            }
+        }
+        taken.into_iter().map(|(start, (end, (class, image)))| (class, start..end, image)).collect()
+    }
+
+    /// Second pass: writes the record with its replacements to `out`, which is cleared first, and counts them.
+    pub fn rewrite(&mut self, record: &[u8], out: &mut Vec<u8>) {
+        let changes = self.changes(record);
+        parts::spliced(record, &changes, out);
+        changes.iter().for_each(|change| self.count(change));
+        self.report.records += 1;
+        self.report.changed_records += u64::from(!changes.is_empty());
+    }
+
+    fn count(&mut self, change: &Change) {
+        let report = &mut self.report;
+        *report.by_class.entry(change.class.into()).or_default() += 1;
+        let listed = report.by_path.len() < LISTED_PATHS || report.by_path.contains_key(&change.path);
+        let path = if listed { change.path.as_str() } else { OTHER };
+        *report.by_path.entry(path.into()).or_default().entry(change.class.into()).or_default() += 1;
+    }
+
+    pub fn report(&self) -> PseudonymReport {
+        PseudonymReport { distinct_names: self.replacer.words.len(), ..self.report.clone() }
+    }
+}
+
+/// Whether the action searches the text instead of replacing it as a whole.
+fn is_text(action: Action) -> bool {
+    matches!(action, Action::Text | Action::Agent)
+}
+
+/// Places that are already taken: from the beginning of each to its end and further facts.
+type Taken<T> = BTreeMap<usize, (usize, T)>;
+
+fn is_free<T>(taken: &Taken<T>, place: &Range<usize>) -> bool {
+    let before = taken.range(..place.end).next_back();
+    !place.is_empty() && before.is_none_or(|(_, (end, _))| *end <= place.start)
+}

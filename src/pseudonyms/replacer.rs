@@ -1,0 +1,382 @@
+//! Computes the pseudonym of a value of a given kind.
+
+use super::address::AddressPseudonyms;
+use super::identifiers as ids;
+use super::key::SecretKey;
+use super::people::People;
+use super::permute;
+use super::rules::{Action, Rules, Treatment};
+use super::words::{Words, with_letters, written_like};
+use std::collections::HashSet;
+
+/// The beginning of every replaced secret.
+const MARK: &str = "REDACTED_";
+
+/// Generic top-level domains, which reveal nothing about the owner of a domain. Those of two letters (countries) are generic
+/// too.
+const ENDS: [&str; 25] = [
+    "com",
+    "net",
+    "org",
+    "edu",
+    "gov",
+    "mil",
+    "int",
+    "info",
+    "biz",
+    "dev",
+    "app",
+    "cloud",
+    "online",
+    "site",
+    "xyz",
+    "local",
+    "lan",
+    "internal",
+    "intranet",
+    "corp",
+    "home",
+    "localdomain",
+    "test",
+    "invalid",
+    "arpa",
+];
+/// Generic second-level domains below a country, as in co.uk.
+const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
+
+pub struct Replacer {
+    key: SecretKey,
+    addresses: AddressPseudonyms,
+    pub words: Words,
+    pub people: People,
+    /// Domains that fields contain, in lower case. They distinguish a logon `X\y` from a path.
+    pub domains: HashSet<String>,
+    keep_accounts: HashSet<String>,
+    keep_domains: HashSet<String>,
+}
+
+impl Replacer {
+    pub fn new(key: SecretKey, rules: &Rules) -> Self {
+        Self {
+            addresses: AddressPseudonyms::new(&key),
+            words: Words::new(key.clone(), rules.keep_words.clone()),
+            people: People::default(),
+            domains: HashSet::new(),
+            keep_accounts: rules.keep_accounts.clone(),
+            keep_domains: rules.keep_domains.clone(),
+            key,
+        }
+    }
+
+    /// The pseudonym of `text` as a value of the kind that `treatment` names, or `text` itself if such a value stays. `None`
+    /// if `text` is not a value of this kind.
+    pub fn apply(&mut self, treatment: &Treatment, text: &str) -> Option<String> {
+        let bare = text.trim();
+        if bare.is_empty() {
+            return Some(text.to_string());
+        }
+        let image = match treatment.action {
+            Action::Redact => self.redacted(bare, &treatment.mark),
+            Action::Keep => bare.to_string(),
+            Action::Name => self.name(bare),
+            Action::User => self.user(bare),
+            Action::Logon => self.logon(bare)?,
+            Action::Session => self.session(bare),
+            Action::Email => self.email(bare)?,
+            Action::Host => self.host(bare),
+            Action::Domain => self.domain(bare)?,
+            Action::Ip => self.addresses.text(bare)?,
+            Action::Mac => ids::mac(&self.key, bare)?,
+            Action::Uuid => ids::uuid(&self.key, bare)?,
+            Action::Sid => ids::sid(&self.key, bare)?,
+            Action::Account => ids::account(&self.key, bare)?,
+            Action::KeyId => ids::key_id(&self.key, bare)?,
+            Action::Arn => self.arn(bare)?,
+            Action::Token => permute::alphanumeric(&self.key, "token", bare),
+            Action::Place => self.place(bare),
+            Action::Coordinate => self.coordinate(bare, bare, 0)?,
+            Action::Agent | Action::Text | Action::Field | Action::Secret => return None,
+        };
+        Some(text.replacen(bare, &image, 1))
+    }
+
+    /// The pseudonym of one coordinate of the place in `pair`. No two places move to the same place.
+    pub fn coordinate(&mut self, text: &str, pair: &str, axis: u8) -> Option<String> {
+        let key = self.key.clone();
+        ids::coordinate(&key, text, pair, axis, 0)?;
+        let parts: Vec<&str> = pair.split('|').collect();
+        let moved = self.words.claim(&format!("@{pair}"), |attempt| {
+            let part =
+                |(at, part): (usize, &&str)| ids::coordinate(&key, part, pair, at as u8, attempt).unwrap_or_default();
+            parts.iter().enumerate().map(part).collect::<Vec<_>>().join("|")
+        });
+        moved.split('|').nth(usize::from(axis)).map(str::to_string)
+    }
+
+    /// The pseudonym of a JSON number that is an account or another identifier: a number with the same number of digits.
+    pub fn number(&self, text: &str) -> Option<String> {
+        let whole = text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
+        whole.then(|| permute::number(&self.key, "number", text))
+    }
+
+    pub fn keeps_account(&self, text: &str) -> bool {
+        self.keep_accounts.contains(&text.to_lowercase())
+    }
+
+    pub fn keeps_domain(&self, text: &str) -> bool {
+        let lower = text.trim_end_matches('.').to_lowercase();
+        let ends = lower.match_indices('.').map(|(at, _)| &lower[at + 1..]);
+        std::iter::once(lower.as_str()).chain(ends).any(|end| self.keep_domains.contains(end))
+    }
+
+    fn redacted(&self, text: &str, mark: &str) -> String {
+        let quote = text.chars().next().filter(|c| matches!(c, '"' | '\'') && text.len() > 1 && text.ends_with(*c));
+        let inner = quote.map_or(text, |_| &text[1..text.len() - 1]);
+        if inner.starts_with(MARK) || inner.chars().all(|c| c == '*') || self.keeps_account(inner) {
+            return text.to_string();
+        }
+        let quote = quote.map(String::from).unwrap_or_default();
+        format!("{quote}{MARK}{mark}{quote}")
+    }
+
+    /// The pseudonym of a text whose format shows that it is an identifier and not a name.
+    fn identifier(&mut self, text: &str) -> Option<String> {
+        let found =
+            self.addresses.text(text).or_else(|| ids::uuid(&self.key, text)).or_else(|| ids::sid(&self.key, text));
+        let found = found.or_else(|| ids::key_id(&self.key, text)).or_else(|| ids::account(&self.key, text));
+        found.or_else(|| self.arn(text))
+    }
+
+    fn name(&mut self, text: &str) -> String {
+        if self.keeps_account(text) {
+            return text.to_string();
+        }
+        if let Some(image) = self.identifier(text) {
+            return image;
+        }
+        if text.contains(['@', '\\']) || !text.contains(char::is_whitespace) {
+            return self.user(text);
+        }
+        by_runs(text, char::is_alphanumeric, |run| match TITLES.contains(&run.to_lowercase().as_str()) {
+            true => run.to_string(),
+            false => self.segments(run),
+        })
+    }
+
+    fn user(&mut self, text: &str) -> String {
+        if self.keeps_account(text) {
+            return text.to_string();
+        }
+        if let Some(image) = self.identifier(text).or_else(|| self.email(text)) {
+            return image;
+        }
+        if let Some((domain, user)) = text.split_once('\\') {
+            let domain = if self.keeps_account(domain) { domain.to_string() } else { self.host(domain) };
+            return format!("{domain}\\{}", self.user(user));
+        }
+        if let Some(machine) = text.strip_suffix('$') {
+            return self.host(machine) + "$";
+        }
+        self.label(text)
+    }
+
+    /// The pseudonym of `DOMAIN\user`, if some field contains the domain.
+    fn logon(&mut self, text: &str) -> Option<String> {
+        let (domain, _) = text.split_once('\\')?;
+        let lower = domain.to_lowercase();
+        (self.domains.contains(&lower) || lower == "nt authority").then(|| self.user(text))
+    }
+
+    /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
+    /// long number; a generated name stays.
+    fn session(&mut self, text: &str) -> String {
+        let digits = text
+            .split(|c: char| !c.is_ascii_hexdigit())
+            .any(|run| run.len() > 7 && run.bytes().filter(u8::is_ascii_digit).count() > 3);
+        if digits && !text.contains('@') { text.to_string() } else { self.user(text) }
+    }
+
+    fn email(&mut self, text: &str) -> Option<String> {
+        let (local, domain) =
+            text.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty())?;
+        if domain.contains(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-')) {
+            return None;
+        }
+        let local = if self.keeps_account(local) { local.to_string() } else { self.label(local) };
+        Some(format!("{local}@{}", self.host(domain)))
+    }
+
+    /// The pseudonym of a host: a name, a full name or an address, with or without a port or a service (`WSMAN/web01`).
+    fn host(&mut self, text: &str) -> String {
+        if self.keeps_account(text) {
+            return text.to_string();
+        }
+        if let Some(image) = self.addresses.text(text) {
+            return image;
+        }
+        if let Some((service, host)) = text.split_once('/') {
+            return format!("{service}/{}", self.host(host));
+        }
+        if let Some((host, port)) = text.rsplit_once(':')
+            && port.bytes().all(|b| b.is_ascii_digit())
+        {
+            return format!("{}:{port}", self.host(host));
+        }
+        self.domain(text).unwrap_or_else(|| self.label(text))
+    }
+
+    /// The pseudonym of a domain or full host name, label by label; a generic end such as `.com` stays.
+    fn domain(&mut self, text: &str) -> Option<String> {
+        let labels: Vec<&str> = text.split('.').collect();
+        if self.keeps_account(text) || self.keeps_domain(text) {
+            // A provider's domain may contain a customer's address, or the name of a customer's bucket or account.
+            let image = |label: &&str| match self.words.is_original(&label.to_lowercase()) {
+                true => self.user(label),
+                false => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
+            };
+            return Some(labels.iter().map(image).collect::<Vec<_>>().join("."));
+        }
+        let name = |label: &str| label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
+        if !labels.iter().all(|label| name(label)) || text.is_empty() {
+            return None;
+        }
+        let real = labels.iter().rposition(|label| !label.is_empty())?;
+        let lower = labels[real].to_lowercase();
+        let says_nothing =
+            ENDS.contains(&lower.as_str()) || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic());
+        let mut end = if says_nothing && real > 0 { real } else { real + 1 };
+        if end == real
+            && lower.len() == 2
+            && real > 1
+            && SECOND_ENDS.contains(&labels[real - 1].to_lowercase().as_str())
+        {
+            end -= 1;
+        }
+        if let Some(reversed) = text.to_lowercase().strip_suffix(".in-addr.arpa") {
+            let turn = |text: &str| text.split('.').rev().collect::<Vec<_>>().join(".");
+            if let Some(image) = self.addresses.text(&turn(reversed)) {
+                return Some(format!("{}{}", turn(&image), &text[reversed.len()..]));
+            }
+        }
+        let mut image = |(at, label): (usize, &&str)| match at < end && !label.starts_with('_') {
+            true => self.label(label),
+            false => label.to_string(),
+        };
+        Some(labels.iter().enumerate().map(&mut image).collect::<Vec<_>>().join("."))
+    }
+
+    /// The pseudonym of an Amazon resource name: its account and the user, session or bucket that the resource names are
+    /// replaced. Names of roles, functions and other resources are replaced only if fields of the corpus contain them.
+    fn arn(&mut self, text: &str) -> Option<String> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, service, region, account, resource] = parts.as_slice() else { return None };
+        let account = ids::account(&self.key, account).unwrap_or_else(|| account.to_string());
+        let resource = match (*service, resource.split_once('/')) {
+            ("iam" | "sts", Some((kind @ ("user" | "federated-user"), path))) => {
+                let (folder, user) =
+                    path.rsplit_once('/').map_or(("", path), |(_, user)| (&path[..path.len() - user.len()], user));
+                format!("{kind}/{folder}{}", self.user(user))
+            }
+            ("sts", Some(("assumed-role", path))) => match path.split_once('/') {
+                Some((role, session)) => format!("assumed-role/{role}/{}", self.session(session)),
+                None => resource.to_string(),
+            },
+            ("s3", Some((bucket, path))) => format!("{}/{path}", self.host(bucket)),
+            ("s3", None) if !resource.contains('*') => self.host(resource),
+            _ => resource.to_string(),
+        };
+        Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
+    }
+
+    /// The pseudonym of a place: words of three or more letters are replaced; shorter ones are codes of states and the like.
+    fn place(&mut self, text: &str) -> String {
+        by_runs(text, char::is_alphabetic, |run| match run.chars().count() {
+            0..3 => run.to_string(),
+            _ => self.words.word(run),
+        })
+    }
+
+    /// The pseudonym of a label: the name of an account or a host, or one level of a domain. No two labels share a
+    /// pseudonym.
+    pub fn label(&mut self, text: &str) -> String {
+        let lower = text.to_lowercase();
+        if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
+            return text.to_string();
+        }
+        if let Some(image) = ids::uuid(&self.key, text) {
+            return image;
+        }
+        let address = self.dashed_address(text);
+        let composed = match address.or_else(|| self.people.spelling(text, &mut self.words)) {
+            Some(spelled) => spelled,
+            None => by_runs(text, char::is_alphanumeric, |run| self.run(run)),
+        };
+        let wanted = composed.to_lowercase();
+        let claimed = self.words.claim(&lower, |attempt| with_letters(&wanted, attempt));
+        composed + &written_like(text, claimed.strip_prefix(&wanted).unwrap_or(""))
+    }
+
+    /// The pseudonym of a label that contains an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. Only the address is
+    /// replaced.
+    fn dashed_address(&self, text: &str) -> Option<String> {
+        let at = dashed_address(text)?;
+        let image = self.addresses.text(&text[at.clone()].replace('-', "."))?.replace('.', "-");
+        Some(format!("{}{image}{}", &text[..at.start], &text[at.end..]))
+    }
+
+    /// The pseudonym of a run of letters and digits in a label.
+    fn run(&mut self, run: &str) -> String {
+        if self.words.keeps(&run.to_lowercase()) {
+            return run.to_string();
+        }
+        match self.people.spelling(run, &mut self.words) {
+            Some(spelled) => spelled,
+            None => self.segments(run),
+        }
+    }
+
+    /// Replaces letters as words and numbers of three or more digits as numbers. A run that changes often between the two is
+    /// random and is permuted as a whole.
+    fn segments(&mut self, run: &str) -> String {
+        let changes =
+            run.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
+        if changes > 2 && run.is_ascii() {
+            return permute::alphanumeric(&self.key, "mixed", run);
+        }
+        let words = by_runs(run, |c| !c.is_ascii_digit(), |letters| self.words.word(letters));
+        by_runs(
+            &words,
+            |c| c.is_ascii_digit(),
+            |digits| match digits.len() {
+                0..3 => digits.to_string(),
+                _ => permute::alphanumeric(&self.key, "digits", digits),
+            },
+        )
+    }
+}
+
+const TITLES: [&str; 9] = ["mr", "mrs", "ms", "dr", "prof", "sir", "jr", "sr", "phd"];
+
+/// `text` with every run of characters for which `inside` holds replaced by its `image`.
+fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str) -> String) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(&inside) {
+        let length = rest[start..].find(|c| !inside(c)).unwrap_or(rest.len() - start);
+        out += &rest[..start];
+        out += &image(&rest[start..start + length]);
+        rest = &rest[start + length..];
+    }
+    out + rest
+}
+
+/// The place of an IPv4 address with dashes in a label; it must begin with the first digit of the label.
+fn dashed_address(text: &str) -> Option<std::ops::Range<usize>> {
+    let start = text.find(|c: char| c.is_ascii_digit())?;
+    let length = text[start..].find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(text.len() - start);
+    let found = text[start..start + length].trim_end_matches('-');
+    let octets: Vec<&str> = found.split('-').take(4).collect();
+    let valid = octets.len() == 4 && octets.iter().all(|octet| octet.len() < 4 && octet.parse::<u8>().is_ok());
+    let end = start + octets.join("-").len();
+    valid.then_some(start..end)
+}

@@ -1,0 +1,99 @@
+//! `evaluate` on labelled records, planted canaries and the loss by path, end to end.
+
+use crate::common::{SMALL, run};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// Normal records in `data`, with `run`, and labelled ones in `test.jsonl`: with the labels in `labels`, and with the label
+/// in each record in `both.jsonl`.
+fn prepared(flags: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    fs::write(home.join("normal.jsonl"), run(home, "synth -n 300 --attacks 0").out).unwrap();
+    let attacked = "synth -n 120 --attacks 0.2 --start 2022-09-20";
+    fs::write(home.join("test.jsonl"), run(home, &format!("{attacked} --labels labels")).out).unwrap();
+    fs::write(home.join("both.jsonl"), run(home, &format!("{attacked} --label-field verdict")).out).unwrap();
+    run(home, &format!("prepare normal.jsonl --out data --tokenizer bytes --val-fraction 0.3 {flags}")).has(0, &[]);
+    run(home, &format!("train --data data --out run --steps 30 --learning-rate 1e-2 {SMALL}")).has(0, &[]);
+    folder
+}
+
+fn evaluated(folder: &Path, flags: &str) -> Value {
+    let said = run(folder, &format!("evaluate --model run --data data {flags}"));
+    said.has(0, &[]);
+    serde_json::from_str(&said.out).unwrap()
+}
+
+#[test]
+fn labelled_records_are_judged_beside_the_baselines() {
+    let home = prepared("");
+    let apart = evaluated(home.path(), "--labelled test.jsonl --labels labels --fpr 0.1 --report page");
+    let methods = apart["detection"]["methods"].as_array().unwrap();
+    assert_eq!(methods.len(), 5);
+    assert_eq!(methods[0]["method"], "model");
+    let count = |name: &str| methods[0]["calibrated"][name].as_u64().unwrap();
+    let all = ["true_positives", "false_positives", "false_negatives", "true_negatives"].map(count);
+    assert_eq!(all.iter().sum::<u64>(), 120);
+    assert_eq!(methods[0]["calibrated_on"], 45, "half of the 90 validation records; the others teach what is usual");
+    let kinds = apart["detection"]["kinds"].as_array().unwrap();
+    let attacks: u64 = kinds.iter().map(|kind| kind["attacks"].as_u64().unwrap()).sum();
+    assert_eq!(attacks, all[0] + all[2]);
+    assert!(fs::read_to_string(home.path().join("page/evaluation.html")).unwrap().contains("<h2>Detection</h2>"));
+    // The label in the record is taken out before anybody looks: the same numbers.
+    let inside = evaluated(home.path(), "--labelled both.jsonl --label-field verdict --fpr 0.1");
+    assert_eq!(inside["detection"], apart["detection"]);
+}
+
+#[test]
+fn labels_of_the_validation_split_test_on_its_later_half() {
+    let home = prepared("");
+    let labels: String = (0..90).map(|i| if i % 9 == 0 { "spray\n" } else { "0\n" }).collect();
+    fs::write(home.path().join("own"), labels).unwrap();
+    let report = evaluated(home.path(), "--labels own --fpr 0.2");
+    let model = &report["detection"]["methods"][0];
+    assert_eq!((&model["attacks"], &model["normals"]), (&5.into(), &40.into()));
+}
+
+#[test]
+fn wrong_labels_are_explained() {
+    let home = prepared("");
+    let said = |flags: &str| run(home.path(), &format!("evaluate --model run --data data {flags}"));
+    said("--labelled test.jsonl").has(2, &["--labels FILE", "--label-field"]);
+    said("--labelled test.jsonl --label-field absent").has(1, &["record 1", "absent"]);
+    said("--labelled nowhere --labels labels").has(1, &["nowhere"]);
+    said("--labels labels").has(1, &["120 labels for 90 records"]);
+    said("--labelled test.jsonl --labels labels --fpr 2").has(2, &["expected a fraction between 0 and 1", "2"]);
+    said("--label-field attack").has(2, &["--labels"]);
+    said("--fpr 0.1").has(2, &["--labelled"]);
+    run(home.path(), "evaluate --model run --text test.jsonl --labels labels").has(2, &["--labels"]);
+}
+
+#[test]
+fn the_loss_is_told_by_path_over_every_byte() {
+    let home = prepared("");
+    let report = evaluated(home.path(), "");
+    let part = |name: &str| report["by_path"][name].clone();
+    let bytes = part("random")["bytes"].as_u64().unwrap() + part("rest")["bytes"].as_u64().unwrap();
+    let meta: Value = serde_json::from_slice(&fs::read(home.path().join("data/meta.json")).unwrap()).unwrap();
+    assert_eq!(bytes, meta["val"]["bytes"].as_u64().unwrap());
+    let rate = |name: &str| part(name)["nats_per_byte"].as_f64().unwrap();
+    assert!(rate("random") > rate("rest"), "identifiers cost more: {report}");
+}
+
+#[test]
+fn planted_canaries_get_their_exposure() {
+    let home = prepared("--canaries 5");
+    let flags = "--layers 1 --heads 2 --channels 32 --context 700 --batch 1 --warmup 2 --eval-every 0";
+    run(home.path(), &format!("train --data data --out keen {flags} --steps 2 --learning-rate 1e-2")).has(0, &[]);
+    let report = run(home.path(), "evaluate --model keen --data data");
+    report.has(0, &[]);
+    let report: Value = serde_json::from_str(&report.out).unwrap();
+    let canaries = report["canaries"].as_array().unwrap();
+    let repeats: Vec<_> = canaries.iter().map(|canary| canary["repeats"].as_u64().unwrap()).collect();
+    assert_eq!(repeats, [1, 2, 4, 8, 16]);
+    for canary in canaries {
+        let exposure = canary["exposure"].as_f64().unwrap();
+        assert!((0.0..=10.0).contains(&exposure) && canary["bits"].as_f64().unwrap() > exposure, "{canary}");
+    }
+}

@@ -1,0 +1,24 @@
+//! The program from end to end: what its commands write, print and refuse.
+
+mod common;
+#[path = "../stub/mod.rs"]
+mod stub;
+
+mod bench;
+mod constraint;
+mod demo;
+mod detection;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod evaluate;
+mod finetune;
+mod generate;
+mod gpu_errors;
+mod json_schema;
+mod prepare;
+mod pseudonyms;
+mod score;
+mod sigma;
+mod sigma_rule;
+mod synth;
+mod train;

@@ -1,0 +1,5 @@
+//! What the library computes, against references: central differences, PyTorch, the table of the kernels' resources.
+
+mod cpu_gradients;
+mod pytorch;
+mod resources;

@@ -1,0 +1,109 @@
+//! What the compiled kernels take, against the committed table. Any nvcc but 13.0 gives other numbers.
+
+#[path = "../../kernels/build/ptxas.rs"]
+mod ptxas;
+
+use logwright::cuda::device::kernels;
+use logwright::cuda::gpu::fatbin;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+const HEAD: &str = "# Of each kernel and architecture: registers, bytes of spills, bytes of static shared memory,
+# as ptxas of nvcc 13.0 says. scripts/update-resources writes this file, a test compares it.
+";
+
+fn table() -> String {
+    let mut text = HEAD.to_string();
+    for fatbin::Usage { kernel, architecture, registers, spills, shared } in fatbin::usages() {
+        writeln!(text, "{kernel:40} {architecture:8} {registers:4} {spills:4} {shared:6}").unwrap();
+    }
+    text
+}
+
+#[test]
+#[ignore = "needs a build with nvcc 13.0 (scripts/install-nvcc)"]
+fn kernels_take_what_the_committed_table_says() {
+    let nvcc = fatbin::NVCC.expect("a build with nvcc: run scripts/install-nvcc");
+    assert!(nvcc.starts_with("13.0."), "the table is of nvcc 13.0, this build's is {nvcc}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/resources.txt");
+    if std::env::var("LOGWRIGHT_UPDATE").is_ok_and(|value| value == "1") {
+        std::fs::write(&path, table()).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap();
+    let (found, committed): (Vec<_>, Vec<_>) =
+        (table().lines().map(String::from).collect(), committed.lines().collect());
+    let new: Vec<_> = found.iter().filter(|line| !committed.contains(&line.as_str())).collect();
+    let gone: Vec<_> = committed.iter().filter(|line| !found.iter().any(|found| found == *line)).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "not in the table: {new:#?}\nonly in the table: {gone:#?}\n\
+        where the change is meant, run scripts/update-resources"
+    );
+}
+
+#[test]
+#[ignore = "needs a build with nvcc 13.0 (scripts/install-nvcc)"]
+fn every_kernel_of_the_table_is_compiled_for_both_architectures() {
+    for kernel in kernels::ALL {
+        for architecture in ["sm_80", "sm_90a"] {
+            let there = |usage: &fatbin::Usage| usage.kernel == kernel.name && usage.architecture == architecture;
+            assert!(fatbin::usages().iter().any(there), "{} for {architecture}", kernel.name);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a build with nvcc 13.0 (scripts/install-nvcc)"]
+fn a_kernel_that_spills_is_explained_in_the_log() {
+    let log = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("LOG.md")).unwrap();
+    for usage in fatbin::usages().iter().filter(|usage| usage.spills > 0) {
+        let fatbin::Usage { kernel, architecture, spills, .. } = usage;
+        assert!(
+            log.contains(kernel),
+            "{kernel} spills {spills} bytes on {architecture}: cure it, or say why in LOG.md"
+        );
+    }
+}
+
+/// Words of nvcc 13.0's ptxas, of two kernels.
+const SAID: &str = "ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'first' for 'sm_80'
+ptxas info    : Function properties for first
+    16 bytes stack frame, 20 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 16 bytes cumulative stack size, 4112 bytes smem, 424 bytes cmem[0]
+ptxas info    : Compiling entry function 'second' for 'sm_90a'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 255 registers, used 0 barriers
+";
+
+#[test]
+fn the_words_of_ptxas_are_understood() {
+    let [first, second] = &ptxas::parse(SAID)[..] else { panic!("two kernels") };
+    assert_eq!((first.kernel.as_str(), first.architecture.as_str()), ("first", "sm_80"));
+    assert_eq!((first.registers, first.spills, first.shared), (40, 32, 4112));
+    assert_eq!((second.kernel.as_str(), second.architecture.as_str()), ("second", "sm_90a"));
+    assert_eq!((second.registers, second.spills, second.shared), (255, 0, 0));
+}
+
+/// What the attention kernels are made of: tensor cores, 16-byte accesses, no local memory.
+#[test]
+#[ignore = "needs a build with nvcc (scripts/install-nvcc), its cuobjdump and Python"]
+fn attention_is_compiled_to_what_it_should_be() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let nvcc = std::env::var("NVCC").map_or(root.join(".nvcc/bin/nvcc"), Into::into);
+    let folder = tempfile::tempdir().unwrap();
+    let mut check = Command::new("python3");
+    check.arg(root.join("scripts/check_sass.py")).arg("--mix").arg(nvcc.with_file_name("cuobjdump"));
+    let modules = fatbin::MODULES.iter().filter(|module| module.file.starts_with("attention"));
+    for module in modules {
+        let path = folder.path().join(module.file).with_extension("fatbin");
+        std::fs::write(&path, module.image).unwrap();
+        check.arg(path);
+    }
+    let output = check.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // For two architectures: the counts, the turn of the main loop, the estimate.
+    assert_eq!(said.matches("attention_forward_64").count(), 6, "{said}");
+}
