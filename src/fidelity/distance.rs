@@ -1,6 +1,6 @@
 //! Distances between the generated and the real values of a field, and between real ones.
 
-use super::samples::SeededRng;
+use super::samples::IndexRng;
 use super::table::{ABSENT, RecordTable, ValueIds};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -143,7 +143,7 @@ pub struct Sides<'a> {
 /// Numbers with many values are binned by the deciles of training, other fields by their 50 most frequent values.
 pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<FieldDistance> {
     let real = sides.training.records + sides.validation.records;
-    let mut draws = SeededRng::new(seed);
+    let mut draws = IndexRng::new(seed);
     let mut draw = |n: usize| -> Vec<u32> { (0..n).map(|_| draws.below(real) as u32).collect() };
     let pairs: Vec<[Vec<u32>; 2]> =
         (0..RESAMPLES).map(|_| [draw(sides.generated.records), draw(sides.validation.records)]).collect();

@@ -4,11 +4,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Uniform random integers, determined by a seed.
-pub struct SeededRng(ChaCha8Rng);
+pub struct IndexRng(ChaCha8Rng);
 
-impl SeededRng {
+impl IndexRng {
     pub fn new(seed: u64) -> Self {
-        SeededRng(ChaCha8Rng::seed_from_u64(seed))
+        IndexRng(ChaCha8Rng::seed_from_u64(seed))
     }
 
     /// A number in `0..n`: the high half of a 64 x 64-bit product, with a bias below n / 2^64.
@@ -22,12 +22,12 @@ pub struct Reservoir<T> {
     limit: usize,
     seen: usize,
     kept: Vec<(usize, T)>,
-    draws: SeededRng,
+    draws: IndexRng,
 }
 
 impl<T> Reservoir<T> {
     pub fn new(limit: usize, seed: u64) -> Self {
-        Self { limit, seen: 0, kept: Vec::new(), draws: SeededRng::new(seed) }
+        Self { limit, seen: 0, kept: Vec::new(), draws: IndexRng::new(seed) }
     }
 
     /// Offers the next item, which is only created if it is kept.

@@ -76,7 +76,7 @@ fn characters_unseen_before_are_named_with_the_way_out() {
     run(home.path(), prepare).has(1, &["new.log:3", "not valid UTF-8"]);
     fs::write(home.path().join("text.log"), "abc\nabd\n".repeat(9)).unwrap();
     run(home.path(), "prepare text.log --out new --tokenizer-from old").has(1, &["record 2", "'d'", "byte 2", way_out]);
-    run(home.path(), &format!("{prepare} {way_out} z")).has(2, &["'z'", "not in the tokenizer"]);
+    run(home.path(), &format!("{prepare} {way_out} z")).has(2, &["'z'", "the tokenizer lacks"]);
     run(home.path(), &format!("{prepare} {way_out} a")).has(0, &["2 characters unknown to the tokenizer"]);
 }
 

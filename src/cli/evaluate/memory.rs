@@ -5,7 +5,7 @@ use logwright::Result;
 use logwright::dataset::{Canaries, Canary, Dataset};
 use logwright::fidelity::language::{ByPath, by_path};
 use logwright::fidelity::privacy::exposure;
-use logwright::fidelity::{Reservoir, SeededRng};
+use logwright::fidelity::{Reservoir, IndexRng};
 use logwright::record::schema::Profile;
 use logwright::report::evaluation::Exposed;
 use logwright::score::add_costs;
@@ -37,7 +37,7 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
 pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<Vec<Exposed>>> {
     let Some(Canaries { canaries, .. }) = Canaries::load(folder)? else { return Ok(None) };
     tracing::info!("{} canaries, each compared with {ALTERNATIVES} records that have another secret", canaries.len());
-    let mut draws = SeededRng::new(seed);
+    let mut draws = IndexRng::new(seed);
     let exposed = |canary: &Canary| {
         let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut draws)));
         let texts: Vec<String> = std::iter::once(canary.text()).chain(others).collect();
@@ -49,7 +49,7 @@ pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<
     canaries.iter().map(exposed).collect::<Result<_>>().map(Some)
 }
 
-fn secret(canary: &Canary, draws: &mut SeededRng) -> String {
+fn secret(canary: &Canary, draws: &mut IndexRng) -> String {
     let alphabet: Vec<char> = canary.alphabet.chars().collect();
     (0..canary.length).map(|_| alphabet[draws.below(alphabet.len())]).collect()
 }
