@@ -2,8 +2,7 @@
 
 use clap::Args;
 use logwright::model_folder::LoadedModel;
-use logwright::record::Form;
-use logwright::record::Records;
+use logwright::record::{Form, Records};
 use logwright::sample::{Constraint, DeadEnd, GeneratedRecord, Separators};
 use logwright::{Error, Result};
 use serde_json::Value;

@@ -6,14 +6,11 @@ use clap::Args;
 use logwright::dataset::{
     PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
 };
-use logwright::ingest::InputFormat;
-use logwright::ingest::{BadRecords, ReadOptions};
-use logwright::model_folder;
+use logwright::ingest::{BadRecords, InputFormat, ReadOptions};
 use logwright::pseudonyms::SecretKey;
-use logwright::record::Prefix;
-use logwright::record::Records;
+use logwright::record::{Prefix, Records};
 use logwright::tokens::{Tokenizer, TokenizerKind};
-use logwright::{Error, Result};
+use logwright::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tracing::{info, warn};

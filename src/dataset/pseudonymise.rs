@@ -2,8 +2,7 @@
 //! are replaced record by record.
 
 use crate::files::{WholeFile, write_error};
-use crate::ingest::{ReadOptions, ReadReport};
-use crate::ingest::{check_prefixes, read_records};
+use crate::ingest::{ReadOptions, ReadReport, check_prefixes, read_records};
 use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SecretKey};
 use crate::record::put_prefix;
 use crate::{Error, Result};

@@ -2,8 +2,7 @@
 //! terms do not allow a sample of it to be kept here.
 
 use super::{Detection, Samples, baselines};
-use crate::ingest::ReadOptions;
-use crate::ingest::read_records;
+use crate::ingest::{ReadOptions, read_records};
 use crate::record::fields;
 use crate::test_data::real;
 use indicatif::ProgressBar;

@@ -1,8 +1,6 @@
 //! Conditions on generated records, set through the prefix that the model was trained with: a user, a label, a day.
 
-use crate::record::{MOST_COMBINATIONS, Records};
-use crate::record::{PLACEHOLDER, Prefix};
-use crate::record::{prefix_text, prefix_values};
+use crate::record::{MOST_COMBINATIONS, PLACEHOLDER, Prefix, Records, prefix_text, prefix_values};
 use crate::{Error, Result};
 use chrono::{Days, NaiveDate};
 use rand_chacha::ChaCha8Rng;

@@ -1,7 +1,6 @@
 //! Normal records -> a calibration: the statistics of each field, and a threshold.
 
-use super::aggregate::Aggregate;
-use super::aggregate::sum_of_excess;
+use super::aggregate::{Aggregate, sum_of_excess};
 use super::normal_stats::NormalStatsBuilder;
 use super::scorer::{Detector, ScoredRecord, rounded};
 use super::session::SessionScore;

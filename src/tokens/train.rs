@@ -4,11 +4,10 @@
 //! and last the identifiers that recur often enough. A class of pairs is complete or absent: with every pair of hexadecimal
 //! digits in the vocabulary a UUID always has 20 tokens, with none always 36.
 
-use super::alphabet;
-use super::file;
 use super::pretokenize::{self, Chunks};
 use super::split::{Splitter, compile};
 use super::tokenizer::Tokenizer;
+use super::{alphabet, file};
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

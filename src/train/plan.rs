@@ -9,9 +9,8 @@ use super::run::Start;
 use crate::backend::Backend;
 use crate::dataset::Dataset;
 use crate::gpt::{Config, Layout, checkpoint, init};
-use crate::model_folder;
 use crate::tokens::Tokenizer;
-use crate::{Error, Result};
+use crate::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
 
 /// The run that the user asks for.

@@ -1,9 +1,8 @@
 //! `logwright generate` and `evaluate` end to end, and the KV cache against the plain forward pass.
 
 use crate::common::{SMALL, Said, corpus, logwright, run};
-use logwright::cpu::CpuEngine;
 use logwright::cpu::model::Model;
-use logwright::cpu::sampling;
+use logwright::cpu::{CpuEngine, sampling};
 use logwright::engine::{Engine, SampleRequest, SamplingParams};
 use logwright::gpt::{Config, Layout, init};
 use std::io::Write;

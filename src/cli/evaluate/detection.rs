@@ -8,14 +8,10 @@ use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
 use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
-use logwright::ingest::ReadOptions;
-use logwright::ingest::read_records;
+use logwright::ingest::{ReadOptions, read_records};
 use logwright::record::fields;
 use logwright::report::evaluation::Detected;
-use logwright::score::Aggregate;
-use logwright::score::Calibrator;
-use logwright::score::Detector;
-use logwright::score::ScoringMethod;
+use logwright::score::{Aggregate, Calibrator, Detector, ScoringMethod};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -11,12 +11,10 @@ use logwright::finding::Finding;
 use logwright::ingest::{Feed, Input, InputRecord};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
-use logwright::score::Aggregate;
-use logwright::score::CALIBRATION;
-use logwright::score::Calibrator;
 use logwright::score::session::Sessions;
-use logwright::score::{Calibration, ScoringMethod};
-use logwright::score::{Detector, ScoredRecord, Scorer};
+use logwright::score::{
+    Aggregate, CALIBRATION, Calibration, Calibrator, Detector, ScoredRecord, Scorer, ScoringMethod,
+};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 use sessions::{GroupArgs, Grouped};

@@ -2,10 +2,8 @@
 
 use clap::Args;
 use logwright::finding::Finding;
-use logwright::score::session::seconds;
-use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
-use logwright::score::{Calibrator, Reduced};
-use logwright::score::{Detector, ScoredRecord, Scorer};
+use logwright::score::session::{Grouping, Session, SessionScore, Sessions, seconds};
+use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 
