@@ -21,4 +21,4 @@ pub mod tfidf;
 
 pub use measure::{CheckedRule, Compared, Fidelity, Structure, TrainingRecords, measure};
 pub use pair::{Pair, Share};
-pub use samples::{Reservoir, IndexRng, thin};
+pub use samples::{IndexRng, Reservoir, thin};

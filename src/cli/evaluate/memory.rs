@@ -5,7 +5,7 @@ use logwright::Result;
 use logwright::dataset::{Canaries, Canary, Dataset};
 use logwright::fidelity::language::{ByPath, by_path};
 use logwright::fidelity::privacy::exposure;
-use logwright::fidelity::{Reservoir, IndexRng};
+use logwright::fidelity::{IndexRng, Reservoir};
 use logwright::record::schema::Profile;
 use logwright::report::evaluation::Exposed;
 use logwright::score::add_costs;
