@@ -10,7 +10,7 @@
 //! | `source` | name of the input, if there are several |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
-//! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a field that counts |
+//! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
 //! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path) and `excess`, by which they are ordered |
 //!
 //! A line that is not a record has `record`, `source` and `error`. A session has `session` (its key), `first` and `last` (record

@@ -35,13 +35,13 @@ pub struct GenerateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// How each record begins
+    /// Text that each record begins with
     #[arg(long, default_value = "", value_name = "TEXT", conflicts_with = "prompts")]
     prompt: String,
     /// File with one prompt per line (- for standard input); each is used -n times
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// Records to generate for each prompt
+    /// Number of records to generate per prompt
     #[arg(short, default_value_t = 1, value_name = "N")]
     n: usize,
     #[command(flatten)]

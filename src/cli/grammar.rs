@@ -1,4 +1,4 @@
-//! `--json` and `--schema`: the grammar that generated records keep to, and what it cost.
+//! `--json` and `--schema`: the grammar that generated records follow, and what it costs.
 
 use clap::Args;
 use logwright::model_folder::LoadedModel;

@@ -17,7 +17,7 @@ pub struct SynthArgs {
     /// Number of records
     #[arg(short, long = "count", value_name = "N")]
     n: u64,
-    /// Seed of all random draws
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// Fraction of the records that belong to an attack, 0 to 0.5

@@ -42,7 +42,7 @@ pub struct TrainArgs {
     /// Old data folder to mix in, so that a model that is fine-tuned on new data does not forget the old (see --replay-share)
     #[arg(long, value_name = "OLD_DATA")]
     replay: Option<PathBuf>,
-    /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: known GPUs' data sheets]
+    /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: from the data sheets of known GPUs]
     #[arg(long, value_name = "X")]
     peak_tflops: Option<f64>,
     /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1, e.g. 10..12

@@ -27,7 +27,7 @@ pub struct GenerationSettings {
 /// What controls generation besides its settings.
 #[derive(Clone, Copy, Default)]
 pub struct Control<'a> {
-    /// Records keep within this grammar.
+    /// Records must fit this grammar.
     pub constraint: Option<&'a Constraint>,
     /// Once set, generation ends after the current token; finished records are handed on, unfinished ones dropped.
     pub stop: Option<&'a AtomicBool>,

@@ -48,7 +48,7 @@ pub struct KernelsBench {
     device: DeviceArgs,
 }
 
-/// An operation on paper and on the device.
+/// An operation: its computed cost and its measured time.
 struct KernelRow {
     /// None for an operation that only this card needs, e.g. because a matrix product has no epilogue.
     paper: Option<Operation>,

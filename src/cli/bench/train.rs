@@ -18,7 +18,7 @@ pub struct TrainBench {
     shape: EngineShape,
     #[command(flatten)]
     training: TrainingArgs,
-    /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: known GPUs' data sheets]
+    /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: from the data sheets of known GPUs]
     #[arg(long, value_name = "X")]
     peak_tflops: Option<f64>,
     /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1 with the warm-up, e.g. 3..5

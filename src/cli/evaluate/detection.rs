@@ -69,7 +69,7 @@ impl LabelArgs {
         Ok(Detected { methods, kinds, scores, attacks })
     }
 
-    /// What the flags ask for, if they do.
+    /// Reads the labelled records and the normal ones that the flags name; None without such flags.
     ///
     /// Errors: labels that cannot be read, or are not as many as the records.
     pub fn trial(&self, data: &Dataset) -> Result<Option<Trial>> {

@@ -34,10 +34,10 @@ pub struct EvaluateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Data folder: the loss on its validation split
+    /// Data folder: compute the loss on its validation split
     #[arg(long, value_name = "DATA", required_unless_present = "text", conflicts_with = "text")]
     data: Option<PathBuf>,
-    /// Text file: the loss on its lines, each a record, in consecutive windows of the model's context length
+    /// Text file: compute the loss on its lines, each a record, in consecutive windows of the model's context length
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Generated records to compare with --data: one per line, raw or as JSON lines of generate (- for standard input)

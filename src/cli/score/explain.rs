@@ -1,4 +1,4 @@
-//! `score --explain` and `--explain-html`: where findings are shown to a person.
+//! `score --explain` and `--explain-html`: findings in readable form.
 
 use clap::{Args, ValueEnum};
 use logwright::finding::Finding;
@@ -64,14 +64,14 @@ impl ExplainArgs {
     }
 }
 
-/// The findings of the highest scores so far: at most `limit`.
+/// The findings with the highest scores so far, at most `limit`.
 pub struct Page {
     /// None where no page was asked for.
     path: Option<PathBuf>,
     /// Name of the model.
     model: String,
     limit: usize,
-    /// By score, the highest first; of equals, the first seen.
+    /// By score, the highest first; equal ones in the order of the records.
     top: Vec<Finding>,
     records: u64,
     anomalies: u64,
@@ -88,7 +88,7 @@ impl Page {
         }
     }
 
-    /// Writes the page, where one was asked for.
+    /// Writes the page, if one was asked for.
     pub fn write(&mut self, detector: &Detector) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let explanation = Explanation {

@@ -59,7 +59,7 @@ pub struct LanguageModel {
     pub loss: f64,
     /// exp(loss).
     pub perplexity: f64,
-    /// Tokens predicted.
+    /// Number of tokens predicted.
     pub tokens: u64,
     /// The loss per byte of text instead of per token, comparable across tokenizers.
     pub nats_per_byte: f64,
