@@ -1,4 +1,5 @@
-//! Compiles `kernels/`: for GPUs where there is an nvcc (`kernels/build/nvcc.rs`), for the host with the feature `emulator`.
+//! Derives the kernel table from `kernels/` (`kernels/build/table`), and compiles the kernels: for GPUs where there is an
+//! nvcc (`kernels/build/nvcc.rs`), for the host with the feature `emulator`.
 
 #[cfg(feature = "emulator")]
 #[path = "kernels/build/emulator.rs"]
@@ -7,6 +8,8 @@ mod emulator;
 mod nvcc;
 #[path = "kernels/build/ptxas.rs"]
 mod ptxas;
+#[path = "kernels/build/table/mod.rs"]
+mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -15,9 +18,27 @@ fn main() {
     println!("cargo:rerun-if-changed=kernels");
     find_what_tests_need();
     let sources = files("cu");
+    write_table(&sources);
     nvcc::build(&sources, &files("cuh"));
     #[cfg(feature = "emulator")]
     emulator::build(&sources);
+}
+
+/// What this writes is included in `src/cuda`: see `kernels/build/table`.
+fn write_table(sources: &[PathBuf]) {
+    let files = table::read(sources).unwrap_or_else(|message| fail(&message));
+    let output: PathBuf = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR").into();
+    for (name, code) in table::generate(&files) {
+        let to = output.join(name);
+        std::fs::write(&to, code).unwrap_or_else(|e| fail(&format!("cannot write {}: {e}", to.display())));
+    }
+}
+
+/// A build error for a person, without a backtrace.
+fn fail(message: &str) -> ! {
+    println!("cargo::error={}", message.replace('\n', " | "));
+    eprintln!("{message}");
+    std::process::exit(1)
 }
 
 /// What some tests need and not every machine has; where it is absent they are ignored, and say so.

@@ -1,4 +1,4 @@
-// What the attention kernels share: tiles of a head in shared memory, and products of tiles on the tensor cores.
+// The attention kernels share this: tiles of a head in shared memory, and products of tiles on the tensor cores.
 //
 // A block is four warps. It owns MT * 64 rows of one head (queries or keys, MT * 16 to a warp) and streams the other
 // side past them in tiles, two in flight: one is computed on while the next one arrives by cp.async.
@@ -8,15 +8,33 @@
 #include "common.cuh"
 
 constexpr int WARPS = 4, THREADS = 32 * WARPS;
+
+// The head sizes that there are kernels for. The attention files apply it to the macro that defines their kernels.
+#define FOR_EACH_HEAD_SIZE(DEFINE) DEFINE(32) DEFINE(64) DEFINE(128)
+#define ELEMENT(HS) HS,
+constexpr int HEAD_SIZES[] = {FOR_EACH_HEAD_SIZE(ELEMENT)};
+#undef ELEMENT
+
+// The place of a head size in HEAD_SIZES, and in the tables of tile sizes of the attention files.
+__host__ __device__ constexpr int place_of(int HS) {
+    int place = 0;
+    while (HEAD_SIZES[place] != HS) place++;
+    return place;
+}
+
+// Tiles of 16 rows that a warp has of the rows of its block: MT.
+__host__ __device__ constexpr int tiles_of_warp(int rows_of_block) { return rows_of_block / (16 * WARPS); }
 constexpr float LOG2_E = 1.4426950408889634f;
 
-// Rows of the scratch buffer of the backward pass are padded to a multiple of this: every tile and every block fits.
+// The rows of the backward pass's scratch buffer are padded to a multiple of this, so that every tile and every block
+// fits.
 constexpr int ROW_PADDING = 128;
 
 __device__ __forceinline__ int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Element at which a chunk of a tile begins. A chunk's place is XORed with its row, so that the eight rows of an 8x8
-// matrix lie in different banks; rows of HS = 32 are half as long as all banks, and change place every second row.
+// The element at which a chunk of a tile begins. A chunk's place is XORed with its row, so that the eight rows of an
+// 8x8 matrix lie in different banks; rows of HS = 32 are half as long as all banks together, and change place every
+// second row.
 template <int HS>
 __device__ __forceinline__ int chunk_at(int row, int chunk) {
     static_assert(HS == 32 || HS % 64 == 0, "the swizzle knows rows of half a bank line or of whole ones");
@@ -24,9 +42,9 @@ __device__ __forceinline__ int chunk_at(int row, int chunk) {
     return row * HS + ((chunk ^ turn) << 3);
 }
 
-// Starts the copy of ROWS rows of a head to a tile: this thread's chunk of every STEP-th row. `to`, `from`: that chunk
-// of its first row; `left`: how many rows the head has from there on, behind them come zeros. `stride`: elements from
-// one row to the next. Steps leave the swizzle as it is.
+// Starts the copy of ROWS rows of a head to a tile: this thread's chunk of every STEP-th row. `to` and `from` are
+// that chunk of its first row. `left` is the number of rows that the head has from there on; zeros follow them.
+// `stride` is the number of elements from one row to the next. A step does not change the swizzle.
 template <int HS, int ROWS>
 __device__ __forceinline__ void copy_rows(bf16 *to, const bf16 *from, int left, int stride) {
     constexpr int STEP = THREADS / (HS / 8);
@@ -35,7 +53,7 @@ __device__ __forceinline__ void copy_rows(bf16 *to, const bf16 *from, int left, 
     for (int row = 0; row < ROWS; row += STEP) cp_async16(to + row * HS, from + row * stride, row < left);
 }
 
-// The same for a whole tile of rows that a block owns.
+// Does the same for a whole tile of rows that a block owns.
 template <int HS, int ROWS>
 __device__ __forceinline__ void copy_tile(bf16 *tile, const bf16 *head, int first_row, int T, int stride) {
     const int row = threadIdx.x / (HS / 8), chunk = threadIdx.x % (HS / 8);
@@ -51,9 +69,10 @@ __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
         for (int n = 0; n < NT; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0.f;
 }
 
-// Each lane names one chunk of a 16x16 piece to ldmatrix. These are its elements in the first piece of a tile: for left
-// sides and for right sides as they are, and for right sides that the tile holds transposed. The piece 16 rows further
-// down has it at + 16 * HS, the piece 2 * `right` chunks further right at `piece_at`.
+// Each lane gives ldmatrix the address of one chunk of a 16x16 piece. These two functions give its element in the
+// first piece of a tile: the first for left sides and for right sides as they are, the second for right sides that
+// the tile holds transposed. In the piece 16 rows further down it lies at + 16 * HS, in the piece 2 * `right` chunks
+// further right at `piece_at`.
 template <int HS>
 __device__ __forceinline__ int piece_lane() {
     const int lane = threadIdx.x % 32;
@@ -64,11 +83,12 @@ __device__ __forceinline__ int transposed_piece_lane() {
     const int lane = threadIdx.x % 32;
     return chunk_at<HS>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
-// The swizzle turns chunks within eight, so that whole eights are added, to lie in the instruction.
+// The swizzle permutes chunks within groups of eight, so whole groups can be added: the offset lies in the instruction.
 __device__ __forceinline__ int piece_at(int lane, int right) { return (lane ^ right % 4 * 16) + right / 4 * 64; }
 
-// Two matrices of a head that stream past in tiles of ROWS rows, two tiles of each in shared memory. What accesses are
-// counted from is carried on from tile to tile: from a tile's number it would be computed anew for every tile.
+// Two matrices of a head that stream past in tiles of ROWS rows, with two tiles of each in shared memory. The bases
+// of all accesses are carried from tile to tile: computed from a tile's number, they would cost instructions in every
+// tile.
 template <int HS, int ROWS>
 struct Stream {
     const bf16 *x, *y;  // this thread's chunk of the rows to copy next
@@ -97,7 +117,7 @@ struct Stream {
         left -= ROWS;
         to ^= ROWS * HS;
     }
-    // Goes on to the tiles copied last.
+    // Moves to the tiles that were copied last.
     __device__ __forceinline__ void next() {
         piece ^= ROWS * HS;
         transposed ^= ROWS * HS;
@@ -120,20 +140,20 @@ __device__ __forceinline__ void multiply_piece(float (&s)[MT][NT][4], const uint
     }
 }
 
-// The left side's part of piece k: MT * 16 rows of tile `a`.
+// Reads the left side's part of piece k: MT * 16 rows of tile `a`.
 template <int HS, int MT>
 __device__ __forceinline__ void read_piece(uint32_t (&a_part)[MT][4], const bf16 *a, int a_lane, int k) {
 #pragma unroll
     for (int m = 0; m < MT; m++) ldmatrix_x4(a_part[m], a + m * 16 * HS + piece_at(a_lane, k));
 }
-// All pieces: a left side that is held in registers.
+// Reads all pieces, for a left side that stays in registers.
 template <int HS, int MT>
 __device__ __forceinline__ void read_pieces(uint32_t (&a)[HS / 16][MT][4], const bf16 *tile, int a_lane) {
 #pragma unroll
     for (int k = 0; k < HS / 16; k++) read_piece<HS>(a[k], tile, a_lane, k);
 }
 
-// s = A B' over the head size: MT * 16 rows of tile `a`, or all pieces of them; the first NT * 8 rows of tile `b`.
+// s = A B' over the head size. A: MT * 16 rows of tile `a`, or all their pieces; B: the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
 __device__ __forceinline__ void product(float (&s)[MT][NT][4], const bf16 *a, int a_lane, const bf16 *b, int b_lane) {
     clear(s);
@@ -152,8 +172,8 @@ __device__ __forceinline__ void product(float (&s)[MT][NT][4], const uint32_t (&
     for (int k = 0; k < HS / 16; k++) multiply_piece<HS>(s, a[k], b, b_lane, k);
 }
 
-// sums += P B: P (MT * 16, NT * 8) from registers, rounded to bf16 (a product's result lies as the next product's left
-// side wants it), and the first NT * 8 rows of tile `b`.
+// sums += P B. P (MT * 16, NT * 8) comes from registers and is rounded to bf16: a product leaves its result where the
+// next product needs its left side. B: the first NT * 8 rows of tile `b`.
 template <int HS, int MT, int NT>
 __device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const float (&p)[MT][NT][4],
                                              const bf16 *b, int b_lane) {
@@ -178,7 +198,8 @@ __device__ __forceinline__ void multiply_add(float (&sums)[MT][HS / 8][4], const
     }
 }
 
-// Scores of keys behind their query become -infinity. `ahead`: first column's position less the first row's.
+// Sets the scores of keys that come after their query to -infinity. `ahead`: the first column's position minus the
+// first row's.
 template <bool KEYS_ARE_ROWS, int MT, int NT>
 __device__ __forceinline__ void hide_the_future(float (&s)[MT][NT][4], int ahead) {
     const int lane = threadIdx.x % 32;
@@ -195,7 +216,8 @@ __device__ __forceinline__ void hide_the_future(float (&s)[MT][NT][4], int ahead
 }
 
 // to = sums * factor, rounded, for the rows of a warp that lie before T; `row` is the warp's first row in the block,
-// `factor` is per row. They go through the same rows of `tile`, which no other warp reads, to leave 16 bytes at a time.
+// `factor` is per row. They pass through the same rows of `tile`, which no other warp reads, so that 16 bytes are
+// stored at a time.
 template <int HS, int MT>
 __device__ __forceinline__ void store_rows(bf16 *to, bf16 *tile, const float (&sums)[MT][HS / 8][4],
                                            const float (&factor)[MT][2], int row, int first_row, int T, int stride) {

@@ -1,7 +1,8 @@
 #include "attention.cuh"
 
-// Backward pass of causal self-attention without atomics: row statistics, then dK and dV by blocks of keys, then dQ by
-// blocks of queries; the last two compute the probabilities again from the log-sum-exp. One instance per head size.
+// The backward pass of causal self-attention, without atomics: row statistics, then dK and dV by blocks of keys, then
+// dQ by blocks of queries. The last two recompute the probabilities from the log-sum-exp. There is one instance per
+// head size.
 //   maths      p[i,j] = exp(scale * q[i] . k[j] - lse[i]) for j <= i, else 0;  delta[i] = dout[i] . out[i]
 //              ds[i,j] = p[i,j] * (dout[i] . v[j] - delta[i])
 //              dv[j] = sum_i p[i,j] dout[i];  dk[j] = scale * sum_i ds[i,j] q[i];  dq[i] = scale * sum_j ds[i,j] k[j]
@@ -11,8 +12,8 @@
 //   writes     rows, dqkv: every element, overwritten (=)
 //   reference  cpu::attention::backward
 
-//   launch     statistics: grid (NH*B, ceil(Tp / (1024/HS))), block 128: HS/8 lanes own one row
-//   floor      4*B*T*NH*HS bytes
+//   launch     statistics: grid (NH*B, ceil(Tp / (THREADS / (HS/8)))), block THREADS: HS/8 lanes own one row
+//   floor      attention_backward_rows: 4*B*T*NH*HS + 4*B*T*NH bytes
 template <int HS>
 __device__ __forceinline__ void statistics(float *rows, const bf16 *dout, const bf16 *out, const float *lse, int T,
                                            int NH) {
@@ -42,7 +43,8 @@ struct KeysShared {
     float rows[2][2][QUERIES];  // lse / ln 2, then delta: of both tiles
 };
 
-// Scores -> probabilities, where columns are queries. `lse`: of this lane's first column, in units of ln 2.
+// Turns scores into probabilities, where columns are queries. `lse` belongs to this lane's first column, in units of
+// ln 2.
 template <int MT, int NT>
 __device__ __forceinline__ void probabilities(float (&p)[MT][NT][4], const float *lse, float to_log2) {
 #pragma unroll
@@ -56,10 +58,10 @@ __device__ __forceinline__ void probabilities(float (&p)[MT][NT][4], const float
     }
 }
 
-// dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of its
-// products, and stay in registers.
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for KeysShared: MT*64 keys to a block
-//   floor      4*B*NH*T*T*HS FLOPs on the tensor cores
+// Computes dK and dV. Scores are computed transposed, keys by queries: a warp's probabilities are then the left side of
+// its products, and stay in registers.
+//   launch     grid (NH*B, ceil(T / KEYS_OWNED)), block THREADS, dynamic shared memory for KeysShared
+//   floor      attention_backward_keys: 12*B*T*NH*HS + 8*B*T*NH bytes, 4*B*NH*HS*T*(T + 1) FLOPs; four products
 template <int HS, int MT, int QUERIES>
 __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
                                      float scale) {
@@ -75,10 +77,10 @@ __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *
 
     copy_tile<HS, MT * 64>(shared->k, q + NH * HS, first, T, stride);
     copy_tile<HS, MT * 64>(shared->v, q + 2 * NH * HS, first, T, stride);
-    // Queries' zeros behind T add nothing to dK and dV.
+    // The zeros that stand for queries from T on add nothing to dK and dV.
     Stream<HS, QUERIES> stream(q, dout_head, stride, NH * HS, begin * QUERIES, T);
     stream.copy(shared->q, shared->dout);
-    // Their statistics: QUERIES / 4 threads copy one kind, as many the other.
+    // Of the queries' statistics, QUERIES / 4 threads copy one kind and as many the other.
     const int kind = threadIdx.x / (QUERIES / 4), place = threadIdx.x % (QUERIES / 4) * 4;
     rows += kind * round_up(T, ROW_PADDING) + begin * QUERIES + place;
     float *rows_to = shared->rows[0][0] + kind * 2 * QUERIES + place;
@@ -99,7 +101,7 @@ __device__ __forceinline__ void keys(bf16 *dqkv, const float *rows, const bf16 *
             if (kind < 2) cp_async16(rows_to + (j + 1 - begin) % 2 * QUERIES, rows);
             cp_async_commit();
         }
-        if (ahead + QUERIES <= 0) continue;  // all queries lie before this warp's keys
+        if (ahead + QUERIES <= 0) continue;  // all queries come before this warp's keys
         float p[MT][QUERIES / 8][4], ds[MT][QUERIES / 8][4];
         product<HS>(p, shared->k, own, shared->q[0], stream.transposed);
         if (ahead < MT * 16 - 1) hide_the_future<true>(p, ahead);
@@ -134,9 +136,9 @@ struct QueriesShared {
     bf16 k[2][KEYS * HS], v[2][KEYS * HS];
 };
 
-// dQ.
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for QueriesShared: MT*64 queries to a block
-//   floor      3*B*NH*T*T*HS FLOPs on the tensor cores
+// Computes dQ.
+//   launch     grid (NH*B, ceil(T / QUERIES_OWNED)), block THREADS, dynamic shared memory for QueriesShared
+//   floor      attention_backward_queries: 10*B*T*NH*HS + 8*B*T*NH bytes, 3*B*NH*HS*T*(T + 1) FLOPs; three products
 template <int HS, int MT, int KEYS>
 __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf16 *dout, const bf16 *qkv, int T, int NH,
                                         float scale) {
@@ -167,7 +169,7 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
             scales[m][r] = scale;
         }
     cp_async_wait<0>();
-    __syncthreads();  // the block's own rows have arrived: they stay in registers
+    __syncthreads();  // the block's own rows have arrived; they stay in registers
     const int own = row * HS + piece_lane<HS>();
     uint32_t q_pieces[HS / 16][MT][4], dout_pieces[HS / 16][MT][4];
     read_pieces<HS>(q_pieces, shared->q, own);
@@ -180,7 +182,7 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
             stream.copy(shared->k, shared->v);
             cp_async_commit();
         }
-        if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
+        if (ahead >= MT * 16) continue;  // all keys come after this warp's queries
         float p[MT][KEYS / 8][4], ds[MT][KEYS / 8][4];
         product<HS>(p, q_pieces, shared->k[0], stream.transposed);
         if (ahead + KEYS > 1) hide_the_future<false>(p, ahead);
@@ -198,29 +200,33 @@ __device__ __forceinline__ void queries(bf16 *dqkv, const float *rows, const bf1
     store_rows<HS>(dqkv + head, shared->q, dq, scales, row, first, T, stride);
 }
 
-// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills.
-#define ATTENTION_BACKWARD(HS, KEYS_MT, QUERY_TILE, QUERIES_MT, KEY_TILE, BLOCKS)                                      \
-    extern "C" __global__ void __launch_bounds__(128)                                                                  \
+// For each of HEAD_SIZES: rows that a block owns, and rows of a tile that it streams past them.
+constexpr int KEYS_OWNED[] = {128, 128, 64}, QUERIES_STREAMED[] = {32, 32, 32};
+constexpr int QUERIES_OWNED[] = {128, 128, 64}, KEYS_STREAMED[] = {32, 32, 32};
+// Blocks per SM: without a number, the compiler stops at 128 registers and spills.
+constexpr int BLOCKS[] = {3, 2, 2};
+
+#define ATTENTION_BACKWARD(HS)                                                                                         \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
         attention_backward_rows_##HS(float *__restrict__ rows, const bf16 *__restrict__ dout,                          \
                                      const bf16 *__restrict__ out, const float *__restrict__ lse, int T, int NH) {     \
         statistics<HS>(rows, dout, out, lse, T, NH);                                                                   \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_rows_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS[place_of(HS)])                                        \
         attention_backward_keys_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                          \
                                      const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,       \
                                      float scale) {                                                                    \
-        keys<HS, KEYS_MT, QUERY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                            \
+        constexpr int AT = place_of(HS);                                                                               \
+        keys<HS, tiles_of_warp(KEYS_OWNED[AT]), QUERIES_STREAMED[AT]>(dqkv, rows, dout, qkv, T, NH, scale);            \
     }                                                                                                                  \
     KERNEL_EXPORT(attention_backward_keys_##HS);                                                                       \
-    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS[place_of(HS)])                                        \
         attention_backward_queries_##HS(bf16 *__restrict__ dqkv, const float *__restrict__ rows,                       \
                                         const bf16 *__restrict__ dout, const bf16 *__restrict__ qkv, int T, int NH,    \
                                         float scale) {                                                                 \
-        queries<HS, QUERIES_MT, KEY_TILE>(dqkv, rows, dout, qkv, T, NH, scale);                                        \
+        constexpr int AT = place_of(HS);                                                                               \
+        queries<HS, tiles_of_warp(QUERIES_OWNED[AT]), KEYS_STREAMED[AT]>(dqkv, rows, dout, qkv, T, NH, scale);         \
     }                                                                                                                  \
-    KERNEL_EXPORT(attention_backward_queries_##HS)
-
-ATTENTION_BACKWARD(32, 2, 32, 2, 32, 3);
-ATTENTION_BACKWARD(64, 2, 32, 2, 32, 2);
-ATTENTION_BACKWARD(128, 1, 32, 1, 32, 2);
+    KERNEL_EXPORT(attention_backward_queries_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_BACKWARD)

@@ -1,14 +1,14 @@
 #include "attention.cuh"
 
-// Causal self-attention by blocks of queries in the manner of FlashAttention-2 (Dao, 2023): the softmax runs along with
-// the tiles of keys, and nothing of size T x T is held. One instance per head size.
+// Causal self-attention by blocks of queries, as in FlashAttention-2 (Dao, 2023): the softmax is computed online over
+// the tiles of keys, and nothing of size T x T is stored. There is one instance per head size.
 //   maths      s[i,j] = scale * q[i] . k[j] for j <= i;  lse[i] = log sum_j exp(s[i,j])
 //              out[i] = sum_j exp(s[i,j] - lse[i]) v[j]
-//              exp(s[i,j] - running reference) is rounded to bf16 for the tensor cores, but summed before that
+//              exp(s[i,j] - running reference) is summed in f32, then rounded to bf16 for the tensor cores
 //   shapes     qkv (B,T,3,NH,HS), out (B,T,NH,HS) bf16; lse (B,NH,T) f32; T * 3 * NH * HS < 2^31
 //   writes     out, lse: every element, overwritten (=)
-//   launch     grid (NH*B, ceil(T / (MT*64))), block 128, dynamic memory for Shared: MT*64 queries to a block
-//   floor      2*B*NH*T*T*HS FLOPs on the tensor cores (half of the full square's), 8*B*T*NH*HS bytes
+//   launch     grid (NH*B, ceil(T / OWNED)), block THREADS, dynamic shared memory for Shared: OWNED queries to a block
+//   floor      8*B*T*NH*HS + 4*B*T*NH bytes, 2*B*NH*HS*T*(T + 1) FLOPs; a query sees half of the keys, on average
 //   reference  cpu::attention::forward
 template <int HS, int MT, int KEYS>
 struct Shared {
@@ -16,14 +16,14 @@ struct Shared {
     bf16 k[2][KEYS * HS], v[2][KEYS * HS];
 };
 
-// Powers of two by which a score may exceed its row's reference before that is raised: f32 sums and bf16's exponents
-// have room, and most tiles then leave the outputs as they are.
+// The number of powers of two by which a score may exceed its row's reference before the reference is raised. f32 sums
+// and bf16's exponents have room for that, and most tiles then need no rescaling of the outputs.
 constexpr float HEADROOM = 8.f, LN_2 = 0.6931471805599453f;
 
-// Scores of one tile -> exp(score - reference), with sums and outputs of earlier tiles brought to the same reference.
-// References are kept times to_log2: products in their stead would be fused into the subtraction of two of them, and
-// leave a remainder where both are the same.
-// Every row sees a key in the first tile, so its reference is finite from there on.
+// Turns the scores of one tile into exp(score - reference), and rescales sums and outputs of earlier tiles to the same
+// reference. References are stored multiplied by to_log2: if they were multiplied here, the compiler would fuse the
+// product into the subtraction of two references, and leave a remainder where both are equal.
+// Every row sees a key in the first tile, so its reference is finite from then on.
 template <int MT, int NT, int OT>
 __device__ __forceinline__ void online_softmax(float (&s)[MT][NT][4], float (&o)[MT][OT][4],
                                                float (&reference)[MT][2], float (&sum)[MT][2], float to_log2) {
@@ -103,7 +103,7 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
             stream.copy(shared->k, shared->v);
             cp_async_commit();
         }
-        if (ahead >= MT * 16) continue;  // all keys lie behind this warp's queries
+        if (ahead >= MT * 16) continue;  // all keys come after this warp's queries
         float s[MT][KEYS / 8][4];
         if constexpr (HELD) product<HS>(s, q_pieces, shared->k[0], stream.transposed);
         else product<HS>(s, shared->q, own, shared->k[0], stream.transposed);
@@ -127,16 +127,19 @@ __device__ __forceinline__ void forward(bf16 *out, float *lse, const bf16 *qkv, 
     store_rows<HS>(out + (long)(block / NH) * T * NH * HS + block % NH * HS, shared->q, o, sum, row, first, T, NH * HS);
 }
 
-// BLOCKS on an SM: told no number, the compiler stops at 128 registers and spills. HELD: queries stay in registers.
-// At 32 that would cost the third block on an SM, at 128 there is no room.
-#define ATTENTION_FORWARD(HS, MT, KEYS, HELD, BLOCKS)                                                                  \
-    extern "C" __global__ void __launch_bounds__(128, BLOCKS)                                                          \
+// For each of HEAD_SIZES: queries that a block owns, and keys of a tile that it streams past them.
+constexpr int OWNED[] = {128, 128, 128}, STREAMED[] = {64, 64, 32};
+// Blocks per SM: without a number, the compiler stops at 128 registers and spills.
+constexpr int BLOCKS[] = {3, 2, 2};
+// Whether the queries stay in registers. For 32 that would cost the third block per SM, for 128 there is no room.
+constexpr bool HELD[] = {false, true, false};
+
+#define ATTENTION_FORWARD(HS)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS[place_of(HS)])                                        \
         attention_forward_##HS(bf16 *__restrict__ out, float *__restrict__ lse, const bf16 *__restrict__ qkv, int T,   \
                                int NH, float scale) {                                                                  \
-        forward<HS, MT, KEYS, HELD>(out, lse, qkv, T, NH, scale);                                                      \
+        constexpr int AT = place_of(HS);                                                                               \
+        forward<HS, tiles_of_warp(OWNED[AT]), STREAMED[AT], HELD[AT]>(out, lse, qkv, T, NH, scale);                    \
     }                                                                                                                  \
-    KERNEL_EXPORT(attention_forward_##HS)
-
-ATTENTION_FORWARD(32, 2, 64, false, 3);
-ATTENTION_FORWARD(64, 2, 64, true, 2);
-ATTENTION_FORWARD(128, 2, 32, false, 2);
+    KERNEL_EXPORT(attention_forward_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_FORWARD)

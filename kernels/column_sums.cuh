@@ -6,12 +6,12 @@ constexpr int COLUMN_THREADS = 256;
 
 // to[i] = [to[i] +] sum over k in [begin, end) of from[row_of(k), i], for the `width` * 8 columns from `first` on.
 //   shapes     from (rows, C) bf16, C % 8 == 0; to (C) f32
-//   launch     for a block of COLUMN_THREADS: `width` threads (a power of two) own 8 columns each, the 256 / width
-//              groups of them take the rows in turn; their sums are added in the order of the groups
+//   launch     for a block of COLUMN_THREADS: `width` threads (a power of two) make a group and own 8 columns each; the
+//              groups take the rows in turn, and their sums are added in the order of the groups
 template <class Row>
 __device__ __forceinline__ void column_sums(float *__restrict__ to, bool add, const bf16 *__restrict__ from, Row row_of,
                                             int begin, int end, int first, int c, int width) {
-    // 4 more than threads: the 8 columns of 4 neighbours, read at once below, lie in 32 different banks.
+    // Padded by 4: the 8 columns of 4 neighbours, which are read at once below, lie in 32 different banks.
     SHARED_ARRAY(float, sums, [8][COLUMN_THREADS + 4]);
     const int groups = COLUMN_THREADS / width, column = first + threadIdx.x % width * 8;
     float own[8] = {};

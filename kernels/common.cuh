@@ -1,8 +1,13 @@
-// What every kernel file includes: the language of kernels on both compilers, and helpers that several kernels share.
+// Every kernel file includes this: the words that nvcc and the emulator's compiler both understand, and helpers that
+// several kernels share.
 //
-// Kernels contain no asm (ptx.cuh has all of it), no <<<>>> and no bare __shared__: shared memory is declared with
-// SHARED_VAR, SHARED_ARRAY and DYN_SHARED, so that the emulator can watch its bounds and its initialisation.
-// KERNEL_EXPORT(name) behind a kernel gives the emulator its entry; under nvcc it is nothing.
+// Kernels contain no asm (ptx.cuh has all of it), no <<<>>> and no bare __shared__: they declare shared memory with
+// SHARED_VAR, SHARED_ARRAY and DYN_SHARED, so that the emulator can check its bounds and its initialisation.
+// KERNEL_EXPORT(name) after a kernel gives the emulator its entry; under nvcc it does nothing.
+// NULLABLE before the name of a pointer parameter says that the pointer may be null; the compilers ignore it.
+//
+// The build derives the Rust side of every kernel from these files (kernels/build/table): launch structs from the
+// signatures, constants from `constexpr int`, floors from the heads. CONTRIBUTING.md says what it expects.
 #pragma once
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
@@ -29,12 +34,14 @@
 #endif
 #include "ptx.cuh"
 
+#define NULLABLE
+
 typedef __nv_bfloat16 bf16;
 typedef __nv_bfloat162 bf162;
 
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
-// Eight bf16 moved by one 16-byte access.
+// Eight bf16 that one 16-byte access loads or stores.
 union alignas(16) Pack8 {
     uint4 words;
     bf16 values[8];
@@ -46,7 +53,7 @@ __device__ __forceinline__ Pack8 load8(const bf16 *from) {
     pack.words = *reinterpret_cast<const uint4 *>(from);
     return pack;
 }
-// Read once, not worth a place in the cache.
+// For values that are read once and need not stay in the cache.
 __device__ __forceinline__ Pack8 load8_streaming(const bf16 *from) {
     Pack8 pack;
     pack.words = __ldcs(reinterpret_cast<const uint4 *>(from));
@@ -72,7 +79,7 @@ __device__ __forceinline__ float warp_max(float value) {
     return value;
 }
 
-// Sum over a block of WARPS full warps, the same in every thread. Safe to call again at once.
+// The sum over a block of WARPS full warps, the same in every thread. It may be called again at once.
 template <int WARPS, class T>
 __device__ __forceinline__ T block_sum(T value) {
     SHARED_ARRAY(T, partial, [WARPS]);

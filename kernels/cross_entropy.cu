@@ -1,23 +1,27 @@
 #include "common.cuh"
 
-// Softmax cross-entropy over rows of logits, and its gradient in their place.
-//   maths      losses[n] = log(sum_v exp(logits[n,v])) - logits[n,targets[n]];  0 where the target is not below V
-//              dlogits[n,v] = scale * (softmax(logits[n])[v] - (v == targets[n]));  0 there, and for v >= V
+// Softmax cross-entropy over rows of logits, and its gradient in place of the logits.
+//   maths      losses[n] = log(sum_v exp(logits[n,v])) - logits[n,targets[n]];  0 where targets[n] >= V
+//              dlogits[n,v] = scale * (softmax(logits[n])[v] - (v == targets[n]));  0 where targets[n] >= V, and for
+//              v >= V
 //   shapes     logits (N,stride) bf16, the first V columns count, stride % 8 == 0; targets (N) u32; losses (N) and
 //              scale (1) f32
 //   writes     losses; logits become dlogits unless scale is null: every element, overwritten (=)
-//   launch     cross_entropy_small_vocab: grid ceil(N/4), block 128, a warp owns a row
-//              cross_entropy_large_vocab: grid N, block 512, a block owns a row
-//   floor      2*N*stride bytes; 4*N*stride with the gradient (the second reading meets the cache)
+//   launch     cross_entropy_small_vocab: grid ceil(N/SMALL_ROWS), block 32*SMALL_ROWS: a warp owns a row
+//              cross_entropy_large_vocab: grid N, block LARGE_THREADS: a block owns a row
+//   floor      cross_entropy_small_vocab: 4*N*stride bytes; 2*N*stride without the gradient
+//   floor      cross_entropy_large_vocab: 4*N*stride bytes; the second reading hits the cache
 //   reference  cpu::cross_entropy::forward, cpu::cross_entropy::forward_backward
+// Rows of a block of the small kernel, threads of a block of the large one and of the sum.
+constexpr int SMALL_ROWS = 4, LARGE_THREADS = 512, SUM_THREADS = 1024;
 constexpr float LOG2_E = 1.4426950408889634f;
 // Finite, so that a thread without columns subtracts no infinities.
 constexpr float LOWEST = -3.0e38f;
 
-// e^x. The maximum is subtracted before, not folded into the factor: the largest terms keep an exact argument.
+// e^x. Callers subtract the maximum before, so that the largest terms have an exact argument.
 __device__ __forceinline__ float exponential(float x) { return exp2_approximate(x * LOG2_E); }
 
-// Over the WARPS that share a row.
+// Sum and maximum over the WARPS that share a row.
 template <int WARPS>
 __device__ __forceinline__ float row_sum(float value) {
     if constexpr (WARPS == 1) return warp_sum(value);
@@ -57,7 +61,7 @@ __device__ __forceinline__ void softmax_sums(float &top, float &sum, const bf16 
     }
 }
 
-// The second pass, backwards: what the first one read last is still in the cache.
+// The second pass goes backwards: what the first pass read last is still in the cache.
 template <int THREADS>
 __device__ __forceinline__ void write_gradient(bf16 *logits, float top, float factor, float scale, int thread,
                                                int target, int vocab, int stride) {
@@ -87,7 +91,7 @@ __device__ __forceinline__ void row_loss(float *loss, bf16 *logits, unsigned tar
         for (int i = thread * 8; scale && i < stride; i += THREADS * 8) store8(logits + i, zeros);
         return;
     }
-    // Read by the thread that will overwrite it, so that nobody has to wait.
+    // The thread that will overwrite the target's logit reads it, so that no barrier is needed.
     const bool owns_target = target / 8 % THREADS == (unsigned)thread;
     const float at_target = owns_target ? __bfloat162float(logits[target]) : 0.f;
     float own_top = LOWEST, own_sum = 0.f;
@@ -98,37 +102,39 @@ __device__ __forceinline__ void row_loss(float *loss, bf16 *logits, unsigned tar
     if (scale) write_gradient<THREADS>(logits, top, *scale / sum, *scale, thread, target, vocab, stride);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
-    cross_entropy_small_vocab(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
-                         const float *__restrict__ scale, int n, int vocab, int stride) {
-    const long row = (long)blockIdx.x * 4 + threadIdx.x / 32;
+extern "C" __global__ void __launch_bounds__(32 * SMALL_ROWS)
+    cross_entropy_small_vocab(float *__restrict__ losses, bf16 *__restrict__ logits,
+                              const unsigned *__restrict__ targets, const float *__restrict__ NULLABLE scale, int n,
+                              int vocab, int stride) {
+    const long row = (long)blockIdx.x * SMALL_ROWS + threadIdx.x / 32;
     if (row >= n) return;
     row_loss<1>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x % 32, vocab, stride);
 }
 KERNEL_EXPORT(cross_entropy_small_vocab);
 
-extern "C" __global__ void __launch_bounds__(512)
-    cross_entropy_large_vocab(float *__restrict__ losses, bf16 *__restrict__ logits, const unsigned *__restrict__ targets,
-                       const float *__restrict__ scale, int n, int vocab, int stride) {
+extern "C" __global__ void __launch_bounds__(LARGE_THREADS)
+    cross_entropy_large_vocab(float *__restrict__ losses, bf16 *__restrict__ logits,
+                              const unsigned *__restrict__ targets, const float *__restrict__ NULLABLE scale, int n,
+                              int vocab, int stride) {
     const long row = blockIdx.x;
-    row_loss<16>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x, vocab, stride);
+    row_loss<LARGE_THREADS / 32>(losses + row, logits + row * stride, targets[row], scale, threadIdx.x, vocab, stride);
 }
 KERNEL_EXPORT(cross_entropy_large_vocab);
 
-// Adds up a batch's losses.
+// Adds up the losses of a batch.
 //   maths      total += scale * sum over n of losses[n]
 //   shapes     total (1) f64; losses (N), scale (1) f32
 //   writes     total: +=, summed in f64 in a fixed order
-//   launch     grid 1, block 1024
-//   floor      4*N bytes, by one multiprocessor
+//   launch     grid 1, block SUM_THREADS
+//   floor      4*N bytes; by one multiprocessor
 //   reference  cpu::CpuEngine::accumulate
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     cross_entropy_add_losses(double *__restrict__ total, const float *__restrict__ losses,
                              const float *__restrict__ scale, int n) {
     double sum = 0.0;
 #pragma unroll 8
-    for (int i = threadIdx.x; i < n; i += 1024) sum += losses[i];
-    sum = block_sum<32>(sum);
+    for (int i = threadIdx.x; i < n; i += SUM_THREADS) sum += losses[i];
+    sum = block_sum<SUM_THREADS / 32>(sum);
     if (threadIdx.x == 0) *total += *scale * sum;
 }
 KERNEL_EXPORT(cross_entropy_add_losses);

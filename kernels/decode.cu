@@ -1,12 +1,11 @@
 #include "common.cuh"
 
-// Decoding with a cache of keys and values: a row is one new token of one slot, at one position.
-// A row whose slot or position lies outside the cache is nobody's (a batch may be padded with them): nothing is
-// appended for it, and its attention is 0.
+// Decoding with a KV cache. A row is one new token of one slot, at one position. A row whose slot or position lies
+// outside the cache is padding: nothing is appended for it, and its attention is 0.
 struct Cache {
     int slots, context, heads, head_size;
 
-    // Positions that a row sees: its own and all before it.
+    // The number of positions that a row sees: its own and all before it.
     __device__ __forceinline__ int seen(uint32_t slot, uint32_t position) const {
         return slot < (uint32_t)slots && position < (uint32_t)context ? (int)position + 1 : 0;
     }
@@ -16,14 +15,17 @@ struct Cache {
     }
 };
 
-// Keys and values of the rows enter the cache.
+// Threads of a block of each of the other kernels.
+constexpr int APPEND_THREADS = 256, COMBINE_THREADS = 64, GATHER_THREADS = 128;
+
+// Writes the keys and values of the rows to the cache.
 //   maths      keys[slot[r],h,position[r],:] = qkv[r,1,h,:];  values[slot[r],h,position[r],:] = qkv[r,2,h,:]
 //   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0; slot, position (R) u32
-//   writes     one position of keys and values a row, overwritten (=)
-//   launch     grid R, block 256: a block moves a row by 16 bytes; no shared memory
+//   writes     one position of keys and values per row, overwritten (=)
+//   launch     grid R, block APPEND_THREADS: a block copies a row, 16 bytes at a time; no shared memory
 //   floor      8*R*NH*HS bytes
 //   reference  cpu::decode::remember
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(APPEND_THREADS)
     decode_append(bf16 *__restrict__ keys, bf16 *__restrict__ values, const bf16 *__restrict__ qkv,
                   const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context,
                   int heads, int head_size) {
@@ -31,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const long row = blockIdx.x;
     if (cache.seen(slot[row], position[row]) == 0) return;
     const int channels = heads * head_size;
-    for (int at = threadIdx.x * 8; at < 2 * channels; at += 256 * 8) {
+    for (int at = threadIdx.x * 8; at < 2 * channels; at += APPEND_THREADS * 8) {
         const int channel = at % channels, head = channel / head_size;
         bf16 *to = (at < channels ? keys : values) + cache.start(slot[row], head) + (long)position[row] * head_size;
         store8(to + channel % head_size, load8(qkv + row * 3 * channels + channels + at));
@@ -39,16 +41,18 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 KERNEL_EXPORT(decode_append);
 
-// A split is the part of a slot's positions that one block attends to. Its length is fixed, so that what a row yields
+// A split is the part of a slot's positions that one block attends to. Its length is fixed, so that the result of a row
 // does not depend on the other rows.
-constexpr int SPLIT = 256, WARPS = 4;
-// Keys whose loads a thread has under way at once.
+constexpr int SPLIT = 256, WARPS = 4, ATTEND_THREADS = 32 * WARPS;
+// The most lanes that work on a key. Each has eight channels, so the largest head size is 128.
+constexpr int MOST_LANES = 16;
+// The number of keys whose loads a thread has in flight at once.
 constexpr int AHEAD = 4;
-// Stands for the largest score of no keys. Finite, so that a difference of two is no NaN.
+// The largest score of no keys. It is finite, so that a difference of two is not NaN.
 constexpr float NOTHING = -3e38f;
 
-// A softmax under way over some keys, in powers of two: the largest score, the sum of the weights relative to it, and
-// the weighted sum of eight channels of the values.
+// A running softmax over some keys, in powers of two: the largest score, the sum of the weights relative to it, and the
+// weighted sum of eight channels of the values.
 struct Softmax {
     float top = NOTHING, sum = 0.f, values[8] = {};
 
@@ -82,7 +86,7 @@ __device__ __forceinline__ Softmax attend_keys(const bf16 *query, const bf16 *ke
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const int key = first + i * GROUPS + threadIdx.x / LANES;
-            // Behind the count lies what nobody wrote: even with weight 0 it could turn the sum into NaN.
+            // Positions from `count` on were never written: even with weight 0 they could turn the sum into NaN.
             k[i].words = v[i].words = make_uint4(0, 0, 0, 0);
             if (works && key < count) {
                 k[i] = load8_streaming(keys + (long)key * head_size + channel);
@@ -113,7 +117,7 @@ __device__ __forceinline__ Softmax attend_keys(const bf16 *query, const bf16 *ke
     return softmax;
 }
 
-// The split's softmax out of those of its groups: first within each warp, then over the warps in order.
+// Merges the softmax of the groups into that of the split: first within each warp, then over the warps in order.
 template <int LANES>
 __device__ __forceinline__ void merge_groups(float *partial, float2 *statistic, Softmax softmax, int head_size) {
     SHARED_ARRAY(float4, warp_values, [WARPS][LANES * 2]);
@@ -147,16 +151,18 @@ __device__ __forceinline__ void merge_groups(float *partial, float2 *statistic, 
     if (threadIdx.x == 0) *statistic = make_float2(top, sum);
 }
 
-// One query over one split of its slot's keys and values (flash-decoding).
+// Attention of one query over one split of its slot's keys and values (flash-decoding).
 //   maths      s[i] = q . keys[i] / sqrt(HS) * log2(e) for the split's positions i up to the row's own;  top = max s
 //              statistic = (top, sum 2^(s[i]-top));  partial[:] = sum 2^(s[i]-top) * values[i,:]
-//   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0, HS <= 128; slot, position (R)
-//              u32; partial (R,NH,splits,HS) f32; statistic (R,NH,splits) pairs of f32; splits = ceil(context/256)
-//   writes     partial, statistic: splits that hold positions up to the row's own, overwritten (=); others untouched
-//   launch     grid (R, NH, splits), block 128: 4, 8 or 16 lanes a key by head size; 3.6 KiB of shared memory
-//   floor      4*HS*(position+1) bytes a row and head
+//   shapes     qkv (R,3,NH,HS), keys, values (slots,NH,context,HS) bf16, HS % 8 == 0, HS <= 8*MOST_LANES; slot,
+//              position (R) u32; partial (R,NH,splits,HS) f32; statistic (R,NH,splits) pairs of f32, where
+//              splits = ceil(context/SPLIT)
+//   writes     partial, statistic: overwritten (=) for splits with positions up to the row's own; others are left as
+//              they are
+//   launch     grid (R, NH, splits), block ATTEND_THREADS: 4, 8 or 16 lanes per key, by head size; 3.6 KiB shared
+//   floor      4*R*NH*HS*SEEN + 2*R*NH*HS bytes, 4*R*NH*HS*SEEN FLOPs; SEEN = position + 1
 //   reference  cpu::decode::attend, cpu::attention::forward (last row)
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(ATTEND_THREADS)
     decode_attend(float *__restrict__ partial, float *__restrict__ statistic, const bf16 *__restrict__ qkv,
                   const bf16 *__restrict__ keys, const bf16 *__restrict__ values, const uint32_t *__restrict__ slot,
                   const uint32_t *__restrict__ position, int slots, int context, int heads, int head_size,
@@ -178,24 +184,26 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
     else if (head_size <= 64)
         merge_groups<8>(to, to_statistic, attend_keys<8>(query, keys, values, count, head_size, scale), head_size);
     else
-        merge_groups<16>(to, to_statistic, attend_keys<16>(query, keys, values, count, head_size, scale), head_size);
+        merge_groups<MOST_LANES>(to, to_statistic,
+                                 attend_keys<MOST_LANES>(query, keys, values, count, head_size, scale), head_size);
 }
 KERNEL_EXPORT(decode_attend);
 
-// Joins the splits of each row and head, in order.
+// Merges the splits of each row and head, in order.
 //   maths      out = sum_i partial[i] * 2^(top[i]-top) / sum_i sum[i] * 2^(top[i]-top);  top = max top[i]
 //   shapes     out (R,NH,HS) bf16, HS % 8 == 0; partial, statistic, slot, position as above
 //   writes     out: every element, overwritten (=)
-//   launch     grid (R, ceil(NH*HS/4 / 64)), block 64: a thread owns four channels; no shared memory
-//   floor      4*HS bytes a row, head and split held, 2*R*NH*HS bytes written
+//   launch     grid (R, ceil(NH*HS/4 / COMBINE_THREADS)), block COMBINE_THREADS: a thread owns four
+//              channels; no shared memory
+//   floor      2*R*NH*HS bytes; the partial results were just written and are in the L2 cache
 //   reference  cpu::decode::attend
-extern "C" __global__ void __launch_bounds__(64)
+extern "C" __global__ void __launch_bounds__(COMBINE_THREADS)
     decode_combine(bf16 *__restrict__ out, const float *__restrict__ partial, const float *__restrict__ statistic,
                    const uint32_t *__restrict__ slot, const uint32_t *__restrict__ position, int slots, int context,
                    int heads, int head_size) {
     const Cache cache = {slots, context, heads, head_size};
     const long row = blockIdx.x;
-    const int channel = (blockIdx.y * 64 + threadIdx.x) * 4, splits = (context + SPLIT - 1) / SPLIT;
+    const int channel = (blockIdx.y * COMBINE_THREADS + threadIdx.x) * 4, splits = (context + SPLIT - 1) / SPLIT;
     if (channel >= heads * head_size) return;
     const int held = (cache.seen(slot[row], position[row]) + SPLIT - 1) / SPLIT;
     const long first = (row * heads + channel / head_size) * splits;
@@ -221,21 +229,21 @@ extern "C" __global__ void __launch_bounds__(64)
 }
 KERNEL_EXPORT(decode_combine);
 
-// Picks rows, e.g. the last one of each sequence for the head.
+// Gathers rows, for example the last one of each sequence for the head.
 //   maths      to[r,:] = from[row[r],:]; 0 where row[r] >= N
 //   shapes     to (R,C), from (N,C) bf16, C % 8 == 0; row (R) u32
 //   writes     to: every element, overwritten (=)
-//   launch     grid R, block 128: a block moves a row by 16 bytes; no shared memory
+//   launch     grid R, block GATHER_THREADS: a block copies a row, 16 bytes at a time; no shared memory
 //   floor      4*R*C bytes
 //   reference  cpu::decode::extend
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(GATHER_THREADS)
     decode_gather(bf16 *__restrict__ to, const bf16 *__restrict__ from, const uint32_t *__restrict__ row, int n,
                   int c) {
     const long r = blockIdx.x;
     const bool exists = row[r] < (uint32_t)n;
     Pack8 pack;
     pack.words = make_uint4(0, 0, 0, 0);
-    for (int channel = threadIdx.x * 8; channel < c; channel += 128 * 8) {
+    for (int channel = threadIdx.x * 8; channel < c; channel += GATHER_THREADS * 8) {
         if (exists) pack = load8(from + (long)row[r] * c + channel);
         store8(to + r * c + channel, pack);
     }

@@ -1,20 +1,23 @@
 #include "column_sums.cuh"
 
+// Threads of a block in which each thread makes 8 channels.
+constexpr int THREADS = 256;
+
 // Token plus position embedding.
 //   maths      y[n,c] = token_table[tokens[n],c] + position_table[positions[n],c]
 //   shapes     y (N,C) bf16, C % 8 == 0; tokens, positions (N) u32; token_table (vocab,C) and
 //              position_table (context,C) bf16
 //   writes     y: every element, overwritten (=)
-//   launch     grid ceil(items/256), block 256: a thread makes 8 channels; items = N*C/8
-//   floor      2*N*C bytes, and the rows of the tables once
+//   launch     grid ceil(items/THREADS), block THREADS: a thread makes 8 channels; items = N*C/8
+//   floor      2*N*C + 2*(TOKENS + POSITIONS)*C bytes; TOKENS and POSITIONS count the distinct rows that are read
 //   reference  cpu::embedding::forward
 //
-// An index beyond its table reads the last row: callers refuse such tokens, memory stays safe whatever they do.
-extern "C" __global__ void __launch_bounds__(256)
+// An index beyond its table reads the last row: callers reject such tokens, and memory stays safe in any case.
+extern "C" __global__ void __launch_bounds__(THREADS)
     embedding_forward(bf16 *__restrict__ y, const unsigned *__restrict__ tokens, const unsigned *__restrict__ positions,
                       const bf16 *__restrict__ token_table, const bf16 *__restrict__ position_table, int vocab,
                       int context, int items, int c) {
-    const unsigned item = blockIdx.x * 256 + threadIdx.x, packs = c / 8;
+    const unsigned item = blockIdx.x * THREADS + threadIdx.x, packs = c / 8;
     if (item >= (unsigned)items) return;
     const unsigned row = item / packs, channel = item % packs * 8;
     const long token = min(tokens[row], (unsigned)vocab - 1), position = min(positions[row], (unsigned)context - 1);
@@ -27,18 +30,19 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 KERNEL_EXPORT(embedding_forward);
 
-// Gradient of the token table. The rows of dy come sorted by token: each token's sum has one owner and a fixed order.
+// Gradient of the token table. The rows of dy are sorted by token, so each token's sum has one owner and a fixed order.
 //   maths      dtable[v,c] += sum over k in [starts[v], starts[v+1]) of dy[order[k],c]
 //   shapes     dtable (Vp,C) f32; dy (N,C) bf16, C % 8 == 0; order (N) u32; starts (Vp+1) u32, ascending
 //   writes     dtable: += in the rows of tokens that occur
-//   launch     grid (Vp, ceil(C/(8*width))), block 256: see column_sums; a token that does not occur ends its block
-//   floor      2*N*C bytes, and 8*C for each token that occurs
+//   launch     grid (Vp, ceil(C/(8*width))), block COLUMN_THREADS: see column_sums; the block of a token that does
+//              not occur returns
+//   floor      2*N*C + 8*TOKENS*C bytes; TOKENS counts those that occur
 //   reference  cpu::embedding::backward
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
     embedding_backward_tokens(float *__restrict__ dtable, const bf16 *__restrict__ dy,
                               const unsigned *__restrict__ order, const unsigned *__restrict__ starts, int width, int n,
                               int c) {
-    // Held within n: whatever the indices say, no read leaves dy.
+    // Limited to n: whatever the indices say, no read leaves dy.
     const int begin = min(starts[blockIdx.x], (unsigned)n), end = min(starts[blockIdx.x + 1], (unsigned)n);
     if (begin >= end) return;
     const auto row = [&](int k) { return min(order[k], (unsigned)n - 1); };
@@ -50,12 +54,12 @@ KERNEL_EXPORT(embedding_backward_tokens);
 //   maths      dtable[t,c] += sum over b of dy[b,t,c]
 //   shapes     dtable (T,C) f32; dy (B,T,C) bf16, T*C % 8 == 0
 //   writes     dtable: +=
-//   launch     grid ceil(items/256), block 256: a thread sums 8 channels of one position; items = T*C/8
+//   launch     grid ceil(items/THREADS), block THREADS: a thread sums 8 channels of one position; items = T*C/8
 //   floor      2*B*T*C + 8*T*C bytes
 //   reference  cpu::embedding::backward
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(THREADS)
     embedding_backward_positions(float *__restrict__ dtable, const bf16 *__restrict__ dy, int batch, int items) {
-    const int item = blockIdx.x * 256 + threadIdx.x;
+    const int item = blockIdx.x * THREADS + threadIdx.x;
     if (item >= items) return;
     float sums[8] = {};
 #pragma unroll 4

@@ -1,24 +1,28 @@
 #include "common.cuh"
 
-// LayerNorm over the channels of each token, alone or behind the addition to the residual stream.
+// LayerNorm over the channels of each token, alone or after the addition to the residual stream.
 //   maths      s[n,c] = x[n,c] + sublayer_out[n,c];  y[n,c] = (s[n,c] - mean[n]) * rstd[n] * weight[c] + bias[c]
 //              statistics are of s as stored, rounded to bf16; rstd = 1 / sqrt(variance + 1e-5), variance in two passes
-//   shapes     x, sublayer_out, sum, y (N,C) bf16, C % 8 == 0; weight, bias (C) bf16, bias may be null; mean, rstd (N) f32
+//   shapes     x, sublayer_out, sum, y (N,C) bf16, C % 8 == 0; weight, bias (C) bf16, where bias may be null;
+//              mean, rstd (N) f32
 //   writes     sum, y, mean, rstd: every element, overwritten (=)
-//   launch     grid ceil(N/4), block 128: one warp owns one token; no shared memory
-//   floor      4*N*C bytes; 8*N*C with the addition
+//   launch     grid ceil(N/ROWS), block 32*ROWS: one warp owns one token; no shared memory
+//   floor      layernorm_forward: 4*N*C bytes
+//   floor      residual_layernorm_forward: 8*N*C bytes
 //   reference  cpu::layernorm::forward
+// Tokens per block of the forward kernels.
+constexpr int ROWS = 4;
 constexpr float EPSILON = 1e-5f;
 
 template <bool ADD>
-__device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *rstd, const bf16 *x, const bf16 *sublayer_out,
-                                        const bf16 *weight, const bf16 *bias, int n, int c) {
-    const long row = (long)blockIdx.x * 4 + threadIdx.x / 32;
+__device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *rstd, const bf16 *x,
+                                        const bf16 *sublayer_out, const bf16 *weight, const bf16 *bias, int n, int c) {
+    const long row = (long)blockIdx.x * ROWS + threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
     if (row >= n) return;
     const bf16 *from = (ADD ? sum : x) + row * c;
     float total = 0.f;
-    // Left alone, the compiler unrolls by 4 and spills on sm_80.
+    // By itself the compiler unrolls by 4 and spills on sm_80.
 #pragma unroll 2
     for (int i = lane * 8; i < c; i += 256) {
         Pack8 values = load8(x + row * c + i);
@@ -35,7 +39,7 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
         for (int j = 0; j < 8; j++) total += __bfloat162float(values.values[j]);
     }
     const float m = warp_sum(total) / c;
-    // Each lane reads again what it alone has read or written: no synchronisation is needed.
+    // Each lane reads only what it has read or written itself: no synchronisation is needed.
     float squares = 0.f;
 #pragma unroll 2
     for (int i = lane * 8; i < c; i += 256) {
@@ -65,34 +69,39 @@ __device__ __forceinline__ void forward(bf16 *sum, bf16 *y, float *mean, float *
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(32 * ROWS)
     layernorm_forward(bf16 *__restrict__ y, float *__restrict__ mean, float *__restrict__ rstd,
-                      const bf16 *__restrict__ x, const bf16 *__restrict__ weight, const bf16 *__restrict__ bias, int n,
-                      int c) {
+                      const bf16 *__restrict__ x, const bf16 *__restrict__ weight,
+                      const bf16 *__restrict__ NULLABLE bias, int n, int c) {
     forward<false>(nullptr, y, mean, rstd, x, nullptr, weight, bias, n, c);
 }
 KERNEL_EXPORT(layernorm_forward);
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(32 * ROWS)
     residual_layernorm_forward(bf16 *sum, bf16 *__restrict__ y, float *__restrict__ mean, float *__restrict__ rstd,
                                const bf16 *x, const bf16 *__restrict__ sublayer_out, const bf16 *__restrict__ weight,
-                               const bf16 *__restrict__ bias, int n, int c) {
+                               const bf16 *__restrict__ NULLABLE bias, int n, int c) {
     forward<true>(sum, y, mean, rstd, x, sublayer_out, weight, bias, n, c);
 }
 KERNEL_EXPORT(residual_layernorm_forward);
 
-// Gradient of LayerNorm, added to that of the residual stream, and each block's part of those of weight and bias.
+// Gradient of LayerNorm, added to that of the residual stream, and each block's part of the gradients of weight and
+// bias.
 //   maths      h = (x - mean) * rstd;  g = dy * weight;  dx[n,c] += rstd[n] * (g - mean_c(g) - h * mean_c(g * h))
 //              weight_partials[block,c] = sum over the block's rows of dy * h;  bias_partials[block,c] = ... of dy
-//   shapes     dx, dy, x (N,C) bf16, C % 8 == 0, C <= 8192; weight (C) bf16; mean, rstd (N) f32; partials (grid, C) f32;
-//              bias_partials may be null
-//   writes     dx: += in f32, rounded once, or = without being read where dx_is_new; partials =
+//   shapes     dx, dy, x (N,C) bf16, C % 8 == 0, C <= 8*MOST_THREADS; weight (C) bf16; mean, rstd (N) f32; partials
+//              (grid, C) f32; bias_partials may be null
+//   writes     dx: += in f32, rounded once; = where dx_is_new, then it is not read. Partials: =
 //   launch     grid at most ceil(N/groups), block width * groups: `width` threads (C/8 rounded up to whole warps) own 8
-//              channels each of one row, `groups` rows are under way at once; dynamic shared memory 32 bytes a thread
-//   floor      8*N*C bytes; 6*N*C where dx_is_new
+//              channels each of one row, `groups` rows are processed at once; 32 bytes of dynamic shared memory per
+//              thread
+//   floor      (8 - 2*dx_is_new)*N*C bytes
 //   reference  cpu::layernorm::backward
 //
-// A thread keeps its 8 channels for all rows of the block, so that the sums over rows stay in registers for any C.
+// A thread keeps its 8 channels for all rows of the block, so the sums over rows stay in registers for any C.
+// The most threads of a block of the backward kernel.
+constexpr int MOST_THREADS = 1024;
+
 __device__ __forceinline__ void combine_groups(float *partial, const float (&own)[8], float *shared, int width, int c) {
     float4 *slot = reinterpret_cast<float4 *>(shared + threadIdx.x * 8);
     __syncthreads();  // the previous call's sums have been read
@@ -106,13 +115,13 @@ __device__ __forceinline__ void combine_groups(float *partial, const float (&own
     }
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
-    layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ weight_partials, float *__restrict__ bias_partials,
-                       const bf16 *__restrict__ dy, const bf16 *__restrict__ x, const float *__restrict__ mean,
-                       const float *__restrict__ rstd, const bf16 *__restrict__ weight, int width, int dx_is_new, int n,
-                       int c) {
+extern "C" __global__ void __launch_bounds__(MOST_THREADS)
+    layernorm_backward(bf16 *__restrict__ dx, float *__restrict__ weight_partials,
+                       float *__restrict__ NULLABLE bias_partials, const bf16 *__restrict__ dy,
+                       const bf16 *__restrict__ x, const float *__restrict__ mean, const float *__restrict__ rstd,
+                       const bf16 *__restrict__ weight, int width, int dx_is_new, int n, int c) {
     DYN_SHARED(float, shared);
-    // Two sets of sums, used in turn: one barrier a round is enough.
+    // Two sets of sums are used in turn, so one barrier per round is enough.
     SHARED_ARRAY(float2, warp_sums, [2][32]);
     const int groups = blockDim.x / width, group = threadIdx.x / width, channel = threadIdx.x % width * 8;
     const int warp = threadIdx.x / 32, first_warp = group * (width / 32);

@@ -1,4 +1,5 @@
-// All inline PTX of the project: one function per instruction, with asm under nvcc and a call into the emulator on the host.
+// All inline PTX of the project: one function per instruction, which is asm under nvcc and a call into the emulator on
+// the host.
 #pragma once
 
 // d (16x8 f32) += a (16x16 bf16, row-major) * b (16x8 bf16, column-major), spread over the lanes as the PTX ISA says
@@ -14,7 +15,8 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[
 #endif
 }
 
-// Four 8x8 tiles of bf16; lane l names the row l % 8 of tile l / 8 (16-byte aligned, shared memory). All 32 lanes take part.
+// Loads four 8x8 tiles of bf16. Lane l gives the address of row l % 8 of tile l / 8, in shared memory and aligned to 16
+// bytes. All 32 lanes take part.
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void *row) {
 #ifdef __CUDACC__
     const uint32_t address = (uint32_t)__cvta_generic_to_shared(row);
@@ -38,7 +40,7 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void *
 #endif
 }
 
-// Starts a copy of 16 bytes from global to shared memory; zeros when !valid (then `from` is not read).
+// Starts a copy of 16 bytes from global to shared memory. Unless `valid`, it writes zeros and does not read `from`.
 __device__ __forceinline__ void cp_async16(void *to, const void *from, bool valid = true) {
 #ifdef __CUDACC__
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"((uint32_t)__cvta_generic_to_shared(to)),
@@ -55,7 +57,7 @@ __device__ __forceinline__ void cp_async_commit() {
     cuemu::cp_async_commit();
 #endif
 }
-// Waits until at most PENDING of this thread's groups are under way.
+// Waits until at most PENDING of this thread's groups are in flight.
 template <int PENDING>
 __device__ __forceinline__ void cp_async_wait() {
 #ifdef __CUDACC__
@@ -65,7 +67,7 @@ __device__ __forceinline__ void cp_async_wait() {
 #endif
 }
 
-// 2^x, error about 2 ulp, denormal results flushed to zero.
+// 2^x, with an error of about 2 ulp; denormal results are flushed to zero.
 __device__ __forceinline__ float exp2_approximate(float x) {
 #ifdef __CUDACC__
     float y;
@@ -76,7 +78,8 @@ __device__ __forceinline__ float exp2_approximate(float x) {
 #endif
 }
 
-// The same value. The compiler does not know that, and so keeps no register for what follows from it before this place.
+// Returns the same value, which the compiler does not know: it computes nothing from the value before this place, and
+// so spends no register on it.
 __device__ __forceinline__ int not_before(int value) {
 #ifdef __CUDACC__
     asm volatile("" : "+r"(value));

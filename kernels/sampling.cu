@@ -1,14 +1,15 @@
 #include "common.cuh"
 
-// Weights are integers: sums are exact in any order, so that two ways to add them up never disagree about where the share
-// of one token ends and the next begins. 2^40 is the likeliest token's; one that is less than 2^-40 as likely has none.
+// Weights are integers: their sums are exact in any order, so two ways of adding them up never disagree about where
+// the share of one token ends and that of the next begins. The most likely token weighs 2^40; a token that is less
+// than 2^-40 as likely weighs nothing.
 typedef unsigned long long Weight;
 constexpr Weight ONE = 1ull << 40;
-constexpr int BLOCK = 256, LOW_KEYS = 256;
-static_assert(BLOCK == LOW_KEYS, "one thread a key in find_cut");
+constexpr int THREADS = 256, LOW_KEYS = 256;
+static_assert(THREADS == LOW_KEYS, "one thread per key in find_cut");
 
-// Order-preserving keys of logits: 16 bits that compare as the logits do, above 0, which stands for "may not be drawn".
-// NaN counts as -inf, -0 as 0.
+// The order-preserving key of a logit: 16 bits that compare as the logits do. All keys lie above 0, which stands for
+// "may not be drawn". NaN counts as -inf, -0 as 0.
 __device__ __forceinline__ uint32_t key_of(bf16 logit) {
     uint32_t bits = __bfloat16_as_ushort(logit);
     if (bits == 0x8000) bits = 0;
@@ -19,15 +20,15 @@ __device__ __forceinline__ float logit_of(uint32_t key) {
     return __bfloat162float(__ushort_as_bfloat16((unsigned short)(key & 0x8000 ? key ^ 0x8000 : 0xffff ^ key)));
 }
 
-// What a row's tokens are drawn from.
+// The tokens of a row, to draw from.
 struct Row {
     const bf16 *logits;
-    const uint32_t *allowed;  // bit set over the tokens, or null
+    const uint32_t *allowed;  // a bit set over the tokens, or null
     int vocab;
     float sharpness;  // 1 / temperature
     uint32_t top;     // largest key
 
-    // Keys of the eight tokens from `first` on, which is a multiple of 8.
+    // The keys of the eight tokens from `first` on, which is a multiple of 8.
     __device__ __forceinline__ void keys(uint32_t (&keys)[8], int first) const {
         const Pack8 pack = load8(logits + first);
         const uint32_t bits = allowed ? allowed[first / 32] >> first % 32 : ~0u;
@@ -41,23 +42,23 @@ struct Row {
     }
 };
 
-// The tokens that are kept: those with keys above `key`, and the first `ties` of those that have it.
+// The tokens that are kept: those with keys above `key`, and the first `ties` of those whose key is `key`.
 struct Cut {
     uint32_t key, ties;
 };
 
 __device__ __forceinline__ uint32_t block_max(uint32_t value) {
-    SHARED_ARRAY(uint32_t, partial, [BLOCK / 32]);
+    SHARED_ARRAY(uint32_t, partial, [THREADS / 32]);
     value = __reduce_max_sync(ALL_LANES, value);
     __syncthreads();  // partial[] of the previous call has been read
     if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
     __syncthreads();
-    return __reduce_max_sync(ALL_LANES, partial[threadIdx.x % (BLOCK / 32)]);
+    return __reduce_max_sync(ALL_LANES, partial[threadIdx.x % (THREADS / 32)]);
 }
 
-// Sum over this thread and those before it; `total` over all.
+// The sum over this thread and those before it; `total` is the sum over all.
 __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
-    SHARED_ARRAY(Weight, partial, [BLOCK / 32]);
+    SHARED_ARRAY(Weight, partial, [THREADS / 32]);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
@@ -69,17 +70,17 @@ __device__ __forceinline__ Weight block_scan(Weight value, Weight &total) {
     __syncthreads();
     total = 0;
 #pragma unroll
-    for (int w = 0; w < BLOCK / 32; w++) {
+    for (int w = 0; w < THREADS / 32; w++) {
         if (w < warp) value += partial[w];
         total += partial[w];
     }
     return value;
 }
 
-// Largest key below `limit`.
+// The largest key below `limit`.
 __device__ __forceinline__ uint32_t largest_key(const Row &row, uint32_t limit) {
     uint32_t largest = 0, keys[8];
-    for (int first = threadIdx.x * 8; first < row.vocab; first += BLOCK * 8) {
+    for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
         row.keys(keys, first);
 #pragma unroll
         for (int j = 0; j < 8; j++) largest = max(largest, keys[j] < limit ? keys[j] : 0);
@@ -87,11 +88,11 @@ __device__ __forceinline__ uint32_t largest_key(const Row &row, uint32_t limit) 
     return block_max(largest);
 }
 
-// Sum of the weights of the kept tokens.
+// The sum of the weights of the kept tokens.
 __device__ __forceinline__ Weight total_weight(const Row &row, const Cut &cut) {
     uint32_t keys[8];
     Weight sum = 0, total;
-    for (int first = threadIdx.x * 8; first < row.vocab; first += BLOCK * 8) {
+    for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
         row.keys(keys, first);
 #pragma unroll
         for (int j = 0; j < 8; j++)
@@ -101,11 +102,11 @@ __device__ __forceinline__ Weight total_weight(const Row &row, const Cut &cut) {
     return total + cut.ties * row.weight(cut.key);
 }
 
-// The cut behind which the tokens, likeliest first and equal ones by number, first reach `wanted` together, in count or in
-// weight; one that keeps all where they never do. (Weights behind an earlier cut are not looked at: `wanted` is at most
-// what that cut keeps, so it is reached before.)
-// Takes the keys by their high bytes, from the top: one pass over the logits counts the tokens of every key with that
-// byte, and what they weigh follows from the counts.
+// Finds the cut that keeps the fewest tokens which together reach `wanted`, in count or in weight: the most likely
+// first, equal ones by number. Where all together do not reach it, the cut keeps all. (An earlier cut needs no check:
+// `wanted` is at most what it keeps, so it is reached before any token that it drops.) It takes the keys by their
+// high bytes, from the top: one pass over the logits counts the tokens of every key with that byte, and their weights
+// follow from the counts.
 template <bool BY_WEIGHT>
 __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
     SHARED_ARRAY(uint32_t, counts, [LOW_KEYS]);
@@ -118,7 +119,7 @@ __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
         uint32_t keys[8];
         counts[threadIdx.x] = 0;
         __syncthreads();
-        for (int first = threadIdx.x * 8; first < row.vocab; first += BLOCK * 8) {
+        for (int first = threadIdx.x * 8; first < row.vocab; first += THREADS * 8) {
             row.keys(keys, first);
 #pragma unroll
             for (int j = 0; j < 8; j++)
@@ -142,11 +143,11 @@ __device__ __forceinline__ Cut find_cut(const Row &row, Weight wanted) {
     return found;
 }
 
-// Walks the kept tokens in the order of their numbers to the first whose cumulated weight exceeds `target`.
+// Finds the first of the kept tokens, by number, whose cumulated weight exceeds `target`.
 __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut &cut, Weight target) {
     const Weight tie_weight = row.weight(cut.key);
     Weight reached = 0, ties = 0;
-    for (int tile = 0; tile < row.vocab; tile += BLOCK * 8) {
+    for (int tile = 0; tile < row.vocab; tile += THREADS * 8) {
         const int first = tile + threadIdx.x * 8;
         uint32_t keys[8] = {};
         if (first < row.vocab) row.keys(keys, first);
@@ -172,24 +173,28 @@ __device__ __forceinline__ void walk(uint32_t *token, const Row &row, const Cut 
     }
 }
 
+// Words of a draw, as the host encodes it.
+constexpr int DRAW_WORDS = 5;
+
 // Draws a token for each row of logits.
-//   maths      allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest likeliest that
-//              reach top_p of their weight, where weight = exp((logit - largest) * (1 / temperature)); equal logits by
-//              number. Then the first, by number, whose cumulated weight exceeds uniform * total. Temperature 0: top_k = 1
-//   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,5) u32: temperature, top_p (f32 bits),
-//              top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride, or null
+//   maths      It keeps the allowed tokens, of these the top_k with the largest logits (0: all), of these the fewest
+//              most likely ones that reach top_p of their weight, where weight = exp((logit - largest) * (1 /
+//              temperature)); equal logits count by number. It draws the first, by number, whose cumulated weight
+//              exceeds uniform * total. At temperature 0, top_k is 1
+//   shapes     token (R) u32; logits (R,stride) bf16, stride % 8 == 0; draw (R,DRAW_WORDS) u32: temperature, top_p (f32
+//              bits), top_k, uniform * 2^64 (low, high word); allowed u32 bit sets, row r from word r*mask_stride on, or null
 //   writes     token: every element, overwritten (=); 0xffffffff where no token is allowed
-//   launch     grid R, block 256: more threads would idle over the small vocabularies of logs; 2.2 KiB of shared memory
-//   floor      2*R*vocab bytes; passes over a row beyond the first are served by L2
+//   launch     grid R, block THREADS: more threads would idle at the small vocabularies of logs; 2.2 KiB shared
+//   floor      2*R*stride bytes; the L2 cache serves all passes over a row but the first
 //   reference  cpu::sampling::draw, with f64 weights
-extern "C" __global__ void __launch_bounds__(BLOCK, 2)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     sampling_draw(uint32_t *__restrict__ token, const bf16 *__restrict__ logits, const uint32_t *__restrict__ draw,
-                  const uint32_t *__restrict__ allowed, int mask_stride, int vocab, int stride) {
+                  const uint32_t *__restrict__ NULLABLE allowed, int mask_stride, int vocab, int stride) {
     const long r = blockIdx.x;
-    const float temperature = __uint_as_float(draw[r * 5]), top_p = __uint_as_float(draw[r * 5 + 1]);
+    const float temperature = __uint_as_float(draw[r * DRAW_WORDS]), top_p = __uint_as_float(draw[r * DRAW_WORDS + 1]);
     const bool greedy = temperature == 0.f;
-    const uint32_t top_k = greedy ? 1 : draw[r * 5 + 2];
-    const uint64_t uniform = (uint64_t)draw[r * 5 + 4] << 32 | draw[r * 5 + 3];
+    const uint32_t top_k = greedy ? 1 : draw[r * DRAW_WORDS + 2];
+    const uint64_t uniform = (uint64_t)draw[r * DRAW_WORDS + 4] << 32 | draw[r * DRAW_WORDS + 3];
     const float sharpness = greedy ? 1.f : 1.f / temperature;
     Row row = {logits + r * stride, allowed ? allowed + r * mask_stride : nullptr, vocab, sharpness, 0};
     row.top = largest_key(row, 0x10000);
@@ -205,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
         cut = find_cut<true>(row, max(wanted, (Weight)1));
         total = total_weight(row, cut);
     }
-    // The high half of the product: an integer below total, and as good as uniform * total against integer sums.
+    // The high half of the product is an integer below `total`, and equivalent to uniform * total against integer sums.
     walk(token + r, row, cut, (Weight)((unsigned __int128)total * uniform >> 64));
 }
 KERNEL_EXPORT(sampling_draw);

@@ -3,6 +3,7 @@
 //! Files are compiled apart and loaded as modules apart, since no kernel calls into another file. Without an nvcc the
 //! build succeeds and embeds nothing; the program then says how to get one.
 
+use crate::fail;
 use crate::ptxas::{self, Usage};
 use std::env;
 use std::fmt::Write;
@@ -55,13 +56,6 @@ pub fn build(sources: &[PathBuf], headers: &[PathBuf]) {
 
 fn output() -> PathBuf {
     env::var_os("OUT_DIR").expect("cargo sets OUT_DIR").into()
-}
-
-/// A build error for a person, without a backtrace.
-fn fail(message: &str) -> ! {
-    println!("cargo::error={}", message.replace('\n', " | "));
-    eprintln!("{message}");
-    std::process::exit(1)
 }
 
 /// $NVCC, $CUDA_HOME/bin, PATH, `.nvcc/` in that order. A $NVCC that is set must be there.

@@ -14,14 +14,14 @@ const QUERIES: usize = 64;
 
 /// The sizes of one call.
 #[derive(Clone, Copy)]
-pub struct Shape {
+pub struct AttentionShape {
     pub batch: usize,
     pub seq_len: usize,
     pub heads: usize,
     pub head_size: usize,
 }
 
-impl Shape {
+impl AttentionShape {
     fn channels(&self) -> usize {
         self.heads * self.head_size
     }
@@ -33,8 +33,8 @@ impl Shape {
 
 /// out (B,T,C) = softmax(mask(q k' / sqrt(HS))) v for each head of qkv (B,T,3,NH,HS); lse (B,NH,T): log-sum-exp of the scores.
 /// by_head: scratch (B,NH,T,HS).
-pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[R], shape: Shape) {
-    let Shape { seq_len, head_size, .. } = shape;
+pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[R], shape: AttentionShape) {
+    let AttentionShape { seq_len, head_size, .. } = shape;
     by_head.par_chunks_mut(seq_len * head_size).zip(lse.par_chunks_mut(seq_len)).enumerate().for_each(
         |(task, (out, lse))| {
             let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
@@ -61,8 +61,16 @@ pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[
 }
 
 /// dqkv (B,T,3,NH,HS) = gradient of `forward` at dout (B,T,C), given its out and lse. by_head: scratch (B,NH,3,T,HS).
-pub fn backward<R: Real>(dqkv: &mut [R], by_head: &mut [R], dout: &[R], out: &[R], lse: &[R], qkv: &[R], shape: Shape) {
-    let Shape { seq_len, head_size, .. } = shape;
+pub fn backward<R: Real>(
+    dqkv: &mut [R],
+    by_head: &mut [R],
+    dout: &[R],
+    out: &[R],
+    lse: &[R],
+    qkv: &[R],
+    shape: AttentionShape,
+) {
+    let AttentionShape { seq_len, head_size, .. } = shape;
     by_head.par_chunks_mut(3 * seq_len * head_size).zip(lse.par_chunks(seq_len)).enumerate().for_each(
         |(task, (grads, lse))| {
             let [q, k, v] = [0, 1, 2].map(|part| gather(qkv, task, part, 3, shape));
@@ -102,7 +110,7 @@ pub fn backward<R: Real>(dqkv: &mut [R], by_head: &mut [R], dout: &[R], out: &[R
 }
 
 /// scores (rows, end) = q k' / sqrt(HS) for the queries of a block and all keys up to its end.
-fn block_scores<R: Real>(scores: &mut [R], q: &[R], k: &[R], block: std::ops::Range<usize>, shape: Shape) {
+fn block_scores<R: Real>(scores: &mut [R], q: &[R], k: &[R], block: std::ops::Range<usize>, shape: AttentionShape) {
     let hs = shape.head_size;
     let queries = Matrix::new(&q[block.start * hs..block.end * hs], block.len(), hs);
     multiply(scores, queries, Matrix::new(&k[..block.end * hs], block.end, hs).t(), shape.scale(), Threads::One);
@@ -135,8 +143,8 @@ fn row_backward<R: Real>(p: &mut [R], ds: &mut [R], lse: R, dout: &[R], out: &[R
 }
 
 /// One head of one sequence as a matrix (T, HS): `part` of `parts` packed in rows of (B,T,parts,NH,HS); task = b * NH + h.
-fn gather<R: Real>(packed: &[R], task: usize, part: usize, parts: usize, shape: Shape) -> Vec<R> {
-    let Shape { seq_len, heads, head_size, .. } = shape;
+fn gather<R: Real>(packed: &[R], task: usize, part: usize, parts: usize, shape: AttentionShape) -> Vec<R> {
+    let AttentionShape { seq_len, heads, head_size, .. } = shape;
     let (b, h) = (task / heads, task % heads);
     let width = parts * shape.channels();
     let offset = part * shape.channels() + h * head_size;
@@ -147,8 +155,8 @@ fn gather<R: Real>(packed: &[R], task: usize, part: usize, parts: usize, shape: 
 }
 
 /// packed (B,T,parts,NH,HS) = by_head (B,NH,parts,T,HS), permuted.
-fn scatter<R: Real>(packed: &mut [R], by_head: &[R], parts: usize, shape: Shape) {
-    let Shape { seq_len, heads, head_size, .. } = shape;
+fn scatter<R: Real>(packed: &mut [R], by_head: &[R], parts: usize, shape: AttentionShape) {
+    let AttentionShape { seq_len, heads, head_size, .. } = shape;
     let width = parts * shape.channels();
     let rows = per_piece(width);
     packed.par_chunks_mut(rows * width).enumerate().for_each(|(piece, packed)| {

@@ -1,6 +1,6 @@
 //! The whole model: forward and backward pass over buffers that are allocated once.
 
-use super::attention::Shape;
+use super::attention::AttentionShape;
 use super::{Real, attention, cross_entropy, embedding, gelu, layernorm, linear};
 use crate::engine::Batch;
 use crate::gpt::layout::{self, Block};
@@ -152,9 +152,9 @@ impl<R: Real> Model<R> {
         }
     }
 
-    fn shape(&self, rows: usize, seq_len: usize) -> Shape {
+    fn shape(&self, rows: usize, seq_len: usize) -> AttentionShape {
         assert!(seq_len <= self.config.context && rows.is_multiple_of(seq_len), "{rows} rows of {seq_len}");
-        Shape { batch: rows / seq_len, seq_len, heads: self.config.heads, head_size: self.config.head_size() }
+        AttentionShape { batch: rows / seq_len, seq_len, heads: self.config.heads, head_size: self.config.head_size() }
     }
 
     /// Runs the blocks; leaves the final norm's output (N, C) in the activations.
@@ -243,7 +243,7 @@ fn block_forward<R: Real>(
     to: &mut BlockActivations<R>,
     by_head: &mut [R],
     input: &[R],
-    shape: Shape,
+    shape: AttentionShape,
 ) {
     let (nc, c) = (input.len(), block.norm_1.weight.len());
     let n = nc / c;
@@ -293,7 +293,7 @@ fn block_backward<R: Real>(
     saved: &BlockActivations<R>,
     buffers: &mut BackwardBuffers<R>,
     input: &[R],
-    shape: Shape,
+    shape: AttentionShape,
 ) {
     let (nc, c) = (input.len(), block.norm_1.weight.len());
     let BackwardBuffers { residual, d_ln, wide, by_head } = buffers;

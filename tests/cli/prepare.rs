@@ -178,7 +178,7 @@ fn what_is_left_out_or_doubtful_is_reported() {
     Case::new(b"#Fields: a b\n1 2\n3 4\n").prepare(HALF).has(0, &["rows below a line #Fields", "2 records"]);
     Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);
     let lossy = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--format", "csv"];
-    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 rows of tables held bytes that are not UTF-8"]);
+    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 rows of tables contained bytes that are not UTF-8"]);
     let case = Case::new(b"t,u\n1,\xff\n2,b\n");
     case.fails(1, &["--tokenizer", "char", "--format", "csv"], &["input.log:2: byte 1", "not valid UTF-8"]);
     let huge = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--max-record-bytes", "18446744073709551615"];
@@ -218,7 +218,7 @@ fn one_line_of_50_megabytes() {
 fn nul_bytes_and_invalid_utf8() {
     let content = b"a\0b\nc\xff\xfed\nplain\n";
     let case = Case::new(content);
-    case.prepare(HALF).has(0, &["1 records hold NUL bytes", "1 records hold bytes that are not UTF-8"]);
+    case.prepare(HALF).has(0, &["1 records contain NUL bytes", "1 records contain bytes that are not UTF-8"]);
     let data = case.open();
     let mut ids = vec![0; data.train.tokens() as usize];
     data.train.read(0, &mut ids);

@@ -211,7 +211,7 @@ fn prepare_makes_the_key_the_data_the_report_and_the_records() {
     let home = folder();
     let at = |name: &str| home.path().join(name);
     let said = run(home.path(), &format!("{PREPARE} --prefix-field user_name --write-records out.jsonl"));
-    said.has(0, &["replaced by pseudonyms"]);
+    said.has(0, &["replaced with pseudonyms"]);
     let key = fs::read_to_string(at("key")).unwrap();
     assert_eq!(mode(&at("key")), 0o600);
     let records = fs::read_to_string(at("out.jsonl")).unwrap();

@@ -1,7 +1,7 @@
 use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
-use logwright::cuda::ops::adamw::{CastBf16, Decide, NormPartials, PARTIALS, Settings, UpdateParameters};
+use logwright::cuda::ops::adamw::{self, CastBf16, Decide, NormPartials, PARTIALS, UpdateParameters};
 use logwright::engine::AdamW;
 
 on_devices! { norm decisions ten_updates a_refused_update cast_bf16 }
@@ -12,7 +12,8 @@ const STEP: AdamW =
 /// [factor, go], [loss, norm] and the loss left, from all gradients.
 fn decide(bench: &Bench, gradients: &[f32], loss: f64, step: &AdamW) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
     let (partials, decision, report) = (bench.output(PARTIALS), bench.output(2), bench.output(2));
-    let (loss, settings, gradients) = (bench.input(&[loss]), bench.input(&Settings::of(step)), bench.input(gradients));
+    let (loss, settings, gradients) =
+        (bench.input(&[loss]), bench.input(&adamw::settings(step)), bench.input(gradients));
     NormPartials { partials: partials.view_mut(), gradients: gradients.view() }.run(bench.device()).unwrap();
     Decide {
         decision: decision.view_mut(),
@@ -102,7 +103,7 @@ fn ten_updates(bench: &Bench) {
             let step = AdamW { step: time, lr: 1e-2 / time as f32, ..STEP };
             let values = random(n, 100 + time, 1.0);
             gradients.view_mut().upload(&values).unwrap();
-            settings.view_mut().upload(&Settings::of(&step)).unwrap();
+            settings.view_mut().upload(&adamw::settings(&step)).unwrap();
             UpdateParameters {
                 parameters: parameters.view_mut(),
                 params_bf16: params_bf16.view_mut(),
@@ -134,7 +135,7 @@ fn a_refused_update(bench: &Bench) {
     let values = random(n, 1, 1.0);
     let [parameters, gradients, exp_avg, exp_avg_sq] = [(); 4].map(|_| bench.input(&values));
     let params_bf16 = bench.rounded(&values);
-    let (settings, decision) = (bench.input(&Settings::of(&STEP)), bench.input(&[1f32, 0.0]));
+    let (settings, decision) = (bench.input(&adamw::settings(&STEP)), bench.input(&[1f32, 0.0]));
     UpdateParameters {
         parameters: parameters.view_mut(),
         params_bf16: params_bf16.view_mut(),

@@ -2,7 +2,7 @@ use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use logwright::cpu;
-use logwright::cuda::ops::attention::{self, Backward, Forward, HEAD_SIZES, Shape};
+use logwright::cuda::ops::attention::{self, AttentionShape, Backward, Forward, HEAD_SIZES};
 
 on_devices! { forward backward rising_scores }
 
@@ -13,27 +13,28 @@ const SHAPES: [(usize, usize, usize); 7] =
 /// Of the inputs: nearly uniform attention, and scores of many tens.
 const SCALES: [f32; 2] = [1.0, 12.0];
 
-fn shapes() -> impl Iterator<Item = Shape> {
-    let shape = |(batch, seq_len, heads)| HEAD_SIZES.map(|head_size| Shape { batch, seq_len, heads, head_size });
+fn shapes() -> impl Iterator<Item = AttentionShape> {
+    let shape =
+        |(batch, seq_len, heads)| HEAD_SIZES.map(|head_size| AttentionShape { batch, seq_len, heads, head_size });
     SHAPES.into_iter().flat_map(shape)
 }
 
 /// Elements of (B,T,NH,HS).
-fn activations(shape: Shape) -> usize {
+fn activations(shape: AttentionShape) -> usize {
     shape.batch * shape.seq_len * shape.heads * shape.head_size
 }
 
-fn rows(shape: Shape) -> usize {
+fn rows(shape: AttentionShape) -> usize {
     shape.batch * shape.heads * shape.seq_len
 }
 
-fn cpu_shape(shape: Shape) -> cpu::attention::Shape {
-    let Shape { batch, seq_len, heads, head_size } = shape;
-    cpu::attention::Shape { batch, seq_len, heads, head_size }
+fn cpu_shape(shape: AttentionShape) -> cpu::attention::AttentionShape {
+    let AttentionShape { batch, seq_len, heads, head_size } = shape;
+    cpu::attention::AttentionShape { batch, seq_len, heads, head_size }
 }
 
 /// Packed queries, keys and values, and a gradient of the output.
-fn inputs(shape: Shape, scale: f32) -> (Vec<f32>, Vec<f32>) {
+fn inputs(shape: AttentionShape, scale: f32) -> (Vec<f32>, Vec<f32>) {
     (random(3 * activations(shape), 1, scale), random(activations(shape), 2, 1.0))
 }
 
@@ -59,19 +60,19 @@ fn narrow(x: f32) -> f32 {
 /// One head of a sequence as plain loops see it.
 #[derive(Clone, Copy)]
 struct Head {
-    shape: Shape,
+    shape: AttentionShape,
     b: usize,
     h: usize,
 }
 
 impl Head {
-    fn all(shape: Shape) -> impl Iterator<Item = Head> {
+    fn all(shape: AttentionShape) -> impl Iterator<Item = Head> {
         (0..shape.batch * shape.heads).map(move |i| Head { shape, b: i / shape.heads, h: i % shape.heads })
     }
 
     /// Where row t lies in (B,T,parts,NH,HS).
     fn range(&self, t: usize, part: usize, parts: usize) -> std::ops::Range<usize> {
-        let Shape { seq_len, heads, head_size, .. } = self.shape;
+        let AttentionShape { seq_len, heads, head_size, .. } = self.shape;
         let start = (((self.b * seq_len + t) * parts + part) * heads + self.h) * head_size;
         start..start + head_size
     }
@@ -93,7 +94,7 @@ impl Head {
 }
 
 /// out and lse by plain loops in f32, with exp(score - maximum) rounded before it meets the values.
-fn naive_forward(qkv: &[f32], shape: Shape) -> (Vec<bf16>, Vec<f32>) {
+fn naive_forward(qkv: &[f32], shape: AttentionShape) -> (Vec<bf16>, Vec<f32>) {
     let (mut out, mut lse) = (vec![0.0; activations(shape)], vec![0.0; rows(shape)]);
     for head in Head::all(shape) {
         for t in 0..shape.seq_len {
@@ -111,7 +112,7 @@ fn naive_forward(qkv: &[f32], shape: Shape) -> (Vec<bf16>, Vec<f32>) {
 }
 
 /// dqkv by plain loops in f32, with probabilities and the scores' gradients rounded before their products.
-fn naive_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Shape) -> Vec<bf16> {
+fn naive_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: AttentionShape) -> Vec<bf16> {
     let mut dqkv = vec![0.0; qkv.len()];
     for head in Head::all(shape) {
         for t in 0..shape.seq_len {
@@ -129,14 +130,14 @@ fn naive_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Sh
     round(&dqkv)
 }
 
-fn true_forward(qkv: &[f32], shape: Shape) -> (Vec<f64>, Vec<f64>) {
+fn true_forward(qkv: &[f32], shape: AttentionShape) -> (Vec<f64>, Vec<f64>) {
     let (mut out, mut lse) = (vec![0.0; activations(shape)], vec![0.0; rows(shape)]);
     let mut by_head = out.clone();
     cpu::attention::forward(&mut out, &mut lse, &mut by_head, &wide(qkv), cpu_shape(shape));
     (out, lse)
 }
 
-fn true_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Shape) -> Vec<f64> {
+fn true_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: AttentionShape) -> Vec<f64> {
     let mut dqkv = vec![0.0; qkv.len()];
     let mut by_head = dqkv.clone();
     let [dout, out, lse, qkv] = [dout, out, lse, qkv].map(wide);
@@ -144,7 +145,7 @@ fn true_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Sha
     dqkv
 }
 
-fn check_forward(bench: &Bench, qkv: &[f32], shape: Shape) {
+fn check_forward(bench: &Bench, qkv: &[f32], shape: AttentionShape) {
     let (out, lse, device_qkv) = (bench.output(activations(shape)), bench.output(rows(shape)), bench.rounded(qkv));
     let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: device_qkv.view(), shape };
     forward.run(bench.device()).unwrap();
@@ -153,7 +154,7 @@ fn check_forward(bench: &Bench, qkv: &[f32], shape: Shape) {
     assert_close(&format!("lse of {shape:?}"), &bench.read(lse.view()), &truth.1, &naive.1);
 }
 
-fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: Shape) {
+fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: AttentionShape) {
     let (out, lse) = naive_forward(qkv, shape);
     let out = out.to_f32_vec();
     let dqkv = bench.output::<bf16>(qkv.len());
@@ -180,7 +181,7 @@ fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: Shape) {
 }
 
 /// One of the three parts of (B,T,3,NH,HS).
-fn pick<T: Copy>(packed: &[T], part: usize, shape: Shape) -> Vec<T> {
+fn pick<T: Copy>(packed: &[T], part: usize, shape: AttentionShape) -> Vec<T> {
     let width = shape.heads * shape.head_size;
     packed.chunks_exact(width).skip(part).step_by(3).flatten().copied().collect()
 }
@@ -206,7 +207,7 @@ fn backward(bench: &Bench) {
 /// Later keys score higher and higher, so that every tile moves the maximum and all sums before it.
 fn rising_scores(bench: &Bench) {
     for head_size in HEAD_SIZES {
-        let shape = Shape { batch: 1, seq_len: 257, heads: 1, head_size };
+        let shape = AttentionShape { batch: 1, seq_len: 257, heads: 1, head_size };
         let (mut qkv, dout) = inputs(shape, 1.0);
         for (t, row) in qkv.chunks_exact_mut(3 * head_size).enumerate() {
             row[..head_size].iter_mut().for_each(|q| *q = narrow(0.5 + 0.25 * *q));
@@ -219,7 +220,7 @@ fn rising_scores(bench: &Bench) {
 
 #[test]
 fn results_do_not_depend_on_the_schedule() {
-    let run = |seed, shape: Shape| {
+    let run = |seed, shape: AttentionShape| {
         let bench = Bench::emulator(seed);
         let (qkv, dout) = inputs(shape, 2.0);
         let (out, dqkv) = (bench.output::<bf16>(dout.len()), bench.output::<bf16>(qkv.len()));
@@ -242,7 +243,7 @@ fn results_do_not_depend_on_the_schedule() {
         (bench.read(out.view()), lse, bench.read(dqkv.view()))
     };
     for head_size in HEAD_SIZES {
-        let shape = Shape { batch: 2, seq_len: 145, heads: 2, head_size };
+        let shape = AttentionShape { batch: 2, seq_len: 145, heads: 2, head_size };
         assert!(run(0, shape) == run(5, shape), "{shape:?}");
     }
 }

@@ -69,7 +69,7 @@ fn append(bench: &Bench) {
 /// Attention at the last position of a slot, whose rows of qkv are given: (NH, HS).
 fn last_row<R: cpu::Real>(qkv: &[R], heads: usize, head_size: usize) -> Vec<R> {
     let c = heads * head_size;
-    let shape = attention::Shape { batch: 1, seq_len: qkv.len() / (3 * c), heads, head_size };
+    let shape = attention::AttentionShape { batch: 1, seq_len: qkv.len() / (3 * c), heads, head_size };
     let (mut out, mut by_head) = (vec![R::ZERO; shape.seq_len * c], vec![R::ZERO; shape.seq_len * c]);
     let mut lse = vec![R::ZERO; shape.seq_len * heads];
     attention::forward(&mut out, &mut lse, &mut by_head, qkv, shape);

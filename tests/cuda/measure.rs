@@ -6,7 +6,7 @@ use logwright::cuda::device::op::Op;
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;
 use logwright::cuda::model::engine::{CudaEngine, Options};
-use logwright::cuda::perf::measure::{self, Group, Method};
+use logwright::cuda::perf::measure::{self, Group, MeasureOptions};
 use logwright::cuda::perf::op_recorder::OpRecorder;
 use logwright::engine::{Batch, Engine};
 use logwright::gpt::{Config, Layout, init};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 on_devices! { sets_of_buffers_take_turns peaks_are_rates_of_the_sizes_given }
 
 const CONFIG: Config = Config { layers: 3, heads: 1, channels: 32, context: 16, vocab: 20, bias: true };
-const METHOD: Method = Method { rotate: 0, rounds: 1, round: 0.0 };
+const METHOD: MeasureOptions = MeasureOptions { rotate: 0, rounds: 1, round: 0.0 };
 
 /// An engine behind a watched device, and the operations of its forward and backward pass.
 fn step(bench: &Bench) -> (Arc<OpRecorder>, CudaEngine, Vec<Group>) {
@@ -63,7 +63,7 @@ fn sets_of_buffers_take_turns(bench: &Bench) {
     for (rotate, sets) in [(0, 1), (1000, 1), (1001, 2), (4001, 5), (usize::MAX, 64)] {
         watched.take();
         // SAFETY: the engine lives.
-        let found = unsafe { measure::measure(&watched, group, 1000.0, &Method { rotate, ..METHOD }).unwrap() };
+        let found = unsafe { measure::measure(&watched, group, 1000.0, &MeasureOptions { rotate, ..METHOD }).unwrap() };
         assert_eq!((found.calls, found.sets), (3, sets), "{rotate}");
         assert!(found.seconds > 0.0);
         let outputs: Vec<u64> = watched.take().iter().map(|work| work.addresses()[0]).collect();
@@ -114,12 +114,13 @@ fn few_copies_are_made_where_memory_is_short() {
     let calls = vec![Op::Clear { at: address, bytes: 2 << 10 }];
     let group = Group { name: "clear".to_string(), calls };
     // SAFETY: allocated above.
-    let found = unsafe { measure::measure(&watched, &group, 1.0, &Method { rotate: 1 << 20, ..METHOD }).unwrap() };
+    let found =
+        unsafe { measure::measure(&watched, &group, 1.0, &MeasureOptions { rotate: 1 << 20, ..METHOD }).unwrap() };
     // 8 KiB are free, of which copies take half.
     assert_eq!(found.sets, 3);
 }
 
 fn peaks_are_rates_of_the_sizes_given(bench: &Bench) {
-    let peaks = measure::peaks(&bench.device, 32, 1 << 16, &Method { rounds: 3, ..METHOD }).unwrap();
+    let peaks = measure::peaks(&bench.device, 32, 1 << 16, &MeasureOptions { rounds: 3, ..METHOD }).unwrap();
     assert!(peaks.tflops > 0.0 && peaks.bandwidth > 0.0);
 }

@@ -2,7 +2,7 @@
 //! the CUDA engine stores one. What the engine may err is measured by what this one errs.
 
 use half::bf16;
-use logwright::cpu::attention::Shape;
+use logwright::cpu::attention::AttentionShape;
 use logwright::cpu::matrix::{Matrix, Threads, multiply, multiply_add};
 use logwright::cpu::{attention, embedding, gelu, layernorm, linear};
 use logwright::engine::{Batch, IGNORE};
@@ -75,8 +75,8 @@ impl Naive {
         round(y)
     }
 
-    fn shape(&self, rows: usize, seq_len: usize) -> Shape {
-        Shape { batch: rows / seq_len, seq_len, heads: self.config.heads, head_size: self.config.head_size() }
+    fn shape(&self, rows: usize, seq_len: usize) -> AttentionShape {
+        AttentionShape { batch: rows / seq_len, seq_len, heads: self.config.heads, head_size: self.config.head_size() }
     }
 
     fn block(&self, input: Vec<f32>, of: &Block, seq_len: usize) -> (Vec<f32>, Kept) {

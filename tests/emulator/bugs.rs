@@ -2,7 +2,7 @@
 
 use crate::{Allocation, SEEDS, emulator, entries, floats, launch};
 use logwright::cuda::device::seam::Device;
-use logwright::cuda::emulator::runtime::{Entry, Run};
+use logwright::cuda::emulator::runtime::{Entry, LaunchConfig};
 use std::sync::Arc;
 
 const CHECK: bool = cfg!(feature = "emulator-check");
@@ -100,7 +100,7 @@ impl Room {
             1 => Allocation::new(&self.device, 256),
             _ => Allocation::of(&self.device, &[0f32; 256]),
         };
-        let run = Run { grid: [case.blocks, 1, 1], block: [256, 1, 1], shared: 1024, seed };
+        let run = LaunchConfig { grid: [case.blocks, 1, 1], block: [256, 1, 1], shared: 1024, seed };
         if let Err(error) = launch(entry, run, vec![floats(&out), floats(&self.from)]) {
             return Some(error.to_string());
         }

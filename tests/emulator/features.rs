@@ -3,11 +3,11 @@
 
 use crate::{Allocation, Passed, SEEDS, emulator, entries, floats, ints, launch, pass};
 use logwright::cuda::device::seam::Device;
-use logwright::cuda::emulator::runtime::{Entry, Run};
+use logwright::cuda::emulator::runtime::{Entry, LaunchConfig};
 use std::sync::Arc;
 
 /// Runs a kernel whose first argument counts failed checks, and demands none.
-fn check(device: &Arc<dyn Device>, entry: &Entry, run: Run, more: Vec<Passed>) {
+fn check(device: &Arc<dyn Device>, entry: &Entry, run: LaunchConfig, more: Vec<Passed>) {
     let bad = Allocation::of(device, &[0i32]);
     let mut arguments = vec![ints(&bad)];
     arguments.extend(more);
@@ -15,8 +15,8 @@ fn check(device: &Arc<dyn Device>, entry: &Entry, run: Run, more: Vec<Passed>) {
     assert_eq!(bad.read(), [0], "{}, seed {}: failed checks", entry.name(), run.seed);
 }
 
-fn line(blocks: u32, threads: u32, seed: u32) -> Run {
-    Run { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, seed }
+fn line(blocks: u32, threads: u32, seed: u32) -> LaunchConfig {
+    LaunchConfig { grid: [blocks, 1, 1], block: [threads, 1, 1], shared: 0, seed }
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn blocks_meet_and_atomics_add_up() {
     let [blocks, atomics] = entries!("feature_" blocks "feature_" atomics);
     for seed in SEEDS {
         let (total, halves) = (Allocation::of(&device, &[0i32]), Allocation::of(&device, &[0f32]));
-        let run = Run { grid: [5, 2, 1], block: [8, 4, 3], shared: 96 * 4, seed };
+        let run = LaunchConfig { grid: [5, 2, 1], block: [8, 4, 3], shared: 96 * 4, seed };
         check(&device, blocks, run, vec![ints(&total), floats(&halves)]);
         assert_eq!(total.read(), [10 * 95 * 96 / 2]);
         assert_eq!(halves.read(), [10.0 * 96.0 * 0.5]);
@@ -101,11 +101,11 @@ fn impossible_launches_are_refused() {
     let device = emulator();
     let [entry] = entries!("feature_" nothing);
     let bad = Allocation::of(&device, &[0i32]);
-    let refused = |run: Run| launch(entry, run, vec![ints(&bad)]).unwrap_err().to_string();
+    let refused = |run: LaunchConfig| launch(entry, run, vec![ints(&bad)]).unwrap_err().to_string();
     assert!(refused(line(1, 1025, 0)).contains("threads of a block: 1025, at most 1024"));
     assert!(refused(line(0, 32, 0)).contains("is 0"));
-    assert!(refused(Run { grid: [1, 65536, 1], ..line(1, 32, 0) }).contains("grid dimension"));
-    assert!(refused(Run { shared: 228 << 10, ..line(1, 32, 0) }).contains("dynamic shared bytes"));
+    assert!(refused(LaunchConfig { grid: [1, 65536, 1], ..line(1, 32, 0) }).contains("grid dimension"));
+    assert!(refused(LaunchConfig { shared: 228 << 10, ..line(1, 32, 0) }).contains("dynamic shared bytes"));
 }
 
 /// Results of a launch do not depend on what other threads launch meanwhile.

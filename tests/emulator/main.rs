@@ -7,7 +7,7 @@ mod features;
 use logwright::Result;
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;
-use logwright::cuda::emulator::runtime::{Entry, Run};
+use logwright::cuda::emulator::runtime::{Entry, LaunchConfig};
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub fn ints(allocation: &Allocation<i32>) -> Passed {
     pass(allocation.address, b'I')
 }
 
-pub fn launch(entry: &Entry, run: Run, mut passed: Vec<Passed>) -> Result<()> {
+pub fn launch(entry: &Entry, run: LaunchConfig, mut passed: Vec<Passed>) -> Result<()> {
     let sizes: Vec<u8> = passed.iter().map(|argument| argument.size).collect();
     let kinds: Vec<u8> = passed.iter().map(|argument| argument.kind).collect();
     let mut pointers: Vec<*mut c_void> =

@@ -3,7 +3,7 @@
 //! A central difference with step h has an error of about h^2 |f'''| / 6 + eps |f| / h; the tolerance is computed from the
 //! difference between two step sizes, not typed: the truth lies within a few times |D(h) - D(2h)| of D(h).
 
-use logwright::cpu::attention::{self, Shape};
+use logwright::cpu::attention::{self, AttentionShape};
 use logwright::cpu::model::Model;
 use logwright::cpu::{cross_entropy, embedding, gelu, layernorm, linear};
 use logwright::engine::{Batch, IGNORE};
@@ -140,8 +140,8 @@ fn softmax_cross_entropy() {
 }
 
 /// out and lse of attention by the definition, one query at a time.
-fn attention_by_definition(qkv: &[f64], shape: Shape) -> Vec<f64> {
-    let Shape { batch, seq_len, heads, head_size: hs } = shape;
+fn attention_by_definition(qkv: &[f64], shape: AttentionShape) -> Vec<f64> {
+    let AttentionShape { batch, seq_len, heads, head_size: hs } = shape;
     let c = heads * hs;
     let at = |b: usize, t: usize, part: usize, h: usize| &qkv[((b * seq_len + t) * 3 + part) * c + h * hs..][..hs];
     let mut out = vec![0.0; batch * seq_len * c];
@@ -161,7 +161,7 @@ fn attention_by_definition(qkv: &[f64], shape: Shape) -> Vec<f64> {
 fn causal_attention() {
     // T = 1; odd; and one longer than a block of queries, whose gradients are checked at every seventh element.
     for (seq_len, batch, heads, stride) in [(1, 2, 3, 1), (5, 2, 2, 1), (67, 1, 1, 7)] {
-        let shape = Shape { batch, seq_len, heads, head_size: 4 };
+        let shape = AttentionShape { batch, seq_len, heads, head_size: 4 };
         let len = batch * seq_len * heads * 4;
         let (qkv, dout) = (values(3 * len, 1), values(len, 2));
         let run = |qkv: &[f64]| {

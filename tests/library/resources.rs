@@ -2,11 +2,15 @@
 
 #[path = "../../kernels/build/ptxas.rs"]
 mod ptxas;
+/// How the build derives the kernel table; its tests run with these.
+#[path = "../../kernels/build/table/mod.rs"]
+mod table;
 
 use logwright::cuda::device::kernels;
 use logwright::cuda::gpu::fatbin;
+use logwright::cuda::ops::attention;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const HEAD: &str = "# Of each kernel and architecture: registers, bytes of spills, bytes of static shared memory,
@@ -64,6 +68,32 @@ fn a_kernel_that_spills_is_explained_in_the_log() {
             "{kernel} spills {spills} bytes on {architecture}: cure it, or say why in LOG.md"
         );
     }
+}
+
+/// Counted by another rule than the parser's: every kernel needs its KERNEL_EXPORT.
+#[test]
+fn every_kernel_of_the_source_is_in_the_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let paths = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let sources: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "cu")).collect();
+    let files = table::read(&sources).unwrap();
+    let generated: String = table::generate(&files).map(|(_, code)| code).concat();
+    let mut kernels = 0;
+    for text in sources.iter().map(|source| std::fs::read_to_string(source).unwrap()) {
+        for export in text.split("KERNEL_EXPORT(").skip(1) {
+            let name = export.split(')').next().unwrap();
+            let names = match name.split_once("##") {
+                Some((family, _)) => attention::HEAD_SIZES.map(|size| format!("{family}{size}")).to_vec(),
+                None => vec![name.to_string()],
+            };
+            for name in names {
+                kernels += 1;
+                assert!(kernels::ALL.iter().any(|kernel| kernel.name == name), "{name} is not in the table");
+                assert!(generated.contains(&format!("name: \"{name}\"")), "{name} is not generated");
+            }
+        }
+    }
+    assert_eq!(kernels, kernels::ALL.len());
 }
 
 /// Words of nvcc 13.0's ptxas, of two kernels.

@@ -35,9 +35,8 @@ static __device__ void banks(int *bad) {
 }
 
 extern "C" __global__ void feature_banks(int *bad) {
-    banks<32>(bad);
-    banks<64>(bad);
-    banks<128>(bad);
+#define BANKS(HS) banks<HS>(bad);
+    FOR_EACH_HEAD_SIZE(BANKS)
     // Rows without the swizzle: what a conflict looks like to this count.
     if (threadIdx.x < 32) eight_lanes(threadIdx.x * 64, bad + 1);
 }

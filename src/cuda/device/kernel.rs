@@ -1,7 +1,4 @@
-//! A kernel as data: what the table holds of it, what may be passed to it, and the shape of a launch.
-
-use super::memory::Ptr;
-use half::bf16;
+//! A kernel as data: what the table holds of it, and the shape of a launch.
 
 /// One kernel of the table.
 #[derive(Debug)]
@@ -12,20 +9,10 @@ pub struct Kernel {
     pub name: &'static str,
     /// Bytes of each argument.
     pub sizes: &'static [u8],
-    /// Kind of each argument (see [`Argument`]).
+    /// The letter of each argument's type, by which the emulator knows it (`kernels/emulator/device/kernel.h`): capitals
+    /// for pointers, by what they point to.
     pub kinds: &'static [u8],
 }
-
-/// What may be passed to a kernel. KIND is the letter that the emulator derives from the C++ signature: capitals for
-/// pointers, by what they point to.
-pub trait Argument: Copy {
-    const KIND: u8;
-}
-
-macro_rules! arguments {
-    ($($type:ty = $kind:literal),*) => { $(impl Argument for $type { const KIND: u8 = $kind; })* };
-}
-arguments!(Ptr<bf16> = b'B', Ptr<f32> = b'F', Ptr<f64> = b'D', Ptr<u32> = b'U', i32 = b'i', i64 = b'l', f32 = b'f');
 
 /// Grid, block and dynamic shared memory of a launch.
 #[derive(Clone, Copy, Debug)]

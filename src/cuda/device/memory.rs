@@ -97,17 +97,6 @@ pub trait DeviceMemory: Send + Sync {
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()>;
 }
 
-/// A device address as kernels receive it; 0 is the null pointer.
-#[repr(transparent)]
-pub struct Ptr<T> {
-    address: u64,
-    of: PhantomData<T>,
-}
-
-impl<T> Ptr<T> {
-    pub(in crate::cuda) const NULL: Self = Ptr { address: 0, of: PhantomData };
-}
-
 /// Owned device memory, in elements of `T`; freed on drop.
 pub struct Buffer<T> {
     address: u64,
@@ -216,10 +205,6 @@ macro_rules! views {
                 self.slice(0..len)
             }
 
-            pub(in crate::cuda) fn ptr(&self) -> Ptr<T> {
-                Ptr { address: self.address, of: PhantomData }
-            }
-
             pub(super) fn address(&self) -> u64 {
                 self.address
             }
@@ -237,22 +222,15 @@ macro_rules! views {
 }
 views!(View, ViewMut);
 
-impl<T> Clone for Ptr<T> {
-    fn clone(&self) -> Self {
-        *self
+impl<'a, T> View<'a, T> {
+    /// The same elements as the argument of a kernel that may write them.
+    ///
+    /// # Safety
+    /// With its other arguments, the kernel writes nothing through it.
+    pub(in crate::cuda) unsafe fn assume_unwritten(self) -> ViewMut<'a, T> {
+        let View { address, len, memory, of } = self;
+        ViewMut { address, len, memory, of }
     }
-}
-
-impl<T> Copy for Ptr<T> {}
-
-/// The null pointer where there is nothing.
-pub(in crate::cuda) fn optional<T>(view: Option<View<T>>) -> Ptr<T> {
-    view.map_or(Ptr::NULL, |view| view.ptr())
-}
-
-/// The null pointer where there is nothing.
-pub(in crate::cuda) fn optional_mut<T>(view: Option<ViewMut<T>>) -> Ptr<T> {
-    view.map_or(Ptr::NULL, |view| view.ptr())
 }
 
 impl<T: Pod> View<'_, T> {

@@ -4,8 +4,8 @@
 //! Matrix products run on the host GEMM and round to bf16 where cuBLASLt rounds. The feature `emulator-check` adds the
 //! race and memory checker to every launch.
 
-use super::runtime::Run;
-use super::{product, runtime};
+use super::runtime::LaunchConfig;
+use super::{entries, product, runtime};
 use crate::cuda::device::gemm::GemmCall;
 use crate::cuda::device::kernel::{Kernel, Launch};
 use crate::cuda::device::kernels;
@@ -19,20 +19,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub struct Emulator {
-    state: Arc<State>,
+    state: Arc<EmulatorState>,
 }
 
-struct State {
+struct EmulatorState {
     /// Order in which threads and blocks run: 0 forwards, 1 backwards, others shuffled.
     seed: u32,
     recording: Mutex<Option<Vec<Op>>>,
-    memory: Mutex<Memory>,
+    memory: Mutex<EmulatedMemory>,
     /// Launches that still succeed before the device is lost.
     launches_left: AtomicU64,
 }
 
 /// What is allocated, of a limit that stands for a small device.
-struct Memory {
+struct EmulatedMemory {
     limit: Option<u64>,
     used: u64,
     sizes: HashMap<u64, usize>,
@@ -57,9 +57,9 @@ impl Emulator {
     }
 
     fn build(seed: u32, limit: Option<u64>, launches: u64) -> Self {
-        let memory = Memory { limit, used: 0, sizes: HashMap::new() };
+        let memory = EmulatedMemory { limit, used: 0, sizes: HashMap::new() };
         Emulator {
-            state: Arc::new(State {
+            state: Arc::new(EmulatorState {
                 seed,
                 recording: Mutex::new(None),
                 memory: Mutex::new(memory),
@@ -71,7 +71,7 @@ impl Emulator {
 
 /// Compares the kernel table with the C++ signatures: names, and number, sizes and kinds of the arguments.
 pub fn check_signatures() -> Result<()> {
-    for (kernel, entry) in kernels::ALL.iter().zip(kernels::entries::all()) {
+    for (kernel, entry) in kernels::ALL.iter().zip(entries::all()) {
         if (entry.name(), entry.kinds(), entry.sizes()) != (kernel.name, kernel.kinds, kernel.sizes) {
             return Err(Error::failed(format!(
                 "kernel {}: the table says {} {:?}, kernels/*.cu says {} {:?}",
@@ -86,7 +86,7 @@ pub fn check_signatures() -> Result<()> {
     Ok(())
 }
 
-impl State {
+impl EmulatorState {
     fn check_not_lost(&self) -> Result<()> {
         match self.launches_left.load(Ordering::Relaxed) {
             0 => Err(Error::failed("the emulated device is lost, as it was told to be: start the program again")),
@@ -104,8 +104,9 @@ impl State {
 
     fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
         self.count_launch()?;
-        let entry = kernels::entries::all()[kernel.index];
-        let run = Run { grid: launch.grid, block: [launch.block, 1, 1], shared: launch.shared, seed: self.seed };
+        let entry = entries::all()[kernel.index];
+        let run =
+            LaunchConfig { grid: launch.grid, block: [launch.block, 1, 1], shared: launch.shared, seed: self.seed };
         // SAFETY: the arguments are those of the table, with its sizes and kinds.
         unsafe { entry.run(run, arguments, kernel.sizes, kernel.kinds) }
     }
@@ -153,7 +154,7 @@ impl State {
     }
 }
 
-impl Memory {
+impl EmulatedMemory {
     fn allocate(&mut self, bytes: usize) -> Result<u64> {
         let free = self.limit.map_or(u64::MAX, |limit| limit - self.used);
         if bytes as u64 > free {
@@ -249,16 +250,16 @@ impl Device for Emulator {
     fn end_recording(&self) -> Result<Box<dyn Graph>> {
         let work = self.state.recording.lock().expect("no panic while recording").take();
         let work = work.expect("begin_recording came before");
-        Ok(Box::new(Recording { state: self.state.clone(), work }))
+        Ok(Box::new(EmulatedGraph { state: self.state.clone(), work }))
     }
 }
 
-struct Recording {
-    state: Arc<State>,
+struct EmulatedGraph {
+    state: Arc<EmulatorState>,
     work: Vec<Op>,
 }
 
-impl Graph for Recording {
+impl Graph for EmulatedGraph {
     unsafe fn replay(&self) -> Result<()> {
         // SAFETY: the caller's promise.
         self.work.iter().try_for_each(|work| unsafe { self.state.run(work) })

@@ -45,7 +45,7 @@ unsafe extern "C" {
 /// How a kernel is run: the shape of its grid and blocks, bytes of dynamic shared memory, and the seed of the order in
 /// which threads and blocks go.
 #[derive(Clone, Copy)]
-pub struct Run {
+pub struct LaunchConfig {
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared: usize,
@@ -64,7 +64,7 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.sizes, self.arguments as usize) }
     }
 
-    /// Kind of each argument (see [`crate::cuda::device::kernel::Argument`]).
+    /// Kind of each argument (see [`crate::cuda::device::kernel::Kernel`]).
     pub fn kinds(&self) -> &[u8] {
         // SAFETY: the C++ side fills entries with static strings.
         unsafe { CStr::from_ptr(self.kinds) }.to_bytes()
@@ -75,7 +75,13 @@ impl Entry {
     ///
     /// # Safety
     /// Each argument points to a value of the size and kind stated beside it.
-    pub unsafe fn run(&self, run: Run, arguments: &mut [*mut c_void], sizes: &[u8], kinds: &[u8]) -> Result<()> {
+    pub unsafe fn run(
+        &self,
+        run: LaunchConfig,
+        arguments: &mut [*mut c_void],
+        sizes: &[u8],
+        kinds: &[u8],
+    ) -> Result<()> {
         assert_eq!((sizes.len(), kinds.len()), (arguments.len(), arguments.len()));
         let request = Request {
             kernel: self,

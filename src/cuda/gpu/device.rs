@@ -218,7 +218,7 @@ impl Device for Gpu {
             (call.cuGraphDestroy)(graph);
             self.stream.check(code, "building a graph of the recorded work")?;
         }
-        Ok(Box::new(Recording { stream: self.stream.clone(), executable }))
+        Ok(Box::new(CudaGraph { stream: self.stream.clone(), executable }))
     }
 
     fn begin_range(&self, name: &str) {
@@ -239,15 +239,15 @@ impl Device for Gpu {
 }
 
 /// A CUDA graph.
-struct Recording {
+struct CudaGraph {
     stream: Arc<Stream>,
     executable: CUgraphExec,
 }
 
 // SAFETY: as for Stream.
-unsafe impl Send for Recording {}
+unsafe impl Send for CudaGraph {}
 
-impl Graph for Recording {
+impl Graph for CudaGraph {
     unsafe fn replay(&self) -> Result<()> {
         self.stream.bind()?;
         let call = self.stream.driver.call.cuGraphLaunch;
@@ -256,7 +256,7 @@ impl Graph for Recording {
     }
 }
 
-impl Drop for Recording {
+impl Drop for CudaGraph {
     fn drop(&mut self) {
         // SAFETY: the driver keeps a graph that still runs until it is over.
         unsafe { (self.stream.driver.call.cuGraphExecDestroy)(self.executable) };

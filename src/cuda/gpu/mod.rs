@@ -1,12 +1,14 @@
 //! A GPU through its driver: libcuda and cuBLASLt, looked up when the program runs.
 
-pub mod cublaslt;
+mod cublaslt;
+mod cublaslt_handle;
+pub mod cublaslt_library;
 pub mod device;
 pub mod devices;
 pub mod driver;
 pub mod fatbin;
 pub mod library;
+mod matmul_plan;
 mod modules;
 mod pinned_ring;
-mod plan;
 mod stream;

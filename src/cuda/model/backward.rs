@@ -32,7 +32,7 @@ impl BackwardBuffers {
     pub fn allocate(allocator: &mut Allocator, config: &Config, batch: usize, seq_len: usize) -> Result<Self> {
         let (rows, c, vocab) = (batch * seq_len, config.channels, parameters::padded(config).vocab);
         let partials = layernorm::partials(rows, c).max(bias::partials(rows, 4 * c));
-        let shape = attention::Shape { batch, seq_len, heads: config.heads, head_size: config.head_size() };
+        let shape = attention::AttentionShape { batch, seq_len, heads: config.heads, head_size: config.head_size() };
         Ok(BackwardBuffers {
             residual: allocator.buffer(rows * c)?,
             d_ln: allocator.buffer(rows * c)?,

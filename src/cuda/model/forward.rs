@@ -33,10 +33,10 @@ impl<'a> Pass<'a> {
         self.parameters.config.channels
     }
 
-    pub fn shape(&self) -> attention::Shape {
+    pub fn shape(&self) -> attention::AttentionShape {
         let config = &self.parameters.config;
         let (heads, head_size) = (config.heads, config.head_size());
-        attention::Shape { batch: self.batch, seq_len: self.seq_len, heads, head_size }
+        attention::AttentionShape { batch: self.batch, seq_len: self.seq_len, heads, head_size }
     }
 
     /// The buffers of a block, cut to this batch.

@@ -326,7 +326,7 @@ impl CachedPasses {
         let mut start = rows.cached;
         for &seq_len in &rows.prompts {
             let cells = |width: usize| start * width..(start + seq_len) * width;
-            let shape = attention::Shape { batch: 1, seq_len, heads: cache.heads, head_size: cache.head_size };
+            let shape = attention::AttentionShape { batch: 1, seq_len, heads: cache.heads, head_size: cache.head_size };
             let lse = buffers.lse.view_mut().first(seq_len * cache.heads);
             let (out, qkv) = (attn_out.slice(cells(c)), qkv.slice(cells(3 * c)));
             attention::Forward { out, lse, qkv, shape }.run(self.device())?;

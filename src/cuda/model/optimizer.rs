@@ -12,7 +12,7 @@ pub struct Optimizer {
     pub gradients: Buffer<f32>,
     exp_avg: Buffer<f32>,
     exp_avg_sq: Buffer<f32>,
-    /// (8): see [`adamw::Settings`].
+    /// (8): see [`adamw::settings`].
     settings: Buffer<f32>,
     /// (1): sum of scale x loss since the last update.
     pub loss: Buffer<f64>,
@@ -60,7 +60,7 @@ impl Optimizer {
         let device = &*parameters.device;
         let (decision, report) = (self.decision.view_mut(), self.report.view_mut());
         let (loss, settings) = (self.loss.view_mut(), self.settings.view());
-        self.settings.view_mut().upload(&adamw::Settings::of(step))?;
+        self.settings.view_mut().upload(&adamw::settings(step))?;
         adamw::NormPartials { partials: self.partials.view_mut(), gradients: self.gradients.view() }.run(device)?;
         adamw::Decide { decision, report, loss, partials: self.partials.view(), settings }.run(device)?;
         adamw::UpdateParameters {

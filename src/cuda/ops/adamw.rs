@@ -2,29 +2,23 @@
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels;
+use crate::cuda::device::kernels::constants::adamw::{SETTINGS, THREADS};
+use crate::cuda::device::kernels::{AdamwCastBf16, AdamwDecide, AdamwNormPartials, AdamwUpdate};
 use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use crate::engine::AdamW;
 use half::bf16;
 
-/// Partial sums of the norm: blocks of its first stage, threads of its second.
-pub const PARTIALS: usize = 1024;
+/// Partial sums of the norm.
+pub use crate::cuda::device::kernels::constants::adamw::PARTIALS;
 
-/// Threads of a block, four elements each.
-const THREADS: usize = 256;
-
-/// What the kernels read of an [`AdamW`] step, uploaded before each update.
-pub struct Settings;
-
-impl Settings {
-    /// [lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, 1/(1-beta_1^t), 1/(1-beta_2^t)]
-    pub fn of(update: &AdamW) -> [f32; 8] {
-        let AdamW { lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, step } = *update;
-        // In f64: 1 - 0.95^t loses digits in f32 for small t.
-        let correction = |beta: f32| (1.0 / (1.0 - (beta as f64).powi(step as i32))) as f32;
-        [lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, correction(beta_1), correction(beta_2)]
-    }
+/// What the kernels read of an [`AdamW`] step, uploaded before each update:
+/// [lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, 1/(1-beta_1^t), 1/(1-beta_2^t)]
+pub fn settings(update: &AdamW) -> [f32; SETTINGS] {
+    let AdamW { lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, step } = *update;
+    // In f64: 1 - 0.95^t loses digits in f32 for small t.
+    let correction = |beta: f32| (1.0 / (1.0 - (beta as f64).powi(step as i32))) as f32;
+    [lr, beta_1, beta_2, epsilon, weight_decay, max_grad_norm, correction(beta_1), correction(beta_2)]
 }
 
 /// Groups of four elements: 16 bytes of f32.
@@ -41,7 +35,7 @@ pub struct NormPartials<'a> {
 
 /// norm = sqrt(sum of partials); report (2) = [loss, norm]; decision (2) = [factor that clips the gradients, 1 where
 /// loss and norm are finite, else 0]; loss (1) = 0 for the next step.
-/// partials: (PARTIALS); settings: (8), see [`Settings::of`].
+/// partials: (PARTIALS); settings: (8), see [`settings`].
 pub struct Decide<'a> {
     pub decision: ViewMut<'a, f32>,
     pub report: ViewMut<'a, f64>,
@@ -75,9 +69,10 @@ impl NormPartials<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let NormPartials { partials, gradients } = self;
         assert_eq!(partials.len(), PARTIALS);
-        let (launch, quads) = (Launch::new([PARTIALS, 1, 1], THREADS), quads(gradients.len()) as i64);
-        // SAFETY: the kernel reads `quads` groups of four and writes one partial a block.
-        unsafe { kernels::adamw_norm_partials(device, launch, partials.ptr(), gradients.ptr(), quads) }
+        let quads = quads(gradients.len()) as i64;
+        let launch = Launch::new([PARTIALS, 1, 1], THREADS);
+        // SAFETY: the kernel reads `quads` groups of four and writes one partial sum per block.
+        unsafe { AdamwNormPartials { partials, gradients, quads }.launch(device, launch) }
     }
 }
 
@@ -85,11 +80,10 @@ impl Decide<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let Decide { decision, report, loss, partials, settings } = self;
         assert_eq!((decision.len(), report.len(), loss.len()), (2, 2, 1));
-        assert_eq!((partials.len(), settings.len()), (PARTIALS, 8));
+        assert_eq!((partials.len(), settings.len()), (PARTIALS, SETTINGS));
         let launch = Launch::new([1, 1, 1], PARTIALS);
-        let (decision, report, loss) = (decision.ptr(), report.ptr(), loss.ptr());
         // SAFETY: every length is fixed, and asserted.
-        unsafe { kernels::adamw_decide(device, launch, decision, report, partials.ptr(), loss, settings.ptr()) }
+        unsafe { AdamwDecide { decision, report, partials, loss, settings }.launch(device, launch) }
     }
 }
 
@@ -99,24 +93,14 @@ impl UpdateParameters<'_> {
             self;
         let len = parameters.len();
         assert_eq!((params_bf16.len(), gradients.len(), exp_avg.len(), exp_avg_sq.len()), (len, len, len, len));
-        assert_eq!((settings.len(), decision.len()), (8, 2));
+        assert_eq!((settings.len(), decision.len()), (SETTINGS, 2));
         let quads = quads(len);
-        // SAFETY: all buffers hold `quads` groups of four; `decayed` is only compared with.
-        unsafe {
-            kernels::adamw_update(
-                device,
-                Launch::cover(quads, THREADS, THREADS),
-                parameters.ptr(),
-                params_bf16.ptr(),
-                gradients.ptr(),
-                exp_avg.ptr(),
-                exp_avg_sq.ptr(),
-                settings.ptr(),
-                decision.ptr(),
-                decayed as i64,
-                quads as i64,
-            )
-        }
+        let (launch, decayed) = (Launch::cover(quads, THREADS, THREADS), decayed as i64);
+        let quads = quads as i64;
+        let update =
+            AdamwUpdate { parameters, params_bf16, gradients, exp_avg, exp_avg_sq, settings, decision, decayed, quads };
+        // SAFETY: all buffers hold `quads` groups of four; the kernel only compares with `decayed`.
+        unsafe { update.launch(device, launch) }
     }
 }
 
@@ -127,6 +111,6 @@ impl CastBf16<'_> {
         let quads = quads(parameters.len());
         let launch = Launch::cover(quads, THREADS, THREADS);
         // SAFETY: both buffers hold `quads` groups of four.
-        unsafe { kernels::adamw_cast_bf16(device, launch, params_bf16.ptr(), parameters.ptr(), quads as i64) }
+        unsafe { AdamwCastBf16 { params_bf16, parameters, quads: quads as i64 }.launch(device, launch) }
     }
 }

@@ -1,53 +1,51 @@
 //! Causal multi-head attention on the packed (B,T,3,NH,HS) queries, keys and values.
 
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::kernels::constants::attention::{ROW_PADDING, THREADS};
+use crate::cuda::device::kernels::constants::{attention_backward, attention_forward};
+use crate::cuda::device::kernels::{
+    AttentionBackwardKeys, AttentionBackwardQueries, AttentionBackwardRows, AttentionForward, int,
+};
 use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use crate::{Error, Result};
 use half::bf16;
 
 /// Head sizes that there are kernels for.
-pub const HEAD_SIZES: [usize; 3] = [32, 64, 128];
-
-const THREADS: usize = 128;
+pub use crate::cuda::device::kernels::constants::attention::HEAD_SIZES;
 
 /// Bytes that the kernels move at a time.
 const ALIGNMENT: u64 = 16;
 
-/// Rows of the backward pass's scratch are padded to a multiple of this, as in `kernels/attention.cuh`.
-const ROW_PADDING: usize = 128;
-
 /// The sizes of one call.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct AttentionShape {
     pub batch: usize,
     pub seq_len: usize,
     pub heads: usize,
     pub head_size: usize,
 }
 
-/// Rows that a block owns, and rows of the tiles it streams past them, as instantiated in `kernels/attention_*.cu`.
+/// Rows that a block owns, and rows of the tiles that it streams past them.
 #[derive(Clone, Copy)]
 struct Tiles {
     owned: usize,
     streamed: usize,
 }
 
-impl Tiles {
-    const fn new(owned: usize, streamed: usize) -> Self {
-        Tiles { owned, streamed }
-    }
+/// A constant of `kernels/attention_*.cu` for each of [`HEAD_SIZES`].
+type ByHeadSize = [usize; HEAD_SIZES.len()];
 
+impl Tiles {
     /// One block for every head and every `owned` rows of it. Shared memory holds the owned rows of `kept` matrices and
     /// two tiles of each of two streamed ones.
-    fn launch(self, kept: usize, shape: Shape) -> Launch {
+    fn launch(self, kept: usize, shape: AttentionShape) -> Launch {
         let bytes = 2 * shape.head_size * (kept * self.owned + 4 * self.streamed);
         shape.grid(shape.seq_len.div_ceil(self.owned)).shared(bytes)
     }
 }
 
-impl Shape {
+impl AttentionShape {
     /// Elements of (B,T,NH,HS).
     fn activations(&self) -> usize {
         self.batch * self.seq_len * self.heads * self.head_size
@@ -77,13 +75,9 @@ impl Shape {
         int(self.seq_len * 3 * self.heads * self.head_size);
     }
 
-    /// The instance of this head size.
-    fn pick<T>(&self, [at_32, at_64, at_128]: [T; 3]) -> T {
-        match self.head_size {
-            32 => at_32,
-            64 => at_64,
-            _ => at_128,
-        }
+    fn tiles(&self, owned: &ByHeadSize, streamed: &ByHeadSize) -> Tiles {
+        let place = HEAD_SIZES.iter().position(|size| *size == self.head_size).expect("`check` comes first");
+        Tiles { owned: owned[place], streamed: streamed[place] }
     }
 }
 
@@ -102,7 +96,7 @@ pub fn supported(head_size: usize) -> Result<()> {
 }
 
 /// f32 elements of scratch that [`Backward`] needs: two statistics for each row of (B,NH,T), T padded.
-pub fn scratch(shape: Shape) -> usize {
+pub fn scratch(shape: AttentionShape) -> usize {
     2 * shape.batch * shape.heads * shape.padded_time()
 }
 
@@ -116,7 +110,7 @@ pub struct Forward<'a> {
     pub out: ViewMut<'a, bf16>,
     pub lse: ViewMut<'a, f32>,
     pub qkv: View<'a, bf16>,
-    pub shape: Shape,
+    pub shape: AttentionShape,
 }
 
 /// Gradient of [`Forward`] at dout (B,T,NH,HS), given its out and lse.
@@ -128,7 +122,7 @@ pub struct Backward<'a> {
     pub out: View<'a, bf16>,
     pub lse: View<'a, f32>,
     pub qkv: View<'a, bf16>,
-    pub shape: Shape,
+    pub shape: AttentionShape,
 }
 
 impl Forward<'_> {
@@ -140,13 +134,10 @@ impl Forward<'_> {
         assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
         assert_eq!(qkv.len(), 3 * shape.activations());
         assert_aligned([out.is_aligned_to(ALIGNMENT), qkv.is_aligned_to(ALIGNMENT)]);
-        let kernel =
-            shape.pick([kernels::attention_forward_32, kernels::attention_forward_64, kernels::attention_forward_128]);
-        let tiles = shape.pick([Tiles::new(128, 64), Tiles::new(128, 64), Tiles::new(128, 32)]);
-        let launch = tiles.launch(1, shape);
-        let Shape { seq_len, heads, .. } = shape;
+        let launch = shape.tiles(&attention_forward::OWNED, &attention_forward::STREAMED).launch(1, shape);
+        let (t, nh, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
         // SAFETY: the assertions above bound every index.
-        unsafe { kernel(device, launch, out.ptr(), lse.ptr(), qkv.ptr(), int(seq_len), int(heads), shape.scale()) }
+        unsafe { AttentionForward { out, lse, qkv, t, nh, scale }.launch(device, shape.head_size, launch) }
     }
 }
 
@@ -169,49 +160,35 @@ impl Backward<'_> {
     /// scratch (B,NH,2,Tp) = lse in units of ln 2, and delta = sum of dout x out over the head size.
     fn row_statistics(&self, device: &dyn Device) -> Result<()> {
         let Backward { scratch, dout, out, lse, shape, .. } = *self;
-        let kernel = shape.pick([
-            kernels::attention_backward_rows_32,
-            kernels::attention_backward_rows_64,
-            kernels::attention_backward_rows_128,
-        ]);
         let lanes_per_row = shape.head_size / 8;
         let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
-        let Shape { seq_len, heads, .. } = shape;
+        let (rows, t, nh) = (scratch, int(shape.seq_len), int(shape.heads));
+        let kernel = AttentionBackwardRows { rows, dout, out, lse, t, nh };
         // SAFETY: the assertions of `run` bound every index.
-        unsafe { kernel(device, launch, scratch.ptr(), dout.ptr(), out.ptr(), lse.ptr(), int(seq_len), int(heads)) }
+        unsafe { kernel.launch(device, shape.head_size, launch) }
     }
 
     /// The parts of dqkv for keys and values.
     fn key_gradients(&self, device: &dyn Device) -> Result<()> {
         let Backward { dqkv, scratch, dout, qkv, shape, .. } = *self;
-        let kernel = shape.pick([
-            kernels::attention_backward_keys_32,
-            kernels::attention_backward_keys_64,
-            kernels::attention_backward_keys_128,
-        ]);
-        let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
+        let tiles = shape.tiles(&attention_backward::KEYS_OWNED, &attention_backward::QUERIES_STREAMED);
         let mut launch = tiles.launch(2, shape);
         // Two statistics for each row of two tiles of queries.
         launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
-        let (seq_len, heads, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
-        let (dqkv, rows, dout, qkv) = (dqkv.ptr(), scratch.ptr(), dout.ptr(), qkv.ptr());
+        let (rows, t, nh, scale) = (scratch.as_view(), int(shape.seq_len), int(shape.heads), shape.scale());
+        let kernel = AttentionBackwardKeys { dqkv, rows, dout, qkv, t, nh, scale };
         // SAFETY: the assertions of `run` bound every index.
-        unsafe { kernel(device, launch, dqkv, rows, dout, qkv, seq_len, heads, scale) }
+        unsafe { kernel.launch(device, shape.head_size, launch) }
     }
 
     /// The part of dqkv for queries.
     fn query_gradients(&self, device: &dyn Device) -> Result<()> {
         let Backward { dqkv, scratch, dout, qkv, shape, .. } = *self;
-        let kernel = shape.pick([
-            kernels::attention_backward_queries_32,
-            kernels::attention_backward_queries_64,
-            kernels::attention_backward_queries_128,
-        ]);
-        let tiles = shape.pick([Tiles::new(128, 32), Tiles::new(128, 32), Tiles::new(64, 32)]);
+        let tiles = shape.tiles(&attention_backward::QUERIES_OWNED, &attention_backward::KEYS_STREAMED);
         let launch = tiles.launch(2, shape);
-        let (seq_len, heads, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
-        let (dqkv, rows, dout, qkv) = (dqkv.ptr(), scratch.ptr(), dout.ptr(), qkv.ptr());
+        let (rows, t, nh, scale) = (scratch.as_view(), int(shape.seq_len), int(shape.heads), shape.scale());
+        let kernel = AttentionBackwardQueries { dqkv, rows, dout, qkv, t, nh, scale };
         // SAFETY: the assertions of `run` bound every index.
-        unsafe { kernel(device, launch, dqkv, rows, dout, qkv, seq_len, heads, scale) }
+        unsafe { kernel.launch(device, shape.head_size, launch) }
     }
 }

@@ -2,17 +2,17 @@
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
+use crate::cuda::device::kernels::constants::bias::{COLUMNS, SUM_COLUMNS, SUM_THREADS};
+use crate::cuda::device::kernels::constants::column_sums::COLUMN_THREADS;
 use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::memory::{View, ViewMut, optional_mut};
+use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Columns that a block of the first stage covers.
-const COLUMNS: usize = 256;
-/// Blocks wanted in the first stage: four for each of an A100's 108 multiprocessors.
+/// The number of blocks aimed at in the first stage: four for each of an A100's 108 multiprocessors.
 const BLOCKS: usize = 432;
-/// Rows that a block takes at once.
-const ROWS: usize = 8;
+/// Rows that a block reads at once: a thread reads 8 columns of one.
+const ROWS: usize = COLUMN_THREADS * 8 / COLUMNS;
 
 /// Pieces that the rows are cut into: partial sums of each column.
 fn pieces(n: usize, c: usize) -> usize {
@@ -48,9 +48,9 @@ impl Backward<'_> {
         assert_eq!(dy.len(), n * c);
         let pieces = pieces(n, c);
         let partials = partials.first(pieces * c);
-        let launch = Launch::new([c.div_ceil(COLUMNS), pieces, 1], 256);
-        // SAFETY: the assertions bound rows and columns; each layer of the grid owns one row of the scratch.
-        unsafe { kernels::bias_backward(device, launch, partials.ptr(), dy.ptr(), int(n), int(c)) }?;
+        let launch = Launch::new([c.div_ceil(COLUMNS), pieces, 1], COLUMN_THREADS);
+        // SAFETY: the assertions bound rows and columns; each row of the grid owns one row of the scratch.
+        unsafe { kernels::BiasBackward { partials, dy, n: int(n), c: int(c) }.launch(device, launch) }?;
         AddPartials { sums: dbias, more: None, partials: partials.as_view(), count: pieces }.run(device)
     }
 }
@@ -61,9 +61,8 @@ impl AddPartials<'_> {
         let c = sums.len();
         let layers = if more.is_some() { 2 } else { 1 };
         assert!(partials.len() >= layers * count * c && more.is_none_or(|more| more.len() == c));
-        let launch = Launch::new([c.div_ceil(32), layers, 1], 1024);
-        let (more, partials) = (optional_mut(more), partials.ptr());
-        // SAFETY: the assertion bounds every row; columns beyond c are passed over.
-        unsafe { kernels::add_partials(device, launch, sums.ptr(), more, partials, int(count), int(c)) }
+        let launch = Launch::new([c.div_ceil(SUM_COLUMNS), layers, 1], SUM_THREADS);
+        // SAFETY: the assertion bounds every row; the kernel skips columns beyond c.
+        unsafe { kernels::AddPartials { sums, more, partials, count: int(count), c: int(c) }.launch(device, launch) }
     }
 }

@@ -2,17 +2,18 @@
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::memory::{Ptr, View, ViewMut};
+use crate::cuda::device::kernels::constants::cross_entropy::{LARGE_THREADS, SMALL_ROWS, SUM_THREADS};
+use crate::cuda::device::kernels::{CrossEntropyAddLosses, CrossEntropyLargeVocab, CrossEntropySmallVocab, int};
+use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
 /// Widest row of logits that one warp handles alone; wider ones get a block.
 const SMALL_VOCAB: usize = 2048;
 
-/// Name of the kernel that takes rows of `stride` logits.
-pub fn kernel(stride: usize) -> &'static str {
-    if stride <= SMALL_VOCAB { "cross_entropy_small_vocab" } else { "cross_entropy_large_vocab" }
+/// Whether rows of `stride` logits are for the kernel `cross_entropy_small_vocab`.
+pub fn is_small(stride: usize) -> bool {
+    stride <= SMALL_VOCAB
 }
 
 /// losses[n] = log-sum-exp of logits[n, ..vocab] - logits[n, targets[n]] in nats, 0 where the target is
@@ -44,8 +45,9 @@ pub struct AddLosses<'a> {
 impl Forward<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let Forward { losses, logits, targets, vocab } = self;
-        // SAFETY: without a scale the kernels only read the logits, which are as long as the view.
-        unsafe { launch(device, losses, (logits.ptr(), logits.len()), targets, Ptr::NULL, vocab) }
+        // SAFETY: without a scale the kernels only read the logits.
+        let logits = unsafe { logits.assume_unwritten() };
+        LossRows { losses, logits, targets, scale: None, vocab }.run(device)
     }
 }
 
@@ -53,35 +55,36 @@ impl ForwardBackward<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let ForwardBackward { losses, logits, targets, scale, vocab } = self;
         assert_eq!(scale.len(), 1);
-        // SAFETY: the logits are a view to be written, as long as stated.
-        unsafe { launch(device, losses, (logits.ptr(), logits.len()), targets, scale.ptr(), vocab) }
+        LossRows { losses, logits, targets, scale: Some(scale), vocab }.run(device)
     }
 }
 
-/// # Safety
-/// `logits` names so many elements, to be written where there is a scale.
-unsafe fn launch(
-    device: &dyn Device,
-    losses: ViewMut<f32>,
-    (logits, len): (Ptr<bf16>, usize),
-    targets: View<u32>,
-    scale: Ptr<f32>,
+/// The arguments of both kernels; without a scale there is no gradient.
+struct LossRows<'a> {
+    losses: ViewMut<'a, f32>,
+    logits: ViewMut<'a, bf16>,
+    targets: View<'a, u32>,
+    scale: Option<View<'a, f32>>,
     vocab: usize,
-) -> Result<()> {
-    let n = losses.len();
-    let stride = len / n;
-    assert!(stride.is_multiple_of(8) && vocab > 0 && vocab <= stride, "vocabulary {vocab} in rows of {stride}");
-    assert_eq!((len, targets.len()), (n * stride, n));
-    let (losses, targets) = (losses.ptr(), targets.ptr());
-    let (rows, vocab, columns) = (int(n), int(vocab), int(stride));
-    // SAFETY: the assertions bound rows and columns; the kernels pass over targets that are not below `vocab`.
-    unsafe {
-        if stride <= SMALL_VOCAB {
-            let launch = Launch::cover(n, 4, 128);
-            kernels::cross_entropy_small_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
-        } else {
-            let launch = Launch::new([n, 1, 1], 512);
-            kernels::cross_entropy_large_vocab(device, launch, losses, logits, targets, scale, rows, vocab, columns)
+}
+
+impl LossRows<'_> {
+    fn run(self, device: &dyn Device) -> Result<()> {
+        let LossRows { losses, logits, targets, scale, vocab } = self;
+        let rows = losses.len();
+        let columns = logits.len() / rows;
+        assert!(columns.is_multiple_of(8) && vocab > 0 && vocab <= columns, "vocabulary {vocab} in rows of {columns}");
+        assert_eq!((logits.len(), targets.len()), (rows * columns, rows));
+        let (n, vocab, stride) = (int(rows), int(vocab), int(columns));
+        // SAFETY: the assertions bound rows and columns; the kernels skip targets that are not below `vocab`.
+        unsafe {
+            if is_small(columns) {
+                let launch = Launch::cover(rows, SMALL_ROWS, 32 * SMALL_ROWS);
+                CrossEntropySmallVocab { losses, logits, targets, scale, n, vocab, stride }.launch(device, launch)
+            } else {
+                let launch = Launch::new([rows, 1, 1], LARGE_THREADS);
+                CrossEntropyLargeVocab { losses, logits, targets, scale, n, vocab, stride }.launch(device, launch)
+            }
         }
     }
 }
@@ -90,10 +93,8 @@ impl AddLosses<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let AddLosses { total, losses, scale } = self;
         assert_eq!((total.len(), scale.len()), (1, 1));
-        let launch = Launch::new([1, 1, 1], 1024);
+        let (launch, n) = (Launch::new([1, 1, 1], SUM_THREADS), int(losses.len()));
         // SAFETY: the kernel reads the losses' length and one scale, and writes one total.
-        unsafe {
-            kernels::cross_entropy_add_losses(device, launch, total.ptr(), losses.ptr(), scale.ptr(), int(losses.len()))
-        }
+        unsafe { CrossEntropyAddLosses { total, losses, scale, n }.launch(device, launch) }
     }
 }

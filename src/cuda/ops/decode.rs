@@ -1,21 +1,20 @@
 //! Decoding with a cache of keys and values, of one layer.
 //!
 //! A *row* is one new token: R rows, each with the slot it belongs to and its position there. A row whose slot or
-//! position lies outside the cache is nobody's: it changes nothing and its attention is 0, so a batch may be padded with
-//! them.
+//! position lies outside the cache is padding: it changes nothing, and its attention is 0.
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::kernels::constants::decode::{
+    APPEND_THREADS, ATTEND_THREADS, COMBINE_THREADS, GATHER_THREADS, MOST_LANES, SPLIT,
+};
+use crate::cuda::device::kernels::{DecodeAppend, DecodeAttend, DecodeCombine, DecodeGather, int};
 use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Positions that a block of the attention kernel attends to: `SPLIT` of `kernels/decode.cu`.
-const SPLIT: usize = 256;
-
-/// The largest head size.
-const MOST_CHANNELS: usize = 128;
+/// The largest head size: a lane has eight channels.
+const MOST_CHANNELS: usize = 8 * MOST_LANES;
 
 /// Keys and values of a layer are (slots, NH, context, HS) each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,22 +100,19 @@ impl Append<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let Append { keys, values, rows, cache } = self;
         let count = rows.check(cache, keys.len(), values.len());
+        let append = DecodeAppend {
+            keys,
+            values,
+            qkv: rows.qkv,
+            slot: rows.slots,
+            position: rows.positions,
+            slots: int(cache.slots),
+            context: int(cache.context),
+            heads: int(cache.heads),
+            head_size: int(cache.head_size),
+        };
         // SAFETY: the assertions of `check` bound every index; the kernel skips rows outside the cache.
-        unsafe {
-            kernels::decode_append(
-                device,
-                Launch::new([count, 1, 1], 256),
-                keys.ptr(),
-                values.ptr(),
-                rows.qkv.ptr(),
-                rows.slots.ptr(),
-                rows.positions.ptr(),
-                int(cache.slots),
-                int(cache.context),
-                int(cache.heads),
-                int(cache.head_size),
-            )
-        }
+        unsafe { append.launch(device, Launch::new([count, 1, 1], APPEND_THREADS)) }
     }
 }
 
@@ -131,37 +127,31 @@ impl Attend<'_> {
         let (partial, statistic) =
             (scratch.first(tasks * cache.head_size), scratch.slice(tasks * cache.head_size..scratch.len()));
         let scale = std::f64::consts::LOG2_E / (cache.head_size as f64).sqrt();
+        let (slots, context) = (int(cache.slots), int(cache.context));
+        let (heads, head_size) = (int(cache.heads), int(cache.head_size));
+        let Rows { qkv, slots: slot, positions: position } = rows;
+        let scale = scale as f32;
+        let attend = DecodeAttend {
+            partial,
+            statistic,
+            qkv,
+            keys,
+            values,
+            slot,
+            position,
+            slots,
+            context,
+            heads,
+            head_size,
+            scale,
+        };
+        let (partial, statistic) = (partial.as_view(), statistic.as_view());
+        let combine = DecodeCombine { out, partial, statistic, slot, position, slots, context, heads, head_size };
         // SAFETY: the assertions above and of `check` bound every index; both kernels leave out what no row sees.
         unsafe {
-            kernels::decode_attend(
-                device,
-                Launch::new([count, cache.heads, splits], 128),
-                partial.ptr(),
-                statistic.ptr(),
-                rows.qkv.ptr(),
-                keys.ptr(),
-                values.ptr(),
-                rows.slots.ptr(),
-                rows.positions.ptr(),
-                int(cache.slots),
-                int(cache.context),
-                int(cache.heads),
-                int(cache.head_size),
-                scale as f32,
-            )?;
-            kernels::decode_combine(
-                device,
-                Launch::new([count, cache.channels().div_ceil(4 * 64), 1], 64),
-                out.ptr(),
-                partial.ptr(),
-                statistic.ptr(),
-                rows.slots.ptr(),
-                rows.positions.ptr(),
-                int(cache.slots),
-                int(cache.context),
-                int(cache.heads),
-                int(cache.head_size),
-            )
+            attend.launch(device, Launch::new([count, cache.heads, splits], ATTEND_THREADS))?;
+            let blocks = cache.channels().div_ceil(4 * COMBINE_THREADS);
+            combine.launch(device, Launch::new([count, blocks, 1], COMBINE_THREADS))
         }
     }
 }
@@ -172,17 +162,8 @@ impl Gather<'_> {
         let c = to.len() / rows.len();
         assert!(c > 0 && c.is_multiple_of(8), "{c} channels are not a multiple of 8");
         assert!(to.len() == rows.len() * c && from.len().is_multiple_of(c), "{} and {} elements", to.len(), from.len());
+        let (launch, n, c) = (Launch::new([rows.len(), 1, 1], GATHER_THREADS), int(from.len() / c), int(c));
         // SAFETY: the assertions bound every index; the kernel takes zeros where a row lies outside `from`.
-        unsafe {
-            kernels::decode_gather(
-                device,
-                Launch::new([rows.len(), 1, 1], 128),
-                to.ptr(),
-                from.ptr(),
-                rows.ptr(),
-                int(from.len() / c),
-                int(c),
-            )
-        }
+        unsafe { DecodeGather { to, from, row: rows, n, c }.launch(device, launch) }
     }
 }

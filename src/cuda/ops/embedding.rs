@@ -2,13 +2,13 @@
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::kernels::constants::column_sums::COLUMN_THREADS;
+use crate::cuda::device::kernels::constants::embedding::THREADS;
+use crate::cuda::device::kernels::{EmbeddingBackwardPositions, EmbeddingBackwardTokens, EmbeddingForward, int};
 use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Threads of a block.
-const THREADS: usize = 256;
 /// Up to here a token is common enough for many blocks to share it, each with few channels.
 const SMALL_VOCABULARY: usize = 1024;
 
@@ -55,22 +55,19 @@ impl Forward<'_> {
         assert!(vocab > 0 && context > 0);
         assert_eq!((token_table.len(), position_table.len()), (vocab * c, context * c));
         let items = n * c / 8;
-        // SAFETY: the assertions bound rows and channels; the kernel holds tokens and positions within their tables.
-        unsafe {
-            kernels::embedding_forward(
-                device,
-                Launch::cover(items, THREADS, THREADS),
-                y.ptr(),
-                tokens.ptr(),
-                positions.ptr(),
-                token_table.ptr(),
-                position_table.ptr(),
-                int(vocab),
-                int(context),
-                int(items),
-                int(c),
-            )
-        }
+        let forward = EmbeddingForward {
+            y,
+            tokens,
+            positions,
+            token_table,
+            position_table,
+            vocab: int(vocab),
+            context: int(context),
+            items: int(items),
+            c: int(c),
+        };
+        // SAFETY: the assertions bound rows and channels; the kernel limits tokens and positions to their tables.
+        unsafe { forward.launch(device, Launch::cover(items, THREADS, THREADS)) }
     }
 }
 
@@ -101,12 +98,11 @@ impl BackwardTokens<'_> {
         assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
         // Threads side by side, 8 channels each. A few tokens with thousands of rows each: narrow slabs, so that many
         // blocks share a token. Many tokens, most without a row: one block a token, so that few blocks start for nothing.
-        let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, THREADS) };
-        let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], THREADS);
-        let (dtable, dy, order, starts) = (dtable.ptr(), dy.ptr(), order.ptr(), starts.ptr());
+        let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, COLUMN_THREADS) };
+        let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], COLUMN_THREADS);
         let (width, n, c) = (int(width), int(n), int(c));
-        // SAFETY: the assertions bound tokens and channels; the kernel holds `order` and `starts` within n.
-        unsafe { kernels::embedding_backward_tokens(device, launch, dtable, dy, order, starts, width, n, c) }
+        // SAFETY: the assertions bound tokens and channels; the kernel limits `order` and `starts` to n.
+        unsafe { EmbeddingBackwardTokens { dtable, dy, order, starts, width, n, c }.launch(device, launch) }
     }
 }
 
@@ -115,11 +111,12 @@ impl BackwardPositions<'_> {
         let BackwardPositions { dtable, dy, batch, seq_len, c } = self;
         check_channels(c);
         assert_eq!(dy.len(), batch * seq_len * c);
-        let rows = dtable.first(seq_len * c);
+        let dtable = dtable.first(seq_len * c);
         let items = seq_len * c / 8;
         let launch = Launch::cover(items, THREADS, THREADS);
-        // SAFETY: the assertion and the length of `rows` bound every index.
-        unsafe { kernels::embedding_backward_positions(device, launch, rows.ptr(), dy.ptr(), int(batch), int(items)) }
+        let (batch, items) = (int(batch), int(items));
+        // SAFETY: the assertion and the length of `dtable` bound every index.
+        unsafe { EmbeddingBackwardPositions { dtable, dy, batch, items }.launch(device, launch) }
     }
 }
 

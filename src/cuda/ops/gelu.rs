@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
+use crate::cuda::device::kernels::constants::gelu::THREADS;
+use crate::cuda::device::kernels::{GeluBackward, GeluForward, int};
 use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
@@ -24,14 +25,14 @@ fn cover(y: ViewMut<bf16>, x: View<bf16>) -> (Launch, i32) {
     assert_eq!(y.len(), x.len());
     assert!(x.len().is_multiple_of(8), "{} elements are not a multiple of 8", x.len());
     let items = x.len() / 8;
-    (Launch::cover(items, 256, 256), int(items))
+    (Launch::cover(items, THREADS, THREADS), int(items))
 }
 
 impl Forward<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let (launch, items) = cover(self.y, self.x);
         // SAFETY: `cover` asserts that both views hold `items` packs.
-        unsafe { kernels::gelu_forward(device, launch, self.y.ptr(), self.x.ptr(), items) }
+        unsafe { GeluForward { y: self.y, x: self.x, items }.launch(device, launch) }
     }
 }
 
@@ -39,6 +40,6 @@ impl Backward<'_> {
     pub fn run(self, device: &dyn Device) -> Result<()> {
         let (launch, items) = cover(self.d, self.x);
         // SAFETY: `cover` asserts that both views hold `items` packs.
-        unsafe { kernels::gelu_backward(device, launch, self.d.ptr(), self.x.ptr(), items) }
+        unsafe { GeluBackward { d: self.d, x: self.x, items }.launch(device, launch) }
     }
 }

@@ -3,20 +3,19 @@
 use super::bias::AddPartials;
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::memory::{View, ViewMut, optional, optional_mut};
+use crate::cuda::device::kernels::constants::layernorm::{MOST_THREADS, ROWS};
+use crate::cuda::device::kernels::{LayernormBackward, LayernormForward, ResidualLayernormForward, int};
+use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use half::bf16;
 
-/// Tokens that a block of the forward kernels owns: one a warp.
-const ROWS: usize = 4;
-/// Most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, at 64 registers a thread all
-/// that it holds at once. Each leaves one row of partial sums.
+/// The most blocks of the backward kernel: four for each of an A100's 108 multiprocessors, which at 64 registers per
+/// thread hold no more at once. Each writes one row of partial sums.
 const BACKWARD_BLOCKS: usize = 432;
 /// Threads that a block of the backward kernel should have; more where one row needs more.
 const BACKWARD_THREADS: usize = 256;
-/// A thread owns 8 channels, and a block has at most 1024.
-pub const MOST_CHANNELS: usize = 8192;
+/// The most channels: a thread of the backward kernel owns eight.
+pub const MOST_CHANNELS: usize = 8 * MOST_THREADS;
 
 /// Weight and, with biases, bias: (c) each.
 #[derive(Clone, Copy)]
@@ -77,22 +76,10 @@ impl Forward<'_> {
         let Forward { to, x, params } = self;
         let (n, c) = check(&to, x, &params);
         let Normed { y, mean, rstd } = to;
-        let (weight, bias) = (params.weight.ptr(), optional(params.bias));
+        let NormParams { weight, bias } = params;
+        let (launch, n, c) = (Launch::cover(n, ROWS, 32 * ROWS), int(n), int(c));
         // SAFETY: the assertions of `check` bound every index.
-        unsafe {
-            kernels::layernorm_forward(
-                device,
-                Launch::cover(n, ROWS, 32 * ROWS),
-                y.ptr(),
-                mean.ptr(),
-                rstd.ptr(),
-                x.ptr(),
-                weight,
-                bias,
-                int(n),
-                int(c),
-            )
-        }
+        unsafe { LayernormForward { y, mean, rstd, x, weight, bias, n, c }.launch(device, launch) }
     }
 }
 
@@ -102,47 +89,34 @@ impl ResidualForward<'_> {
         let (n, c) = check(&to, x, &params);
         assert_eq!((sum.len(), sublayer_out.len()), (n * c, n * c));
         let Normed { y, mean, rstd } = to;
-        let (weight, bias) = (params.weight.ptr(), optional(params.bias));
+        let NormParams { weight, bias } = params;
+        let (launch, n, c) = (Launch::cover(n, ROWS, 32 * ROWS), int(n), int(c));
+        let forward = ResidualLayernormForward { sum, y, mean, rstd, x, sublayer_out, weight, bias, n, c };
         // SAFETY: the assertions of `check` and the one above bound every index.
-        unsafe {
-            kernels::residual_layernorm_forward(
-                device,
-                Launch::cover(n, ROWS, 32 * ROWS),
-                sum.ptr(),
-                y.ptr(),
-                mean.ptr(),
-                rstd.ptr(),
-                x.ptr(),
-                sublayer_out.ptr(),
-                weight,
-                bias,
-                int(n),
-                int(c),
-            )
-        }
+        unsafe { forward.launch(device, launch) }
     }
 }
 
-/// How the backward kernel is cut.
-struct Cut {
-    /// Threads of a row: whole warps.
+/// Grid and block of the backward kernel.
+struct BackwardGrid {
+    /// Threads per row: whole warps.
     width: usize,
-    /// Rows under way in a block.
+    /// Rows that a block processes at once.
     groups: usize,
     blocks: usize,
 }
 
-impl Cut {
+impl BackwardGrid {
     fn of(n: usize, c: usize) -> Self {
         let width = (c / 8).next_multiple_of(32);
         let groups = (BACKWARD_THREADS / width).max(1);
-        Cut { width, groups, blocks: n.div_ceil(groups).min(BACKWARD_BLOCKS) }
+        BackwardGrid { width, groups, blocks: n.div_ceil(groups).min(BACKWARD_BLOCKS) }
     }
 }
 
 /// Elements of scratch that [`Backward`] needs for n tokens of c channels.
 pub fn partials(n: usize, c: usize) -> usize {
-    2 * c * Cut::of(n, c).blocks
+    2 * c * BackwardGrid::of(n, c).blocks
 }
 
 impl Backward<'_> {
@@ -152,30 +126,29 @@ impl Backward<'_> {
         assert!(c.is_multiple_of(8) && c <= MOST_CHANNELS, "{c} channels: a multiple of 8, at most {MOST_CHANNELS}");
         assert_eq!((dx.len(), dy.len(), x.len(), rstd.len()), (n * c, n * c, n * c, n));
         assert!(dweight.len() == c && dbias.is_none_or(|dbias| dbias.len() == c));
-        let Cut { width, groups, blocks } = Cut::of(n, c);
+        let BackwardGrid { width, groups, blocks } = BackwardGrid::of(n, c);
         let rows = partials.first(2 * c * blocks);
-        let (weight_rows, bias_rows) = (rows.first(c * blocks), dbias.map(|_| rows.slice(c * blocks..rows.len())));
+        let (weight_partials, bias_partials) =
+            (rows.first(c * blocks), dbias.map(|_| rows.slice(c * blocks..rows.len())));
         let threads = width * groups;
+        let backward = LayernormBackward {
+            dx,
+            weight_partials,
+            bias_partials,
+            dy,
+            x,
+            mean,
+            rstd,
+            weight,
+            width: int(width),
+            dx_is_new: dx_is_new as i32,
+            n: int(n),
+            c: int(c),
+        };
+        let launch = Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>());
         // SAFETY: the assertions bound rows and channels; each block owns one of `blocks` rows in each part of the
         // scratch.
-        unsafe {
-            kernels::layernorm_backward(
-                device,
-                Launch::new([blocks, 1, 1], threads).shared(threads * 8 * size_of::<f32>()),
-                dx.ptr(),
-                weight_rows.ptr(),
-                optional_mut(bias_rows),
-                dy.ptr(),
-                x.ptr(),
-                mean.ptr(),
-                rstd.ptr(),
-                weight.ptr(),
-                int(width),
-                dx_is_new as i32,
-                int(n),
-                int(c),
-            )
-        }?;
+        unsafe { backward.launch(device, launch) }?;
         AddPartials { sums: dweight, more: dbias, partials: rows.as_view(), count: blocks }.run(device)
     }
 }

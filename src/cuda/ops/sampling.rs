@@ -2,14 +2,15 @@
 
 use crate::Result;
 use crate::cuda::device::kernel::Launch;
-use crate::cuda::device::kernels::{self, int};
-use crate::cuda::device::memory::{View, ViewMut, optional};
+use crate::cuda::device::kernels::constants::sampling::{DRAW_WORDS, THREADS};
+use crate::cuda::device::kernels::{SamplingDraw, int};
+use crate::cuda::device::memory::{View, ViewMut};
 use crate::cuda::device::seam::Device;
 use crate::engine::SampleRequest;
 use half::bf16;
 
 /// Words of an encoded draw.
-pub const WORDS: usize = 5;
+pub const WORDS: usize = DRAW_WORDS;
 
 /// A draw as the kernel reads it; its bit set goes beside it. The uniform keeps all its 53 bits, as a fraction of 2^64.
 pub fn encode(draw: &SampleRequest) -> [u32; WORDS] {
@@ -42,20 +43,16 @@ impl Draw<'_> {
         let masks_len = masks.map_or(words, |masks| masks.len());
         assert!(masks_len == words || masks_len == rows * words, "masks of {masks_len} words for {rows} rows");
         let mask_stride = if masks_len == words { 0 } else { words };
-        // SAFETY: the assertions bound every index; eight logits are read at once, which a row holds a whole number of
-        // times.
-        unsafe {
-            kernels::sampling_draw(
-                device,
-                Launch::new([rows, 1, 1], 256),
-                tokens.ptr(),
-                logits.ptr(),
-                draws.ptr(),
-                optional(masks),
-                int(mask_stride),
-                int(vocab),
-                int(stride),
-            )
-        }
+        let draw = SamplingDraw {
+            token: tokens,
+            logits,
+            draw: draws,
+            allowed: masks,
+            mask_stride: int(mask_stride),
+            vocab: int(vocab),
+            stride: int(stride),
+        };
+        // SAFETY: the assertions bound every index; the kernel reads eight logits at once, and 8 divides the stride.
+        unsafe { draw.launch(device, Launch::new([rows, 1, 1], THREADS)) }
     }
 }

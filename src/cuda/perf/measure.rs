@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
-pub struct Method {
+pub struct MeasureOptions {
     /// Bytes that an operation goes through before it comes back to the same buffers: several times the L2 cache.
     pub rotate: usize,
     /// Median of so many.
@@ -30,7 +30,7 @@ pub struct Method {
 
 /// What was measured of the operations of one name.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct OpTiming {
     /// Times a step.
     pub calls: usize,
     /// Of one call, the median.
@@ -73,7 +73,12 @@ pub fn groups(works: Vec<Op>) -> Vec<Group> {
 ///
 /// # Safety
 /// The buffers of the group are still allocated on the device.
-pub unsafe fn measure(device: &Arc<OpRecorder>, group: &Group, bytes: f64, method: &Method) -> Result<Measured> {
+pub unsafe fn measure(
+    device: &Arc<OpRecorder>,
+    group: &Group,
+    bytes: f64,
+    method: &MeasureOptions,
+) -> Result<OpTiming> {
     let sets = if bytes > 0.0 { (method.rotate as f64 / bytes).ceil() as usize } else { 1 };
     // SAFETY: the caller's promise.
     let copies = unsafe { copies(device, &group.calls, sets)? };
@@ -92,11 +97,11 @@ pub unsafe fn measure(device: &Arc<OpRecorder>, group: &Group, bytes: f64, metho
     // SAFETY: as above; the copies live to the end of this function.
     let seconds = median_seconds(&**device, method, &|| unsafe { graph.replay() })? / turns.len() as f64;
     let launch = group.calls[0].shape();
-    Ok(Measured { calls: group.calls.len(), seconds, launch, sets: 1 + copies.len() })
+    Ok(OpTiming { calls: group.calls.len(), seconds, launch, sets: 1 + copies.len() })
 }
 
 /// Median over rounds of the seconds that `work` takes, queued as often as fills a round.
-fn median_seconds(device: &dyn Device, method: &Method, work: &dyn Fn() -> Result<()>) -> Result<f64> {
+fn median_seconds(device: &dyn Device, method: &MeasureOptions, work: &dyn Fn() -> Result<()>) -> Result<f64> {
     let timed = |times: usize| {
         let start = Instant::now();
         (0..times).try_for_each(|_| work())?;
@@ -129,7 +134,7 @@ unsafe fn copies(device: &Arc<OpRecorder>, calls: &[Op], sets: usize) -> Result<
 
 /// What the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a copy of `bytes` within its
 /// memory, each of which is read and written.
-pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &Method) -> Result<Peaks> {
+pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &MeasureOptions) -> Result<Peaks> {
     let matrix = || noise(device, size * size);
     let (a, b, d) = (matrix()?, matrix()?, Buffer::<bf16>::new(device.clone(), size * size)?);
     let (a, b) = (Operand::plain(a.view()), Operand::plain(b.view()));

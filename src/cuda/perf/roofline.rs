@@ -1,8 +1,10 @@
 //! The roofline on paper: what every operation of a step must compute and move, and how fast a card could do it
 //! (Williams, Waterman and Patterson, 2009: the larger of FLOPs / peak and bytes / bandwidth is a floor of the time).
 //!
-//! Bytes are the compulsory ones: each operand read once, each result written once.
+//! Bytes are the compulsory ones: each operand is read once, each result written once. Those of a kernel come from the
+//! head of its source (see [`floors`]), those of a product from its shape.
 
+use super::floors::{self, Floor};
 use super::peaks::Peaks;
 use crate::cuda::model::activations::{Recompute, head_rows};
 use crate::cuda::model::new_rows;
@@ -35,7 +37,7 @@ impl Operation {
     }
 }
 
-/// Letters of the design, as f64.
+/// Sizes that most operations of a step share.
 struct Sizes {
     layers: usize,
     n: usize,
@@ -46,11 +48,10 @@ struct Sizes {
 
 /// Collects operations by name.
 #[derive(Default)]
-struct Table(Vec<Operation>);
+struct OperationList(Vec<Operation>);
 
-impl Table {
-    fn add(&mut self, name: impl Into<String>, count: usize, flops: f64, bytes: f64) {
-        let name = name.into();
+impl OperationList {
+    fn add(&mut self, name: String, count: usize, flops: f64, bytes: f64) {
         let (flops, bytes) = (count as f64 * flops, count as f64 * bytes);
         match self.0.iter_mut().find(|operation| operation.name == name) {
             Some(operation) => {
@@ -60,6 +61,10 @@ impl Table {
             }
             None => self.0.push(Operation { name, count, flops, bytes }),
         }
+    }
+
+    fn kernel(&mut self, count: usize, floor: impl Floor) {
+        self.add(floor.kernel(), count, floor.flops(), floor.bytes());
     }
 
     /// A product with `more` bytes beside its operands and bf16 result.
@@ -75,108 +80,103 @@ impl Table {
 pub fn step(config: &Config, batch: usize, seq_len: usize) -> Vec<Operation> {
     let Config { layers, channels: c, bias, .. } = *config;
     let sizes = Sizes { layers, n: batch * seq_len, c, vocab: padded(config).vocab, bias };
-    let mut table = Table::default();
-    blocks_forward(&mut table, &sizes);
-    attention(&mut table, config, batch, seq_len);
-    head(&mut table, &sizes, config);
-    blocks_backward(&mut table, &sizes);
-    ends(&mut table, &sizes, seq_len);
-    update(&mut table, Layout::new(&padded(config)).len as f64);
-    table.0
+    let mut list = OperationList::default();
+    blocks_forward(&mut list, &sizes);
+    attention(&mut list, config, batch, seq_len);
+    head(&mut list, &sizes, config);
+    blocks_backward(&mut list, &sizes);
+    embeddings(&mut list, &sizes, batch, seq_len);
+    update(&mut list, Layout::new(&padded(config)).len);
+    list.0
 }
 
 /// Operations of one token for each of `slots` sequences whose context is full but for it, drawn on the device.
 pub fn token(config: &Config, slots: usize) -> Vec<Operation> {
-    let Config { layers, channels: c, context, bias, .. } = *config;
+    let Config { layers, heads: nh, channels: c, context, bias, .. } = *config;
     let sizes = Sizes { layers, n: new_rows::padded(slots), c, vocab: padded(config).vocab, bias };
-    let mut table = Table::default();
-    let (nc, sc) = ((sizes.n * c) as f64, (slots * c) as f64);
-    let rows_used = (sizes.vocab.min(sizes.n) * c) as f64;
-    table.add("embedding_forward", 1, 0.0, 4.0 * nc + 2.0 * rows_used);
-    blocks_forward(&mut table, &sizes);
-    table.add("decode_append", layers, 0.0, 8.0 * sc);
-    table.add("decode_attend", layers, 4.0 * sc * context as f64, 4.0 * sc * context as f64 + 2.0 * sc);
-    table.add("decode_combine", layers, 0.0, 2.0 * sc);
-    table.add("decode_gather", 1, 0.0, 4.0 * sc);
-    table.gemm(1, [slots, sizes.vocab, c], "", 0.0);
-    table.add("sampling_draw", 1, 0.0, 2.0 * (slots * sizes.vocab) as f64);
-    table.0
+    let Sizes { n, vocab, .. } = sizes;
+    let (r, hs, seen) = (slots, config.head_size(), context);
+    let mut list = OperationList::default();
+    list.kernel(1, floors::EmbeddingForward { n, c, tokens: vocab.min(n), positions: n });
+    blocks_forward(&mut list, &sizes);
+    list.kernel(layers, floors::DecodeAppend { r, nh, hs });
+    list.kernel(layers, floors::DecodeAttend { r, nh, hs, seen });
+    list.kernel(layers, floors::DecodeCombine { r, nh, hs });
+    list.kernel(1, floors::DecodeGather { r, c });
+    list.gemm(1, [slots, vocab, c], "", 0.0);
+    list.kernel(1, floors::SamplingDraw { r, stride: vocab });
+    list.0
 }
 
-fn blocks_forward(table: &mut Table, sizes: &Sizes) {
+fn blocks_forward(list: &mut OperationList, sizes: &Sizes) {
     let Sizes { layers, n, c, bias, .. } = *sizes;
-    let nc = (n * c) as f64;
     let (plain, gelu) = if bias { (" bias", " bias gelu") } else { ("", " gelu") };
-    table.add("layernorm_forward", 1, 0.0, 4.0 * nc);
-    table.add("residual_layernorm_forward", 2 * layers, 0.0, 8.0 * nc);
-    table.gemm(layers, [n, 3 * c, c], plain, 0.0);
-    table.gemm(layers, [n, c, c], plain, 0.0);
-    table.gemm(layers, [n, 4 * c, c], gelu, 8.0 * nc);
-    table.gemm(layers, [n, c, 4 * c], plain, 0.0);
+    list.kernel(1, floors::LayernormForward { n, c });
+    list.kernel(2 * layers, floors::ResidualLayernormForward { n, c });
+    list.gemm(layers, [n, 3 * c, c], plain, 0.0);
+    list.gemm(layers, [n, c, c], plain, 0.0);
+    list.gemm(layers, [n, 4 * c, c], gelu, 8.0 * (n * c) as f64);
+    list.gemm(layers, [n, c, 4 * c], plain, 0.0);
 }
 
-fn blocks_backward(table: &mut Table, sizes: &Sizes) {
+fn blocks_backward(list: &mut OperationList, sizes: &Sizes) {
     let Sizes { layers, n, c, bias, .. } = *sizes;
-    let nc = (n * c) as f64;
-    table.gemm(layers, [n, 4 * c, c], " dgelu", 8.0 * nc);
-    table.gemm(layers, [n, c, 4 * c], "", 0.0);
-    table.gemm(layers, [n, c, c], "", 0.0);
-    table.gemm(layers, [n, c, 3 * c], "", 0.0);
+    list.gemm(layers, [n, 4 * c, c], " dgelu", 8.0 * (n * c) as f64);
+    list.gemm(layers, [n, c, 4 * c], "", 0.0);
+    list.gemm(layers, [n, c, c], "", 0.0);
+    list.gemm(layers, [n, c, 3 * c], "", 0.0);
     for (inputs, outputs) in [(4 * c, c), (c, 4 * c), (c, c), (c, 3 * c)] {
-        table.gemm(layers, [inputs, outputs, n], " +=", 0.0);
+        list.gemm(layers, [inputs, outputs, n], " +=", 0.0);
     }
-    // dx is read and written but for the first, dy and x are read.
-    table.add("layernorm_backward", 1, 0.0, 6.0 * nc);
-    table.add("layernorm_backward", 2 * layers, 0.0, 8.0 * nc);
-    let sums = 2 * layers + 1 + if bias { 4 * layers } else { 0 };
-    table.add("add_partials", sums, 0.0, 0.0);
+    list.kernel(1, floors::LayernormBackward { n, c, dx_is_new: 1 });
+    list.kernel(2 * layers, floors::LayernormBackward { n, c, dx_is_new: 0 });
+    list.kernel(2 * layers + 1 + if bias { 4 * layers } else { 0 }, floors::AddPartials {});
     if bias {
-        table.add("bias_backward", 2 * layers, 0.0, 2.0 * nc);
-        table.add("bias_backward", layers, 0.0, 6.0 * nc);
-        table.add("bias_backward", layers, 0.0, 8.0 * nc);
+        list.kernel(2 * layers, floors::BiasBackward { n, c });
+        list.kernel(layers, floors::BiasBackward { n, c: 3 * c });
+        list.kernel(layers, floors::BiasBackward { n, c: 4 * c });
     }
 }
 
-/// Causal: T (T + 1) / 2 pairs of query and key a head. Forward two products over them, backward seven: the scores and the
-/// gradient of the probabilities are computed both by key block and by query block, so that no sum needs atomics.
-fn attention(table: &mut Table, config: &Config, batch: usize, seq_len: usize) {
-    let Config { layers, heads, channels: c, .. } = *config;
-    let (nc, statistics) = ((batch * seq_len * c) as f64, 4.0 * (batch * seq_len * heads) as f64);
-    let product = 2.0 * (batch * c) as f64 * (seq_len * (seq_len + 1) / 2) as f64;
-    let size = config.head_size();
-    table.add(format!("attention_forward_{size}"), layers, 2.0 * product, 8.0 * nc + statistics);
-    table.add(format!("attention_backward_rows_{size}"), layers, 0.0, 4.0 * nc + statistics);
-    table.add(format!("attention_backward_keys_{size}"), layers, 4.0 * product, 12.0 * nc + 2.0 * statistics);
-    table.add(format!("attention_backward_queries_{size}"), layers, 3.0 * product, 10.0 * nc + 2.0 * statistics);
+/// The backward pass makes seven products where the forward pass makes two: the scores and the gradient of the
+/// probabilities are computed both by key block and by query block, so that no sum needs atomics.
+fn attention(list: &mut OperationList, config: &Config, b: usize, t: usize) {
+    let Config { layers, heads: nh, .. } = *config;
+    let hs = config.head_size();
+    list.kernel(layers, floors::AttentionForward { b, t, nh, hs });
+    list.kernel(layers, floors::AttentionBackwardRows { b, t, nh, hs });
+    list.kernel(layers, floors::AttentionBackwardKeys { b, t, nh, hs });
+    list.kernel(layers, floors::AttentionBackwardQueries { b, t, nh, hs });
 }
 
-fn head(table: &mut Table, sizes: &Sizes, config: &Config) {
+fn head(list: &mut OperationList, sizes: &Sizes, config: &Config) {
     let Sizes { n, c, vocab, .. } = *sizes;
     let piece = head_rows(n, config);
     for start in (0..n).step_by(piece) {
         let rows = piece.min(n - start);
-        table.gemm(1, [rows, vocab, c], "", 0.0);
-        table.add(cross_entropy::kernel(vocab), 1, 0.0, 4.0 * (rows * vocab) as f64);
-        table.gemm(1, [rows, c, vocab], "", 0.0);
-        table.gemm(1, [vocab, c, rows], " +=", 0.0);
+        list.gemm(1, [rows, vocab, c], "", 0.0);
+        match cross_entropy::is_small(vocab) {
+            true => list.kernel(1, floors::CrossEntropySmallVocab { n: rows, stride: vocab }),
+            false => list.kernel(1, floors::CrossEntropyLargeVocab { n: rows, stride: vocab }),
+        }
+        list.gemm(1, [rows, c, vocab], "", 0.0);
+        list.gemm(1, [vocab, c, rows], " +=", 0.0);
     }
-    table.add("cross_entropy_add_losses", 1, 0.0, 4.0 * n as f64);
+    list.kernel(1, floors::CrossEntropyAddLosses { n });
 }
 
-fn ends(table: &mut Table, sizes: &Sizes, seq_len: usize) {
+fn embeddings(list: &mut OperationList, sizes: &Sizes, b: usize, t: usize) {
     let Sizes { n, c, vocab, .. } = *sizes;
-    let (nc, positions) = ((n * c) as f64, (seq_len * c) as f64);
-    let rows_used = (vocab.min(n) * c) as f64;
-    table.add("embedding_forward", 1, 0.0, 2.0 * nc + 2.0 * (rows_used + positions));
-    table.add("embedding_backward_tokens", 1, 0.0, 2.0 * nc + 8.0 * rows_used);
-    table.add("embedding_backward_positions", 1, 0.0, 2.0 * nc + 8.0 * positions);
+    let tokens = vocab.min(n);
+    list.kernel(1, floors::EmbeddingForward { n, c, tokens, positions: t });
+    list.kernel(1, floors::EmbeddingBackwardTokens { n, c, tokens });
+    list.kernel(1, floors::EmbeddingBackwardPositions { b, t, c });
 }
 
-/// Reads parameter, gradient and two moments, writes them (the gradient as zero) and the bf16 copy: 34 bytes a parameter.
-fn update(table: &mut Table, parameters: f64) {
-    table.add("adamw_norm_partials", 1, 0.0, 4.0 * parameters);
-    table.add("adamw_decide", 1, 0.0, 0.0);
-    table.add("adamw_update", 1, 0.0, 34.0 * parameters);
+fn update(list: &mut OperationList, parameters: usize) {
+    list.kernel(1, floors::AdamwNormPartials { p: parameters });
+    list.kernel(1, floors::AdamwDecide {});
+    list.kernel(1, floors::AdamwUpdate { p: parameters });
 }
 
 /// The table as text, the slowest floor first.

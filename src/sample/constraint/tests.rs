@@ -172,8 +172,8 @@ fn a_dead_end_is_told() {
     tokenizer.encode(br#"{"a": 1"#, &mut tokens).unwrap();
     let mut guide = constraint.guide();
     tokens.iter().for_each(|&token| guide.consume(token, tokenizer.token_bytes(token)).unwrap());
-    assert_eq!(guide.allowed(), Err(Stuck::NoToken));
-    assert_eq!(guide.allowed(), Err(Stuck::NoToken), "and stays so");
+    assert_eq!(guide.allowed(), Err(DeadEnd::NoToken));
+    assert_eq!(guide.allowed(), Err(DeadEnd::NoToken), "and stays so");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The library thinks in columns. A row-major (r,c) matrix is a column-major (c,r) one, so the row-major D = A x B is
 //! asked for as D' = B' x A': operands change places, and transposition flags go with them.
 
-use super::cublaslt::Session;
+use super::cublaslt_handle::CublasLtHandle;
 use crate::Result;
 use crate::cuda::device::gemm::{GemmCall, GemmResult};
 use cudarc::cublaslt::sys::cublasLtEpilogue_t::{self, *};
@@ -28,7 +28,7 @@ const TIMED: usize = 10;
 
 /// What a plan depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct MatmulKey {
     m: usize,
     n: usize,
     k: usize,
@@ -42,7 +42,7 @@ pub struct Key {
 
 /// Device addresses of a product; 0 where there is nothing.
 #[derive(Clone, Copy)]
-struct Addresses {
+struct MatmulAddresses {
     a: u64,
     b: u64,
     d: u64,
@@ -50,14 +50,14 @@ struct Addresses {
     aux: u64,
 }
 
-impl Addresses {
+impl MatmulAddresses {
     fn of(gemm: &GemmCall) -> Self {
         let GemmCall { a, b, d, bias, aux, .. } = *gemm;
-        Addresses { a, b, d, bias, aux }
+        MatmulAddresses { a, b, d, bias, aux }
     }
 }
 
-impl Key {
+impl MatmulKey {
     pub fn of(gemm: &GemmCall) -> Self {
         let GemmCall { m, n, k, transposed, result, a, b, d, .. } = *gemm;
         let epilogue = match result {
@@ -68,12 +68,12 @@ impl Key {
             GemmResult::GeluBackward => CUBLASLT_EPILOGUE_DGELU,
         };
         let alignments = [a, b, d].map(|address: u64| 1 << address.trailing_zeros().min(8));
-        Key { m, n, k, transposed, accumulated: result == GemmResult::Accumulated, epilogue, alignments }
+        MatmulKey { m, n, k, transposed, accumulated: result == GemmResult::Accumulated, epilogue, alignments }
     }
 
     /// For messages.
     pub fn words(&self) -> String {
-        let Key { m, n, k, transposed: [a, b], .. } = *self;
+        let MatmulKey { m, n, k, transposed: [a, b], .. } = *self;
         let transposed = |yes: bool| if yes { " transposed" } else { "" };
         let output = if self.accumulated { "added in f32" } else { "in bf16" };
         let epilogue = format!("{:?}", self.epilogue).replace("CUBLASLT_EPILOGUE_", "");
@@ -81,9 +81,9 @@ impl Key {
     }
 }
 
-pub struct Plan {
-    session: Arc<Session>,
-    key: Key,
+pub struct MatmulPlan {
+    handle: Arc<CublasLtHandle>,
+    key: MatmulKey,
     operation: cublasLtMatmulDesc_t,
     /// The library's A and B, which are our B and A, and D.
     layouts: [cublasLtMatrixLayout_t; 3],
@@ -91,18 +91,23 @@ pub struct Plan {
 }
 
 // SAFETY: the descriptors are this one's own.
-unsafe impl Send for Plan {}
+unsafe impl Send for MatmulPlan {}
 
-impl Plan {
+impl MatmulPlan {
     /// Takes the library's first proposal, or with `tune` the fastest of the first few, measured on outputs made for
     /// it. `None` where the library has no algorithm.
     ///
     /// # Safety
     /// As for `Device::queue_gemm`.
-    pub unsafe fn new(session: &Arc<Session>, gemm: &GemmCall, key: &Key, tune: bool) -> Result<Option<Self>> {
+    pub unsafe fn new(
+        handle: &Arc<CublasLtHandle>,
+        gemm: &GemmCall,
+        key: &MatmulKey,
+        tune: bool,
+    ) -> Result<Option<Self>> {
         let (algorithm, layouts) = (cublasLtMatmulAlgo_t { data: [0; 8] }, [null_mut(); 3]);
-        let mut plan = Plan { session: session.clone(), key: *key, operation: null_mut(), layouts, algorithm };
-        plan.describe(&Addresses::of(gemm))?;
+        let mut plan = MatmulPlan { handle: handle.clone(), key: *key, operation: null_mut(), layouts, algorithm };
+        plan.describe(&MatmulAddresses::of(gemm))?;
         let proposals = plan.proposals()?;
         let Some(&first) = proposals.first() else { return Ok(None) };
         plan.algorithm = first;
@@ -114,13 +119,13 @@ impl Plan {
     }
 
     fn check(&self, status: u32) -> Result<()> {
-        self.session.found.check(status, self.key.words())
+        self.handle.library.check(status, self.key.words())
     }
 
-    fn describe(&mut self, addresses: &Addresses) -> Result<()> {
-        let session = self.session.clone();
-        let call = &session.found.call;
-        let Key { m, n, k, transposed: [a, b], accumulated, epilogue, .. } = self.key;
+    fn describe(&mut self, addresses: &MatmulAddresses) -> Result<()> {
+        let handle = self.handle.clone();
+        let call = &handle.library.call;
+        let MatmulKey { m, n, k, transposed: [a, b], accumulated, epilogue, .. } = self.key;
         let output = if accumulated { CUDA_R_32F } else { CUDA_R_16BF };
         let compute = cublasComputeType_t::CUBLAS_COMPUTE_32F;
         // SAFETY: writes one handle.
@@ -144,7 +149,7 @@ impl Plan {
 
     /// A row-major matrix, in the library's column-major words.
     fn layout(&self, rows: usize, columns: usize, kind: cudaDataType_t) -> Result<cublasLtMatrixLayout_t> {
-        let (mut layout, create) = (null_mut(), self.session.found.call.cublasLtMatrixLayoutCreate);
+        let (mut layout, create) = (null_mut(), self.handle.library.call.cublasLtMatrixLayoutCreate);
         // SAFETY: writes one handle.
         self.check(unsafe { create(&mut layout, kind, columns as u64, rows as u64, columns as i64) })?;
         Ok(layout)
@@ -152,12 +157,12 @@ impl Plan {
 
     /// `T` is the attribute's type.
     fn set<T>(&self, attribute: Attribute, value: T) -> Result<()> {
-        let set = self.session.found.call.cublasLtMatmulDescSetAttribute;
+        let set = self.handle.library.call.cublasLtMatmulDescSetAttribute;
         // SAFETY: the value lives during the call and has the size that is given, which the library compares.
         self.check(unsafe { set(self.operation, attribute, (&raw const value).cast(), size_of::<T>()) })
     }
 
-    fn point(&self, addresses: &Addresses) -> Result<()> {
+    fn point(&self, addresses: &MatmulAddresses) -> Result<()> {
         if addresses.bias != 0 {
             self.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, addresses.bias)?;
         }
@@ -172,10 +177,10 @@ impl Plan {
         let preference = MatmulPreference::new(self)?;
         let mut results = [const { MaybeUninit::<cublasLtMatmulHeuristicResult_t>::uninit() }; PROPOSALS];
         let (mut count, [b, a, d]) = (0, self.layouts);
-        let ask = self.session.found.call.cublasLtMatmulAlgoGetHeuristic;
+        let ask = self.handle.library.call.cublasLtMatmulAlgoGetHeuristic;
         // SAFETY: all handles live; the library writes `count` results, at most as many as there is room for.
         let status = unsafe {
-            let (handle, results) = (self.session.handle, results.as_mut_ptr().cast());
+            let (handle, results) = (self.handle.raw, results.as_mut_ptr().cast());
             ask(handle, self.operation, b, a, d, d, preference.handle, PROPOSALS as i32, results, &mut count)
         };
         const NOT_SUPPORTED: u32 = 15;
@@ -191,7 +196,7 @@ impl Plan {
     /// # Safety
     /// As for `Device::queue_gemm`; the product has this plan's key.
     pub unsafe fn run(&self, gemm: &GemmCall) -> Result<()> {
-        let addresses = Addresses::of(gemm);
+        let addresses = MatmulAddresses::of(gemm);
         self.point(&addresses)?;
         // SAFETY: the caller's promise.
         unsafe { self.queue(&addresses, &self.algorithm) }
@@ -199,16 +204,16 @@ impl Plan {
 
     /// # Safety
     /// As for `run`.
-    unsafe fn queue(&self, to: &Addresses, algorithm: &cublasLtMatmulAlgo_t) -> Result<()> {
-        let session = &*self.session;
+    unsafe fn queue(&self, to: &MatmulAddresses, algorithm: &cublasLtMatmulAlgo_t) -> Result<()> {
+        let handle = &*self.handle;
         let (alpha, beta) = (1f32, if self.key.accumulated { 1f32 } else { 0f32 });
         let [b, a, d] = self.layouts;
-        let (multiply, pointer) = (session.found.call.cublasLtMatmul, |address: u64| address as *mut c_void);
+        let (multiply, pointer) = (handle.library.call.cublasLtMatmul, |address: u64| address as *mut c_void);
         // SAFETY: the addresses are the caller's promise; alpha and beta are read during the call; the workspace serves
         // this one stream.
         let status = unsafe {
             multiply(
-                session.handle,
+                handle.raw,
                 self.operation,
                 (&raw const alpha).cast(),
                 pointer(to.b),
@@ -221,9 +226,9 @@ impl Plan {
                 pointer(to.d),
                 d,
                 algorithm,
-                pointer(session.workspace),
-                session.workspace_bytes,
-                session.stream.handle.cast(),
+                pointer(handle.workspace),
+                handle.workspace_bytes,
+                handle.stream.handle.cast(),
             )
         };
         self.check(status)
@@ -235,14 +240,14 @@ impl Plan {
     /// As for `run`.
     unsafe fn fastest(&self, gemm: &GemmCall, proposals: &[cublasLtMatmulAlgo_t]) -> Result<cublasLtMatmulAlgo_t> {
         let elements = self.key.m * self.key.n;
-        let d = Scratch::new(&self.session, elements * if self.key.accumulated { 4 } else { 2 })?;
-        let aux = Scratch::new(&self.session, elements * 2)?;
-        let mut addresses = Addresses { d: d.address, ..Addresses::of(gemm) };
+        let d = Scratch::new(&self.handle, elements * if self.key.accumulated { 4 } else { 2 })?;
+        let aux = Scratch::new(&self.handle, elements * 2)?;
+        let mut addresses = MatmulAddresses { d: d.address, ..MatmulAddresses::of(gemm) };
         if self.key.epilogue != CUBLASLT_EPILOGUE_DGELU && addresses.aux != 0 {
             addresses.aux = aux.address;
         }
         self.point(&addresses)?;
-        let stream = &self.session.stream;
+        let stream = &self.handle.stream;
         let measure = |algorithm: &cublasLtMatmulAlgo_t| {
             // SAFETY (both): the inputs are the caller's promise, the outputs were allocated for this above.
             (0..WARMUP).try_for_each(|_| unsafe { self.queue(&addresses, algorithm) })?;
@@ -261,9 +266,9 @@ impl Plan {
     }
 }
 
-impl Drop for Plan {
+impl Drop for MatmulPlan {
     fn drop(&mut self) {
-        let call = &self.session.found.call;
+        let call = &self.handle.library.call;
         // SAFETY: the descriptors are this one's own; the library reads them only during calls.
         unsafe {
             for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
@@ -278,16 +283,16 @@ impl Drop for Plan {
 
 /// What an algorithm must respect.
 struct MatmulPreference<'a> {
-    plan: &'a Plan,
+    plan: &'a MatmulPlan,
     handle: cublasLtMatmulPreference_t,
 }
 
 impl<'a> MatmulPreference<'a> {
-    fn new(plan: &'a Plan) -> Result<Self> {
+    fn new(plan: &'a MatmulPlan) -> Result<Self> {
         let mut wishes = MatmulPreference { plan, handle: null_mut() };
         // SAFETY: writes one handle.
-        plan.check(unsafe { (plan.session.found.call.cublasLtMatmulPreferenceCreate)(&mut wishes.handle) })?;
-        wishes.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.session.workspace_bytes)?;
+        plan.check(unsafe { (plan.handle.library.call.cublasLtMatmulPreferenceCreate)(&mut wishes.handle) })?;
+        wishes.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, plan.handle.workspace_bytes)?;
         // A split sum over k is added up in f32 from the workspace, in order; never in place, never rounded in between.
         wishes.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32)?;
         let [a, b, d] = plan.key.alignments;
@@ -300,7 +305,7 @@ impl<'a> MatmulPreference<'a> {
 
     /// `T` is the preference's type.
     fn set<T>(&self, preference: Preference, value: T) -> Result<()> {
-        let set = self.plan.session.found.call.cublasLtMatmulPreferenceSetAttribute;
+        let set = self.plan.handle.library.call.cublasLtMatmulPreferenceSetAttribute;
         // SAFETY: the value lives during the call and has the size that is given, which the library compares.
         self.plan.check(unsafe { set(self.handle, preference, (&raw const value).cast(), size_of::<T>()) })
     }
@@ -310,30 +315,30 @@ impl Drop for MatmulPreference<'_> {
     fn drop(&mut self) {
         if !self.handle.is_null() {
             // SAFETY: the handle is this one's own.
-            unsafe { (self.plan.session.found.call.cublasLtMatmulPreferenceDestroy)(self.handle) };
+            unsafe { (self.plan.handle.library.call.cublasLtMatmulPreferenceDestroy)(self.handle) };
         }
     }
 }
 
 /// Device memory for measuring.
 struct Scratch<'a> {
-    session: &'a Session,
+    handle: &'a CublasLtHandle,
     address: u64,
 }
 
 impl<'a> Scratch<'a> {
-    fn new(session: &'a Session, bytes: usize) -> Result<Self> {
+    fn new(handle: &'a CublasLtHandle, bytes: usize) -> Result<Self> {
         let mut address = 0;
         // SAFETY: writes one address.
-        let code = unsafe { (session.stream.driver.call.cuMemAlloc_v2)(&mut address, bytes) };
-        session.stream.check(code, format_args!("allocating {bytes} bytes to measure a product"))?;
-        Ok(Scratch { session, address })
+        let code = unsafe { (handle.stream.driver.call.cuMemAlloc_v2)(&mut address, bytes) };
+        handle.stream.check(code, format_args!("allocating {bytes} bytes to measure a product"))?;
+        Ok(Scratch { handle, address })
     }
 }
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
         // SAFETY: allocated by `new`; the driver waits for queued work that uses it.
-        unsafe { (self.session.stream.driver.call.cuMemFree_v2)(self.address) };
+        unsafe { (self.handle.stream.driver.call.cuMemFree_v2)(self.address) };
     }
 }
