@@ -1,5 +1,5 @@
-//! Derives the kernel table from `kernels/` (`kernels/build/table`), and compiles the kernels: for GPUs where there is an
-//! nvcc (`kernels/build/nvcc.rs`), for the host with the feature `emulator`.
+//! Derives the kernel table from `kernels/` (`kernels/build/table`), and compiles the kernels: for GPUs where there is
+//! an nvcc (`kernels/build/nvcc.rs`), for the host with the feature `emulator`.
 
 #[cfg(feature = "emulator")]
 #[path = "kernels/build/emulator.rs"]

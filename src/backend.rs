@@ -1,4 +1,4 @@
-//! Choosing where engines run: the device asked for is opened once, its memory is checked, and engines are made on it.
+//! Chooses where engines run: opens the device that is asked for, checks its memory, and makes engines on it.
 
 use crate::cpu::{self, CpuEngine};
 use crate::cuda::device::seam::Device;
@@ -16,7 +16,7 @@ use indicatif::HumanBytes;
 use std::str::FromStr;
 use std::sync::{Arc, Once};
 
-/// What the user asks for.
+/// The device that the user asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first GPU that can be used, else the CPU.
@@ -49,13 +49,13 @@ pub enum Backend {
     Cuda(Arc<dyn Device>, Options),
 }
 
-/// Once a program, however many engines it opens.
+/// Says it once per process, however many engines are opened.
 fn say_why_cpu(why: Error) {
     static SAID: Once = Once::new();
     SAID.call_once(|| tracing::info!("computing on the CPU, no GPU: {why}"));
 }
 
-/// What training takes, and the largest micro-batch there is room for.
+/// The memory that training takes, and the largest micro-batch that fits.
 struct Need {
     /// Parameters, gradients and moments.
     state: u64,
@@ -90,7 +90,7 @@ impl Backend {
         })
     }
 
-    /// The same device, recorder; none where there is none to watch.
+    /// From here on the device records its operations; None on the CPU, which has none to record.
     pub fn record_ops(&mut self) -> Option<Arc<OpRecorder>> {
         let Backend::Cuda(device, _) = self else { return None };
         let recorder = Arc::new(OpRecorder::new(device.clone()));
@@ -105,7 +105,7 @@ impl Backend {
         }
     }
 
-    /// Peak of the hardware in FLOP/s, where it is known.
+    /// Peak of the hardware in FLOP/s; None where it is not known.
     pub fn peak(&self) -> Option<f64> {
         match self {
             Backend::Cpu => None,
@@ -131,7 +131,8 @@ impl Backend {
         })
     }
 
-    /// Says what training will take and refuses, naming what would fit, rather than being killed half-way.
+    /// Logs how much memory training will take, and refuses a run that does not fit, naming the batch that would, rather than
+    /// letting it be killed half-way.
     pub fn check_memory(&self, config: &Config, batch: usize, seq_len: usize) -> Result<()> {
         let need = self.need(config, batch, seq_len)?;
         tracing::info!(
@@ -146,7 +147,7 @@ impl Backend {
         let Some(available) = need.available.filter(|&available| total > available) else { return Ok(()) };
         let advice = match (need.largest, self) {
             (Some(batch), _) => {
-                format!("the largest micro-batch that fits is --batch {batch} (raise --accumulation to make up for it)")
+                format!("the largest micro-batch that fits is --batch {batch} (raise --accumulation to compensate)")
             }
             (None, Backend::Cuda(_, options)) if options.recompute < Recompute::Blocks => {
                 "not even --batch 1 fits: try --recompute blocks, a smaller model or --context".to_string()
@@ -154,7 +155,7 @@ impl Backend {
             (None, _) => "not even --batch 1 fits: use a smaller model or --context".to_string(),
         };
         Err(Error::failed(format!(
-            "training needs {} of memory, {} are available; {advice}",
+            "training needs {} of memory, but {} are available; {advice}",
             HumanBytes(total),
             HumanBytes(available)
         )))

@@ -1,4 +1,4 @@
-//! The seam: all that training, generation and scoring know of an engine.
+//! The engine interface: everything that training, generation and scoring know about an engine.
 //!
 //! An engine is the whole model, not one operation, so that each implementation may fuse, recompute and reuse buffers as it
 //! likes. [`crate::cpu`] is the plain one and the specification.
@@ -6,7 +6,7 @@
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
 
-/// A target that does not count: no loss, no gradient.
+/// A target that is not counted: it has no loss and no gradient.
 pub const IGNORE: u32 = u32::MAX;
 
 /// Tokens and their targets, both (B, T) row-major; a target may be [`IGNORE`].
@@ -18,7 +18,7 @@ pub struct Batch<'a> {
     pub seq_len: usize,
 }
 
-/// Engines index tables with tokens; one that lies outside the vocabulary is an input error, not a panic or worse.
+/// Engines index tables with tokens, so a token outside the vocabulary must be an input error, not a panic or worse.
 pub fn check_tokens(tokens: &[u32], vocab: usize) -> Result<()> {
     match tokens.iter().find(|&&token| token as usize >= vocab) {
         None => Ok(()),
@@ -29,7 +29,7 @@ pub fn check_tokens(tokens: &[u32], vocab: usize) -> Result<()> {
 }
 
 impl Batch<'_> {
-    /// Tokens and counted targets lie inside the vocabulary.
+    /// Checks that tokens and counted targets lie inside the vocabulary.
     pub fn check(&self, vocab: usize) -> Result<()> {
         assert_eq!(self.tokens.len(), self.targets.len());
         check_tokens(self.tokens, vocab)?;
@@ -55,13 +55,13 @@ pub struct AdamW {
     pub epsilon: f32,
     /// Weight decay, applied to two-dimensional tensors.
     pub weight_decay: f32,
-    /// Largest global gradient norm; 0 for no clipping.
+    /// Maximum global gradient norm; 0: no clipping.
     pub max_grad_norm: f32,
     /// t: 1 for the first update.
     pub step: u64,
 }
 
-/// What an update saw. When loss or norm is not finite, nothing was updated.
+/// Loss and gradient norm of an update. When one of them is not finite, nothing was updated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
     /// Sum over the accumulated batches of scale x loss: the mean loss when the scales add up to it.
@@ -79,27 +79,27 @@ impl Update {
 /// How a token is drawn from logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplingParams {
-    /// Divides the logits; 0: the likeliest token.
+    /// Divides the logits; 0: the most likely token.
     pub temperature: f32,
-    /// Keeps the k likeliest tokens; 0: all.
+    /// Keeps the k most likely tokens; 0: all.
     pub top_k: usize,
-    /// Keeps the likeliest tokens that together reach this probability (nucleus sampling, Holtzman et al., 2020);
+    /// Keeps the most likely tokens that together reach this probability (nucleus sampling, Holtzman et al., 2020);
     /// 1: all.
     pub top_p: f32,
 }
 
 /// One token to draw.
 ///
-/// Of the allowed tokens the likeliest is drawn at temperature 0. Else the `top_k` likeliest are kept, and of these the
-/// fewest likeliest that reach `top_p` of their weight; the kept tokens, in the order of their numbers, share 0..1 by
-/// weight, and the one in whose share `uniform` falls is drawn. Of equal logits the lower token counts as the likelier;
-/// a NaN counts as minus infinity.
+/// At temperature 0 the most likely of the allowed tokens is drawn. Otherwise the `top_k` most likely are kept, and of these
+/// the fewest most likely that reach `top_p` of their weight. The kept tokens divide 0..1 in the order of their numbers, in
+/// proportion to their weights, and the one in whose part `uniform` lies is drawn. Of equal logits the lower token counts as
+/// the more likely one; a NaN counts as minus infinity.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleRequest<'a> {
     pub params: SamplingParams,
-    /// In 0..1, without 1.
+    /// In [0, 1).
     pub uniform: f64,
-    /// Bit set over the tokens, ceil(V/32) words, token t at bit t % 32 of word t / 32; none: every token is allowed.
+    /// Bit set over the tokens, ceil(V/32) words, token t at bit t % 32 of word t / 32; None: every token is allowed.
     pub allowed: Option<&'a [u32]>,
 }
 
@@ -130,7 +130,7 @@ pub trait Engine: Send {
     /// Updates the parameters from the accumulated gradients, unless these or the loss are not finite; then clears both.
     fn update(&mut self, step: &AdamW) -> Result<Update>;
 
-    /// Makes room for `slots` sequences of at most `context` tokens each, all empty.
+    /// Opens a KV cache with `slots` empty slots, each for a sequence of at most `context` tokens.
     fn open_cache(&mut self, slots: usize) -> Result<()>;
 
     /// Tokens held in the slot's cache.
@@ -139,15 +139,15 @@ pub trait Engine: Send {
     /// Empties a slot.
     fn forget(&mut self, slot: usize);
 
-    /// Appends tokens to each named slot (each at most once) and gives the logits after its last token:
-    /// `logits` (sequences, V). A prompt is many tokens at once; decoding is one token a slot.
+    /// Appends tokens to each named slot (each at most once) and computes the logits after its last token: `logits`
+    /// (sequences, V). A prompt is many tokens at once; decoding is one token per slot.
     fn extend(&mut self, sequences: &[(usize, &[u32])], logits: &mut [f32]) -> Result<()>;
 
-    /// `extend`, then draws one token for each sequence: `draws` and `tokens` (sequences). Each draw allows some token.
+    /// Like `extend`, then draws one token for each sequence: `draws` and `tokens` (sequences). Each draw must allow some token.
     fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()>;
 
-    /// `sample`, and with each token the share of the model's probability that its draw allowed: `shares` (sequences), 1 where
-    /// every token is allowed. The temperature counts; `top_k` and `top_p` do not. For this the logits come to the host.
+    /// Like `sample`, and measures for each token the probability mass that its draw allowed: `shares` (sequences), 1 where
+    /// every token is allowed, at the draw's temperature but without `top_k` and `top_p`. The logits are copied to the host.
     fn sample_measured(
         &mut self,
         sequences: &[(usize, &[u32])],
@@ -156,17 +156,17 @@ pub trait Engine: Send {
         shares: &mut [f64],
     ) -> Result<()>;
 
-    /// Copies a whole part of the state out; tensors lie at their `layout` ranges.
+    /// Copies a whole part of the state to `out`, where tensors lie at their `layout` ranges.
     fn read(&self, state: State, out: &mut [f32]) -> Result<()>;
 
     /// Overwrites a whole part of the state.
     fn write(&mut self, state: State, values: &[f32]) -> Result<()>;
 
-    /// Bytes in use on the engine's device, where that has a memory of its own.
+    /// Bytes in use on the engine's device; None where it has no memory of its own.
     fn device_memory(&self) -> Option<u64> {
         None
     }
 
-    /// Starts or stops the capture of a profiler that waits for it (`cuProfilerStart`).
+    /// Starts or stops the capture of a profiler that waits for `cuProfilerStart`.
     fn profile(&self, _start: bool) {}
 }

@@ -1,7 +1,8 @@
 //! The error type of the crate: a message for the user, and the exit code of the program.
 //!
-//! The program never distinguishes failures beyond the exit code, so there are no further variants. Every message names the
-//! file, line or flag at fault, what was found, and a remedy.
+//! The program never distinguishes failures beyond the exit code, so there are no further variants. A reader of the output that
+//! has left is not a failure, and ends the program quietly. Every message names the file, line or flag at fault, what was found,
+//! and a remedy.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -16,6 +17,9 @@ pub enum Error {
     /// A file, an input or a device failed: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// The reader of the output has left (`| head`) with what it wanted: exit code 0, and no message.
+    #[error("the reader of the output has left")]
+    OutputClosed,
 }
 
 impl Error {
@@ -36,6 +40,7 @@ impl Error {
         match self {
             Error::Usage(_) => 2,
             Error::Failed(_) => 1,
+            Error::OutputClosed => 0,
         }
     }
 }

@@ -1,14 +1,20 @@
-//! `logwright demo`: the main job from end to end, on logs of its own making.
+//! `logwright demo`: prepare, train and generate on built-in synthetic logs.
 
 use super::device::DeviceArgs;
-use super::{OutputArgs, model, train};
+use super::exit::Exit;
+use super::interrupt::{is_stopped, save_on_interrupt};
+use super::output::OutputArgs;
+use super::stdout::print_line;
+use super::training::train;
+use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
-use logwright::report::{DemoReport, Sample, Summary, page, verdict};
-use logwright::sample::{SamplingParams, Settings, generate};
+use logwright::model_folder::LoadedModel;
+use logwright::report::{DemoReport, JudgedRecord, Summary, page, verdict};
+use logwright::sample::{Control, GenerationSettings, SamplingParams, generate};
 use logwright::synth::{SignIns, SynthSettings};
-use logwright::train::metrics::{self, Line};
-use logwright::train::{Run, Start, TrainConfig};
+use logwright::train::metrics::{self, StepMetrics};
+use logwright::train::{Run, RunPlan, TrainConfig};
 use logwright::{Error, Result, files};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -16,38 +22,38 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Make logs, train a small GPT on them, generate records, report: the main job in minutes.
+/// Prepare, train and generate on built-in synthetic logs, and write a report: the main workflow in minutes.
 ///
 /// FOLDER gets corpus.jsonl (synthetic sign-in records), data/ (the prepared corpus), run/ (the model), samples.txt,
-/// loss.svg, report.html and report.json, which is printed too.
+/// loss.svg, report.html and report.json, which is also printed.
 #[derive(Args)]
 pub struct DemoArgs {
-    /// Folder to write; what an earlier demo left there is replaced
+    /// Folder to write; the output of an earlier demo is replaced
     #[arg(long, default_value = "demo", value_name = "FOLDER")]
     out: PathBuf,
-    /// Records of the corpus
+    /// Number of records in the corpus
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..))]
     records: u32,
-    /// Tokens of the vocabulary
+    /// Number of tokens in the vocabulary
     #[arg(long, default_value_t = 1024, value_name = "N")]
     vocab_size: usize,
-    /// Updates to train for [default: the tiny preset's]
+    /// Optimiser steps to train for [default: those of the tiny preset]
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
-    /// Records to generate
+    /// Number of records to generate
     #[arg(long, default_value_t = 200, value_name = "N")]
     samples: usize,
     /// Seed of corpus, training and generation
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::seed)]
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-/// Says that a demo made this folder, and so may replace what is in it.
+/// Marks a folder that a demo made, so that a later demo may replace what is in it.
 const MARKER: &str = ".logwright-demo";
 
-pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
+pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     let started = Instant::now();
     clear(&args.out)?;
     let corpus = args.out.join("corpus.jsonl");
@@ -58,26 +64,30 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<()> {
     prepare(&options, &output.progress(0, "bytes"))?;
     let data = Dataset::open(&options.out)?;
     let config = fit(&args, &data, output)?;
-    if train::stopped() {
-        std::process::exit(train::INTERRUPTED);
+    if is_stopped() {
+        return Ok(Exit::Interrupted);
     }
     let records = sample(&args)?;
+    if is_stopped() {
+        return Ok(Exit::Interrupted);
+    }
     let summary: Summary = records.iter().map(|record| &record.verdict).collect();
     let lines = metrics::read(&args.out.join("run/metrics.jsonl"))?;
     let facts = facts(&args, &data, &lines, &summary, mean_bytes, started);
     write_report(&args.out, &facts, records, &lines, &config)?;
-    super::print_line(&facts)
+    print_line(&facts)?;
+    Ok(Exit::Success)
 }
 
-/// What a demo writes beside its marker.
+/// What a demo writes besides its marker.
 const PARTS: [&str; 7] = ["corpus.jsonl", "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
 
-/// Makes the folder, or removes an earlier demo's parts from one that an earlier demo made; any other folder is left alone.
+/// Makes the folder, or removes the output of an earlier demo from it; any other folder is left alone.
 fn clear(folder: &Path) -> Result<()> {
     let marker = folder.join(MARKER);
     let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !empty && !marker.exists() {
-        let message = format!("{} holds something that no demo made; choose another --out", folder.display());
+        let message = format!("{} contains files that no demo made; choose another --out", folder.display());
         return Err(Error::usage(message));
     }
     for part in PARTS.map(|part| folder.join(part)) {
@@ -109,36 +119,35 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
     let config = TrainConfig::resolve("tiny", None, overrides)?;
     let device = args.device.open()?;
-    let (model, parameters) = train::fresh(&config, data.tokenizer.vocab_size(), &device)?;
+    let RunPlan { model, parameters, start, .. } = RunPlan::random(config.clone(), data, &device)?;
     let mut engine = device.engine(model, parameters)?;
-    let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), Start::Fresh, device.peak())?;
-    train::train(run, output)?;
+    let run = Run::open(engine.as_mut(), data, config.clone(), &args.out.join("run"), start, device.peak())?;
+    train(run, output)?;
     Ok(config)
 }
 
-/// Generates records from nothing but the record start, at temperature 0.8, unconstrained.
-fn sample(args: &DemoArgs) -> Result<Vec<Sample>> {
-    let model::Model { mut engine, tokenizer, records: facts, .. } = model::open(&args.out.join("run"), &args.device)?;
+/// Generates records from nothing but the record start, at temperature 0.8, unconstrained, until Ctrl-C.
+fn sample(args: &DemoArgs) -> Result<Vec<JudgedRecord>> {
+    let LoadedModel { mut engine, tokenizer, records: facts, .. } = args.device.load(&args.out.join("run"))?;
     let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
-    let settings = Settings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
+    let settings =
+        GenerationSettings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
-    generate(engine.as_mut(), &tokenizer, prompts, &settings, &mut |record| {
-        if train::stopped() {
-            std::process::exit(train::INTERRUPTED);
-        }
+    let control = Control { stop: Some(save_on_interrupt()), ..Control::default() };
+    generate(engine.as_mut(), &tokenizer, prompts, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, facts.form);
-        records.push(Sample { text: record.text, verdict });
+        records.push(JudgedRecord { text: record.text, verdict });
         Ok(())
     })?;
     Ok(records)
 }
 
-/// `report.json`, also printed.
+/// `report.json`, which is also printed.
 fn facts(
     args: &DemoArgs,
     data: &Dataset,
-    lines: &[Line],
+    lines: &[StepMetrics],
     summary: &Summary,
     mean_bytes: f64,
     started: Instant,
@@ -167,8 +176,8 @@ fn facts(
 fn write_report(
     folder: &Path,
     facts: &Value,
-    samples: Vec<Sample>,
-    lines: &[Line],
+    samples: Vec<JudgedRecord>,
+    lines: &[StepMetrics],
     config: &TrainConfig,
 ) -> Result<()> {
     let mut text = Vec::new();

@@ -5,11 +5,13 @@ use logwright::Result;
 use logwright::backend::{Backend, DeviceChoice};
 use logwright::cuda::model::activations::Recompute;
 use logwright::cuda::model::engine::Options;
+use logwright::model_folder::{LoadedModel, ModelFolder};
+use std::path::Path;
 
 #[derive(Args)]
 pub struct DeviceArgs {
-    /// Where to compute: auto, cpu, cuda, cuda:N or emulator (CUDA kernels on the CPU, for tests). auto takes the first GPU
-    /// that can be used, else the CPU
+    /// Where to compute: auto, cpu, cuda, cuda:N or emulator (the CUDA kernels on the CPU, for tests). auto takes the first
+    /// GPU that can be used, else the CPU
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
 }
@@ -18,10 +20,10 @@ pub struct DeviceArgs {
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "GPU")]
 pub struct TrainingArgs {
-    /// What the forward pass does not keep and the backward pass computes again: each level saves memory and costs time
+    /// Activations that the backward pass recomputes instead of keeping them: each level saves memory and costs time
     #[arg(long, value_enum, default_value_t = Level::Nothing, value_name = "LEVEL")]
     recompute: Level,
-    /// Queue every kernel by itself instead of replaying a recorded step: for profilers and debuggers
+    /// Launch every kernel separately instead of replaying a recorded CUDA graph: for profilers and debuggers
     #[arg(long)]
     no_graph: bool,
 }
@@ -29,13 +31,13 @@ pub struct TrainingArgs {
 /// `Recompute`, as a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Level {
-    /// Everything is kept
+    /// Keep everything
     Nothing,
-    /// GELU outputs are not kept
+    /// Recompute GELU outputs
     Gelu,
-    /// Nor are LayerNorm outputs
+    /// Recompute LayerNorm outputs too
     Norms,
-    /// Of each block only the residual stream is kept
+    /// Keep only the residual stream of each block
     Blocks,
 }
 
@@ -52,9 +54,15 @@ impl TrainingArgs {
 }
 
 impl DeviceArgs {
-    /// For inference, or training with the usual options.
+    /// Opens the device for inference, or for training with the default options.
     pub fn open(&self) -> Result<Backend> {
         Backend::open(self.device, Options::default())
+    }
+
+    /// Reads a model folder and puts its model on the device.
+    pub fn load(&self, model: &Path) -> Result<LoadedModel> {
+        let folder = ModelFolder::read(model)?;
+        folder.load(&self.open()?)
     }
 
     pub fn open_for_training(&self, args: TrainingArgs) -> Result<Backend> {

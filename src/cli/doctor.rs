@@ -1,5 +1,6 @@
-//! `logwright doctor`: what this machine can compute on, what is missing, and how to get it.
+//! `logwright doctor`: checks GPU, driver, libraries and kernels, and says how to get what is missing.
 
+use super::stdout::print_line;
 use clap::Args;
 use logwright::cpu::memory;
 use logwright::cuda::gpu::cublaslt_library::CublasLtLibrary;
@@ -18,43 +19,41 @@ pub struct DoctorArgs {
 }
 
 /// One line of the report, and its fields in the JSON object.
-struct Finding {
+struct Check {
     name: &'static str,
-    /// What was found, a line each; or what is missing and how to get it.
+    /// What was found, in lines; or what is missing and how to get it.
     found: std::result::Result<Vec<String>, String>,
     value: Value,
 }
 
-impl Finding {
+impl Check {
     fn new(name: &'static str, found: Result<(Vec<String>, Value)>) -> Self {
         match found {
-            Ok((lines, value)) => Finding { name, found: Ok(lines), value },
-            Err(error) => {
-                Finding { name, value: json!({ "missing": error.to_string() }), found: Err(error.to_string()) }
-            }
+            Ok((lines, value)) => Check { name, found: Ok(lines), value },
+            Err(error) => Check { name, value: json!({ "missing": error.to_string() }), found: Err(error.to_string()) },
         }
     }
 }
 
 pub fn run(args: DoctorArgs) -> Result<()> {
-    let findings = [
-        Finding::new("driver", driver()),
-        Finding::new("gpus", gpus()),
-        Finding::new("cublaslt", cublaslt()),
-        Finding::new("nvtx", nvtx()),
-        Finding::new("kernels", kernels()),
-        Finding::new("emulator", emulator()),
-        Finding::new("cpu", cpu()),
-        Finding::new("memory", host_memory()),
+    let checks = [
+        Check::new("driver", driver()),
+        Check::new("gpus", gpus()),
+        Check::new("cublaslt", cublaslt()),
+        Check::new("nvtx", nvtx()),
+        Check::new("kernels", kernels()),
+        Check::new("emulator", emulator()),
+        Check::new("cpu", cpu()),
+        Check::new("memory", host_memory()),
     ];
     if args.json {
-        let fields = findings.into_iter().map(|finding| (finding.name.to_string(), finding.value));
-        return super::print_line(&Value::Object(fields.collect()));
+        let fields = checks.into_iter().map(|check| (check.name.to_string(), check.value));
+        return print_line(&Value::Object(fields.collect()));
     }
-    for Finding { name, found, .. } in findings {
+    for Check { name, found, .. } in checks {
         let lines = found.unwrap_or_else(|missing| vec![format!("missing: {missing}")]);
         for (i, line) in lines.iter().enumerate() {
-            super::print_line(&format_args!("{:9} {line}", if i == 0 { name } else { "" }))?;
+            print_line(&format_args!("{:9} {line}", if i == 0 { name } else { "" }))?;
         }
     }
     Ok(())
@@ -104,7 +103,7 @@ fn nvtx() -> Result<(Vec<String>, Value)> {
     Ok((vec![ranges.path.clone()], json!({ "path": ranges.path })))
 }
 
-/// The compiler the program was built with, and what each kernel takes.
+/// The compiler that built the kernels, and the resources of each kernel.
 fn kernels() -> Result<(Vec<String>, Value)> {
     let missing = format!("{}; {}", fatbin::NONE, fatbin::HOW);
     let nvcc = fatbin::NVCC.ok_or_else(|| Error::failed(missing))?;
@@ -132,7 +131,7 @@ fn cpu() -> Result<(Vec<String>, Value)> {
     Ok((vec![format!("{cores} cores, {vectors}")], json!({ "cores": cores, "vectors": vectors })))
 }
 
-/// The widest vectors that the CPU engine's products can use.
+/// The widest vectors that the CPU engine's matrix products can use.
 fn vector_unit() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

@@ -1,13 +1,19 @@
 //! `logwright generate`: a model -> synthetic records on stdout.
 
 use super::device::DeviceArgs;
-use super::grammar::{GrammarArgs, Kept};
-use super::{OutputArgs, end_quietly, model, train};
+use super::exit::Exit;
+use super::grammar::{GrammarArgs, GrammarCost};
+use super::interrupt::{is_stopped, save_on_interrupt};
+use super::output::OutputArgs;
+use super::stdout::write_failed;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+use logwright::model_folder::LoadedModel;
 use logwright::record::Records;
 use logwright::report::{Summary, Verdict, verdict};
-use logwright::sample::{Conditions, Constraint, Control, Generated, SamplingParams, Settings, generate_under};
+use logwright::sample::{
+    Conditions, Constraint, Control, GeneratedRecord, GenerationSettings, SamplingParams, generate,
+};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -19,23 +25,23 @@ use std::time::Instant;
 /// Generate synthetic records with a trained model.
 ///
 /// A record starts where records start in training and ends where the model ends it, or after --max-tokens. A record longer
-/// than the model's context goes on from the last half of the context.
+/// than the model's context continues from the last half of the context.
 ///
-/// --json and --schema keep records within a grammar: before each draw, tokens that it does not allow are masked. How much of the
-/// model's own probability that took away is reported, since a model pushed hard no longer writes what it has learnt. Under a
-/// grammar the logits of each token come to the host, on a GPU too.
+/// --json and --schema keep records within a grammar: before each token is sampled, tokens that the grammar does not allow are
+/// masked. The probability mass that this removed is reported: where it is large, the grammar, not the model, is writing the
+/// records. Under a grammar the logits of each token are copied to the host, on a GPU too.
 #[derive(Args)]
 pub struct GenerateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// How each record begins
+    /// Text that each record begins with
     #[arg(long, default_value = "", value_name = "TEXT", conflicts_with = "prompts")]
     prompt: String,
-    /// File with one prompt a line (- for standard input); each is used -n times
+    /// File with one prompt per line (- for standard input); each is used -n times
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// Records to generate for each prompt
+    /// Number of records to generate per prompt
     #[arg(short, default_value_t = 1, value_name = "N")]
     n: usize,
     #[command(flatten)]
@@ -44,12 +50,12 @@ pub struct GenerateArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     grammar: GrammarArgs,
-    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where something
-    /// is asked for, and under a grammar masked_mass (the mean share of a token's probability that was masked) and stuck (why
-    /// the record could not be finished)
-    #[arg(long, value_enum, default_value_t = Format::Raw, value_name = "FORMAT")]
-    format: Format,
-    /// Leave out records that are cut off or do not parse, and count them
+    /// What to print: the records (without prefix), or JSON lines with index, text, tokens, verdict, as_asked where there are
+    /// conditions, and under a grammar masked_mass (the mean probability mass that was masked per token) and stuck (why the
+    /// record could not be finished)
+    #[arg(long, value_enum, default_value_t = OutputFormat::Raw, value_name = "FORMAT")]
+    format: OutputFormat,
+    /// Do not print records that are cut off or do not parse; they are counted
     #[arg(long)]
     only_valid: bool,
     #[command(flatten)]
@@ -59,13 +65,13 @@ pub struct GenerateArgs {
 /// Conditions on the fields that `prepare --prefix-field` named.
 #[derive(Args)]
 pub struct ConditionArgs {
-    /// Ask for records of this kind: user=jtaylor, for a model trained with --prefix-field user=...; may be repeated
+    /// Generate records with this value, e.g. user=jtaylor for a model trained with --prefix-field user=...; may be repeated
     #[arg(long = "where", value_name = "NAME=VALUE", value_parser = pair)]
     wanted: Vec<(String, String)>,
-    /// Ask for records of this day, or of the days from here on: for a model trained with --prefix-field day=...,date
+    /// Generate records of this day, or of the days from this one to --to: for a model trained with --prefix-field day=...,date
     #[arg(long, value_name = "DATE")]
     from: Option<NaiveDate>,
-    /// The last of these days; the records are spread over them in order [default: that of --from]
+    /// The last of these days; the records are spread over the days in order [default: the day of --from]
     #[arg(long, value_name = "DATE", requires = "from")]
     to: Option<NaiveDate>,
 }
@@ -74,7 +80,7 @@ impl ConditionArgs {
     fn conditions(&self, records: &Records, seed: u64) -> Result<Conditions> {
         let days = self.from.map(|first| (first, self.to.unwrap_or(first)));
         if days.is_some_and(|(first, last)| last < first) {
-            return Err(Error::usage("--to lies before --from; expected a later day"));
+            return Err(Error::usage("--to is earlier than --from; expected a later day"));
         }
         Conditions::new(records, &self.wanted, days, seed)
     }
@@ -89,37 +95,37 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
 
 #[derive(Args)]
 pub struct SamplingArgs {
-    /// Randomness: 0 takes the likeliest token, 1 samples as trained
+    /// Randomness: 0 takes the most likely token, 1 samples from the model's own distribution
     #[arg(long, default_value_t = 0.8, value_name = "X", allow_negative_numbers = true)]
     temperature: f32,
-    /// Sample from the K likeliest tokens; 0: all
+    /// Sample from the K most likely tokens; 0: all
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
-    /// Sample from the likeliest tokens that together have this probability
+    /// Sample from the most likely tokens that together have this probability
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     top_p: f32,
-    /// Cut a record off after this many tokens
+    /// Truncate a record after this many tokens
     #[arg(long, default_value_t = 4096, value_name = "N")]
     max_tokens: usize,
-    /// Seed; sample i draws from its own stream
+    /// Seed; each record draws from a random stream of its own
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Records in progress at once
+    /// Number of records to generate in parallel
     #[arg(long, default_value_t = 16, value_name = "N")]
     parallel: usize,
 }
 
-/// Each record in progress has a KV cache of its own; more of them bring no speed.
+/// Each record in progress has a KV cache of its own; more than these bring no speed.
 const MOST_PARALLEL: usize = 1024;
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     Raw,
     Jsonl,
 }
 
 impl SamplingArgs {
-    fn settings(&self, samples: usize) -> Result<Settings> {
+    fn settings(&self, samples: usize) -> Result<GenerationSettings> {
         let SamplingArgs { temperature, top_k, top_p, max_tokens, seed, parallel } = *self;
         if !(temperature >= 0.0 && temperature.is_finite()) {
             return Err(Error::usage(format!("--temperature must be 0 or more, found {temperature}")));
@@ -131,32 +137,32 @@ impl SamplingArgs {
             return Err(Error::usage(format!("--max-tokens must be at least 1, --parallel 1 to {MOST_PARALLEL}")));
         }
         let params = SamplingParams { temperature, top_k, top_p };
-        Ok(Settings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
+        Ok(GenerationSettings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
     }
 }
 
-pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
+pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     let prompts = prompts(&args)?;
     let settings = args.sampling.settings(prompts.len() * args.n)?;
-    let mut model = model::open(&args.model, &args.device)?;
+    let mut model = args.device.load(&args.model)?;
     let constraint = args.grammar.open(&mut model)?;
-    let model::Model { mut engine, tokenizer, records, .. } = model;
+    let LoadedModel { mut engine, tokenizer, records, .. } = model;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
     let prefixes: BTreeSet<String> = (0..args.n).map(|index| conditions.prompt(index, args.n)).collect();
     check_prompts(&prompts, &prefixes, &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
-    let stop = train::stop_on_interrupt();
+    let stop = save_on_interrupt();
     let bar = output.progress((prompts.len() * args.n) as u64, "records");
-    let (started, mut summary, mut kept) = (Instant::now(), Summary::default(), Kept::default());
+    let (started, mut summary, mut cost) = (Instant::now(), Summary::default(), GrammarCost::default());
     let (of, mut asked, mut tokens, mut out) = (args.n, 0, 0, stdout().lock());
     let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());
     let each = each.map(|(i, prompt)| [conditions.prompt(i, of).as_bytes(), prompt].concat());
     let control = Control { constraint: constraint.as_ref(), stop: Some(stop) };
-    generate_under(engine.as_mut(), &tokenizer, each, &settings, control, &mut |record| {
+    generate(engine.as_mut(), &tokenizer, each, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, records.form);
         let body = records.without_prefix(&record.text);
         let fits = verdict.is_valid() && conditions.is_kept(body, record.index % of, of);
         summary.add(&verdict);
-        kept.add(&record);
+        cost.add(&record);
         asked += u64::from(fits);
         tokens += record.tokens;
         bar.inc(1);
@@ -164,8 +170,8 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
             return Ok(());
         }
         let written = match args.format {
-            Format::Raw => out.write_all(&[body, b"\n"].concat()),
-            Format::Jsonl => {
+            OutputFormat::Raw => out.write_all(&[body, b"\n"].concat()),
+            OutputFormat::Jsonl => {
                 let mut line = describe(&record, body, &verdict)?;
                 if !conditions.is_empty() {
                     line["as_asked"] = fits.into();
@@ -173,23 +179,23 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<()> {
                 writeln!(out, "{line}")
             }
         };
-        written.or_else(end_quietly)
+        written.map_err(write_failed)
     })?;
-    out.flush().or_else(end_quietly)?;
+    out.flush().map_err(write_failed)?;
     bar.finish_and_clear();
     tell(&summary, tokens, started.elapsed().as_secs_f64(), args.only_valid);
     if !conditions.is_empty() {
         let share = 100.0 * asked as f64 / summary.parsed.max(1) as f64;
-        tracing::info!("{asked} of the {} valid records are what was asked for ({share:.1} %)", summary.parsed);
+        tracing::info!("{asked} of the {} valid records meet the conditions ({share:.1} %)", summary.parsed);
     }
     if constraint.is_some() {
-        kept.tell();
+        cost.tell();
     }
-    if train::stopped() {
-        tracing::warn!("interrupted; records in progress are dropped, those finished before are written");
-        std::process::exit(train::INTERRUPTED);
+    if is_stopped() {
+        tracing::warn!("interrupted; unfinished records are dropped, the finished ones are written");
+        return Ok(Exit::Interrupted);
     }
-    Ok(())
+    Ok(Exit::Success)
 }
 
 fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {
@@ -203,22 +209,22 @@ fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {
         100.0 * summary.parsed_of_complete()
     );
     if only_valid {
-        tracing::info!("{} records left out by --only-valid", summary.records - summary.parsed);
+        tracing::info!("{} records not printed (--only-valid)", summary.records - summary.parsed);
     }
 }
 
-fn describe(record: &Generated, body: &[u8], verdict: &Verdict) -> Result<serde_json::Value> {
+fn describe(record: &GeneratedRecord, body: &[u8], verdict: &Verdict) -> Result<serde_json::Value> {
     let text = String::from_utf8_lossy(body);
     let verdict = serde_json::to_value(verdict).map_err(Error::failed)?;
     let mut line = json!({ "index": record.index, "text": text, "tokens": record.tokens, "ended": record.ended, "verdict": verdict["verdict"] });
     if let Some(constrained) = &record.constrained {
         line["masked_mass"] = json!(constrained.removed / record.tokens.max(1) as f64);
-        line["stuck"] = json!(constrained.stuck);
+        line["stuck"] = json!(constrained.dead_end);
     }
     Ok(line)
 }
 
-/// A prompt that the tokenizer cannot write or the grammar refuses stops the program before the first record, not in the middle.
+/// Refuses a prompt that the tokenizer cannot encode or the grammar does not allow before the first record is generated.
 fn check_prompts(
     prompts: &[Vec<u8>],
     prefixes: &BTreeSet<String>,
@@ -236,15 +242,17 @@ fn check_prompts(
     for (line, prompt) in prompts.iter().enumerate() {
         let place = file.map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
         if prompt.contains(&b'\n') {
-            return Err(Error::usage(format!("{place}: a prompt is the beginning of one record and holds no newline")));
+            return Err(Error::usage(format!(
+                "{place}: a prompt is the beginning of one record and must not contain a newline"
+            )));
         }
         let whole = [prefix, prompt].concat();
         let tokens = encode(&whole, &place)?;
         let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
         read.map_err(|read| {
             Error::failed(format!(
-                "{place}: the grammar allows no record that begins so: it reads {read} of the {} bytes of prefix and prompt; \
-                 keep to its names, their order, and the separators of the training records, or leave --json or --schema out",
+                "{place}: the grammar allows no record that begins so: it accepts {read} of the {} bytes of prefix and prompt; \
+                 use its names in their order and the separators of the training records, or omit --json or --schema",
                 whole.len()
             ))
         })?;
@@ -264,7 +272,7 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<Vec<u8>>> {
     let mut lines = lines.map_err(|e| Error::io("read the prompts from", path, e))?;
     lines.iter_mut().for_each(|line| line.truncate(line.strip_suffix(b"\r").unwrap_or(line).len()));
     match lines.is_empty() {
-        true => Err(Error::failed(format!("{}: no prompts; one a line is expected", path.display()))),
+        true => Err(Error::failed(format!("{}: no prompts; expected one per line", path.display()))),
         false => Ok(lines),
     }
 }

@@ -1,37 +1,38 @@
-//! `--json` and `--schema`: the grammar that generated records keep to, and what it cost.
+//! `--json` and `--schema`: the grammar that generated records follow, and what it costs.
 
-use super::model::Model;
 use clap::Args;
-use logwright::record::Form;
-use logwright::record::Records;
-use logwright::sample::{Constraint, Generated, Separators, Stuck};
+use logwright::model_folder::LoadedModel;
+use logwright::record::{Form, Records};
+use logwright::sample::{Constraint, DeadEnd, GeneratedRecord, Separators};
 use logwright::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// Nobody writes a schema of this size; reading it would only fill the memory.
+/// Nobody writes a schema of this size; reading one would only fill the memory.
 const MOST_SCHEMA: u64 = 64 << 20;
 
 #[derive(Args)]
 pub struct GrammarArgs {
-    /// Only records that are one JSON object
+    /// Generate only records that are one JSON object
     #[arg(long, conflicts_with = "schema")]
     json: bool,
-    /// Only records that fit a JSON Schema: a file, or `learned` for that of the training records
+    /// Generate only records that fit a JSON Schema: a file, or `learned` for the schema of the training records
     #[arg(long, value_name = "FILE|learned")]
     schema: Option<String>,
 }
 
 impl GrammarArgs {
-    /// The grammar asked for, if one is. Its records are JSON, so the model's form is, too, from here on.
-    pub fn open(&self, model: &mut Model) -> Result<Option<Constraint>> {
+    /// The grammar that is asked for, if any. Its records are JSON, so the form of the model's records is JSON from here on.
+    pub fn open(&self, model: &mut LoadedModel) -> Result<Option<Constraint>> {
         if !self.json && self.schema.is_none() {
             return Ok(None);
         }
         if model.records.form == Form::Text {
-            tracing::warn!("the model was not trained on JSON records; a grammar will push it hard");
+            tracing::warn!(
+                "the model was not trained on JSON records; under a grammar it writes what it has not learnt"
+            );
             model.records.form = Form::Json;
         }
         let records = &model.records;
@@ -52,7 +53,7 @@ impl GrammarArgs {
 
 fn no_schema(folder: &Path) -> Error {
     Error::failed(format!(
-        "--schema learned: {}/records.json holds no schema of the training records; prepare JSON records and train on them with this version, \
+        "--schema learned: {}/records.json contains no schema of the training records; prepare JSON records and train on them with this version, \
          or give a JSON Schema in a file",
         folder.display()
     ))
@@ -72,54 +73,54 @@ fn read(path: &Path) -> Result<Value> {
         .map_err(|e| Error::failed(format!("{}: expected a JSON Schema, found no valid JSON: {e}", path.display())))
 }
 
-/// How the training records were written, where that is known; else any usual way.
+/// How the training records were written, where that is known; else any common way.
 fn separators(records: &Records, folder: &Path) -> Result<Separators> {
     let Some((item, key)) = &records.separators else { return Ok(Separators::default()) };
     Separators::exactly(item, key).ok_or_else(|| {
         Error::failed(format!(
-            "{}/records.json: \"separators\" must be a comma and a colon, each with spaces or without; found {item:?} and {key:?}",
+            "{}/records.json: \"separators\" must be a comma and a colon, each with or without spaces; found {item:?} and {key:?}",
             folder.display()
         ))
     })
 }
 
-/// What the grammar did to all records.
+/// What the grammar cost over all records.
 #[derive(Default)]
-pub struct Kept {
+pub struct GrammarCost {
     records: usize,
     tokens: usize,
-    /// Sum over all tokens of the masked share of the model's probability; and the largest sum of one record.
+    /// Sum over all tokens of the masked probability mass; and the largest sum of one record.
     removed: f64,
     most_removed: f64,
     time: Duration,
-    stuck: BTreeMap<Stuck, usize>,
+    dead_ends: BTreeMap<DeadEnd, usize>,
 }
 
-impl Kept {
-    pub fn add(&mut self, record: &Generated) {
+impl GrammarCost {
+    pub fn add(&mut self, record: &GeneratedRecord) {
         let Some(constrained) = &record.constrained else { return };
         self.records += 1;
         self.tokens += record.tokens;
         self.removed += constrained.removed;
         self.most_removed = self.most_removed.max(constrained.removed);
         self.time += constrained.time;
-        if let Some(stuck) = constrained.stuck {
-            *self.stuck.entry(stuck).or_default() += 1;
+        if let Some(dead_end) = constrained.dead_end {
+            *self.dead_ends.entry(dead_end).or_default() += 1;
         }
     }
 
     pub fn tell(&self) {
         let per_token = |sum: f64| sum / self.tokens.max(1) as f64;
         tracing::info!(
-            "masks took {:.0} microseconds and {:.3} % of the model's probability a token; left free, the model would have left the \
-             grammar about {:.2} times a record (at most {:.2})",
+            "grammar masking cost {:.0} us per token and removed {:.3} % of the probability mass; unconstrained, the model \
+             would have left the grammar about {:.2} times per record (at most {:.2})",
             per_token(self.time.as_secs_f64() * 1e6),
             100.0 * per_token(self.removed),
             self.removed / self.records.max(1) as f64,
             self.most_removed
         );
-        for (stuck, count) in &self.stuck {
-            tracing::warn!("{count} of the records cut off: {}", stuck.reason());
+        for (dead_end, count) in &self.dead_ends {
+            tracing::warn!("{count} records could not be finished: {}", dead_end.reason());
         }
     }
 }

@@ -1,30 +1,30 @@
 //! `logwright prepare`: raw logs -> a data folder.
 
-use super::{OutputArgs, print_line};
+use super::output::OutputArgs;
+use super::stdout::print_line;
 use clap::Args;
 use logwright::dataset::{
     PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
 };
-use logwright::ingest::InputFormat;
-use logwright::ingest::{BadRecords, ReadOptions};
+use logwright::ingest::{BadRecords, InputFormat, ReadOptions};
 use logwright::pseudonyms::SecretKey;
-use logwright::record::Prefix;
-use logwright::record::Records;
+use logwright::record::{Prefix, Records};
 use logwright::tokens::{Tokenizer, TokenizerKind};
-use logwright::{Error, Result};
+use logwright::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tracing::{info, warn};
 
 /// Turn raw logs into a data folder: token shards, a record index, a tokenizer.
 ///
-/// Reads JSON lines, JSON arrays, {"Records":[...]}, pretty-printed JSON, CSV and TSV with a header, and plain text lines;
-/// gzip and zstd are unpacked. Format and compression are found by looking at each file. Files of a folder or pattern are
-/// read by name, those that logrotate moved on from the oldest (app.2.gz, app.1, app), each file once. The data folder appears complete
-/// or not at all; while at work, the disk also holds the unpacked logs once.
+/// Reads JSON lines, JSON arrays, {"Records":[...]}, pretty-printed JSON, CSV and TSV with a header, Zeek and W3C logs, and
+/// plain text lines;
+/// gzip and zstd are decompressed. Format and compression are detected for each file. Files of a folder or pattern are read in
+/// the order of their names, rotated ones from the oldest (app.2.gz, app.1, app), each file once. The data folder appears
+/// complete or not at all; in the meantime one decompressed copy of the logs is on the disk as well.
 #[derive(Args)]
 pub struct PrepareArgs {
-    /// Files, folders (with all in them), patterns such as 'logs/*.gz', or - for standard input
+    /// Files, folders (with everything in them), patterns such as 'logs/*.gz', or - for standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The data folder to make
@@ -33,23 +33,23 @@ pub struct PrepareArgs {
     /// Replace DATA if it is a data folder
     #[arg(long)]
     overwrite: bool,
-    /// How text becomes tokens: bpe is trained on these logs, bytes takes them as they are, char is nanoGPT's scheme
+    /// How text becomes tokens: bpe is trained on these logs, bytes has one token per byte, char one per character (as nanoGPT)
     #[arg(long, value_enum, default_value_t = TokenizerKind::Bpe, value_name = "KIND")]
     tokenizer: TokenizerKind,
-    /// Use the tokenizer of this model or data folder, and its prefix fields unless others are given: to train a model
-    /// further, or to evaluate it
+    /// Use the tokenizer of this model or data folder, and its prefix fields unless others are given: to fine-tune or to
+    /// evaluate a model
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["tokenizer", "vocab_size"])]
     tokenizer_from: Option<PathBuf>,
-    /// Put this character for those that a tokenizer of characters does not know, rather than to stop there
+    /// Substitute this character for those that a char tokenizer does not know, instead of failing there
     #[arg(long, value_name = "CHAR", requires = "tokenizer_from")]
     replace_unknown: Option<char>,
-    /// Number of tokens of a bpe tokenizer [default: 2048, or fewer where the logs give no more]
+    /// Number of tokens of a bpe tokenizer [default: 2048, or fewer if the logs yield no more]
     #[arg(long, value_name = "N")]
     vocab_size: Option<usize>,
-    /// Share of the records kept for validation
+    /// Fraction of the records held out for validation
     #[arg(long, default_value_t = 0.1, value_name = "F")]
     val_fraction: f64,
-    /// Which records validate
+    /// How to choose the validation records
     #[arg(long, value_enum, default_value_t = SplitMode::Chronological, value_name = "HOW")]
     split: SplitMode,
     /// Put this field's value and a space before each record, for `generate --where`: [NAME=]PATH[,STEP]... such as
@@ -57,34 +57,34 @@ pub struct PrepareArgs {
     /// repeated
     #[arg(long, value_name = "FIELD")]
     prefix_field: Vec<Prefix>,
-    /// Format of all inputs [default: found for each file by looking at it]
+    /// Format of all inputs [default: detected for each file]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<InputFormat>,
-    /// What to do with a record that is not what its format promises
+    /// What to do with a record that does not have the expected format
     #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
     bad_records: BadRecords,
-    /// Longest record accepted, in bytes
+    /// Maximum length of a record in bytes
     #[arg(long, default_value_t = ReadOptions::default().max_record_bytes, value_name = "N")]
     max_record_bytes: usize,
-    /// Seed of the random split and of the sample a bpe tokenizer is trained on
+    /// Seed of the random split and of the sample that a bpe tokenizer is trained on
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// Replace names, addresses, identifiers and secrets by keyed pseudonyms; DATA/pseudonyms.json counts them
+    /// Replace names, addresses, identifiers and secrets with keyed pseudonyms; DATA/pseudonyms.json counts them
     #[arg(long, requires = "key_file")]
     pseudonymise: bool,
-    /// The key of the pseudonyms; made if it does not exist. The same key gives the same pseudonyms, and undoes them
+    /// The key of the pseudonyms; created if it does not exist. The same key gives the same pseudonyms, and can reverse them
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     key_file: Option<PathBuf>,
-    /// Rules for pseudonyms (TOML), before the built-in ones or in their place
+    /// Rules for pseudonyms (TOML), applied before the built-in rules or instead of them
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     rules: Option<PathBuf>,
-    /// Write the records with their pseudonyms to this file as well, a line each
+    /// Also write the pseudonymised records to this file, one per line
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     write_records: Option<PathBuf>,
-    /// Print what pseudonyms would replace, by class and field (JSON), and write nothing
+    /// Print what would be replaced, by class and field (JSON), and write nothing
     #[arg(long, requires = "pseudonymise", conflicts_with_all = ["write_records", "canaries"])]
     dry_run: bool,
-    /// Plant N records with made-up secrets into the training split, 1, 2, 4, ... times, to measure memorisation
+    /// Add N records with made-up secrets to the training split, 1, 2, 4, ... times each, to measure memorisation
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
     canaries: usize,
 }
@@ -103,7 +103,7 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is, or would be, in the folder; either may not be there yet.
+/// Whether a file is, or would be, in the folder; either may not exist yet.
 fn lies_in(file: &Path, folder: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_path_buf());
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -111,15 +111,15 @@ fn lies_in(file: &Path, folder: &Path) -> bool {
     file.starts_with(real(folder))
 }
 
-/// Refuses a file of records that would replace something else, or lie in the data folder, which appears as a whole.
+/// Refuses a file of records that would replace something else, or lie in the data folder, which is replaced as a whole.
 fn check_written(file: &Path, out: &Path, others: [Option<&PathBuf>; 2]) -> Result<()> {
     let refused =
         |found: &str| Err(Error::usage(format!("--write-records {}: {found}; give it another name", file.display())));
     if file.exists() && !file.is_file() {
-        return refused("expected the name of a file to make or replace, found something else");
+        return refused("expected the name of a file to create or replace, found something else");
     }
     if lies_in(file, out) {
-        return refused("it lies in the data folder (--out), which is made anew with files of its own");
+        return refused("it lies in the data folder (--out), which is replaced as a whole");
     }
     if others.into_iter().flatten().any(|other| lies_in(file, other)) {
         return refused("it is the file of the key or of the rules");
@@ -127,14 +127,14 @@ fn check_written(file: &Path, out: &Path, others: [Option<&PathBuf>; 2]) -> Resu
     Ok(())
 }
 
-/// Refuses a tokenizer whose tokens are parts of originals: pseudonyms would go out with it.
+/// Refuses a tokenizer whose tokens are parts of original names: a data folder with it could not be shared.
 fn check_tokenizer(folder: &Path, tokenizer: &Tokenizer, known: Option<&Records>) -> Result<()> {
     if tokenizer.kind() != TokenizerKind::Bpe || known.is_some_and(|records| records.pseudonymised) {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "--tokenizer-from {}: its records.json does not say that it was made with --pseudonymise, so its tokens may hold \
-         names in clear, and DATA would get them; leave --tokenizer-from out to train a tokenizer on the pseudonyms, or \
+        "--tokenizer-from {}: its records.json does not say that it was made with --pseudonymise, so its tokens may contain \
+         real names, and so would DATA; omit --tokenizer-from to train a tokenizer on the pseudonyms, or \
          give --tokenizer bytes",
         folder.display()
     )))
@@ -145,7 +145,7 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOption
     let Some(path) = args.key_file.as_ref().filter(|_| args.pseudonymise) else { return Ok(None) };
     if !args.dry_run && lies_in(path, out) {
         return Err(Error::usage(format!(
-            "--key-file {}: it lies in the data folder, which is made to be shared; keep the key elsewhere",
+            "--key-file {}: it lies in the data folder, which is meant to be shared; keep the key elsewhere",
             path.display()
         )));
     }
@@ -158,7 +158,7 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOption
 
 fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if args.vocab_size.is_some() && args.tokenizer != TokenizerKind::Bpe {
-        return Err(Error::usage("--vocab-size is for --tokenizer bpe; the others have the vocabulary they have"));
+        return Err(Error::usage("--vocab-size is for --tokenizer bpe; the vocabulary of the others is fixed"));
     }
     if args.max_record_bytes == 0 {
         return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
@@ -170,7 +170,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
         check_tokenizer(folder, tokenizer, known.as_ref())?;
     }
     let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
-    // A folder of inputs may hold the key; and records are not written over their originals.
+    // A folder of inputs may contain the key, and records are not written over their originals.
     let leave_out = args.key_file.iter().chain(&args.rules).chain(&args.write_records).cloned().collect();
     let prefixes = match known {
         Some(known) if args.prefix_field.is_empty() => known.prefixes,
@@ -201,34 +201,31 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     })
 }
 
-/// A data folder holds its tokenizer itself; a run folder in its model.
+/// A data folder contains its tokenizer itself, a run folder has it in its model.
 fn tokenizer_folder(folder: PathBuf) -> PathBuf {
     match folder.join("tokenizer.json").exists() {
         true => folder,
-        false => super::model::find(&folder).unwrap_or(folder),
+        false => model_folder::find(&folder).unwrap_or(folder),
     }
 }
 
 fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     let report = &prepared.report;
     if report.bad_records > 0 {
-        let done = if options.read.bad_records == BadRecords::Keep { "kept as they are" } else { "left out" };
+        let done = if options.read.bad_records == BadRecords::Keep { "kept unchanged" } else { "left out" };
         warn!("{} bad records {done}; the first at {}", report.bad_records, report.bad_places.join(", "));
     }
     if report.nul_records > 0 {
-        warn!("{} records hold NUL bytes; they are kept", report.nul_records);
+        warn!("{} records contain NUL bytes; they are kept", report.nul_records);
     }
     if report.invalid_utf8_records > 0 {
-        warn!("{} records hold bytes that are not UTF-8", report.invalid_utf8_records);
+        warn!("{} records contain bytes that are not UTF-8", report.invalid_utf8_records);
     }
     if report.lossy_rows > 0 {
-        warn!(
-            "{} rows of tables held bytes that are not UTF-8; they are lost, U+FFFD stands for them",
-            report.lossy_rows
-        );
+        warn!("{} rows of tables contained bytes that are not UTF-8; U+FFFD replaces them", report.lossy_rows);
     }
     for (prefix, missing) in options.read.prefixes.iter().zip(&report.missing_prefix).filter(|(_, n)| **n > 0) {
-        warn!("{missing} records lack the prefix field {}; '-' stands there", prefix.field());
+        warn!("{missing} records lack the prefix field {}; their prefix is '-'", prefix.field());
     }
     if prepared.replaced > 0 {
         warn!("{} characters unknown to the tokenizer were replaced (--replace-unknown)", prepared.replaced);
@@ -242,7 +239,10 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
     let (meta, report) = (&prepared.meta, &prepared.report);
     if let Some(replaced) = &prepared.pseudonyms {
         let places: u64 = replaced.by_class.values().sum();
-        info!("{places} places in {} of {} records replaced by pseudonyms", replaced.changed_records, replaced.records);
+        info!(
+            "{places} values in {} of {} records replaced with pseudonyms",
+            replaced.changed_records, replaced.records
+        );
     }
     for source in &report.sources {
         let (format, records) = (source.format.label(), source.records);
@@ -251,7 +251,7 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
     let sum = |of: fn(&SplitCounts) -> u64| of(&meta.train) + of(&meta.val);
     let (records, bytes, tokens) = (sum(|split| split.records), sum(|split| split.bytes), sum(|split| split.tokens));
     if records > report.records {
-        info!("{} records with canaries put into the training split", records - report.records);
+        info!("{} records with canaries added to the training split", records - report.records);
     }
     info!(
         "{records} records ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",

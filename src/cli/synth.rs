@@ -8,31 +8,31 @@ use logwright::{Error, Result};
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
-/// Print sign-in records made by the built-in log source, one JSON object a line
+/// Print synthetic sign-in records of the built-in log source, one JSON object per line
 ///
-/// The same options print the same bytes, on every machine. Attack episodes (password spray, impossible travel, MFA
-/// fatigue, token replay) are mixed in; --labels or --label-field say which records belong to one.
+/// The same options print the same bytes on every machine. Attack episodes (password spray, impossible travel, MFA
+/// fatigue, token replay) are mixed in; --labels or --label-field say which records belong to an attack.
 #[derive(Args)]
 pub struct SynthArgs {
     /// Number of records
     #[arg(short, long = "count", value_name = "N")]
     n: u64,
-    /// Seed of all random draws
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Share of the records that belong to an attack, 0 to 0.5
+    /// Fraction of the records that belong to an attack, 0 to 0.5
     #[arg(long, default_value_t = 0.02, value_name = "FRACTION")]
     attacks: f64,
-    /// Also write one label a record to this file, as JSON lines
+    /// Also write one label per record to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Put the label into the record itself, under this key, as the first one
+    /// Put the label into the record itself, as its first member, under this key
     #[arg(long, value_name = "NAME")]
     label_field: Option<String>,
     /// Number of users of the organisation
     #[arg(long, default_value_t = 40, value_name = "N")]
     users: usize,
-    /// Time at which the records begin, UTC: 2022-08-27 or 2022-08-27T08:00:00Z
+    /// Start time of the records, UTC: 2022-08-27 or 2022-08-27T08:00:00Z
     #[arg(long, value_parser = parse_start, value_name = "TIME", default_value = "2022-08-27")]
     start: i64,
 }
@@ -66,7 +66,7 @@ impl SynthArgs {
     }
 }
 
-/// False when the reader of stdout has left (`| head`): it has what it wanted, which is no failure.
+/// False when the reader of stdout has left (`| head`): it has what it wanted, which is not a failure.
 fn keep_going(result: std::io::Result<()>) -> Result<bool> {
     match result {
         Ok(()) => Ok(true),
@@ -76,7 +76,7 @@ fn keep_going(result: std::io::Result<()>) -> Result<bool> {
 }
 
 fn labels_file(path: &Path) -> Result<WholeFile> {
-    // A rename would put a plain file in the place of a device or a pipe.
+    // A rename would replace a device or a pipe with a plain file.
     if path.exists() && !path.is_file() {
         let path = path.display();
         return Err(Error::usage(format!("--labels {path}: expected the name of a plain file, found something else")));

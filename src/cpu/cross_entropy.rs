@@ -16,7 +16,7 @@ pub fn piece_rows(rows: usize, vocab: usize) -> usize {
     (LOGITS / vocab).clamp(1, rows.max(1))
 }
 
-/// losses[n] = -log softmax(x[n] head')[targets[n]] in nats, 0 where ignored.
+/// `losses[n] = -log softmax(x[n] head')[targets[n]]` in nats, 0 where ignored.
 /// x: (n, c); head: (V, c); logits: scratch (piece_rows, V).
 pub fn forward<R: Real>(losses: &mut [R], logits: &mut [R], x: &[R], head: &[R], targets: &[u32], c: usize) {
     let vocab = head.len() / c;

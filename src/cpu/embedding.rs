@@ -4,7 +4,7 @@ use super::Real;
 use super::rows::per_piece;
 use rayon::prelude::*;
 
-/// y[n] = token_table[tokens[n]] + position_table[n mod seq_len].  y: (n, c); tokens: (n); tables: (V, c), (context, c).
+/// `y[n] = token_table[tokens[n]] + position_table[n mod seq_len]`.  y: (n, c); tokens: (n); tables: (V, c), (context, c).
 pub fn forward<R: Real>(
     y: &mut [R],
     tokens: &[u32],
@@ -28,7 +28,7 @@ pub fn row<R: Real>(y: &mut [R], a: &[R], b: &[R]) {
     y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = a + b);
 }
 
-/// dtoken_table[tokens[n]] += dy[n];  dposition_table[n mod seq_len] += dy[n].
+/// `dtoken_table[tokens[n]] += dy[n]`;  `dposition_table[n mod seq_len] += dy[n]`.
 ///
 /// One thread a table, rows in order: the sums keep their order, and at a few megabytes this is far from being the bottleneck.
 pub fn backward<R: Real>(

@@ -6,7 +6,7 @@ use super::rows::{add, per_piece};
 use crate::gpt::config::LAYERNORM_EPSILON;
 use rayon::prelude::*;
 
-/// y[n,c] = (x[n,c] - mean[n]) * rstd[n] * weight[c] + bias[c].  x, y: (n, c); mean, rstd: (n), overwritten; weight, bias: (c).
+/// `y[n,c] = (x[n,c] - mean[n]) * rstd[n] * weight[c] + bias[c]`.  x, y: (n, c); mean, rstd: (n), overwritten; weight, bias: (c).
 pub fn forward<R: Real>(y: &mut [R], mean: &mut [R], rstd: &mut [R], x: &[R], weight: &[R], bias: Option<&[R]>) {
     let c = weight.len();
     assert_eq!((y.len(), x.len()), (mean.len() * c, mean.len() * c));

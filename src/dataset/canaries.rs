@@ -1,8 +1,8 @@
-//! Canaries: records with a made-up secret, planted into the training split to measure how much a model memorises.
+//! Canaries: records with an invented secret, planted into the training split to measure how much a model memorises.
 //!
-//! After Carlini, Liu, Erlingsson, Kos, Song, "The Secret Sharer", USENIX Security 2019: a secret drawn from a known space
-//! stands in an otherwise ordinary record that is repeated a known number of times. A model's *exposure* of it is
-//! log2(size of the space) - log2(rank of the secret among all of the space by the model's loss).
+//! The method follows Carlini, Liu, Erlingsson, Kos, Song, "The Secret Sharer", USENIX Security 2019. A secret drawn from a
+//! known space is part of an otherwise ordinary record, which is repeated a known number of times. The *exposure* of a
+//! secret is log2(size of the space) - log2(rank of the secret in the space by the model's loss).
 
 use super::format::PREPARE_AGAIN;
 use super::splitmix::mix;
@@ -20,7 +20,7 @@ use std::path::Path;
 const FILE: &str = "canaries.json";
 const VERSION: u32 = 1;
 
-/// A secret has at least this many bits, and if it can be, the wanted number.
+/// The fewest bits of a secret, and the number of bits that is preferred.
 const LEAST_BITS: f64 = 24.0;
 const WANTED_BITS: f64 = 40.0;
 
@@ -29,44 +29,44 @@ const WANTED_BITS: f64 = 40.0;
 #[serde(deny_unknown_fields)]
 pub struct Canaries {
     format_version: u32,
-    /// The first stands once in the training split, each further one twice as often.
+    /// The first canary occurs once in the training split, and each next one twice as often as the one before.
     pub canaries: Vec<Canary>,
 }
 
-/// A planted record: `before`, the secret, `after`.
+/// A planted record, which consists of `before`, the secret and `after`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Canary {
     pub before: String,
     pub secret: String,
     pub after: String,
-    /// How often the record stands in the training split.
+    /// The number of copies of the record in the training split.
     pub repeats: u64,
-    /// The characters that the secret was drawn from, each place alike and apart from the others.
+    /// The characters from which each character of the secret is drawn, uniformly and independently.
     pub alphabet: String,
-    /// Characters of the secret: the space has `alphabet`'s size to this power.
+    /// The number of characters of the secret. The size of the space is that of `alphabet` to this power.
     pub length: usize,
 }
 
 impl Canary {
-    /// The record as planted, with no newline.
+    /// The planted record, without a newline.
     pub fn text(&self) -> String {
         self.with(&self.secret)
     }
 
-    /// The record with another secret of the space: what the rank is counted over.
+    /// The record with another secret of the space, for computing the rank.
     pub fn with(&self, secret: &str) -> String {
         format!("{}{secret}{}", self.before, self.after)
     }
 
-    /// Size of the space in bits.
+    /// The size of the space in bits.
     pub fn bits(&self) -> f64 {
         self.length as f64 * (self.alphabet.chars().count() as f64).log2()
     }
 }
 
 impl Canaries {
-    /// The canaries of a data folder; none where `prepare` planted none. Errors name the file.
+    /// Loads the canaries of a data folder; `None` if `prepare` has planted none. Errors name the file.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         let text = match fs::read_to_string(&path) {
@@ -76,7 +76,7 @@ impl Canaries {
         };
         let damaged = |fault: String| {
             Error::failed(format!(
-                "{}: expected the canaries prepare wrote: {fault}; {}",
+                "{}: expected the canaries that prepare writes: {fault}; {}",
                 path.display(),
                 PREPARE_AGAIN
             ))
@@ -90,12 +90,12 @@ impl Canaries {
                 && canary.secret.chars().all(|c| alphabet.contains(&c))
         };
         if read.format_version != VERSION || !read.canaries.iter().all(whole) {
-            return Err(damaged("other version, or a secret that is not of its alphabet and length".into()));
+            return Err(damaged("another version, or a secret that does not match its alphabet and length".into()));
         }
         Ok(Some(read))
     }
 
-    /// Writes the file so that only its owner can read it: it holds whole records.
+    /// Writes the file so that only its owner can read it, because it contains whole records.
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(FILE);
         let text = serde_json::to_string_pretty(self).map_err(Error::failed)? + "\n";
@@ -107,27 +107,27 @@ impl Canaries {
         write().map_err(|e| write_error(&path, e))
     }
 
-    /// Makes `count` canaries from the first of `records` that have a place for a secret. `encodes` says whether the
-    /// tokenizer has a character.
+    /// Makes `count` canaries from the first of `records` that contain a random run, which the secret replaces. `encodes`
+    /// says whether the tokenizer has a character.
     pub(super) fn make(records: &[String], count: usize, seed: u64, encodes: impl Fn(char) -> bool) -> Result<Self> {
-        let places: Vec<Vec<RandomRun>> = records.iter().map(|record| places(record)).collect();
-        let variety = variety(records, &places);
+        let random_runs: Vec<Vec<RandomRun>> = records.iter().map(|record| random_runs(record)).collect();
+        let variety = variety(records, &random_runs);
         let mut canaries = Vec::new();
-        for (record, places) in records.iter().zip(&places) {
-            let Some(place) = best(places, &variety) else { continue };
-            let alphabet: Vec<char> = place.alphabet.chars().filter(|c| encodes(*c)).collect();
+        for (record, random_runs) in records.iter().zip(&random_runs) {
+            let Some(run) = best(random_runs, &variety) else { continue };
+            let alphabet: Vec<char> = run.alphabet.chars().filter(|c| encodes(*c)).collect();
             if canaries.len() == count || alphabet.len() < 2 {
                 continue;
             }
             let number = canaries.len() as u64;
-            let length = place.span.len();
+            let length = run.span.len();
             let draw = |at: usize| {
                 alphabet[(mix(seed, 0x4341_4e41_5259 + number, at as u64) % alphabet.len() as u64) as usize]
             };
             canaries.push(Canary {
-                before: record[..place.span.start].to_string(),
+                before: record[..run.span.start].to_string(),
                 secret: (0..length).map(draw).collect(),
-                after: record[place.span.end..].to_string(),
+                after: record[run.span.end..].to_string(),
                 repeats: 1 << number,
                 alphabet: alphabet.into_iter().collect(),
                 length,
@@ -135,8 +135,8 @@ impl Canaries {
         }
         if canaries.len() < count {
             return Err(Error::usage(format!(
-                "--canaries {count}: of {} training records tried, {} have a random value of at least {LEAST_BITS} bits to \
-                 put a secret in; ask for fewer, or give logs with identifiers",
+                "--canaries {count}: of {} training records tried, {} have a random value of at least {LEAST_BITS} bits that \
+                 a secret can replace; ask for fewer canaries, or use logs with identifiers",
                 records.len(),
                 canaries.len()
             )));
@@ -145,9 +145,9 @@ impl Canaries {
     }
 }
 
-/// A run of characters of a record that looks drawn at random.
+/// A run of characters in a record that looks random.
 struct RandomRun {
-    /// Field and number of the run in its value: where other records have such a run, too.
+    /// The field and the number of the run in its value, which identify the same run in other records.
     name: String,
     span: Range<usize>,
     alphabet: String,
@@ -159,8 +159,8 @@ impl RandomRun {
     }
 }
 
-/// The runs in the strings of a JSON record, or in all of a line.
-fn places(record: &str) -> Vec<RandomRun> {
+/// The random runs in the strings of a JSON record, or in a line of text.
+fn random_runs(record: &str) -> Vec<RandomRun> {
     let mut found = Vec::new();
     match fields::leaves(record.as_bytes()) {
         Some(leaves) => {
@@ -179,14 +179,14 @@ fn runs(path: &str, text: &str, start: usize, found: &mut Vec<RandomRun>) {
         at += run.len();
         at += text[at..].chars().next().map_or(0, char::len_utf8);
         let Some(alphabet) = alphabet(run) else { continue };
-        let place = RandomRun { name: format!("{path} {number}"), span, alphabet };
-        if place.bits() >= LEAST_BITS {
-            found.push(place);
+        let run = RandomRun { name: format!("{path} {number}"), span, alphabet };
+        if run.bits() >= LEAST_BITS {
+            found.push(run);
         }
     }
 }
 
-/// The alphabet of a run that mixes what words do not mix.
+/// The alphabet of a run that mixes characters as words do not; `None` if the run may be a word or a small number.
 fn alphabet(run: &str) -> Option<String> {
     let count = |kind: fn(&u8) -> bool| run.bytes().filter(kind).count();
     let (digits, small, large) =
@@ -205,11 +205,11 @@ fn alphabet(run: &str) -> Option<String> {
     }
 }
 
-/// For each named place, the share of distinct values among those seen.
-fn variety(records: &[String], places: &[Vec<RandomRun>]) -> HashMap<String, f64> {
+/// For each name of a run, the share of distinct values among those seen.
+fn variety(records: &[String], random_runs: &[Vec<RandomRun>]) -> HashMap<String, f64> {
     let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (record, places) in records.iter().zip(places) {
-        places.iter().for_each(|place| values.entry(&place.name).or_default().push(&record[place.span.clone()]));
+    for (record, random_runs) in records.iter().zip(random_runs) {
+        random_runs.iter().for_each(|run| values.entry(&run.name).or_default().push(&record[run.span.clone()]));
     }
     let share = |seen: Vec<&str>| {
         let count = seen.len() as f64;
@@ -218,14 +218,14 @@ fn variety(records: &[String], places: &[Vec<RandomRun>]) -> HashMap<String, f64
     values.into_iter().map(|(name, seen)| (name.to_string(), share(seen))).collect()
 }
 
-/// The place whose values vary most; then the smallest space that is large enough; then the first.
-fn best<'a>(places: &'a [RandomRun], variety: &HashMap<String, f64>) -> Option<&'a RandomRun> {
-    let misfit = |place: &RandomRun| {
-        let (varies, bits) = (variety.get(&place.name).copied().unwrap_or(0.0), place.bits());
+/// The run whose values vary most. Among equals, it is the one with the smallest space that is large enough, then the first.
+fn best<'a>(random_runs: &'a [RandomRun], variety: &HashMap<String, f64>) -> Option<&'a RandomRun> {
+    let misfit = |run: &RandomRun| {
+        let (varies, bits) = (variety.get(&run.name).copied().unwrap_or(0.0), run.bits());
         let size = if bits < WANTED_BITS { 1000.0 - bits } else { bits };
         (-varies, size)
     };
-    places.iter().min_by(|a, b| misfit(a).partial_cmp(&misfit(b)).unwrap_or(std::cmp::Ordering::Equal))
+    random_runs.iter().min_by(|a, b| misfit(a).partial_cmp(&misfit(b)).unwrap_or(std::cmp::Ordering::Equal))
 }
 
 #[cfg(test)]

@@ -1,19 +1,81 @@
-//! The first pass over the records: a spool file, and what a tokenizer needs to know about the corpus.
+//! The first pass over the records: they are read once, collected in a temporary file, and give the tokenizer.
 
+use super::options::PrepareOptions;
+use super::pseudonymise::read_pseudonymised;
 use super::splitmix::mix;
 use crate::Result;
-use crate::files::write_error;
+use crate::files::{WholeFile, write_error};
+use crate::ingest::{ReadOptions, ReadReport, read_records};
+use crate::pseudonyms::PseudonymReport;
+use crate::tokens::{Tokenizer, TokenizerKind};
+use indicatif::ProgressBar;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Most bytes of records that train a tokenizer.
+/// The default vocabulary of a BPE.
+const VOCABULARY: usize = 2048;
+/// The most bytes of records that train a tokenizer.
 const SAMPLE_BYTES: usize = 32 << 20;
-/// Most bytes of one record in the sample, so that a few giants do not fill it.
+/// The most bytes of one record in the sample, so that a few huge records do not fill it.
 const SAMPLE_RECORD_BYTES: usize = 1 << 20;
 
-/// Writes each record and a newline to the spool, so that the input is read once.
+/// The results of the first pass.
+pub(super) struct FirstPass {
+    pub records_file: PathBuf,
+    pub report: ReadReport,
+    pub tokenizer: Tokenizer,
+    pub pseudonyms: Option<PseudonymReport>,
+    pub written: Option<WholeFile>,
+}
+
+/// Reads all inputs into a temporary file in `folder` and makes the tokenizer.
+pub(super) fn first_pass(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<FirstPass> {
+    let mut records_file = TemporaryRecords::create(folder)?;
+    let make = |kind| options.existing.is_none() && options.tokenizer == kind;
+    let mut alphabet = make(TokenizerKind::Char).then(Alphabet::new);
+    let mut sample = make(TokenizerKind::Bpe).then(|| RecordSample::new(options.seed));
+    let own = [options.out.clone(), folder.to_owned()];
+    let leave_out = options.read.leave_out.iter().cloned().chain(own).collect();
+    let read = ReadOptions {
+        require_utf8: options.tokenizer == TokenizerKind::Char && options.replace_unknown.is_none(),
+        leave_out,
+        ..options.read.clone()
+    };
+    let mut take = |record: &[u8]| {
+        if let Some(alphabet) = &mut alphabet {
+            alphabet.add(record);
+        }
+        if let Some(sample) = &mut sample {
+            sample.add(record);
+        }
+        records_file.push(record)
+    };
+    let (report, pseudonyms, written) = match &options.pseudonymise {
+        None => (read_records(&options.inputs, &read, progress, &mut take)?, None, None),
+        Some(how) => {
+            let done = read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?;
+            (done.0, Some(done.1), done.2)
+        }
+    };
+    let records_file = records_file.finish()?;
+    let tokenizer = match (alphabet, sample) {
+        (Some(alphabet), _) => Tokenizer::chars(&alphabet.chars()),
+        (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
+        _ => options.existing.clone().unwrap_or_else(Tokenizer::bytes),
+    };
+    Ok(FirstPass { records_file, report, tokenizer, pseudonyms, written })
+}
+
+/// Trains a BPE. Few or uniform logs give a smaller vocabulary than `wanted`, with a warning.
+fn train_bpe(sample: RecordSample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
+    progress.set_message("training the tokenizer");
+    let records = sample.into_records();
+    Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))
+}
+
+/// A temporary file with all records, each with a newline, so that the inputs are read only once.
 pub(super) struct TemporaryRecords {
     pub path: PathBuf,
     file: BufWriter<File>,
@@ -21,7 +83,7 @@ pub(super) struct TemporaryRecords {
 
 impl TemporaryRecords {
     pub fn create(folder: &Path) -> Result<Self> {
-        let path = folder.join("spool");
+        let path = folder.join("records.tmp");
         let file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
         Ok(Self { path, file: BufWriter::with_capacity(1 << 20, file) })
     }
@@ -37,7 +99,7 @@ impl TemporaryRecords {
     }
 }
 
-/// The characters of a corpus: one flag for each code point, since a corpus has far more characters than kinds of them.
+/// The characters of a corpus, as one flag per code point. Flags are faster than a set for so many characters.
 pub(super) struct Alphabet(Vec<bool>);
 
 impl Alphabet {
@@ -45,7 +107,7 @@ impl Alphabet {
         Self(vec![false; char::MAX as usize + 1])
     }
 
-    /// Adds the characters of a record, which is UTF-8 (the reader saw to that).
+    /// Adds the characters of a record.
     pub fn add(&mut self, record: &[u8]) {
         for chunk in record.utf8_chunks() {
             chunk.valid().chars().for_each(|c| self.0[c as usize] = true);
@@ -58,18 +120,18 @@ impl Alphabet {
     }
 }
 
-/// A seeded sample of records over the whole corpus, bounded in bytes.
+/// A seeded random sample of the records of the whole corpus, bounded in bytes.
 ///
-/// Each record gets a random key and those with the smallest keys stay: reservoir sampling by keys, as in Efraimidis,
-/// Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett. 2006, with equal weights.
+/// Each record gets a random key, and the records with the smallest keys stay. This is reservoir sampling by keys, as in
+/// Efraimidis, Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett. 2006, with equal weights.
 pub(super) struct RecordSample {
     seed: u64,
     limit: usize,
     seen: u64,
     bytes: usize,
-    /// (key, number, record), the largest key on top.
+    /// (key, number, record), with the largest key on top.
     heap: BinaryHeap<(u64, u64, Vec<u8>)>,
-    /// Keys from here on have been thrown out.
+    /// The smallest key that was removed from the sample; records with this key or a larger one are not added.
     bar: u64,
 }
 
@@ -130,7 +192,7 @@ mod tests {
             assert!(chosen.is_sorted());
             chosen.iter().for_each(|r| halves[usize::from(r.as_slice() >= b"0000005000".as_slice())] += 1);
         }
-        // 5000 draws: six standard deviations are 212.
+        // For 5000 draws, six standard deviations are 212.
         assert!(halves[0].abs_diff(2500) < 212, "{halves:?}");
     }
 

@@ -1,4 +1,4 @@
-//! A data folder opened: all of its files, verified and mapped.
+//! An opened data folder, whose files are verified and mapped into memory.
 
 use super::format::PREPARE_AGAIN;
 use super::meta::Meta;
@@ -24,7 +24,7 @@ impl Dataset {
     pub fn open(folder: &Path) -> Result<Self> {
         if !folder.is_dir() {
             return Err(Error::failed(format!(
-                "{}: no such data folder; make one with `logwright prepare LOGS --out {}`",
+                "{}: no such data folder; create one with `logwright prepare LOGS --out {}`",
                 folder.display(),
                 folder.display()
             )));
@@ -49,14 +49,14 @@ impl Dataset {
         Ok(Self { meta, records, tokenizer, train, val, fingerprint })
     }
 
-    /// Tells one data folder from another by what a model learns from: the tokens of both splits and the tokenizer, not
-    /// the names or places of the logs they came from.
+    /// A checksum that identifies the data: the tokens of both splits and the tokenizer, but not the names or places of the
+    /// logs.
     pub fn fingerprint(&self) -> u32 {
         self.fingerprint
     }
 }
 
-/// CRC-32 over `tokenizer.json` and the lengths and checksums of all shards.
+/// CRC-32 over `tokenizer.json`, the lengths of both splits and the checksums of all shards.
 fn fingerprint(folder: &Path, splits: [&Split; 2]) -> Result<u32> {
     let path = folder.join("tokenizer.json");
     let mut crc = crc32fast::Hasher::new();

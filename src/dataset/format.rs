@@ -1,4 +1,4 @@
-//! The files of a data folder: a 64-byte header, then a payload of little-endian numbers.
+//! The format of token shards and record indexes: a 64-byte header, then a payload of little-endian numbers.
 
 use crate::{Error, Result};
 use memmap2::Mmap;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 #[cfg(target_endian = "big")]
 compile_error!("data folders are mapped as little-endian numbers");
 
-/// The remedy for a damaged data folder.
+/// The remedy for a damaged data folder, at the end of error messages.
 pub(super) const PREPARE_AGAIN: &str = "the data folder is damaged or mixed up: run prepare again";
 
 const VERSION: u32 = 1;
 pub(super) const HEADER: usize = 64;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Content {
     Tokens,
@@ -88,19 +88,19 @@ pub(super) fn index_path(folder: &Path, split: &str) -> PathBuf {
     folder.join(format!("{split}.idx"))
 }
 
-/// A verified file, mapped: the payload is `map()[HEADER..]`.
+/// A verified file, mapped into memory.
 pub(super) struct MappedFile {
     pub header: FileHeader,
     map: Mmap,
 }
 
 impl MappedFile {
-    /// Maps `path` and checks magic, version, width, length, place and checksum against what is expected there.
+    /// Maps `path` and checks its magic, version, width, length, split, shard and checksum.
     pub fn open(path: &Path, content: Content, split: &str, shard: u32) -> Result<Self> {
         let file = File::open(path)
             .map_err(|e| Error::failed(format!("cannot open {}: {e}; {PREPARE_AGAIN}", path.display())))?;
         // SAFETY: the mapping is read-only and the file is complete: it got its name by a rename after it was synced, and
-        // this program never changes or shortens it afterwards (--overwrite replaces the folder, not the file).
+        // logwright never changes or shortens it afterwards (--overwrite replaces the folder, not the file).
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
         let header = check(&map, content, split, shard)
             .map_err(|fault| Error::failed(format!("{}: {fault}; {PREPARE_AGAIN}", path.display())))?;
@@ -133,8 +133,8 @@ fn check(map: &[u8], content: Content, split: &str, shard: u32) -> std::result::
     let payload = &map[HEADER..];
     let expected = header.count.checked_mul(u64::from(header.width));
     if expected != Some(payload.len() as u64) {
-        let promised = header.count;
-        return Err(format!("truncated or too long: {promised} numbers promised, {} payload bytes", payload.len()));
+        let count = header.count;
+        return Err(format!("truncated or too long: the header counts {count} numbers, found {} bytes", payload.len()));
     }
     let found = crc32fast::hash(payload);
     if found != header.crc32 {

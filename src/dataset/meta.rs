@@ -1,4 +1,4 @@
-//! `meta.json`: what a data folder holds and how it was made.
+//! `meta.json`: what a data folder contains, and how it was prepared.
 
 use super::format::PREPARE_AGAIN;
 use crate::files::write_error;
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const VERSION: u32 = 1;
 
-/// Which records validate.
+/// How the validation records are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum SplitMode {
@@ -24,24 +24,25 @@ pub enum SplitMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub format_version: u32,
-    /// The logwright that wrote the folder.
+    /// The version of logwright that wrote the folder.
     pub logwright: String,
     /// `char`, `bytes` or `bpe`.
     pub tokenizer: String,
     pub vocab_size: usize,
-    /// Token of the newline that ends each record.
+    /// The token of the newline that ends each record.
     pub separator: u32,
     pub split: SplitMode,
     pub val_fraction: f64,
     pub seed: u64,
-    /// Longest record in tokens, its separator included.
+    /// The length of the longest record in tokens, including its separator.
     pub longest_record: u64,
     pub train: SplitCounts,
     pub val: SplitCounts,
     pub sources: Vec<SourceReport>,
 }
 
-/// The size of one split. Each record counts with its newline; characters are UTF-8 (all bytes but continuations).
+/// The size of one split. Each record counts with its newline; characters are counted as bytes that are not UTF-8
+/// continuation bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SplitCounts {
     pub records: u64,
@@ -52,7 +53,7 @@ pub struct SplitCounts {
 }
 
 impl Meta {
-    /// Facts that do not depend on the data.
+    /// The version of the format, and that of logwright.
     pub(super) fn version() -> (u32, String) {
         (VERSION, env!("CARGO_PKG_VERSION").to_string())
     }
@@ -67,11 +68,11 @@ impl Meta {
         let text = fs::read_to_string(&path)
             .map_err(|e| Error::failed(format!("cannot read {}: {e}; {PREPARE_AGAIN}", path.display())))?;
         let meta: Meta = serde_json::from_str(&text).map_err(|e| {
-            Error::failed(format!("{}: expected the facts prepare writes: {e}; {PREPARE_AGAIN}", path.display()))
+            Error::failed(format!("{}: expected the facts that prepare writes: {e}; {PREPARE_AGAIN}", path.display()))
         })?;
         if meta.format_version != VERSION {
             return Err(Error::failed(format!(
-                "{}: data format version {}, this logwright reads {VERSION}; run prepare again",
+                "{}: data format version {}, but this version of logwright reads {VERSION}; run prepare again",
                 path.display(),
                 meta.format_version
             )));

@@ -1,14 +1,15 @@
-//! A seeded permutation of 0..n without a table.
+//! A seeded permutation of 0..n that needs no table.
 
 use super::splitmix::mix;
 
 const ROUNDS: u64 = 6;
 
-/// A balanced Feistel network over the smallest even number of bits that holds n, restricted to 0..n by cycle walking.
+/// A balanced Feistel network over the smallest even number of bits that can hold n - 1, restricted to 0..n by cycle
+/// walking.
 ///
 /// Sources: Luby, Rackoff, "How to Construct Pseudorandom Permutations from Pseudorandom Functions", SIAM J. Comput. 1988;
-/// Black, Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002 (cycle walking). Fewer than four steps of the
-/// network are taken on average, since its domain is less than four times n.
+/// Black, Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002 (cycle walking). On average the network is applied
+/// fewer than four times, because its domain is smaller than 4 n.
 pub(super) struct Permutation {
     n: u64,
     half_bits: u32,
@@ -16,7 +17,7 @@ pub(super) struct Permutation {
 }
 
 impl Permutation {
-    /// Of 0..n, for n of 1 or more; another one for each (seed, epoch).
+    /// A permutation of 0..n for n >= 1, different for each (seed, epoch).
     pub fn new(n: u64, seed: u64, epoch: u64) -> Self {
         assert!(n > 0);
         let bits = u64::BITS - (n - 1).leading_zeros();
@@ -68,8 +69,8 @@ mod tests {
         assert_ne!(order(1, 1), order(1, 2));
     }
 
-    /// First elements over many seeds: each value is met about equally often (chi-square, 15 degrees of freedom; 44.3 is
-    /// exceeded once in ten thousand).
+    /// Over many seeds, an element takes all values about equally often (chi-square with 15 degrees of freedom, which
+    /// exceeds 44.3 once in ten thousand).
     #[test]
     fn elements_are_uniform_over_seeds() {
         let mut counts = [0f64; 16];

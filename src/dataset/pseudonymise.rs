@@ -1,9 +1,8 @@
-//! `prepare --pseudonymise`: the inputs are read once into a private spool while names are learnt, then replaced record by
-//! record on their way on.
+//! `prepare --pseudonymise`: the inputs are read once into a private temporary file while names are learnt; then the names
+//! are replaced record by record.
 
 use crate::files::{WholeFile, write_error};
-use crate::ingest::{ReadOptions, ReadReport};
-use crate::ingest::{check_prefixes, read_records};
+use crate::ingest::{ReadOptions, ReadReport, check_prefixes, read_records};
 use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SecretKey};
 use crate::record::put_prefix;
 use crate::{Error, Result};
@@ -16,17 +15,18 @@ use std::path::{Path, PathBuf};
 #[derive(Clone)]
 pub struct PseudonymOptions {
     pub key: SecretKey,
-    /// Rules before or in place of the built-in ones.
+    /// A file of rules that precede or replace the built-in ones.
     pub rules: Option<PathBuf>,
-    /// Write the records with their pseudonyms (and no prefix) to this file, too.
+    /// A file to which the records are written with their pseudonyms and without a prefix.
     pub write_records: Option<PathBuf>,
 }
 
-/// Reads the inputs and hands each record, replaced and then prefixed, to `sink`. The spool of the originals lies in `folder`
-/// without a name: nobody else can open it, and it is gone when the program ends, however it ends.
+/// Reads the inputs, replaces names, adds prefixes, and passes each record to `sink`. The original records are in a
+/// temporary file in `folder` that has no name: no other user can open it, and it disappears when the program ends for any
+/// reason.
 ///
-/// Returns the report with the bytes of the corpus as it is now, what was replaced, and the written records, not yet
-/// published.
+/// Returns the report with the bytes of the resulting corpus, the report on pseudonyms, and the file of written records,
+/// which is not published yet.
 pub(super) fn read_pseudonymised(
     inputs: &[PathBuf],
     read: &ReadOptions,
@@ -38,21 +38,21 @@ pub(super) fn read_pseudonymised(
     let mut pseudonyms = Pseudonymizer::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
     let mut written = how.write_records.as_deref().map(WholeFile::create).transpose()?;
     let failed = |e| write_error(folder, e);
-    let mut spool = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
+    let mut originals = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
     let plain = ReadOptions { prefixes: Vec::new(), ..read.clone() };
     let mut report = read_records(inputs, &plain, progress, &mut |record| {
         pseudonyms.learn(record);
-        spool.write_all(record).and_then(|()| spool.write_all(b"\n")).map_err(failed)
+        originals.write_all(record).and_then(|()| originals.write_all(b"\n")).map_err(failed)
     })?;
     pseudonyms.finalize()?;
-    let mut spool = spool.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
-    spool.rewind().map_err(failed)?;
+    let mut originals = originals.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
+    originals.rewind().map_err(failed)?;
     progress.set_message("replacing names");
     progress.set_length(report.bytes);
     progress.reset();
     report.bytes = 0;
     let (mut replaced, mut whole) = (Vec::new(), Vec::new());
-    each_record(spool, folder, &mut |record| {
+    each_record(originals, folder, &mut |record| {
         progress.inc(record.len() as u64 + 1);
         pseudonyms.rewrite(record, &mut replaced);
         if let Some(file) = &mut written {
@@ -69,12 +69,12 @@ pub(super) fn read_pseudonymised(
     Ok((report, pseudonyms.report(), written))
 }
 
-fn each_record(spool: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let mut reader = BufReader::with_capacity(1 << 20, spool);
+fn each_record(originals: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 20, originals);
     let mut line = Vec::new();
     loop {
         line.clear();
-        reader.read_until(b'\n', &mut line).map_err(|e| Error::io("read the spool in", folder, e))?;
+        reader.read_until(b'\n', &mut line).map_err(|e| Error::io("read the temporary file in", folder, e))?;
         match line.strip_suffix(b"\n") {
             Some(record) => each(record)?,
             None => return Ok(()),
@@ -82,7 +82,7 @@ fn each_record(spool: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result
     }
 }
 
-/// What pseudonyms would replace; writes nothing but a nameless file among the temporary ones.
+/// Counts what pseudonyms would replace, without writing anything but an unnamed temporary file.
 pub fn count_pseudonyms(
     inputs: &[PathBuf],
     read: &ReadOptions,

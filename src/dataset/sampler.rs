@@ -1,4 +1,5 @@
-//! Seeded windows of tokens and targets: a pure function of seed and index, so that a resumed run needs only its step.
+//! Draws windows of tokens and targets. A window is a pure function of the seed and its number, so that a resumed run needs
+//! only its step.
 
 use super::permutation::Permutation;
 use super::split::Split;
@@ -13,16 +14,16 @@ use serde::{Deserialize, Serialize};
 pub enum Windows {
     /// Anywhere in the token stream, drawn uniformly with repetition (nanoGPT's)
     Random,
-    /// At records: each start once an epoch, in random order, further records packed behind
+    /// At records: each start once per epoch, in random order; further records fill the window
     Records,
 }
 
 /// Draws windows of `context` tokens.
 ///
-/// With [`Windows::Records`] position 0 holds the separator (the end of the record before), position 1 the first token of
-/// a record; the records that follow it in the file fill the window. A record longer than the context also starts windows
-/// at each multiple of the context inside it; there position 0 holds the token before. So each record is learnt as whole as
-/// it fits, and begins in training where it begins in generation.
+/// With [`Windows::Records`], position 0 holds the separator (the end of the previous record) and position 1 the first
+/// token of a record; the records that follow it in the file fill the window. In a record longer than the context, windows
+/// also start at each multiple of the context; there position 0 holds the previous token. So training sees each record as
+/// whole as possible, and records begin at the same position as in generation.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     windows: Windows,
@@ -36,7 +37,7 @@ impl Sampler {
         Self { windows, context, seed }
     }
 
-    /// Can windows be drawn from this split? Record windows always can; random ones need more tokens than the context.
+    /// Checks that windows can be drawn from this split: random windows need more tokens than the context.
     pub fn check(&self, split: &Split) -> Result<()> {
         match self.windows {
             Windows::Random => split.check_context(self.context),
@@ -46,14 +47,14 @@ impl Sampler {
 
     /// Fills tokens and targets, both (context), for training window `number`.
     ///
-    /// [`Sampler::check`] must hold. Record windows may run over the end of the split: there tokens
-    /// are separators and targets [`IGNORE`].
+    /// [`Sampler::check`] must have succeeded. Record windows may extend beyond the end of the split; there tokens are
+    /// separators and targets are [`IGNORE`].
     pub fn draw(&self, split: &Split, number: u64, tokens: &mut [u32], targets: &mut [u32]) {
         assert_eq!((tokens.len(), targets.len()), (self.context, self.context));
         fill(split, self.first_target(split, number), split.tokens(), tokens, targets);
     }
 
-    /// Position of the first target of training window `number`.
+    /// The position of the first target of training window `number`.
     fn first_target(&self, split: &Split, number: u64) -> u64 {
         match self.windows {
             Windows::Random => {
@@ -71,10 +72,10 @@ impl Sampler {
         }
     }
 
-    /// Number of windows that cover the split: every target once, in order.
+    /// The number of windows that cover the split, so that every target occurs once, in order.
     ///
-    /// Random windows tile the stream (its first token is nobody's target). Record windows hold as many whole records as
-    /// fit, so that each is judged with all of itself in view; only a record longer than the context is cut.
+    /// Random windows tile the stream (its first token is not a target). Record windows hold as many whole records as fit,
+    /// so that the model sees all of a record; only a record longer than the context is cut.
     pub fn cover(&self, split: &Split) -> u64 {
         match self.windows {
             Windows::Random => (split.tokens() - 1).div_ceil(self.context as u64),
@@ -82,7 +83,8 @@ impl Sampler {
         }
     }
 
-    /// The i-th window of [`Sampler::cover`]: tokens and targets (context); targets beyond its share are [`IGNORE`].
+    /// The i-th window of [`Sampler::cover`]: tokens and targets, both (context). Targets after the end of the window's part
+    /// of the split are [`IGNORE`].
     pub fn window(&self, split: &Split, i: u64, tokens: &mut [u32], targets: &mut [u32]) {
         assert_eq!((tokens.len(), targets.len()), (self.context, self.context));
         let (start, end) = match self.windows {
@@ -99,8 +101,8 @@ impl Sampler {
     }
 }
 
-/// Targets are the stream from `start`, tokens the stream one place before: at position 0 of the stream, a separator.
-/// From `end` on, targets are [`IGNORE`] and tokens separators.
+/// Targets are the stream from `start` on, and tokens the stream from one position earlier; before position 0 there is a
+/// separator. From `end` on, targets are [`IGNORE`] and tokens are separators.
 fn fill(split: &Split, start: u64, end: u64, tokens: &mut [u32], targets: &mut [u32]) {
     let length = targets.len().min((end - start) as usize);
     split.read(start, &mut targets[..length]);

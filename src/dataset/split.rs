@@ -1,4 +1,4 @@
-//! One split of a data folder, mapped: any range of tokens, any record.
+//! One split of a data folder, mapped into memory: reads any range of tokens and any record.
 
 use super::format::{Content, MappedFile, PREPARE_AGAIN, index_path, shard_path};
 use super::meta::SplitCounts;
@@ -14,10 +14,10 @@ pub struct Split {
     name: String,
     counts: SplitCounts,
     separator: u32,
-    /// Each with the position of its first token.
+    /// The shards, each with the position of its first token.
     shards: Vec<(u64, MappedFile)>,
     index: MappedFile,
-    /// Start points of record windows for the context last asked for.
+    /// The start points of record windows for the context of the last request.
     starts: Mutex<Option<Arc<WindowStarts>>>,
 }
 
@@ -58,12 +58,12 @@ impl Split {
         self.counts.records
     }
 
-    /// Bytes of the corpus in this split, newlines included: the denominator of bits per byte.
+    /// The bytes of the corpus in this split, including newlines: the denominator of bits per byte.
     pub fn bytes(&self) -> u64 {
         self.counts.bytes
     }
 
-    /// CRC-32 of each shard's tokens, in order.
+    /// The CRC-32 of each shard's tokens, in order.
     pub(super) fn checksums(&self) -> impl Iterator<Item = u32> + '_ {
         self.shards.iter().map(|(_, shard)| shard.header.crc32)
     }
@@ -72,7 +72,7 @@ impl Split {
         self.separator
     }
 
-    /// The tokens from `start` on, as many as `out` holds, across shards. They must exist.
+    /// Fills `out` with the tokens from `start` on, across shards. These tokens must exist.
     pub fn read(&self, start: u64, out: &mut [u32]) {
         assert!(start + out.len() as u64 <= self.tokens());
         let mut done = 0;
@@ -87,32 +87,32 @@ impl Split {
         }
     }
 
-    /// Positions of the i-th record's tokens, its separator included.
+    /// The positions of the i-th record's tokens, including its separator.
     pub fn record(&self, i: u64) -> Range<u64> {
         let offsets = self.offsets();
         offsets[i as usize]..offsets[i as usize + 1]
     }
 
-    /// Where each record begins, and the end of the last: (records + 1).
+    /// The position of each record and the end of the last one: (records + 1).
     pub(super) fn offsets(&self) -> &[u64] {
         bytemuck::cast_slice(self.index.payload())
     }
 
-    /// Can windows of `context` tokens and their targets be drawn at random from this split?
+    /// Checks that random windows of `context` tokens and their targets can be drawn from this split.
     pub(super) fn check_context(&self, context: usize) -> Result<()> {
         if self.tokens() > context as u64 {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "{}: {} tokens, fewer than the context and one more ({}); use --windows records, a shorter --context, more \
-             data, or another --val-fraction in prepare",
+            "{}: {} tokens, fewer than the context plus one ({}); use --windows records, a shorter --context, more data, or \
+             another `prepare --val-fraction`",
             self.name,
             self.tokens(),
             context + 1
         )))
     }
 
-    /// The start points of record windows for this context; counted once, then kept.
+    /// The start points of record windows for this context; they are computed once and cached.
     pub(super) fn starts(&self, context: usize) -> Arc<WindowStarts> {
         let mut kept = self.starts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match &*kept {
@@ -122,7 +122,7 @@ impl Split {
     }
 }
 
-/// Tokens `from..` of a shard, widened.
+/// Copies the tokens `from..` of a shard, widened to 32 bits.
 fn copy(mapped: &MappedFile, from: usize, out: &mut [u32]) {
     let payload = mapped.payload();
     if mapped.header.width == 2 {

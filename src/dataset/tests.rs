@@ -1,4 +1,4 @@
-//! Data folders as a whole: what `prepare` writes, `Dataset` reads, and damage is noticed.
+//! Tests of data folders as a whole: `Dataset` reads what `prepare` writes, and detects damage.
 
 use super::splitmix::mix;
 use super::*;
@@ -47,7 +47,7 @@ fn records_come_back_across_shards() {
     assert_eq!((data.train.records(), data.val.records()), (180, 20));
     assert_eq!(data.train.bytes() + data.val.bytes(), want.concat().len() as u64);
     assert_eq!(data.meta.longest_record, want.iter().map(|r| r.len() as u64).max().unwrap());
-    assert!(!options.out.join("spool").exists());
+    assert!(!options.out.join("records.tmp").exists());
 }
 
 #[test]

@@ -1,21 +1,21 @@
-//! Where record-aligned windows may start, and how they tile a split.
+//! The positions at which record-aligned windows may start, and the windows that tile a split.
 
-/// A cumulative count is kept for every so many records; the rest is counted when asked for.
+/// A cumulative count is stored for every this many records; counts between them are computed on demand.
 const EVERY: usize = 64;
 
-/// The start points of a split for one context: each record has one at each multiple of the context inside it, so
-/// ceil(tokens / context) of them. Memory: 8 bytes for every 64 records, and 8 for every window that tiles the split.
+/// The start points of a split for one context. Each record has one at each multiple of the context, so
+/// ceil(tokens / context) of them. Memory: 8 bytes per 64 records, and 8 bytes per window that tiles the split.
 pub(super) struct WindowStarts {
     context: u64,
-    /// Start points before record 0, 64, 128, ...
+    /// The numbers of start points before record 0, 64, 128, ...
     cumulative: Vec<u64>,
     total: u64,
-    /// Position of the first target of each tiling window, and the end.
+    /// The position of the first target of each tiling window, and the end of the split.
     tiles: Vec<u64>,
 }
 
 impl WindowStarts {
-    /// `offsets`: where each record begins, and the end of the last.
+    /// `offsets` are the position of each record and the end of the last one.
     pub fn new(offsets: &[u64], context: usize) -> Self {
         let context = context as u64;
         assert!(context > 0);
@@ -38,7 +38,7 @@ impl WindowStarts {
         self.total
     }
 
-    /// Position of the first target of start point `i`, for the same `offsets`.
+    /// The position of the first target of start point `i`, for the same `offsets`.
     pub fn position(&self, offsets: &[u64], i: u64) -> u64 {
         assert!(i < self.total);
         let block = self.cumulative.partition_point(|&before| before <= i) - 1;
@@ -62,8 +62,8 @@ fn points(record: &[u64], context: u64) -> u64 {
     (record[1] - record[0]).div_ceil(context)
 }
 
-/// Windows that hold every target once, in order: as many whole records as fit; a record longer than the context is
-/// cut, and records follow its last piece.
+/// The windows that contain every target once, in order. Each holds as many whole records as fit. A record longer than the
+/// context is cut, and further records follow its last piece.
 fn tiles(offsets: &[u64], context: u64) -> Vec<u64> {
     let mut tiles = vec![0];
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! Writing one split: token shards and the record index.
+//! Writes one split: token shards and the record index.
 
 use super::format::{Content, FileHeader, HEADER, index_path, shard_path};
 use super::meta::SplitCounts;
@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes gathered before a write.
+/// The number of bytes that are buffered before a write.
 const BUFFER: usize = 1 << 20;
 
-/// A file of numbers behind a header; the header is written last.
+/// A file with a header and a payload of numbers; the header is written last.
 struct NumberFile {
     path: PathBuf,
     file: File,
@@ -27,7 +27,7 @@ impl NumberFile {
         Ok(Self { path, file, header, buffer: Vec::with_capacity(2 * BUFFER), crc: crc32fast::Hasher::new() })
     }
 
-    /// Appends tokens, narrowed to the width of the file.
+    /// Appends tokens in the width of the file.
     fn tokens(&mut self, ids: &[u32]) -> Result<()> {
         let width = self.header.width as usize;
         for ids in ids.chunks(BUFFER) {
@@ -44,7 +44,7 @@ impl NumberFile {
         Ok(())
     }
 
-    /// Appends one number of an index.
+    /// Appends one position to an index.
     fn offset(&mut self, offset: u64) -> Result<()> {
         self.buffer.extend_from_slice(&offset.to_le_bytes());
         self.added(1)
@@ -77,9 +77,9 @@ impl NumberFile {
 /// What one record adds to the counts of its split.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RecordCounts {
-    /// With the separator.
+    /// Including the separator.
     pub tokens: usize,
-    /// With the newline.
+    /// Including the newline.
     pub bytes: usize,
     pub characters: usize,
 }
@@ -97,7 +97,7 @@ pub(super) struct SplitWriter {
 }
 
 impl SplitWriter {
-    /// `width`: bytes of a token, 2 or 4; `shard_tokens`: most tokens in one shard.
+    /// `width` is the number of bytes of a token, 2 or 4; `shard_tokens` is the most tokens of one shard.
     pub fn create(folder: &Path, name: &'static str, width: u32, shard_tokens: u64) -> Result<Self> {
         assert!(shard_tokens > 0 && (width == 2 || width == 4));
         let shard = NumberFile::create(shard_path(folder, name, 0), FileHeader::new(Content::Tokens, width, name, 0))?;
@@ -136,7 +136,7 @@ impl SplitWriter {
         std::mem::replace(&mut self.shard, next).finish()
     }
 
-    /// Writes the headers and syncs. Returns the counts and the longest record.
+    /// Writes the headers and syncs. Returns the counts and the length of the longest record.
     pub fn finish(self) -> Result<(SplitCounts, u64)> {
         self.shard.finish()?;
         self.index.finish()?;

@@ -1,100 +1,94 @@
-//! The trivial detectors that a model has to beat, fit on normal records or sessions only.
+//! The trivial detectors that a model has to beat, fitted to normal records or sessions only.
 //!
 //! Published detectors often do no better than these on the usual log data sets (Landauer, Skopik and Wurzenberger,
 //! 2024).
 
-use super::events::Numbers;
+use super::events::EventIds;
 use std::collections::{HashMap, HashSet};
 
-/// Added to every count of a 2-gram, so that one never seen has a finite surprisal (Lidstone smoothing).
+/// Added to every count of a 2-gram, so that an unseen one has a finite surprisal (Lidstone smoothing).
 const ALPHA: f64 = 0.1;
 
-/// Different count vectors that distances are taken to; of a larger training set the first ones.
+/// Maximum number of distinct count vectors that distances are computed to: the first ones of the training set.
 const MOST_VECTORS: usize = 1000;
 
-/// What the scores of [`Baselines::score`] are, in their order.
+/// Names of the scores of [`Baselines::score`], in their order.
 pub const NAMES: [&str; 4] =
     ["unseen events", "unseen count vector", "distance of count vectors", "2-gram maximum surprisal"];
 
-/// Events with their counts, by the number of the event.
-type Counts = Vec<(u32, u32)>;
+/// (event, count), sorted by event.
+type EventCounts = Vec<(u32, u32)>;
 
-/// All baselines, fit to the same sessions. Memory grows with the number of different sessions and 2-grams.
+/// All baselines, fitted to the same sessions. Memory grows with the number of distinct sessions and 2-grams.
 pub struct Baselines {
-    numbers: Numbers,
-    seen: HashSet<Counts>,
-    /// The first [`MOST_VECTORS`] of `seen`, as they came.
-    vectors: Vec<Counts>,
-    /// How often each event, or the begin mark, was followed by which event, or the end mark.
+    ids: EventIds,
+    seen: HashSet<EventCounts>,
+    /// The first [`MOST_VECTORS`] of `seen`, in the order of the sessions.
+    vectors: Vec<EventCounts>,
+    /// Counts of 2-grams: an event or the begin mark, then an event or the end mark.
     pairs: HashMap<(u32, u32), u32>,
-    /// How often each was followed by anything.
+    /// Counts of the first elements of the 2-grams.
     firsts: HashMap<u32, u32>,
 }
 
 impl Baselines {
-    /// `sessions`: events in order, of normal sessions only.
+    /// Fits the baselines to normal sessions, each a sequence of events.
     pub fn fit(sessions: &[Vec<String>]) -> Self {
-        let numbers = Numbers::learn(sessions);
+        let ids = EventIds::learn(sessions);
         let (mut seen, mut vectors) = (HashSet::new(), vec![]);
         let (mut pairs, mut firsts) = (HashMap::new(), HashMap::new());
         for session in sessions {
-            let events = numbers.of(session);
+            let events = ids.of(session);
             let counts = counts(&events);
             if seen.insert(counts.clone()) && vectors.len() < MOST_VECTORS {
                 vectors.push(counts);
             }
-            for (first, second) in two_grams(&events, numbers.len()) {
+            for (first, second) in two_grams(&events, ids.len()) {
                 *pairs.entry((first, second)).or_default() += 1;
                 *firsts.entry(first).or_default() += 1;
             }
         }
-        Baselines { numbers, seen, vectors, pairs, firsts }
+        Baselines { ids, seen, vectors, pairs, firsts }
     }
 
     /// The scores of a session, as [`NAMES`] has them:
     ///
-    /// 1. the number of different events that training never saw;
-    /// 2. 1 if training never saw the same events equally often (in any order), else 0;
-    /// 3. how far the counts of the events are from the nearest of the first 1000 different ones that training saw: the
-    ///    smallest L1 distance;
+    /// 1. the number of distinct events that do not occur in training;
+    /// 2. 1 if no training session has the same events equally often (in any order), else 0;
+    /// 3. the smallest L1 distance between its event counts and the first 1000 distinct ones of training;
     /// 4. the largest surprisal of an event after the one before it, in nats, between begin and end marks:
-    ///    `-ln((n(a b) + alpha) / (n(a) + alpha V))` with alpha = 0.1 and V the events of training, the end and one for
-    ///    all unseen events.
+    ///    `-ln((n(a b) + alpha) / (n(a) + alpha V))` with alpha = 0.1 and V the number of events in training,
+    ///    plus the end and one for all unseen events.
     pub fn score(&self, session: &[String]) -> [f64; 4] {
-        let events = self.numbers.of(session);
+        let events = self.ids.of(session);
         let counts = counts(&events);
         let known = self.seen.contains(&counts);
         let distance = if known { 0 } else { self.vectors.iter().map(|v| distance(v, &counts)).min().unwrap_or(0) };
-        let surprisals = two_grams(&events, self.numbers.len()).map(|pair| self.surprisal(pair));
-        [
-            self.numbers.unseen(session) as f64,
-            f64::from(u8::from(!known)),
-            distance as f64,
-            surprisals.fold(0.0, f64::max),
-        ]
+        let surprisals = two_grams(&events, self.ids.len()).map(|pair| self.surprisal(pair));
+        [self.ids.unseen(session) as f64, f64::from(u8::from(!known)), distance as f64, surprisals.fold(0.0, f64::max)]
     }
 
     fn surprisal(&self, (first, second): (u32, u32)) -> f64 {
         let pair = self.pairs.get(&(first, second)).copied().unwrap_or(0);
         let all = self.firsts.get(&first).copied().unwrap_or(0);
-        let vocabulary = f64::from(self.numbers.len()) + 2.0;
+        let vocabulary = f64::from(self.ids.len()) + 2.0;
         -((f64::from(pair) + ALPHA) / (f64::from(all) + ALPHA * vocabulary)).ln()
     }
 }
 
 /// Each event of `events` with its count.
-fn counts(events: &[u32]) -> Counts {
+fn counts(events: &[u32]) -> EventCounts {
     let mut sorted = events.to_vec();
     sorted.sort_unstable();
     sorted.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect()
 }
 
-/// Sum over all events of the difference of their counts.
+/// L1 distance: the sum over all events of the difference of their counts.
 fn distance(a: &[(u32, u32)], b: &[(u32, u32)]) -> u64 {
     let (mut at, mut other, mut sum) = (0, 0, 0);
     while at < a.len() || other < b.len() {
         let (left, right) = (a.get(at), b.get(other));
-        let event = left.iter().chain(&right).map(|counted| counted.0).min().expect("one of them goes on");
+        let event = left.iter().chain(&right).map(|counted| counted.0).min().expect("one of them has an event left");
         let count = |counted: Option<&(u32, u32)>| counted.filter(|c| c.0 == event).map_or(0, |c| c.1);
         sum += u64::from(count(left).abs_diff(count(right)));
         at += usize::from(count(left) > 0);
@@ -103,7 +97,7 @@ fn distance(a: &[(u32, u32)], b: &[(u32, u32)]) -> u64 {
     sum
 }
 
-/// Neighbours among begin mark, events, end mark. Events are 0 to `unseen`; the marks follow.
+/// Pairs of neighbours among begin mark, events, end mark. Events are 0 to `unseen`; the marks follow.
 fn two_grams(events: &[u32], unseen: u32) -> impl Iterator<Item = (u32, u32)> {
     let (begin, end) = (unseen + 1, unseen + 2);
     let firsts = std::iter::once(begin).chain(events.iter().copied());

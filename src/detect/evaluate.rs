@@ -6,10 +6,10 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Each kind of attack is evaluated by itself; so many are a mistake in the labels.
+/// Each kind of attack is evaluated separately; more kinds than these are a mistake in the labels.
 pub const MOST_KINDS: usize = 1000;
 
-/// What a detector reaches when a score above `threshold` is called an anomaly. A ratio over nothing is none.
+/// What a detector achieves when a score above `threshold` is called an anomaly. A ratio with denominator 0 is None.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AtThreshold {
     pub threshold: f64,
@@ -38,9 +38,9 @@ impl AtThreshold {
 /// How one detector does on labelled records.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Detection {
-    /// The detector's name; empty until somebody gives it one.
+    /// The detector's name; empty until the caller sets it.
     pub method: String,
-    /// The one kind of attack that this is about; none: all of them.
+    /// The kind of attack that this is about; None: all kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     pub attacks: u64,
@@ -48,13 +48,13 @@ pub struct Detection {
     pub auroc: Option<f64>,
     /// Average precision.
     pub auprc: Option<f64>,
-    /// False-positive rate that the calibrated threshold was chosen for.
+    /// The false-positive rate that the threshold was calibrated for.
     pub asked_rate: f64,
-    /// Normal scores that it was chosen from.
+    /// Number of normal scores that it was calibrated on.
     pub calibrated_on: u64,
-    /// With a threshold that knows normal data only.
+    /// With the threshold that was calibrated on normal data only.
     pub calibrated: AtThreshold,
-    /// With the threshold of the highest F1, which knows the labels; none where a class is empty.
+    /// With the threshold of the highest F1, chosen with the labels; None where a class is empty.
     pub best: Option<AtThreshold>,
 }
 
@@ -83,8 +83,8 @@ pub fn evaluate(scores: &[f64], attacks: &[bool], normal: &[f64], rate: f64) -> 
 /// score, drawn like them, lies above it with a chance of at most `rate` (split conformal prediction; Vovk, Gammerman and
 /// Shafer, 2005; Papadopoulos et al., 2002).
 ///
-/// With fewer than 1/rate - 1 scores there is no such k; the largest score is taken, and the chance is 1/(n + 1) then: the
-/// flag says whether there were enough.
+/// With fewer than 1/rate - 1 scores there is no such k; then the largest score is taken, and the chance is 1/(n + 1). The
+/// flag says whether there were enough scores.
 ///
 /// # Errors
 /// No scores, one that is not a number, a rate outside 0..1.
@@ -102,19 +102,19 @@ pub fn threshold(normal: &[f64], rate: f64) -> Result<(f64, bool)> {
     Ok((sorted[rank.min(sorted.len()) - 1], rank <= sorted.len()))
 }
 
-/// k of [`threshold`], from 1; more than n where there is none.
+/// k of [`threshold`], from 1; more than n where no such k exists.
 fn rank(n: usize, rate: f64) -> usize {
-    // As (n + 1) - floor((n + 1) rate), with a rounding error of the product forgiven: 1000 x 0.001 is one, not a bit
-    // less.
+    // Computed as (n + 1) - floor((n + 1) rate), with a tolerance for the rounding error of the product: 1000 x 0.001 must
+    // be one, not slightly less.
     let allowed = (n + 1) as f64 * rate;
     (n + 1 - (allowed * (1.0 + 4.0 * f64::EPSILON)).floor() as usize).max(1)
 }
 
-/// Records that `evaluate` and the baselines are asked about, as sequences of events (see [`super::Events`]).
+/// Records for [`evaluate`] and the baselines, as sequences of events (see [`super::Events`]).
 pub struct Samples<'a> {
-    /// Normal ones to fit on.
+    /// Normal ones to fit the baselines to.
     pub fit: &'a [Vec<String>],
-    /// Normal ones to calibrate thresholds on; may be `fit` itself, thresholds are then too low.
+    /// Normal ones to calibrate thresholds on; may be `fit` itself, but thresholds are then too low.
     pub calibrate: &'a [Vec<String>],
     /// Labelled ones.
     pub test: &'a [Vec<String>],
@@ -140,8 +140,8 @@ pub fn baselines(sessions: &Samples, rate: f64) -> Result<Vec<(Detection, Vec<f6
     NAMES.iter().enumerate().map(row).collect()
 }
 
-/// The detector's metrics on each kind of attack alone, against all normal records, kinds by name. Precision and F1 of
-/// a kind count every false positive against it.
+/// The detector's metrics on each kind of attack alone, against all normal records, sorted by kind. Precision and F1 of a kind
+/// count every false positive.
 ///
 /// # Errors
 /// As [`evaluate`]; more than [`MOST_KINDS`] kinds.

@@ -1,12 +1,12 @@
-//! A record as a sequence of events, the view that the trivial baselines have of logs.
+//! A record as a sequence of events, which is how the trivial baselines see logs.
 
 use crate::record::fields;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// A field with more different values than this is not learnt: memory stays bounded by it, field by field.
+/// A field with more distinct values than this is not categorical, which bounds the memory of each field.
 const MOST_VALUES: usize = 100_000;
 
-/// Highest estimated chance that a field's next value is a new one, for its values to be events.
+/// Highest estimated probability that the next value of a categorical field is a new one.
 const MOST_NEW: f64 = 0.05;
 
 /// How records become events, learnt from normal ones.
@@ -16,22 +16,22 @@ const MOST_NEW: f64 = 0.05;
 /// | a JSON object | for each leaf `path=value` where the field is categorical, else the path alone |
 /// | a line of text | its words, cut at white space; one that holds a digit is `<*>` |
 ///
-/// A field is *categorical* when values recur: the chance that its next value is new, estimated by Good and Turing as
-/// the share of the values seen exactly once (Good, 1953), is at most 5 %. A record with an array of event ids, as in
-/// `{"events": [5, 22, 5]}`, gives these ids in their order.
+/// A field is *categorical* when its values recur: the probability that its next value is new, by the Good-Turing estimate the
+/// fraction of the values that were seen exactly once (Good, 1953), is at most 5 %. A record with an array of event ids, as
+/// in `{"events": [5, 22, 5]}`, gives these ids in their order.
 pub struct Events {
     categorical: BTreeSet<String>,
 }
 
 /// How often each value of one field was seen.
 #[derive(Default)]
-struct Values {
+struct ValueCounts {
     /// Value -> seen more than once.
     recurs: HashMap<String, bool>,
     seen: usize,
 }
 
-impl Values {
+impl ValueCounts {
     fn add(&mut self, value: &str) {
         self.seen += 1;
         if let Some(recurs) = self.recurs.get_mut(value) {
@@ -48,9 +48,9 @@ impl Values {
 }
 
 impl Events {
-    /// Finds the categorical fields of `records`, normal ones.
+    /// Finds the categorical fields of normal `records`.
     pub fn learn<R: AsRef<[u8]>>(records: impl IntoIterator<Item = R>) -> Self {
-        let mut fields: HashMap<String, Values> = HashMap::new();
+        let mut fields: HashMap<String, ValueCounts> = HashMap::new();
         for record in records {
             for leaf in fields::leaves(record.as_ref()).unwrap_or_default() {
                 match fields.get_mut(&leaf.path) {
@@ -84,18 +84,18 @@ impl Events {
     }
 }
 
-/// A word with a digit is taken for a variable part (number, address, identifier) of the line's template.
+/// A word with a digit is taken as a variable part (number, address, identifier) of the line's template.
 fn masked(word: &str) -> String {
     if word.contains(|c: char| c.is_ascii_digit()) { "<*>".into() } else { word.into() }
 }
 
-/// The events of each record numbered from 0 in the order of their first appearance; none for an event never seen.
+/// Events, numbered from 0 in the order of their first appearance.
 #[derive(Default)]
-pub(super) struct Numbers(HashMap<String, u32>);
+pub(super) struct EventIds(HashMap<String, u32>);
 
-impl Numbers {
+impl EventIds {
     pub fn learn(sessions: &[Vec<String>]) -> Self {
-        let mut numbers = Numbers::default();
+        let mut numbers = EventIds::default();
         for event in sessions.iter().flatten() {
             if !numbers.0.contains_key(event) {
                 let next = numbers.0.len() as u32;
@@ -105,7 +105,7 @@ impl Numbers {
         numbers
     }
 
-    /// How many there are; also the number that stands for every unseen event.
+    /// The number of events, which is also the id of every unseen event.
     pub fn len(&self) -> u32 {
         self.0.len() as u32
     }
@@ -114,7 +114,7 @@ impl Numbers {
         events.iter().map(|event| self.0.get(event).copied().unwrap_or(self.len())).collect()
     }
 
-    /// Different events that were never seen.
+    /// The number of distinct events that were never seen.
     pub fn unseen(&self, events: &[String]) -> usize {
         events.iter().filter(|event| !self.0.contains_key(*event)).collect::<HashSet<_>>().len()
     }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn numbers_follow_first_appearance_and_unseen_events_share_one() {
         let session = |events: &[&str]| events.iter().map(|e| e.to_string()).collect::<Vec<_>>();
-        let numbers = Numbers::learn(&[session(&["b", "a"]), session(&["a", "c"])]);
+        let numbers = EventIds::learn(&[session(&["b", "a"]), session(&["a", "c"])]);
         assert_eq!(numbers.of(&session(&["a", "b", "x", "c", "y"])), [1, 0, 3, 2, 3]);
         assert_eq!(numbers.unseen(&session(&["x", "x", "y", "a"])), 2);
     }

@@ -1,38 +1,37 @@
-//! The baselines on HDFS sessions: what is known of them, reproduced. Ignored where the data is absent: its terms do not let
-//! a sample of it be kept here.
+//! The baselines on HDFS sessions reproduce published results. The tests are ignored where the data is absent, because its
+//! terms do not allow a sample of it to be kept here.
 
 use super::{Detection, Samples, baselines};
-use crate::ingest::ReadOptions;
-use crate::ingest::read_records;
+use crate::ingest::{ReadOptions, read_records};
 use crate::record::fields;
 use crate::test_data::real;
 use indicatif::ProgressBar;
 use serde_json::Value;
 use std::collections::HashSet;
 
-struct Session {
+struct LabelledSession {
     train: bool,
     attack: bool,
     events: Vec<String>,
 }
 
 /// 7,940 sessions, 313 of them anomalous: HDFS_v1's first 100,000 lines in the split of deep-loglizer.
-fn sessions() -> Vec<Session> {
+fn sessions() -> Vec<LabelledSession> {
     let mut found = vec![];
     let inputs = [real("hdfs-sessions/hdfs100k_sessions.jsonl.gz")];
     read_records(&inputs, &ReadOptions::default(), &ProgressBar::hidden(), &mut |record| {
         let all: Value = serde_json::from_slice(record).expect("a session is JSON");
         let leaves = fields::leaves(record).expect("a session is an object").into_iter();
-        // The events alone: the label must not be seen by what is to guess it.
+        // The events alone: a detector must not see the label that it is to predict.
         let events = leaves.filter(|leaf| leaf.path == "events.*").map(|leaf| leaf.value()).collect();
-        found.push(Session { train: all["split"] == "train", attack: all["label"] == 1, events });
+        found.push(LabelledSession { train: all["split"] == "train", attack: all["label"] == 1, events });
         Ok(())
     })
     .expect("the sessions are read");
     found
 }
 
-fn events_of(sessions: &[Session], wanted: impl Fn(&Session) -> bool) -> Vec<Vec<String>> {
+fn events_of(sessions: &[LabelledSession], wanted: impl Fn(&LabelledSession) -> bool) -> Vec<Vec<String>> {
     sessions.iter().filter(|session| wanted(session)).map(|session| session.events.clone()).collect()
 }
 
@@ -56,8 +55,8 @@ fn the_baselines_reach_what_is_known_of_them() {
     assert!((rows[3].0.calibrated.f1.unwrap() - 0.690).abs() < 0.0005);
 }
 
-/// Why nobody does clearly better: a score is a function of the events, and these are the same for attack and normal
-/// session.
+/// Why no detector does clearly better: a score is a function of the events, and these are the same for many attacks and
+/// normal sessions.
 #[test]
 #[cfg_attr(not(real_logs), ignore = "needs the real logs (CONTRIBUTING.md)")]
 fn half_of_the_attacks_are_sessions_that_training_calls_normal() {
@@ -66,7 +65,7 @@ fn half_of_the_attacks_are_sessions_that_training_calls_normal() {
     let attacks = events_of(&sessions, |session| !session.train && session.attack);
     let familiar = attacks.iter().filter(|attack| normal.contains(*attack)).count();
     assert_eq!((familiar, attacks.len()), (26, 57));
-    // Who calls no session anomalous that is one of the normal training sessions finds 31 at most: F1 2 x 31 / (57 +
+    // A detector that calls no session anomalous that equals a normal training session finds at most 31: F1 2 x 31 / (57 +
     // 31).
     let ceiling: f64 = 2.0 * 31.0 / (57.0 + 31.0);
     assert!((ceiling - 0.7045).abs() < 0.0001);

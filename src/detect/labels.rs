@@ -7,25 +7,24 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// None for a normal record, else the kind of attack.
+/// The kind of attack; None for a normal record.
 pub type Label = Option<String>;
 
 /// The kind of an attack whose label does not name one (`1`, `true`).
 pub const UNNAMED: &str = "attack";
 
-/// Names that mean no attack, in any case of letters; `-` is that of the BGL and Thunderbird logs.
+/// Names that mean no attack, in upper or lower case; `-` is the one of the BGL and Thunderbird logs.
 const NORMAL: [&str; 3] = ["normal", "benign", "-"];
 
-/// Fields that hold the label where nothing else is said, in the order of preference.
+/// Fields that hold the label by default, in the order of preference.
 const USUAL_FIELDS: [&str; 2] = ["attack", "label"];
 
-/// No label is longer; a longer line is no label.
+/// Maximum length of a line; no label is longer.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// Reads a labels file, one label a line, for as many records as there are.
+/// Reads a labels file, one label per line, for a number of `records`.
 ///
-/// A line is a JSON object with the label in `field` (if none is said: in `attack`, else in `label`), or the label
-/// alone:
+/// A line is a JSON object with the label in `field` (by default in `attack`, else in `label`), or the label alone:
 ///
 /// | label | means |
 /// |---|---|
@@ -34,7 +33,8 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// | any other text, one word or quoted | an attack of that kind |
 ///
 /// # Errors
-/// Name the file and line: a line that is no label (an empty one too), a missing field, another count than `records`.
+/// A line that is not a label (an empty one too), a missing field, another number of labels than `records`. Errors name the
+/// file and the line.
 pub fn read(path: &Path, field: Option<&str>, records: usize) -> Result<Vec<Label>> {
     let file = File::open(path).map_err(|e| Error::io("read the labels from", path, e))?;
     let labels = parse(BufReader::new(file), field, &path.display().to_string())?;
@@ -42,7 +42,7 @@ pub fn read(path: &Path, field: Option<&str>, records: usize) -> Result<Vec<Labe
         return Ok(labels);
     }
     Err(Error::failed(format!(
-        "{}: {} labels for {records} records, expected one label a record; check that both are whole and of \
+        "{}: {} labels for {records} records, expected one label per record; check that both are complete and of \
          the same logs",
         path.display(),
         labels.len()
@@ -69,11 +69,11 @@ fn parse(mut reader: impl BufRead, field: Option<&str>, name: &str) -> Result<Ve
 }
 
 const EXPECTED: &str =
-    "expected one label a line: 0 or 1, true or false, null, the name of an attack, or a JSON object";
+    "expected one label per line: 0 or 1, true or false, null, the name of an attack, or a JSON object";
 
 fn of_line(text: &[u8], field: Option<&str>) -> std::result::Result<Label, String> {
     if let Some(field) = field {
-        return Err(format!("no JSON object, expected one with the label in {field:?}"));
+        return Err(format!("not a JSON object, expected one with the label in {field:?}"));
     }
     if text.is_empty() {
         return Err(format!("an empty line; {EXPECTED}"));
@@ -82,7 +82,7 @@ fn of_line(text: &[u8], field: Option<&str>) -> std::result::Result<Label, Strin
         Ok(raw) => of_value(raw.get()),
         Err(_) => match std::str::from_utf8(text) {
             Ok(word) if is_word(word) => Ok(of_name(word)),
-            _ => Err(format!("no label; {EXPECTED}")),
+            _ => Err(format!("not a label; {EXPECTED}")),
         },
     }
 }
@@ -95,17 +95,21 @@ fn is_word(text: &str) -> bool {
 /// The label in a JSON record itself: the value at the JSON path `field`.
 ///
 /// # Errors
-/// The record is no JSON object, has not exactly one value there, or one that is no label. `record`, from 1, is named.
+/// The record is not a JSON object, does not have exactly one value there, or one that is not a label. Errors name the
+/// record by its `number`, from 1.
 pub fn of_record(record: &[u8], field: &str, number: usize) -> Result<Label> {
     of_object(record, Some(field)).map_err(|what| Error::failed(format!("record {number}: {what}")))
 }
 
 fn of_object(text: &[u8], field: Option<&str>) -> std::result::Result<Label, String> {
-    let leaves = fields::leaves(text).ok_or("no valid JSON object")?;
+    let leaves = fields::leaves(text).ok_or("not a valid JSON object")?;
     let at = |path: &str| leaves.iter().filter(|leaf| leaf.path == path).map(|leaf| leaf.raw).collect::<Vec<_>>();
     let asked = |path: &&str| !at(path).is_empty();
     let Some(path) = field.or_else(|| USUAL_FIELDS.into_iter().find(asked)) else {
-        return Err(format!("no field {}; say where the label is: --label-field PATH", USUAL_FIELDS.join(" or ")));
+        return Err(format!(
+            "no field {}; name the field of the label with --label-field PATH",
+            USUAL_FIELDS.join(" or ")
+        ));
     };
     match at(path)[..] {
         [raw] => of_value(raw),
@@ -178,13 +182,13 @@ mod tests {
             ("0\n\n1\n", None, "labels:2: an empty line"),
             ("0\n2\n", None, "labels:2: a number other than 0 and 1"),
             ("[1]\n", None, "labels:1: an object or array"),
-            ("secret words here\n", None, "labels:1: no label"),
+            ("secret words here\n", None, "labels:1: not a label"),
             ("{\"label\": {\"secret\": []}}\n", Some("label"), "labels:1: no value in the field \"label\""),
             ("{\"x\": 1}\n", None, "labels:1: no field attack or label"),
-            ("{\"x\": \"secret\"\n", None, "labels:1: no valid JSON object"),
+            ("{\"x\": \"secret\"\n", None, "labels:1: not a valid JSON object"),
             ("{\"l\": [1, 0]}\n", Some("l.*"), "labels:1: several values"),
             ("\"\"\n", None, "labels:1: an empty text"),
-            ("1\n", Some("label"), "labels:1: no JSON object"),
+            ("1\n", Some("label"), "labels:1: not a JSON object"),
         ] {
             let message = parsed(text, field).unwrap_err();
             assert!(message.starts_with(words) && !message.contains("secret"), "{text:?}: {message}");

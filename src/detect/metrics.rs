@@ -1,6 +1,6 @@
-//! From scores and labels to numbers: how well does a score tell attacks from normal records?
+//! Scores and labels -> metrics: how well does a score tell attacks from normal records?
 //!
-//! A higher score means odder; a record is called an anomaly when its score is *above* the threshold.
+//! A higher score means more unusual; a record is called an anomaly when its score is *above* the threshold.
 
 use crate::{Error, Result};
 use serde::Serialize;
@@ -15,23 +15,23 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Attacks among what was called an anomaly; none where nothing was.
+    /// Fraction of attacks among the called anomalies; None where there are none.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.true_positives, self.true_positives + self.false_positives)
     }
 
-    /// Share of the attacks that was found; none where there are none.
+    /// Fraction of the attacks that were found; None where there are no attacks.
     pub fn recall(&self) -> Option<f64> {
         ratio(self.true_positives, self.true_positives + self.false_negatives)
     }
 
     /// Harmonic mean of precision and recall (van Rijsbergen, 1979), 2 TP / (2 TP + FP + FN): 0 where no attack was
-    /// found, none where there is none and nothing was called one.
+    /// found, None where there are neither attacks nor called anomalies.
     pub fn f1(&self) -> Option<f64> {
         ratio(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
     }
 
-    /// Share of the normal records that was called an anomaly; none where there are none.
+    /// Fraction of the normal records that were called anomalies; None where there are no normal records.
     pub fn false_positive_rate(&self) -> Option<f64> {
         ratio(self.false_positives, self.false_positives + self.true_negatives)
     }
@@ -41,7 +41,7 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Records that score at least `score`, by label.
+/// Number of records that score at least `score`, by label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     pub score: f64,
@@ -49,10 +49,10 @@ pub struct Step {
     pub false_positives: u64,
 }
 
-/// Labelled records from the highest score down, all of one score together: every threshold-free metric comes from it.
+/// Labelled records from the highest score down, with equal scores together: every threshold-free metric comes from it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ranking {
-    /// One for each different score, highest first; the last one counts everything.
+    /// One for each distinct score, highest first; the last one counts all records.
     pub steps: Vec<Step>,
     pub attacks: u64,
     pub normals: u64,
@@ -62,12 +62,12 @@ impl Ranking {
     /// `scores` and `attacks` (records). Infinite scores are ranked like others.
     ///
     /// # Errors
-    /// A score that is NaN has no rank.
+    /// A score that is NaN, which has no rank.
     pub fn new(scores: &[f64], attacks: &[bool]) -> Result<Self> {
         assert_eq!(scores.len(), attacks.len());
         if let Some(record) = scores.iter().position(|score| score.is_nan()) {
             return Err(Error::failed(format!(
-                "the score of record {} is not a number (NaN), expected one that can be ranked; leave it out of \
+                "the score of record {} is not a number (NaN) and cannot be ranked; leave the record out of \
                  the evaluation",
                 record + 1
             )));
@@ -85,7 +85,7 @@ impl Ranking {
         Ok(ranking)
     }
 
-    /// The table when all that scores above `threshold` is called an anomaly.
+    /// The table when every record that scores above `threshold` is called an anomaly.
     pub fn confusion(&self, threshold: f64) -> Confusion {
         let above = self.steps.partition_point(|step| step.score > threshold);
         match above.checked_sub(1) {
@@ -103,13 +103,13 @@ impl Ranking {
         }
     }
 
-    /// Area under the ROC curve: the chance that an attack scores above a normal record, ties counted half (the
+    /// Area under the ROC curve: the probability that an attack scores above a normal record, ties counted half (the
     /// Mann-Whitney statistic; Hanley and McNeil, 1982). None where a class is empty.
     pub fn auroc(&self) -> Option<f64> {
         let (mut halves, mut before) = (0u128, (0, 0));
         for step in &self.steps {
             let (attacks, normals) = (step.true_positives - before.0, step.false_positives - before.1);
-            // Each of these attacks is above the normals still to come, and level with those of this step.
+            // Each of these attacks scores above the normals of later steps, and equal to those of this step.
             halves += u128::from(attacks) * u128::from(2 * (self.normals - step.false_positives) + normals);
             before = (step.true_positives, step.false_positives);
         }
@@ -118,8 +118,8 @@ impl Ranking {
     }
 
     /// Area under the precision-recall curve as *average precision*: the sum over thresholds of (rise in recall) x
-    /// precision, with no interpolation, which would flatter (Davis and Goadrich, 2006). Records of one score are one
-    /// threshold, so their order does not matter. None where a class is empty.
+    /// precision, without interpolation, which would be too optimistic (Davis and Goadrich, 2006). Records with equal scores
+    /// are one threshold, so their order does not matter. None where a class is empty.
     pub fn average_precision(&self) -> Option<f64> {
         if self.attacks == 0 || self.normals == 0 {
             return None;
@@ -133,9 +133,9 @@ impl Ranking {
         Some(area / self.attacks as f64)
     }
 
-    /// The threshold with the highest F1, of equals the one that calls the fewest anomalies: what a detector could
-    /// reach that knew the labels, so no result by itself. It is the highest score that is not called an anomaly (or
-    /// just below the lowest score, where all are). None where a class is empty.
+    /// The threshold with the highest F1, of equal ones the one that calls the fewest anomalies. It is chosen with the labels,
+    /// so it is an upper bound, not a result. It is the highest score that is not called an anomaly (or just below the lowest
+    /// score, where all are called). None where a class is empty.
     pub fn best_threshold(&self) -> Option<f64> {
         if self.attacks == 0 || self.normals == 0 {
             return None;
@@ -154,14 +154,14 @@ impl Ranking {
         Some(self.steps.get(best + 1).map_or(self.steps[best].score.next_down(), |next| next.score))
     }
 
-    /// (false positive rate, recall) from (0, 0) to (1, 1), one point a threshold; empty where a class is.
+    /// (false positive rate, recall) from (0, 0) to (1, 1), one point per threshold; empty where a class is empty.
     pub fn roc(&self) -> Vec<(f64, f64)> {
         let shares = |table: &Confusion| Some((table.false_positive_rate()?, table.recall()?));
         let tables = std::iter::once(self.table(0, 0)).chain(self.tables());
         tables.map_while(|table| shares(&table)).collect()
     }
 
-    /// (recall, precision) from the highest threshold to the lowest; empty where a class is.
+    /// (recall, precision) from the highest threshold to the lowest; empty where a class is empty.
     pub fn precision_recall(&self) -> Vec<(f64, f64)> {
         let shares = |table: &Confusion| Some((table.recall()?, table.precision()?));
         let tables = self.tables().take_while(|table| table.false_positive_rate().is_some());

@@ -1,6 +1,6 @@
-//! Labelled detection: how well scores tell attacks from normal records, beside the baselines that a model has to beat.
+//! Labelled detection: how well scores tell attacks from normal records, compared with the baselines that a model has to beat.
 //!
-//! Scores come in as plain numbers, from whatever gave them: higher means odder, and above the threshold means anomaly.
+//! Scores come in as plain numbers, from any detector: higher means more unusual, and above the threshold means anomaly.
 //!
 //! ```text
 //! labels file or field -> labels --.

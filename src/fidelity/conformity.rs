@@ -1,20 +1,20 @@
-//! How many records keep to the learnt profile, and in what the others differ.
+//! How many records conform to the learnt profile, and in what the others differ.
 
 pub use crate::record::schema::Fault;
 
-use super::privacy::Share;
+use super::pair::Share;
 use crate::record::schema::Profile;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Faults by path that are reported.
+/// Maximum number of faults by path that are reported.
 const MOST_PATHS: usize = 50;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Conformity {
     /// Records without a violation.
     pub conforming: Share,
-    /// Records that have a fault of each kind.
+    /// Number of records that have a fault of each kind.
     pub faults: BTreeMap<Fault, u64>,
     /// The same by path, the most frequent ones first, at most 50.
     pub paths: Vec<PathFault>,

@@ -1,39 +1,39 @@
-//! How far the values of a field are from the real ones, and how far real ones are from each other.
+//! Distances between the generated and the real values of a field, and between real ones.
 
-use super::samples::Draws;
-use super::table::{ABSENT, Table, Values};
+use super::samples::IndexRng;
+use super::table::{ABSENT, RecordTable, ValueIds};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// Most frequent values of a field that have a bin of their own; the rest share one.
+/// Maximum number of frequent values of a field that have a bin of their own; the others share one.
 const MOST_BINS: usize = 50;
 /// Numbers with more distinct values than this are binned by size.
 const MOST_NUMBERS: usize = 20;
-/// Pairs of samples behind a band.
+/// Number of pairs of samples that a band is estimated from.
 const RESAMPLES: usize = 200;
 
 /// Distances of one field.
 #[derive(Clone, Debug, Serialize)]
-pub struct Field {
+pub struct FieldDistance {
     pub path: String,
     /// `category` or `number`.
     pub kind: &'static str,
     pub bins: usize,
     /// Generated against validation records.
     pub generated: Distances,
-    /// Training against validation records: what a model that learnt its training data perfectly would have.
+    /// Training against validation records: the distances of a model that learnt its training data perfectly.
     pub training: Distances,
     /// 2.5th and 97.5th percentile of the distances between two samples of real records, as large as the generated and the
     /// validation ones (percentile bootstrap: Efron and Tibshirani, 1993).
     pub band_low: Distances,
     pub band_high: Distances,
-    /// The generated total variation lies above the band: it is not chance.
+    /// The generated total variation lies above the band, so it is not chance.
     pub outside: bool,
 }
 
-impl Field {
-    /// Generated and real records all have the same value here.
+impl FieldDistance {
+    /// Whether all generated and real records have the same value here.
     pub fn is_constant(&self) -> bool {
         self.generated.total_variation == 0.0 && self.band_high.total_variation == 0.0
     }
@@ -67,7 +67,7 @@ pub fn jensen_shannon(p: &[f64], q: &[f64]) -> f64 {
     divergence.clamp(0.0, 1.0).sqrt()
 }
 
-/// How the values of a field fall into bins. Bin 0 is absence, bin 1 whatever training did not have or had rarely.
+/// How the values of a field fall into bins. Bin 0 is for absent values, bin 1 for values that training has rarely or never.
 enum Bins {
     /// The most frequent values of training.
     Categories(HashMap<u32, u16>),
@@ -76,7 +76,7 @@ enum Bins {
 }
 
 impl Bins {
-    fn new(training: &[u32], values: &Values) -> Self {
+    fn new(training: &[u32], values: &ValueIds) -> Self {
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         training.iter().filter(|&&value| value != ABSENT).for_each(|&value| *counts.entry(value).or_default() += 1);
         let mut numbers: Vec<f64> = training.iter().filter_map(|&value| values.text(value).parse().ok()).collect();
@@ -103,7 +103,7 @@ impl Bins {
         if matches!(self, Bins::Categories(_)) { "category" } else { "number" }
     }
 
-    fn bin(&self, value: u32, values: &Values) -> u16 {
+    fn bin(&self, value: u32, values: &ValueIds) -> u16 {
         match self {
             _ if value == ABSENT => 0,
             Bins::Categories(bins) => bins.get(&value).copied().unwrap_or(1),
@@ -115,7 +115,7 @@ impl Bins {
     }
 
     /// The bin of each record; all absent where the table has no such path.
-    fn apply(&self, table: &Table, path: &str, values: &Values) -> Vec<u16> {
+    fn apply(&self, table: &RecordTable, path: &str, values: &ValueIds) -> Vec<u16> {
         match table.column(path) {
             None => vec![0; table.records],
             Some(column) => column.iter().map(|&value| self.bin(value, values)).collect(),
@@ -132,25 +132,25 @@ fn shares(bins: impl ExactSizeIterator<Item = u16>, count: usize) -> Vec<f64> {
 
 /// The three tables whose fields are compared; none is empty.
 pub struct Sides<'a> {
-    pub training: &'a Table,
-    pub validation: &'a Table,
-    pub generated: &'a Table,
-    pub values: &'a Values,
+    pub training: &'a RecordTable,
+    pub validation: &'a RecordTable,
+    pub generated: &'a RecordTable,
+    pub values: &'a ValueIds,
 }
 
-/// Distances of the fields that training has, but for those in `left_out`, the farthest first.
+/// Distances of the fields that training has, except those in `left_out`, the farthest first.
 ///
-/// Numbers with many values are binned by the tenths of training, other fields by their 50 most frequent values.
-pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<Field> {
+/// Numbers with many values are binned by the deciles of training, other fields by their 50 most frequent values.
+pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<FieldDistance> {
     let real = sides.training.records + sides.validation.records;
-    let mut draws = Draws::new(seed);
+    let mut draws = IndexRng::new(seed);
     let mut draw = |n: usize| -> Vec<u32> { (0..n).map(|_| draws.below(real) as u32).collect() };
     let pairs: Vec<[Vec<u32>; 2]> =
         (0..RESAMPLES).map(|_| [draw(sides.generated.records), draw(sides.validation.records)]).collect();
     let paths: Vec<&String> = sides.training.columns.keys().filter(|path| !left_out.contains(path)).collect();
-    let mut fields: Vec<Field> = paths.into_par_iter().map(|path| field(sides, path, &pairs)).collect();
-    // Those beyond chance by how far they are beyond, then the others by their distance.
-    let rank = |field: &Field| {
+    let mut fields: Vec<FieldDistance> = paths.into_par_iter().map(|path| field(sides, path, &pairs)).collect();
+    // First the fields beyond chance by how far they are beyond it, then the others by their distance.
+    let rank = |field: &FieldDistance| {
         let excess = field.generated.total_variation - field.band_high.total_variation;
         if field.outside { 2.0 + excess } else { field.generated.total_variation }
     };
@@ -158,7 +158,7 @@ pub fn fields(sides: &Sides, left_out: &[String], seed: u64) -> Vec<Field> {
     fields
 }
 
-fn field(sides: &Sides, path: &str, pairs: &[[Vec<u32>; 2]]) -> Field {
+fn field(sides: &Sides, path: &str, pairs: &[[Vec<u32>; 2]]) -> FieldDistance {
     let bins = Bins::new(sides.training.column(path).unwrap_or_default(), sides.values);
     let count = bins.len();
     let [mut real, validation, generated] =
@@ -174,7 +174,7 @@ fn field(sides: &Sides, path: &str, pairs: &[[Vec<u32>; 2]]) -> Field {
     };
     let generated = Distances::new(&p_generated, &p_validation);
     let band_high = percentile(0.975);
-    Field {
+    FieldDistance {
         path: path.to_string(),
         kind: bins.kind(),
         bins: count,
@@ -194,14 +194,14 @@ pub fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     values.get(rank.max(1) - 1).copied().unwrap_or(0.0)
 }
 
-/// Values of training that a sample has at least once, over all categorical fields.
+/// Number of training values that a sample has at least once, over all categorical fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Coverage {
     /// Values that training has twice or more.
     pub values: u64,
     pub covered: u64,
-    /// How many of them as many real records would have on average, if each came by its share p in training: the sum of
-    /// 1 - (1 - p)^n. Shares of rare values are guessed high, so real records, too, fall a little short of it.
+    /// How many of them as many real records would have on average, if each value had the probability p that it has in
+    /// training: the sum of 1 - (1 - p)^n. Rare values are overestimated, so real records too fall a little short of it.
     pub expected: f64,
     /// Of these, values in at most 1 % of the training records.
     pub rare: u64,
@@ -209,8 +209,8 @@ pub struct Coverage {
     pub rare_expected: f64,
 }
 
-/// Coverage of the training values by `sample`, but for the fields in `left_out` and numbers with many values.
-pub fn coverage(training: &Table, sample: &Table, values: &Values, left_out: &[String]) -> Coverage {
+/// Coverage of the training values by `sample`, except for the fields in `left_out` and numbers with many values.
+pub fn coverage(training: &RecordTable, sample: &RecordTable, values: &ValueIds, left_out: &[String]) -> Coverage {
     let mut total = Coverage::default();
     for (path, column) in training.columns.iter().filter(|(path, _)| !left_out.contains(path)) {
         if matches!(Bins::new(column, values), Bins::Numbers(_)) {
@@ -241,8 +241,8 @@ pub fn coverage(training: &Table, sample: &Table, values: &Values, left_out: &[S
 mod tests {
     use super::*;
 
-    fn table(values: &mut Values, records: impl IntoIterator<Item = String>) -> Table {
-        Table::new(&records.into_iter().map(String::into_bytes).collect::<Vec<_>>(), values)
+    fn table(values: &mut ValueIds, records: impl IntoIterator<Item = String>) -> RecordTable {
+        RecordTable::new(&records.into_iter().map(String::into_bytes).collect::<Vec<_>>(), values)
     }
 
     #[test]
@@ -265,12 +265,12 @@ mod tests {
     #[test]
     fn the_same_source_lies_in_its_band_and_another_does_not() {
         let record = |i: usize, kind: usize| format!(r#"{{"kind":"{}","size":{}}}"#, kind % 7, i * 7919 % 1000);
-        let values = &mut Values::default();
+        let values = &mut ValueIds::default();
         let training = table(values, (0..400).map(|i| record(i, i * i)));
         let validation = table(values, (400..500).map(|i| record(i, i * i)));
         let same = table(values, (500..600).map(|i| record(i, i * i)));
         let other = table(values, (500..600).map(|i| record(i % 3, i)));
-        let of = |generated: &Table| {
+        let of = |generated: &RecordTable| {
             let sides = Sides { training: &training, validation: &validation, generated, values };
             fields(&sides, &[], 1).into_iter().map(|field| (field.path.clone(), field)).collect::<BTreeMap<_, _>>()
         };
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn coverage_by_hand() {
-        let values = &mut Values::default();
+        let values = &mut ValueIds::default();
         // 187 a, 10 e (5 %), 2 b (1 %), 1 c that never recurs.
         let kind = |i: usize| ["a", "e", "b", "c"][[187, 197, 199].iter().filter(|&&end| i >= end).count()];
         let training = table(values, (0..200).map(|i| format!(r#"{{"kind":"{}"}}"#, kind(i))));

@@ -1,9 +1,9 @@
-//! The loss on what can be known, apart from the loss on what is drawn at random.
+//! The loss on predictable text, separate from the loss on random values.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What some text cost the model.
+/// The surprisal of some text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Cost {
     pub nats: f64,

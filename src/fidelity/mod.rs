@@ -1,14 +1,16 @@
-//! Are generated records true to the real ones, and do they keep the training records to themselves?
+//! How faithful are generated records to the real ones, and what do they leak of the training records?
 //!
 //! Plain data in, numbers out. Three sets of records take part: *training* (what the model learnt), *validation* (real, held
-//! out) and *generated*. Whatever is measured of generated records is measured of validation records too: the yardstick.
+//! out) and *generated*. Whatever is measured of generated records is also measured of validation records, as the baseline.
 //!
-//! Training is read twice and never held: memory is that of samples of bounded size, of the profile, and of 70 MB for
-//! each megabyte in which copied spans are looked for (1 MB of each side at most).
+//! The training records are read twice and never held in memory: memory is that of samples of bounded size, of the profile, and
+//! of 70 MB for each megabyte that is searched for copied spans (at most 1 MB of each side).
 
 pub mod conformity;
 pub mod distance;
 pub mod language;
+mod measure;
+mod pair;
 pub mod privacy;
 pub mod rules;
 mod samples;
@@ -17,153 +19,6 @@ mod table;
 pub mod text;
 pub mod tfidf;
 
-pub use samples::{Draws, Reservoir, thin};
-
-use crate::record::schema::Profile;
-use conformity::{Conformity, conformity};
-use distance::{Coverage, Field, Sides, coverage};
-use privacy::{Privacy, Watch};
-use rules::{Kept, Kind};
-use serde::Serialize;
-use spans::Constant;
-use table::{Table, Values};
-use text::{Likeness, Tokens, likeness};
-use tfidf::{Similarity, similarity};
-
-/// Records of a sample for ROUGE and BLEU, whose cost grows with its square.
-const LIKENESS: usize = 200;
-/// Records of a sample for TF-IDF; of training four times as many.
-const SIMILARITY: usize = 500;
-
-/// The same measure of two sides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Pair<T> {
-    pub generated: T,
-    /// The yardstick.
-    pub validation: T,
-}
-
-/// How generated records compare with real ones.
-#[derive(Clone, Debug, Serialize)]
-pub struct Fidelity {
-    /// Records of training in all, and those of each side that were compared.
-    pub training_records: u64,
-    pub compared: Compared,
-    /// None where the real records hold no JSON.
-    #[serde(flatten)]
-    pub structure: Option<Structure>,
-    pub likeness: Pair<Likeness>,
-    pub similarity: Similarity,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Compared {
-    pub training: usize,
-    pub validation: usize,
-    pub generated: usize,
-}
-
-/// What can be said of JSON records.
-#[derive(Clone, Debug, Serialize)]
-pub struct Structure {
-    pub schema: Pair<Conformity>,
-    pub coverage: Pair<Coverage>,
-    pub rules: Vec<CheckedRule>,
-    pub fields: Vec<Field>,
-}
-
-/// A consistency rule of training, and how the records of both sides keep it.
-#[derive(Clone, Debug, Serialize)]
-pub struct CheckedRule {
-    pub kind: Kind,
-    pub from: String,
-    pub to: String,
-    pub support: u64,
-    pub confidence: f64,
-    #[serde(flatten)]
-    pub kept: Pair<Kept>,
-}
-
-/// Gives every training record to a sink, in order; called twice.
-pub type Training<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8]));
-
-/// Compares generated with real records; neither side may be empty. At most `sample` training records are compared, drawn
-/// with the seed; duplicates, copied spans and identifiers are looked for in all of them.
-pub fn measure(
-    training: Training,
-    validation: &[Vec<u8>],
-    generated: &[Vec<u8>],
-    sample: usize,
-    seed: u64,
-) -> (Fidelity, Privacy) {
-    let mut profile = Profile::default();
-    let mut reservoir = Reservoir::new(sample, seed);
-    let mut training_records = 0;
-    training(&mut |record| {
-        training_records += 1;
-        profile.observe(record);
-        reservoir.offer(|| record.to_vec());
-    });
-    let sampled = reservoir.into_sample();
-    let random = profile.random_paths();
-    let mut watch = Watch::new(generated, validation, &random);
-    training(&mut |record| watch.observe(record));
-    let privacy = watch.finish(&Constant::new(&thin(&sampled, SIMILARITY, seed)));
-    let structure = (profile.records() > 0).then(|| structure(&profile, &sampled, validation, generated, seed));
-    let (likeness, similarity) = texts(&sampled, validation, generated, seed);
-    let compared = Compared { training: sampled.len(), validation: validation.len(), generated: generated.len() };
-    (Fidelity { training_records, compared, structure, likeness, similarity }, privacy)
-}
-
-fn structure(
-    profile: &Profile,
-    training: &[Vec<u8>],
-    validation: &[Vec<u8>],
-    generated: &[Vec<u8>],
-    seed: u64,
-) -> Structure {
-    let random = profile.random_paths();
-    let mut values = Values::default();
-    let [training, real, made] = [training, validation, generated].map(|side| Table::new(side, &mut values));
-    let checked = |rule: rules::Rule| {
-        let kept = Pair { generated: rule.check(&made), validation: rule.check(&real) };
-        CheckedRule {
-            kind: rule.kind,
-            support: rule.support,
-            confidence: rule.confidence,
-            kept,
-            from: rule.from,
-            to: rule.to,
-        }
-    };
-    let sides = Sides { training: &training, validation: &real, generated: &made, values: &values };
-    let comparable = real.records > 0 && made.records > 0;
-    Structure {
-        schema: Pair { generated: conformity(profile, generated), validation: conformity(profile, validation) },
-        coverage: Pair {
-            generated: coverage(&training, &made, &values, &random),
-            validation: coverage(&training, &real, &values, &random),
-        },
-        rules: rules::learn(&training, &random).into_iter().map(checked).collect(),
-        fields: if comparable { distance::fields(&sides, &random, seed) } else { Vec::new() },
-    }
-}
-
-fn texts(
-    training: &[Vec<u8>],
-    validation: &[Vec<u8>],
-    generated: &[Vec<u8>],
-    seed: u64,
-) -> (Pair<Likeness>, Similarity) {
-    let mut tokens = Tokens::default();
-    let mut encode = |side: &[Vec<u8>], limit| -> Vec<Vec<u32>> {
-        thin(side, limit, seed).iter().map(|record| tokens.encode(record)).collect()
-    };
-    let training = encode(training, 4 * SIMILARITY);
-    let [validation, generated] = [validation, generated].map(|side| encode(side, SIMILARITY));
-    let few = |side: &[Vec<u32>]| thin(side, LIKENESS, seed);
-    let references = few(&training);
-    let of = |side: &[Vec<u32>]| likeness(&few(side), &references);
-    let pair = Pair { generated: of(&generated), validation: of(&validation) };
-    (pair, similarity(&training, &validation, &generated, tokens.vocabulary()))
-}
+pub use measure::{CheckedRule, Compared, Fidelity, Structure, TrainingRecords, measure};
+pub use pair::{Pair, Share};
+pub use samples::{IndexRng, Reservoir, thin};

@@ -1,51 +1,36 @@
-//! What generated records give away of the training records.
+//! Privacy leakage: what generated records reveal of the training records.
 
-use super::Pair;
 use super::distance::percentile;
+use super::pair::{Pair, Share};
 use super::spans::{Constant, SpanLengths, Spans, copied};
 use crate::record::fields::leaves;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
-/// Bytes of each side that copied spans are looked for in: their automaton takes 70 times as much.
+/// Bytes of each side that are searched for copied spans: the automaton takes 70 times as much memory.
 const SPAN_BYTES: usize = 1 << 20;
 
-/// A part of a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Share {
-    pub count: u64,
-    pub of: u64,
-    /// 0 where there is nothing to count.
-    pub share: f64,
-}
-
-impl Share {
-    pub fn new(count: u64, of: u64) -> Self {
-        Self { count, of, share: if of == 0 { 0.0 } else { count as f64 / of as f64 } }
-    }
-}
-
-/// Each number beside that of the validation records, which nobody copied: the yardstick.
+/// Each number is paired with that of the validation records, which no model has copied, as the baseline.
 #[derive(Clone, Debug, Serialize)]
 pub struct Privacy {
-    /// Records that stand in training byte for byte.
+    /// Records that occur in training, byte for byte.
     pub duplicates: Pair<Share>,
-    /// Records that stand in their own sample before.
+    /// Records that occur earlier in their own sample.
     pub repeated: Pair<Share>,
     /// Longest span of each record that some training record has, not counting text that half of the records have.
     pub copied_spans: Pair<SpanLengths>,
-    /// Strings at the random paths that training has at one of them, of all such strings.
+    /// Strings at random paths that training has at a random path too, of all such strings.
     pub identifiers: Pair<Share>,
     /// Paths whose strings hardly ever repeat ([`crate::record::schema::Profile::random_paths`]).
     pub random_paths: Vec<String>,
 }
 
-/// Two samples of records, watched while training passes by. Memory is that of the samples.
+/// Two samples of records that are compared with each training record as it is read. Memory is that of the samples.
 pub struct Watch<'a> {
     sides: [&'a [Vec<u8>]; 2],
-    /// Of the first bytes of both sides, one after the other.
+    /// Substrings of the first bytes of both sides, one after the other.
     spans: Spans,
-    /// Records of each side that are looked at for spans.
+    /// Records of each side that are searched for spans.
     looked_at: [Vec<Vec<u8>>; 2],
     /// Records and identifiers of both sides; whether training has them.
     records: HashMap<&'a [u8], bool>,
@@ -69,7 +54,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Takes note of a training record.
+    /// Compares a training record with the samples.
     pub fn observe(&mut self, record: &[u8]) {
         self.spans.read(record);
         if let Some(seen) = self.records.get_mut(record) {
@@ -121,7 +106,7 @@ fn span_lengths(lengths: &[u32]) -> SpanLengths {
     SpanLengths { records: lengths.len(), median: of(0.5), percentile_95: of(0.95), longest: of(1.0) }
 }
 
-/// The first records that fit into [`SPAN_BYTES`], the last one cut.
+/// The first records that fit into [`SPAN_BYTES`]; the last one is cut off.
 fn first_bytes(records: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut room = SPAN_BYTES;
     let mut taken = Vec::new();
@@ -135,7 +120,7 @@ fn first_bytes(records: &[Vec<u8>]) -> Vec<Vec<u8>> {
     taken
 }
 
-/// Strings of a record at the given paths, those that are not empty.
+/// The non-empty strings of a record at the given paths.
 fn strings(record: &[u8], paths: &[String]) -> Vec<String> {
     if paths.is_empty() {
         return Vec::new();
@@ -147,9 +132,9 @@ fn strings(record: &[u8], paths: &[String]) -> Vec<String> {
 /// Exposure in bits of a canary that was planted in training: log2 |R| - log2 rank, for its rank by loss among all
 /// texts R that could have been planted in its place. The rank is estimated from a sample of them, so that with n
 /// alternatives the exposure is -log2 ((1 + those with at most the canary's loss) / (n + 1)), at most log2 (n + 1)
-/// (Carlini et al., "The Secret Sharer", 2019: estimation by sampling). About 1 where nothing was memorised.
+/// (Carlini et al., "The Secret Sharer", 2019: estimation by sampling). It is about 1 where nothing was memorised.
 ///
-/// `canary` and `alternatives` in nats, over the whole text each.
+/// `canary` and `alternatives`: surprisals of the whole texts, in nats.
 pub fn exposure(canary: f64, alternatives: &[f64]) -> f64 {
     let likelier = alternatives.iter().filter(|&&nats| nats <= canary).count();
     -((1 + likelier) as f64 / (1 + alternatives.len()) as f64).log2()

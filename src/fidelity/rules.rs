@@ -1,25 +1,25 @@
 //! Consistency rules learnt from real records: paths that are always equal, and paths that determine others.
 
-use super::table::{ABSENT, Table};
+use super::table::{ABSENT, RecordTable};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// Records that bear a rule out, at least.
+/// Minimum number of records that support a rule.
 const SUPPORT: u64 = 30;
-/// Share of the records it applies to that keep a rule, at least.
+/// Minimum fraction of the records that a rule applies to that follow it.
 const CONFIDENCE: f64 = 0.99;
-/// A rule must be unlikely to hold by chance: at most e^-14, about one in a million.
+/// A rule must be unlikely to hold by chance: with a probability of at most e^-14, about one in a million.
 const EVIDENCE: f64 = 14.0;
-/// Columns that rules are looked for in, those with the most values first: their pairs are many.
+/// Maximum number of columns that are searched for rules, those with the most values first, because every pair is tested.
 const MOST_COLUMNS: usize = 128;
-/// Rules that are kept, those with the most support first.
+/// Maximum number of rules, those with the most support first.
 const MOST_RULES: usize = 100;
 
 /// What a rule says of two paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum RuleKind {
     /// Both have the same value in a record.
     Equal,
     /// Records with the same value at `from` have the same value at `to` (a functional dependency; approximate, with an
@@ -28,37 +28,38 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug)]
-pub struct Rule {
-    pub kind: Kind,
+pub struct ConsistencyRule {
+    pub kind: RuleKind,
     pub from: String,
     pub to: String,
-    /// Training records that bear it out: equal pairs, or repetitions of a value of `from` with its usual `to`.
+    /// Number of training records that support it: equal pairs, or repetitions of a value of `from` with its most frequent `to`.
     pub support: u64,
-    /// Share of the training records it applies to that keep it.
+    /// Fraction of the training records it applies to that follow it.
     pub confidence: f64,
-    /// The usual value of `to` for each value of `from`; empty for equality.
-    usual: HashMap<u32, u32>,
+    /// The most frequent value of `to` for each value of `from`; empty for equality.
+    most_frequent: HashMap<u32, u32>,
 }
 
-/// How many records keep a rule.
+/// How many records follow a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Kept {
-    /// Records the rule says something of: both paths there, and for [`Kind::Determines`] a value of `from` that training has.
+pub struct Compliance {
+    /// Number of records that the rule applies to: they have both paths, and for [`RuleKind::Determines`] a value of `from` that
+    /// training has.
     pub records: u64,
     pub kept: u64,
-    /// 0 where there are no such records.
+    /// 0 where the rule applies to no record.
     pub share: f64,
 }
 
-impl Rule {
-    /// How the records of a table keep it; values numbered as in the training table.
-    pub fn check(&self, table: &Table) -> Kept {
-        let mut result = Kept::default();
+impl ConsistencyRule {
+    /// How many records of a table follow it; values are numbered as in the training table.
+    pub fn check(&self, table: &RecordTable) -> Compliance {
+        let mut result = Compliance::default();
         if let (Some(from), Some(to)) = (table.column(&self.from), table.column(&self.to)) {
             for (from, to) in from.iter().zip(to).filter(|pair| *pair.0 != ABSENT && *pair.1 != ABSENT) {
                 let expected = match self.kind {
-                    Kind::Equal => Some(from),
-                    Kind::Determines => self.usual.get(from),
+                    RuleKind::Equal => Some(from),
+                    RuleKind::Determines => self.most_frequent.get(from),
                 };
                 result.records += u64::from(expected.is_some());
                 result.kept += u64::from(expected == Some(to));
@@ -73,38 +74,38 @@ impl Rule {
 struct Column<'a> {
     path: &'a str,
     values: &'a [u32],
-    /// Rows that have the path, those of one value together.
+    /// Rows that have the path, with equal values together.
     order: Vec<u32>,
-    /// -ln of the chance that two of its values agree (Simpson's index).
+    /// -ln of the probability that two of its values agree (Simpson's index).
     surprise: f64,
     random: bool,
 }
 
-/// The rules that hold in a table of real records. Constants determine nothing and are determined by everything, and a value
-/// that never repeats determines everything: neither bears evidence, and so neither makes a rule. Of rules that say the same
-/// one is kept: a path that equals an earlier one is known by that one, paths that determine each other by the first of them,
-/// and what follows from two rules is none.
+/// The rules that hold in a table of real records. A constant is determined by everything, and a value that never repeats
+/// determines everything: neither is evidence, so neither makes a rule. Of equivalent rules one is kept: a path that equals an
+/// earlier one is represented by it, paths that determine each other by the first of them, and a rule that follows from two
+/// others is dropped.
 ///
 /// `random`: paths whose values hardly ever repeat; they take part in equalities only.
-pub fn learn(table: &Table, random: &[String]) -> Vec<Rule> {
+pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
     let columns = columns(table, random);
     let n = columns.len();
-    let equal: Vec<Vec<Option<Rule>>> =
+    let equal: Vec<Vec<Option<ConsistencyRule>>> =
         (0..n).into_par_iter().map(|a| (0..n).map(|b| equality(&columns[a], &columns[b], a < b)).collect()).collect();
-    // A column is its own, or that of the first one it equals.
+    // A column is represented by itself, or by the first one that it equals.
     let first = |b: usize| (0..b).find(|&a| equal[a][b].is_some());
     let own: Vec<usize> = (0..n).filter(|&b| first(b).is_none() && !columns[b].random).collect();
-    let mut rules: Vec<Rule> = (0..n)
+    let mut rules: Vec<ConsistencyRule> = (0..n)
         .filter_map(|b| first(b).and_then(|a| equal[a][b].clone()))
         .filter(|rule| rule.support >= SUPPORT)
         .collect();
-    let determines: BTreeMap<(usize, usize), Rule> = own
+    let determines: BTreeMap<(usize, usize), ConsistencyRule> = own
         .par_iter()
         .flat_map_iter(|&a| own.iter().map(move |&b| (a, b)))
         .filter_map(|(a, b)| dependency(&columns[a], &columns[b], a != b).map(|rule| ((a, b), rule)))
         .collect();
     let mutual = |a: usize, b: usize| determines.contains_key(&(a, b)) && determines.contains_key(&(b, a));
-    // Paths that determine each other are known by the first of them.
+    // Paths that determine each other are represented by the first of them.
     let chief = |b: usize| own.iter().copied().find(|&a| a < b && mutual(a, b)).unwrap_or(b);
     let is_chief = |a: usize| chief(a) == a;
     let follows = |a: usize, c: usize| {
@@ -121,15 +122,16 @@ pub fn learn(table: &Table, random: &[String]) -> Vec<Rule> {
     rules.sort_by(|x, y| (y.support, x.kind, &x.from, &x.to).cmp(&(x.support, y.kind, &y.from, &y.to)));
     rules.truncate(MOST_RULES);
     let column = |path: &str| columns.iter().find(|column| column.path == path).expect("a rule is about columns");
-    for rule in rules.iter_mut().filter(|rule| rule.kind == Kind::Determines) {
-        rule.usual = usual(column(&rule.from), column(&rule.to)).map(|(from, to, _)| (from, to)).collect();
+    for rule in rules.iter_mut().filter(|rule| rule.kind == RuleKind::Determines) {
+        rule.most_frequent =
+            most_frequent(column(&rule.from), column(&rule.to)).map(|(from, to, _)| (from, to)).collect();
     }
     rules.sort_by(|x, y| (x.kind, &x.from, &x.to).cmp(&(y.kind, &y.from, &y.to)));
     rules
 }
 
-/// The columns that say anything, by path.
-fn columns<'a>(table: &'a Table, random: &[String]) -> Vec<Column<'a>> {
+/// The columns that can support a rule, by path.
+fn columns<'a>(table: &'a RecordTable, random: &[String]) -> Vec<Column<'a>> {
     let column = |(path, values): (&'a String, &'a Vec<u32>)| {
         let mut order: Vec<u32> = (0..values.len() as u32).filter(|&row| values[row as usize] != ABSENT).collect();
         order.sort_by_key(|&row| values[row as usize]);
@@ -148,7 +150,7 @@ fn columns<'a>(table: &'a Table, random: &[String]) -> Vec<Column<'a>> {
     columns
 }
 
-fn equality(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
+fn equality(a: &Column, b: &Column, wanted: bool) -> Option<ConsistencyRule> {
     if !wanted {
         return None;
     }
@@ -156,15 +158,15 @@ fn equality(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
     let (all, equal) = (both().count(), both().filter(|pair| pair.0 == pair.1).count());
     let confidence = equal as f64 / all.max(1) as f64;
     let holds = confidence >= CONFIDENCE && a.surprise * equal as f64 >= EVIDENCE;
-    holds.then(|| rule(Kind::Equal, a, b, equal as u64, confidence))
+    holds.then(|| rule(RuleKind::Equal, a, b, equal as u64, confidence))
 }
 
-fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
+fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<ConsistencyRule> {
     if !wanted {
         return None;
     }
     let (mut repeated, mut kept, mut support) = (0u64, 0u64, 0u64);
-    for (_, winner, values) in usual(a, b) {
+    for (_, winner, values) in most_frequent(a, b) {
         let (all, of_winner) = (values.len() as u64, values.iter().filter(|&&value| value == winner).count() as u64);
         if all > 1 {
             repeated += all;
@@ -174,11 +176,11 @@ fn dependency(a: &Column, b: &Column, wanted: bool) -> Option<Rule> {
     }
     let confidence = kept as f64 / repeated.max(1) as f64;
     let holds = confidence >= CONFIDENCE && support >= SUPPORT && b.surprise * support as f64 >= EVIDENCE;
-    holds.then(|| rule(Kind::Determines, a, b, support, confidence))
+    holds.then(|| rule(RuleKind::Determines, a, b, support, confidence))
 }
 
-/// Each value of `a` that stands beside one of `b`, with the usual one there, and all that stand there.
-fn usual<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Vec<u32>)> {
+/// For each value of `a` that occurs with a value of `b`: the value, the most frequent one of `b`, and all values of `b`.
+fn most_frequent<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Vec<u32>)> {
     let groups = a.order.chunk_by(|&x, &y| a.values[x as usize] == a.values[y as usize]);
     groups.filter_map(|group| {
         let values = group.iter().map(|&row| b.values[row as usize]).filter(|&value| value != ABSENT);
@@ -187,12 +189,20 @@ fn usual<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32, u32, Ve
     })
 }
 
-/// `usual` stays empty until it is known which rules are kept: it is as large as the column.
-fn rule(kind: Kind, from: &Column, to: &Column, support: u64, confidence: f64) -> Rule {
-    Rule { kind, from: from.path.to_string(), to: to.path.to_string(), support, confidence, usual: HashMap::new() }
+/// `most_frequent` stays empty until it is known which rules are kept, because it is as large as the column.
+fn rule(kind: RuleKind, from: &Column, to: &Column, support: u64, confidence: f64) -> ConsistencyRule {
+    ConsistencyRule {
+        kind,
+        from: from.path.to_string(),
+        to: to.path.to_string(),
+        support,
+        confidence,
+        most_frequent: HashMap::new(),
+    }
 }
 
-/// The value that more than half have, if one does; else some value (Boyer and Moore, "MJRTY", 1991). None for no values.
+/// The majority value, if more than half of the values are equal; else some value (Boyer and Moore, "MJRTY", 1991). None for
+/// no values.
 fn majority(values: impl Iterator<Item = u32>) -> Option<u32> {
     let vote = |(winner, votes), value| match (winner, votes) {
         (_, 0) => (Some(value), 1u64),
@@ -204,7 +214,7 @@ fn majority(values: impl Iterator<Item = u32>) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::Values;
+    use super::super::table::ValueIds;
     use super::*;
 
     /// Sign-ins of ten people: name and mail determine each other, city follows from the address, the address is there
@@ -223,15 +233,15 @@ mod tests {
         (0..n).map(|i| record(i).into_bytes()).collect()
     }
 
-    fn names(rules: &[Rule]) -> Vec<String> {
-        let sign = |rule: &Rule| if rule.kind == Kind::Equal { "=" } else { ">" };
+    fn names(rules: &[ConsistencyRule]) -> Vec<String> {
+        let sign = |rule: &ConsistencyRule| if rule.kind == RuleKind::Equal { "=" } else { ">" };
         rules.iter().map(|rule| format!("{}{}{}", rule.from, sign(rule), rule.to)).collect()
     }
 
     #[test]
     fn rules_are_found_and_trivial_ones_are_not() {
-        let mut values = Values::default();
-        let table = Table::new(&sign_ins(300, false), &mut values);
+        let mut values = ValueIds::default();
+        let table = RecordTable::new(&sign_ins(300, false), &mut values);
         let rules = learn(&table, &["id".to_string()]);
         assert_eq!(names(&rules), ["ip=seen_ip", "ip>city", "mail>name", "name>mail"]);
         assert!(rules.iter().all(|rule| rule.confidence == 1.0));
@@ -242,19 +252,23 @@ mod tests {
 
     #[test]
     fn records_that_break_a_rule_are_noticed() {
-        let mut values = Values::default();
-        let training = Table::new(&sign_ins(300, false), &mut values);
+        let mut values = ValueIds::default();
+        let training = RecordTable::new(&sign_ins(300, false), &mut values);
         let rules = learn(&training, &[]);
-        let broken = Table::new(&sign_ins(100, true), &mut values);
-        assert_eq!(rules[0].check(&broken), Kept { records: 100, kept: 50, share: 0.5 });
+        let broken = RecordTable::new(&sign_ins(100, true), &mut values);
+        assert_eq!(rules[0].check(&broken), Compliance { records: 100, kept: 50, share: 0.5 });
         assert_eq!(rules[1].check(&broken).share, 1.0);
         let odd: Vec<Vec<u8>> =
             [r#"{"ip":"10.0.0.0","city":"c1"}"#, r#"{"ip":"10.0.0.1","city":"c0"}"#, r#"{"ip":"9.9.9.9","city":"c0"}"#]
                 .map(|record| record.into())
                 .into();
-        let odd = Table::new(&odd, &mut values);
-        assert_eq!(rules[1].check(&odd), Kept { records: 2, kept: 1, share: 0.5 }, "an unknown address says nothing");
-        assert_eq!(rules[2].check(&odd), Kept::default());
+        let odd = RecordTable::new(&odd, &mut values);
+        assert_eq!(
+            rules[1].check(&odd),
+            Compliance { records: 2, kept: 1, share: 0.5 },
+            "an unknown address says nothing"
+        );
+        assert_eq!(rules[2].check(&odd), Compliance::default());
     }
 
     #[test]
@@ -264,7 +278,7 @@ mod tests {
             records[..slips].iter_mut().for_each(|record| {
                 *record = String::from_utf8_lossy(record).replace("seen_ip\":\"10", "seen_ip\":\"11").into_bytes();
             });
-            names(&learn(&Table::new(&records, &mut Values::default()), &[]))
+            names(&learn(&RecordTable::new(&records, &mut ValueIds::default()), &[]))
         };
         assert!(with_slips(3).contains(&"ip=seen_ip".to_string()));
         assert!(!with_slips(4).contains(&"ip=seen_ip".to_string()));

@@ -1,17 +1,17 @@
-//! Seeded draws, and samples of streams.
+//! Seeded random numbers, and samples of streams.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Uniform whole numbers, fixed by a seed.
-pub struct Draws(ChaCha8Rng);
+/// Uniform random integers, determined by a seed.
+pub struct IndexRng(ChaCha8Rng);
 
-impl Draws {
+impl IndexRng {
     pub fn new(seed: u64) -> Self {
-        Draws(ChaCha8Rng::seed_from_u64(seed))
+        IndexRng(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// Uniform in `0..n`: the high half of a 64 x 64-bit product, with a bias below n / 2^64.
+    /// A number in `0..n`: the high half of a 64 x 64-bit product, with a bias below n / 2^64.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.0.next_u64()) * n as u128) >> 64) as usize
     }
@@ -22,15 +22,15 @@ pub struct Reservoir<T> {
     limit: usize,
     seen: usize,
     kept: Vec<(usize, T)>,
-    draws: Draws,
+    draws: IndexRng,
 }
 
 impl<T> Reservoir<T> {
     pub fn new(limit: usize, seed: u64) -> Self {
-        Self { limit, seen: 0, kept: Vec::new(), draws: Draws::new(seed) }
+        Self { limit, seen: 0, kept: Vec::new(), draws: IndexRng::new(seed) }
     }
 
-    /// Offers the next item, which is only made where it is kept.
+    /// Offers the next item, which is only created if it is kept.
     pub fn offer(&mut self, item: impl FnOnce() -> T) {
         if self.kept.len() < self.limit {
             self.kept.push((self.seen, item()));

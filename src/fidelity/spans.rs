@@ -1,35 +1,35 @@
-//! The longest stretch of a record that training has too, not counting text that nearly every record has.
+//! The longest span of a record that training has too, not counting text that nearly every record has.
 
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
-/// Bytes of a stretch by which constant text is known.
+/// Length in bytes of the pieces by which constant text is recognised.
 const GRAM: usize = 8;
-/// Training records in which constant text is looked for.
+/// Number of training records that constant text is learnt from.
 const LOOKED_AT: usize = 256;
 
 /// No state, no edge.
 const NONE: u32 = u32::MAX;
 
-/// A suffix automaton (Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985) of a text, with what
-/// of it training has: each state stands for substrings that end at the same places.
+/// A suffix automaton (Blumer et al., "The smallest automaton recognizing the subwords of a text", 1985) of a text, with the
+/// substrings that training has: each state stands for substrings that end at the same places.
 ///
-/// Training is read through it, so its size does not matter; the text takes about 70 bytes of memory a byte.
+/// Training is read through it, so the size of training does not matter; the text takes about 70 bytes of memory per byte.
 pub struct Spans {
-    states: Vec<State>,
+    states: Vec<SuffixState>,
     edges: Vec<Edge>,
-    /// State of each beginning of the text: (bytes).
+    /// State of each prefix of the text: (bytes).
     ends: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
-struct State {
-    /// Of its longest substring.
+struct SuffixState {
+    /// Length of its longest substring.
     length: u32,
     /// State of the longest suffix that ends at more places.
     link: u32,
     edges: u32,
-    /// Longest of its substrings found in training; 0: none yet.
+    /// Length of its longest substring found in training; 0: none so far.
     found: u32,
 }
 
@@ -41,9 +41,10 @@ struct Edge {
 }
 
 impl Spans {
-    /// `text` holds the records, a newline behind each. Substrings across records are never found, since no record has one.
+    /// `text` holds the records, each followed by a newline. Substrings across records are never found, because no record
+    /// contains a newline.
     pub fn new(text: &[u8]) -> Self {
-        let root = State { length: 0, link: NONE, edges: NONE, found: 0 };
+        let root = SuffixState { length: 0, link: NONE, edges: NONE, found: 0 };
         let mut spans = Self { states: vec![root], edges: Vec::new(), ends: Vec::with_capacity(text.len()) };
         let mut last = 0;
         for &byte in text {
@@ -68,11 +69,11 @@ impl Spans {
     }
 
     fn add(&mut self, length: u32, link: u32) -> u32 {
-        self.states.push(State { length, link, edges: NONE, found: 0 });
+        self.states.push(SuffixState { length, link, edges: NONE, found: 0 });
         self.states.len() as u32 - 1
     }
 
-    /// The state of the text so far, from that of the text without its last byte.
+    /// Appends a byte to the text with state `last`; returns the new state.
     fn extend(&mut self, last: u32, byte: u8) -> u32 {
         let new = self.add(self.states[last as usize].length + 1, 0);
         let mut at = last;
@@ -93,7 +94,8 @@ impl Spans {
         new
     }
 
-    /// A state for the substrings of `target` of at most `length`, which now end at one place more than the longer ones.
+    /// Splits off a state for the substrings of `target` of at most `length`, which now end at one place more than the longer
+    /// ones.
     fn split(&mut self, from: u32, byte: u8, target: u32, length: u32) -> u32 {
         let twin = self.add(length, self.states[target as usize].link);
         let mut at = self.states[target as usize].edges;
@@ -114,7 +116,7 @@ impl Spans {
         twin
     }
 
-    /// Reads a training record: every substring that it shares with the text is noted.
+    /// Reads a training record and marks every substring that it shares with the text.
     pub fn read(&mut self, record: &[u8]) {
         let (mut state, mut length) = (0, 0);
         for &byte in record {
@@ -134,13 +136,13 @@ impl Spans {
         }
     }
 
-    /// For each byte of the text the longest substring that ends with it and that training has: (bytes).
+    /// For each byte of the text the length of the longest substring that ends with it and that training has: (bytes).
     pub fn longest(mut self) -> Vec<u32> {
         let mut order: Vec<u32> = (1..self.states.len() as u32).collect();
         order.sort_unstable_by_key(|&state| self.states[state as usize].length);
-        // What is found of a state is found of its suffixes; what is not may still be found of them.
+        // If a substring of a state was found, its suffixes were found too; if not, its suffixes may still have been found.
         for &state in order.iter().rev() {
-            let State { link, found, .. } = self.states[state as usize];
+            let SuffixState { link, found, .. } = self.states[state as usize];
             if found > 0 {
                 self.states[link as usize].found = self.states[link as usize].length;
             }
@@ -155,11 +157,11 @@ impl Spans {
     }
 }
 
-/// Text that at least half of the records have: every stretch of 8 bytes of it.
+/// Text that at least half of the records have, as pieces of 8 bytes.
 pub struct Constant(HashSet<[u8; GRAM]>);
 
 impl Constant {
-    /// Learnt from the first 256 of a sample of training records.
+    /// Learns the constant text from the first 256 of a sample of training records.
     pub fn new(sample: &[Vec<u8>]) -> Self {
         let sample = &sample[..sample.len().min(LOOKED_AT)];
         let mut counts: HashMap<[u8; GRAM], usize> = HashMap::new();
@@ -170,7 +172,7 @@ impl Constant {
         Self(counts.into_iter().filter(|(_, count)| 2 * count >= sample.len()).map(|(gram, _)| gram).collect())
     }
 
-    /// Bytes before each place of a record that are not constant, and in all: (bytes + 1).
+    /// Number of varying bytes before each byte of a record, and in total: (bytes + 1).
     fn varying_before(&self, record: &[u8]) -> Vec<u32> {
         let mut constant = vec![false; record.len()];
         for (at, gram) in record.windows(GRAM).enumerate() {
@@ -187,10 +189,10 @@ impl Constant {
     }
 }
 
-/// Lengths, in bytes that are not constant text, of the longest span of each record that training has.
+/// Lengths, in varying bytes, of the longest span of each record that training has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct SpanLengths {
-    /// Records looked at.
+    /// Number of records searched.
     pub records: usize,
     pub median: f64,
     pub percentile_95: f64,

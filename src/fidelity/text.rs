@@ -1,12 +1,12 @@
 //! Records as token sequences: ROUGE-1, BLEU-4, self-BLEU.
 //!
-//! A token is a stretch of letters, digits and non-ASCII bytes, or any other byte that is no white space.
+//! A token is a run of letters, digits and non-ASCII bytes, or any other byte that is not white space.
 
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Tokens numbered in the order in which they come.
+/// Tokens, numbered in the order of their first occurrence.
 #[derive(Default)]
 pub struct Tokens(HashMap<Vec<u8>, u32>);
 
@@ -26,7 +26,7 @@ impl Tokens {
         found
     }
 
-    /// Distinct tokens so far: numbers lie below it.
+    /// Number of distinct tokens so far; their numbers lie below it.
     pub fn vocabulary(&self) -> usize {
         self.0.len()
     }
@@ -60,7 +60,7 @@ fn grams(tokens: &[u32], n: usize) -> HashMap<Gram, u32> {
     counts
 }
 
-/// How often each n-gram occurs at most in one reference.
+/// The maximum count of each n-gram in one reference.
 pub struct References {
     /// The largest count, the reference that has it, and the largest count of another.
     counts: HashMap<Gram, (u32, usize, u32)>,
@@ -83,7 +83,7 @@ impl References {
     /// record (c tokens) is shorter than the reference nearest in length (r tokens) (Papineni et al., "BLEU", 2002).
     /// Smoothing: one is added to both counts of the 2- to 4-gram precisions (Lin and Och, "ORANGE", 2004).
     ///
-    /// `without`: a reference to leave out, the record itself in self-BLEU.
+    /// `without`: a reference to leave out, which in self-BLEU is the record itself.
     pub fn bleu_4(&self, candidate: &[u32], without: Option<usize>) -> f64 {
         let clipped = |(gram, count): (Gram, u32)| {
             let (most, owner, second) = self.counts.get(&gram).copied().unwrap_or((0, 0, 0));
@@ -112,11 +112,11 @@ impl References {
 pub struct Likeness {
     /// Records in the sample.
     pub records: usize,
-    /// ROUGE-1 against the training record most like it.
+    /// ROUGE-1 against the most similar training record.
     pub rouge_1: f64,
     /// BLEU-4 against the training sample.
     pub bleu_4: f64,
-    /// BLEU-4 of each record against the others of its sample, a measure of sameness (Zhu et al., "Texygen", 2018).
+    /// BLEU-4 of each record against the others of its sample, a measure of low diversity (Zhu et al., "Texygen", 2018).
     pub self_bleu: f64,
 }
 

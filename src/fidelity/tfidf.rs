@@ -1,10 +1,10 @@
-//! TF-IDF cosine similarity: how alike generated and real records are, and how near the nearest training record is.
+//! TF-IDF cosine similarity of generated and real records, and of each record and the nearest training record.
 
 use super::distance::percentile;
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// Bars of a histogram over 0..=1.
+/// Number of bars of a histogram over 0..=1.
 pub const BARS: usize = 25;
 
 /// Counts of similarities in [`BARS`] equal bars over 0..=1, the last one closed.
@@ -33,12 +33,12 @@ impl Histogram {
 pub struct Similarity {
     /// Every generated record of the sample with every validation record of the sample.
     pub generated_and_validation: Histogram,
-    /// Every training record with every validation record of the samples: the yardstick.
+    /// Every training record with every validation record of the samples, as the baseline.
     pub training_and_validation: Histogram,
-    /// For each generated record the training record most like it.
+    /// Each generated record with the most similar training record.
     pub generated_nearest_training: Histogram,
-    /// The same for each validation record: the yardstick. A generated maximum far above it speaks of copying, far below of
-    /// records unlike the real ones.
+    /// The same for each validation record, as the baseline. A generated maximum far above it is a sign of copying, far below it
+    /// of records unlike the real ones.
     pub validation_nearest_training: Histogram,
 }
 
@@ -48,13 +48,14 @@ pub struct TfIdf {
     weights: Vec<f64>,
 }
 
-/// Weight of each term of a record, by term, of length 1.
+/// Weight of each term of a record, sorted by term, with Euclidean length 1.
 type Vector = Vec<(u32, f64)>;
 
 impl TfIdf {
     /// Term weights tf x idf with idf = ln((1 + n) / (1 + df)) (Sparck Jones, "A statistical interpretation of term
     /// specificity", 1972, with one record added that has every term), over `vocabulary` tokens and the token sequences of
-    /// `records`. What every record has weighs nothing, so that the frame of a log record does not hide its contents.
+    /// `records`. A term that every record has weighs nothing, so that the fixed text of log records does not hide their
+    /// contents.
     pub fn fit(records: &[Vec<u32>], vocabulary: usize) -> Self {
         let mut frequencies = vec![0u32; vocabulary];
         for record in records {
@@ -80,7 +81,7 @@ fn counted(record: &[u32]) -> Vector {
     tokens.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as f64)).collect()
 }
 
-/// Cosine of each of `left` with each of `right`: (left, right) row by row.
+/// Cosine of each of `left` with each of `right`: (left, right).
 fn cosines(left: &[Vector], right: &[Vector], vocabulary: usize) -> Vec<Vec<f64>> {
     let row = |vector: &Vector| {
         let mut dense = vec![0.0; vocabulary];

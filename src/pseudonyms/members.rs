@@ -62,8 +62,8 @@ fn string_end(text: &str, quote: usize) -> usize {
     quote + length.count() + 2
 }
 
-/// The final pseudonyms of the names (`None`: the name stays). Different names of one object stay different: a pseudonym that
-/// equals another name or pseudonym of the object gets letters appended.
+/// The final pseudonyms of the names (`None`: the name stays). Different names of one object stay different: a pseudonym
+/// that equals another name or pseudonym of the object gets letters appended.
 pub fn apart(members: &[MemberName], images: Vec<Option<String>>) -> Vec<Option<String>> {
     let stays = members.iter().zip(&images).filter(|(_, image)| image.is_none());
     let mut taken: HashSet<(usize, String)> =

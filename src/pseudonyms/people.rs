@@ -169,7 +169,8 @@ impl People {
         };
         let images = [image(*first), image(*second)];
         let wanted = format!("{}{separator}{}", images[0], images[1]);
-        // Two accounts may get the same pseudonym (those of Aaron and Bob Cole as Mara and Milo Voss): the second gets a letter.
+        // Two accounts may get the same pseudonym (those of Aaron and Bob Cole as Mara and Milo Voss): the second gets a
+        // letter.
         let claimed = words.claim(&lower, |attempt| with_letters(&wanted, attempt));
         // If upper and lower case differ in length, the pseudonym does not follow the case of the original.
         let written = if stem.len() == lower.len() { stem } else { lower.as_str() };

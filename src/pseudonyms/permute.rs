@@ -1,10 +1,10 @@
 //! Keyed, format-preserving permutations of texts: digits stay digits, upper case stays upper case.
 //!
-//! A text is a sequence of symbols, each with the size of its alphabet. A Feistel network over the two halves of the sequence
-//! adds to each symbol a keyed number that depends on the other half, modulo the size of the alphabet. So every round is
-//! invertible, and no two texts of one format share an image. The construction follows Black, Rogaway, "Ciphers with
-//! arbitrary finite domains", CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round function; it
-//! is not FF1.
+//! A text is a sequence of symbols, each with the size of its alphabet. A Feistel network over the two halves of the
+//! sequence adds to each symbol a keyed number that depends on the other half, modulo the size of the alphabet. So every
+//! round is invertible, and no two texts of one format share an image. The construction follows Black, Rogaway, "Ciphers
+//! with arbitrary finite domains", CT-RSA 2002, and the FF1 mode of NIST SP 800-38G, with HMAC-SHA-256 as the round
+//! function; it is not FF1.
 
 use super::key::SecretKey;
 

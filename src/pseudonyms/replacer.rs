@@ -296,7 +296,8 @@ impl Replacer {
         })
     }
 
-    /// The pseudonym of a label: the name of an account or a host, or one level of a domain. No two labels share a pseudonym.
+    /// The pseudonym of a label: the name of an account or a host, or one level of a domain. No two labels share a
+    /// pseudonym.
     pub fn label(&mut self, text: &str) -> String {
         let lower = text.to_lowercase();
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {

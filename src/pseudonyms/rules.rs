@@ -306,9 +306,9 @@ mod tests {
             ("field = [{ path = 'a', action = 'user', colour = 1 }]", "colour"),
             ("field = [{ path = 'a', action = 'field' }]", "group key"),
             ("text = [{ regex = 'a', action = 'secret' }]", "group key"),
-            ("secrets.'a b' = ['pw']", "capitals"),
+            ("secrets.'a b' = ['pw']", "capital letters"),
             ("text = [{ regex = '(', action = 'user' }]", "regular expression"),
-            ("text = [{ regex = 'a', action = 'redact', mark = 'a b' }]", "capitals"),
+            ("text = [{ regex = 'a', action = 'redact', mark = 'a b' }]", "capital letters"),
             ("=", "rules"),
         ] {
             let error = with(text).err().unwrap_or_else(|| panic!("{text}: taken"));

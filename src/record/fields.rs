@@ -111,6 +111,24 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
+/// The object without its member `name`, otherwise byte for byte.
+pub fn without(record: &[u8], name: &str) -> Option<Vec<u8>> {
+    let leaf = leaves(record)?.into_iter().find(|leaf| leaf.path == name)?;
+    let quoted = serde_json::to_string(name).ok()?;
+    let start = record[..leaf.span.start].windows(quoted.len()).rposition(|text| text == quoted.as_bytes())?;
+    let behind = &record[leaf.span.end..];
+    let blank = |text: &[u8]| text.len() - text.trim_ascii_start().len();
+    let range = match behind[blank(behind)..].strip_prefix(b",") {
+        Some(next) => start..record.len() - next.len() + blank(next),
+        None => match record[..start].trim_ascii_end().strip_suffix(b",") {
+            Some(before) => before.len()..leaf.span.end,
+            None => start..leaf.span.end,
+        },
+    };
+    let rest = [&record[..range.start], &record[range.end..]].concat();
+    leaves(&rest)?.iter().all(|leaf| leaf.path != name).then_some(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +160,19 @@ mod tests {
         assert_eq!(leaves(b"{\"a\":\"\xff\"}"), None);
         let deep = "{\"a\":".repeat(500) + "1" + &"}".repeat(500);
         assert_eq!(leaves(deep.as_bytes()), None, "nested deeper than the parser goes");
+    }
+
+    #[test]
+    fn a_member_is_taken_out_and_nothing_else() {
+        for (record, expected) in [
+            (r#"{"l": 1, "a": "l"}"#, r#"{"a": "l"}"#),
+            (r#"{"a":2,"l":"x","b":3}"#, r#"{"a":2,"b":3}"#),
+            (r#"{"a": 2, "l": null}"#, r#"{"a": 2}"#),
+            (r#"{"l":0}"#, "{}"),
+        ] {
+            assert_eq!(without(record.as_bytes(), "l").unwrap(), expected.as_bytes(), "{record}");
+        }
+        assert_eq!(without(br#"{"a":1}"#, "l"), None);
+        assert_eq!(without(br#"{"a":{"l":1}}"#, "a.l"), None, "only members of the object itself");
     }
 }

@@ -15,7 +15,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// The offset at which the JSON object of `text` begins: the length of `text` if it contains no object, 0 for plain text.
+    /// The offset at which the JSON object of `text` begins: the length of `text` if it contains no object, 0 for plain
+    /// text.
     pub fn body_start(self, text: &[u8]) -> usize {
         match self {
             Form::PrefixedJson => text.iter().position(|&b| b == b'{').unwrap_or(text.len()),

@@ -64,8 +64,8 @@ impl FromStr for Prefix {
     type Err = Error;
 
     /// Parses `[NAME=]PATH[,STEP]...`, a field and the steps that transform its value, such as
-    /// `user=properties.userPrincipalName,before=@,lower`. The path is names joined by dots, with numbers for array elements;
-    /// a name may contain dots itself. Without NAME, the path is the name.
+    /// `user=properties.userPrincipalName,before=@,lower`. The path is names joined by dots, with numbers for array
+    /// elements; a name may contain dots itself. Without NAME, the path is the name.
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split(',');
         let first = parts.next().unwrap_or_default();

@@ -27,7 +27,8 @@ pub struct Records {
     pub schema: Option<Value>,
     /// The separators of JSON records between members and between a name and its value, such as `(", ", ": ")`.
     pub separators: Option<(String, String)>,
-    /// Whether `prepare --pseudonymise` replaced the names in the records, so that their tokenizer reveals no original names.
+    /// Whether `prepare --pseudonymise` replaced the names in the records, so that their tokenizer reveals no original
+    /// names.
     #[serde(default)]
     pub pseudonymised: bool,
 }

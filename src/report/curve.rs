@@ -1,4 +1,4 @@
-//! The loss curve as an SVG picture: training loss (raw and smoothed), validation loss, learning rate behind them.
+//! The loss curve as an SVG picture: training loss (raw and smoothed), validation loss, and the learning rate behind them.
 
 use crate::files::write_atomic;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use std::path::Path;
 
 const WIDTH: u32 = 900;
 const HEIGHT: u32 = 500;
-/// No line gets more columns than the plot has pixels, so the file stays small however long the run.
+/// No line has more columns than the plot has pixels, so the file stays small however long the run is.
 const COLUMNS: usize = 800;
 
 pub(super) const INK: RGBColor = RGBColor(51, 60, 74);
@@ -20,7 +20,7 @@ const TRAIN: RGBColor = RGBColor(37, 99, 235);
 const VALIDATION: RGBColor = RGBColor(220, 88, 20);
 const RATE: RGBColor = RGBColor(150, 160, 175);
 
-/// Points as (step, value), in the order of the steps; values that are not finite are left out of the picture.
+/// Points as (step, value), in the order of the steps; values that are not finite are not drawn.
 #[derive(Clone, Debug, Default)]
 pub struct LossCurve {
     pub title: String,
@@ -34,7 +34,7 @@ pub struct LossCurve {
     pub log_y: bool,
 }
 
-/// Draws the curve into `path` as SVG, 900 x 500, below 200 kB, replacing the file in one piece.
+/// Draws the curve into `path` as SVG, 900 x 500, below 200 kB, and replaces the file atomically.
 ///
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
@@ -45,7 +45,7 @@ pub fn loss_curve(curve: &LossCurve, path: &Path) -> Result<()> {
 type Points = Vec<(f64, f64)>;
 
 /// The four lines, thinned, in the units of the axes.
-struct Lines {
+struct CurveSeries {
     raw: Points,
     smooth: Points,
     val: Points,
@@ -54,7 +54,7 @@ struct Lines {
     losses: Range<f64>,
 }
 
-impl Lines {
+impl CurveSeries {
     fn new(curve: &LossCurve) -> Self {
         let usable = |points: &[(u64, f64)]| -> Points {
             let fits = |y: f64| y.is_finite() && (y > 0.0 || !curve.log_y);
@@ -63,11 +63,11 @@ impl Lines {
         let (train, val) = (usable(&curve.train), usable(&curve.val));
         let rate: Points = usable(&curve.rate).into_iter().filter(|p| p.1 >= 0.0).collect();
         let all = || train.iter().chain(&val);
-        // At least ten, so that the labels of a run that has just begun differ from one another.
+        // At least ten steps, so that the labels of a run that has just begun differ.
         let steps = 0.0..all().map(|p| p.0).fold(10.0, f64::max);
         let losses = padded(all().map(|p| p.1), curve.log_y);
         let smooth = thin_last(&smoothed(&train), steps.end);
-        Lines {
+        CurveSeries {
             raw: thin_extremes(&train, steps.end),
             smooth,
             val: thin_last(&val, steps.end),
@@ -78,7 +78,7 @@ impl Lines {
     }
 }
 
-/// The range of the values with some air above and below; a range around 1 for no values, around it for a single one.
+/// The range of the values with a margin above and below; a range around 1 for no values, around the value for a single one.
 fn padded(values: impl Iterator<Item = f64>, log: bool) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), y| (l.min(y), h.max(y)));
     if low > high {
@@ -94,8 +94,8 @@ fn padded(values: impl Iterator<Item = f64>, log: bool) -> Range<f64> {
     (low - air).max(floor)..high + air
 }
 
-/// Centred mean over about a fiftieth of the points. It does not lag behind a falling loss as a running average does;
-/// towards the ends the window shrinks on both sides alike.
+/// Centred mean over about a fiftieth of the points. It does not lag behind a falling loss as a running average does; towards
+/// the ends the window shrinks on both sides.
 fn smoothed(points: &[(f64, f64)]) -> Points {
     let mut sums = vec![0.0];
     sums.extend(points.iter().scan(0.0, |sum, p| {
@@ -111,7 +111,7 @@ fn smoothed(points: &[(f64, f64)]) -> Points {
     points.iter().enumerate().map(mean).collect()
 }
 
-/// Round values inside a logarithmic axis, at least four: decades, or 1-2-5, or, over a narrow range, even steps.
+/// At least four round values inside a logarithmic axis: decades, or 1-2-5, or even steps over a narrow range.
 fn log_ticks(range: &Range<f64>) -> Vec<f64> {
     let decades = range.start.log10().floor() as i32..=range.end.log10().floor() as i32;
     let ticks = |mantissas: &[f64]| -> Vec<f64> {
@@ -137,7 +137,7 @@ fn columns(points: &[(f64, f64)], last_step: f64) -> impl Iterator<Item = &[(f64
     points.chunk_by(move |a, b| column(a.0) == column(b.0))
 }
 
-/// Lowest and highest point of each column, in their order: spikes survive.
+/// The lowest and the highest point of each column, in their order, so that spikes survive.
 fn thin_extremes(points: &[(f64, f64)], last_step: f64) -> Points {
     let extremes = |group: &[(f64, f64)]| {
         let by_loss = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
@@ -154,9 +154,9 @@ fn thin_last(points: &[(f64, f64)], last_step: f64) -> Points {
     columns(points, last_step).map(|group| *group.last().expect("a column has a point")).collect()
 }
 
-/// The picture as text; [`loss_curve`] puts it into a file, the report page into itself.
+/// The picture as text; [`loss_curve`] writes it to a file, the report page embeds it.
 pub(super) fn svg(curve: &LossCurve) -> Result<String> {
-    let lines = Lines::new(curve);
+    let lines = CurveSeries::new(curve);
     let mut text = String::new();
     let root = SVGBackend::with_string(&mut text, (WIDTH, HEIGHT)).into_drawing_area();
     let drawn = if curve.log_y {
@@ -174,14 +174,14 @@ pub(super) type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Axes, lines and legend. `losses` is the loss axis, linear or logarithmic.
-fn draw<Y>(root: &Area, curve: &LossCurve, lines: &Lines, losses: Y) -> Drawn
+fn draw<Y>(root: &Area, curve: &LossCurve, lines: &CurveSeries, losses: Y) -> Drawn
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
     root.fill(&WHITE)?;
     let top_rate = lines.rate.iter().map(|p| p.1).fold(0.0, f64::max);
-    // Twice the peak: the rate stays in the lower half, below the falling loss.
+    // Twice the peak, so that the rate stays in the lower half, below the falling loss.
     let rates: Range<f64> = 0.0..if top_rate > 0.0 { 2.0 * top_rate } else { 1.0 };
     let mut chart = ChartBuilder::on(root)
         .caption(&curve.title, ("sans-serif", 19).into_font().color(&INK))
@@ -211,7 +211,7 @@ where
     Ok(())
 }
 
-/// Names the series of any chart, on a ground that lines shine through a little.
+/// Draws the legend of a chart on a slightly transparent background.
 pub(super) fn legend<'a, 'b: 'a, Place: CoordTranslate>(
     chart: &mut ChartContext<'a, SVGBackend<'b>, Place>,
     position: SeriesLabelPosition,
@@ -233,8 +233,8 @@ type Chart<'a, 'b, Y> = plotters::chart::DualCoordChartContext<
     Cartesian2d<RangedCoordf64, RangedCoordf64>,
 >;
 
-/// The learning rate, faint, on the axis at the right; nothing where there is none.
-fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines, top_rate: f64) -> Drawn {
+/// Draws the learning rate, faint, on the right axis; nothing where there is none.
+fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &CurveSeries, top_rate: f64) -> Drawn {
     if top_rate <= 0.0 {
         return Ok(());
     }
@@ -253,7 +253,7 @@ fn draw_rate<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines, to
     Ok(())
 }
 
-fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines) -> Drawn {
+fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &CurveSeries) -> Drawn {
     chart.draw_series(LineSeries::new(lines.raw.iter().copied(), TRAIN.mix(0.28).stroke_width(1)))?;
     chart
         .draw_series(LineSeries::new(lines.smooth.iter().copied(), TRAIN.stroke_width(2)))?
@@ -266,7 +266,7 @@ fn draw_losses<Y: Ranged<ValueType = f64>>(chart: &mut Chart<Y>, lines: &Lines) 
         .draw_series(LineSeries::new(lines.val.iter().copied(), VALIDATION.stroke_width(2)))?
         .label("validation")
         .legend(|at| key(at, VALIDATION.stroke_width(2)));
-    // Dots show where it was measured, as long as they do not melt into a band.
+    // Dots show where it was measured, as long as they are few enough to be told apart.
     if lines.val.len() <= 100 {
         chart.draw_series(lines.val.iter().map(|&point| Circle::new(point, 3, VALIDATION.filled())))?;
     }
@@ -284,7 +284,7 @@ fn thousands(step: f64) -> String {
     groups.join(",")
 }
 
-/// A loss without needless zeros: 0.25, 1.5, 10.
+/// A loss without trailing zeros: 0.25, 1.5, 10.
 fn short(loss: f64) -> String {
     let text = format!("{loss:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
@@ -319,7 +319,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("the picture");
         assert!(text.len() < 200_000, "{} bytes", text.len());
         assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1, "a temporary file is left");
-        let raw = Lines::new(&curve).raw;
+        let raw = CurveSeries::new(&curve).raw;
         assert!(raw.len() <= 2 * COLUMNS + 2, "{} points", raw.len());
         assert!(raw.iter().any(|p| p.0 == 50_000.0), "the spike is gone");
         for words in ["steps", "loss, nats per token", "learning rate", "validation", "A run"] {
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_short_run_is_drawn_point_by_point() {
-        let lines = Lines::new(&example(60));
+        let lines = CurveSeries::new(&example(60));
         assert_eq!((lines.raw.len(), lines.smooth.len()), (60, 60));
         assert!(lines.raw.iter().zip(&lines.smooth).any(|(raw, smooth)| raw.1 != smooth.1), "nothing was smoothed");
     }
@@ -345,7 +345,7 @@ mod tests {
         ];
         for log_y in [false, true] {
             for curve in odd.iter().cloned().map(|curve| LossCurve { log_y, ..curve }) {
-                let range = Lines::new(&curve).losses;
+                let range = CurveSeries::new(&curve).losses;
                 assert!(range.start < range.end && range.end.is_finite(), "{curve:?}: {range:?}");
                 assert!(range.start > 0.0 || !log_y, "{curve:?}: {range:?}");
                 assert!(svg(&curve).expect("it draws").ends_with("</svg>\n"), "{curve:?}");

@@ -1,7 +1,8 @@
-//! Labelled detection as a piece of an HTML page: the table of detectors, ROC and precision-recall curves, and
-//! histograms of scores.
+//! Labelled detection as a section of an HTML page: the table of detectors, ROC and precision-recall curves, and histograms of
+//! scores.
 
 use super::curve::{self, Area, Drawn, GRID, INK};
+use super::html::escape;
 use crate::detect::{AtThreshold, Detection, Ranking};
 use crate::{Error, Result};
 use plotters::prelude::*;
@@ -9,13 +10,13 @@ use std::fmt::Write;
 use std::ops::Range;
 
 const SIDE: u32 = 460;
-/// Curves are drawn of so many points at most, evenly picked.
+/// Maximum number of points of a curve, evenly picked.
 const POINTS: usize = 400;
 const BARS: usize = 40;
 const NORMAL: RGBColor = RGBColor(37, 99, 235);
 const ATTACK: RGBColor = RGBColor(220, 38, 38);
-/// Of the methods' curves in their order, then from the first again; told apart with colour blindness too (Okabe and
-/// Ito).
+/// Colours of the methods' curves in their order, then from the first again; people with colour blindness can distinguish them
+/// (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -25,9 +26,9 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(150, 110, 0),
 ];
 
-/// A detector on labelled records.
+/// A detector's metrics and scores on labelled records.
 #[derive(Clone, Debug)]
-pub struct Method<'a> {
+pub struct DetectorScores<'a> {
     pub detection: &'a Detection,
     /// (records)
     pub scores: &'a [f64],
@@ -38,18 +39,18 @@ pub struct Method<'a> {
 ///
 /// # Errors
 /// A score that is not a number.
-pub fn detection(methods: &[Method], attacks: &[bool]) -> Result<String> {
+pub fn detection(methods: &[DetectorScores], attacks: &[bool]) -> Result<String> {
     let mut rankings = vec![];
     for method in methods {
         rankings.push((method.detection.method.as_str(), Ranking::new(method.scores, attacks)?));
     }
     let rows: Vec<&Detection> = methods.iter().map(|method| method.detection).collect();
     let mut out = format!("<section class=\"detection\">\n<h2>Detection</h2>\n{}{}", summary(&rows), table(&rows));
-    let roc: Lines = rankings.iter().map(|(name, ranking)| (*name, ranking.roc())).collect();
-    let precision: Lines = rankings.iter().map(|(name, ranking)| (*name, ranking.precision_recall())).collect();
+    let roc: NamedCurves = rankings.iter().map(|(name, ranking)| (*name, ranking.roc())).collect();
+    let precision: NamedCurves = rankings.iter().map(|(name, ranking)| (*name, ranking.precision_recall())).collect();
     if roc.iter().any(|(_, points)| !points.is_empty()) {
         let roc = curves("ROC", ["false positive rate", "recall"], &roc, true)?;
-        // Its colours are those of the other picture, whose corner has room for the legend.
+        // It has the colours of the other picture, which has room for the legend.
         let precision = curves("Precision and recall", ["recall", "precision"], &precision, false)?;
         let _ = write!(out, "<div class=\"pair\">\n<figure>\n{roc}</figure>\n<figure>\n{precision}</figure>\n</div>\n");
     }
@@ -67,13 +68,13 @@ fn summary(rows: &[&Detection]) -> String {
         .chunk_by(|a, b| a.calibrated_on == b.calibrated_on)
         .map(|same| {
             let (first, last) = (&same[0], &same[same.len() - 1]);
-            let to = if same.len() > 1 { format!(" to {}", super::page::escape(&last.method)) } else { String::new() };
-            format!("{}{to}: {}", super::page::escape(&first.method), first.calibrated_on)
+            let to = if same.len() > 1 { format!(" to {}", escape(&last.method)) } else { String::new() };
+            format!("{}{to}: {}", escape(&first.method), first.calibrated_on)
         })
         .collect();
     format!(
         "<p>{} records, {} of them attacks. Calibrated: the threshold was set on scores of normal records ({}) for a \
-         false-positive rate of {}, without a look at the labels. Best: the threshold of the highest F1, which knows \
+         false-positive rate of {}, without the labels. Best: the threshold of the highest F1, which is chosen with \
          them.</p>\n",
         row.attacks + row.normals,
         row.attacks,
@@ -92,7 +93,7 @@ fn table(rows: &[&Detection]) -> String {
     for row in rows {
         let areas = [row.auroc, row.auprc].map(number).concat();
         let (calibrated, best) = (cells(Some(&row.calibrated)), cells(row.best.as_ref()));
-        let _ = writeln!(out, "<tr><th>{}</th>{areas}{calibrated}{best}</tr>", super::page::escape(&row.method));
+        let _ = writeln!(out, "<tr><th>{}</th>{areas}{calibrated}{best}</tr>", escape(&row.method));
     }
     out + "</tbody>\n</table></div>\n"
 }
@@ -119,11 +120,11 @@ fn picture(size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Result<String
     Ok(text)
 }
 
-/// Names and points.
-type Lines<'a> = Vec<(&'a str, Vec<(f64, f64)>)>;
+/// (name, points) of each curve.
+type NamedCurves<'a> = Vec<(&'a str, Vec<(f64, f64)>)>;
 
-/// One line a method in the unit square.
-fn curves(title: &str, axes: [&str; 2], lines: &Lines, legend: bool) -> Result<String> {
+/// One line per method in the unit square.
+fn curves(title: &str, axes: [&str; 2], lines: &NamedCurves, legend: bool) -> Result<String> {
     picture((SIDE, SIDE), |root| {
         let mut chart = ChartBuilder::on(root)
             .caption(title, ("sans-serif", 17).into_font().color(&INK))
@@ -157,15 +158,15 @@ fn curves(title: &str, axes: [&str; 2], lines: &Lines, legend: bool) -> Result<S
     })
 }
 
-/// At most about [`POINTS`] points, the first and the last among them.
+/// At most about [`POINTS`] points, including the first and the last.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let step = points.len().div_ceil(POINTS).max(1);
     let kept = points.iter().enumerate().filter(|(at, _)| at % step == 0 || at + 1 == points.len());
     kept.map(|(_, point)| *point).collect()
 }
 
-/// Share of the normal records and of the attacks by score, and the calibrated threshold.
-fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
+/// Distribution of the scores of normal records and of attacks, and the calibrated threshold.
+fn histogram(method: &DetectorScores, attacks: &[bool]) -> Result<String> {
     let range = score_range(method);
     let shares = [false, true].map(|kind| {
         let scores: Vec<f64> = (0..attacks.len()).filter(|&i| attacks[i] == kind).map(|i| method.scores[i]).collect();
@@ -219,7 +220,7 @@ fn histogram(method: &Method, attacks: &[bool]) -> Result<String> {
 }
 
 /// From the lowest to the highest finite score or threshold, a little wider than them.
-fn score_range(method: &Method) -> Range<f64> {
+fn score_range(method: &DetectorScores) -> Range<f64> {
     let all = method.scores.iter().chain([&method.detection.calibrated.threshold]).filter(|score| score.is_finite());
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), score| (l.min(*score), h.max(*score)));
     if low > high {
@@ -229,7 +230,7 @@ fn score_range(method: &Method) -> Range<f64> {
     low - air..high + air
 }
 
-/// Share of the scores in each of [`BARS`] equal parts of the range; infinite ones count at its ends.
+/// Fraction of the scores in each of [`BARS`] equal parts of the range; infinite ones are counted at its ends.
 fn shares(scores: &[f64], range: &Range<f64>) -> Vec<f64> {
     let mut bars = vec![0.0; BARS];
     for score in scores {
@@ -247,7 +248,8 @@ mod tests {
     fn rendered(name: &str, scores: &[f64], attacks: &[bool]) -> String {
         let row = evaluate(scores, attacks, &[1.0, 2.0, 3.0], 0.3).unwrap();
         let row = Detection { method: name.into(), ..row };
-        detection(&[Method { detection: &row, scores }, Method { detection: &row, scores }], attacks).unwrap()
+        detection(&[DetectorScores { detection: &row, scores }, DetectorScores { detection: &row, scores }], attacks)
+            .unwrap()
     }
 
     #[test]
@@ -278,7 +280,7 @@ mod tests {
         assert!(detection(&[], &[]).unwrap().contains("No detector"));
         let endless = [f64::INFINITY];
         let row = evaluate(&endless, &[true], &endless, 0.5).unwrap();
-        assert_eq!(score_range(&Method { detection: &row, scores: &endless }), 0.0..1.0);
+        assert_eq!(score_range(&DetectorScores { detection: &row, scores: &endless }), 0.0..1.0);
     }
 
     #[test]

@@ -1,61 +1,11 @@
-//! Why a record is odd, for a person: its tokens coloured by surprisal, on a terminal and as an HTML page.
+//! Shows a person why a record is unusual: its tokens coloured by surprisal, on a terminal and as an HTML page.
 
-use super::page::{self, escape, fact};
+use super::html::{self, escape, fact};
 use crate::Result;
 use crate::files::write_atomic;
-use serde::Serialize;
+use crate::finding::{Finding, FoundField, Shaded};
 use std::fmt::Write;
 use std::path::Path;
-
-/// What scoring found about one record. As JSON, one line of `logwright score`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Finding {
-    /// Number of the record in its input, from 1.
-    pub record: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    pub score: f64,
-    pub threshold: Option<f64>,
-    pub anomaly: Option<bool>,
-    pub nats_per_char: f64,
-    pub nats_per_token: f64,
-    pub max_token: MaxToken,
-    /// The oddest first.
-    pub fields: Vec<FoundField>,
-    /// All tokens in order; empty where nobody asked for them.
-    #[serde(skip)]
-    pub tokens: Vec<Shaded>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MaxToken {
-    pub text: String,
-    pub nats: f64,
-    /// Byte offset in the record without its prefix.
-    pub at: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FoundField {
-    pub path: String,
-    pub value: String,
-    pub nats: f64,
-    /// Mean nats of this path in normal records.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub excess: Option<f64>,
-}
-
-/// A token and its surprisal.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shaded {
-    /// Any bytes.
-    pub text: Vec<u8>,
-    pub nats: f64,
-    /// Lies in the value of one of the fields found.
-    pub found: bool,
-}
 
 /// What a page of explanations shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +15,7 @@ pub struct Explanation {
     /// How a record became one score.
     pub aggregate: String,
     pub threshold: Option<f64>,
-    /// Of all that was scored, shown or not.
+    /// Number of all scored records, shown or not.
     pub records: u64,
     pub anomalies: u64,
     /// In the order to show them.
@@ -74,7 +24,7 @@ pub struct Explanation {
 
 const STYLE: &str = include_str!("explain.css");
 
-/// Lower bounds in nats of the shades from 1 on. A choice among e^n things that are equally likely has n nats.
+/// Lower bounds in nats of the shades from 1 on. A choice among e^n equally likely things has n nats.
 const SHADES: [f64; 5] = [1.0, 2.0, 4.0, 6.0, 9.0];
 
 /// Shade of a surprisal: 0 (none) to 5.
@@ -82,22 +32,22 @@ fn shade(nats: f64) -> usize {
     SHADES.iter().filter(|&&bound| nats >= bound).count()
 }
 
-/// What the shades mean, from 0 on.
+/// The meaning of each shade, from 0 on.
 fn meanings() -> impl Iterator<Item = String> {
     let least = std::iter::once(format!("under {} nat", SHADES[0]));
-    let most = format!("{} and more", SHADES[SHADES.len() - 1]);
+    let most = format!("{} or more", SHADES[SHADES.len() - 1]);
     least.chain(SHADES.windows(2).map(|pair| format!("{} to {}", pair[0], pair[1]))).chain([most])
 }
 
-/// Writes the page to `path`, replacing the file in one piece.
+/// Writes the page to `path`, and replaces the file atomically.
 ///
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
 pub fn write_page(explanation: &Explanation, path: &Path) -> Result<()> {
-    write_atomic(path, html(explanation).as_bytes())
+    write_atomic(path, whole_page(explanation).as_bytes())
 }
 
-fn html(explanation: &Explanation) -> String {
+fn whole_page(explanation: &Explanation) -> String {
     let Explanation { model, aggregate, threshold, records, anomalies, findings } = explanation;
     let threshold_text = threshold.map_or("none".to_string(), |threshold| format!("{threshold:.2}"));
     let facts = [
@@ -118,15 +68,15 @@ fn html(explanation: &Explanation) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Unusual records</title>\n\
          <style>\n{}{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>Unusual records</h1></header>\n\
          <dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>How to read this</h2>\n\
-         <p>Each piece of a record is shaded by its surprisal: how little the model, which learnt from earlier logs, expected it \
-         after all that stands before it. Underlined are the values of the fields listed below a record. The bar is the \
-         record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n</section>\n\
+         <p>Each piece of a record is shaded by its surprisal in nats: how unlikely the model, which learnt from earlier logs, \
+         found it after everything before it. The values of the fields that are listed below a record are underlined. The \
+         bar shows the record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n</section>\n\
          <section>\n<h2>Records, the highest score first</h2>\n{articles}</section>\n</main>\n</body>\n</html>\n",
-        page::STYLE
+        html::STYLE
     )
 }
 
-/// One record: its verdict, its score beside the threshold on a bar up to `highest`, its text, its oddest fields.
+/// One record: its verdict, its score and the threshold on a bar up to `highest`, its text, its most unusual fields.
 fn article(finding: &Finding, highest: f64) -> String {
     let class = match finding.anomaly {
         Some(true) => "anomaly",
@@ -159,17 +109,17 @@ fn shaded(tokens: &[Shaded]) -> String {
     for (text, nats, found) in whole_characters(tokens) {
         let found = if found { " found" } else { "" };
         let _ = match shade(nats) {
-            0 if found.is_empty() => write!(out, "{}", page::plain(&text)),
+            0 if found.is_empty() => write!(out, "{}", html::plain(&text)),
             shade => {
-                write!(out, "<span class=\"s{shade}{found}\" title=\"{nats:.2} nats\">{}</span>", page::plain(&text))
+                write!(out, "<span class=\"s{shade}{found}\" title=\"{nats:.2} nats\">{}</span>", html::plain(&text))
             }
         };
     }
     out
 }
 
-/// Tokens as text, nats and mark: those that cut a character in two are joined with what completes it, and the separator at
-/// the end goes.
+/// Tokens as (text, nats, found). Tokens that split a character are joined with those that complete it, and the separator at
+/// the end is dropped.
 fn whole_characters(tokens: &[Shaded]) -> Vec<(Vec<u8>, f64, bool)> {
     let tokens = match tokens.split_last() {
         Some((last, before)) if last.text == b"\n" => before,
@@ -185,7 +135,7 @@ fn whole_characters(tokens: &[Shaded]) -> Vec<(Vec<u8>, f64, bool)> {
             }
             _ => joined.push((token.text.clone(), token.nats, token.found)),
         }
-        // Bytes that can never become a character are shown as they are, one by one.
+        // Bytes that can never become a character are shown one by one.
         let text = joined.last().map_or(&[][..], |(text, ..)| text);
         open = std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none());
     }
@@ -197,14 +147,14 @@ fn table(fields: &[FoundField]) -> String {
         return String::new();
     }
     let calibrated = fields.iter().any(|field| field.excess.is_some());
-    let more = if calibrated { "<th class=\"number\">usual nats</th><th class=\"number\">excess</th>" } else { "" };
+    let more = if calibrated { "<th class=\"number\">expected nats</th><th class=\"number\">excess</th>" } else { "" };
     let number =
         |value: Option<f64>| value.map_or(String::new(), |value| format!("<td class=\"number\">{value:.2}</td>"));
     let row = |field: &FoundField| {
         format!(
             "<tr><td>{}</td><td class=\"value\">{}</td><td class=\"number\">{:.2}</td>{}{}</tr>\n",
             escape(&field.path),
-            page::plain(field.value.as_bytes()),
+            html::plain(field.value.as_bytes()),
             field.nats,
             number(field.expected),
             number(field.excess),
@@ -217,24 +167,24 @@ fn table(fields: &[FoundField]) -> String {
     )
 }
 
-/// Background and foreground of the shades from 1 on, of the terminal's 256 colours; readable on light and dark alike.
+/// Background and foreground of the shades from 1 on, among the terminal's 256 colours; readable on light and dark.
 const COLOURS: [(u8, u8); 5] = [(230, 16), (222, 16), (215, 16), (202, 16), (160, 231)];
 
 /// The legend of [`terminal`].
 pub fn legend(colour: bool) -> String {
     if !colour {
-        return format!("Tokens of {} nats and more stand in [[ ]].\n\n", SHADES[PLAIN_SHADE - 1]);
+        return format!("Tokens of {} nats or more are in [[ ]].\n\n", SHADES[PLAIN_SHADE - 1]);
     }
     let shades: Vec<_> =
         meanings().enumerate().map(|(shade, text)| painted(&format!(" {text} "), shade, false)).collect();
-    format!("Surprisal in nats: {}; the values of the oddest fields are underlined.\n\n", shades.join(" "))
+    format!("Surprisal in nats: {}; the values of the most unusual fields are underlined.\n\n", shades.join(" "))
 }
 
-/// Without colour, this shade and those above are marked.
+/// Without colour, this shade and those above it are marked.
 const PLAIN_SHADE: usize = 4;
 
-/// A finding for a terminal: a headline, the record with its tokens coloured (256-colour escapes), the oddest fields.
-/// Control characters of the record are shown as pictures: a log must not steer the terminal.
+/// A finding for a terminal: a headline, the record with its tokens coloured (256-colour escapes), the most unusual fields.
+/// Control characters of the record are shown as pictures, because a log must not control the terminal.
 pub fn terminal(finding: &Finding, colour: bool) -> String {
     let mut out = headline(finding);
     if colour && finding.anomaly == Some(true) {
@@ -242,7 +192,7 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
     }
     out.push('\n');
     for (text, nats, found) in whole_characters(&finding.tokens) {
-        let text = page::visible(&text);
+        let text = html::visible(&text);
         match colour {
             true => out.push_str(&painted(&text, shade(nats), found)),
             false if shade(nats) >= PLAIN_SHADE => out.push_str(&format!("[[{text}]]")),
@@ -252,10 +202,10 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
     out.push('\n');
     for field in &finding.fields {
         let usual = match (field.expected, field.excess) {
-            (Some(expected), Some(excess)) => format!(", usually {expected:.2}, excess {excess:.2}"),
+            (Some(expected), Some(excess)) => format!(", expected {expected:.2}, excess {excess:.2}"),
             _ => String::new(),
         };
-        let (path, value) = (page::visible(field.path.as_bytes()), page::visible(field.value.as_bytes()));
+        let (path, value) = (html::visible(field.path.as_bytes()), html::visible(field.value.as_bytes()));
         let _ = writeln!(out, "  {path} = {value}  ({:.2} nats{usual})", field.nats);
     }
     out.push('\n');
@@ -277,6 +227,7 @@ fn painted(text: &str, shade: usize, found: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::MaxToken;
 
     fn token(text: &[u8], nats: f64, found: bool) -> Shaded {
         Shaded { text: text.to_vec(), nats, found }
@@ -321,12 +272,12 @@ mod tests {
         let shades = [0.0, 0.99, 1.0, 1.99, 2.0, 3.9, 4.0, 6.0, 8.9, 9.0, 99.0].map(shade);
         assert_eq!(shades, [0, 0, 1, 1, 2, 2, 3, 4, 4, 5, 5]);
         let meanings: Vec<_> = meanings().collect();
-        assert_eq!(meanings, ["under 1 nat", "1 to 2", "2 to 4", "4 to 6", "6 to 9", "9 and more"]);
+        assert_eq!(meanings, ["under 1 nat", "1 to 2", "2 to 4", "4 to 6", "6 to 9", "9 or more"]);
     }
 
     #[test]
     fn the_page_shows_tokens_fields_and_the_threshold() {
-        let page = html(&explanation());
+        let page = whole_page(&explanation());
         for part in [
             "<span class=\"s5 found\" title=\"12.00 nats\">&lt;script&gt;</span>",
             "<span class=\"s4\" title=\"6.50 nats\">\u{241b}[2J</span>",
@@ -352,7 +303,7 @@ mod tests {
         assert!(!text.contains("\x1b[2J"));
         let plain = terminal(&finding(), false);
         assert!(plain.contains("{\"a<b\":\"[[<script>]][[\u{241b}[2J]]é\"}\n"), "{plain}");
-        assert!(plain.contains("a<b = <script>\u{241b}[2J  (12.00 nats, usually 0.50, excess 7.25)"), "{plain}");
+        assert!(plain.contains("a<b = <script>\u{241b}[2J  (12.00 nats, expected 0.50, excess 7.25)"), "{plain}");
         assert!(!plain.contains('\x1b'));
     }
 

@@ -1,4 +1,4 @@
-//! Reading generated records: what `generate` prints, raw or as JSON lines, or any file with a record a line.
+//! Reads generated records: the output of `generate`, raw or as JSON lines, or any file with one record per line.
 
 use super::parse::{Summary, Verdict, verdict};
 use crate::fidelity::Reservoir;
@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::Path;
 
-/// Longer lines are no records: they count as broken, and their text is passed over.
+/// Longer lines are not records: they count as broken, and the rest of their text is skipped.
 const LONGEST: u64 = 16 << 20;
 
-/// Generated records, judged.
+/// Generated records, and their verdicts.
 pub struct GeneratedFile {
     pub summary: Summary,
-    /// Whether the file tells which records were cut off at the token limit; else all count as complete.
+    /// Whether the file says which records were truncated at the token limit; if not, all count as complete.
     pub tells_truncation: bool,
     /// A uniform sample of the complete records, without their newlines, in order.
     pub complete: Vec<Vec<u8>>,
@@ -23,18 +23,18 @@ pub struct GeneratedFile {
 
 /// A line of `generate --format jsonl`.
 #[derive(Deserialize)]
-struct Line {
+struct GeneratedLine {
     text: String,
     ended: bool,
-    /// Tells such a line from a log record that happens to have a text.
+    /// Distinguishes such a line from a log record that happens to have a text.
     #[serde(rename = "verdict")]
     _verdict: String,
 }
 
-/// Reads `path` (`-`: standard input), one record a line; keeps at most `sample` complete ones, drawn with the seed.
+/// Reads `path` (`-`: standard input), one record per line; keeps at most `sample` complete ones, drawn with the seed.
 ///
 /// # Errors
-/// The file cannot be read, holds no record, or begins as JSON lines of `generate` and does not go on so.
+/// The file cannot be read, contains no record, or begins as JSON lines of `generate` and does not continue so.
 pub fn read_generated(path: &Path, form: Form, sample: usize, seed: u64) -> Result<GeneratedFile> {
     let source: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(stdin()),
@@ -45,7 +45,7 @@ pub fn read_generated(path: &Path, form: Form, sample: usize, seed: u64) -> Resu
     let (mut line, mut number, mut as_lines) = (Vec::new(), 0u64, false);
     while next_line(&mut reader, &mut line).map_err(|e| Error::io("read the generated records from", path, e))? {
         number += 1;
-        let parsed = if number == 1 || as_lines { serde_json::from_slice::<Line>(&line).ok() } else { None };
+        let parsed = if number == 1 || as_lines { serde_json::from_slice::<GeneratedLine>(&line).ok() } else { None };
         as_lines = if number == 1 { parsed.is_some() } else { as_lines };
         let ended = match (parsed, as_lines) {
             (Some(parsed), _) => {
@@ -56,7 +56,7 @@ pub fn read_generated(path: &Path, form: Form, sample: usize, seed: u64) -> Resu
             (None, true) => {
                 return Err(Error::failed(format!(
                     "{}:{number}: expected a JSON line with text, ended and verdict as in the lines before (generate --format \
-                     jsonl), found something else; is the file cut or mixed?",
+                     jsonl), found something else; is the file truncated or mixed?",
                     path.display()
                 )));
             }
@@ -69,14 +69,14 @@ pub fn read_generated(path: &Path, form: Form, sample: usize, seed: u64) -> Resu
     }
     if summary.records == 0 {
         return Err(Error::failed(format!(
-            "{}: holds no records; expected one a line, as `logwright generate` prints them",
+            "{}: contains no records; expected one per line, as `logwright generate` prints them",
             path.display()
         )));
     }
     Ok(GeneratedFile { summary, tells_truncation: as_lines, complete: reservoir.into_sample() })
 }
 
-/// The next line without its end; false where there is none. Of a line that is too long only the beginning.
+/// Reads the next line without its line end, or only the beginning of a line that is too long; false at the end.
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
     line.clear();
     if reader.by_ref().take(LONGEST).read_until(b'\n', line)? == 0 {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_an_error_and_a_huge_line_a_broken_record() {
-        assert!(read(b"", Form::Json).err().unwrap().to_string().contains("holds no records"));
+        assert!(read(b"", Form::Json).err().unwrap().to_string().contains("contains no records"));
         let huge = [&vec![b'x'; LONGEST as usize + 5][..], b"\n{}\n"].concat();
         let file = read(&huge, Form::Json).unwrap();
         assert_eq!(file.summary, Summary { records: 2, complete: 2, parsed: 1 });

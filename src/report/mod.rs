@@ -1,14 +1,15 @@
-//! What a person looks at after a run: the loss curve, the page, and the verdicts on generated records.
+//! What a person reads after a run: the loss curve, HTML pages, and verdicts on generated records.
 
 mod curve;
 mod detection;
 pub mod evaluation;
 pub mod explain;
 pub mod generated;
+mod html;
 mod page;
 pub mod parse;
 
 pub use curve::{LossCurve, loss_curve};
-pub use detection::{Method, detection};
-pub use page::{DemoReport, Sample, page};
+pub use detection::{DetectorScores, detection};
+pub use page::{DemoReport, JudgedRecord, page};
 pub use parse::{Summary, Verdict, verdict};

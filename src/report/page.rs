@@ -1,6 +1,7 @@
-//! The report of a run as one HTML page: no scripts, nothing loaded from elsewhere, readable in light and dark.
+//! The report of a run as one HTML page: no scripts, no external resources, readable in light and dark mode.
 
 use super::curve::{self, LossCurve};
+use super::html::{document, escape, fact, plain};
 use super::parse::{Summary, Verdict};
 use crate::Result;
 use crate::files::write_atomic;
@@ -8,9 +9,9 @@ use crate::record::Form;
 use std::fmt::Write;
 use std::path::Path;
 
-/// One generated record, as generated, and what became of it.
+/// One generated record and its verdict.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub struct JudgedRecord {
     /// Without its newline; any bytes.
     pub text: Vec<u8>,
     pub verdict: Verdict,
@@ -19,18 +20,16 @@ pub struct Sample {
 #[derive(Clone, Debug)]
 pub struct DemoReport {
     pub title: String,
-    /// Headline numbers: what, and the value with its unit.
+    /// Headline numbers: (name, value with its unit).
     pub facts: Vec<(String, String)>,
     pub curve: LossCurve,
     pub form: Form,
-    pub samples: Vec<Sample>,
+    pub samples: Vec<JudgedRecord>,
     /// The resolved configuration, as TOML.
     pub config: String,
 }
 
-pub(super) const STYLE: &str = include_str!("page.css");
-
-/// Writes the report to `path`, replacing the file in one piece.
+/// Writes the report to `path`, and replaces the file atomically.
 ///
 /// # Errors
 /// `Error::Failed` when the file cannot be written.
@@ -53,21 +52,6 @@ fn html(report: &DemoReport) -> Result<String> {
     Ok(document(&report.title, &body))
 }
 
-/// A whole page around `body`, which is HTML; the title is not.
-pub(super) fn document(title: &str, body: &str) -> String {
-    let title = escape(title);
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n{body}</main>\n</body>\n\
-         </html>\n"
-    )
-}
-
-pub(super) fn fact(name: &str, value: &str) -> String {
-    format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value))
-}
-
 fn count_text(summary: &Summary, form: Form) -> String {
     let Summary { records, complete, parsed } = summary;
     match form {
@@ -78,7 +62,7 @@ fn count_text(summary: &Summary, form: Form) -> String {
     }
 }
 
-fn article(sample: &Sample, form: Form) -> String {
+fn article(sample: &JudgedRecord, form: Form) -> String {
     let (class, label, error_at) = match &sample.verdict {
         Verdict::Valid if form == Form::Text => ("valid", "complete".to_string(), None),
         Verdict::Valid => ("valid", "valid JSON".to_string(), None),
@@ -94,7 +78,7 @@ fn article(sample: &Sample, form: Form) -> String {
 
 /// `text` as HTML with JSON keys and string values coloured, and the byte at `error_at` marked (the end, if beyond it).
 ///
-/// Made for broken JSON too: it only follows quotes, and a string is a key if a colon comes next.
+/// It works for broken JSON too: it only follows quotes, and a string is a key if a colon follows.
 fn highlight(text: &[u8], error_at: Option<usize>) -> String {
     let mut out = String::new();
     let mut at = 0;
@@ -129,7 +113,7 @@ fn string_end(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
-/// One coloured stretch of the text, cut in three where the error lies inside it.
+/// One coloured piece of the text, split in three where the error lies inside it.
 fn span(out: &mut String, text: &[u8], range: std::ops::Range<usize>, class: Option<&str>, error_at: Option<usize>) {
     if let Some(class) = class {
         let _ = write!(out, "<span class=\"{class}\">");
@@ -147,42 +131,9 @@ fn span(out: &mut String, text: &[u8], range: std::ops::Range<usize>, class: Opt
     }
 }
 
-/// A byte inside a UTF-8 character: the mark must not cut one in two.
+/// Whether a byte continues a UTF-8 character, which the mark must not split.
 fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
-}
-
-/// Bytes as HTML text, all of them visible.
-pub(super) fn plain(text: &[u8]) -> String {
-    escape(&visible(text))
-}
-
-/// Bytes as text for the eye: those that are no UTF-8 become U+FFFD, other control characters their pictures (U+2400 and up).
-pub(super) fn visible(text: &[u8]) -> String {
-    let visible = |c: char| match c {
-        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
-        '\x7f' => '\u{2421}',
-        // What steers terminals, or turns the direction of writing.
-        '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        c => c,
-    };
-    String::from_utf8_lossy(text).chars().map(visible).collect()
-}
-
-/// Safe as HTML text and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -191,7 +142,7 @@ mod tests {
     use crate::report::verdict;
 
     fn report(form: Form, texts: &[&[u8]]) -> DemoReport {
-        let sample = |text: &&[u8]| Sample { text: text.to_vec(), verdict: verdict(text, true, form) };
+        let sample = |text: &&[u8]| JudgedRecord { text: text.to_vec(), verdict: verdict(text, true, form) };
         DemoReport {
             title: "A <b>run</b>".into(),
             facts: vec![("validation loss".into(), "0.5 < 0.6".into())],
@@ -231,11 +182,6 @@ mod tests {
         assert_eq!(highlight(br#"{"a"#, Some(3)), "{<span class=\"text\">&quot;a</span><mark class=\"end\">end</mark>");
         assert!(highlight("{\"é\"".as_bytes(), Some(2)).contains("<mark>é</mark>"));
         assert!(highlight(b"{\"a\\", Some(1)).contains("<mark>&quot;</mark>a\\"), "a backslash at the end");
-    }
-
-    #[test]
-    fn no_byte_is_lost_or_shown_raw() {
-        assert_eq!(plain(b"a\0\x1f\x7f\xff<"), "a\u{2400}\u{241f}\u{2421}\u{fffd}&lt;");
     }
 
     #[test]

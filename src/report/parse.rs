@@ -1,4 +1,4 @@
-//! Is a generated record whole, and is it valid? The verdict on one record, and the rates over many.
+//! Is a generated record complete, and is it valid? The verdict on one record, and the rates over many.
 
 use crate::record::Form;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 pub enum Verdict {
     /// The generator ended the record, and it is valid for its form.
     Valid,
-    /// The generator ended the record, and it is no JSON object; `at` is the byte offset of the error in the record.
+    /// The generator ended the record, but it is not a JSON object; `at` is the byte offset of the error in the record.
     Broken { at: usize, reason: String },
     /// The generator stopped (token limit) before the record ended.
     Truncated,
@@ -49,15 +49,15 @@ fn check_object(body: &[u8]) -> Result<(), (usize, String)> {
         Some((i, byte)) if byte != b'{' => return Err((i, "expected `{`".into())),
         Some(_) => (),
     }
-    // Skipping values does not look at the bytes inside strings, so the encoding is checked first.
+    // `IgnoredAny` does not check the bytes inside strings, so the encoding is checked first.
     std::str::from_utf8(body).map_err(|e| (e.valid_up_to(), "invalid UTF-8".into()))?;
     serde_json::from_slice::<IgnoredAny>(body).map(|_| ()).map_err(|e| (error_offset(body), reason(&e)))
 }
 
-/// Byte offset of the first byte that no valid object can have there; the length where the text only stops too early.
+/// Byte offset of the first byte that no valid object can have there; the length where the text only ends too early.
 ///
-/// serde_json's own column is one off for some errors. A beginning of the text is hopeless if it fails other than by its
-/// end, and every longer one is then hopeless too, so the shortest hopeless one is found by bisection.
+/// The column of serde_json is off by one for some errors. A prefix of the text is hopeless if it fails for another reason than
+/// its end; every longer prefix is then hopeless too, so bisection finds the shortest one.
 fn error_offset(body: &[u8]) -> usize {
     let hopeless = |length: usize| serde_json::from_slice::<IgnoredAny>(&body[..length]).is_err_and(|e| !e.is_eof());
     let (mut fine, mut failing) = (0, body.len() + 1);
@@ -78,7 +78,7 @@ fn reason(error: &serde_json::Error) -> String {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Summary {
     pub records: u64,
-    /// Records that the generator ended itself.
+    /// Records that the model ended itself.
     pub complete: u64,
     /// Complete records that are valid.
     pub parsed: u64,
@@ -91,7 +91,7 @@ impl Summary {
         self.parsed += u64::from(verdict.is_valid());
     }
 
-    /// Valid of the complete ones: the model's own doing, whatever the token limit was; 0 when there are none.
+    /// Fraction of the complete records that are valid, which does not depend on the token limit; 0 when there are none.
     pub fn parsed_of_complete(&self) -> f64 {
         ratio(self.parsed, self.complete)
     }

@@ -1,29 +1,28 @@
 //! Conditions on generated records, set through the prefix that the model was trained with: a user, a label, a day.
 
-use crate::record::{MOST_COMBINATIONS, Records};
-use crate::record::{PLACEHOLDER, Prefix};
-use crate::record::{prefix_text, prefix_values};
+use crate::record::{MOST_COMBINATIONS, PLACEHOLDER, Prefix, Records, prefix_text, prefix_values};
 use crate::{Error, Result};
 use chrono::{Days, NaiveDate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What is asked of each record.
+/// The conditions on each record.
 pub struct Conditions {
     prefixes: Vec<Prefix>,
-    /// For each prefix, the value asked for.
+    /// The wanted value of each prefix.
     wanted: Vec<Option<String>>,
-    /// Days to spread the records over, first and last, and the prefix that holds the day.
+    /// The prefix that holds the day, and the first and the last of the days to spread the records over.
     days: Option<(usize, NaiveDate, NaiveDate)>,
     combinations: Vec<(Vec<String>, u64)>,
     seed: u64,
 }
 
 impl Conditions {
-    /// `values` are pairs of a prefix's name and the value asked for; `days` the first and the last day.
+    /// `values` are pairs of a prefix's name and the wanted value; `days` are the first and the last day.
     ///
-    /// Prefixes that nothing is asked of take values that stood beside the wanted ones in training, drawn by how often they
-    /// did; any in training where the wanted ones were never seen.
+    /// Prefixes without a condition take values that occurred with the wanted ones in training, in proportion to how often they
+    /// did; or any combination in training, if the wanted values never occurred.
+    ///
     /// Errors: a name that the model has no prefix for; days without a prefix of days.
     pub fn new(
         records: &Records,
@@ -38,11 +37,11 @@ impl Conditions {
             let place = place.ok_or_else(|| no_prefix(&format!("--where {name}=..."), &prefixes))?;
             if value.contains(|c: char| c.is_control() || c == '{') {
                 return Err(Error::usage(format!(
-                    "--where {name}=...: no value holds a control character or an opening brace; leave it out"
+                    "--where {name}=...: no value contains a control character or an opening brace; remove it"
                 )));
             }
             if wanted[place].replace(value.clone()).is_some() {
-                return Err(Error::usage(format!("--where {name}=...: given twice; a record has one value there")));
+                return Err(Error::usage(format!("--where {name}=...: given twice, but a record has one value there")));
             }
         }
         let days = days.map(|(first, last)| match prefixes.iter().position(Prefix::is_date) {
@@ -50,7 +49,7 @@ impl Conditions {
             Some(place) => {
                 Err(Error::usage(format!("--from and --where {}=... exclude each other", prefixes[place].name())))
             }
-            None => Err(no_prefix("--from: no prefix of the model holds a day (day=PATH,date)", &prefixes)),
+            None => Err(no_prefix("--from: no prefix of the model is a day (day=PATH,date)", &prefixes)),
         });
         let days = days.transpose()?;
         let conditions = Conditions { prefixes, wanted, days, combinations: records.combinations.clone(), seed };
@@ -58,12 +57,12 @@ impl Conditions {
         Ok(conditions)
     }
 
-    /// Whether anything is asked.
+    /// Whether there are no conditions.
     pub fn is_empty(&self) -> bool {
         self.days.is_none() && self.wanted.iter().all(Option::is_none)
     }
 
-    /// What record `index` of `of` begins with.
+    /// The text that record `index` of `of` begins with.
     pub fn prompt(&self, index: usize, of: usize) -> String {
         if self.is_empty() {
             return String::new();
@@ -74,7 +73,7 @@ impl Conditions {
         prefix_text(&values)
     }
 
-    /// Whether the record (without its prefix) has what was asked of number `index` of `of`.
+    /// Whether record `index` of `of`, given without its prefix, meets the conditions.
     pub fn is_kept(&self, record: &[u8], index: usize, of: usize) -> bool {
         let found = prefix_values(&self.prefixes, record);
         let fits = |(wanted, found): (&Option<String>, &Option<String>)| {
@@ -93,7 +92,7 @@ impl Conditions {
         wanted
     }
 
-    /// A combination from training for what is not asked for.
+    /// A combination from training for the prefixes without a condition.
     fn others(&self, wanted: &[Option<String>], index: usize) -> Vec<Option<String>> {
         let fits = |values: &[String]| {
             values.iter().zip(wanted).all(|(value, wanted)| wanted.as_ref().is_none_or(|wanted| wanted == value))
@@ -104,7 +103,7 @@ impl Conditions {
         }
         let total: u64 = candidates.iter().map(|(_, count)| count).sum();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        // Samples draw from the streams that begin at 0.
+        // Records sample from the streams that begin at 0, so these begin at the other end.
         rng.set_stream(u64::MAX - index as u64);
         let mut left = if total == 0 { 0 } else { rng.next_u64() % total };
         let drawn = candidates.iter().find(|(_, count)| {

@@ -1,7 +1,7 @@
-//! Samples in parallel: every slot of the engine's cache works on one, and takes the next when it has ended.
+//! Generates records in parallel: every slot of the engine's KV cache works on one record, and then on the next one.
 
 use super::SamplingParams;
-use super::constraint::{Constraint, Guide, Stuck};
+use super::constraint::{Constraint, DeadEnd, Guide};
 use crate::engine::{Engine, SampleRequest};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -12,102 +12,93 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// How records are generated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct GenerationSettings {
     pub params: SamplingParams,
-    /// Tokens after which a sample is cut off, its record unfinished.
+    /// Number of tokens after which a record is truncated.
     pub max_tokens: usize,
-    /// Sample i draws from stream i of this seed, so samples differ; the same settings give the same samples.
+    /// Record i draws from stream i of this seed, so records differ; the same settings give the same records.
     pub seed: u64,
-    /// Samples in progress at once.
+    /// Number of records in progress at once.
     pub parallel: usize,
 }
 
-/// What generation obeys besides its settings.
+/// What controls generation besides its settings.
 #[derive(Clone, Copy, Default)]
 pub struct Control<'a> {
-    /// Records keep within this grammar.
+    /// Records must fit this grammar.
     pub constraint: Option<&'a Constraint>,
-    /// Once set, generation ends after the token in progress; finished samples are handed on, unfinished ones dropped.
+    /// Once set, generation ends after the current token; finished records are handed on, unfinished ones dropped.
     pub stop: Option<&'a AtomicBool>,
 }
 
-/// What the grammar did to one sample.
+/// What the grammar did to one record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Constrained {
-    /// Sum over the drawn tokens of the model's own probability, at the temperature in use, that the grammar took away: about the
-    /// number of tokens at which the model, left free, would have left the grammar.
+    /// Sum over the drawn tokens of the probability mass, at the temperature in use, that the grammar removed: about the number
+    /// of tokens at which the model, unconstrained, would have left the grammar.
     pub removed: f64,
-    /// Time of making masks and reading tokens, on the thread that did it.
+    /// Time to compute masks and read tokens, on the thread that did it.
     pub time: Duration,
-    /// Why the record could not go on or be called finished.
-    pub stuck: Option<Stuck>,
+    /// Why the record could not be finished.
+    pub dead_end: Option<DeadEnd>,
 }
 
-/// One sample.
+/// One generated record.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Generated {
+pub struct GeneratedRecord {
     pub index: usize,
-    /// The prompt and what followed it, without the separators at both ends.
+    /// The prompt and its continuation, without the separators at both ends.
     pub text: Vec<u8>,
-    /// Tokens drawn.
+    /// Number of tokens drawn.
     pub tokens: usize,
-    /// Whether the model ended the record itself (false: cut off at `max_tokens`, or stuck in its grammar).
+    /// Whether the model ended the record itself (false: truncated at `max_tokens`, or in a dead end of its grammar).
     pub ended: bool,
-    /// Present where there is a grammar.
+    /// Present if there is a grammar.
     pub constrained: Option<Constrained>,
 }
 
-/// A sample in progress in one slot.
-struct Work<'a> {
+/// A record in progress in one slot.
+struct ActiveSample<'a> {
     index: usize,
     rng: ChaCha8Rng,
-    /// Separator, prompt and everything drawn.
+    /// The separator, the prompt and everything drawn.
     tokens: Vec<u32>,
     drawn: usize,
-    /// Prompt bytes still to be written by the first tokens (see `heal`).
+    /// Prompt bytes that the first tokens have yet to write (see `heal`).
     owed: Vec<u8>,
-    /// Tokens that continue or begin what is owed and that the grammar takes (a bit set over the vocabulary); none where nothing is
-    /// owed and there is no grammar.
+    /// Tokens that write what is owed and that the grammar allows (a bit set over the vocabulary); None if nothing is owed and
+    /// there is no grammar.
     allowed: Option<Vec<u32>>,
     guide: Option<Guide<'a>>,
     constrained: Constrained,
-    /// Tokens not yet in the cache.
+    /// Number of tokens that are not yet in the cache.
     pending: usize,
-    /// Decides the next token: in 0..1.
+    /// The random number that decides the next token: in [0, 1).
     uniform: f64,
-    /// The token drawn last, and the share of the probability that was allowed to it.
+    /// The token drawn last, and the probability mass of the tokens that were allowed.
     drawn_now: (u32, f64),
     ended: bool,
     is_done: bool,
 }
 
-/// Generates one record for each prompt and hands the samples to `sink` in the order of the prompts.
+/// Generates one record for each prompt and gives the records to `sink` in the order of the prompts.
 ///
-/// The stream the model sees starts with the separator, as a training window does, so a record starts where records start.
-/// When a sequence fills the context, generation goes on from its last half: the cache is emptied and that half is read
-/// again at positions from 0.
+/// The model reads the separator first, as in a training window, so a record starts where records start. When a sequence fills
+/// the context, generation continues from its last half: the cache is emptied and that half is read again at positions from 0.
+///
+/// Errors: a prompt that the grammar does not allow.
 pub fn generate(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
     prompts: impl Iterator<Item = Vec<u8>>,
-    settings: &Settings,
-    sink: &mut dyn FnMut(Generated) -> Result<()>,
-) -> Result<()> {
-    generate_under(engine, tokenizer, prompts, settings, Control::default(), sink)
-}
-
-/// `generate` within a grammar, or until it is stopped. Errors: a prompt that the grammar refuses.
-pub fn generate_under(
-    engine: &mut dyn Engine,
-    tokenizer: &Tokenizer,
-    prompts: impl Iterator<Item = Vec<u8>>,
-    settings: &Settings,
+    settings: &GenerationSettings,
     control: Control,
-    sink: &mut dyn FnMut(Generated) -> Result<()>,
+    sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>,
 ) -> Result<()> {
     let mut prompts = prompts.enumerate();
-    let mut slots: Vec<Option<Work>> = Vec::new();
+    let mut slots: Vec<Option<ActiveSample>> = Vec::new();
     slots.resize_with(settings.parallel, || None);
     engine.open_cache(slots.len())?;
     let usual = usual_tokens(tokenizer, engine.config().vocab);
@@ -117,7 +108,7 @@ pub fn generate_under(
             let Some((index, prompt)) = prompts.next() else { break };
             engine.forget(slot);
             finished.expect_one();
-            *work = Some(Work::new(index, &prompt, tokenizer, settings.seed, control.constraint)?);
+            *work = Some(ActiveSample::new(index, &prompt, tokenizer, settings.seed, control.constraint)?);
         }
         if slots.iter().all(Option::is_none) {
             break;
@@ -136,10 +127,10 @@ pub fn generate_under(
     finished.hand_on_all(sink)
 }
 
-/// Samples that end out of order, handed on in order.
+/// Hands records on in order, though they end out of order.
 #[derive(Default)]
 struct InOrder {
-    waiting: VecDeque<Option<Generated>>,
+    waiting: VecDeque<Option<GeneratedRecord>>,
     handed_on: usize,
 }
 
@@ -148,13 +139,13 @@ impl InOrder {
         self.waiting.push_back(None);
     }
 
-    fn put(&mut self, done: Generated) {
+    fn put(&mut self, done: GeneratedRecord) {
         let place = done.index - self.handed_on;
         self.waiting[place] = Some(done);
     }
 
-    /// Those before which nothing is missing.
-    fn hand_on(&mut self, sink: &mut dyn FnMut(Generated) -> Result<()>) -> Result<()> {
+    /// Hands on the records before which none is missing.
+    fn hand_on(&mut self, sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>) -> Result<()> {
         while let Some(done) = self.waiting.front_mut().and_then(Option::take) {
             self.waiting.pop_front();
             self.handed_on += 1;
@@ -163,15 +154,15 @@ impl InOrder {
         Ok(())
     }
 
-    fn hand_on_all(self, sink: &mut dyn FnMut(Generated) -> Result<()>) -> Result<()> {
+    fn hand_on_all(self, sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>) -> Result<()> {
         self.waiting.into_iter().flatten().try_for_each(sink)
     }
 }
 
-/// Brings all pending tokens into the cache and draws the next token of each sample that can go on.
+/// Brings all pending tokens into the cache and draws the next token of each record that can continue.
 fn draw(
     engine: &mut dyn Engine,
-    slots: &mut [Option<Work>],
+    slots: &mut [Option<ActiveSample>],
     params: SamplingParams,
     usual: Option<&[u32]>,
 ) -> Result<()> {
@@ -202,7 +193,7 @@ fn draw(
     Ok(())
 }
 
-/// Bit set of the tokens of `vocab` that fit; none where all do.
+/// Bit set of the tokens of `vocab` that fit; None if all do.
 fn bits(vocab: usize, fits: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
     let mut bits = vec![0; vocab.div_ceil(32)];
     let fitting = (0..vocab as u32).filter(|&token| fits(token));
@@ -210,12 +201,12 @@ fn bits(vocab: usize, fits: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
     (count < vocab).then_some(bits)
 }
 
-/// The tokens that stand for something: a model may have more of them than its tokenizer (padding).
+/// The tokens that stand for text: a model may have more tokens than its tokenizer (padding).
 fn usual_tokens(tokenizer: &Tokenizer, vocab: usize) -> Option<Vec<u32>> {
     bits(vocab, |token| !tokenizer.token_bytes(token).is_empty())
 }
 
-impl<'a> Work<'a> {
+impl<'a> ActiveSample<'a> {
     fn new(
         index: usize,
         prompt: &[u8],
@@ -229,7 +220,7 @@ impl<'a> Work<'a> {
         let mut guide = constraint.map(Constraint::guide);
         if let Some(guide) = &mut guide {
             guide.read_prompt(&tokens[1..], tokenizer).map_err(|read| {
-                Error::failed(format!("the grammar refuses prompt {} at its byte {}", index + 1, read + 1))
+                Error::failed(format!("the grammar does not allow prompt {} at its byte {}", index + 1, read + 1))
             })?;
         }
         let constrained = Constrained { time: started.elapsed(), ..Constrained::default() };
@@ -237,7 +228,7 @@ impl<'a> Work<'a> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
         let pending = tokens.len();
-        Ok(Work {
+        Ok(ActiveSample {
             index,
             rng,
             tokens,
@@ -254,7 +245,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Makes ready what decides the next token, or ends a record that has none.
+    /// Computes what decides the next token, or ends a record that has no next token.
     fn prepare(&mut self, tokenizer: &Tokenizer, vocab: usize) {
         self.uniform = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         let fits = |token| {
@@ -271,17 +262,17 @@ impl<'a> Work<'a> {
             for (word, paying) in allowed.iter_mut().zip(paying.iter().flatten()) {
                 *word &= paying;
             }
-            if allowed.iter().any(|&word| word != 0) { Ok(allowed) } else { Err(Stuck::NoToken) }
+            if allowed.iter().any(|&word| word != 0) { Ok(allowed) } else { Err(DeadEnd::NoToken) }
         });
         self.constrained.time += started.elapsed();
         match allowed {
             Ok(allowed) => self.allowed = Some(allowed),
-            Err(stuck) => self.get_stuck(stuck),
+            Err(dead_end) => self.stop_at(dead_end),
         }
     }
 
-    fn get_stuck(&mut self, stuck: Stuck) {
-        self.constrained.stuck = Some(stuck);
+    fn stop_at(&mut self, dead_end: DeadEnd) {
+        self.constrained.dead_end = Some(dead_end);
         self.is_done = true;
     }
 
@@ -296,7 +287,7 @@ impl<'a> Work<'a> {
         if self.owed.is_empty() {
             self.constrained.removed += 1.0 - allowed_share;
         }
-        // Tokens that only write the prompt again do not count.
+        // Tokens that only write the prompt again are not counted.
         self.drawn += usize::from(self.owed.is_empty() || self.owed.len() < bytes.len());
         if !self.ended {
             let written = bytes.len().min(self.owed.len());
@@ -312,21 +303,21 @@ impl<'a> Work<'a> {
             false => guide.consume(token, bytes),
         };
         self.constrained.time += started.elapsed();
-        if let Err(stuck) = read {
+        if let Err(dead_end) = read {
             self.ended = false;
-            self.get_stuck(stuck);
+            self.stop_at(dead_end);
         }
     }
 
-    fn finish(self, tokenizer: &Tokenizer) -> Generated {
+    fn finish(self, tokenizer: &Tokenizer) -> GeneratedRecord {
         let text = tokenizer.decode(&self.tokens[1..]);
         let constrained = self.guide.map(|_| self.constrained);
-        Generated { index: self.index, text, tokens: self.drawn, ended: self.ended, constrained }
+        GeneratedRecord { index: self.index, text, tokens: self.drawn, ended: self.ended, constrained }
     }
 }
 
-/// Takes the prompt's last token off and returns its bytes, which the model must then write itself: a prompt that stops in
-/// the middle of a word would otherwise end in a token that never stands there in training.
+/// Token healing: removes the prompt's last token and returns its bytes, which the model must then write itself. A prompt that
+/// ends in the middle of a word would otherwise end in a token that never occurs there in training.
 fn heal(tokens: &mut Vec<u32>, tokenizer: &Tokenizer) -> Vec<u8> {
     match tokens.len() {
         0 | 1 => Vec::new(),

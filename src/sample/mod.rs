@@ -1,4 +1,4 @@
-//! Generation: many samples side by side through an engine's KV cache, free or within a grammar.
+//! Generation: many records in parallel through an engine's KV cache, unconstrained or within a grammar.
 
 mod conditions;
 pub mod constraint;
@@ -6,5 +6,5 @@ pub mod generate;
 
 pub use crate::engine::SamplingParams;
 pub use conditions::Conditions;
-pub use constraint::{Constraint, Separators, Stuck};
-pub use generate::{Constrained, Control, Generated, Settings, generate, generate_under};
+pub use constraint::{Constraint, DeadEnd, Separators};
+pub use generate::{Constrained, Control, GeneratedRecord, GenerationSettings, generate};

@@ -1,12 +1,12 @@
 //! The surprisals of a record -> one number.
 
-use super::fields::{Field, Parts};
-use super::usual::Usual;
+use super::fields::{FieldSurprisal, Parts};
+use super::normal_stats::NormalStats;
 use crate::{Error, Result};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
 
-/// How a record becomes one score; over the fields that count (see [`Selection`]).
+/// How the surprisals of a record become one score, over the selected fields (see [`Selection`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregate {
@@ -16,9 +16,9 @@ pub enum Aggregate {
     Max,
     /// Mean of the K most surprising tokens
     TopK,
-    /// Surprisal of the most surprising field, its tokens added up
+    /// Surprisal of the most surprising field, the sum over its tokens
     Field,
-    /// How far its fields lie above what is usual for their paths, the far ones added up; needs a calibration
+    /// Sum of how far the fields lie above the mean of their paths in normal records; needs a calibration
     Excess,
 }
 
@@ -35,7 +35,7 @@ impl Aggregate {
     }
 }
 
-/// Which fields count, by patterns over their paths in which `*` stands for anything: `properties.*`, `*.id`, `$4`.
+/// Which fields are scored, by patterns over their paths in which `*` stands for anything: `properties.*`, `*.id`, `$4`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
     only: Vec<Pattern>,
@@ -43,13 +43,13 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Fields that match one of `only` (all, where it is empty) and none of `ignore`.
-    /// Errors: a pattern that is none.
+    /// Selects the fields that match one of `only` (all, where it is empty) and none of `ignore`.
+    /// Errors: an invalid pattern.
     pub fn new(only: &[String], ignore: &[String]) -> Result<Self> {
         let compile = |flag: &str, text: &String| {
             Pattern::new(text).map_err(|e| {
                 Error::usage(format!(
-                    "{flag} {text}: expected a path such as properties.id or *.id, found no pattern: {e}"
+                    "{flag} {text}: expected a path such as properties.id or *.id, found an invalid pattern: {e}"
                 ))
             })
         };
@@ -57,21 +57,27 @@ impl Selection {
         Ok(Selection { only: all("--only-field", only)?, ignore: all("--ignore-field", ignore)? })
     }
 
-    /// Whether a field of this path counts.
+    /// Whether a field of this path is scored.
     pub fn counts(&self, path: &str) -> bool {
         (self.only.is_empty() || self.only.iter().any(|pattern| pattern.matches(path)))
             && !self.ignore.iter().any(|pattern| pattern.matches(path))
     }
 }
 
-/// One number for a record; 0 where none of its fields count. `top_k` is for [`Aggregate::TopK`], `usual` for
+/// The score of a record; 0 where none of its fields is selected. `top_k` is for [`Aggregate::TopK`], `normal_stats` for
 /// [`Aggregate::Excess`] (without it, a field's own nats stand for its excess).
 ///
-/// The maximum is the score of LogBERT's kind of detector (Guo et al., 2021: a session is odd by its worst keys, not by their
-/// mean); the mean is the loss of language-model detectors such as Tuor et al., 2018, where it is taken over the line.
-/// Fields add up their tokens, for the nats of a field are minus the logarithm of the probability of its whole value; a mean
-/// would make a long value with one odd character look usual.
-pub fn aggregate(kind: Aggregate, parts: &Parts, selection: &Selection, top_k: usize, usual: Option<&Usual>) -> f64 {
+/// The maximum is the score of detectors such as LogBERT (Guo et al., 2021: a session is anomalous by its worst keys, not by
+/// their mean); the mean is the loss of language-model detectors such as Tuor et al., 2018, where it is taken over the line.
+/// The nats of a field are the sum over its tokens, which is minus the logarithm of the probability of its whole value; a mean
+/// would make a long value with one unusual character look normal.
+pub fn aggregate(
+    kind: Aggregate,
+    parts: &Parts,
+    selection: &Selection,
+    top_k: usize,
+    normal_stats: Option<&NormalStats>,
+) -> f64 {
     let counts: Vec<bool> = parts.fields.iter().map(|field| selection.counts(&field.path)).collect();
     let counted = parts.pieces.iter().filter(|piece| counts[piece.field]);
     let fields = parts.fields.iter().zip(&counts).filter(|(_, counts)| **counts).map(|(field, _)| field);
@@ -88,25 +94,25 @@ pub fn aggregate(kind: Aggregate, parts: &Parts, selection: &Selection, top_k: u
             if nats.is_empty() { 0.0 } else { nats.iter().sum::<f64>() / nats.len() as f64 }
         }
         Aggregate::Field => largest(fields.map(|field| field.nats)),
-        Aggregate::Excess => sum_of_excess(fields.map(|field| excess(field, usual))),
+        Aggregate::Excess => sum_of_excess(fields.map(|field| excess(field, normal_stats))),
     }
 }
 
-/// What ranks a field among the others of its record: its excess where the usual is known, else its nats.
-pub fn excess(field: &Field, usual: Option<&Usual>) -> f64 {
-    usual.map_or(field.nats, |usual| usual.excess(&field.path, field.nats))
+/// What ranks a field among the others of its record: its excess where the statistics are known, else its nats.
+pub fn excess(field: &FieldSurprisal, normal_stats: Option<&NormalStats>) -> f64 {
+    normal_stats.map_or(field.nats, |normal_stats| normal_stats.excess(&field.path, field.nats))
 }
 
-/// Deviations up to which a field counts as usual.
+/// Deviations up to which a field counts as normal.
 const MARGIN: f64 = 2.0;
-/// Deviations beyond the margin at which a field has said all that it can.
+/// Most that one field adds to the score, in deviations beyond the margin.
 const CEILING: f64 = 20.0;
 
-/// The score of [`Aggregate::Excess`]: what the fields' excesses have above two deviations, at most twenty for each, added up.
-/// An attack shows in several fields (country, address, device), chance rarely does: without the margin, the chance of many
-/// fields adds up too; without the ceiling, one optional field that is rare in normal records decides the threshold alone.
+/// The score of [`Aggregate::Excess`]: the sum of the fields' excesses beyond two deviations, at most twenty for each. An
+/// attack shows in several fields (country, address, device), which chance rarely does. Without the margin the noise of many
+/// fields would add up too; without the ceiling one optional field that is rare in normal records would decide the threshold.
 pub(super) fn sum_of_excess(excesses: impl Iterator<Item = f64>) -> f64 {
-    // An empty sum would be -0.
+    // The empty sum of `Iterator::sum` would be -0.
     excesses.map(|excess| (excess - MARGIN).clamp(0.0, CEILING)).fold(0.0, |sum, excess| sum + excess)
 }
 
@@ -121,7 +127,7 @@ mod tests {
 
     /// Fields a (tokens of 1 and 5 nats, and half of one of 4), b (the other half, 3), id (9, 9).
     fn record() -> Parts {
-        let field = |path: &str, nats, max| Field { path: path.into(), territory: 0..0, value: 0..0, nats, max };
+        let field = |path: &str, nats, max| FieldSurprisal { path: path.into(), span: 0..0, value: 0..0, nats, max };
         let piece = |token, field, share, nats| Piece { token, field, share, nats };
         Parts {
             fields: vec![field("a", 8.0, 5.0), field("b", 5.0, 3.0), field("x.id", 18.0, 9.0)],

@@ -1,11 +1,10 @@
-//! Normal records -> a calibration: what is usual for each field, and a threshold.
+//! Normal records -> a calibration: the statistics of each field, and a threshold.
 
-use super::aggregate::Aggregate;
-use super::aggregate::sum_of_excess;
-use super::scorer::{Judge, Measured, rounded};
+use super::aggregate::{Aggregate, sum_of_excess};
+use super::normal_stats::NormalStatsBuilder;
+use super::scorer::{Detector, ScoredRecord, rounded};
 use super::session::SessionScore;
-use super::threshold::{Calibration, Method};
-use super::usual::Learner;
+use super::threshold::{Calibration, ScoringMethod};
 use crate::detect::threshold;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -13,25 +12,25 @@ use std::path::Path;
 
 /// Gathers units: records, or sessions of records.
 ///
-/// The excess of a field is judged against what is usual, and a threshold is honest only for records that did not teach the
-/// usual; so with [`Aggregate::Excess`] half of the units teach and the others set the threshold. With the other aggregates
-/// all do both. Memory: 8 bytes a unit; with `Excess`, 16 bytes a field of half of the units, for the usual is known at the
-/// end only.
+/// The excess of a field is measured against the statistics of normal records, and a threshold is valid only for records that
+/// did not contribute to the statistics. So with [`Aggregate::Excess`] half of the units give the statistics and the others set
+/// the threshold; with the other aggregates all units do both. Memory: 8 bytes per unit; with `Excess`, 16 bytes per field of
+/// half of the units, because the statistics are known only at the end.
 pub struct Calibrator {
-    judge: Judge,
-    learner: Learner,
+    detector: Detector,
+    builder: NormalStatsBuilder,
     paths: HashMap<String, usize>,
     names: Vec<String>,
     units: u64,
     taught: u64,
-    /// Whether any field of any record counts.
+    /// Whether any field of any record is selected.
     counted: bool,
     scores: Vec<f64>,
     held: Vec<Vec<Reduced>>,
 }
 
 /// Whether unit `number` is among the half that sets the threshold: the fraction of `number` golden ratios is spread evenly
-/// (Weyl, 1916) over every arithmetic progression, so that records which come in turns (open, close) reach both halves.
+/// (Weyl, 1916) over every arithmetic progression, so that records which alternate (open, close) reach both halves.
 fn sets_threshold(number: u64) -> bool {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     number.wrapping_mul(GOLDEN) >> 63 == 1
@@ -41,16 +40,16 @@ fn sets_threshold(number: u64) -> bool {
 #[derive(Clone, Debug)]
 pub enum Reduced {
     Score(f64),
-    /// Number of the path, nats.
+    /// (number of the path, nats) of each field.
     Fields(Vec<(usize, f64)>),
 }
 
 impl Calibrator {
-    /// Errors: a pattern over fields that is none.
-    pub fn new(method: Method) -> Result<Self> {
+    /// Errors: an invalid pattern over fields.
+    pub fn new(method: ScoringMethod) -> Result<Self> {
         Ok(Self {
-            judge: Judge::new(method, None, None)?,
-            learner: Learner::default(),
+            detector: Detector::new(method, None, None)?,
+            builder: NormalStatsBuilder::default(),
             paths: HashMap::new(),
             names: Vec::new(),
             units: 0,
@@ -62,20 +61,20 @@ impl Calibrator {
     }
 
     fn splits(&self) -> bool {
-        self.judge.method.aggregate == Aggregate::Excess && !self.is_sequence()
+        self.detector.method.aggregate == Aggregate::Excess && !self.is_sequence()
     }
 
     fn is_sequence(&self) -> bool {
-        self.judge.method.group.as_ref().is_some_and(|group| group.score == SessionScore::Sequence)
+        self.detector.method.group.as_ref().is_some_and(|group| group.score == SessionScore::Sequence)
     }
 
-    /// Takes from a record what its unit needs.
-    pub fn reduce(&mut self, measured: &Measured) -> Reduced {
-        self.counted |= measured.parts.fields.iter().any(|field| self.judge.selection.counts(&field.path));
+    /// Reduces a record to what its unit needs.
+    pub fn reduce(&mut self, measured: &ScoredRecord) -> Reduced {
+        self.counted |= measured.parts.fields.iter().any(|field| self.detector.selection.counts(&field.path));
         if !self.splits() {
-            measured.parts.fields.iter().for_each(|field| self.learner.add(&field.path, field.nats));
+            measured.parts.fields.iter().for_each(|field| self.builder.add(&field.path, field.nats));
             self.taught += 1;
-            return Reduced::Score(self.judge.score(measured));
+            return Reduced::Score(self.detector.score(measured));
         }
         let mut fields = Vec::with_capacity(measured.parts.fields.len());
         for field in &measured.parts.fields {
@@ -97,9 +96,9 @@ impl Calibrator {
             None if !self.splits() => {
                 let scores = unit.iter().map(|record| match record {
                     Reduced::Score(score) => *score,
-                    Reduced::Fields(_) => unreachable!("without a split, records are reduced to scores"),
+                    Reduced::Fields(_) => unreachable!("without a split, all records are reduced to scores"),
                 });
-                self.scores.push(self.judge.of_session(scores));
+                self.scores.push(self.detector.of_session(scores));
             }
             None if sets_threshold(self.units) => self.held.push(unit),
             None => self.teach(&unit),
@@ -109,7 +108,7 @@ impl Calibrator {
     fn teach(&mut self, unit: &[Reduced]) {
         for record in unit {
             if let Reduced::Fields(fields) = record {
-                fields.iter().for_each(|&(path, nats)| self.learner.add(&self.names[path], nats));
+                fields.iter().for_each(|&(path, nats)| self.builder.add(&self.names[path], nats));
                 self.taught += 1;
             }
         }
@@ -128,52 +127,52 @@ impl Calibrator {
         }
         if !self.counted {
             return Err(Error::usage(
-                "--only-field and --ignore-field leave no field of the normal records: all scores would be 0; the paths are \
-                 those that score prints",
+                "--only-field and --ignore-field leave no field of the normal records, so all scores would be 0; use paths as \
+                 score prints them",
             ));
         }
-        let usual = std::mem::take(&mut self.learner).finish();
-        self.judge.usual = Some(usual.clone());
+        let normal_stats = std::mem::take(&mut self.builder).finish();
+        self.detector.normal_stats = Some(normal_stats.clone());
         let names = &self.names;
         for unit in &self.held {
             let scores = unit.iter().map(|record| match record {
                 Reduced::Fields(fields) => {
-                    self.judge.of_fields(fields.iter().map(|&(path, nats)| (names[path].as_str(), nats)))
+                    self.detector.of_fields(fields.iter().map(|&(path, nats)| (names[path].as_str(), nats)))
                 }
                 Reduced::Score(score) => *score,
             });
-            self.scores.push(self.judge.of_session(scores));
+            self.scores.push(self.detector.of_session(scores));
         }
         let (threshold, enough) = threshold(&self.scores, fpr)?;
         let scores = self.scores.len();
         if !enough {
             tracing::warn!(
                 "{scores} normal scores are too few for a false-positive rate of {fpr}: the threshold is the largest of them, which \
-                 promises {:.2e}; {} are needed",
+                 guarantees only a rate of {:.2e}; {} are needed",
                 1.0 / (scores + 1) as f64,
                 (1.0 / fpr - 1.0).ceil()
             );
         }
-        let mut calibration = Calibration::new(folder, self.judge.method.clone(), threshold, fpr)?;
-        (calibration.scores, calibration.taught, calibration.usual) = (scores as u64, self.taught, usual);
+        let mut calibration = Calibration::new(folder, self.detector.method.clone(), threshold, fpr)?;
+        (calibration.scores, calibration.taught, calibration.normal_stats) = (scores as u64, self.taught, normal_stats);
         Ok(calibration)
     }
 
-    /// Of the units that set the threshold; complete behind [`Calibrator::finish`].
+    /// Scores of the units that set the threshold; complete after [`Calibrator::finish`].
     pub fn scores(&self) -> &[f64] {
         &self.scores
     }
 }
 
-impl Judge {
-    /// The score of a record of which only the fields' nats are left: [`Aggregate::Excess`].
+impl Detector {
+    /// The score by [`Aggregate::Excess`] of a record that was reduced to the nats of its fields.
     fn of_fields<'a>(&self, fields: impl Iterator<Item = (&'a str, f64)>) -> f64 {
-        let usual = self.usual.as_ref().expect("the usual is known when units are judged");
+        let normal_stats = self.normal_stats.as_ref().expect("the statistics are known when units are scored");
         let counted = fields.filter(|(path, _)| self.selection.counts(path));
-        rounded(sum_of_excess(counted.map(|(path, nats)| usual.excess(path, nats))))
+        rounded(sum_of_excess(counted.map(|(path, nats)| normal_stats.excess(path, nats))))
     }
 
-    /// The score of a session from those of its records: one record is its own session.
+    /// The score of a session from those of its records; a single record is a session of its own.
     pub fn of_session(&self, scores: impl Iterator<Item = f64>) -> f64 {
         let (mut sum, mut count, mut largest) = (0.0, 0, f64::NEG_INFINITY);
         for score in scores {

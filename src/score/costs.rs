@@ -1,14 +1,14 @@
 //! What the values at each path cost the model.
 
-use super::scorer::Measured;
+use super::scorer::ScoredRecord;
 use crate::tokens::Tokenizer;
 use std::collections::BTreeMap;
 
-/// Adds a record to `sums`: nats and bytes of the values by path, those of the text between values under the empty path. A
-/// token that crosses a border is split by bytes.
-pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &Measured, tokenizer: &Tokenizer) {
-    let Measured { record, surprisals, parts } = measured;
-    // One more than the fields: all that is no value.
+/// Adds a record to `sums`: nats and bytes of the values by path, and of the text between values under the empty path. A
+/// token that crosses a boundary is split by bytes.
+pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &ScoredRecord, tokenizer: &Tokenizer) {
+    let ScoredRecord { record, surprisals, parts } = measured;
+    // The index after the fields stands for all text that is not a value.
     let between = parts.fields.len();
     let mut owner = vec![between; record.len() + 1];
     for (number, field) in parts.fields.iter().enumerate() {
@@ -45,7 +45,7 @@ mod tests {
         let surprisals = Surprisals { tokens, nats };
         let parts = parts(&record, &tokenizer, &surprisals);
         let mut sums = BTreeMap::new();
-        add_costs(&mut sums, &Measured { record, surprisals, parts }, &tokenizer);
+        add_costs(&mut sums, &ScoredRecord { record, surprisals, parts }, &tokenizer);
         let expected = [("", (12.0, 12)), ("a", (12.0, 4)), ("b", (1.0, 1))];
         assert_eq!(sums, expected.map(|(path, cost)| (path.to_string(), cost)).into());
     }

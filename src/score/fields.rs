@@ -5,25 +5,25 @@ use crate::record::fields::{body_start, leaves};
 use crate::tokens::Tokenizer;
 use std::ops::Range;
 
-/// What stands behind the last field: closing braces, and the end of the record. High where a field is missing.
+/// What follows the last field: closing braces, and the end of the record. Its surprisal is high where a field is missing.
 pub const END: &str = "(end)";
-/// What `prepare --prefix-field` put before a JSON record.
+/// The prefix that `prepare --prefix-field` put before a JSON record.
 pub const PREFIX: &str = "(prefix)";
 
-/// A field with what the model thought of it.
+/// A field with its surprisal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Field {
-    /// Of a JSON record: the path of the leaf, `resources.*.arn`. Of a line of text: the word's number as awk has it, `$7`.
-    /// Besides: [`END`] and [`PREFIX`].
+pub struct FieldSurprisal {
+    /// In a JSON record the path of the leaf, `resources.*.arn`; in a line of text the number of the word as in awk, `$7`; or
+    /// [`END`] or [`PREFIX`].
     pub path: String,
-    /// Bytes that count to the field: from the end of the one before to its own end, so that its name and the punctuation
-    /// before it are its own. The last one reaches one byte beyond the record, to the separator.
-    pub territory: Range<usize>,
+    /// Bytes that belong to the field: from the end of the one before to its own end, so that its name and the punctuation
+    /// before it belong to it. The last span reaches one byte beyond the record, over the separator.
+    pub span: Range<usize>,
     /// Bytes of its value.
     pub value: Range<usize>,
-    /// Surprisal of the territory.
+    /// Surprisal of the span.
     pub nats: f64,
-    /// Largest surprisal that one token has in it.
+    /// Largest surprisal of one token in it.
     pub max: f64,
 }
 
@@ -32,32 +32,32 @@ pub struct Field {
 pub struct Piece {
     pub token: usize,
     pub field: usize,
-    /// Share of the token's bytes, and of its surprisal.
+    /// Fraction of the token's bytes, and of its surprisal.
     pub share: f64,
     pub nats: f64,
 }
 
-/// A record cut into fields, in their order.
+/// A record divided into fields, in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts {
-    pub fields: Vec<Field>,
+    pub fields: Vec<FieldSurprisal>,
     pub pieces: Vec<Piece>,
 }
 
-/// Cuts the surprisals of `record` into its fields: the leaves of a JSON record, the words of any other. A token that
-/// crosses a border is split by bytes. The nats of the fields add up to those of the record.
+/// Divides the surprisals of `record` among its fields: the leaves of a JSON record, the words of any other. A token that
+/// crosses a boundary is split by bytes. The nats of the fields add up to those of the record.
 pub fn parts(record: &[u8], tokenizer: &Tokenizer, surprisals: &Surprisals) -> Parts {
-    let mut fields = territories(record);
+    let mut fields = cut_into_fields(record);
     let mut pieces = Vec::with_capacity(surprisals.tokens.len() + fields.len());
     let (mut field, mut at) = (0, 0);
     for (token, (&id, &nats)) in surprisals.tokens.iter().zip(&surprisals.nats).enumerate() {
         let length = tokenizer.token_bytes(id).len();
         let end = at + length;
         while at < end {
-            while fields[field].territory.end <= at {
+            while fields[field].span.end <= at {
                 field += 1;
             }
-            let until = end.min(fields[field].territory.end);
+            let until = end.min(fields[field].span.end);
             let share = (until - at) as f64 / length as f64;
             let nats = f64::from(nats) * share;
             fields[field].nats += nats;
@@ -70,11 +70,11 @@ pub fn parts(record: &[u8], tokenizer: &Tokenizer, surprisals: &Surprisals) -> P
 }
 
 /// The fields of a record, before their surprisal is known; they cover it and its separator without a gap.
-fn territories(record: &[u8]) -> Vec<Field> {
+fn cut_into_fields(record: &[u8]) -> Vec<FieldSurprisal> {
     let mut fields = Vec::new();
     let mut from = 0;
     let mut add = |path: String, value: Range<usize>, end: usize| {
-        fields.push(Field { path, territory: from..end, value, nats: 0.0, max: 0.0 });
+        fields.push(FieldSurprisal { path, span: from..end, value, nats: 0.0, max: 0.0 });
         from = end;
     };
     match leaves(record) {
@@ -96,7 +96,7 @@ fn territories(record: &[u8]) -> Vec<Field> {
     fields
 }
 
-/// Places of the words between white space.
+/// The words between white space.
 fn words(line: &[u8]) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut start = None;
@@ -127,11 +127,8 @@ mod tests {
     fn a_field_reaches_from_the_one_before_to_its_own_end() {
         let record = br#"{"a":1,"b":{"c":"x"}}"#;
         let parts = parts(record, &Tokenizer::bytes(), &counting(record));
-        let seen: Vec<_> = parts
-            .fields
-            .iter()
-            .map(|f| (f.path.as_str(), f.territory.clone(), f.value.clone(), f.nats, f.max))
-            .collect();
+        let seen: Vec<_> =
+            parts.fields.iter().map(|f| (f.path.as_str(), f.span.clone(), f.value.clone(), f.nats, f.max)).collect();
         // Bytes 0..6 have 1 + ... + 6 = 21 nats, 6..19 have 7 + ... + 19 = 169, then come 20, 21 and the separator's 22.
         let expected =
             [("a", 0..6, 5..6, 21.0, 6.0), ("b.c", 6..19, 16..19, 169.0, 19.0), (END, 19..22, 21..21, 63.0, 22.0)];
@@ -142,17 +139,16 @@ mod tests {
     fn words_of_a_line_are_fields() {
         let record = b" GET  /x 200 ";
         let parts = parts(record, &Tokenizer::bytes(), &counting(record));
-        let seen: Vec<_> =
-            parts.fields.iter().map(|f| (f.path.as_str(), f.territory.clone(), f.value.clone())).collect();
+        let seen: Vec<_> = parts.fields.iter().map(|f| (f.path.as_str(), f.span.clone(), f.value.clone())).collect();
         assert_eq!(seen, [("$1", 0..4, 1..4), ("$2", 4..8, 6..8), ("$3", 8..12, 9..12), (END, 12..14, 13..13)]);
-        assert_eq!(territories(b"").len(), 1, "an empty line has an end");
+        assert_eq!(cut_into_fields(b"").len(), 1, "an empty line has an end");
     }
 
     #[test]
     fn a_prefix_is_a_field_of_its_own() {
-        let seen = territories(br#"jdoe {"a":1}"#);
-        assert_eq!((seen[0].path.as_str(), seen[0].territory.clone(), seen[0].value.clone()), (PREFIX, 0..5, 0..4));
-        assert_eq!((seen[1].path.as_str(), seen[1].territory.clone()), ("a", 5..11));
+        let seen = cut_into_fields(br#"jdoe {"a":1}"#);
+        assert_eq!((seen[0].path.as_str(), seen[0].span.clone(), seen[0].value.clone()), (PREFIX, 0..5, 0..4));
+        assert_eq!((seen[1].path.as_str(), seen[1].span.clone()), ("a", 5..11));
     }
 
     #[test]
@@ -175,7 +171,7 @@ mod tests {
         let whole = Surprisals { tokens: vec![256, 10], nats: vec![3.0, 1.0] };
         let length = tokenizer.token_bytes(256).len();
         assert_eq!(length, 2, "the first merge joins two bytes");
-        // One token of two bytes over a word and the white space behind it: half of it counts to the end.
+        // One token of two bytes over a word and the white space after it: half of it counts to the end.
         let parts = parts(b"a ", &tokenizer, &whole);
         assert_eq!((parts.fields[0].nats, parts.fields[1].nats), (1.5, 2.5));
     }

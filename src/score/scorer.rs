@@ -1,45 +1,44 @@
-//! The model at work on records: tokens, surprisals, fields, and one score.
+//! Records through the model: tokens, surprisals, fields, and one score.
 
 use super::aggregate::{Selection, aggregate, excess};
-use super::fields::{Field, PREFIX, Parts, parts};
+use super::fields::{FieldSurprisal, PREFIX, Parts, parts};
+use super::normal_stats::NormalStats;
 use super::surprisal::{Surprisals, sequence_surprisals, surprisals};
-use super::threshold::Method;
-use super::usual::Usual;
+use super::threshold::ScoringMethod;
 use crate::engine::Engine;
-use crate::record::Form;
-use crate::record::Records;
+use crate::finding::{Finding, FoundField, MaxToken, Shaded};
 use crate::record::fields::{body_start, leaves};
-use crate::report::explain::{Finding, FoundField, MaxToken, Shaded};
+use crate::record::{Form, Records};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// A model and what its records are like.
+/// A model, and what its records are like.
 pub struct Scorer<'a> {
     pub engine: &'a mut dyn Engine,
     pub tokenizer: &'a Tokenizer,
     pub records: &'a Records,
-    /// Windows to compute at once.
+    /// Sequences to compute at once.
     pub batch: usize,
 }
 
-/// A record with what the model thought of it.
+/// A record with the surprisal of its tokens and fields.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
+pub struct ScoredRecord {
     pub record: Vec<u8>,
     pub surprisals: Surprisals,
     pub parts: Parts,
 }
 
-impl Measured {
-    /// The value of one of its fields as text: a JSON string without its quotes and escapes, anything else as it stands.
-    pub fn value(&self, field: &Field) -> String {
+impl ScoredRecord {
+    /// The value of one of its fields as text: a JSON string without quotes and escapes, anything else unchanged.
+    pub fn value(&self, field: &FieldSurprisal) -> String {
         let raw = String::from_utf8_lossy(&self.record[field.value.clone()]);
         serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
     }
 }
 
-/// A raw record as the model was trained on it, if it is of that form.
+/// A raw record in the form that the model was trained on, if it can have that form.
 fn as_trained(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
     if like.form == Form::Text {
         return Ok(record);
@@ -54,9 +53,9 @@ fn as_trained(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
 }
 
 impl Scorer<'_> {
-    /// Measures records that came together. A record that cannot be one of the model's is an error of its own; the outer
-    /// error is the engine's.
-    pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<Measured>>> {
+    /// Measures a batch of records. A record that the model cannot read is an error of its own; the outer error is the
+    /// engine's.
+    pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<ScoredRecord>>> {
         let records: Vec<_> = records.into_iter().map(|record| as_trained(record, self.records)).collect();
         let good: Vec<&[u8]> = records.iter().flatten().map(Vec::as_slice).collect();
         let mut found = surprisals(self.engine, self.tokenizer, &good, self.batch)?.into_iter();
@@ -65,53 +64,53 @@ impl Scorer<'_> {
             let surprisals = found.next().expect("one for each good record")?;
             if !surprisals.total().is_finite() {
                 return Err(Error::failed(
-                    "the model gives no number for this record (NaN); its weights are damaged or training has diverged",
+                    "the surprisal of this record is not a number (NaN); the model's weights are damaged or training has diverged",
                 ));
             }
             let parts = parts(&record, tokenizer, &surprisals);
-            Ok(Measured { record, surprisals, parts })
+            Ok(ScoredRecord { record, surprisals, parts })
         };
         Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
     }
 
-    /// Mean surprisal in nats of a token of a sequence of records, each with its closing separator.
+    /// Mean surprisal in nats per token of a sequence of records, each with its closing separator.
     pub fn sequence(&mut self, tokens: &[u32]) -> Result<f64> {
         let nats = sequence_surprisals(self.engine, self.tokenizer.separator(), &[tokens], self.batch)?.remove(0);
         Ok(rounded(nats.iter().map(|&nats| f64::from(nats)).sum::<f64>() / nats.len().max(1) as f64))
     }
 }
 
-/// What makes scores of measured records, and verdicts of scores.
-pub struct Judge {
-    pub method: Method,
+/// Makes scores of records, and verdicts of scores.
+pub struct Detector {
+    pub method: ScoringMethod,
     pub(super) selection: Selection,
-    /// What is usual for each field, where a calibration taught it.
-    pub usual: Option<Usual>,
+    /// The statistics of each field in normal records, where there is a calibration.
+    pub normal_stats: Option<NormalStats>,
     pub threshold: Option<f64>,
 }
 
-impl Judge {
-    /// Errors: a pattern over fields that is none.
-    pub fn new(method: Method, usual: Option<Usual>, threshold: Option<f64>) -> Result<Self> {
+impl Detector {
+    /// Errors: an invalid pattern over fields.
+    pub fn new(method: ScoringMethod, normal_stats: Option<NormalStats>, threshold: Option<f64>) -> Result<Self> {
         let selection = Selection::new(&method.only_field, &method.ignore_field)?;
-        Ok(Judge { method, selection, usual, threshold })
+        Ok(Detector { method, selection, normal_stats, threshold })
     }
 
-    /// Scores are kept to four decimals, so that what is printed is what was compared with the threshold.
-    pub fn score(&self, measured: &Measured) -> f64 {
-        let Method { aggregate: kind, top_k, .. } = self.method;
-        rounded(aggregate(kind, &measured.parts, &self.selection, top_k, self.usual.as_ref()))
+    /// The score of a record, to four decimals, so that what is printed is what was compared with the threshold.
+    pub fn score(&self, measured: &ScoredRecord) -> f64 {
+        let ScoringMethod { aggregate: kind, top_k, .. } = self.method;
+        rounded(aggregate(kind, &measured.parts, &self.selection, top_k, self.normal_stats.as_ref()))
     }
 
-    /// None without a threshold.
+    /// Whether a score is an anomaly; None without a threshold.
     pub fn is_anomaly(&self, score: f64) -> Option<bool> {
         self.threshold.map(|threshold| score > threshold)
     }
 
-    /// The finding on record `number`, with its `top` fields (0: all) and, where `shaded`, all its tokens.
+    /// The finding on record `number`, with its `top` most unusual fields (0: all) and, if `shaded`, all its tokens.
     pub fn finding(
         &self,
-        measured: &Measured,
+        measured: &ScoredRecord,
         (number, source): (u64, Option<&str>),
         tokenizer: &Tokenizer,
         top: usize,
@@ -134,39 +133,39 @@ impl Judge {
         }
     }
 
-    /// The fields that count, the oddest first, each with its number.
-    fn top_fields(&self, measured: &Measured, top: usize) -> Vec<(FoundField, usize)> {
-        let usual = self.usual.as_ref();
+    /// The selected fields, the most unusual first, each with its index.
+    fn top_fields(&self, measured: &ScoredRecord, top: usize) -> Vec<(FoundField, usize)> {
+        let normal_stats = self.normal_stats.as_ref();
         let all = measured.parts.fields.iter().enumerate();
         let mut ranked: Vec<_> = all
             .filter(|(_, field)| self.selection.counts(&field.path))
-            .map(|(i, field)| (excess(field, usual), field, i))
+            .map(|(i, field)| (excess(field, normal_stats), field, i))
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         ranked.truncate(if top == 0 { usize::MAX } else { top });
-        let describe = |(excess, field, i): (f64, &Field, usize)| {
+        let describe = |(excess, field, i): (f64, &FieldSurprisal, usize)| {
             let found = FoundField {
                 path: field.path.clone(),
                 value: shortened(&measured.value(field)),
                 nats: rounded(field.nats),
-                expected: usual.map(|usual| rounded(usual.of(&field.path).mean)),
-                excess: usual.map(|_| rounded(excess)),
+                expected: normal_stats.map(|normal_stats| rounded(normal_stats.of(&field.path).mean)),
+                excess: normal_stats.map(|_| rounded(excess)),
             };
             (found, i)
         };
         ranked.into_iter().map(describe).collect()
     }
 
-    /// The most surprising token of the fields that count; of all where none does.
-    fn max_token(&self, measured: &Measured, tokenizer: &Tokenizer) -> MaxToken {
-        let Measured { surprisals, parts, .. } = measured;
+    /// The most surprising token of the selected fields; of all fields if none is selected.
+    fn max_token(&self, measured: &ScoredRecord, tokenizer: &Tokenizer) -> MaxToken {
+        let ScoredRecord { surprisals, parts, .. } = measured;
         let counts: Vec<bool> = parts.fields.iter().map(|field| self.selection.counts(&field.path)).collect();
         let none = !counts.contains(&true);
         let counted = parts.pieces.iter().filter(|piece| none || counts[piece.field]).map(|piece| piece.token);
-        // Of equals, the first.
+        // The first of equal ones.
         let most = counted.reduce(|a, b| if surprisals.nats[b] > surprisals.nats[a] { b } else { a }).unwrap_or(0);
         let length = |token: &u32| tokenizer.token_bytes(*token).len();
-        let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.territory.end);
+        let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.span.end);
         MaxToken {
             text: String::from_utf8_lossy(tokenizer.token_bytes(surprisals.tokens[most])).into_owned(),
             nats: rounded(f64::from(surprisals.nats[most])),
@@ -175,8 +174,8 @@ impl Judge {
     }
 }
 
-/// The record's tokens for a person; those of the fields found are marked.
-fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usize)]) -> Vec<Shaded> {
+/// The record's tokens for display; those of the fields found are marked.
+fn shades(measured: &ScoredRecord, tokenizer: &Tokenizer, found: &[(FoundField, usize)]) -> Vec<Shaded> {
     let mut at = 0;
     let values: Vec<_> = found.iter().map(|(_, i)| measured.parts.fields[*i].value.clone()).collect();
     let Surprisals { tokens, nats } = &measured.surprisals;
@@ -184,7 +183,7 @@ fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usiz
         let text = tokenizer.token_bytes(*token).to_vec();
         let range = at..at + text.len();
         at = range.end;
-        // A token such as `", "` reaches into two fields; it is marked where most of it lies.
+        // A token such as `", "` reaches into two fields; it belongs to the one that holds more than half of it.
         let overlap = |value: &Range<usize>| value.end.min(range.end).saturating_sub(value.start.max(range.start));
         let found = values.iter().any(|value| 2 * overlap(value) > text.len());
         Shaded { text, nats: f64::from(nats), found }
@@ -192,7 +191,7 @@ fn shades(measured: &Measured, tokenizer: &Tokenizer, found: &[(FoundField, usiz
     tokens.iter().zip(nats).map(shade).collect()
 }
 
-/// Longest value shown of a field, in characters.
+/// Maximum number of characters shown of a value.
 const LONGEST_VALUE: usize = 200;
 
 fn shortened(text: &str) -> String {
@@ -202,7 +201,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// To four decimals.
+/// Rounds to four decimals.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }

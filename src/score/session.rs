@@ -1,10 +1,10 @@
-//! Records with the same value in a field -> sessions, while the stream goes by.
+//! Groups the records of a stream that have the same value in a field into sessions.
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
-/// How a session becomes one score.
+/// How the scores of a session's records become one score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionScore {
@@ -12,7 +12,7 @@ pub enum SessionScore {
     Max,
     /// The mean score of its records
     Mean,
-    /// Mean surprisal of its tokens, its records read as one sequence: for models trained on records that follow one another
+    /// The mean surprisal of its tokens, with its records read as one sequence: for models trained on consecutive records
     /// (keeps the tokens of all open sessions in memory)
     Sequence,
 }
@@ -25,14 +25,14 @@ pub struct Grouping {
     pub score: SessionScore,
     /// Records after which a session is closed and a new one of its key begins.
     pub window: usize,
-    /// Seconds after its first record at which a session is over, by the time that records state in `time_field`.
+    /// Seconds after its first record at which a session is closed, by the time in `time_field` of the records.
     pub seconds: Option<f64>,
     pub time_field: Option<String>,
-    /// Sessions that may be open at once; beyond it the one that has waited longest for a record is closed.
+    /// Maximum number of open sessions; beyond it the one that has been idle longest is closed.
     pub open: usize,
 }
 
-/// A session, with what the caller gathers of its records.
+/// A session, with what the caller gathers from its records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session<S> {
     pub key: String,
@@ -41,17 +41,17 @@ pub struct Session<S> {
     pub last: u64,
     pub records: usize,
     pub gathered: S,
-    /// Time of the first record in seconds, where sessions end by time.
+    /// Time of the first record in seconds, where sessions are closed by time.
     began: f64,
 }
 
 /// The open sessions. Memory: at most `open` of them; each is closed at `window` records.
 pub struct Sessions<S> {
     grouping: Grouping,
-    /// By the number of their first record.
+    /// Sessions by the number of their first record.
     sessions: BTreeMap<u64, Session<S>>,
     of_key: HashMap<String, u64>,
-    /// Last record -> first record of each session: the longest idle one comes first.
+    /// Last record -> first record of each session: the one that has been idle longest comes first.
     idle: BTreeMap<u64, u64>,
 }
 
@@ -60,18 +60,18 @@ impl<S: Default> Sessions<S> {
         Sessions { grouping, sessions: BTreeMap::new(), of_key: HashMap::new(), idle: BTreeMap::new() }
     }
 
-    /// Adds record `number` (they only grow) to the session of `key`; `time` in seconds, where sessions end by time. Gives
-    /// the sessions that are over, in the order in which they ended.
+    /// Adds record `number` (numbers only grow) to the session of `key`; `time` is in seconds, where sessions are closed by time.
+    /// Returns the sessions that are closed, in the order in which they ended.
     pub fn add(&mut self, key: &str, time: Option<f64>, number: u64, gather: impl FnOnce(&mut S)) -> Vec<Session<S>> {
         let mut closed = Vec::new();
         if let (Some(seconds), Some(now)) = (self.grouping.seconds, time) {
-            // Sessions began in the order of the stream; where times jump about, one may close a little late.
+            // Sessions began in the order of the stream; where times are not in order, one may close a little late.
             while let Some((&first, oldest)) = self.sessions.first_key_value()
                 && oldest.began + seconds < now
             {
                 closed.push(self.close(first));
             }
-            // A key's own session must not take a record beyond its time, whatever keeps older sessions open.
+            // The session of this key must not take a record beyond its time, whatever keeps older sessions open.
             if let Some(&first) = self.of_key.get(key)
                 && self.sessions[&first].began + seconds < now
             {
@@ -118,8 +118,8 @@ impl<S: Default> Sessions<S> {
 }
 
 /// Seconds since 1970 of a time as logs write it: RFC 3339 (`2022-08-27T00:59:39.18Z`), the same without a zone (taken as
-/// UTC), or a number of seconds, milliseconds, microseconds or nanoseconds, told apart by their size: each of them is below
-/// 10^11 s (the year 5138) and, from 1973 on, above what the next coarser unit can be.
+/// UTC), or a number of seconds, milliseconds, microseconds or nanoseconds, distinguished by size: a time in seconds is below
+/// 10^11 (the year 5138), and from 1973 on a time in milliseconds is above it, and so on for the finer units.
 pub fn seconds(text: &str) -> Option<f64> {
     if let Ok(number) = text.parse::<f64>() {
         let number = Some(number).filter(|number| number.is_finite())?;
@@ -143,7 +143,7 @@ mod tests {
         Grouping { by: "k".into(), score: SessionScore::Max, window, seconds, time_field, open }
     }
 
-    /// Feeds (key, time) as records 1, 2, ...; the sessions as (key, record numbers), those left at the end behind `|`.
+    /// Feeds (key, time) as records 1, 2, ...; the sessions as (key, record numbers), those left at the end after `|`.
     fn run(grouping: Grouping, records: &[(&str, f64)]) -> Vec<String> {
         let mut sessions: Sessions<Vec<u64>> = Sessions::new(grouping);
         let tell = |session: Session<Vec<u64>>| {

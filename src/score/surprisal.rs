@@ -4,27 +4,27 @@ use crate::engine::{Batch, Engine, IGNORE};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 
-/// What a model thought of one record.
+/// The surprisals of one record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Surprisals {
     /// The record's tokens, and the separator that ends it: (n + 1).
     pub tokens: Vec<u32>,
-    /// Of each token, given all before it: (n + 1), nats.
+    /// The surprisal of each token, given all before it: (n + 1), nats.
     pub nats: Vec<f32>,
 }
 
 impl Surprisals {
-    /// Nats of the whole record with its end.
+    /// Surprisal of the whole record with its separator, in nats.
     pub fn total(&self) -> f64 {
         self.nats.iter().map(|&nats| f64::from(nats)).sum()
     }
 }
 
-/// Surprisals of each record, given nothing but that a record begins: what training showed the model at the start of a window
-/// (`windows = "records"`). `batch` windows are computed at once.
+/// Surprisals of each record, given only that a record begins, as at the start of a training window (`windows = "records"`).
+/// `batch` windows are computed at once.
 ///
-/// A record that the tokenizer cannot hold (a character that a character tokenizer lacks) is an error of its own and leaves
-/// the others alone. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
+/// A record that the tokenizer cannot encode (a character that a char tokenizer lacks) is an error of its own and does not
+/// affect the others. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
 pub fn surprisals(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
@@ -41,7 +41,7 @@ pub fn surprisals(
 /// The record's tokens and the separator that ends it.
 pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
     if record.contains(&b'\n') {
-        return Err(Error::failed("a record is one line, found a newline inside it"));
+        return Err(Error::failed("a record must be one line, found a newline inside it"));
     }
     let mut tokens = Vec::with_capacity(record.len() / 2 + 1);
     tokenizer.encode(record, &mut tokens)?;
@@ -49,10 +49,10 @@ pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
     Ok(tokens)
 }
 
-/// Surprisals in nats of the tokens of each sequence, a separator standing before its first: one record with its closing
-/// separator, or several in a row.
+/// Surprisals in nats of the tokens of each sequence, after an opening separator: one record with its closing separator, or
+/// several in a row.
 ///
-/// A sequence longer than the context goes through windows that overlap by half; each token counts once, with at least half
+/// A sequence longer than the context is read in windows that overlap by half; each token is counted once, with at least half
 /// a context before it.
 pub fn sequence_surprisals(
     engine: &mut dyn Engine,
@@ -63,7 +63,7 @@ pub fn sequence_surprisals(
     let context = engine.config().context;
     let mut windows: Vec<Window> =
         sequences.iter().enumerate().flat_map(|(i, tokens)| windows_of(i, tokens.len(), context)).collect();
-    // Windows of like length share a batch, so that little of it is padding.
+    // Windows of similar length share a batch, so that little of it is padding.
     windows.sort_by_key(|window| window.length);
     let mut nats: Vec<Vec<f32>> = sequences.iter().map(|tokens| vec![0.0; tokens.len()]).collect();
     let (mut tokens, mut targets, mut losses) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,8 +1,8 @@
 //! The threshold above which a score is an anomaly, learnt from normal records and kept with its model.
 
 use super::aggregate::Aggregate;
+use super::normal_stats::NormalStats;
 use super::session::Grouping;
-use super::usual::Usual;
 use crate::files::write_atomic;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -12,54 +12,64 @@ use std::path::{Path, PathBuf};
 
 /// Name of the file in the folder that `--model` names.
 pub const FILE: &str = "calibration.json";
-/// Of the layout below.
+/// Version of the file's layout.
 const VERSION: u32 = 1;
 
-/// How scores are made. Scores made otherwise cannot be compared.
+/// How scores are made. Scores made in different ways cannot be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Method {
+pub struct ScoringMethod {
     pub aggregate: Aggregate,
     pub top_k: usize,
     pub only_field: Vec<String>,
     pub ignore_field: Vec<String>,
-    /// Scores are those of sessions; none: of records.
+    /// How records are grouped into the sessions that are scored; None: records are scored.
     pub group: Option<Grouping>,
 }
 
-/// A threshold and what it rests on: `calibration.json`.
+/// A threshold and what it is based on: `calibration.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     pub version: u32,
     /// CRC-32 of the model's weights and of its tokenizer.
     pub model: String,
-    pub method: Method,
+    pub method: ScoringMethod,
     /// A score above it is an anomaly.
     pub threshold: f64,
     /// The false-positive rate asked for.
     pub fpr: f64,
-    /// Scores of normal records (or sessions) that the threshold was learnt from.
+    /// Number of scores of normal records (or sessions) that the threshold was learnt from.
     pub scores: u64,
-    /// Normal records that `usual` was learnt from.
+    /// Number of normal records that `normal_stats` was learnt from.
     pub taught: u64,
-    /// What is usual for each field, by path.
-    pub usual: Usual,
+    /// The statistics of each field in normal records, by path.
+    #[serde(rename = "usual")]
+    pub normal_stats: NormalStats,
 }
 
 impl Calibration {
-    pub fn new(folder: &Path, method: Method, threshold: f64, fpr: f64) -> Result<Self> {
+    pub fn new(folder: &Path, method: ScoringMethod, threshold: f64, fpr: f64) -> Result<Self> {
         let model = checksum(folder)?;
-        Ok(Self { version: VERSION, model, method, threshold, fpr, scores: 0, taught: 0, usual: Usual::default() })
+        Ok(Self {
+            version: VERSION,
+            model,
+            method,
+            threshold,
+            fpr,
+            scores: 0,
+            taught: 0,
+            normal_stats: NormalStats::default(),
+        })
     }
 
-    /// Writes the file whole.
+    /// Writes the file atomically.
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(Error::failed)? + "\n";
         write_atomic(path, text.as_bytes())
     }
 
-    /// The calibration at `path`, none where there is no such file.
+    /// The calibration at `path`; None where the file does not exist.
     ///
-    /// Errors: a damaged file; one that was made for another model than that in `model`.
+    /// Errors: a damaged file; one that was made for another model than the one in `model`.
     pub fn load(path: &Path, model: &Path) -> Result<Option<Self>> {
         let text = match std::fs::read(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -73,7 +83,7 @@ impl Calibration {
             ))
         };
         let found: Self =
-            serde_json::from_slice(&text).map_err(|e| refuse(format!("not a whole calibration ({e})")))?;
+            serde_json::from_slice(&text).map_err(|e| refuse(format!("not a complete calibration ({e})")))?;
         if found.version != VERSION {
             return Err(refuse(format!("version {}, expected {VERSION}", found.version)));
         }
@@ -114,8 +124,13 @@ mod tests {
         let path = home.path().join(FILE);
         assert_eq!(Calibration::load(&path, home.path()).unwrap(), None);
         let none = Vec::new();
-        let method =
-            Method { aggregate: Aggregate::TopK, top_k: 4, only_field: none.clone(), ignore_field: none, group: None };
+        let method = ScoringMethod {
+            aggregate: Aggregate::TopK,
+            top_k: 4,
+            only_field: none.clone(),
+            ignore_field: none,
+            group: None,
+        };
         let calibration = Calibration::new(home.path(), method, 0.1 + 0.2, 0.01).unwrap();
         calibration.save(&path).unwrap();
         assert_eq!(Calibration::load(&path, home.path()).unwrap(), Some(calibration));
@@ -123,6 +138,6 @@ mod tests {
         let refused = Calibration::load(&path, home.path()).unwrap_err().to_string();
         assert!(refused.contains("made for the model") && refused.contains("calibrate again"), "{refused}");
         std::fs::write(&path, "{").unwrap();
-        assert!(Calibration::load(&path, home.path()).unwrap_err().to_string().contains("not a whole calibration"));
+        assert!(Calibration::load(&path, home.path()).unwrap_err().to_string().contains("not a complete calibration"));
     }
 }

@@ -113,8 +113,8 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// The context of an intruder with an unregistered device, at an address that `fits`, with one of `machines`. One intruder
-    /// in six uses a rented machine, and so does every intruder for whom no address or machine is left.
+    /// The context of an intruder with an unregistered device, at an address that `fits`, with one of `machines`. One
+    /// intruder in six uses a rented machine, and so does every intruder for whom no address or machine is left.
     fn intruder(&mut self, fits: impl Fn(Address) -> bool, machines: &[Machine]) -> SignInContext {
         let mut addresses: Vec<Address> = match self.rng.weighted(&[5, 5, 2]) {
             0 => self.users.iter().filter_map(|user| user.vpn).collect(),
@@ -157,8 +157,8 @@ impl Scene<'_> {
         *self.rng.pick(&candidates)
     }
 
-    /// One record for each (user, outcome). Each record follows the previous one, and the first one follows `at`, after a new
-    /// random time within `gap`.
+    /// One record for each (user, outcome). Each record follows the previous one, and the first one follows `at`, after a
+    /// new random time within `gap`.
     fn steps(
         &mut self,
         at: i64,

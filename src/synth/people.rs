@@ -54,8 +54,8 @@ pub struct SignInContext {
     pub unusual: bool,
 }
 
-/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third user has a registered laptop, and
-/// every fourth a VPN. This does not depend on chance, because token replay needs a registered laptop, and because
+/// `count` users with distinct names and principal names, `count <= MAX_USERS`. Every third user has a registered laptop,
+/// and every fourth a VPN. This does not depend on chance, because token replay needs a registered laptop, and because
 /// intruders hide in the VPNs of users.
 pub fn crowd(world: &World, count: usize, start: i64, rng: &mut SeededRng) -> Vec<User> {
     let mut taken = BTreeSet::new();

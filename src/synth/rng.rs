@@ -54,8 +54,8 @@ impl SeededRng {
         unreachable!("the point is below the sum of the weights")
     }
 
-    /// A waiting time with the given mean and nearly exponential distribution: the density is constant during a half-life and
-    /// halves at its end. (The leading zeros of random bits count half-lives; the mean is 1 + 1/2 half-lives.)
+    /// A waiting time with the given mean and nearly exponential distribution: the density is constant during a half-life
+    /// and halves at its end. (The leading zeros of random bits count half-lives; the mean is 1 + 1/2 half-lives.)
     pub fn wait(&mut self, mean: u64) -> u64 {
         let half_life = mean * 2 / 3;
         let whole = u64::from(self.0.next_u64().leading_zeros());
@@ -117,7 +117,8 @@ mod tests {
         let mut rng = SeededRng::new(3);
         let total: u64 = (0..20_000).map(|_| rng.wait(1_000_000)).sum();
         let mean = total as f64 / 20_000.0;
-        // The standard deviation of one wait is half-life * sqrt(2 + 1/12); the mean of 20,000 is within five standard errors.
+        // The standard deviation of one wait is half-life * sqrt(2 + 1/12); the mean of 20,000 is within five standard
+        // errors.
         let error = 5.0 * (2.0 / 3.0) * 1e6 * (2.0f64 + 1.0 / 12.0).sqrt() / 20_000f64.sqrt();
         assert!((mean - 1e6).abs() < error, "mean {mean}, allowed error {error}");
     }

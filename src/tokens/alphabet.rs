@@ -1,7 +1,8 @@
 //! The byte-level alphabet of GPT-2: one printable character for each of the 256 bytes.
 //!
-//! Bytes that print in Latin-1 stand for themselves; the 68 others (controls, space, 0x7f-0xa0, 0xad) follow in order from U+0100.
-//! Method: `bytes_to_unicode` of OpenAI's GPT-2 release, which tokenizer.json calls `ByteLevel`.
+//! Bytes that are printable in Latin-1 are written as themselves; the other 68 (controls, space, 0x7f-0xa0, 0xad) are mapped
+//! in order to the characters from U+0100. The method is `bytes_to_unicode` of OpenAI's GPT-2 release, which tokenizer.json
+//! calls `ByteLevel`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -24,17 +25,17 @@ static CHARS: LazyLock<[char; 256]> = LazyLock::new(|| {
 static BYTES: LazyLock<HashMap<char, u8>> =
     LazyLock::new(|| (0..=255u8).map(|byte| (CHARS[byte as usize], byte)).collect());
 
-/// The character that stands for `byte`.
+/// The character that represents `byte`.
 pub fn char_of(byte: u8) -> char {
     CHARS[byte as usize]
 }
 
-/// `bytes` spelt in the alphabet.
+/// `bytes` written in the alphabet.
 pub fn spell(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char_of(byte)).collect()
 }
 
-/// The bytes that `spelt` stands for; none if it holds a character outside the alphabet.
+/// The bytes that `spelt` represents; `None` if it contains a character outside the alphabet.
 pub fn unspell(spelt: &str) -> Option<Vec<u8>> {
     spelt.chars().map(|c| BYTES.get(&c).copied()).collect()
 }

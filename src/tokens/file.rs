@@ -1,4 +1,4 @@
-//! tokenizer.json: writing the three kinds, reading them and what other programs wrote.
+//! tokenizer.json: writes the three kinds of tokenizer, and reads them and the files of other programs.
 
 use super::alphabet;
 use super::kind::TokenizerKind;
@@ -31,26 +31,28 @@ fn bpe_model(vocab: Map<String, Value>, merges: Vec<Value>) -> Value {
     })
 }
 
-/// The 256 bytes, each its own value's id, then `tokens`; all spelt in the byte-level alphabet.
+/// The 256 bytes, whose ids are their values, then `tokens`; all are written in the byte-level alphabet.
 fn vocabulary(tokens: &[String]) -> Map<String, Value> {
     let bytes = (0..=255).map(|byte| alphabet::char_of(byte).to_string());
     bytes.chain(tokens.iter().cloned()).enumerate().map(|(id, token)| (token, json!(id))).collect()
 }
 
-/// 256 tokens, no merges.
+/// The document of the byte tokenizer: 256 tokens, no merges.
 pub fn bytes() -> Value {
     document(vec![], byte_level(), byte_level(), bpe_model(vocabulary(&[]), vec![]))
 }
 
-/// One token a character, ids in the order of the code points.
+/// The document of a character tokenizer: one token per character, ids in the order of the code points.
 pub fn chars(chars: &BTreeSet<char>) -> Value {
     let vocab: Map<String, Value> = chars.iter().enumerate().map(|(id, c)| (c.to_string(), json!(id))).collect();
-    // The model insists on naming an unknown token; as the vocabulary has none of that name, an unknown character is an error.
+    // The model requires the name of an unknown token. The vocabulary has no such token, so an unknown character is an
+    // error.
     let model = json!({"type": "WordLevel", "vocab": vocab, "unk_token": "unknown character"});
     document(vec![], isolate(r"[\s\S]"), json!({"type": "Fuse"}), model)
 }
 
-/// Byte-level BPE: `tokens` in the order of their ids from 256, then `entries`, found whole before anything is cut.
+/// The document of a byte-level BPE: `tokens` in the order of their ids from 256, then `entries`, which are matched as a
+/// whole before the text is split.
 pub fn bpe(patterns: &[String], tokens: &[String], merges: &[(String, String)], entries: &[String]) -> Value {
     let steps: Vec<Value> = patterns.iter().map(|p| isolate(p)).chain([byte_level()]).collect();
     let entry = |(i, content): (usize, &String)| {
@@ -67,14 +69,15 @@ pub fn bpe(patterns: &[String], tokens: &[String], merges: &[(String, String)], 
     )
 }
 
-/// tokenizer_config.json: what `transformers.AutoTokenizer` needs. No special tokens: a record starts and ends with a
-/// plain newline, and naming it as a special token would hide it from decoding.
+/// tokenizer_config.json, which `transformers.AutoTokenizer` needs. It names no special tokens: a record starts and ends
+/// with a plain newline, and decoding would drop a special token.
 pub fn config() -> Value {
     json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false, "add_bos_token": false,
            "add_eos_token": false, "model_max_length": 1_000_000_000})
 }
 
-/// The kind of a parsed tokenizer.json and the bytes of each id. Errors say what the program cannot use, not where.
+/// The kind of a parsed tokenizer.json and the bytes of each id. Errors say why logwright cannot use the tokenizer; they do
+/// not name the file.
 pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
     let model = &json["model"];
     let vocab =
@@ -93,10 +96,10 @@ pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
         }
     };
     if !json["normalizer"].is_null() {
-        return Err(unusable("it normalizes text, so records would not come back as they were", "no normalizer"));
+        return Err(unusable("it normalizes text, so decoding would not restore the records", "no normalizer"));
     }
     if model["dropout"].as_f64().is_some_and(|share| share > 0.0) {
-        return Err(unusable("its model.dropout leaves merges out at random", "dropout null"));
+        return Err(unusable("its model.dropout skips merges at random", "dropout null"));
     }
     let mut bytes = Vec::new();
     for (token, id) in vocab {
@@ -105,15 +108,13 @@ pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
         } else {
             alphabet::unspell(token).or_else(|| added(json, token))
         };
-        let known = known.ok_or_else(|| unusable(&format!("its token {token:?} is none of ours"), expected(kind)))?;
+        let known =
+            known.ok_or_else(|| unusable(&format!("its token {token:?} has an unknown spelling"), expected(kind)))?;
         place(&mut bytes, id, known)?;
     }
     for token in json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
         if token["lstrip"] == true || token["rstrip"] == true {
-            return Err(unusable(
-                &format!("its token {} swallows spaces", token["content"]),
-                "lstrip and rstrip false",
-            ));
+            return Err(unusable(&format!("its token {} strips spaces", token["content"]), "lstrip and rstrip false"));
         }
         place(&mut bytes, &token["id"], token["content"].as_str().unwrap_or_default().into())?;
     }
@@ -126,14 +127,14 @@ pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
 }
 
 fn expected(kind: TokenizerKind) -> &'static str {
-    if kind == TokenizerKind::Char { "one character a token" } else { "tokens spelt in the byte-level alphabet" }
+    if kind == TokenizerKind::Char { "one character per token" } else { "tokens in the byte-level alphabet" }
 }
 
 fn one_char(token: &str) -> Option<Vec<u8>> {
     (token.chars().count() == 1).then(|| token.into())
 }
 
-/// The bytes of a special token such as `<｜end｜>` that stands in the vocabulary too.
+/// The bytes of a special token such as `<｜end｜>` that is in the vocabulary, too.
 fn added(json: &Value, token: &str) -> Option<Vec<u8>> {
     json["added_tokens"].as_array()?.iter().any(|t| t["content"] == token).then(|| token.into())
 }
@@ -153,14 +154,14 @@ fn place(bytes: &mut Vec<Vec<u8>>, id: &Value, token: Vec<u8>) -> Result<()> {
 fn check_chars(json: &Value, bytes: &[Vec<u8>]) -> Result<()> {
     if json["pre_tokenizer"] != isolate(r"[\s\S]") || bytes.iter().any(Vec::is_empty) {
         return Err(unusable(
-            "its WordLevel model is not one token a character",
+            "its WordLevel model does not have one token per character",
             "a tokenizer that `prepare --tokenizer char` wrote",
         ));
     }
     Ok(())
 }
 
-/// Byte-level throughout and nothing put in front: otherwise decoding does not give the text back.
+/// Checks that the pre-tokenizer is byte-level and neither adds nor removes text; otherwise decoding does not restore it.
 fn check_byte_level(json: &Value) -> Result<()> {
     let single = std::slice::from_ref(&json["pre_tokenizer"]);
     let steps = json["pre_tokenizer"]["pretokenizers"].as_array().map_or(single, Vec::as_slice);
@@ -168,7 +169,7 @@ fn check_byte_level(json: &Value) -> Result<()> {
         return Err(unusable("its BPE is not byte-level", "a ByteLevel pre-tokenizer"));
     };
     if step["add_prefix_space"] != false {
-        return Err(unusable("it puts a space in front of every text", "add_prefix_space false"));
+        return Err(unusable("it adds a space before every text", "add_prefix_space false"));
     }
     let removes =
         |step: &&Value| step["type"] == "Split" && step["behavior"] == "Removed" || step["type"] == "Whitespace";

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenizerKind {
-    /// One token a character of a fixed set (nanoGPT's scheme).
+    /// One token per character of a fixed set (as in nanoGPT).
     Char,
-    /// One token a byte.
+    /// One token per byte.
     Bytes,
     /// Byte-level BPE, trained on the logs.
     Bpe,

@@ -1,8 +1,9 @@
-//! Text to token ids and back: characters, bytes or a trained byte-level BPE, all kept as Hugging Face's tokenizer.json.
+//! Tokenizers, which convert text to token ids and back: characters, bytes or a trained byte-level BPE. All of them are
+//! saved as Hugging Face's tokenizer.json.
 //!
-//! Fixed for every kind: `\n` ends a record, is one token of its own, and is part of no other.
-//! The file is the tokenizer: each constructor makes the JSON document first and reads it back, so that what is
-//! used, what is saved and what `transformers` loads cannot differ.
+//! In every kind, `\n` ends a record, is one token of its own, and is part of no other token. The file is the tokenizer:
+//! each constructor writes the JSON document and reads it back, so that the tokenizer in use, the saved one and the one that
+//! `transformers` loads cannot differ.
 
 mod alphabet;
 mod file;

@@ -1,8 +1,8 @@
-//! The short way from text to BPE tokens, for a tokenizer.json whose pre-tokenizer is regular expressions and `ByteLevel`.
+//! A fast encoder for BPE, for a tokenizer.json whose pre-tokenizer consists of regular expressions and `ByteLevel`.
 //!
-//! The tokenizers crate keeps an alignment of every character through every step and encodes well under 3 MB/s;
-//! here text is cut by the same expressions and a cache knows the tokens of pieces seen before.
-//! The merging itself stays the crate's. A test holds the two ways equal.
+//! The tokenizers crate tracks an alignment of every character through every step and encodes less than 3 MB/s. Here the
+//! same expressions split the text, and a cache holds the tokens of earlier pieces. The crate still does the merging. A test
+//! checks that both encoders agree.
 
 use super::alphabet;
 use super::pretokenize::unchunked;
@@ -15,14 +15,14 @@ use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 use tokenizers::utils::SysRegex;
 
-/// Pieces that a thread remembers for each expression; at the limit it forgets them all, so that a memory full of one-off
-/// pieces renews itself. With the length below this bounds the memory to 16 MiB of text a thread.
+/// The most pieces that a thread caches for each expression. At the limit the cache is cleared, so that pieces that never
+/// recur do not fill it for ever. With [`LONGEST_CACHED`] this bounds the memory to 16 MiB of text per thread.
 const CACHED_PIECES: usize = 1 << 14;
-/// Longer pieces rarely recur.
+/// The longest piece that is cached; longer pieces rarely recur.
 const LONGEST_CACHED: usize = 256;
 
-/// `levels[i]`: pieces that the expressions from number i + 1 on leave whole, and their tokens. Kept apart by level, because
-/// the same text may be cut further where more expressions are still to come.
+/// `levels[i]` holds the pieces that the expressions from number i + 1 on do not split, with their tokens. Levels are
+/// separate, because at a lower level further expressions may split the same text.
 #[derive(Default)]
 struct PieceCache {
     owner: u64,
@@ -33,13 +33,13 @@ thread_local! {
     static CACHE: RefCell<PieceCache> = RefCell::default();
 }
 
-/// Cuts text by each expression in turn: matches and what lies between them are the pieces for the next.
+/// Splits text by each expression in turn: the matches and the text between them are the pieces for the next expression.
 pub struct Splitter(Vec<PieceCut>);
 
-/// One expression.
+/// One expression that splits text.
 enum PieceCut {
     Matches(SysRegex),
-    /// What `pretokenize::chunked` makes, taken apart: as an automaton and a loop it is several times faster than `\G`.
+    /// The two parts of a pattern of `pretokenize::chunked`: an automaton and a loop are several times faster than `\G`.
     Chunks {
         whole: SysRegex,
         piece: SysRegex,
@@ -52,7 +52,7 @@ impl Splitter {
         Ok(Self(patterns.iter().map(|pattern| PieceCut::new(pattern.as_ref())).collect::<Result<_>>()?))
     }
 
-    /// Calls `each` with every piece that the expressions leave of `text`, in order.
+    /// Calls `each` with the pieces into which all expressions split `text`, in order.
     pub fn pieces<'t>(&self, text: &'t str, each: &mut impl FnMut(&'t str)) {
         self.pieces_from(0, text, each);
     }
@@ -80,7 +80,7 @@ impl PieceCut {
         regex.find_iter(text).next().is_some()
     }
 
-    /// Calls `each` with the matches and with what lies between them, in order.
+    /// Calls `each` with the matches and with the text between them, in order.
     fn apply<'t>(&self, text: &'t str, mut each: impl FnMut(&'t str)) {
         let (regex, adjacent) = match self {
             PieceCut::Matches(regex) => (regex, false),
@@ -105,12 +105,12 @@ impl PieceCut {
     }
 }
 
-/// Errors: `pattern` is no regular expression.
+/// Compiles a pattern. Errors: `pattern` is not a regular expression.
 pub fn compile(pattern: &str) -> Result<SysRegex> {
     SysRegex::new(pattern).map_err(|e| Error::failed(format!("the pattern {pattern:?} of the tokenizer: {e}")))
 }
 
-/// Whole entries of the vocabulary that are found in the text before anything else (`added_tokens`), longest first.
+/// The entries `added_tokens` of the vocabulary, which are matched in the text before it is split, the longest first.
 struct AddedTokens {
     regex: SysRegex,
     ids: HashMap<String, u32>,
@@ -124,7 +124,7 @@ pub struct FastBpe {
 }
 
 impl FastBpe {
-    /// The short way for `json` (a parsed tokenizer.json) and its `model`; none where the file asks for more than it knows.
+    /// The fast encoder for `json` (a parsed tokenizer.json) and its `model`; `None` if the file uses unsupported features.
     pub fn new(json: &Value, mut model: BPE) -> Result<Option<Self>> {
         let (Some(patterns), Some(entries)) = (isolated_patterns(json), plain_added(json)) else {
             return Ok(None);
@@ -169,7 +169,7 @@ impl FastBpe {
         })
     }
 
-    /// Appends the tokens of `text`, which the expressions before number `level` have cut out.
+    /// Appends the tokens of `text`, a piece that the expressions before number `level` have split off.
     fn encode_from(
         &self,
         level: usize,
@@ -189,7 +189,7 @@ impl FastBpe {
             } else if result.is_ok() {
                 let first = out.len();
                 result = self.encode_from(level + 1, piece, cache, out);
-                // An identifier rarely comes back, so only what later expressions leave whole is worth remembering.
+                // Identifiers rarely recur, so only pieces that later expressions do not split are worth caching.
                 if result.is_ok() && piece.len() <= LONGEST_CACHED && self.is_whole(level + 1, piece) {
                     keep(&mut cache[level], piece, &out[first..]);
                 }
@@ -198,7 +198,7 @@ impl FastBpe {
         result
     }
 
-    /// Whether no expression from number `level` on matches in `piece`.
+    /// Whether no expression from number `level` on splits `piece`.
     fn is_whole(&self, level: usize, piece: &str) -> bool {
         self.splitter.0[level..].iter().all(|cut| !cut.cuts(piece))
     }
@@ -211,7 +211,8 @@ fn keep(pieces: &mut HashMap<Box<str>, Box<[u32]>>, piece: &str, tokens: &[u32])
     pieces.insert(piece.into(), tokens.into());
 }
 
-/// The patterns of a pre-tokenizer that is `Sequence[Split(Regex, Isolated)..., ByteLevel]` or `ByteLevel` alone.
+/// The patterns of a pre-tokenizer of the form `Sequence[Split(Regex, Isolated)..., ByteLevel]` or `ByteLevel`; `None` for
+/// any other.
 fn isolated_patterns(json: &Value) -> Option<Vec<String>> {
     let single = std::slice::from_ref(&json["pre_tokenizer"]);
     let steps = json["pre_tokenizer"]["pretokenizers"].as_array().map_or(single, Vec::as_slice);
@@ -224,7 +225,7 @@ fn isolated_patterns(json: &Value) -> Option<Vec<String>> {
     splits.iter().map(pattern).collect()
 }
 
-/// Content and id of each added token; none if one has a condition on what surrounds it or waits for a normalizer.
+/// The content and id of each added token; `None` if one depends on the surrounding text or on a normalizer.
 fn plain_added(json: &Value) -> Option<Vec<(String, u32)>> {
     let plain = |t: &Value| ["single_word", "lstrip", "rstrip", "normalized"].iter().all(|flag| t[flag] == false);
     let entry =
@@ -242,7 +243,7 @@ fn compile_added(entries: Vec<(String, u32)>) -> Result<Option<AddedTokens>> {
     Ok(Some(AddedTokens { regex: compile(&pattern)?, ids: entries.into_iter().collect() }))
 }
 
-/// `word` as a regular expression that matches just itself.
+/// A regular expression that matches exactly `word`.
 fn escape(word: &str) -> String {
     let special = |c: char| c.is_ascii_punctuation() && c != '_' && c != '<' && c != '>';
     word.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()

@@ -1,5 +1,5 @@
-//! Measurements of the trained tokenizer, printed: `cargo test --release --lib tokens::study -- --ignored --nocapture`.
-//! The candidates that lost are measured by `scripts/pretokenization_study.py`; rows compare directly.
+//! Prints measurements of the trained tokenizer: `cargo test --release --lib tokens::study -- --ignored --nocapture`.
+//! `scripts/pretokenization_study.py` measures the rejected candidates; its rows are directly comparable.
 
 use super::split::compile;
 use super::tokenizer::{Scheme, Tokenizer};
@@ -22,7 +22,7 @@ fn records(name: &str, limit: usize) -> Vec<Vec<u8>> {
     content.split(|&b| b == b'\n').filter(|r| !r.is_empty()).take(limit).map(<[u8]>::to_vec).collect()
 }
 
-/// A record of about 555 characters, as `cut_down` of the Python script makes it.
+/// The record reduced to about 555 characters, as by `cut_down` of the Python script.
 fn cut_down(record: &[u8]) -> Vec<u8> {
     let r: Value = serde_json::from_slice(record).unwrap();
     let pick = |from: &Value, keys: &[&str]| -> serde_json::Map<String, Value> {
@@ -34,11 +34,12 @@ fn cut_down(record: &[u8]) -> Vec<u8> {
     inner.insert("location".into(), pick(&p["location"], &["city", "geoCoordinates"]).into());
     let mut outer = pick(&r, &["time", "operationName", "tenantId", "callerIpAddress", "identity"]);
     outer.insert("properties".into(), inner.into());
-    // Python's separators.
+    // These are the separators of Python's json module.
     Value::from(outer).to_string().replace("\":", "\": ").replace(",\"", ", \"").into_bytes()
 }
 
-/// Share of the matches of `pattern` in `records` that no token enters or leaves midway, in percent, and the token counts.
+/// The share in per cent of the matches of `pattern` in `records` that begin and end at token boundaries, and the numbers of
+/// tokens of the matches.
 fn intact(tokenizer: &Tokenizer, records: &[Vec<u8>], pattern: &str) -> (f64, BTreeSet<usize>) {
     let regex = compile(pattern).unwrap();
     let (mut seen, mut whole, mut lengths) = (0, 0, BTreeSet::new());
@@ -77,7 +78,7 @@ fn study(name: &str, records: &[Vec<u8>]) {
 
 #[test]
 #[ignore = "a measurement, not a check"]
-fn tokens_a_record() {
+fn tokens_per_record() {
     let azure = records("azure-ad/azure_ad.jsonl", usize::MAX);
     study("cut-down azure", &azure.iter().map(|record| cut_down(record)).collect::<Vec<_>>());
     study("azure-ad", &azure);
@@ -91,13 +92,13 @@ fn tokens_a_record() {
     }
 }
 
-/// Processor time of this thread (Linux): other work on the machine does not count.
+/// The CPU time of this thread (Linux), which does not include other work on the machine.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
-/// MB/s of processor time that `encode` takes for `records`, the best of three passes.
+/// The speed of `encode` on `records` in MB per second of CPU time, the best of three passes.
 fn rate(records: &[Vec<u8>], mut encode: impl FnMut(&[u8])) -> f64 {
     let megabytes = records.iter().map(Vec::len).sum::<usize>() as f64 / 1e6;
     let mut pass = || {
@@ -128,7 +129,7 @@ fn speed() {
             (0..5).for_each(|_| records.par_iter().for_each(encode));
             let wall = 5.0 * records.iter().map(Vec::len).sum::<usize>() as f64 / 1e6 / start.elapsed().as_secs_f64();
             println!(
-                "{name} {size}: {short:.1} MB/s a thread, the crate's way {crates:.2}; rayon {wall:.1} MB/s wall clock"
+                "{name} {size}: {short:.1} MB/s per thread, the crate's encoder {crates:.2}; rayon {wall:.1} MB/s wall clock"
             );
         }
     }

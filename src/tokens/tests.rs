@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Records with all that the patterns know: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
+/// Records with everything that the patterns match: junctions, UUIDs, times, addresses, hashes, keys, counts, prose.
 fn logs(n: usize) -> Vec<Vec<u8>> {
     let record = |i: usize| {
         let x = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -21,7 +21,7 @@ fn logs(n: usize) -> Vec<Vec<u8>> {
     (0..n).map(record).collect()
 }
 
-/// Words of no pattern, enough of them for any vocabulary asked for here.
+/// Words without a pattern, enough of them for any vocabulary in these tests.
 fn note(i: usize) -> String {
     let syllables = ["ka", "lor", "mi", "nesh", "op", "qua", "rit", "sou", "tev", "ul", "wym"];
     (0..6)
@@ -41,7 +41,7 @@ fn ids(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
     ids
 }
 
-/// The ids that the crate itself gives, which are those of Python's tokenizers.
+/// The ids that the crate returns, which are those of Python's tokenizers.
 fn ids_by_crate(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let full = tokenizers::Tokenizer::from_bytes(&tokenizer.0.json).unwrap();
     full.encode_fast(text, false).unwrap().get_ids().to_vec()
@@ -112,7 +112,7 @@ fn a_recurring_identifier_is_one_token() {
     assert_eq!(tokens_of(&tokenizer, &format!("x{tenant}y")), ["x", tenant, "y"]);
 }
 
-/// At every vocabulary: each UUID that has no entry takes the same number of tokens.
+/// With every vocabulary, all UUIDs that are not entries have the same number of tokens.
 #[test]
 fn every_uuid_takes_as_many_tokens() {
     for size in [300, 512, 600, 1024] {
@@ -202,7 +202,7 @@ fn bad_files_are_refused_by_name() {
     assert!(edit(|json| json["model"]["merges"][0] = serde_json::json!(["a", "nowhere"])).contains("not a whole"));
 }
 
-/// A file of another program: GPT-2's splitting, which merges newlines and that only the crate's own way knows.
+/// A file of another program with GPT-2's splitting, which merges newlines and which only the crate's encoder supports.
 #[test]
 fn byte_level_files_of_others_load_and_keep_the_separator() {
     let mut json =
@@ -213,13 +213,13 @@ fn byte_level_files_of_others_load_and_keep_the_separator() {
     assert_eq!(ids(&tokenizer, b"he\n\nhe\xff"), [257, 10, 10, 257, 255]);
 }
 
-/// The short way and the crate agree, on made logs and on real ones.
+/// The fast encoder and the crate agree on generated and on real logs.
 #[test]
-fn the_short_way_gives_the_ids_of_the_crate() {
+fn the_fast_encoder_gives_the_ids_of_the_crate() {
     for size in [300, 1024] {
         let tokenizer = trained(size);
         let Scheme::Bpe { fast, .. } = &tokenizer.0.scheme else { panic!("BPE") };
-        assert!(fast.is_some(), "our own file takes the short way");
+        assert!(fast.is_some(), "our own file uses the fast encoder");
         for record in logs(400).iter().skip(290) {
             let text = str::from_utf8(record).unwrap();
             assert_eq!(ids(&tokenizer, record), ids_by_crate(&tokenizer, text));
@@ -248,7 +248,8 @@ fn ids_by_full(tokenizer: &Tokenizer, record: &[u8]) -> Vec<u32> {
     full.encode_fast(str::from_utf8(record).unwrap(), false).unwrap().get_ids().to_vec()
 }
 
-/// Every kind on real logs, against Python: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers -- --ignored`.
+/// Compares every kind with Python on real logs: `LOGWRIGHT_PYTHON=python3 cargo test --release --lib transformers --
+/// --ignored`.
 #[test]
 #[ignore = "needs LOGWRIGHT_PYTHON, a Python with transformers"]
 fn transformers_gives_the_same_ids() {
@@ -282,7 +283,7 @@ fn transformers_gives_the_same_ids() {
     }
 }
 
-/// Nothing quadratic: with that, these would take hours.
+/// No step is quadratic; otherwise these texts would take hours.
 #[test]
 fn very_long_records_pass() {
     for unit in ["a", "1", "1a", "{", "\"", "\"a\": ", " 1.", "d3e5a967-", "é"] {
@@ -305,7 +306,7 @@ fn threads_may_share_it() {
     threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), alone));
 }
 
-/// Two tokenizers used in turn on one thread do not see each other's memory.
+/// Two tokenizers that alternate on one thread do not share a cache.
 #[test]
 fn tokenizers_do_not_mix_their_memories() {
     let (a, b, record) = (trained(300), trained(700), &logs(8)[7]);
@@ -342,7 +343,7 @@ proptest! {
         prop_assert_eq!(tokenizer.decode(&ids), text.as_bytes());
     }
 
-    /// Whatever stands in the file, loading gives an answer.
+    /// Loading never panics, whatever the file contains.
     #[test]
     fn damaged_files_do_not_panic(at in 0usize..4000, byte in any::<u8>()) {
         let mut json = BPE.0.json.clone();

@@ -1,4 +1,4 @@
-//! The tokenizer itself: loading, encoding, decoding, saving.
+//! The tokenizer: loads, encodes, decodes and saves.
 
 use super::file;
 use super::kind::TokenizerKind;
@@ -10,14 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use tokenizers::ModelWrapper;
 
-/// A reversible map between bytes and ids 0..vocab_size. Cheap to clone; shared between threads.
+/// A reversible map between bytes and ids 0..vocab_size. It is cheap to clone and can be shared between threads.
 #[derive(Clone)]
 pub struct Tokenizer(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     kind: TokenizerKind,
     pub json: Vec<u8>,
-    /// What each id stands for; empty where the file leaves a gap.
+    /// The bytes of each id; empty for ids that the file does not assign.
     bytes: Vec<Vec<u8>>,
     separator: u32,
     pub scheme: Scheme,
@@ -26,7 +26,7 @@ pub(super) struct Inner {
 pub(super) enum Scheme {
     Char(HashMap<char, u32>),
     Bytes([u32; 256]),
-    /// `fast` is none for files of others whose pre-tokenizer only the crate knows.
+    /// `fast` is `None` for files of other programs with features that only the crate supports.
     Bpe {
         single: [u32; 256],
         full: Box<tokenizers::Tokenizer>,
@@ -35,12 +35,12 @@ pub(super) enum Scheme {
 }
 
 impl Tokenizer {
-    /// 256 tokens; the id of a byte is its value.
+    /// The byte tokenizer: 256 tokens; the id of a byte is its value.
     pub fn bytes() -> Self {
         Self::from_json(file::bytes().to_string().as_bytes()).expect("the byte tokenizer is its own valid file")
     }
 
-    /// One token for each of `chars` and `\n`; ids in the order of the code points.
+    /// A character tokenizer with one token for each of `chars` and `\n`; ids are in the order of the code points.
     pub fn chars(chars: &BTreeSet<char>) -> Self {
         let mut chars = chars.clone();
         chars.insert('\n');
@@ -52,7 +52,7 @@ impl Tokenizer {
         self.0.kind
     }
 
-    /// One more than the largest id.
+    /// The size of the vocabulary: one more than the largest id.
     pub fn vocab_size(&self) -> usize {
         self.0.bytes.len()
     }
@@ -62,7 +62,7 @@ impl Tokenizer {
         self.0.separator
     }
 
-    /// Appends the ids of `text`. Errors (`out` is then as before): with characters, one that the vocabulary lacks.
+    /// Appends the ids of `text`. Errors: a character tokenizer lacks a character of `text`; `out` is then unchanged.
     pub fn encode(&self, text: &[u8], out: &mut Vec<u32>) -> Result<()> {
         let before = out.len();
         let result = match &self.0.scheme {
@@ -79,8 +79,8 @@ impl Tokenizer {
         result
     }
 
-    /// Puts `stand_in` for every character that the vocabulary lacks, and for bytes that are not UTF-8, adding to `count`.
-    /// Only a tokenizer of characters lacks any. Errors: the stand-in is not in the vocabulary either.
+    /// Replaces every character that the vocabulary lacks, and bytes that are not UTF-8, by `stand_in`, and adds their
+    /// number to `count`. Only a character tokenizer lacks characters. Errors: the vocabulary lacks the stand-in, too.
     pub fn replace_unknown(&self, text: Vec<u8>, stand_in: char, count: &mut u64) -> Result<Vec<u8>> {
         let Scheme::Char(ids) = &self.0.scheme else { return Ok(text) };
         if stand_in == '\n' {
@@ -88,7 +88,7 @@ impl Tokenizer {
         }
         if !ids.contains_key(&stand_in) {
             return Err(Error::usage(format!(
-                "--replace-unknown '{}': this character is not in the tokenizer either; choose one that is",
+                "--replace-unknown '{}': the tokenizer lacks this character, too; choose one that it has",
                 stand_in.escape_default()
             )));
         }
@@ -110,17 +110,17 @@ impl Tokenizer {
         ids.iter().flat_map(|&id| self.token_bytes(id)).copied().collect()
     }
 
-    /// What `id` stands for; empty for an id that the vocabulary does not use.
+    /// The bytes of `id`; empty for an id that the vocabulary does not assign.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         self.0.bytes.get(id as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether both give every id the same bytes.
+    /// Whether both tokenizers assign the same bytes to every id.
     pub fn same_tokens(&self, other: &Tokenizer) -> bool {
         self.0.bytes == other.0.bytes
     }
 
-    /// Writes tokenizer.json and tokenizer_config.json, which `transformers.AutoTokenizer` loads as they are.
+    /// Writes tokenizer.json and tokenizer_config.json, which `transformers.AutoTokenizer` can load.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let mut config = file::config().to_string();
         config.push('\n');
@@ -132,7 +132,7 @@ impl Tokenizer {
     }
 
     /// Reads `folder`/tokenizer.json, written by `save` or by another program (byte-level BPE).
-    /// Errors: a missing or damaged file; a tokenizer that would not give text back as it was; no token for `\n` alone.
+    /// Errors: a missing or damaged file; a tokenizer whose decoding does not restore the text; no token for `\n` alone.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(file::NAME);
         let json = std::fs::read(&path).map_err(|e| Error::io("read the tokenizer", &path, e))?;
@@ -141,14 +141,16 @@ impl Tokenizer {
 
     pub(super) fn from_json(json: &[u8]) -> Result<Self> {
         let damaged = |e: &dyn std::fmt::Display| {
-            Error::failed(format!("not a whole tokenizer.json ({e}); take it from a backup, or run prepare again"))
+            Error::failed(format!("not a whole tokenizer.json ({e}); restore it from a backup, or run prepare again"))
         };
         let parsed: Value = serde_json::from_slice(json).map_err(|e| damaged(&e))?;
         let (kind, bytes) = file::read(&parsed)?;
         let ids: HashMap<&[u8], u32> =
             bytes.iter().enumerate().filter(|(_, b)| !b.is_empty()).map(|(id, b)| (b.as_slice(), id as u32)).collect();
         let separator = *ids.get(&b"\n"[..]).ok_or_else(|| {
-            Error::failed("no token stands for a newline alone, which must end every record; use a byte-level tokenizer such as GPT-2's")
+            Error::failed(
+                "no token is a single newline, which must end every record; use a byte-level tokenizer such as GPT-2's",
+            )
         })?;
         let scheme = match kind {
             TokenizerKind::Char => Scheme::Char(
@@ -186,28 +188,29 @@ impl Tokenizer {
 
     fn unknown(&self, what: &str, place: usize) -> Error {
         Error::failed(format!(
-            "{what} at byte {place} of the text is not among the {} characters of this tokenizer; remove it or put a \
-             known one for it (prepare --replace-unknown), train anew on data that holds it, or use --tokenizer bytes or bpe, \
-             which take any byte",
+            "{what} at byte {place} of the text is not among the {} characters of this tokenizer; remove it, replace it \
+             (prepare --replace-unknown), train a new model on data that contains it, or use --tokenizer bytes or bpe, which \
+             accept any byte",
             self.vocab_size()
         ))
     }
 }
 
-/// The token of each single byte. Errors: a byte that has none, so that not every text could be encoded.
+/// The token of each single byte. Errors: a byte without a token, because then some texts could not be encoded.
 fn single_bytes(ids: &HashMap<&[u8], u32>) -> Result<[u32; 256]> {
     let mut single = [0; 256];
     for byte in 0..=255u8 {
         single[byte as usize] = *ids.get(&[byte][..]).ok_or_else(|| {
             Error::failed(format!(
-                "no token stands for the byte 0x{byte:02x} alone; expected all 256, as in GPT-2's tokenizer"
+                "no token is the single byte 0x{byte:02x}; expected tokens for all 256, as in GPT-2's tokenizer"
             ))
         })?;
     }
     Ok(single)
 }
 
-/// The crate takes valid UTF-8 only, and the tokenizers of others may merge newlines: both are cut out first.
+/// Encodes bytes that are not UTF-8 and newlines one by one, and the text between them by BPE: the crate accepts only UTF-8,
+/// and tokenizers of other programs may merge newlines.
 fn encode_bpe(
     single: &[u32; 256],
     full: &tokenizers::Tokenizer,

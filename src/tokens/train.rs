@@ -1,14 +1,13 @@
-//! Training of the byte-level BPE: which bytes merge, which identifiers are worth a token of their own.
+//! Trains the byte-level BPE: it chooses the merges, and the identifiers that get a token of their own.
 //!
-//! Ids: 0..256 are the bytes, then the merges in the order they were learnt, then the missing pairs of digits
-//! ("a class of chunks is whole or absent": with every pair of hexadecimal digits in the vocabulary a UUID is always 20
-//! tokens, with none always 36), last the identifiers that recur so often that they are worth an entry.
+//! Ids 0..256 are the bytes. Then come the merges in the order in which they were learnt, then the missing pairs of digits,
+//! and last the identifiers that recur often enough. A class of pairs is complete or absent: with every pair of hexadecimal
+//! digits in the vocabulary a UUID always has 20 tokens, with none always 36.
 
-use super::alphabet;
-use super::file;
 use super::pretokenize::{self, Chunks};
 use super::split::{Splitter, compile};
 use super::tokenizer::Tokenizer;
+use super::{alphabet, file};
 use crate::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,25 +16,25 @@ use tokenizers::utils::SysRegex;
 
 /// The smallest vocabulary: the 256 bytes and one merge.
 const SMALLEST: usize = 257;
-/// The trainer counts pairs in 32 bits; what a sample holds beyond this is left aside.
+/// The most bytes of a sample that are used, because the trainer counts pairs in 32 bits.
 const LARGEST_SAMPLE: usize = 1 << 30;
-/// Longer pieces are learnt from by their start: a piece costs its whole length at each merge.
+/// The most bytes of a piece that are used, because each merge takes time proportional to the length of a piece.
 const LONGEST_PIECE: usize = 1024;
-/// An identifier seen less often is not worth an entry.
+/// The fewest occurrences of an identifier that gets an entry.
 const RECURS: u64 = 4;
-/// Recurring identifiers take at most this part of the vocabulary beyond the bytes.
+/// Recurring identifiers get at most one in this many of the entries beyond the bytes.
 const RECURRING_SHARE: usize = 8;
-/// Shorter identifiers may occur inside longer text by chance, and added tokens match anywhere.
+/// The shortest identifier in bytes that gets an entry: added tokens match anywhere, and a shorter one may occur in longer
+/// text by chance.
 const SHORTEST_RECURRING: usize = 16;
 
-/// Pieces of the first cut and how often each occurs. Ordered, so that training does not depend on a hash.
+/// The pieces of the first split and their counts. They are ordered, so that training does not depend on a hash.
 type PieceCounts = BTreeMap<String, u64>;
 
 impl Tokenizer {
-    /// Byte-level BPE of `vocab_size` tokens learnt from `sample`: records without their newline, of which the first GiB is
-    /// used. Ids below 256 are the bytes themselves. The same sample gives the same bytes of tokenizer.json.
-    /// Too little to merge: a smaller vocabulary and a warning.
-    /// Errors: a vocabulary below 257.
+    /// Trains a byte-level BPE of `vocab_size` tokens on `sample`, records without their newline, of which the first GiB is
+    /// used. Ids below 256 are the bytes. The same sample gives the same bytes of tokenizer.json. If the sample has too few
+    /// merges, the vocabulary is smaller and there is a warning. Errors: `vocab_size` is less than 257.
     pub fn train_bpe<'a>(sample: impl Iterator<Item = &'a [u8]> + Send, vocab_size: usize) -> Result<Self> {
         if vocab_size < SMALLEST {
             return Err(Error::usage(format!(
@@ -74,7 +73,7 @@ fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<PieceCount
     for record in sample {
         bytes += record.len();
         if bytes > LARGEST_SAMPLE {
-            tracing::warn!("the tokenizer learns from the first {} MiB of its sample", LARGEST_SAMPLE >> 20);
+            tracing::warn!("the tokenizer learns only from the first {} MiB of its sample", LARGEST_SAMPLE >> 20);
             break;
         }
         for text in record.utf8_chunks() {
@@ -91,13 +90,13 @@ fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<PieceCount
     Ok(counts.into_iter().collect())
 }
 
-/// The first characters of `text` that make at most `limit` bytes.
+/// The first characters of `text`, at most `limit` bytes.
 fn start(text: &str, limit: usize) -> &str {
     let end = (0..=limit.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
 }
 
-/// The identifiers whose own entry saves most tokens, at most `limit` of them, the best first.
+/// The identifiers whose entries save the most tokens, at most `limit` of them, the best first.
 fn recurring(counts: &PieceCounts, limit: usize) -> Result<Vec<String>> {
     let identifier = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH, pretokenize::KEY])?;
     let mut found: Vec<(&String, u64)> = counts
@@ -109,7 +108,7 @@ fn recurring(counts: &PieceCounts, limit: usize) -> Result<Vec<String>> {
     Ok(found.into_iter().take(limit).map(|(piece, _)| piece.clone()).collect())
 }
 
-/// Ways to cut identifiers, each with the pairs of digits that it needs in the vocabulary.
+/// The candidate chunk lengths, each with the pairs of digits that it needs in the vocabulary.
 fn candidates(counts: &PieceCounts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
     let hexadecimal = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH])?;
     let (mut lower, mut upper) = (0, 0);
@@ -119,7 +118,7 @@ fn candidates(counts: &PieceCounts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
     }
     let decimal = pairs("0123456789");
     let mut hex = BTreeSet::new();
-    // A few identifiers in the other case do not deserve 156 entries.
+    // A few identifiers in the other case do not justify 156 more entries.
     if lower > 0 && lower * 10 >= upper {
         hex.extend(pairs("0123456789abcdef"));
     }
@@ -137,7 +136,7 @@ fn pairs(digits: &str) -> BTreeSet<String> {
     digits.chars().flat_map(|a| digits.chars().map(move |b| format!("{a}{b}"))).collect()
 }
 
-/// One candidate; none if its `class` of pairs does not fit beside the recurring identifiers.
+/// Trains one candidate; `None` if its `class` of pairs and the recurring identifiers exceed the vocabulary.
 fn train_with(
     counts: &PieceCounts,
     vocab_size: usize,
@@ -155,7 +154,8 @@ fn train_with(
     Tokenizer::from_json(json.to_string().as_bytes()).map(Some)
 }
 
-/// What the trainer counts pairs in: the last pieces, spelt in the byte-level alphabet, less the recurring identifiers.
+/// The words in which the trainer counts pairs: the final pieces in the byte-level alphabet, without the recurring
+/// identifiers.
 fn words(counts: &PieceCounts, chunks: Chunks, recurring: &[String]) -> Result<BTreeMap<String, u64>> {
     let entries: BTreeSet<&String> = recurring.iter().collect();
     let splitter = Splitter::new(&pretokenize::splits(chunks)[1..])?;
@@ -179,8 +179,8 @@ fn merges(words: BTreeMap<String, u64>, vocab_size: usize) -> Result<Vec<Merge>>
     serde_json::from_value(json["merges"].clone()).map_err(|e| Error::failed(format!("training the tokenizer: {e}")))
 }
 
-/// The first merges of `learnt` for which there is `room` beside all of `class`, then what is missing of `class`.
-/// (The first merges of a BPE are the BPE of a smaller vocabulary.)  Returns the new tokens and all merges.
+/// Selects the first merges of `learnt` that fit in `room` together with all of `class`, then the missing pairs of `class`.
+/// (The first merges of a BPE are the BPE of a smaller vocabulary.) Returns the new tokens and all merges.
 fn fit(learnt: Vec<Merge>, class: &BTreeSet<String>, room: usize) -> (Vec<String>, Vec<Merge>) {
     let (mut tokens, mut kept, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
     let mut taken = class.len();
@@ -203,7 +203,7 @@ fn fit(learnt: Vec<Merge>, class: &BTreeSet<String>, room: usize) -> (Vec<String
     (tokens, kept)
 }
 
-/// Tokens that the sample takes.
+/// The number of tokens of the whole sample.
 fn tokens_in(tokenizer: &Tokenizer, counts: &PieceCounts) -> Result<u64> {
     let mut ids = Vec::new();
     let mut total = 0;
@@ -215,7 +215,7 @@ fn tokens_in(tokenizer: &Tokenizer, counts: &PieceCounts) -> Result<u64> {
     Ok(total)
 }
 
-/// Tells whether a text is one of the patterns from end to end.
+/// Tests whether a whole text matches one of several patterns.
 struct FullMatch(SysRegex);
 
 impl FullMatch {

@@ -1,6 +1,6 @@
-//! Everything that decides a training run: preset, then TOML file, then flags, each overriding the one before.
+//! All settings of a training run: from the preset, then the TOML file, then flags, each overriding the one before.
 
-use super::schedule::Schedule;
+use super::schedule::{LearningRates, Schedule};
 use crate::dataset::Windows;
 use crate::gpt::Config;
 use crate::{Error, Result};
@@ -16,41 +16,41 @@ pub struct TrainConfig {
     pub channels: usize,
     pub context: usize,
     pub bias: bool,
-    /// Sequences a micro-batch.
+    /// Sequences per micro-batch.
     pub batch: usize,
-    /// Micro-batches an update.
+    /// Micro-batches per optimiser step.
     pub accumulation: usize,
     pub windows: Windows,
-    /// Updates in all.
+    /// Total optimiser steps.
     pub steps: u64,
     /// Peak learning rate.
     pub learning_rate: f32,
-    /// Where the schedule ends.
+    /// Learning rate at the end of the schedule.
     pub min_learning_rate: f32,
-    /// Updates of linear warm-up.
+    /// Steps of linear warm-up.
     pub warmup: u64,
     pub schedule: Schedule,
-    /// Share of the steps that the `wsd` schedule's decay takes.
+    /// Fraction of the steps in which the `wsd` schedule decays.
     pub decay_fraction: f64,
     pub beta_1: f32,
     pub beta_2: f32,
     pub epsilon: f32,
     pub weight_decay: f32,
-    /// Largest global gradient norm; 0: no clipping.
+    /// Maximum global gradient norm; 0: no clipping.
     pub grad_clip: f32,
-    /// Updates between validations; 0: only at the end.
+    /// Steps between validations; 0: only at the end.
     pub eval_every: u64,
-    /// Windows a validation looks at, spread evenly; 0: all of them.
+    /// Windows per validation, spread evenly; 0: all of them.
     pub eval_windows: u64,
-    /// Updates between checkpoints of `last/`; 0: only at the end.
+    /// Steps between checkpoints of `last/`; 0: only at the end.
     pub save_every: u64,
     /// Validations without improvement before the run stops early; 0: never.
     pub patience: u64,
-    /// Skipped (not finite) updates in a row before the run stops.
+    /// Consecutive skipped (not finite) updates before the run fails.
     pub max_skipped: u64,
-    /// Train on the first batch again and again: a sound model's loss goes to almost nothing.
+    /// Train on the first batch over and over: the loss of a correct model goes to almost nothing.
     pub overfit: bool,
-    /// Share of the windows that come from `--replay` data, where that is given.
+    /// Fraction of the windows that come from `--replay` data, where that is given.
     pub replay_share: f64,
     pub seed: u64,
 }
@@ -64,20 +64,20 @@ pub const PRESETS: [(&str, &str); 5] = [
     ("gpt2-medium", include_str!("presets/gpt2-medium.toml")),
 ];
 
-/// Most tokens an update, a guard against slips: 137 times the 0.5 M of the large presets.
+/// Maximum number of tokens per step, a guard against mistakes: 137 times the 0.5 M of the large presets.
 const MOST_TOKENS: usize = 1 << 26;
 
-/// What every preset shares unless it says otherwise.
+/// The settings of every preset that does not set them.
 const DEFAULTS: &str = include_str!("presets/defaults.toml");
 
 impl TrainConfig {
-    /// `overrides` are the flags that were given, as a TOML table.
+    /// The settings of a new run; `overrides` are the flags that were given, as a TOML table.
     pub fn resolve(preset: &str, file: Option<&Path>, overrides: toml::Table) -> Result<Self> {
         let names = || PRESETS.map(|(name, _)| name).join(", ");
         let (_, preset_text) = PRESETS
             .iter()
             .find(|(name, _)| *name == preset)
-            .ok_or_else(|| Error::usage(format!("--preset {preset}: unknown; there are {}", names())))?;
+            .ok_or_else(|| Error::usage(format!("--preset {preset}: unknown; expected one of {}", names())))?;
         let mut table: toml::Table = DEFAULTS.parse().expect("the defaults are valid TOML");
         table.extend(preset_text.parse::<toml::Table>().expect("presets are valid TOML"));
         if let Some(path) = file {
@@ -88,7 +88,8 @@ impl TrainConfig {
         Self::from_table(table, &origin)
     }
 
-    /// Reads a `config.toml` that a run saved, with overrides on top, as far as these leave model and data order alone.
+    /// Reads the `config.toml` that a run saved, with overrides on top, as far as these do not change the model or the order of
+    /// the data.
     pub fn resume(path: &Path, overrides: toml::Table) -> Result<Self> {
         let mut table = read_table(path)?;
         let saved = Self::from_table(table.clone(), &path.display().to_string())?;
@@ -97,7 +98,7 @@ impl TrainConfig {
         match config.differences(&saved).first() {
             None => Ok(config),
             Some(name) => Err(Error::usage(format!(
-                "--resume: {name} cannot change in the middle of a run (model and order of the data hang on it); \
+                "--resume: {name} cannot change in the middle of a run, because the model or the order of the data depends on it; \
                  start another run with --init-from"
             ))),
         }
@@ -111,7 +112,7 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Checks the values that no type rules out.
+    /// Checks what the types do not guarantee.
     fn check(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::usage(what));
         for (name, value) in [("batch", self.batch), ("accumulation", self.accumulation)] {
@@ -126,7 +127,7 @@ impl TrainConfig {
         }
         let window = self.batch.checked_mul(self.accumulation).and_then(|n| n.checked_mul(self.context));
         if window.is_none_or(|tokens| tokens > MOST_TOKENS) {
-            return wrong(format!("batch x accumulation x context must be at most {MOST_TOKENS} tokens an update"));
+            return wrong(format!("batch x accumulation x context must be at most {MOST_TOKENS} tokens per step"));
         }
         let positive = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
         for (name, value) in positive {
@@ -165,8 +166,8 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Takes over the shape of a model that training starts from; a flag or a line of `file` that asks for another one is
-    /// refused.
+    /// Adopts the shape of the model that training starts from; a flag or a line of `file` that asks for another shape is an
+    /// error.
     pub fn adopt(&mut self, model: &Config, file: Option<&Path>, flags: &toml::Table) -> Result<()> {
         let mut given = file.map(read_table).transpose()?.unwrap_or_default();
         given.extend(flags.clone());
@@ -178,7 +179,7 @@ impl TrainConfig {
             Some(name) => {
                 let from = if flags.contains_key(name) { "--" } else { "--config: " };
                 Err(Error::usage(format!(
-                    "{from}{name}: the model that training starts from has another; leave it out"
+                    "{from}{name}: the model that training starts from has another value; omit it"
                 )))
             }
             None => Ok(()),
@@ -202,7 +203,13 @@ impl TrainConfig {
         pairs.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
 
-    /// Tokens an update sees.
+    /// Learning rate of update `step` (from 0).
+    pub fn lr(&self, step: u64) -> f32 {
+        let TrainConfig { learning_rate: peak, min_learning_rate: min, warmup, steps, decay_fraction, .. } = *self;
+        self.schedule.lr(&LearningRates { peak, min, warmup, steps, decay_fraction }, step)
+    }
+
+    /// Tokens per step.
     pub fn tokens_per_step(&self) -> u64 {
         (self.batch * self.accumulation * self.context) as u64
     }

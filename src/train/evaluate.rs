@@ -7,18 +7,18 @@ use crate::engine::{Batch, Engine, IGNORE};
 /// Sums over the counted targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Loss {
-    /// Nats.
+    /// Total loss in nats.
     pub sum: f64,
     pub targets: u64,
 }
 
 impl Loss {
-    /// Mean in nats a token.
+    /// Mean in nats per token.
     pub fn mean(&self) -> f64 {
         self.sum / self.targets as f64
     }
 
-    /// Bits a byte, for a text that has `bytes` bytes for `tokens` tokens: comparable across tokenizers.
+    /// Bits per byte, for a text that has `bytes` bytes for `tokens` tokens: comparable across tokenizers.
     pub fn bits_per_byte(&self, tokens: u64, bytes: u64) -> f64 {
         self.mean() / std::f64::consts::LN_2 * tokens as f64 / bytes as f64
     }
@@ -50,7 +50,7 @@ pub fn split_loss(engine: &mut dyn Engine, split: &Split, sampler: &Sampler, bat
     Ok(total)
 }
 
-/// Loss over a token stream in windows of the model's context, one after the other: window w predicts
+/// Loss over a token stream in consecutive windows of the model's context: window w predicts
 /// `stream[w*T+1 ..= w*T+T]` from `stream[w*T .. w*T+T]`.
 pub fn stream_loss(engine: &mut dyn Engine, stream: &[u32]) -> Result<Loss> {
     let context = engine.config().context;

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object an update, and the throughput figures in it.
+//! `metrics.jsonl`: one JSON object per step.
 
 use crate::files::write_error;
 use crate::report::LossCurve;
@@ -8,22 +8,22 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-/// What is known after an update. Losses in nats a token.
+/// What is known after a step. Losses are in nats per token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
-    /// Updates done, this one included.
+pub struct StepMetrics {
+    /// Number of steps done, including this one.
     pub step: u64,
     #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub val_loss: Option<f64>,
-    /// Validation loss in bits a byte.
+    /// Validation loss in bits per byte.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub val_bits_per_byte: Option<f64>,
     /// Validation loss on the old data that is replayed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub replay_val_loss: Option<f64>,
-    /// Before clipping.
+    /// Gradient norm before clipping.
     #[serde(deserialize_with = "null_is_nan")]
     pub grad_norm: f64,
     pub learning_rate: f32,
@@ -33,7 +33,7 @@ pub struct Line {
     /// Tokens seen so far.
     pub tokens: u64,
     pub tokens_per_second: f64,
-    /// Seconds of this process's training so far.
+    /// Seconds that this process has trained so far.
     pub seconds: f64,
     /// Model FLOPs utilisation by nanoGPT's formula, when the peak is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -41,12 +41,12 @@ pub struct Line {
     /// The same counting only the causal half of attention.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mfu_causal: Option<f64>,
-    /// Bytes in use on the device, where it has a memory of its own.
+    /// Bytes in use on the device, if it has a memory of its own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device_memory: Option<u64>,
 }
 
-/// JSON has no NaN or infinity; what was not finite is written as null.
+/// JSON has neither NaN nor infinity, so what was not finite is written as null.
 fn null_is_nan<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
@@ -58,43 +58,43 @@ pub struct MetricsFile {
 }
 
 impl MetricsFile {
-    /// Opens the file for a run that has done `step` updates: lines of later updates (from before a kill) are cut off, as is
-    /// a line half-written.
+    /// Opens the file for a run that has done `step` steps: lines of later steps (from before a kill) are removed, as is a
+    /// half-written line.
     pub fn open(path: &Path, step: u64) -> Result<(Self, LossCurve)> {
-        let kept: Vec<Line> = if path.exists() { read(path)? } else { Vec::new() };
-        let kept: Vec<Line> = kept.into_iter().take_while(|line| line.step <= step).collect();
+        let kept: Vec<StepMetrics> = if path.exists() { read(path)? } else { Vec::new() };
+        let kept: Vec<StepMetrics> = kept.into_iter().take_while(|line| line.step <= step).collect();
         let text: String = kept.iter().map(|line| to_json(line) + "\n").collect();
         crate::files::write_atomic(path, text.as_bytes())?;
         let file = File::options().append(true).open(path).map_err(|e| Error::io("open", path, e))?;
         Ok((MetricsFile { path: path.to_path_buf(), file }, curve(&kept)))
     }
 
-    pub fn append(&mut self, line: &Line) -> Result<()> {
+    pub fn append(&mut self, line: &StepMetrics) -> Result<()> {
         let text = to_json(line) + "\n";
         self.file.write_all(text.as_bytes()).map_err(|e| write_error(&self.path, e))
     }
 }
 
-fn to_json(line: &Line) -> String {
+fn to_json(line: &StepMetrics) -> String {
     serde_json::to_string(line).expect("plain values serialise")
 }
 
-/// The whole lines of a `metrics.jsonl`; broken ones (a kill leaves one at the end) are left out.
-pub fn read(path: &Path) -> Result<Vec<Line>> {
+/// The complete lines of a `metrics.jsonl`; broken ones (a kill leaves one at the end) are left out.
+pub fn read(path: &Path) -> Result<Vec<StepMetrics>> {
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let lines = BufReader::new(file).lines();
     Ok(lines.map_while(|line| line.ok()).filter_map(|line| serde_json::from_str(&line).ok()).collect())
 }
 
-/// The picture of these lines.
-pub fn curve(lines: &[Line]) -> LossCurve {
+/// The loss curve of these lines.
+pub fn curve(lines: &[StepMetrics]) -> LossCurve {
     let mut curve = LossCurve { title: "Training".into(), unit: "nats per token".into(), ..LossCurve::default() };
     lines.iter().for_each(|line| extend(&mut curve, line));
     curve
 }
 
 /// Adds a line's losses to the curve.
-pub fn extend(curve: &mut LossCurve, line: &Line) {
+pub fn extend(curve: &mut LossCurve, line: &StepMetrics) {
     if !line.skipped {
         curve.train.push((line.step, line.loss));
     }
@@ -106,8 +106,8 @@ pub fn extend(curve: &mut LossCurve, line: &Line) {
 mod tests {
     use super::*;
 
-    fn line(step: u64) -> Line {
-        Line {
+    fn line(step: u64) -> StepMetrics {
+        StepMetrics {
             step,
             loss: 1.0 / step as f64,
             val_loss: None,
@@ -131,7 +131,7 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let (mut file, _) = MetricsFile::open(&path, 0).unwrap();
         (1..=2).for_each(|step| file.append(&line(step)).unwrap());
-        let diverged = Line { loss: f64::NAN, skipped: true, ..line(3) };
+        let diverged = StepMetrics { loss: f64::NAN, skipped: true, ..line(3) };
         file.append(&diverged).unwrap();
         file.file.write_all(b"{\"step\":6,\"lo").unwrap();
         for (step, kept, points) in [(5, 3, 2), (3, 3, 2), (1, 1, 1)] {

@@ -1,17 +1,17 @@
-//! What a run learns from: its data and, when a model is trained further, old data mixed in against forgetting.
+//! What a run learns from: its data and, in fine-tuning, old data that is mixed in against forgetting.
 
 use super::evaluate::split_loss;
 use crate::dataset::{Dataset, Sampler, Split};
 use crate::engine::Engine;
 use crate::{Error, Result};
 
-/// New data, and a share of windows replayed from old data (experience replay; Rolnick et al., "Experience Replay for
+/// New data, and a fraction of windows replayed from old data (experience replay; Rolnick et al., "Experience Replay for
 /// Continual Learning", 2019).
 #[derive(Clone, Copy)]
 pub struct Mixture<'a> {
     pub data: &'a Dataset,
     old: Option<&'a Dataset>,
-    /// Share of the windows that are old ones; 0 without old data.
+    /// Fraction of the windows that come from old data; 0 without old data.
     share: f64,
 }
 
@@ -22,24 +22,24 @@ impl<'a> From<&'a Dataset> for Mixture<'a> {
 }
 
 impl<'a> Mixture<'a> {
-    /// Errors: old data of another tokenizer.
+    /// Errors: old data that was prepared with another tokenizer.
     pub fn new(data: &'a Dataset, old: &'a Dataset, share: f64) -> Result<Self> {
         if !old.tokenizer.same_tokens(&data.tokenizer) {
             return Err(Error::usage(
-                "--replay: it was prepared with another tokenizer than --data; prepare the new data with that of the old \
+                "--replay: it was prepared with another tokenizer than --data; prepare the new data with the tokenizer of the old \
                  (prepare --tokenizer-from OLD_DATA)",
             ));
         }
         Ok(Mixture { data, old: Some(old), share })
     }
 
-    /// Tells one mixture from another, whatever its share.
+    /// Distinguishes mixtures by their data, not by their fraction.
     pub fn fingerprint(&self) -> u32 {
         let old = self.old.map_or(0, Dataset::fingerprint);
         self.data.fingerprint() ^ old.rotate_left(1)
     }
 
-    /// Can windows be drawn from all parts?
+    /// Checks that windows can be drawn from all parts.
     pub fn check(&self, sampler: &Sampler) -> Result<()> {
         self.old.iter().chain([&self.data]).try_for_each(|data| sampler.check(&data.train))
     }
@@ -54,8 +54,8 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    /// The split that window `number` of the run comes from, and its number there: a function of nothing else, so that a
-    /// resumed run goes on where it was. Old windows are spread evenly.
+    /// The split that window `number` of the run comes from, and its number there. It depends on nothing else, so that a
+    /// resumed run continues where it was. Old windows are spread evenly.
     fn origin(&self, number: u64) -> (&'a Split, u64) {
         match (self.old, origin(number, self.share)) {
             (Some(old), Origin::Old(number)) => (&old.train, number),
@@ -63,7 +63,7 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    /// Validation losses in nats a token, of the new data and of the old, and of both as they are mixed.
+    /// Validation losses in nats per token: of the new data, of the old data, and of both as they are mixed.
     pub fn validate(&self, engine: &mut dyn Engine, sampler: &Sampler, batch: usize, limit: u64) -> Result<Validation> {
         let new = split_loss(engine, &self.data.val, sampler, batch, limit)?;
         let old = self.old.map(|old| split_loss(engine, &old.val, sampler, batch, limit)).transpose()?;

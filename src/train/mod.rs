@@ -1,14 +1,16 @@
-//! The training loop: batches through an engine, learning rate, validation, checkpoints, metrics.
+//! Training: what a run begins with, its loop of batches, learning rate, validation, checkpoints, metrics.
 
 pub mod config;
 pub mod evaluate;
 pub mod metrics;
 mod mixture;
+mod plan;
 mod profile;
 pub mod run;
 pub mod schedule;
 
 pub use config::TrainConfig;
 pub use mixture::Mixture;
+pub use plan::{Begin, RunPlan, RunRequest};
 pub use profile::ProfileSteps;
-pub use run::{Outcome, Run, Start};
+pub use run::{Run, RunOutcome, Start};

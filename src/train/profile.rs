@@ -23,7 +23,7 @@ impl FromStr for ProfileSteps {
 }
 
 impl ProfileSteps {
-    /// Runs `step` between start and stop of the capture, where it is the first or last to be captured.
+    /// Does the work of `step`, starts the capture before the first captured step and stops it after the last one.
     pub fn around<T>(
         this: Option<Self>,
         step: u64,

@@ -1,10 +1,9 @@
 //! One training run in its folder: `best/` and `last/` (model folders), `config.toml`, `metrics.jsonl`, `loss.svg`.
 
 use super::config::TrainConfig;
-use super::metrics::{self, Line, MetricsFile};
+use super::metrics::{self, MetricsFile, StepMetrics};
 use super::mixture::Mixture;
 use super::profile::ProfileSteps;
-use super::schedule;
 use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
 use crate::gpt::{Flops, checkpoint};
@@ -16,24 +15,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// `train_state.json`: what a resumed run needs beside parameters and moments. Batches are a function of seed and step.
+/// `train_state.json`: what a resumed run needs besides parameters and moments. Batches are a function of seed and step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainState {
-    /// Updates done.
+    /// Steps done.
     pub step: u64,
-    /// Updates that were not skipped: AdamW's clock.
+    /// Steps that were not skipped: the step count of AdamW.
     pub updates: u64,
     /// Fingerprint of the data: resuming on other data is refused.
     pub data: u32,
-    /// Of new and replayed data as they are mixed.
+    /// Best validation loss of new and replayed data as they are mixed.
     pub best_val_loss: Option<f64>,
     pub validations_since_best: u64,
 }
 
 /// Where a run starts.
 pub enum Start {
-    /// From the engine's present parameters; refused where the folder holds a run (or anything else) already.
+    /// From the engine's present parameters; refused where the folder already contains a run.
     Fresh,
     /// From the checkpoint in `last/`.
     Resume,
@@ -41,11 +40,11 @@ pub enum Start {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     pub ended: Ended,
     pub step: u64,
     pub best_val_loss: Option<f64>,
-    pub last: Option<Line>,
+    pub last: Option<StepMetrics>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ pub enum Ended {
     Finished,
     /// Validation stopped improving.
     Early,
-    /// Told to stop; `last/` holds the state.
+    /// It was told to stop; `last/` has the state.
     Interrupted,
 }
 
@@ -71,11 +70,11 @@ pub struct Run<'a> {
     metrics: MetricsFile,
     curve: LossCurve,
     flops: Flops,
-    /// FLOP/s the hardware could do, for MFU.
+    /// Peak of the hardware in FLOP/s, for MFU.
     peak: Option<f64>,
     /// Steps that a profiler is told to capture.
     profiled: Option<ProfileSteps>,
-    /// Held while the run lives, so that no two write one folder.
+    /// Held while the run lives, so that no two runs write the same folder.
     _lock: File,
 }
 
@@ -129,15 +128,19 @@ impl<'a> Run<'a> {
         Run { profiled: steps, ..self }
     }
 
-    /// Updates already done.
+    /// Steps already done.
     pub fn step(&self) -> u64 {
         self.state.step
     }
 
-    /// Trains to the end. `report` sees each update's line; setting `stop` ends the run at the next update, saved.
+    /// Trains to the end. `report` is called after each step; setting `stop` saves and ends the run after the current step.
     ///
-    /// A checkpoint that is due waits while the parameters are not sound, so that the last good one stays.
-    pub fn train(mut self, stop: &AtomicBool, report: &mut dyn FnMut(&Line, &TrainConfig)) -> Result<Outcome> {
+    /// A checkpoint that is due waits while the parameters give no finite loss, so that the last good one is kept.
+    pub fn train(
+        mut self,
+        stop: &AtomicBool,
+        report: &mut dyn FnMut(&StepMetrics, &TrainConfig),
+    ) -> Result<RunOutcome> {
         let (started, mut skipped, mut last, mut unsaved) = (Instant::now(), 0, None, false);
         let ended = loop {
             let ended = self.ended(stop);
@@ -161,10 +164,10 @@ impl<'a> Run<'a> {
             }
         };
         if unsaved {
-            tracing::warn!("the final parameters give no finite loss and were not saved; last/ is from before them");
+            tracing::warn!("the final parameters give no finite loss and were not saved; last/ has earlier ones");
         }
         self.draw_curve()?;
-        Ok(Outcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
+        Ok(RunOutcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
     }
 
     /// Whether the loss of the batch just seen is finite after its update: one bad update can ruin finite parameters, and
@@ -178,7 +181,7 @@ impl<'a> Run<'a> {
         Ok(losses.iter().all(|loss| loss.is_finite()))
     }
 
-    /// Why the run ends here, if it does.
+    /// Why the run ends after this step; None where it continues.
     fn ended(&self, stop: &AtomicBool) -> Option<Ended> {
         let patience = self.config.patience;
         if self.state.step >= self.config.steps {
@@ -200,10 +203,10 @@ impl<'a> Run<'a> {
             let index = step * accumulation as u64 + micro as u64;
             self.mixture.batch(&self.sampler, index, batch, tokens, targets);
         }
-        // The mean is over all counted targets of the step, not a mean of means.
+        // The mean is over all counted targets of the step; it is not a mean of means.
         let whole = Batch { tokens, targets, seq_len: context };
         let scale = 1.0 / whole.counted().max(1) as f32;
-        let lr = schedule::lr(&self.config, self.state.step);
+        let lr = self.config.lr(self.state.step);
         let TrainConfig { beta_1, beta_2, epsilon, weight_decay, grad_clip: max_grad_norm, .. } = self.config;
         let step = self.state.updates + 1;
         let update = ProfileSteps::around(self.profiled, self.state.step + 1, self.engine, |engine| {
@@ -215,8 +218,14 @@ impl<'a> Run<'a> {
         Ok((lr, update))
     }
 
-    /// Counts the step, validates when due, writes its line.
-    fn finish_step(&mut self, lr: f32, update: Update, update_started: Instant, started: Instant) -> Result<Line> {
+    /// Counts the step, validates if that is due, and writes the metrics.
+    fn finish_step(
+        &mut self,
+        lr: f32,
+        update: Update,
+        update_started: Instant,
+        started: Instant,
+    ) -> Result<StepMetrics> {
         self.state.step += 1;
         if update.is_finite() {
             self.state.updates += 1;
@@ -230,7 +239,7 @@ impl<'a> Run<'a> {
         }
         let tokens_per_second = self.config.tokens_per_step() as f64 / update_started.elapsed().as_secs_f64();
         let mfu = |flops: f64| self.peak.map(|peak| tokens_per_second * flops / peak);
-        let mut line = Line {
+        let mut line = StepMetrics {
             step: self.state.step,
             loss: update.loss,
             val_loss: None,
@@ -258,7 +267,7 @@ impl<'a> Run<'a> {
         Ok(line)
     }
 
-    fn validate(&mut self, line: &mut Line) -> Result<()> {
+    fn validate(&mut self, line: &mut StepMetrics) -> Result<()> {
         let TrainConfig { batch, eval_windows, .. } = self.config;
         let seen = self.mixture.validate(self.engine, &self.sampler, batch, eval_windows)?;
         line.val_loss = Some(seen.loss);
@@ -277,7 +286,7 @@ impl<'a> Run<'a> {
         self.save(&self.folder.join("last"), true)
     }
 
-    /// Writes a model folder; with the optimizer's state a run can resume from it.
+    /// Writes a model folder; if it is to be `resumable`, with the optimizer's state.
     fn save(&self, folder: &Path, resumable: bool) -> Result<()> {
         let (config, layout) = (self.engine.config(), self.engine.layout());
         let mut parameters = vec![0.0; layout.len];
@@ -306,12 +315,12 @@ impl<'a> Run<'a> {
     fn diverged(&self, skipped: u64) -> Error {
         let last = self.folder.join("last");
         let kept = match last.exists() {
-            true => format!("the checkpoint in {} is from before that", last.display()),
+            true => format!("the checkpoint in {} is from before", last.display()),
             false => "no checkpoint was written yet".to_string(),
         };
         Error::failed(format!(
             "step {}: loss or gradient norm was not finite {skipped} times in a row (max_skipped); {kept}. \
-             A lower --learning-rate, a longer --warmup or --grad-clip 1 usually cures it",
+             A lower --learning-rate, a longer --warmup or --grad-clip 1 usually helps",
             self.state.step
         ))
     }
@@ -329,20 +338,20 @@ fn lock(folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(Error::failed(format!(
-            "{}: another training is writing this folder; choose another --out",
+            "{}: another run is writing this folder; choose another --out",
             folder.display()
         ))),
         Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
     }
 }
 
-/// A new run replaces nothing: it wants a folder without any of the names it writes.
+/// A new run replaces nothing: the folder must not contain any of the names that it writes.
 fn check_fresh(folder: &Path) -> Result<()> {
     let names = ["last", "best", "metrics.jsonl", "config.toml", "loss.svg"];
     match names.iter().find(|name| folder.join(name).exists()) {
         None => Ok(()),
         Some(name) => Err(Error::usage(format!(
-            "{} holds {name} already: go on with that run by --resume, or choose another --out",
+            "{} already contains a run ({name}): continue it with --resume, or choose another --out",
             folder.display()
         ))),
     }
@@ -351,14 +360,14 @@ fn check_fresh(folder: &Path) -> Result<()> {
 /// Reads `last/` into the engine.
 fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
     let path = last.join("train_state.json");
-    let hint = "the run was stopped before its first checkpoint: remove the folder and start it again";
+    let hint = "the run was stopped before its first checkpoint; remove the folder and start it again";
     let text = fs::read_to_string(&path)
         .map_err(|e| Error::failed(format!("cannot resume from {}: {e}; {hint}", path.display())))?;
     let state: TrainState = serde_json::from_str(&text)
         .map_err(|e| Error::failed(format!("{}: {e}; the file is damaged", path.display())))?;
     if state.data != data {
         return Err(Error::failed(format!(
-            "{}: the run was trained on another data folder (or other --replay data); to go on with new data, start a run with \
+            "{}: the run was trained on another data folder (or other --replay data); to continue with new data, start a run with \
              --init-from {}",
             path.display(),
             last.display()
@@ -367,7 +376,10 @@ fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
     let (config, parameters) = checkpoint::read_model(last)?;
     if config != *engine.config() {
         let expected = engine.config();
-        return Err(Error::failed(format!("{}: holds {config:?}, but the run is set to {expected:?}", last.display())));
+        return Err(Error::failed(format!(
+            "{}: the checkpoint has {config:?}, but the run is configured for {expected:?}",
+            last.display()
+        )));
     }
     let (first, second) = checkpoint::read_moments(last, engine.layout())?;
     engine.write(State::Parameters, &parameters)?;

@@ -63,7 +63,7 @@ fn wrong_labels_are_explained() {
     said("--labelled test.jsonl --label-field absent").has(1, &["record 1", "absent"]);
     said("--labelled nowhere --labels labels").has(1, &["nowhere"]);
     said("--labels labels").has(1, &["120 labels for 90 records"]);
-    said("--labelled test.jsonl --labels labels --fpr 2").has(2, &["expected a share between 0 and 1", "2"]);
+    said("--labelled test.jsonl --labels labels --fpr 2").has(2, &["expected a fraction between 0 and 1", "2"]);
     said("--label-field attack").has(2, &["--labels"]);
     said("--fpr 0.1").has(2, &["--labelled"]);
     run(home.path(), "evaluate --model run --text test.jsonl --labels labels").has(2, &["--labels"]);

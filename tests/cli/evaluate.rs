@@ -145,7 +145,7 @@ fn wrong_use_and_odd_files_are_explained() {
     evaluate("--text corpus.jsonl --generated odd").has(2, &["--generated"]);
     evaluate("--data data --generated odd --sample 0").has(2, &["--sample"]);
     evaluate("--data data --generated nowhere").has(1, &["nowhere", "generated records"]);
-    evaluate("--data data --generated empty").has(1, &["empty: holds no records", "one a line"]);
+    evaluate("--data data --generated empty").has(1, &["empty: contains no records", "one per line"]);
     evaluate("--data data --generated odd --report corpus.jsonl/x").has(1, &["corpus.jsonl/x"]);
     let said = evaluate("--data data --generated odd");
     said.has(0, &[]);

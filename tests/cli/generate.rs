@@ -1,9 +1,8 @@
 //! `logwright generate` and `evaluate` end to end, and the KV cache against the plain forward pass.
 
 use crate::common::{SMALL, Said, corpus, logwright, run};
-use logwright::cpu::CpuEngine;
 use logwright::cpu::model::Model;
-use logwright::cpu::sampling;
+use logwright::cpu::{CpuEngine, sampling};
 use logwright::engine::{Engine, SampleRequest, SamplingParams};
 use logwright::gpt::{Config, Layout, init};
 use std::io::Write;
@@ -156,7 +155,7 @@ fn records_longer_than_the_context_go_on() {
 fn only_valid_leaves_out_the_rest_and_counts_it() {
     let home = trained("--tokenizer bytes", 5);
     let said = run(home.path(), "generate --model run -n 5 --max-tokens 10 --only-valid");
-    said.has(0, &["5 records left out by --only-valid"]);
+    said.has(0, &["5 records not printed (--only-valid)"]);
     assert_eq!(said.out, "");
 }
 
@@ -164,7 +163,7 @@ fn only_valid_leaves_out_the_rest_and_counts_it() {
 fn mistakes_are_named() {
     let home = trained("--tokenizer char", 3);
     run(home.path(), "generate --model absent").has(1, &["absent", "does not exist"]);
-    run(home.path(), "generate --model data").has(1, &["data", "holds no model"]);
+    run(home.path(), "generate --model data").has(1, &["data", "contains no model"]);
     run(home.path(), "generate --model run --temperature -1").has(2, &["--temperature"]);
     run(home.path(), "generate --model run --top-p 0").has(2, &["--top-p"]);
     run(home.path(), "generate --model run --max-tokens 0").has(2, &["--max-tokens"]);

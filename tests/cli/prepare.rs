@@ -121,7 +121,7 @@ fn a_prefix_stands_before_each_record() {
 fn an_existing_folder_is_replaced_only_when_asked() {
     let case = Case::new(json_lines(20).as_bytes());
     case.prepare(BYTES).has(0, &[]);
-    case.prepare(BYTES).has(2, &["exists already", "--overwrite"]);
+    case.prepare(BYTES).has(2, &["already exists", "--overwrite"]);
     fs::write(&case.input, json_lines(40)).unwrap();
     case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(0, &["40 records"]);
     assert_eq!(case.open().train.records(), 36);
@@ -130,9 +130,9 @@ fn an_existing_folder_is_replaced_only_when_asked() {
     case.prepare(&["--tokenizer", "bytes", "--overwrite"]).has(1, &["empty"]);
     assert_eq!(case.open().train.records(), 36, "a failed run leaves the old folder whole");
     fs::write(case.out().join("meta.json"), "{\"name\": \"someone else's\"}").unwrap();
-    case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
+    case.prepare(&["--overwrite"]).has(2, &["not a data folder"]);
     fs::remove_file(case.out().join("meta.json")).unwrap();
-    case.prepare(&["--overwrite"]).has(2, &["no data folder"]);
+    case.prepare(&["--overwrite"]).has(2, &["not a data folder"]);
     assert!(case.out().join("train.idx").exists(), "what is not ours stays");
 }
 
@@ -178,7 +178,7 @@ fn what_is_left_out_or_doubtful_is_reported() {
     Case::new(b"#Fields: a b\n1 2\n3 4\n").prepare(HALF).has(0, &["rows below a line #Fields", "2 records"]);
     Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);
     let lossy = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--format", "csv"];
-    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 rows of tables held bytes that are not UTF-8"]);
+    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 rows of tables contained bytes that are not UTF-8"]);
     let case = Case::new(b"t,u\n1,\xff\n2,b\n");
     case.fails(1, &["--tokenizer", "char", "--format", "csv"], &["input.log:2: byte 1", "not valid UTF-8"]);
     let huge = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--max-record-bytes", "18446744073709551615"];
@@ -218,7 +218,7 @@ fn one_line_of_50_megabytes() {
 fn nul_bytes_and_invalid_utf8() {
     let content = b"a\0b\nc\xff\xfed\nplain\n";
     let case = Case::new(content);
-    case.prepare(HALF).has(0, &["1 records hold NUL bytes", "1 records hold bytes that are not UTF-8"]);
+    case.prepare(HALF).has(0, &["1 records contain NUL bytes", "1 records contain bytes that are not UTF-8"]);
     let data = case.open();
     let mut ids = vec![0; data.train.tokens() as usize];
     data.train.read(0, &mut ids);

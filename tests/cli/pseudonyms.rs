@@ -1,4 +1,4 @@
-//! `prepare --pseudonymise` and `--canaries`: recall and precision on a labelled sample, and what a user meets.
+//! `prepare --pseudonymise` and `--canaries`: recall and precision on a labelled sample, and the behaviour of the commands.
 
 use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
 use logwright::dataset::{Canaries, Dataset};
@@ -10,13 +10,14 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Lines of invented companies and people: the kind of log, a tab, and the line with `⟦class:text⟧` round all that must go.
+/// Lines about invented companies and people: the kind of log, a tab, and the line, in which `⟦class:text⟧` encloses
+/// everything that must be replaced.
 const LABELLED: &str = include_str!("pseudonyms/labelled.txt");
 
 struct Line {
     kind: String,
     record: String,
-    /// Class and place of what must go.
+    /// The class and the place of everything that must be replaced.
     labels: Vec<(String, Range<usize>)>,
 }
 
@@ -50,7 +51,7 @@ fn rewritten(pseudonyms: &mut Pseudonymizer, record: &str) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Whether the changes replace all of the place.
+/// Whether the changes replace the whole place.
 fn covered(place: &Range<usize>, changes: &[Change]) -> bool {
     place.clone().all(|byte| changes.iter().any(|change| change.place.contains(&byte)))
 }
@@ -112,7 +113,7 @@ fn recall_and_precision_on_the_labelled_sample() {
     assert!(all.right as f64 >= 0.95 * all.changes as f64, "precision");
 }
 
-/// What a field holds in each record, by its path from the top.
+/// The values of a field in all records, by its path from the top.
 fn values<'a>(records: &'a [Value], path: &'a [&str]) -> impl Iterator<Item = &'a str> {
     records.iter().map(move |record| path.iter().fold(record, |value, name| &value[*name]).as_str().unwrap_or(""))
 }
@@ -210,7 +211,7 @@ fn prepare_makes_the_key_the_data_the_report_and_the_records() {
     let home = folder();
     let at = |name: &str| home.path().join(name);
     let said = run(home.path(), &format!("{PREPARE} --prefix-field user_name --write-records out.jsonl"));
-    said.has(0, &["replaced by pseudonyms"]);
+    said.has(0, &["replaced with pseudonyms"]);
     let key = fs::read_to_string(at("key")).unwrap();
     assert_eq!(mode(&at("key")), 0o600);
     let records = fs::read_to_string(at("out.jsonl")).unwrap();
@@ -232,7 +233,7 @@ fn prepare_makes_the_key_the_data_the_report_and_the_records() {
         assert!(!bytes.windows(64).any(|window| window == key.trim().as_bytes()), "the key is not in the data");
     }
     assert!(!said.err.contains(key.trim()));
-    // The same key, the same bytes; another key, others.
+    // The same key gives the same bytes; another key gives others.
     run(home.path(), &format!("{PREPARE} --write-records again.jsonl")).has(0, &[]);
     assert_eq!(records, fs::read_to_string(at("again.jsonl")).unwrap());
     run(home.path(), &format!("{} --write-records other.jsonl", PREPARE.replace("key-file key", "key-file key2")))
@@ -294,7 +295,7 @@ fn a_tokenizer_of_originals_is_refused_one_of_pseudonyms_taken() {
     run(home.path(), &format!("{with} week3 --tokenizer-from week2")).has(0, &[]);
     run(home.path(), "train --data week3 --out run --preset tiny --steps 1 --quiet").has(0, &[]);
     run(home.path(), &format!("{with} week4 --tokenizer-from run")).has(0, &[]);
-    // A tokenizer of bytes holds nothing.
+    // A byte tokenizer contains no originals.
     run(home.path(), "prepare in.jsonl --tokenizer bytes --quiet --out bytes").has(0, &[]);
     run(home.path(), &format!("{with} week5 --tokenizer-from bytes")).has(0, &[]);
 }

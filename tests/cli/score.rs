@@ -199,7 +199,7 @@ fn wrong_flags_are_named() {
     for (flags, part) in [
         ("corpus.jsonl --aggregate excess", "calibrate first"),
         ("corpus.jsonl --only-anomalies", "no threshold"),
-        ("--calibrate corpus.jsonl --fpr 0", "expected a share between 0 and 1"),
+        ("--calibrate corpus.jsonl --fpr 0", "expected a fraction between 0 and 1"),
         ("corpus.jsonl --fpr 0.1", "--calibrate"),
         ("--follow", "the name of one file"),
         ("corpus.jsonl --group-by a --explain", "not the sessions"),
@@ -417,7 +417,7 @@ fn explanations_are_for_people() {
     let page = "--explain-html page.html --explain-limit 2";
     let said =
         run(home.path(), &format!("score --model run some.jsonl --explain --aggregate max --threshold 3 {page}"));
-    said.has(0, &["page.html: the 2 records of the highest scores"]);
+    said.has(0, &["page.html: the 2 records with the highest scores"]);
     assert!(said.out.contains("record 4: score") && !said.out.contains('\x1b'), "{}", said.out);
     assert!(said.out.contains("properties.id = "));
     let html = std::fs::read_to_string(home.path().join("page.html")).unwrap();

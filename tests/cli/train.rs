@@ -153,7 +153,7 @@ fn an_interrupt_saves_and_resuming_finishes() {
     std::thread::sleep(Duration::from_millis(100));
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let said = Said::from(child.wait_with_output().unwrap());
-    said.has(130, &["interrupted; --resume goes on from the last checkpoint"]);
+    said.has(130, &["interrupted; --resume continues from the last checkpoint"]);
     let done = losses(&home.path().join("run")).len();
     run(home.path(), &format!("train --data data --out run --resume --steps {}", done + 3)).has(0, &["finished"]);
     assert_eq!(losses(&home.path().join("run")).len(), done + 3);
@@ -218,7 +218,7 @@ fn what_does_not_belong_together_is_refused() {
 
     run(home.path(), "train --data other --out new --init-from run").has(2, &["256 tokens", "300", "--tokenizer-from"]);
     run(home.path(), "evaluate --model run --data other").has(2, &["another tokenizer", "--text"]);
-    run(home.path(), "train --data data --out new --resume").has(2, &["holds no run"]);
+    run(home.path(), "train --data data --out new --resume").has(2, &["contains no run"]);
     run(home.path(), "train --data absent --out new").has(1, &["absent", "logwright prepare"]);
     run(home.path(), "train --data data --out new --preset huge").has(2, &["huge", "tiny, small"]);
     run(home.path(), "train --data data --out new --channels 30").has(2, &["multiple of"]);
@@ -289,7 +289,7 @@ fn two_trainings_do_not_share_a_folder() {
     let second = run(home.path(), &line);
     child.kill().unwrap();
     child.wait().unwrap();
-    second.has(1, &["another training is writing this folder"]);
+    second.has(1, &["another run is writing this folder"]);
 }
 
 fn sign_in_logs_train_in_all_tokenizers(logs: &Path, records: usize) {

@@ -2,10 +2,9 @@
 
 use crate::harness::{Bench, assert_close, on_devices};
 use crate::naive::Naive;
-use logwright::cpu::CpuEngine;
 use logwright::cpu::adamw::{self as cpu_adamw, Slices};
 use logwright::cpu::model::Model;
-use logwright::cpu::sampling;
+use logwright::cpu::{CpuEngine, sampling};
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::device::Emulator;
 use logwright::cuda::model::activations::{Purpose, Recompute};

@@ -49,7 +49,7 @@ impl Crate {
         let mut modules = BTreeMap::new();
         let mut tests = BTreeSet::new();
         for (path, (file, text)) in sources {
-            let (code, dropped) = without_tests(&plain_code(&text));
+            let (code, dropped) = without_tests(&without_scopes(&plain_code(&text)));
             tests.extend(dropped.into_iter().map(|child| joined(&path, &[child])));
             modules.insert(path, Module { file, code, named: BTreeSet::new(), scope: BTreeMap::new() });
         }
@@ -261,6 +261,13 @@ fn literal_or_comment(text: &str) -> usize {
         return text.char_indices().nth(3).map_or(text.len(), |(at, _)| at);
     }
     0
+}
+
+/// The code without the paths of `pub(in PATH)`, which say who may use an item, not what it uses.
+fn without_scopes(code: &str) -> String {
+    let mut parts = code.split("pub(in ");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |kept, part| kept + part.split_once(") ").map_or(part, |(_, item)| item))
 }
 
 /// The code without what stands behind `#[cfg(test)]`, and the names of test modules in files of their own.

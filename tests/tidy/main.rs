@@ -71,6 +71,14 @@ fn files_and_functions_are_short() {
     }
 }
 
+/// Cargo.toml has the program's own unit tests left out, so one that stood there would never run.
+#[test]
+fn the_program_holds_no_unit_tests() {
+    for file in sources().into_iter().filter(|file| file.starts_with(root().join("src/cli"))) {
+        assert!(!fs::read_to_string(&file).unwrap().contains("#[test]"), "{}: a unit test", file.display());
+    }
+}
+
 #[test]
 fn the_measure_of_functions_measures() {
     let body = "    x();\n".repeat(70);
@@ -252,14 +260,36 @@ fn the_diagram_shows_the_rooms_as_they_are() {
     assert!(circles.is_empty(), "rooms import each other in a circle: {circles:?}");
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let block = page.split("```mermaid").nth(1).and_then(|rest| rest.split("```").next()).expect("a diagram");
-    let arrow = |line: &str| line.split_once(" --> ").map(|(a, b)| (a.trim().to_string(), b.trim().to_string()));
-    let drawn: BTreeSet<(String, String)> = block.lines().filter_map(arrow).collect();
+    // "a --> b & c" draws two arrows.
+    let arrows = |line: &str| -> Vec<(String, String)> {
+        let Some((from, to)) = line.split_once(" --> ") else { return vec![] };
+        to.split(" & ").map(|to| (from.trim().to_string(), to.trim().to_string())).collect()
+    };
+    let drawn: BTreeSet<(String, String)> = block.lines().flat_map(arrows).collect();
     let found = graph::essential(&rooms);
     let list = |arrows: Vec<&(String, String)>| {
         arrows.iter().map(|(from, to)| format!("    {from} --> {to}\n")).collect::<String>()
     };
     let (missing, wrong) = (list(found.difference(&drawn).collect()), list(drawn.difference(&found).collect()));
     assert!(found == drawn, "ARCHITECTURE.md lacks\n{missing}and has, though the code does not need it,\n{wrong}");
+}
+
+/// Walks and tables of the pages name files by their path from the root, from `src/`, or by the end of their path.
+#[test]
+fn the_files_that_the_pages_name_exist() {
+    let files: Vec<String> = all_files().iter().map(|file| file.to_string_lossy().into_owned()).collect();
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2);
+        let is_source = |name: &&str| {
+            let mut kinds = [".rs", ".cu", ".cuh", ".py"].iter();
+            kinds.any(|kind| name.ends_with(kind)) && name.chars().all(|c| c.is_alphanumeric() || "_./".contains(c))
+        };
+        for name in quoted.filter(is_source) {
+            let exists = root().join(name).exists() || files.iter().any(|file| file.ends_with(&format!("/{name}")));
+            assert!(exists, "{page} names {name}, which does not exist");
+        }
+    }
 }
 
 #[test]

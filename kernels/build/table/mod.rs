@@ -2,8 +2,8 @@
 //! become Rust source, which `src/cuda/device/kernels.rs`, `src/cuda/perf/floors.rs` and `src/cuda/emulator/entries.rs`
 //! include.
 //!
-//! What a kernel file must look like is in CONTRIBUTING.md, "Adding a kernel". A declaration that is not understood is a
-//! build error, which names the file and the line and says what is expected.
+//! What a kernel file must look like is in CONTRIBUTING.md, "Adding a kernel". A declaration that is not understood is
+//! a build error, which names the file and the line and says what is expected.
 
 mod declaration;
 mod expression;

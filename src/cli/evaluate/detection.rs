@@ -1,38 +1,35 @@
-//! `evaluate --labels`: the model as a detector of attacks, beside the trivial baselines.
+//! `evaluate --labels`: the model as a detector of attacks, compared with the trivial baselines.
 
-use super::{Reader, each_record};
+use super::reader::{Reader, each_record};
+use crate::cli::values;
 use clap::Args;
 use indicatif::ProgressBar;
 use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
 use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
-use logwright::ingest::ReadOptions;
-use logwright::ingest::read_records;
+use logwright::ingest::{ReadOptions, read_records};
 use logwright::record::fields;
 use logwright::report::evaluation::Detected;
-use logwright::score::Aggregate;
-use logwright::score::Calibrator;
-use logwright::score::Judge;
-use logwright::score::Method;
+use logwright::score::{Aggregate, Calibrator, Detector, ScoringMethod};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("labelling").args(["labels", "labelled"]).multiple(true))]
 pub struct LabelArgs {
-    /// One label a record, 0 or null for normal: of the records of --labelled, else of the validation split, whose earlier half
-    /// then calibrates (training chose best/ on this split)
+    /// One label per record, 0 or null for normal: for the records of --labelled, else for the validation split, whose earlier
+    /// half then calibrates (training chose best/ on this split)
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     labels: Option<PathBuf>,
-    /// Logs with known attacks; the validation split, normal records, calibrates
+    /// Logs with known attacks; the normal records of the validation split calibrate
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     labelled: Option<PathBuf>,
-    /// Field of the label: in the lines of --labels, else in the records of --labelled (the model does not see it)
+    /// Field that holds the label: in the lines of --labels, else in the records of --labelled (hidden from the model)
     #[arg(long, value_name = "PATH", requires = "labelling")]
     label_field: Option<String>,
-    /// False-positive rate that the threshold is calibrated for
-    #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = crate::cli::rate)]
+    /// False-positive rate to calibrate the threshold for
+    #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = values::rate)]
     fpr: f64,
 }
 
@@ -44,8 +41,8 @@ pub struct Trial {
 }
 
 impl LabelArgs {
-    /// The model and the baselines on the labelled records. At most `sample` records teach the baselines what is usual, and as
-    /// many calibrate each detector; the labelled ones are all held in memory.
+    /// Evaluates the model and the baselines on the labelled records. At most `sample` records fit the baselines, and as many
+    /// calibrate each detector; the labelled ones are all held in memory.
     pub fn detect(
         &self,
         trial: Trial,
@@ -72,7 +69,7 @@ impl LabelArgs {
         Ok(Detected { methods, kinds, scores, attacks })
     }
 
-    /// What the flags ask for, if they do.
+    /// Reads the labelled records and the normal ones that the flags name; None without such flags.
     ///
     /// Errors: labels that cannot be read, or are not as many as the records.
     pub fn trial(&self, data: &Dataset) -> Result<Option<Trial>> {
@@ -90,7 +87,7 @@ impl LabelArgs {
             (Some(logs), None) => {
                 let field = field.ok_or_else(|| {
                     Error::usage(
-                        "--labelled: where are the labels? Give --labels FILE, or --label-field PATH in the records",
+                        "--labelled: there are no labels; give --labels FILE, or --label-field PATH for labels in the records",
                     )
                 })?;
                 let (test, labels) = unlabel(read(logs)?, field)?;
@@ -99,7 +96,7 @@ impl LabelArgs {
             (None, file) => {
                 let file = file.as_ref().expect("one of the two is given");
                 let mut labels = labels::read(file, field, held_out.len())?;
-                // In the order of the data: fit and calibrated on what was, tested on what came.
+                // In the order of the data: fit and calibrated on earlier records, tested on later ones.
                 let (test, tested) = (held_out.split_off(held_out.len() / 2), labels.split_off(labels.len() / 2));
                 let normal = held_out.into_iter().zip(labels).filter(|(_, label)| label.is_none());
                 Trial { test, labels: tested, calibrate: normal.map(|(record, _)| record).collect() }
@@ -108,26 +105,31 @@ impl LabelArgs {
         Ok(Some(trial))
     }
 
-    /// Scores of the normal records that set the threshold (the others taught what is usual), and of the labelled ones.
+    /// Scores of the normal records that set the threshold (the statistics come from the others), and of the labelled ones.
     fn scores(&self, reader: &mut Reader, calibrate: Vec<Vec<u8>>, test: Vec<Vec<u8>>) -> Result<(Vec<f64>, Vec<f64>)> {
         let none = Vec::new;
-        let method =
-            Method { aggregate: Aggregate::Excess, top_k: 5, only_field: none(), ignore_field: none(), group: None };
+        let method = ScoringMethod {
+            aggregate: Aggregate::Excess,
+            top_k: 5,
+            only_field: none(),
+            ignore_field: none(),
+            group: None,
+        };
         let mut calibrator = Calibrator::new(method.clone())?;
         reader.each("records to calibrate on", calibrate, &mut |measured| {
             let reduced = measured.map(|measured| calibrator.reduce(&measured));
             reduced.into_iter().for_each(|reduced| calibrator.add(vec![reduced], None));
         })?;
         let calibration = calibrator.finish(reader.folder, self.fpr)?;
-        let judge = Judge::new(method, Some(calibration.usual), None)?;
+        let detector = Detector::new(method, Some(calibration.normal_stats), None)?;
         let mut scores: Vec<Option<f64>> = Vec::with_capacity(test.len());
-        reader.each("labelled records", test, &mut |measured| scores.push(measured.map(|m| judge.score(&m))))?;
+        reader.each("labelled records", test, &mut |measured| scores.push(measured.map(|m| detector.score(&m))))?;
         let unread = scores.iter().position(Option::is_none).map(|place| place + 1);
         let scores: Option<Vec<f64>> = scores.into_iter().collect();
         let scores = scores.ok_or_else(|| {
             Error::failed(format!(
-                "labelled record {} (the first) cannot be read by the model, so its detection cannot be judged; take such \
-                 records out of the labelled ones, with their labels",
+                "the model cannot read labelled record {} (the first one), so its detection cannot be evaluated; remove such \
+                 records and their labels",
                 unread.unwrap_or(0)
             ))
         })?;
@@ -145,13 +147,13 @@ fn read(logs: &Path) -> Result<Vec<Vec<u8>>> {
     Ok(records)
 }
 
-/// Takes the label out of each record: what is to be guessed must not be seen.
+/// Takes the label out of each record: the model must not see what it is to predict.
 fn unlabel(records: Vec<Vec<u8>>, field: &str) -> Result<(Vec<Vec<u8>>, Vec<Label>)> {
     let part = |(number, record): (usize, Vec<u8>)| {
         let label = labels::of_record(&record, field, number + 1)?;
-        let rest = without(&record, field).ok_or_else(|| {
+        let rest = fields::without(&record, field).ok_or_else(|| {
             Error::failed(format!(
-                "record {}: the label {field} cannot be taken out; expected it at the top of the object (give the labels in \
+                "record {}: the label {field} cannot be taken out; expected it at the top level of the object (or give the labels in \
                  a file: --labels)",
                 number + 1
             ))
@@ -159,41 +161,4 @@ fn unlabel(records: Vec<Vec<u8>>, field: &str) -> Result<(Vec<Vec<u8>>, Vec<Labe
         Ok((rest, label))
     };
     Ok(records.into_iter().enumerate().map(part).collect::<Result<Vec<_>>>()?.into_iter().unzip())
-}
-
-/// The object without its member `name`, otherwise byte for byte.
-fn without(record: &[u8], name: &str) -> Option<Vec<u8>> {
-    let leaf = fields::leaves(record)?.into_iter().find(|leaf| leaf.path == name)?;
-    let quoted = serde_json::to_string(name).ok()?;
-    let start = record[..leaf.span.start].windows(quoted.len()).rposition(|text| text == quoted.as_bytes())?;
-    let behind = &record[leaf.span.end..];
-    let blank = |text: &[u8]| text.len() - text.trim_ascii_start().len();
-    let range = match behind[blank(behind)..].strip_prefix(b",") {
-        Some(next) => start..record.len() - next.len() + blank(next),
-        None => match record[..start].trim_ascii_end().strip_suffix(b",") {
-            Some(before) => before.len()..leaf.span.end,
-            None => start..leaf.span.end,
-        },
-    };
-    let rest = [&record[..range.start], &record[range.end..]].concat();
-    fields::leaves(&rest)?.iter().all(|leaf| leaf.path != name).then_some(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_label_is_taken_out_and_nothing_else() {
-        for (record, expected) in [
-            (r#"{"l": 1, "a": "l"}"#, r#"{"a": "l"}"#),
-            (r#"{"a":2,"l":"x","b":3}"#, r#"{"a":2,"b":3}"#),
-            (r#"{"a": 2, "l": null}"#, r#"{"a": 2}"#),
-            (r#"{"l":0}"#, "{}"),
-        ] {
-            assert_eq!(without(record.as_bytes(), "l").unwrap(), expected.as_bytes(), "{record}");
-        }
-        assert_eq!(without(br#"{"a":1}"#, "l"), None);
-        assert_eq!(without(br#"{"a":{"l":1}}"#, "a.l"), None, "only members of the object itself");
-    }
 }

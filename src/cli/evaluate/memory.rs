@@ -1,23 +1,22 @@
-//! What the model itself shows of its training records: the loss by path, and how well it knows planted canaries.
+//! What the model itself reveals of its training records: the loss by path, and how well it knows planted canaries.
 
-use super::{Reader, each_record};
+use super::reader::{Reader, each_record};
 use logwright::Result;
 use logwright::dataset::{Canaries, Canary, Dataset};
 use logwright::fidelity::language::{ByPath, by_path};
 use logwright::fidelity::privacy::exposure;
-use logwright::fidelity::{Draws, Reservoir};
+use logwright::fidelity::{IndexRng, Reservoir};
 use logwright::record::schema::Profile;
 use logwright::report::evaluation::Exposed;
-use logwright::score::add_costs;
-use logwright::score::surprisals;
+use logwright::score::{add_costs, surprisals};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Secrets drawn beside each canary's: an exposure of at most log2 (n + 1), 10 bits, can be seen.
+/// Alternative secrets drawn for each canary: an exposure of at most log2 (n + 1), 10 bits, can be measured.
 const ALTERNATIVES: usize = 1023;
 
-/// The loss on the values at random paths, and on everything else, over at most `sample` validation records; none where
-/// records are no JSON.
+/// The loss on the values at random paths, and on everything else, over at most `sample` validation records; None where the
+/// records are not JSON.
 pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u64) -> Result<Option<ByPath>> {
     let mut profile = Profile::default();
     each_record(data, &data.train, &mut |record| profile.observe(record));
@@ -33,11 +32,11 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
     Ok(Some(by_path(&sums, &profile.random_paths())))
 }
 
-/// How well the model knows the canaries that `prepare --canaries` planted in the data; none where it planted none.
+/// How well the model knows the canaries that `prepare --canaries` planted in the data; None where it planted none.
 pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<Vec<Exposed>>> {
     let Some(Canaries { canaries, .. }) = Canaries::load(folder)? else { return Ok(None) };
-    tracing::info!("{} canaries, each read beside {ALTERNATIVES} records with another secret", canaries.len());
-    let mut draws = Draws::new(seed);
+    tracing::info!("{} canaries, each compared with {ALTERNATIVES} records that have another secret", canaries.len());
+    let mut draws = IndexRng::new(seed);
     let exposed = |canary: &Canary| {
         let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut draws)));
         let texts: Vec<String> = std::iter::once(canary.text()).chain(others).collect();
@@ -49,7 +48,7 @@ pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<
     canaries.iter().map(exposed).collect::<Result<_>>().map(Some)
 }
 
-fn secret(canary: &Canary, draws: &mut Draws) -> String {
+fn secret(canary: &Canary, draws: &mut IndexRng) -> String {
     let alphabet: Vec<char> = canary.alphabet.chars().collect();
     (0..canary.length).map(|_| alphabet[draws.below(alphabet.len())]).collect()
 }

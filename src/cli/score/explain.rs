@@ -1,9 +1,9 @@
-//! `score --explain` and `--explain-html`: where findings are shown to a person.
+//! `score --explain` and `--explain-html`: findings in readable form.
 
-use super::ScoreArgs;
 use clap::{Args, ValueEnum};
-use logwright::report::explain::{Explanation, Finding, write_page};
-use logwright::score::Judge;
+use logwright::finding::Finding;
+use logwright::report::explain::{Explanation, write_page};
+use logwright::score::Detector;
 use logwright::{Error, Result};
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(next_help_heading = "Explanation")]
 pub struct ExplainArgs {
-    /// Print each record for a person instead, its tokens coloured by surprisal
+    /// Print each record in readable form instead, with its tokens coloured by surprisal
     #[arg(long)]
     pub explain: bool,
     /// When --explain uses colour; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
-    /// Also write the records of the highest scores as a page to send to a colleague
+    /// Also write the records with the highest scores to this file, as an HTML report that you can share
     #[arg(long, value_name = "FILE")]
     explain_html: Option<PathBuf>,
-    /// Records on that page
+    /// Number of records in that report
     #[arg(long, default_value_t = 50, value_name = "N", requires = "explain_html",
         value_parser = clap::value_parser!(u16).range(1..))]
     explain_limit: u16,
@@ -47,24 +47,31 @@ impl ExplainArgs {
         }
     }
 
-    /// Errors: a page that could not be written when all is scored.
-    pub fn page(&self) -> Result<Page> {
+    /// The page that is asked for, of scores by `model`.
+    ///
+    /// Errors: a folder that does not exist, because the page could not be written after the scoring.
+    pub fn page(&self, model: &Path) -> Result<Page> {
         let folder = self.explain_html.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             return Err(Error::usage(format!(
-                "--explain-html: there is no folder {}; make it first",
+                "--explain-html: the folder {} does not exist; create it first",
                 folder.display()
             )));
         }
         let limit = if self.explain_html.is_some() { self.explain_limit.into() } else { 0 };
-        Ok(Page { limit, top: Vec::new(), records: 0, anomalies: 0 })
+        let (path, model) = (self.explain_html.clone(), model.display().to_string());
+        Ok(Page { path, model, limit, top: Vec::new(), records: 0, anomalies: 0 })
     }
 }
 
-/// The findings of the highest scores so far: at most `limit`.
+/// The findings with the highest scores so far, at most `limit`.
 pub struct Page {
+    /// None where no page was asked for.
+    path: Option<PathBuf>,
+    /// Name of the model.
+    model: String,
     limit: usize,
-    /// By score, the highest first; of equals, the first seen.
+    /// By score, the highest first; equal ones in the order of the records.
     top: Vec<Finding>,
     records: u64,
     anomalies: u64,
@@ -81,19 +88,19 @@ impl Page {
         }
     }
 
-    /// Writes the page, where one was asked for.
-    pub fn write(&mut self, judge: &Judge, args: &ScoreArgs) -> Result<()> {
-        let Some(path) = &args.explain.explain_html else { return Ok(()) };
+    /// Writes the page, if one was asked for.
+    pub fn write(&mut self, detector: &Detector) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
         let explanation = Explanation {
-            model: args.model.display().to_string(),
-            aggregate: judge.method.aggregate.name().to_string(),
-            threshold: judge.threshold,
+            model: self.model.clone(),
+            aggregate: detector.method.aggregate.name().to_string(),
+            threshold: detector.threshold,
             records: self.records,
             anomalies: self.anomalies,
             findings: std::mem::take(&mut self.top),
         };
         write_page(&explanation, path)?;
-        tracing::info!("{}: the {} records of the highest scores", path.display(), explanation.findings.len());
+        tracing::info!("{}: the {} records with the highest scores", path.display(), explanation.findings.len());
         Ok(())
     }
 }

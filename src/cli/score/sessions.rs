@@ -1,33 +1,31 @@
 //! Sessions of records for `logwright score`.
 
 use clap::Args;
-use logwright::report::explain::Finding;
-use logwright::score::session::seconds;
-use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
-use logwright::score::{Calibrator, Reduced};
-use logwright::score::{Judge, Measured, Scorer};
+use logwright::finding::Finding;
+use logwright::score::session::{Grouping, Session, SessionScore, Sessions, seconds};
+use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 
 #[derive(Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct GroupArgs {
-    /// Score sessions: records with the same value in this field; one JSON object a session, when it is over
+    /// Score sessions (records with the same value in this field) and print one JSON object per session when it is closed
     #[arg(long, value_name = "PATH")]
     group_by: Option<String>,
-    /// A session is over after N records [default: 1000]
+    /// Close a session after N records [default: 1000]
     #[arg(long, value_name = "N", requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_window: Option<u32>,
-    /// A session is over S seconds after its first record, by --time-field
+    /// Close a session S seconds after its first record, by --time-field
     #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"])]
     group_seconds: Option<f64>,
-    /// Where a record states its time: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
+    /// Field that holds the time of a record: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
     #[arg(long, value_name = "PATH", requires = "group_seconds")]
     time_field: Option<String>,
-    /// Sessions open at once; one more, and that which has waited longest for a record is over
+    /// Maximum number of open sessions; beyond it, the one that has been idle longest is closed
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_open: u32,
-    /// How a session becomes one score
+    /// How the scores of a session's records become one score
     #[arg(long, value_enum, value_name = "HOW", default_value_t = SessionScore::Max, requires = "group_by")]
     session_score: SessionScore,
 }
@@ -49,7 +47,7 @@ impl GroupArgs {
 }
 
 /// The record's key and, where sessions end by time, its time in seconds; else what is missing.
-fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
+fn place(measured: &ScoredRecord, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
     let value = |path: &str| {
         let field = measured.parts.fields.iter().find(|field| field.path == path);
         field.map(|field| measured.value(field)).ok_or(format!("no field {path} in this record"))
@@ -58,17 +56,18 @@ fn place(measured: &Measured, group: &Grouping) -> std::result::Result<(String, 
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
 }
 
-type Place = (u64, Option<String>);
+/// The number of a record in its input, and the name of the input where there are several.
+type RecordPosition = (u64, Option<String>);
 
 /// What is kept of a session's records.
 #[derive(Default)]
 pub struct Gathered {
     scores: Vec<f64>,
-    /// Of its first and its last record: the number in its input, and the input's name where there are several.
-    ends: Option<(Place, Place)>,
-    /// The finding on the record of the highest score.
+    /// The positions of its first and its last record.
+    ends: Option<(RecordPosition, RecordPosition)>,
+    /// The finding on the record with the highest score.
     worst: Option<(f64, Finding)>,
-    /// Of all its records, each with its separator, where these are scored as one sequence.
+    /// The tokens of all its records, each with its separator, where they are scored as one sequence.
     tokens: Vec<u32>,
 }
 
@@ -85,13 +84,13 @@ impl Grouped {
         Grouped { sessions: Sessions::new(group.clone()), group }
     }
 
-    /// Adds a record, `number` of all, which came from `source`, and gives the sessions that are over; an error says what the
+    /// Adds record `number` of all, which came from `source`, and returns the sessions that it closes; an error says what the
     /// record lacks.
     pub fn add(
         &mut self,
         number: u64,
         (in_input, source): (u64, Option<&str>),
-        measured: &Measured,
+        measured: &ScoredRecord,
         score: f64,
         describe: impl FnOnce() -> Finding,
     ) -> std::result::Result<Vec<Closed>, String> {
@@ -117,14 +116,14 @@ impl Grouped {
 }
 
 /// The verdict on a session, and its line of output.
-pub fn describe(judge: &Judge, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
+pub fn describe(detector: &Detector, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
     let Gathered { scores, ends, worst, tokens } = session.gathered;
     let (first, last) = ends.expect("a session has a record");
-    let score = if tokens.is_empty() { judge.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
-    let anomaly = judge.is_anomaly(score);
+    let score = if tokens.is_empty() { detector.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
+    let anomaly = detector.is_anomaly(score);
     let mut value = json!({
         "session": session.key, "first": first.0, "last": last.0, "records": session.records,
-        "score": score, "threshold": judge.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
+        "score": score, "threshold": detector.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
     });
     if let (Some(first), Some(last)) = (first.1, last.1) {
         (value["first_source"], value["last_source"]) = (first.into(), last.into());
@@ -139,14 +138,14 @@ pub struct Lesson {
     tokens: Vec<u32>,
 }
 
-/// Adds a normal record to its session, and the sessions that are over to the calibration. False: it lacks the key or time.
+/// Adds a normal record to its session, and the sessions that it closes to the calibration; false if it lacks the key or time.
 pub fn teach(
     calibrator: &mut Calibrator,
     scorer: &mut Scorer,
     open: &mut Sessions<Lesson>,
     group: &Grouping,
     number: u64,
-    measured: &Measured,
+    measured: &ScoredRecord,
 ) -> Result<bool> {
     let Ok((key, time)) = place(measured, group) else { return Ok(false) };
     let reduced = calibrator.reduce(measured);
@@ -160,7 +159,7 @@ pub fn teach(
     Ok(true)
 }
 
-/// Adds a session that is over.
+/// Adds a closed session to the calibration.
 pub fn teach_session(
     calibrator: &mut Calibrator,
     scorer: &mut Scorer,

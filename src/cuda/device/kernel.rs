@@ -9,8 +9,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// Bytes of each argument.
     pub sizes: &'static [u8],
-    /// The letter of each argument's type, by which the emulator knows it (`kernels/emulator/device/kernel.h`): capitals
-    /// for pointers, by what they point to.
+    /// The letter of each argument's type, by which the emulator knows it (`kernels/emulator/device/kernel.h`):
+    /// capitals for pointers, by what they point to.
     pub kinds: &'static [u8],
 }
 

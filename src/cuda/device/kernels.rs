@@ -1,8 +1,9 @@
 //! The kernel table, which the build derives from the kernels' own source (`kernels/build/table`).
 //!
-//! Every kernel of `kernels/*.cu` has a struct here, named after it, with a field for each of its parameters: a `const T *`
-//! is a [`View`], a `T *` a [`ViewMut`], and a pointer marked `NULLABLE` an `Option`. `launch` queues the kernel. A kernel
-//! that is compiled for several head sizes has one struct, and `launch` takes the head size. `cargo doc` shows them all.
+//! Every kernel of `kernels/*.cu` has a struct here, named after it, with a field for each of its parameters: a
+//! `const T *` is a [`View`], a `T *` a [`ViewMut`], and a pointer marked `NULLABLE` an `Option`. `launch` queues the
+//! kernel. A kernel that is compiled for several head sizes has one struct, and `launch` takes the head size.
+//! `cargo doc` shows them all.
 //!
 //! The emulator compares the table with the signatures that the C++ compiler sees
 //! ([`check_signatures`](crate::cuda::emulator::device::check_signatures)).

@@ -8,7 +8,8 @@ use std::ffi::c_void;
 
 /// A device. Work is queued in order on one stream; only `download` and `synchronize` wait for it.
 ///
-/// Its unsafe methods take addresses and are for the implementations of devices. Operations use views, launch structs and [`dyn Device::gemm`](#method.gemm).
+/// Its unsafe methods take addresses and are for the implementations of devices. Operations use views, launch structs
+/// and [`dyn Device::gemm`](#method.gemm).
 pub trait Device: DeviceMemory {
     /// The device's name, for messages.
     fn name(&self) -> String;
@@ -30,8 +31,9 @@ pub trait Device: DeviceMemory {
     /// Every address names as many elements of this device's allocations as the product's sizes demand.
     unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()>;
 
-    /// Whether `queue_gemm` can do this product; where it cannot do an epilogue, the plain product and a kernel can. Makes
-    /// the product's plan, without writing to its buffers. During a capture no algorithm can be chosen by measurement.
+    /// Whether `queue_gemm` can do this product; where it cannot do an epilogue, the plain product and a kernel can.
+    /// Makes the product's plan, without writing to its buffers. During a capture no algorithm can be chosen by
+    /// measurement.
     ///
     /// # Safety
     /// As for `queue_gemm`.
@@ -87,7 +89,8 @@ impl Drop for Phase<'_> {
     }
 }
 
-/// Captured work, which can be queued again as a whole. It uses the buffers that it was captured with, by their addresses.
+/// Captured work, which can be queued again as a whole. It uses the buffers that it was captured with, by their
+/// addresses.
 pub trait Graph: Send {
     /// # Safety
     /// The buffers are still allocated.

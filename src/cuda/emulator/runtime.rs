@@ -42,8 +42,8 @@ unsafe extern "C" {
     fn cuemu_first_unwritten(at: *const c_void, bytes: usize) -> usize;
 }
 
-/// A launch configuration: the shape of grid and blocks, the bytes of dynamic shared memory, and the seed of the order in
-/// which threads and blocks run.
+/// A launch configuration: the shape of grid and blocks, the bytes of dynamic shared memory, and the seed of the order
+/// in which threads and blocks run.
 #[derive(Clone, Copy)]
 pub struct LaunchConfig {
     pub grid: [u32; 3],
@@ -104,8 +104,8 @@ impl Entry {
     }
 }
 
-/// Memory between two unreadable pages, filled with NaN patterns. Its end touches the second page, so it is aligned to 16
-/// bytes, and to 256 if its size is. None when the system has no memory left.
+/// Memory between two unreadable pages, filled with NaN patterns. Its end touches the second page, so it is aligned to
+/// 16 bytes, and to 256 if its size is. None when the system has no memory left.
 pub fn allocate(bytes: usize) -> Option<u64> {
     // SAFETY: any size is allowed; a failed allocation is null.
     Some(unsafe { cuemu_malloc(bytes) } as u64).filter(|&address| address != 0)

@@ -1,9 +1,9 @@
 //! Matrix products through cuBLASLt, with a plan made once for each shape.
 //!
-//! Products are deterministic by default: they use the first algorithm that the library's heuristics propose, which depends
-//! on shapes, card and library alone, and never an algorithm that adds partial sums in place. LOGWRIGHT_TUNE_GEMM=1 takes
-//! the fastest of the first few instead; which one that is may differ from process to process, and with it the last bits
-//! of the results.
+//! Products are deterministic by default: they use the first algorithm that the library's heuristics propose, which
+//! depends on shapes, card and library alone, and never an algorithm that adds partial sums in place.
+//! LOGWRIGHT_TUNE_GEMM=1 takes the fastest of the first few instead; which one that is may differ from process to
+//! process, and with it the last bits of the results.
 
 use super::cublaslt_handle::CublasLtHandle;
 use super::matmul_plan::{MatmulKey, MatmulPlan};
@@ -40,7 +40,8 @@ impl CublasLt {
         self.plans.lock().expect("no panic while planning")
     }
 
-    /// Makes the product's plan, unless there is one. Whether the library can do the product. During a capture nothing can be measured.
+    /// Makes the product's plan, unless there is one. Whether the library can do the product. During a capture nothing
+    /// can be measured.
     ///
     /// # Safety
     /// As for `Device::queue_gemm`.

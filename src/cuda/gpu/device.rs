@@ -18,8 +18,8 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Whether the host waits for every launch, so that an error names the kernel (LOGWRIGHT_SYNC=1). It cannot wait inside a
-/// graph.
+/// Whether the host waits for every launch, so that an error names the kernel (LOGWRIGHT_SYNC=1). It cannot wait inside
+/// a graph.
 pub fn sync_launches() -> bool {
     std::env::var("LOGWRIGHT_SYNC").is_ok_and(|value| value == "1")
 }
@@ -211,8 +211,8 @@ impl Device for Gpu {
         self.stream.bind()?;
         let call = &self.stream.driver.call;
         let (mut graph, mut executable) = (null_mut(), null_mut());
-        // SAFETY: the stream is capturing; each handle is written before it is used, and the graph is not needed once its
-        // executable form exists.
+        // SAFETY: the stream is capturing; each handle is written before it is used, and the graph is not needed once
+        // its executable form exists.
         unsafe {
             self.stream.check((call.cuStreamEndCapture)(self.stream.handle, &mut graph), "ending a capture")?;
             let code = (call.cuGraphInstantiateWithFlags)(&mut executable, graph, 0);

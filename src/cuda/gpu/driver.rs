@@ -176,8 +176,8 @@ const KNOWN: &[CUresult] = &[
     CUDA_ERROR_UNKNOWN,
 ];
 
-/// What to do about an error code, to follow the driver's description; empty where there is nothing to add.
-/// `driver` is 1000 x major + 10 x minor of the CUDA version that it supports, `nvcc` the compiler of the embedded kernels.
+/// What to do about an error code, to follow the driver's description; empty where there is nothing to add. `driver` is
+/// 1000 x major + 10 x minor of the CUDA version that it supports, `nvcc` the compiler of the embedded kernels.
 fn advice(code: u32, driver: i32, nvcc: Option<&str>) -> String {
     let Some(&code) = KNOWN.iter().find(|&&known| known as u32 == code) else {
         return String::new();

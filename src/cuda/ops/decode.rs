@@ -72,8 +72,8 @@ pub struct Append<'a> {
     pub cache: CacheShape,
 }
 
-/// out (R, NH, HS) = attention of each row's queries over its slot's positions 0..=its own, which [`Append`] has written.
-/// scratch: of the length that [`scratch`] tells, overwritten.
+/// out (R, NH, HS) = attention of each row's queries over its slot's positions 0..=its own, which [`Append`] has
+/// written. scratch: of the length that [`scratch`] tells, overwritten.
 pub struct Attend<'a> {
     pub out: ViewMut<'a, bf16>,
     pub scratch: ViewMut<'a, f32>,

@@ -96,8 +96,9 @@ impl BackwardTokens<'_> {
         check_channels(c);
         let (n, vocab) = (order.len(), starts.len() - 1);
         assert_eq!((dtable.len(), dy.len()), (vocab * c, n * c));
-        // The number of threads side by side, with 8 channels each. Few tokens have thousands of rows each: narrow slabs let
-        // many blocks share a token. Of many tokens most have no row: one block per token, so that few blocks start in vain.
+        // The number of threads side by side, with 8 channels each. Few tokens have thousands of rows each: narrow
+        // slabs let many blocks share a token. Of many tokens most have no row: one block per token, so that few blocks
+        // start in vain.
         let width = if vocab <= SMALL_VOCABULARY { 8 } else { (c / 8).next_power_of_two().clamp(8, COLUMN_THREADS) };
         let launch = Launch::new([vocab, c.div_ceil(8 * width), 1], COLUMN_THREADS);
         let (width, n, c) = (int(width), int(n), int(c));

@@ -49,7 +49,8 @@ pub struct ResidualForward<'a> {
 }
 
 /// Gradient of [`Forward`]: dx (n, c) += (= where `dx_is_new`: its old contents are not read); dweight, dbias (c) +=.
-/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); weight: (c).
+/// partials: scratch, at least [`partials`]; dy, x: (n, c), x as the forward pass read it; mean, rstd: (n); weight:
+/// (c).
 pub struct Backward<'a> {
     pub dx: ViewMut<'a, bf16>,
     pub dweight: ViewMut<'a, f32>,

@@ -2,8 +2,7 @@
 //!
 //! Throughout, `n` is the number of rows; the numbers of inputs and outputs follow from the lengths.
 
-use super::bias;
-use super::gelu;
+use super::{bias, gelu};
 use crate::Result;
 use crate::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
 use crate::cuda::device::memory::{View, ViewMut};

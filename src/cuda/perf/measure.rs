@@ -1,5 +1,5 @@
-//! Times of single operations, taken from a step that ran: each operation is replayed alone, many times in one CUDA graph,
-//! on buffers that together do not fit the caches. And the measured peaks that these times are compared with.
+//! Times of single operations, taken from a step that ran: each operation is replayed alone, many times in one CUDA
+//! graph, on buffers that together do not fit the caches. And the measured peaks that these times are compared with.
 
 use super::op_recorder::OpRecorder;
 use super::peaks::Peaks;
@@ -68,8 +68,8 @@ pub fn groups(works: Vec<Op>) -> Vec<Group> {
 
 /// Measures the operations of a group by replaying them; one call moves `bytes`.
 ///
-/// Calls of a step may share buffers, so each call goes through all sets before the next call follows. A replay starts from
-/// what the last one left: operations that work in place see their own results, and AdamW sees gradients of zero.
+/// Calls of a step may share buffers, so each call goes through all sets before the next call follows. A replay starts
+/// from what the last one left: operations that work in place see their own results, and AdamW sees gradients of zero.
 ///
 /// # Safety
 /// The buffers of the group are still allocated on the device.
@@ -116,8 +116,8 @@ fn median_seconds(device: &dyn Device, method: &MeasureOptions, work: &dyn Fn() 
     Ok(rounds[rounds.len() / 2])
 }
 
-/// Copies of the buffers of some operations: so many sets, including the original, or as many as half of the free memory
-/// holds.
+/// Copies of the buffers of some operations: so many sets, including the original, or as many as half of the free
+/// memory holds.
 ///
 /// # Safety
 /// The buffers of the operations are still allocated on the device.
@@ -133,8 +133,8 @@ unsafe fn copies(device: &Arc<OpRecorder>, calls: &[Op], sets: usize) -> Result<
     (0..copies).map(|_| unsafe { BufferCopies::of(&memory, &used) }).collect()
 }
 
-/// Measures the peaks that the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a copy of
-/// `bytes` within its memory, which reads and writes each byte.
+/// Measures the peaks that the card reaches: in a product of two bf16 matrices of `size` rows and columns, and in a
+/// copy of `bytes` within its memory, which reads and writes each byte.
 pub fn peaks(device: &Arc<dyn Device>, size: usize, bytes: usize, method: &MeasureOptions) -> Result<Peaks> {
     let matrix = || noise(device, size * size);
     let (a, b, d) = (matrix()?, matrix()?, Buffer::<bf16>::new(device.clone(), size * size)?);

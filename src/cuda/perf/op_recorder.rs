@@ -1,5 +1,5 @@
-//! A device that records which operations run on another device, and how long that device is idle. Benchmarks use it to get
-//! the operations of a step, and the time that the host costs.
+//! A device that records which operations run on another device, and how long that device is idle. Benchmarks use it to
+//! get the operations of a step, and the time that the host costs.
 
 use crate::Result;
 use crate::cuda::device::gemm::GemmCall;

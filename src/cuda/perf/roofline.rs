@@ -76,7 +76,8 @@ impl OperationList {
     }
 }
 
-/// Operations of one micro-batch, forward and backward, and of one update; with everything kept and GELU in the products.
+/// Operations of one micro-batch, forward and backward, and of one update; with everything kept and GELU in the
+/// products.
 pub fn step(config: &Config, batch: usize, seq_len: usize) -> Vec<Operation> {
     let Config { layers, channels: c, bias, .. } = *config;
     let sizes = Sizes { layers, n: batch * seq_len, c, vocab: padded(config).vocab, bias };
@@ -208,8 +209,8 @@ mod tests {
     use super::*;
     use crate::gpt::Flops;
 
-    /// Products are 6 FLOPs a weight and token; attention's deterministic backward pass adds two products to nanoGPT's and
-    /// the causal formula's count.
+    /// Products are 6 FLOPs a weight and token; attention's deterministic backward pass adds two products to nanoGPT's
+    /// and the causal formula's count.
     #[test]
     fn flops_agree_with_the_formula_of_mfu() {
         let config = Config { layers: 12, heads: 12, channels: 768, context: 1024, vocab: 128, bias: false };

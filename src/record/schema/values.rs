@@ -86,7 +86,8 @@ impl HashSample {
     }
 }
 
-/// 64-bit FNV-1a (Fowler, Noll, Vo). SplitMix64's finaliser then mixes its bits, so that the lowest hashes are a fair sample.
+/// 64-bit FNV-1a (Fowler, Noll, Vo). SplitMix64's finaliser then mixes its bits, so that the lowest hashes are a fair
+/// sample.
 fn hash(text: &str) -> u64 {
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let z = text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step);

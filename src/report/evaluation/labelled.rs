@@ -1,14 +1,15 @@
-//! The model as a detector of attacks, beside the baselines.
+//! The model as a detector of attacks, compared with the baselines.
 
-use super::Detected;
-use super::page::{cell, section, table, three};
+use super::data::Detected;
+use super::numbers::three;
 use crate::Result;
 use crate::detect::Detection;
-use crate::report::detection::{Method, detection};
+use crate::report::detection::{DetectorScores, detection};
+use crate::report::html::{cell, section, table};
 
 pub(super) fn detectors(detected: &Detected) -> Result<String> {
     let pairs = detected.methods.iter().zip(&detected.scores);
-    let methods: Vec<Method> = pairs.map(|(detection, scores)| Method { detection, scores }).collect();
+    let methods: Vec<DetectorScores> = pairs.map(|(detection, scores)| DetectorScores { detection, scores }).collect();
     let cells = |row: &Detection| {
         let ratio = |value: Option<f64>| cell("number", &value.map_or("-".into(), three));
         let kind = cell("", row.kind.as_deref().unwrap_or_default());

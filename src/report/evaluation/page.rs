@@ -1,30 +1,36 @@
-//! The evaluation as one HTML page. A number stands beside its yardstick and a sentence that says what it means.
+//! The evaluation as one HTML page. Every number has a baseline next to it and a sentence that says what it means.
 
+use super::data::{Evaluation, GeneratedQuality, LanguageModel};
 use super::labelled::detectors;
+use super::numbers::{NumberRow, numbers, pair, parts, percent, three};
 use super::plots::{self, MOST_FIELDS};
 use super::privacy::{exposed, privacy_section};
-use super::{Evaluation, Generated, LanguageModel};
-use crate::Result;
 use crate::fidelity::conformity::{Conformity, Fault};
-use crate::fidelity::distance::{Coverage, Field};
+use crate::fidelity::distance::{Coverage, FieldDistance};
 use crate::fidelity::language::Cost;
-use crate::fidelity::privacy::Share;
-use crate::fidelity::rules::{Kept, Kind};
+use crate::fidelity::rules::{Compliance, RuleKind};
 use crate::fidelity::text::Likeness;
 use crate::fidelity::tfidf::Histogram;
-use crate::fidelity::{CheckedRule, Fidelity, Pair, Structure};
-use crate::report::page::{document, escape, plain};
+use crate::fidelity::{CheckedRule, Fidelity, Pair, Share, Structure};
+use crate::files::write_atomic;
+use crate::report::html::{cell, code, document, section, table};
+use crate::{Error, Result};
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
-/// A row of a table of numbers.
-pub(super) struct Row {
-    name: &'static str,
-    generated: String,
-    yardstick: String,
-    meaning: &'static str,
+/// Writes `evaluation.json` and `evaluation.html` into a folder, which is created where it is missing.
+///
+/// # Errors
+/// The folder or a file cannot be written.
+pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
+    let json = serde_json::to_string_pretty(evaluation).map_err(Error::failed)? + "\n";
+    write_atomic(&folder.join("evaluation.json"), json.as_bytes())?;
+    write_atomic(&folder.join("evaluation.html"), html(evaluation)?.as_bytes())
 }
 
-/// To add a part: a function that gives a [`section`], and its place in the list below.
+/// To add a part, write a function that returns a [`section`], and call it at its place in the list below.
 pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
     let mut body = headline(evaluation);
     body += &language(&evaluation.language);
@@ -48,60 +54,12 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
     Ok(document(&evaluation.title, &body))
 }
 
-pub(super) fn section(title: &str, lead: &str, body: &str) -> String {
-    format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n{body}</section>\n", escape(title), escape(lead))
-}
-
-/// A table; the cells are HTML, from `<td` to `</td>`.
-pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = String>) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
-    let rows: String = rows.into_iter().map(|cells| format!("<tr>{cells}</tr>\n")).collect();
-    format!("<div class=\"scroll\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n")
-}
-
-pub(super) fn cell(class: &str, text: &str) -> String {
-    format!("<td class=\"{class}\">{}</td>", escape(text))
-}
-
-fn code(text: &str) -> String {
-    format!("<td><code>{}</code></td>", plain(text.as_bytes()))
-}
-
-pub(super) fn numbers(rows: Vec<Row>) -> String {
-    let cells = |row: Row| {
-        [cell("", row.name), cell("number", &row.generated), cell("number", &row.yardstick), cell("note", row.meaning)]
-            .concat()
-    };
-    table(&["", "generated", "real, held out", "what it means"], rows.into_iter().map(cells))
-}
-
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-pub(super) fn three(value: f64) -> String {
-    format!("{value:.3}")
-}
-
-pub(super) fn pair<T: Copy>(
-    name: &'static str,
-    both: &Pair<T>,
-    show: impl Fn(T) -> String,
-    meaning: &'static str,
-) -> Row {
-    Row { name, generated: show(both.generated), yardstick: show(both.validation), meaning }
-}
-
-pub(super) fn parts(share: Share) -> String {
-    format!("{} of {} ({})", share.count, share.of, percent(share.share))
-}
-
 fn headline(evaluation: &Evaluation) -> String {
-    let mut rows = vec![Row {
+    let mut rows = vec![NumberRow {
         name: "Bits per byte",
         generated: String::new(),
-        yardstick: three(evaluation.language.bits_per_byte),
-        meaning: "What the model needs to write a byte of real text. Lower is better; random values set a floor.",
+        baseline: three(evaluation.language.bits_per_byte),
+        meaning: "What the model needs to encode a byte of real text. Lower is better; random values set a floor.",
     }];
     if let Some(generated) = &evaluation.generated {
         rows.extend(parse_rows(generated));
@@ -114,38 +72,38 @@ fn headline(evaluation: &Evaluation) -> String {
             "Copies of training records",
             &privacy.duplicates,
             parts,
-            "Records that stand in training byte for byte. Should be no more than among real ones.",
+            "Records that occur in training byte for byte. There should be no more of them than among real records.",
         ));
         rows.push(pair(
             "Random identifiers from training",
             &privacy.identifiers,
             parts,
-            "Identifiers, tokens and times that training has, too. Lower is better; real ones show what is chance.",
+            "Identifiers, tokens and times that also occur in training. Lower is better; the real side shows what is chance.",
         ));
     }
-    section("At a glance", "Each number beside that of real records that the model has not seen.", &numbers(rows))
+    section("At a glance", "Each number next to that of real records that the model has not seen.", &numbers(rows))
 }
 
-fn parse_rows(generated: &Generated) -> Vec<Row> {
+fn parse_rows(generated: &GeneratedQuality) -> Vec<NumberRow> {
     let truncated =
-        generated.truncated.map_or("not told by the file".to_string(), |n| format!("{n} of {}", generated.records));
+        generated.truncated.map_or("not recorded in the file".to_string(), |n| format!("{n} of {}", generated.records));
     vec![
-        Row {
+        NumberRow {
             name: "Parse rate",
             generated: parts(Share::new(generated.parsed, generated.complete)),
-            yardstick: String::new(),
+            baseline: String::new(),
             meaning: "Complete records that are valid for their form. Higher is better.",
         },
-        Row {
-            name: "Cut off",
+        NumberRow {
+            name: "Truncated",
             generated: truncated,
-            yardstick: String::new(),
-            meaning: "Records that met the token limit before they ended; they count nowhere else. Lower is better.",
+            baseline: String::new(),
+            meaning: "Truncated at the token limit; excluded from the other rows. Lower is better.",
         },
     ]
 }
 
-fn structure_rows(structure: &Structure) -> Vec<Row> {
+fn structure_rows(structure: &Structure) -> Vec<NumberRow> {
     let outside = structure.fields.iter().filter(|field| field.outside).count();
     let kept = |side: fn(&CheckedRule) -> (u64, u64)| {
         let (kept, of) = structure.rules.iter().map(side).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
@@ -159,23 +117,23 @@ fn structure_rows(structure: &Structure) -> Vec<Row> {
         Pair { generated: structure.schema.generated.conforming, validation: structure.schema.validation.conforming };
     vec![
         pair(
-            "Records that keep the schema",
+            "Records that conform to the schema",
             &conforming,
             parts,
-            "No unknown path, type, value or pattern, no misplaced key. Higher is better; real ones are below 100 % where they \
-             bring news.",
+            "No unknown path, type, value or pattern, no misplaced key. Higher is better; real records are below 100 % where they \
+             contain something new.",
         ),
-        Row {
+        NumberRow {
             name: "Fields beyond chance",
             generated: format!("{outside} of {}", structure.fields.len()),
-            yardstick: String::new(),
-            meaning: "Fields farther from the real ones than two real samples are. One in forty is chance; lower is better.",
+            baseline: String::new(),
+            meaning: "Fields that are farther from real ones than two real samples are from each other. One in forty is chance; lower is better.",
         },
         pair(
-            "Consistency rules kept",
+            "Consistency rules followed",
             &kept,
             parts,
-            "Checks of rules that training keeps, such as an address and its network. Higher is better.",
+            "Checks of rules that training records follow, such as an address and its network. Higher is better.",
         ),
     ]
 }
@@ -185,28 +143,36 @@ fn language(model: &LanguageModel) -> String {
         [cell("", name), cell("number", &value), cell("note", meaning)].concat()
     };
     let mut rows = vec![
-        row("Loss, nats a token", three(model.loss), "Mean of -ln p of the tokens. Lower is better."),
-        row("Loss, bits a token", three(model.bits_per_token), "The same in bits."),
-        row("Perplexity", three(model.perplexity), "As if so many tokens were equally likely. Lower is better."),
-        row("Nats a byte", three(model.nats_per_byte), "Comparable across tokenizers. Lower is better."),
-        row("Bits a byte", three(model.bits_per_byte), "The same in bits: the text compressed takes an eighth of it."),
+        row("Loss, nats per token", three(model.loss), "Mean of -ln p over the tokens. Lower is better."),
+        row("Loss, bits per token", three(model.bits_per_token), "The same in bits."),
+        row(
+            "Perplexity",
+            three(model.perplexity),
+            "The number of equally likely tokens with the same loss. Lower is better.",
+        ),
+        row("Nats per byte", three(model.nats_per_byte), "Comparable across tokenizers. Lower is better."),
+        row("Bits per byte", three(model.bits_per_byte), "The same in bits; an eighth of it is the compression ratio."),
         row("Tokens", model.tokens.to_string(), "Tokens that were predicted."),
     ];
     if let Some(by_path) = &model.by_path {
         let of = |cost: Cost| format!("{:.3} over {} bytes", cost.nats_per_byte, cost.bytes);
-        rows.push(row("Nats a byte, random values", of(by_path.random), "Cannot fall below their entropy."));
-        rows.push(row("Nats a byte, the rest", of(by_path.rest), "Where models differ. Lower is better."));
+        rows.push(row("Nats per byte, random values", of(by_path.random), "Cannot fall below their entropy."));
+        rows.push(row(
+            "Nats per byte, everything else",
+            of(by_path.rest),
+            "This is where models differ. Lower is better.",
+        ));
     }
-    section("Language model", "On real text that was held out.", &table(&["", "", "what it means"], rows))
+    section("Language model", "Loss on held-out real text.", &table(&["", "", "what it means"], rows))
 }
 
 fn fields(structure: &Structure) -> Result<String> {
     if structure.fields.is_empty() {
-        return Ok(section("Fields", "No records to compare: none parses.", ""));
+        return Ok(section("Fields", "There are no records to compare: none parses.", ""));
     }
-    let varying: Vec<&Field> = structure.fields.iter().filter(|field| !field.is_constant()).collect();
+    let varying: Vec<&FieldDistance> = structure.fields.iter().filter(|field| !field.is_constant()).collect();
     let distance = |value: f64| cell("number", &three(value));
-    let row = |field: &&Field| {
+    let row = |field: &&FieldDistance| {
         let band = format!("{:.3} to {:.3}", field.band_low.total_variation, field.band_high.total_variation);
         [
             code(&field.path),
@@ -230,25 +196,25 @@ fn fields(structure: &Structure) -> Result<String> {
     let (all, rare) =
         (coverage(|c| (c.covered, c.values, c.expected)), coverage(|c| (c.rare_covered, c.rare, c.rare_expected)));
     let rows = vec![
-        Row {
+        NumberRow {
             name: "Categories covered",
             generated: all.0,
-            yardstick: all.1,
-            meaning: "Recurring values of training that occur. About as many as chance would bring in so many records is good; \
-                      far fewer means that variety was lost.",
+            baseline: all.1,
+            meaning: "Recurring training values that occur. About as many as chance would give in as many records is good; \
+                      far fewer means that diversity was lost.",
         },
-        Row {
+        NumberRow {
             name: "Rare values covered",
             generated: rare.0,
-            yardstick: rare.1,
+            baseline: rare.1,
             meaning: "The same for values in at most 1 % of the training records.",
         },
     ];
     let lead = format!(
-        "How far the values of a field are from those of the held-out records. The bar is what two samples of real records \
-         differ by (95 % of the time), the line is where the training records lie, the dot the generated ones: within the bar \
-         they cannot be told from real, farther right is worse. The {} farthest fields are drawn; {} more have one value \
-         everywhere, and fields of random values are left out.",
+        "How far the values of a field are from those of the held-out records. The bar is the difference between two samples of \
+         real records (95 % of the time), the line marks the training records, the dot the generated ones: within the bar \
+         they cannot be distinguished from real ones, farther right is worse. The {} farthest fields are drawn; {} more have \
+         the same value everywhere, and fields of random values are left out.",
         varying.len().min(MOST_FIELDS),
         structure.fields.len() - varying.len()
     );
@@ -257,14 +223,14 @@ fn fields(structure: &Structure) -> Result<String> {
 }
 
 fn rules(rules: &[CheckedRule]) -> String {
-    let share = |kept: &Kept| match kept.records {
+    let share = |kept: &Compliance| match kept.records {
         0 => "no case".to_string(),
         records => format!("{} of {records}", percent(kept.share)),
     };
     let row = |rule: &CheckedRule| {
         let (made, real) = (&rule.kept.generated, &rule.kept.validation);
         let worse = made.records > 0 && made.share + 0.05 < if real.records > 0 { real.share } else { rule.confidence };
-        let kind = if rule.kind == Kind::Equal { "equals" } else { "determines" };
+        let kind = if rule.kind == RuleKind::Equal { "equals" } else { "determines" };
         [
             code(&rule.from),
             cell("", kind),
@@ -276,11 +242,11 @@ fn rules(rules: &[CheckedRule]) -> String {
         ]
         .concat()
     };
-    let lead = "What holds between two fields of a training record, and the share of records that keep it. Higher is better; \
-                held-out records show what can be expected. A value that training does not have is no case.";
+    let lead = "What holds between two fields of a training record, and the fraction of records that follow it. Higher is better; \
+                held-out records show what can be expected. A value that training does not have is not counted.";
     let heads = ["path", "", "path", "support", "in training", "generated", "real, held out"];
     let body = if rules.is_empty() { String::new() } else { table(&heads, rules.iter().map(row)) };
-    section("Consistency rules", if rules.is_empty() { "The training records bear out no rule." } else { lead }, &body)
+    section("Consistency rules", if rules.is_empty() { "The training records support no rule." } else { lead }, &body)
 }
 
 fn schema(structure: &Structure) -> String {
@@ -302,7 +268,7 @@ fn schema(structure: &Structure) -> String {
     });
     let body = table(&["records with a fault", "generated", "real, held out"], kinds)
         + &table(&["path", "fault", "records", "for example"], examples);
-    let lead = "What no training record does. Fewer is better; held-out records break the profile, too, where they bring \
+    let lead = "What no training record does. Fewer is better; held-out records also violate the profile where they have \
                 values that training does not have.";
     section(
         "Schema",
@@ -326,41 +292,46 @@ fn texts(fidelity: &Fidelity) -> Result<String> {
             "ROUGE-1",
             &of(|l| l.rouge_1),
             three,
-            "Words shared with the training record most like it. Near the real value is good.",
+            "Words shared with the most similar training record. Near the real value is good.",
         ),
-        pair("BLEU-4", &of(|l| l.bleu_4), three, "Four-word stretches that training has. Near the real value is good."),
+        pair(
+            "BLEU-4",
+            &of(|l| l.bleu_4),
+            three,
+            "Four-word sequences that occur in training. Near the real value is good.",
+        ),
         pair(
             "self-BLEU",
             &of(|l| l.self_bleu),
             three,
-            "The same among the records themselves. Above the real value: too little variety.",
+            "The same among the records themselves. Above the real value means too little diversity.",
         ),
-        Row {
+        NumberRow {
             name: "TF-IDF, all pairs",
             generated: three(near.generated_and_validation.mean),
-            yardstick: three(near.training_and_validation.mean),
-            meaning: "Mean likeness with held-out records; beside it that of training records. Near it is good.",
+            baseline: three(near.training_and_validation.mean),
+            meaning: "Mean similarity to held-out records; the baseline is that of training records. Near it is good.",
         },
         pair(
             "TF-IDF, nearest, median",
             &nearest(|h| h.median),
             three,
-            "Likeness with the training record most like it. Near the real value is good.",
+            "Similarity to the most similar training record. Near the real value is good.",
         ),
-        pair("TF-IDF, nearest, largest", &nearest(|h| h.largest), three, "1 is a copy, up to order and spaces."),
+        pair("TF-IDF, nearest, largest", &nearest(|h| h.largest), three, "1 is a copy, except for order and spaces."),
     ];
     let close = plots::histograms(
         &near.generated_nearest_training,
         &near.validation_nearest_training,
-        "TF-IDF cosine with the training record most like it",
+        "TF-IDF cosine with the most similar training record",
     )?;
     let all = plots::histograms(
         &near.generated_and_validation,
         &near.training_and_validation,
         "TF-IDF cosine of all pairs (generated, or training, with held-out records)",
     )?;
-    let lead = "Whole records compared as texts. The shapes should lie on each other: farther right is copying, farther left \
-                is unlike anything real.";
+    let lead = "Whole records compared as texts. The shapes should overlap: farther right means copying, farther left \
+                means unlike anything real.";
     Ok(section(
         "Texts",
         lead,
@@ -373,7 +344,7 @@ mod tests {
     use super::*;
     use crate::detect::{Detection, by_kind, evaluate};
     use crate::fidelity::measure;
-    use crate::report::evaluation::{Detected, Exposed};
+    use crate::report::evaluation::data::{Detected, Exposed};
     use crate::report::parse::Summary;
 
     fn evaluation(generated: &[&[u8]]) -> Evaluation {
@@ -387,7 +358,7 @@ mod tests {
         let summary = Summary { records: records + 1, complete: records, parsed: records };
         Evaluation {
             language: LanguageModel::new(10.0, 10, 10, 20),
-            generated: Some(Generated::new(&summary, true, Some(fidelity))),
+            generated: Some(GeneratedQuality::new(&summary, true, Some(fidelity))),
             privacy: Some(privacy),
             canaries: Some(vec![Exposed { repeats: 4, bits: 40.0, exposure: 9.5 }]),
             detection: Some(detected()),

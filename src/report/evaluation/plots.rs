@@ -1,6 +1,6 @@
 //! Pictures of the evaluation page, as SVG text.
 
-use crate::fidelity::distance::Field;
+use crate::fidelity::distance::FieldDistance;
 use crate::fidelity::tfidf::{BARS, Histogram};
 use crate::report::curve::{self, Area, Drawn, GRID, INK};
 use crate::{Error, Result};
@@ -8,11 +8,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const WIDTH: u32 = 900;
-/// Fields that a picture shows.
+/// Maximum number of fields in a picture.
 pub const MOST_FIELDS: usize = 30;
 const ROW: u32 = 22;
 const LABELS: u32 = 330;
-/// Characters of a path that fit beside the plot.
+/// Number of characters of a path that fit next to the plot.
 const LABEL: usize = 44;
 
 const BAND: RGBColor = RGBColor(170, 182, 200);
@@ -29,12 +29,12 @@ fn drawn(height: u32, draw: impl FnOnce(&Area) -> Drawn) -> Result<String> {
 
 /// Total variation of each field: the band of real records as a bar, the generated records as a dot, the training records
 /// as a short line.
-pub fn fields(fields: &[&Field]) -> Result<String> {
+pub fn fields(fields: &[&FieldDistance]) -> Result<String> {
     let fields = &fields[..fields.len().min(MOST_FIELDS)];
     drawn(fields.len().max(1) as u32 * ROW + 70, |root| draw_fields(root, fields))
 }
 
-fn draw_fields(root: &Area, fields: &[&Field]) -> Drawn {
+fn draw_fields(root: &Area, fields: &[&FieldDistance]) -> Drawn {
     root.fill(&WHITE)?;
     let tops = fields.iter().flat_map(|field| [field.generated, field.band_high, field.training]);
     let right = tops.map(|distances| distances.total_variation).fold(0.1, f64::max) * 1.03;
@@ -73,7 +73,7 @@ fn draw_fields(root: &Area, fields: &[&Field]) -> Drawn {
     Ok(())
 }
 
-/// The end of a path tells more than its beginning.
+/// Shortens a path to its end, which says more than its beginning.
 fn shortened(path: &str) -> String {
     let length = path.chars().count();
     if length <= LABEL {
@@ -83,7 +83,7 @@ fn shortened(path: &str) -> String {
     }
 }
 
-/// Two histograms over 0..=1, one in front of the other, each as shares of its own total.
+/// Two histograms over 0..=1, one in front of the other, each as fractions of its own total.
 pub fn histograms(generated: &Histogram, real: &Histogram, x: &str) -> Result<String> {
     drawn(320, |root| draw_histograms(root, generated, real, x))
 }

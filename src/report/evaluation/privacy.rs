@@ -1,10 +1,11 @@
-//! What the records and the model give away of the training records.
+//! Privacy leakage: what the records and the model reveal of the training records.
 
-use super::Exposed;
-use super::page::{cell, numbers, pair, parts, section, table};
+use super::data::Exposed;
+use super::numbers::{numbers, pair, parts};
 use crate::fidelity::Pair;
 use crate::fidelity::privacy::Privacy;
 use crate::fidelity::spans::SpanLengths;
+use crate::report::html::{cell, section, table};
 
 pub(super) fn privacy_section(privacy: &Privacy) -> String {
     let bytes = |length: f64| format!("{length:.0} bytes");
@@ -17,37 +18,37 @@ pub(super) fn privacy_section(privacy: &Privacy) -> String {
             "Copies of training records",
             &privacy.duplicates,
             parts,
-            "Byte for byte. No more than among real ones is good.",
+            "Byte for byte. There should be no more than among real records.",
         ),
         pair(
             "Repeated records",
             &privacy.repeated,
             parts,
-            "Records that the same sample has before. No more than among real ones is good.",
+            "Records that occur earlier in the same sample. There should be no more than among real records.",
         ),
         pair(
             "Longest copied span",
             &spans(|s| s.longest),
             bytes,
-            "The longest stretch that a training record has, too, without text that half of the records have. Shorter is better.",
+            "The longest piece that also occurs in a training record, without text that half of the records have. Shorter is better.",
         ),
+        pair("Copied span, 95 %", &spans(|s| s.percentile_95), bytes, "Nineteen of twenty records have no longer one."),
         pair(
-            "Copied span, 95 %",
-            &spans(|s| s.percentile_95),
+            "Copied span, median",
+            &spans(|s| s.median),
             bytes,
-            "Of nineteen records in twenty the longest one is no longer.",
+            "Half of the records have no longer one: real records share text too.",
         ),
-        pair("Copied span, median", &spans(|s| s.median), bytes, "The usual one: real records share stretches, too."),
         pair(
             "Random identifiers from training",
             &privacy.identifiers,
             parts,
-            "Strings at paths whose values hardly ever repeat. A model that knows nothing by heart is at the real value.",
+            "Strings at paths whose values hardly ever repeat. A model that memorises nothing is at the real value.",
         ),
     ];
     let lead = format!(
-        "What the records give away of the training records, beside what real ones that nobody copied have in common with them. \
-         {} paths hold random values.",
+        "What the generated records have in common with the training records, next to what real records have that no model \
+         copied. {} paths have random values.",
         privacy.random_paths.len()
     );
     section("Privacy", &lead, &numbers(rows))
@@ -61,8 +62,8 @@ pub(super) fn exposed(canaries: &[Exposed]) -> String {
     };
     section(
         "Canaries",
-        "Secrets that were planted in the training data. Exposure is how many bits of a secret the model gives away to whoever \
-         can ask it for probabilities; about 1 means nothing, 10 is the most that this estimate can see.",
+        "Secrets that were planted in the training data. Exposure is the number of bits of a secret that the model reveals to \
+         whoever can query its probabilities; about 1 means nothing, 10 is the most that this estimate can measure.",
         &table(&["repeats", "bits of the secret", "exposure in bits"], canaries.iter().map(cells)),
     )
 }

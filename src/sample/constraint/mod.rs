@@ -1,8 +1,8 @@
-//! Generation within a grammar: before each draw, the tokens that some record of a JSON Schema can go on with.
+//! Generation within a grammar: which tokens can continue a record of a JSON Schema.
 //!
-//! The grammar is llguidance's: it reads the bytes of tokens, so any tokenizer serves, tokens that end in the middle of a
-//! character too, and the model is free to cut text into tokens as it likes. It sees the tokens drawn, not the KV cache,
-//! so a record may slide over the context.
+//! The grammar is that of the llguidance crate. It reads the bytes of tokens, so it works with any tokenizer, also with tokens
+//! that end in the middle of a character, and the model is free in how it divides text into tokens. It reads the tokens drawn,
+//! not the KV cache, so a record may be longer than the context.
 
 mod plain;
 mod schema;
@@ -18,10 +18,10 @@ use llguidance::{JsonCompileOptions, Matcher, ParserFactory};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What stands between the members of an object or list, and between a name and its value, as regular expressions.
+/// The text between the members of an object or list, and between a name and its value, as regular expressions.
 ///
-/// A model writes as its records were written (`", "` and `": "` by Python, `","` and `":"` compact); forcing it to write otherwise
-/// takes it where it has never been.
+/// A model writes as its records were written (`", "` and `": "` by Python, `","` and `":"` in compact JSON); forced to write
+/// otherwise, it leaves the distribution that it was trained on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Separators {
     item: String,
@@ -29,39 +29,40 @@ pub struct Separators {
 }
 
 impl Default for Separators {
-    /// Either way to write, at every place.
+    /// With or without a space, at every place.
     fn default() -> Self {
         Separators { item: ", ?".into(), key: ": ?".into() }
     }
 }
 
 impl Separators {
-    /// Exactly these. None unless they are a comma and a colon, with spaces round them or not.
+    /// Exactly these; None unless they are a comma and a colon, with or without spaces around them.
     pub fn exactly(item: &str, key: &str) -> Option<Self> {
         let fits = |text: &str, sign| text.trim_matches(' ') == sign;
         (fits(item, ",") && fits(key, ":")).then(|| Separators { item: item.into(), key: key.into() })
     }
 }
 
-/// Why a record cannot go on.
+/// Why a record cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stuck {
-    /// The grammar goes on with text that no token of the model begins.
+pub enum DeadEnd {
+    /// The grammar continues with text that no token of the model begins.
     NoToken,
-    /// The grammar has grown beyond its limits of time or memory.
+    /// The grammar exceeds its limits of time or memory.
     TooComplex,
-    /// It ended, but with a name twice in one object or needlessly escaped, a number that no parser holds, or too deeply nested.
+    /// The record ended, but has a name twice in one object or needlessly escaped, a number that no parser can represent, or too
+    /// deep nesting.
     NotPlain,
 }
 
-impl Stuck {
-    /// What is counted, for a message.
+impl DeadEnd {
+    /// The reason in words, for a message.
     pub fn reason(self) -> &'static str {
         match self {
-            Stuck::NoToken => "no token of the model continues what the grammar asks for",
-            Stuck::TooComplex => "the grammar has become too complex",
-            Stuck::NotPlain => "a name stood twice or in escapes, or a value was beyond what parsers read",
+            DeadEnd::NoToken => "no token of the model continues the record as the grammar requires",
+            DeadEnd::TooComplex => "the grammar has become too complex",
+            DeadEnd::NotPlain => "a name occurs twice or is escaped, or parsers cannot read a value",
         }
     }
 }
@@ -69,11 +70,12 @@ impl Stuck {
 /// A grammar compiled for one tokenizer, shared by all records.
 pub struct Constraint {
     trie: TokEnv,
-    /// At the start of a record's object.
+    /// The grammar at the start of a record's object.
     start: Matcher,
-    /// Where text before the first `{` of a record is free: the tokens that continue it or begin the object (a bit set).
+    /// The tokens that continue the text before the first `{` of a record or begin the object (a bit set); None where records
+    /// begin with the object.
     opening: Option<Vec<u32>>,
-    /// Names must stand once and plainly, or the record might fit the grammar and not the schema.
+    /// Names must occur once and without escapes, or the record might fit the grammar but not the schema.
     strict: bool,
 }
 
@@ -85,10 +87,10 @@ impl Constraint {
         Ok(Constraint { strict: false, ..constraint })
     }
 
-    /// The objects that fit a JSON Schema; properties come in the schema's order. `name` is the schema's file, for messages;
-    /// `prefixed`: text before the first `{` is free; `vocab`: the model's, which may be larger than the tokenizer's.
+    /// The objects that fit a JSON Schema, with properties in the schema's order. `name` is the schema's file, for messages;
+    /// `prefixed` allows any text before the first `{`; `vocab` is the model's, which may be larger than the tokenizer's.
     ///
-    /// Errors: not a JSON Schema, not of an object, contradictory, or with keywords for which there is no grammar.
+    /// Errors: a schema that is invalid, not of an object or contradictory, or has keywords for which there is no grammar.
     pub fn schema(
         schema: Value,
         name: &str,
@@ -102,7 +104,7 @@ impl Constraint {
         let dropped = schema::drop_unwritable(&mut schema, &is_writable);
         if dropped > 0 {
             tracing::warn!(
-                "{name}: {dropped} names or values hold characters that this model's tokenizer lacks; none of these is generated"
+                "{name}: {dropped} names or values contain characters that this model's tokenizer lacks; they are not generated"
             );
         }
         let trie = trie(tokenizer, vocab);
@@ -112,22 +114,22 @@ impl Constraint {
         Ok(constraint)
     }
 
-    /// At the start of a record.
+    /// A guide at the start of a record.
     pub fn guide(&self) -> Guide<'_> {
-        // Deep: what a guide has found out about the grammar so far counts against its limits, and these must not depend on
-        // which records went before or run beside.
+        // A deep clone, because what a guide has learnt about the grammar counts against its limits, and these must not depend on
+        // earlier or parallel records.
         let matcher = self.start.deep_clone();
         Guide { constraint: self, matcher, is_open: self.opening.is_none() }
     }
 
-    /// Whether the finished record, its free beginning left out, fits; the grammar has read it token by token.
+    /// Whether the finished record fits, without its free beginning; the grammar has read it token by token.
     fn confirms(&self, record: &[u8]) -> bool {
         let free = if self.opening.is_some() { record.iter().position(|&b| b == b'{').unwrap_or(0) } else { 0 };
         let check = if self.strict { plain::is_plain } else { plain::is_readable };
         check(&record[free..])
     }
 
-    /// Tokens without a `{`, and those that fit the grammar from their `{` on.
+    /// Tokens without a `{`, and those that fit the grammar from their `{` onwards.
     fn opening_tokens(&self, tokenizer: &Tokenizer, vocab: usize) -> Vec<u32> {
         let mut matcher = self.start.deep_clone();
         let mut bits = vec![0; vocab.div_ceil(32)];
@@ -147,7 +149,7 @@ impl Constraint {
     }
 }
 
-/// How far one record has come in the grammar.
+/// The position of one record in the grammar.
 pub struct Guide<'a> {
     constraint: &'a Constraint,
     matcher: Matcher,
@@ -157,20 +159,20 @@ pub struct Guide<'a> {
 
 impl Guide<'_> {
     /// The tokens that may come next, a bit set over the vocabulary; the separator where the record may end.
-    pub fn allowed(&mut self) -> std::result::Result<Vec<u32>, Stuck> {
+    pub fn allowed(&mut self) -> std::result::Result<Vec<u32>, DeadEnd> {
         let words = self.constraint.trie.tok_trie().vocab_size().div_ceil(32);
         match &self.constraint.opening {
             Some(opening) if !self.is_open => Ok(opening.clone()),
             _ => {
-                let mask = self.matcher.compute_mask_or_eos().map_err(|e| stuck(&e.to_string()))?;
+                let mask = self.matcher.compute_mask_or_eos().map_err(|e| dead_end(&e.to_string()))?;
                 Ok(mask.as_slice()[..words].to_vec())
             }
         }
     }
 
-    /// Goes through the tokens of a prompt up to the last, which the model is to write again itself, and makes sure of
-    /// that one, too.
-    /// Errors: one is refused; the number of bytes before it.
+    /// Reads the tokens of a prompt except the last one, which the model will generate again, and checks that one too.
+    ///
+    /// Errors: a token that the grammar does not allow; the error is the number of bytes before it.
     pub fn read_prompt(&mut self, tokens: &[u32], tokenizer: &Tokenizer) -> std::result::Result<(), usize> {
         let Some((&last, before)) = tokens.split_last() else { return Ok(()) };
         let mut read = 0;
@@ -183,30 +185,30 @@ impl Guide<'_> {
         if allowed[last as usize / 32] >> (last % 32) & 1 == 1 { Ok(()) } else { Err(read) }
     }
 
-    /// Goes on by a token that stands for `bytes` and was allowed.
-    pub fn consume(&mut self, token: u32, bytes: &[u8]) -> std::result::Result<(), Stuck> {
+    /// Advances by an allowed token that stands for `bytes`.
+    pub fn consume(&mut self, token: u32, bytes: &[u8]) -> std::result::Result<(), DeadEnd> {
         if self.is_open {
-            return self.matcher.consume_token(token).map_err(|e| stuck(&e.to_string()));
+            return self.matcher.consume_token(token).map_err(|e| dead_end(&e.to_string()));
         }
         let Some(at) = bytes.iter().position(|&byte| byte == b'{') else { return Ok(()) };
         self.is_open = true;
         let inside = self.constraint.trie.tok_trie().greedy_tokenize(&bytes[at..]);
-        self.matcher.consume_tokens(&inside).map_err(|e| stuck(&e.to_string()))
+        self.matcher.consume_tokens(&inside).map_err(|e| dead_end(&e.to_string()))
     }
 
-    /// Whether the record that has just ended may be called finished.
-    pub fn confirm(&self, record: &[u8]) -> std::result::Result<(), Stuck> {
-        if self.constraint.confirms(record) { Ok(()) } else { Err(Stuck::NotPlain) }
+    /// Whether the record that has just ended is valid.
+    pub fn confirm(&self, record: &[u8]) -> std::result::Result<(), DeadEnd> {
+        if self.constraint.confirms(record) { Ok(()) } else { Err(DeadEnd::NotPlain) }
     }
 }
 
-/// The crate tells its reasons in words only: this is its name for an empty mask.
-fn stuck(message: &str) -> Stuck {
-    if message.contains("NoExtensionBias") { Stuck::NoToken } else { Stuck::TooComplex }
+/// The crate gives its reasons only in words: this is its name for an empty mask.
+fn dead_end(message: &str) -> DeadEnd {
+    if message.contains("NoExtensionBias") { DeadEnd::NoToken } else { DeadEnd::TooComplex }
 }
 
-/// The model's tokens by their bytes. The separator stands for no text but for the end; bytes 0xff, which the crate would
-/// read as marks of its own, are part of no JSON text.
+/// The model's tokens by their bytes. The separator has no text, because it stands for the end of a record; tokens with the byte
+/// 0xff, which the crate uses as a marker, are part of no JSON text.
 fn trie(tokenizer: &Tokenizer, vocab: usize) -> TokEnv {
     let text = |token: u32| match tokenizer.token_bytes(token) {
         bytes if token == tokenizer.separator() || bytes.contains(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
@@ -214,7 +216,7 @@ fn trie(tokenizer: &Tokenizer, vocab: usize) -> TokEnv {
     };
     let words: Vec<Vec<u8>> = (0..vocab as u32).map(text).collect();
     let trie = TokTrie::from(&TokRxInfo::new(vocab as u32, tokenizer.separator()), &words);
-    // Approximate: it takes any cut into tokens for as good as another, so none is forced on the model.
+    // Approximate: it accepts every division of text into tokens, so none is forced on the model.
     Arc::new(ApproximateTokEnv::new(trie))
 }
 
@@ -224,7 +226,7 @@ fn compile(mut schema: Value, name: &str, separators: &Separators, trie: &TokEnv
         item_separator: separators.item.clone(),
         key_separator: separators.key.clone(),
         whitespace_flexible: false,
-        // Logs hold characters beyond ASCII as `\u00e9` as often as plainly.
+        // Logs contain non-ASCII characters both as `\u00e9` and as they are.
         json_allow_general_unicode_escapes: true,
         ..JsonCompileOptions::default()
     };
@@ -232,12 +234,12 @@ fn compile(mut schema: Value, name: &str, separators: &Separators, trie: &TokEnv
     let refused = |e: &dyn std::fmt::Display| schema::refusal(&plain, name, &format!("{e:#}"));
     let slices = SlicedBiasComputer::json_slices();
     let mut factory = ParserFactory::new(trie, InferenceCapabilities::default(), &slices).map_err(Error::failed)?;
-    // Silent: its messages hold text of records.
+    // Silent, because its messages contain text of records.
     factory.quiet();
     *factory.limits_mut() = ParserLimits {
         initial_lexer_fuel: 20_000_000,
         max_grammar_size: 2_000_000,
-        // At 1 to 2 kB each, by the crate's own word: a record in progress takes 100 MB at worst.
+        // States take 1 to 2 kB each, by the crate's documentation: a record in progress takes 100 MB at worst.
         max_lexer_states: 50_000,
         verbose_errors: false,
         ..ParserLimits::default()
@@ -245,7 +247,7 @@ fn compile(mut schema: Value, name: &str, separators: &Separators, trie: &TokEnv
     let parser = factory.create_parser(TopLevelGrammar::from_json_schema(schema)).map_err(|e| refused(&e))?;
     let mut matcher = Matcher::new(Ok(parser));
     matcher.grammar_warnings().iter().for_each(|warning| tracing::warn!("{name}: {warning}"));
-    // A start that allows nothing is the schema's fault, not the model's.
+    // A start that allows nothing is an error of the schema, not of the model.
     matcher.compute_mask_or_eos().map_err(|e| refused(&e))?;
     Ok(matcher)
 }

@@ -1,18 +1,18 @@
-//! What a grammar over bytes cannot see: that a name stands twice, or in disguise (`"\u0061"` for `"a"`), or that a number
-//! is too large.
+//! What a grammar over bytes cannot check: that a name occurs twice, or escaped (`"\u0061"` for `"a"`), or that a number is too
+//! large.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Whether `body` is JSON as any parser reads it: no number beyond 64-bit floats, nesting at most 128 deep.
+/// Whether `body` is JSON that any parser reads: no number beyond 64-bit floats, at most 128 levels of nesting.
 pub fn is_readable(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(body).is_ok()
 }
 
-/// Whether `body` is readable, and in each of its objects every name stands once and without needless escapes: then a schema
-/// says the same of the text and of what a parser makes of it.
+/// Whether `body` is readable, and in each of its objects every name occurs once and without needless escapes: then a schema
+/// says the same of the text and of the parsed value.
 pub fn is_plain(body: &[u8]) -> bool {
     serde_json::from_slice::<Plain>(body).is_ok()
 }
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for PlainVisitor {
             let name: String = serde_json::from_str(written.get()).map_err(A::Error::custom)?;
             let plainest = serde_json::to_string(&name).map_err(A::Error::custom)?;
             if plainest != written.get() || !seen.insert(name) {
-                return Err(A::Error::custom("a name stands twice or in escapes that it does not need"));
+                return Err(A::Error::custom("a name occurs twice or is needlessly escaped"));
             }
             members.next_value::<Plain>()?;
         }

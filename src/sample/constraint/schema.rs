@@ -1,9 +1,9 @@
-//! A JSON Schema made ready for the grammar compiler, and its refusals put in words that name the place.
+//! Prepares a JSON Schema for the grammar compiler, and turns the compiler's errors into messages that name the place.
 
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 
-/// Keywords of JSON Schema (drafts 4 to 2020-12) for which there is no grammar. Others that the standard does not know are
+/// Keywords of JSON Schema (drafts 4 to 2020-12) for which there is no grammar. Keywords that the standard does not define are
 /// annotations.
 const WITHOUT_GRAMMAR: [&str; 18] = [
     "not",
@@ -26,16 +26,16 @@ const WITHOUT_GRAMMAR: [&str; 18] = [
     "$recursiveAnchor",
 ];
 
-/// Keywords whose members are schemas by name, schemas in a list, and one schema.
+/// Keywords whose value is schemas by name, a list of schemas, or one schema.
 const BY_NAME: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
 const LISTED: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 const SINGLE: [&str; 3] = ["items", "additionalItems", "additionalProperties"];
 
-/// Keywords whose whole numbers the grammar compiler holds as 64-bit floats.
+/// Keywords whose integers the grammar compiler stores as 64-bit floats.
 const EXACT: [&str; 7] = ["const", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
 
 /// The schema of the records that `schema` allows: an object at the top. `name` is its file, for messages.
-/// Errors: not a JSON Schema; one that no object fits; a number that a 64-bit float does not hold.
+/// Errors: not a JSON Schema; one that no object fits; an integer that a 64-bit float cannot represent.
 pub fn of_records(schema: Value, name: &str) -> Result<Value> {
     let mut members = match schema {
         Value::Object(members) => members,
@@ -59,7 +59,7 @@ pub fn of_records(schema: Value, name: &str) -> Result<Value> {
     if !allows_object {
         let found = &members["type"];
         return Err(Error::failed(format!(
-            "{name}: a record is a JSON object, but at the top the schema asks for {found}; give the schema of one record"
+            "{name}: a record is a JSON object, but at the top level the schema requires {found}; give the schema of one record"
         )));
     }
     members.insert("type".into(), "object".into());
@@ -67,13 +67,13 @@ pub fn of_records(schema: Value, name: &str) -> Result<Value> {
     match find(&schema, &|key, value| EXACT.contains(&key) && !is_exact(value)) {
         None => Ok(schema),
         Some((at, _)) => Err(Error::failed(format!(
-            "{name}: {at} holds a whole number beyond 2^53, which masks cannot hold exactly; allow \"type\": \"integer\" there"
+            "{name}: {at} has an integer beyond 2^53, which the grammar cannot represent exactly; use \"type\": \"integer\" there"
         ))),
     }
 }
 
-/// Takes out what the model's tokenizer cannot write: values of an `enum`, and optional properties. What is left allows less,
-/// so all of it fits the schema still. Returns how many were taken out.
+/// Removes what the model's tokenizer cannot encode: values of an `enum`, and optional properties. What is left allows less, so
+/// it still fits the schema. Returns how many were removed.
 pub fn drop_unwritable(schema: &mut Value, is_writable: &dyn Fn(&str) -> bool) -> usize {
     let mut dropped = 0;
     let Some(members) = schema.as_object_mut() else { return 0 };
@@ -92,7 +92,7 @@ pub fn drop_unwritable(schema: &mut Value, is_writable: &dyn Fn(&str) -> bool) -
     dropped + inner.into_iter().map(|schema| drop_unwritable(schema, is_writable)).sum::<usize>()
 }
 
-/// The compiler's `message` as an error that names the place in the schema where one is to blame.
+/// The compiler's `message` as an error that names the place in the schema, if it can be found.
 pub fn refusal(schema: &Value, name: &str, message: &str) -> Error {
     let message = message.replace("<non-verbose/>", "");
     let message = message.split("<backtrace>").next().unwrap_or_default().trim();
@@ -109,16 +109,18 @@ pub fn refusal(schema: &Value, name: &str, message: &str) -> Error {
     };
     if let Some((at, key)) = find(schema, &unsupported) {
         return Error::failed(format!(
-            "{name}: {at}: there is no grammar for this use of \"{key}\" ({message}); leave it out or say it in other keywords"
+            "{name}: {at}: there is no grammar for this use of \"{key}\" ({message}); remove it or use other keywords"
         ));
     }
     match find(schema, &|key, value| key == "pattern" && value.as_str().is_some_and(|text| message.contains(text))) {
         Some((at, _)) => Error::failed(format!("{name}: {at}: {message}")),
-        None => Error::failed(format!("{name}: no record fits the schema, or none can be written for it: {message}")),
+        None => Error::failed(format!(
+            "{name}: no record fits the schema, or the model's tokenizer cannot encode one: {message}"
+        )),
     }
 }
 
-/// The first keyword that fits, as a JSON pointer and by name.
+/// The first keyword that `fits`, as a JSON pointer and by name.
 fn find(schema: &Value, fits: &dyn Fn(&str, &Value) -> bool) -> Option<(String, String)> {
     let members = schema.as_object()?;
     for (key, value) in members {
@@ -134,7 +136,7 @@ fn find(schema: &Value, fits: &dyn Fn(&str, &Value) -> bool) -> Option<(String, 
     None
 }
 
-/// The schemas that a keyword holds, with the steps of a JSON pointer (RFC 6901) that lead to them.
+/// The schemas in the value of a keyword, with the steps of a JSON pointer (RFC 6901) that lead to them.
 fn subschemas<'a>(key: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
     let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
     match value {
@@ -149,7 +151,7 @@ fn subschemas<'a>(key: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
     }
 }
 
-/// As `subschemas`, to change them.
+/// Like `subschemas`, but mutable.
 fn subschemas_mut<'a>(key: &str, value: &'a mut Value) -> Vec<&'a mut Value> {
     if SINGLE.contains(&key) && value.is_object() {
         return vec![value];
@@ -161,7 +163,7 @@ fn subschemas_mut<'a>(key: &str, value: &'a mut Value) -> Vec<&'a mut Value> {
     }
 }
 
-/// Whether every whole number in `value` is one that a 64-bit float holds.
+/// Whether a 64-bit float can represent every integer in `value`.
 fn is_exact(value: &Value) -> bool {
     const MOST: u64 = 1 << 53;
     match value {

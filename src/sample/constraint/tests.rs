@@ -38,7 +38,7 @@ fn any_object_is_json() {
         &["{}", r#"{"a": [1, {"b": null}, []], "c": -1.5e3, "é": "\u00e9\n\"", "a": true}"#, r#"{"a":[1,2]}"#],
     );
     refuses(&json, &[("[1]", 0), ("7", 0), (r#"{"a": 01}"#, 7), (r#"{"a": 1,}"#, 8), ("{\"a\": \"\t", 7), ("{\n", 1)]);
-    // Whole as far as it goes, but no end.
+    // A valid beginning, but not the end of a record.
     assert_eq!(reads(&json, r#"{"a": [1"#), (8, false));
     assert_eq!(reads(&json, r#"{"a": 1e999}"#), (12, false), "no parser holds that number");
 }
@@ -156,7 +156,7 @@ fn what_the_tokenizer_lacks_is_not_generated() {
     constraint(schema).unwrap();
     let none = json!({ "properties": { "a": { "enum": ["é"] } }, "required": ["a"] });
     assert!(constraint(none).is_err(), "nothing is left to write");
-    // A start that the tokenizer cannot write is told, too.
+    // A start that the tokenizer cannot encode is an error too.
     let braceless = Tokenizer::chars(&"ab".chars().collect());
     assert!(Constraint::json(&Separators::default(), false, &braceless, braceless.vocab_size()).is_err());
 }
@@ -172,8 +172,8 @@ fn a_dead_end_is_told() {
     tokenizer.encode(br#"{"a": 1"#, &mut tokens).unwrap();
     let mut guide = constraint.guide();
     tokens.iter().for_each(|&token| guide.consume(token, tokenizer.token_bytes(token)).unwrap());
-    assert_eq!(guide.allowed(), Err(Stuck::NoToken));
-    assert_eq!(guide.allowed(), Err(Stuck::NoToken), "and stays so");
+    assert_eq!(guide.allowed(), Err(DeadEnd::NoToken));
+    assert_eq!(guide.allowed(), Err(DeadEnd::NoToken), "and stays so");
 }
 
 #[test]

@@ -1,25 +1,26 @@
-//! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records against real ones, as
-//! one JSON object and a page.
+//! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records compared with real ones,
+//! as one JSON object and a page.
 
 mod detection;
 mod memory;
+mod reader;
 
-use super::OutputArgs;
 use super::device::DeviceArgs;
-use super::model;
+use super::stdout::print_line;
+use super::values;
 use clap::Args;
 use detection::LabelArgs;
-use logwright::dataset::{Dataset, Sampler, Split, Windows};
+use logwright::dataset::{Dataset, Sampler, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
-use logwright::record::Records;
-use logwright::report::evaluation::{Evaluation, Generated, LanguageModel, write_report};
+use logwright::model_folder::LoadedModel;
+use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, write_report};
 use logwright::report::generated::read_generated;
-use logwright::score::{Measured, Scorer};
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
 use logwright::{Error, Result};
+use reader::{Reader, each_record};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::path::{Path, PathBuf};
@@ -27,19 +28,19 @@ use std::path::{Path, PathBuf};
 /// Measure a model's loss, and how generated records compare with real ones; prints one JSON object.
 ///
 /// With --generated, records are compared with those of the data folder: its training split is what the model learnt, its
-/// validation split the yardstick.
+/// validation split the baseline.
 #[derive(Args)]
 pub struct EvaluateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Data folder: the loss on its validation split
+    /// Data folder: compute the loss on its validation split
     #[arg(long, value_name = "DATA", required_unless_present = "text", conflicts_with = "text")]
     data: Option<PathBuf>,
-    /// Text file: the loss on its lines, each a record, in windows of the model's context one after the other
+    /// Text file: compute the loss on its lines, each a record, in consecutive windows of the model's context length
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
-    /// Generated records to compare with --data: a record a line, raw or as JSON lines of generate (- for standard input)
+    /// Generated records to compare with --data: one per line, raw or as JSON lines of generate (- for standard input)
     #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "text")]
     generated: Option<PathBuf>,
     #[command(flatten)]
@@ -47,30 +48,30 @@ pub struct EvaluateArgs {
     /// Write evaluation.json and evaluation.html into this folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Records to compare at most, of each side, and to find the loss by path on; drawn at random
+    /// Maximum number of records to compare, of each side, and to compute the loss by path on; drawn at random
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
     /// Seed of all samples
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = super::seed)]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::seed)]
     seed: u64,
     /// Write the logits and tokens of the text's first window to this safetensors file
     #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "data")]
     logits: Option<PathBuf>,
-    /// Windows of the validation split
+    /// Where the validation sequences start
     #[arg(long, value_enum, default_value_t = Windows::Records)]
     windows: Windows,
-    /// Windows to compute at once
+    /// Number of sequences to compute at once
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
+pub fn run(args: EvaluateArgs) -> Result<()> {
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of --report", folder, e))?;
     }
-    let model::Model { mut engine, tokenizer, folder, records } = model::open(&args.model, &args.device)?;
+    let LoadedModel { mut engine, tokenizer, folder, records } = args.device.load(&args.model)?;
     let (engine, batch) = (engine.as_mut(), args.batch.into());
     let mut reader = Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch };
     let evaluation = match (&args.data, &args.text) {
@@ -86,46 +87,12 @@ pub fn run(args: EvaluateArgs, _output: &OutputArgs) -> Result<()> {
         write_report(&evaluation, folder)?;
         tracing::info!("wrote {}", folder.join("evaluation.html").display());
     }
-    super::print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
-}
-
-/// A model that reads records.
-struct Reader<'a> {
-    engine: &'a mut dyn Engine,
-    tokenizer: &'a Tokenizer,
-    records: &'a Records,
-    folder: &'a Path,
-    /// Windows to compute at once.
-    batch: usize,
-}
-
-impl Reader<'_> {
-    /// What the model makes of each raw record; none of one that is no record of its kind, of which it warns. `what` they are.
-    fn each(&mut self, what: &str, records: Vec<Vec<u8>>, sink: &mut dyn FnMut(Option<Measured>)) -> Result<()> {
-        let Reader { tokenizer, records: like, batch, .. } = *self;
-        let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch };
-        let (mut refused, mut why) = (0, String::new());
-        for records in records.chunks(4 * batch) {
-            for measured in scorer.measure(records.to_vec())? {
-                match measured {
-                    Ok(measured) => sink(Some(measured)),
-                    Err(error) => {
-                        (refused, why) = (refused + 1, error.to_string());
-                        sink(None);
-                    }
-                }
-            }
-        }
-        if refused > 0 {
-            tracing::warn!("{refused} {what} cannot be read by the model and are left out; the last one: {why}");
-        }
-        Ok(())
-    }
+    print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
 }
 
 fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
     let data = open_data(reader.tokenizer, path, reader.folder)?;
-    // What can be wrong with the labels is told before the long work.
+    // Errors in the labels are reported before the long computation.
     let trial = args.labels.trial(&data)?;
     let (sample, seed) = (args.sample as usize, args.seed);
     let (generated, privacy) = match &args.generated {
@@ -147,7 +114,7 @@ fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Datas
         return Ok(data);
     }
     Err(Error::usage(format!(
-        "--data {} was prepared with another tokenizer than that of --model {}; evaluate on the text instead (--text), or \
+        "--data {} was prepared with another tokenizer than --model {}; evaluate on the text instead (--text), or \
          prepare the data with the model's tokenizer (prepare --tokenizer-from {})",
         folder.display(),
         model.display(),
@@ -155,8 +122,8 @@ fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Datas
     )))
 }
 
-/// Generated records against those of the data folder.
-fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<Generated>, Option<Privacy>)> {
+/// Compares generated records with those of the data folder.
+fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<GeneratedQuality>, Option<Privacy>)> {
     let sample = args.sample as usize;
     let read = read_generated(file, data.records.form, sample, args.seed)?;
     let bodies = read.complete.iter().map(|record| data.records.without_prefix(record).to_vec());
@@ -167,25 +134,13 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
     let training = |sink: &mut dyn FnMut(&[u8])| each_record(data, &data.train, sink);
     let measured = match read.complete.is_empty() {
         true => {
-            tracing::warn!("{}: no record is complete, so none can be compared with real ones", file.display());
+            tracing::warn!("{}: no record is complete, so there is nothing to compare with real ones", file.display());
             None
         }
         false => Some(measure(&training, &validation, &complete, sample, args.seed)),
     };
     let (fidelity, privacy) = measured.unzip();
-    Ok((Some(Generated::new(&read.summary, read.tells_truncation, fidelity)), privacy))
-}
-
-/// Gives each record of a split to a sink, without its prefix and its newline.
-fn each_record(data: &Dataset, split: &Split, sink: &mut dyn FnMut(&[u8])) {
-    let mut tokens = Vec::new();
-    for number in 0..split.records() {
-        let range = split.record(number);
-        tokens.resize((range.end - range.start) as usize, 0);
-        split.read(range.start, &mut tokens);
-        let record = data.tokenizer.decode(&tokens[..tokens.len().saturating_sub(1)]);
-        sink(data.records.without_prefix(&record));
-    }
+    Ok((Some(GeneratedQuality::new(&read.summary, read.tells_truncation, fidelity)), privacy))
 }
 
 /// Loss on the validation split.
@@ -201,7 +156,7 @@ fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<La
     let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|&byte| byte == b'\n');
     if text.is_empty() {
-        return Err(Error::failed(format!("{}: holds no text to evaluate on", path.display())));
+        return Err(Error::failed(format!("{}: contains no text to evaluate on", path.display())));
     }
     let mut stream = vec![tokenizer.separator()];
     for (number, line) in lines.enumerate() {
@@ -220,7 +175,7 @@ fn finite(language: LanguageModel) -> Result<LanguageModel> {
     match language.loss.is_finite() {
         true => Ok(language),
         false => Err(Error::failed(format!(
-            "--model: its loss is {}, no number; its weights are damaged or training has diverged",
+            "--model: its loss is {}, not a number; its weights are damaged or training has diverged",
             language.loss
         ))),
     }

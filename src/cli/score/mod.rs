@@ -1,84 +1,87 @@
-//! `logwright score`: records -> how odd each one is, and why.
+//! `logwright score`: records -> how unusual each one is, and why.
 
 use super::device::DeviceArgs;
-use super::{OutputArgs, end_quietly, model, print_line};
+use super::exit::Exit;
+use super::interrupt::{is_stopped, stop_on_interrupt};
+use super::stdout::{print_line, write_failed};
+use super::values;
 use clap::Args;
 use explain::ExplainArgs;
+use logwright::finding::Finding;
 use logwright::ingest::{Feed, Input, InputRecord};
+use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
-use logwright::report::explain::Finding;
-use logwright::score::Aggregate;
-use logwright::score::CALIBRATION;
-use logwright::score::Calibrator;
 use logwright::score::session::Sessions;
-use logwright::score::{Calibration, Method};
-use logwright::score::{Judge, Measured, Scorer};
+use logwright::score::{
+    Aggregate, CALIBRATION, Calibration, Calibrator, Detector, ScoredRecord, Scorer, ScoringMethod,
+};
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 use sessions::{GroupArgs, Grouped};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 mod explain;
 mod sessions;
 
-/// Score records by how much they surprise the model; prints one JSON object a record
+/// Find unusual records: score each one by how much it surprises the model; prints one JSON object per record
 ///
-/// Keys: record (number in its input), source (where there are several), score, threshold, anomaly (null without a threshold;
-/// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the oddest first: path, value, nats, and after a
-/// calibration expected and excess. Paths are those of JSON leaves (resources.*.arn); the words of other lines are $1, $2, ...;
-/// (end) is what stands behind the last field. A line that is no record gives record and error, and the stream goes on.
+/// Keys: record (its number in its input), source (if there are several), score, threshold, anomaly (null without a threshold;
+/// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the most unusual first: path, value, nats, and after
+/// a calibration expected and excess. Surprisal is minus the logarithm of the probability that the model gave a text, in nats:
+/// rare text has a high one. Paths are those of JSON leaves (resources.*.arn); the words of other lines are $1, $2, ...; (end)
+/// is what follows the last field. For a line that is not a record, record and error are printed, and scoring continues.
 #[derive(Args)]
 pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines, also
-    /// those of --follow, may be JSON, text, or rows below a line #Fields (Zeek, IIS)
+    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines (of
+    /// --follow too) may be JSON, text, or rows after a #Fields line (Zeek, IIS)
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
-    /// Follow one growing file, over rotations too, until Ctrl-C
+    /// Follow one growing file, also across rotations, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// With --follow: only what is written from now on
+    /// With --follow: score only what is written from now on
     #[arg(long, requires = "follow")]
     from_end: bool,
-    /// Learn from these normal records what is usual, and the threshold; kept as RUN/calibration.json
+    /// Learn the statistics of normal records and the threshold from these records; saved as RUN/calibration.json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     calibrate: Option<PathBuf>,
-    /// With --calibrate: share of normal records that may be called anomalies
-    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = super::rate)]
+    /// With --calibrate: at most this fraction of new normal records will be reported as anomalies
+    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = values::rate)]
     fpr: f64,
-    /// A score above it is an anomaly [default: that of RUN/calibration.json, if it is there]
+    /// A record with a score above this is an anomaly [default: the threshold of RUN/calibration.json, if it exists]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     threshold: Option<f64>,
-    /// Leave RUN/calibration.json aside
+    /// Ignore RUN/calibration.json
     #[arg(long)]
     no_calibration: bool,
-    /// How a record becomes one score [default: excess where a calibration exists or is made, else field]
+    /// How the surprisals of a record become one score [default: excess if a calibration exists or is made, else field]
     #[arg(long, value_enum, value_name = "HOW")]
     aggregate: Option<Aggregate>,
     /// K of --aggregate top-k [default: 5]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..))]
     top_k: Option<u16>,
-    /// Score these fields alone, by path, * for anything; may be repeated
+    /// Score only these fields, by path, with * for anything; may be repeated
     #[arg(long, value_name = "PATH")]
     only_field: Vec<String>,
-    /// Leave these fields out of the score; may be repeated
+    /// Exclude these fields from the score; may be repeated
     #[arg(long, value_name = "PATH")]
     ignore_field: Vec<String>,
-    /// Print only anomalies (and lines that are no record)
+    /// Print only anomalies (and lines that are not records)
     #[arg(long)]
     only_anomalies: bool,
-    /// Fields to name for each record; 0: all
+    /// Number of fields to print per record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_fields: usize,
-    /// Longest record, in bytes; a longer line of a stream is reported and left out, in a file it ends the reading
+    /// Maximum length of a record in bytes; a longer line of a stream is reported and skipped, in a file it is an error
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
-    /// Records to compute at once, of those that are there: 1 suits a CPU, more feed a GPU (and may change last digits)
+    /// Number of available records to compute at once: 1 suits a CPU, a GPU needs more (which may change the last digits)
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
@@ -89,29 +92,21 @@ pub struct ScoreArgs {
     explain: ExplainArgs,
 }
 
-/// Set by Ctrl-C or a termination signal.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// A second Ctrl-C stops at once.
-fn watch_signals() {
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(super::train::INTERRUPTED);
-        }
-    });
-}
-
-pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
+pub fn run(args: ScoreArgs) -> Result<Exit> {
     args.check()?;
-    let page = args.explain.page()?;
-    let model::Model { mut engine, tokenizer, records, folder } = model::open(&args.model, &args.device)?;
+    let page = args.explain.page(&args.model)?;
+    let LoadedModel { mut engine, tokenizer, records, folder } = args.device.load(&args.model)?;
     let mut scorer =
         Scorer { engine: engine.as_mut(), tokenizer: &tokenizer, records: &records, batch: args.batch.into() };
-    watch_signals();
+    let stop = stop_on_interrupt();
     let path = args.model.join(CALIBRATION);
     let calibration = match &args.calibrate {
         Some(normal) => {
-            let made = calibrate(&mut scorer, args.method(None)?, normal, &folder, &args)?;
+            let method = args.method(None)?;
+            let Some(made) = calibrate(&mut scorer, method, normal, &folder, &args, stop)? else {
+                tracing::warn!("interrupted; no calibration was written");
+                return Ok(Exit::Interrupted);
+            };
             made.save(&path)?;
             tell(&made, &path, args.inputs.is_empty())?;
             Some(made)
@@ -120,15 +115,15 @@ pub fn run(args: ScoreArgs, _output: &OutputArgs) -> Result<()> {
         None => Calibration::load(&path, &folder)?,
     };
     if args.calibrate.is_some() && args.inputs.is_empty() {
-        return Ok(());
+        return Ok(Exit::Success);
     }
     let method = args.method(calibration.as_ref())?;
-    let learnt = calibration.map(|calibration| (calibration.usual, calibration.threshold)).unzip();
-    let judge = Judge::new(method, learnt.0, args.threshold.or(learnt.1))?;
-    if args.only_anomalies && judge.threshold.is_none() {
+    let learnt = calibration.map(|calibration| (calibration.normal_stats, calibration.threshold)).unzip();
+    let detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
+    if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    Stream::new(&args, judge, page).run(&mut scorer)
+    ScoreStream::new(&args, detector, page).run(&mut scorer, stop)
 }
 
 impl ScoreArgs {
@@ -143,10 +138,10 @@ impl ScoreArgs {
         Ok(())
     }
 
-    /// How to score: as the flags say, else as `calibration` was made.
+    /// How to score: as the flags say, else as the calibration was made.
     ///
-    /// Errors: flags that differ from the calibration, whose threshold would mean nothing.
-    fn method(&self, calibration: Option<&Calibration>) -> Result<Method> {
+    /// Errors: flags that differ from the calibration, because its threshold would mean nothing.
+    fn method(&self, calibration: Option<&Calibration>) -> Result<ScoringMethod> {
         let made = calibration.map(|calibration| &calibration.method);
         let default = if self.calibrate.is_some() { Aggregate::Excess } else { Aggregate::Field };
         let inherit = |own: &Vec<String>, made: Option<&Vec<String>>| match made {
@@ -155,7 +150,7 @@ impl ScoreArgs {
         };
         let aggregate = self.aggregate.or(made.map(|made| made.aggregate)).unwrap_or(default);
         let top_k = self.top_k.filter(|_| aggregate == Aggregate::TopK).map(usize::from);
-        let method = Method {
+        let method = ScoringMethod {
             aggregate,
             top_k: top_k.or(made.map(|made| made.top_k)).unwrap_or(5),
             only_field: inherit(&self.only_field, made.map(|made| &made.only_field)),
@@ -167,7 +162,7 @@ impl ScoreArgs {
             && self.threshold.is_none()
         {
             return Err(Error::usage(format!(
-                "{}: its threshold is for other scores (--aggregate {}, or other fields or sessions); leave the flags out, calibrate \
+                "{}: its threshold is for other scores (--aggregate {}, or other fields or sessions); omit the flags, calibrate \
                  again with them, or give --threshold or --no-calibration",
                 self.model.join(CALIBRATION).display(),
                 made.aggregate.name()
@@ -181,7 +176,7 @@ impl ScoreArgs {
         }
         if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
             return Err(Error::usage(
-                "--aggregate excess: what is usual is not known; calibrate first (--calibrate NORMAL)",
+                "--aggregate excess: this needs the statistics of normal records; calibrate first (--calibrate NORMAL)",
             ));
         }
         Ok(method)
@@ -202,11 +197,11 @@ impl ScoreArgs {
     }
 }
 
-/// What became of a line: the record measured, or why it is none.
-type Outcome = std::result::Result<Measured, String>;
+/// The record of a line, measured, or why the line is not a record.
+type LineResult = std::result::Result<ScoredRecord, String>;
 
 /// Measures the lines of a batch together; each keeps its input and number.
-fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, Outcome)>> {
+fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, LineResult)>> {
     let (mut places, mut records) = (Vec::new(), Vec::new());
     for InputRecord { input, number, record } in lines {
         let fault = record.map(|record| records.push(record)).err();
@@ -223,19 +218,20 @@ fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u
     Ok(places.into_iter().map(outcome).collect())
 }
 
-/// Learns from the normal records of one input.
+/// Calibrates on the normal records of one input; None where it was interrupted.
 fn calibrate(
     scorer: &mut Scorer,
-    method: Method,
+    method: ScoringMethod,
     normal: &Path,
     folder: &Path,
     args: &ScoreArgs,
-) -> Result<Calibration> {
+    stop: &AtomicBool,
+) -> Result<Option<Calibration>> {
     let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
     let mut feed = args.feed(vec![input], scorer);
     let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
     let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
-    while let Some(lines) = feed.next(args.batch.into(), &STOP)? {
+    while let Some(lines) = feed.next(args.batch.into(), stop)? {
         for (_, number, outcome) in measure(scorer, lines)? {
             match (outcome, &mut grouped) {
                 (Err(_), _) => broken += 1,
@@ -249,36 +245,38 @@ fn calibrate(
             }
         }
     }
-    if STOP.load(Ordering::Relaxed) {
-        tracing::warn!("interrupted; no calibration was written");
-        std::process::exit(super::train::INTERRUPTED);
+    if is_stopped() {
+        return Ok(None);
     }
     if let Some((open, group)) = grouped {
         open.finish().try_for_each(|session| sessions::teach_session(&mut calibrator, scorer, &group, session))?;
     }
     if broken > 0 {
-        tracing::warn!("{}: {broken} lines are no records of the model's, or lack the key; left out", normal.display());
+        tracing::warn!(
+            "{}: {broken} lines are not records that the model can read, or lack the key; they are left out",
+            normal.display()
+        );
     }
-    calibrator.finish(folder, args.fpr)
+    calibrator.finish(folder, args.fpr).map(Some)
 }
 
-/// Says what was learnt: on stdout where that is the command's only result.
+/// Reports the calibration: on stdout where it is the command's only result.
 fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
-    let Calibration { threshold, fpr, scores, taught, method, usual, .. } = made;
+    let Calibration { threshold, fpr, scores, taught, method, normal_stats, .. } = made;
     if alone {
         return print_line(&json!({
             "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr, "scores": scores,
-            "taught": taught, "paths": usual.len(),
+            "taught": taught, "paths": normal_stats.len(),
         }));
     }
     tracing::info!("threshold {threshold} from {scores} normal scores; {}", path.display());
     Ok(())
 }
 
-/// The records on their way from the feed to stdout.
-struct Stream<'a> {
+/// Takes the records from the feed to stdout.
+struct ScoreStream<'a> {
     args: &'a ScoreArgs,
-    judge: Judge,
+    detector: Detector,
     inputs: Vec<Input>,
     /// Open sessions, where records are grouped.
     grouped: Option<Grouped>,
@@ -289,14 +287,14 @@ struct Stream<'a> {
     anomalies: u64,
 }
 
-impl<'a> Stream<'a> {
-    fn new(args: &'a ScoreArgs, judge: Judge, page: explain::Page) -> Self {
-        let grouped = judge.method.group.clone().map(Grouped::new);
+impl<'a> ScoreStream<'a> {
+    fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Self {
+        let grouped = detector.method.group.clone().map(Grouped::new);
         let (inputs, colour) = (args.streams(), args.explain.colour());
-        Stream { args, judge, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
+        ScoreStream { args, detector, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
     }
 
-    fn run(mut self, scorer: &mut Scorer) -> Result<()> {
+    fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
         let begin = Instant::now();
         if self.args.explain.explain {
             self.print(&logwright::report::explain::legend(self.colour))?;
@@ -304,10 +302,10 @@ impl<'a> Stream<'a> {
         let mut feed = self.args.feed(self.inputs.clone(), scorer);
         let mut ended = Ok(());
         loop {
-            match feed.next(self.args.batch.into(), &STOP) {
+            match feed.next(self.args.batch.into(), stop) {
                 Ok(Some(lines)) => self.batch(scorer, lines)?,
                 Ok(None) => break,
-                // What was found before an input failed is not lost.
+                // What was found before an input failed is still printed.
                 Err(error) => {
                     ended = Err(error);
                     break;
@@ -320,12 +318,12 @@ impl<'a> Stream<'a> {
             }
         }
         self.flush()?;
-        self.page.write(&self.judge, self.args)?;
+        self.page.write(&self.detector)?;
         self.conclude(begin.elapsed().as_secs_f64());
-        if STOP.load(Ordering::Relaxed) && !self.args.follow {
-            std::process::exit(super::train::INTERRUPTED);
+        match is_stopped() && !self.args.follow {
+            true => Ok(Exit::Interrupted),
+            false => ended.map(|()| Exit::Success),
         }
-        ended
     }
 
     fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
@@ -340,11 +338,11 @@ impl<'a> Stream<'a> {
         self.flush()
     }
 
-    fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
+    fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
         let shaded = self.args.explain.is_asked();
         let source = self.source(input);
         let place = (number, source.as_deref());
-        let finding = self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
+        let finding = self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
         self.anomalies += u64::from(finding.anomaly == Some(true));
         if !self.args.only_anomalies || finding.anomaly == Some(true) {
             let text = match self.args.explain.explain {
@@ -358,14 +356,14 @@ impl<'a> Stream<'a> {
     }
 
     /// A record joins its session; sessions that end with it are printed.
-    fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &Measured) -> Result<()> {
-        let (score, source) = (self.judge.score(measured), self.source(input));
+    fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
+        let (score, source) = (self.detector.score(measured), self.source(input));
         let place = (number, source.as_deref());
-        // The threshold is one for sessions: no verdict on a single record.
+        // The threshold is for sessions, so a single record has no verdict.
         let describe = || Finding {
             threshold: None,
             anomaly: None,
-            ..self.judge.finding(measured, place, scorer.tokenizer, self.args.top_fields, false)
+            ..self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, false)
         };
         let grouped = self.grouped.as_mut().expect("records are grouped");
         match grouped.add(self.records, place, measured, score, describe) {
@@ -375,7 +373,7 @@ impl<'a> Stream<'a> {
     }
 
     fn session(&mut self, scorer: &mut Scorer, session: sessions::Closed) -> Result<()> {
-        let (anomaly, value) = sessions::describe(&self.judge, scorer, session)?;
+        let (anomaly, value) = sessions::describe(&self.detector, scorer, session)?;
         self.anomalies += u64::from(anomaly == Some(true));
         if self.args.only_anomalies && anomaly != Some(true) {
             return Ok(());
@@ -397,7 +395,7 @@ impl<'a> Stream<'a> {
         self.print(&format!("{value}\n"))
     }
 
-    /// Name of an input, where there are several.
+    /// The name of an input, where there are several.
     fn source(&self, input: usize) -> Option<String> {
         let name = |input: &Input| match input {
             Input::Stdin => "stdin".to_string(),
@@ -406,25 +404,27 @@ impl<'a> Stream<'a> {
         (self.inputs.len() > 1).then(|| name(&self.inputs[input]))
     }
 
-    /// Leaves stdout to be flushed when the batch is through.
+    /// Writes to stdout, which is flushed after the batch.
     fn print(&mut self, text: &str) -> Result<()> {
         let written = stdout().lock().write_all(text.as_bytes());
-        written.or_else(|error| self.end_quietly(error))
+        self.check(written)
     }
 
     fn flush(&mut self) -> Result<()> {
-        stdout().flush().or_else(|error| self.end_quietly(error))
+        let written = stdout().flush();
+        self.check(written)
     }
 
-    /// As [`end_quietly`]; a reader of stdout that has left may still want the page.
-    fn end_quietly(&mut self, error: std::io::Error) -> Result<()> {
-        self.page.write(&self.judge, self.args)?;
-        end_quietly(error)
+    /// A reader of stdout that has left may still want the page.
+    fn check(&mut self, written: std::io::Result<()>) -> Result<()> {
+        let Err(error) = written else { return Ok(()) };
+        self.page.write(&self.detector)?;
+        Err(write_failed(error))
     }
 
     fn conclude(&self, seconds: f64) {
-        let what = if self.judge.method.group.is_some() { "sessions" } else { "records" };
-        let found = match self.judge.threshold {
+        let what = if self.detector.method.group.is_some() { "sessions" } else { "records" };
+        let found = match self.detector.threshold {
             Some(_) => format!(": {} {what} are anomalies", self.anomalies),
             None => String::new(),
         };
@@ -434,7 +434,7 @@ impl<'a> Stream<'a> {
             self.records as f64 / seconds
         );
         if self.broken > 0 {
-            tracing::warn!("{} of them could not be scored; each has its error on stdout", self.broken);
+            tracing::warn!("{} of them could not be scored; their errors are on stdout", self.broken);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! `logwright bench kernels`: every operation of a step by itself, held against what the card is seen to reach.
+//! `logwright bench kernels`: every operation of a step by itself, compared with the card's measured peak.
 
-use super::device::DeviceArgs;
-use super::roofline::StepShape;
+use super::settings::{StepShape, adamw};
+use crate::cli::device::DeviceArgs;
+use crate::cli::stdout::print_line;
 use clap::Args;
 use logwright::backend::Backend;
 use logwright::cuda::device::op::Op;
@@ -21,23 +22,23 @@ use std::sync::Arc;
 pub struct KernelsBench {
     #[command(flatten)]
     step: StepShape,
-    /// Take one generated token for each of --batch sequences with a full context, instead of a training step
+    /// Measure one generated token for each of --batch sequences with a full context, instead of a training step
     #[arg(long)]
     generate: bool,
-    /// Only operations with this in their name, e.g. attention; may be given several times
+    /// Measure only operations with this in their name, e.g. attention; may be repeated
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Megabytes that an operation goes through before it comes back to the same buffers, so that it finds nothing in the
-    /// cache; as far as copies of its buffers fit half of the free memory, 63 of them at most
+    /// Megabytes that an operation passes over before it reuses the same buffers, so that it finds nothing in the cache;
+    /// limited to 63 copies of its buffers and to half of the free memory
     #[arg(long, value_name = "MB", default_value_t = 256)]
     rotate: u16,
-    /// Rounds, of which the median counts
+    /// Number of rounds; the median is reported
     #[arg(long, default_value_t = 10)]
     rounds: usize,
-    /// Milliseconds a round lasts at least
+    /// Minimum duration of a round in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5)]
     round: u16,
-    /// Rows and columns of the square matrices whose product is the measured peak
+    /// Size of the square matrices whose product measures the peak
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u16).range(16..))]
     peak_size: u16,
     /// Print one JSON object instead of a table
@@ -47,9 +48,9 @@ pub struct KernelsBench {
     device: DeviceArgs,
 }
 
-/// An operation on paper and on the device.
-struct Row {
-    /// None where this card does it otherwise, e.g. without a product's epilogue.
+/// An operation: its computed cost and its measured time.
+struct KernelRow {
+    /// None for an operation that only this card needs, e.g. because a matrix product has no epilogue.
     paper: Option<Operation>,
     name: String,
     measured: OpTiming,
@@ -80,14 +81,17 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         let bytes = paper.as_ref().map_or(0.0, |operation| operation.bytes / operation.count as f64);
         // SAFETY: the engine, which owns the buffers, lives until the end.
         let measured = unsafe { measure::measure(&recorder, &group, bytes, &method)? };
-        rows.push(Row { paper, name: group.name, measured });
+        rows.push(KernelRow { paper, name: group.name, measured });
     }
     if rows.is_empty() {
-        return Err(Error::usage(format!("--only {}: no operation of the step has this name", bench.only.join(" "))));
+        return Err(Error::usage(format!(
+            "--only {}: no operation of the step has this in its name",
+            bench.only.join(" ")
+        )));
     }
     match bench.json {
-        true => super::print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows)),
-        false => super::print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows)),
+        true => print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows)),
+        false => print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows)),
     }
 }
 
@@ -110,7 +114,7 @@ fn step(device: &OpRecorder, engine: &mut CudaEngine, batch: usize) -> Result<Ve
     let step = Batch { tokens: &tokens[..n], targets: &tokens[1..], seq_len: config.context };
     device.take();
     engine.accumulate(step, 1.0 / n as f32)?;
-    engine.update(&super::bench::adamw(1))?;
+    engine.update(&adamw(1))?;
     Ok(device.take())
 }
 
@@ -133,19 +137,19 @@ fn token(device: &OpRecorder, engine: &mut CudaEngine, slots: usize) -> Result<V
     Ok(device.take())
 }
 
-impl Row {
-    /// Of all its calls in the step.
+impl KernelRow {
+    /// Time of all its calls in the step.
     fn seconds(&self) -> f64 {
         self.measured.seconds * self.measured.calls as f64
     }
 
-    /// The time that the measured peaks allow / the time it takes; none for what has nothing to compute or move.
+    /// The minimum time at the measured peaks / the time it takes; None for an operation that computes and moves nothing.
     fn share(&self, card: &Peaks) -> Option<f64> {
         let floor = self.paper.as_ref()?.floor(card);
         (floor > 0.0).then(|| floor / self.seconds())
     }
 
-    /// What `of` says of the operation a second, in units of `unit`.
+    /// `of` the operation per second, in units of `unit`.
     fn rate(&self, unit: f64, of: impl Fn(&Operation) -> f64) -> Option<f64> {
         self.paper.as_ref().map(|paper| of(paper) / self.seconds() / unit)
     }
@@ -162,7 +166,7 @@ impl Row {
     }
 }
 
-fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[Row]) -> Value {
+fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[KernelRow]) -> Value {
     json!({
         "device": device, "config": config, "batch": batch,
         "measured_peaks": {"copy_gb_per_s": card.bandwidth, "gemm_tflops": card.tflops},
@@ -170,21 +174,21 @@ fn report(device: &str, config: &Config, batch: usize, card: &Peaks, rows: &[Row
     })
 }
 
-/// The table, what takes longest first.
-fn text(title: &str, card: &Peaks, mut rows: Vec<Row>) -> String {
+/// The table, the longest operation first.
+fn text(title: &str, card: &Peaks, mut rows: Vec<KernelRow>) -> String {
     rows.sort_by(|a, b| b.seconds().total_cmp(&a.seconds()));
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let number = |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |value| format!("{value:.digits$}"));
     let mut out = format!(
-        "{title}\nmeasured here: products {:.1} TFLOP/s, copies {:.1} GB/s (read and written); bytes and FLOPs are the \
-         compulsory ones\n{:width$}  {:>18}  {:>5}  {:>10}  {:>9}  {:>8}  {:>8}  {:>8}  {:>8}",
+        "{title}\nmeasured here: matrix products {:.1} TFLOP/s, copies {:.1} GB/s (read and written); bytes and FLOPs are the \
+         minimum ones\n{:width$}  {:>18}  {:>5}  {:>10}  {:>9}  {:>8}  {:>8}  {:>8}  {:>8}",
         card.tflops,
         card.bandwidth,
         "operation",
         "grid x block",
         "calls",
-        "us a call",
-        "ms a step",
+        "us/call",
+        "ms/step",
         "GB/s",
         "TFLOP/s",
         "bound by",
@@ -207,11 +211,11 @@ fn text(title: &str, card: &Peaks, mut rows: Vec<Row>) -> String {
             number(row.share(card).map(|share| 100.0 * share), 1),
         );
     }
-    let seconds: f64 = rows.iter().map(Row::seconds).sum();
+    let seconds: f64 = rows.iter().map(KernelRow::seconds).sum();
     let floor: f64 = rows.iter().filter_map(|row| row.paper.as_ref()).map(|paper| paper.floor(card)).sum();
     out += &format!("\nsum: {:.3} ms; floor at the measured peaks: {:.3} ms", seconds * 1e3, floor * 1e3);
     match rows.iter().filter(|row| row.paper.is_none()).count() {
         0 => out,
-        n => out + &format!("; {n} operations that this card needs besides have no floor"),
+        n => out + &format!("; {n} further operations that this card needs have no floor"),
     }
 }

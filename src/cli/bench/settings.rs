@@ -1,0 +1,102 @@
+//! Shapes and optimizer settings that the benchmarks share.
+
+use crate::cli::device::DeviceArgs;
+use clap::Args;
+use logwright::backend::Backend;
+use logwright::engine::{AdamW, Engine};
+use logwright::gpt::{Config, Layout, init};
+use logwright::{Error, Result};
+
+/// A model and a batch, small enough for a CPU.
+#[derive(Args)]
+pub struct EngineShape {
+    /// Transformer blocks
+    #[arg(long, default_value_t = 4)]
+    pub layers: usize,
+    /// Attention heads
+    #[arg(long, default_value_t = 4)]
+    pub heads: usize,
+    /// Width of the model
+    #[arg(long, default_value_t = 256)]
+    pub channels: usize,
+    /// Context length in tokens
+    #[arg(long, default_value_t = 256)]
+    pub context: usize,
+    /// Tokens in the vocabulary
+    #[arg(long, default_value_t = 512)]
+    pub vocab: usize,
+    /// Sequences per micro-batch, or generated in parallel
+    #[arg(long, default_value_t = 8)]
+    pub batch: usize,
+    /// Use biases in linear layers and LayerNorms
+    #[arg(long)]
+    pub bias: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+impl EngineShape {
+    pub fn engine(&self, device: &Backend) -> Result<Box<dyn Engine>> {
+        let EngineShape { layers, heads, channels, context, vocab, bias, .. } = *self;
+        let config = Config { layers, heads, channels, context, vocab, bias };
+        config.check()?;
+        if self.batch == 0 {
+            return Err(Error::usage("--batch must be at least 1"));
+        }
+        device.engine(config, init::parameters(&Layout::new(&config), 1))
+    }
+
+    /// Tokens without a pattern; their values do not affect the time.
+    pub fn tokens(&self, n: usize) -> Vec<u32> {
+        (0..n as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u32 % self.vocab as u32).collect()
+    }
+}
+
+/// A model and the batch that one step processes.
+#[derive(Args)]
+pub struct StepShape {
+    /// Transformer blocks
+    #[arg(long, default_value_t = 12)]
+    layers: usize,
+    /// Attention heads
+    #[arg(long, default_value_t = 12)]
+    heads: usize,
+    /// Width of the model
+    #[arg(long, default_value_t = 768)]
+    channels: usize,
+    /// Context length in tokens
+    #[arg(long, default_value_t = 1024)]
+    context: usize,
+    /// Tokens in the vocabulary
+    #[arg(long, default_value_t = 82)]
+    vocab: usize,
+    /// Sequences per micro-batch
+    #[arg(long, default_value_t = 12)]
+    pub batch: usize,
+    /// Use biases in linear layers and LayerNorms
+    #[arg(long)]
+    bias: bool,
+}
+
+impl StepShape {
+    pub fn config(&self) -> Result<Config> {
+        let StepShape { layers, heads, channels, context, vocab, batch, bias } = *self;
+        let config = Config { layers, heads, channels, context, vocab, bias };
+        config.check()?;
+        if batch == 0 {
+            return Err(Error::usage("--batch must be at least 1"));
+        }
+        Ok(config)
+    }
+
+    /// The shape in words, for a title.
+    pub fn words(&self) -> String {
+        let StepShape { layers, heads, channels, context, vocab, batch, .. } = self;
+        format!("{layers} layers, {heads} heads, {channels} channels, vocabulary {vocab}, {batch} x {context} tokens")
+    }
+}
+
+/// The settings of update number `step`.
+pub fn adamw(step: u64) -> AdamW {
+    AdamW { lr: 1e-4, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, step }
+}

@@ -1,0 +1,66 @@
+//! Flags that every command takes: what it says on stderr, and how many threads it computes with.
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use logwright::{Error, Result};
+use std::io::{IsTerminal, stderr};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Messages and threads")]
+pub struct OutputArgs {
+    /// Print nothing but results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Format of the program's own messages on stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Number of threads to compute with [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl OutputArgs {
+    /// Sends `tracing` events to stderr; the `LOGWRIGHT_LOG` variable overrides the level (`debug`, `warn`, ...).
+    pub fn init_logging(&self) {
+        let level = if self.quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+        let asked = std::env::var("LOGWRIGHT_LOG").ok().and_then(|levels| levels.parse().ok());
+        let filter: Targets = asked.unwrap_or_else(|| Targets::new().with_default(level));
+        let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(stderr);
+        match self.log_format {
+            LogFormat::Json => builder.json().finish().with(filter).init(),
+            LogFormat::Text => {
+                let builder = builder.without_time().with_target(false).with_ansi(stderr().is_terminal());
+                builder.finish().with(filter).init();
+            }
+        }
+    }
+
+    /// Sets the number of threads that computations share.
+    pub fn init_threads(&self) -> Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        pool.build_global().map_err(|e| Error::failed(format!("--threads {threads}: {e}")))
+    }
+
+    /// A progress bar on stderr over `total` of `unit`; it draws nothing with --quiet or where stderr is no terminal.
+    pub fn progress(&self, total: u64, unit: &str) -> ProgressBar {
+        if self.quiet || self.log_format == LogFormat::Json || !stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let template = match unit {
+            "bytes" => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}".to_string(),
+            unit => format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}}"),
+        };
+        let style = ProgressStyle::with_template(&template).expect("the template is a constant");
+        ProgressBar::new(total).with_style(style)
+    }
+}
