@@ -2,7 +2,7 @@
 
 /// The file that the build wrote.
 mod built {
-    #[allow(unused_imports)] // a build without nvcc embeds nothing
+    #[allow(unused_imports, reason = "a build without nvcc embeds nothing")]
     use super::{Aligned, Module, Usage};
     include!(concat!(env!("OUT_DIR"), "/fatbin.rs"));
 }
@@ -50,5 +50,5 @@ pub fn usages() -> Vec<Usage> {
 
 /// The loader reads 8-byte words.
 #[repr(align(16))]
-#[allow(dead_code)] // a build without nvcc embeds nothing
+#[allow(dead_code, reason = "a build without nvcc embeds nothing")]
 struct Aligned<const N: usize>([u8; N]);

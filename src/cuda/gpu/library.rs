@@ -75,7 +75,7 @@ struct LinkMap {
 macro_rules! functions {
     ($(#[$doc:meta])* $table:ident -> $status:ty; $($name:ident($($argument:ty),*);)*) => {
         $(#[$doc])*
-        #[allow(non_snake_case)]
+        #[allow(non_snake_case, reason = "the names of the C functions")]
         pub struct $table { $(pub $name: unsafe extern "C" fn($($argument),*) -> u32),* }
 
         impl $table {
