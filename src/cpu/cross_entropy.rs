@@ -31,7 +31,7 @@ pub fn forward<R: Real>(losses: &mut [R], logits: &mut [R], x: &[R], head: &[R],
 }
 
 /// The same losses, and the gradient of `scale` x their sum: dx (n, c) =, dhead (V, c) +=.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "one argument a tensor, as in the formula")]
 pub fn forward_backward<R: Real>(
     losses: &mut [R],
     dx: &mut [R],

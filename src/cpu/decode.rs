@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 /// Keys and values of `slots` sequences.
 #[derive(Default)]
-pub struct Cache {
+pub struct KvCache {
     /// Tokens held by each slot.
     pub lengths: Vec<usize>,
     layers: Vec<LayerCache>,
@@ -32,11 +32,11 @@ struct Row {
     position: usize,
 }
 
-impl Cache {
+impl KvCache {
     pub fn new(config: &Config, slots: usize) -> Self {
         let len = slots * config.context * config.channels;
         let layer = |_| LayerCache { keys: vec![0.0; len], values: vec![0.0; len] };
-        Cache { lengths: vec![0; slots], layers: (0..config.layers).map(layer).collect() }
+        KvCache { lengths: vec![0; slots], layers: (0..config.layers).map(layer).collect() }
     }
 }
 
@@ -45,7 +45,7 @@ pub fn extend(
     config: &Config,
     layout: &Layout,
     parameters: &[f32],
-    cache: &mut Cache,
+    cache: &mut KvCache,
     sequences: &[(usize, &[u32])],
     logits: &mut [f32],
 ) {

@@ -1,7 +1,7 @@
 //! The `Engine` seam over the f32 model.
 
 use super::adamw::{self, Slices};
-use super::decode::{self, Cache};
+use super::decode::{self, KvCache};
 use super::model::Model;
 use super::sampling;
 use crate::Result;
@@ -19,7 +19,7 @@ pub struct CpuEngine {
     logits: Vec<f32>,
     /// Sum of scale x loss since the last update.
     loss: f64,
-    cache: Cache,
+    cache: KvCache,
 }
 
 impl CpuEngine {
@@ -33,7 +33,7 @@ impl CpuEngine {
             losses: vec![],
             logits: vec![],
             loss: 0.0,
-            cache: Cache::default(),
+            cache: KvCache::default(),
         }
     }
 
@@ -100,8 +100,8 @@ impl Engine for CpuEngine {
     }
 
     fn open_cache(&mut self, slots: usize) -> Result<()> {
-        self.cache = Cache::default();
-        self.cache = Cache::new(&self.model.config, slots);
+        self.cache = KvCache::default();
+        self.cache = KvCache::new(&self.model.config, slots);
         Ok(())
     }
 

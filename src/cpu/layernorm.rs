@@ -41,7 +41,7 @@ fn row_forward<R: Real>(y: &mut [R], x: &[R], weight: &[R], bias: Option<&[R]>) 
 
 /// dx += gradient through the normalisation; dweight, dbias (c) +=.
 /// With h = (x - mean) rstd and g = dy weight: dx = rstd (g - mean(g) - h mean(g h)).
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "one argument a tensor, as in the formula")]
 pub fn backward<R: Real>(
     dx: &mut [R],
     dweight: &mut [R],
@@ -75,7 +75,7 @@ pub fn backward<R: Real>(
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "one argument a tensor, as in the formula")]
 #[inline(always)]
 fn row_backward<R: Real>(
     dx: &mut [R],

@@ -1,36 +1,37 @@
-//! What training will take, before anything is allocated.
+//! What training on the CPU will take, before anything is allocated; and how much memory there is.
 
-use super::cross_entropy;
+use super::model;
 use crate::gpt::{Config, Layout};
 
-/// Bytes by purpose.
+/// Bytes of the host, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Memory {
-    /// Parameters, gradients and two moments, f32, and the three copies that writing a checkpoint takes.
+pub struct HostNeed {
+    /// Parameters, gradients and two moments, f32, and the copy that is made of each in turn to write a checkpoint.
     pub state: u64,
-    /// Activations kept for the backward pass and the gradients of activations.
+    /// Activations kept for the backward pass and the gradients of activations, counted by the code that allocates them;
+    /// tokens, targets and losses.
     pub activations: u64,
 }
 
-impl Memory {
+/// Parameters, gradients, two moments, and the copy for a checkpoint.
+const COPIES_OF_STATE: u64 = 5;
+
+/// More rows than any machine holds: larger batches count as this many, so that no product overflows.
+const MOST_ROWS: usize = 1 << 36;
+
+impl HostNeed {
     pub fn total(&self) -> u64 {
         self.state.saturating_add(self.activations)
     }
 }
 
-/// Memory of training with micro-batches of `batch` sequences of `seq_len` tokens.
-pub fn training(config: &Config, batch: usize, seq_len: usize) -> Memory {
-    let (rows, c) = ((batch as u64).saturating_mul(seq_len as u64), config.channels as u64);
-    // A block keeps 16 C (norms 2, qkv 3, attn_out 1, residual_mid 1, mlp_fc_out 4, gelu_out 4, out 1), its statistics 4 and lse NH.
-    let block = 16 * c + 4 + config.heads as u64;
-    // Outside the blocks: embedded, final norm (+ statistics), by_head; gradients: residual, d_ln, wide 4, by_head 3;
-    // tokens, targets and losses.
-    let outside = (3 + 9) * c + 2 + 3;
-    let logits = (cross_entropy::piece_rows(rows as usize, config.vocab) * config.vocab) as u64;
-    let kept = config.layers as u64 * block + outside;
-    Memory {
-        state: (4 + 3) * 4 * Layout::new(config).len as u64,
-        activations: rows.saturating_mul(kept).saturating_add(logits).saturating_mul(4),
+/// What training with micro-batches of `batch` sequences of `seq_len` tokens takes.
+pub fn training(config: &Config, batch: usize, seq_len: usize) -> HostNeed {
+    let rows = batch.saturating_mul(seq_len).min(MOST_ROWS);
+    let numbers = 3 * 4 * rows as u64;
+    HostNeed {
+        state: COPIES_OF_STATE * 4 * Layout::new(config).len as u64,
+        activations: model::activation_bytes(config, rows) + numbers,
     }
 }
 
@@ -87,6 +88,17 @@ mod tests {
     #[test]
     fn the_seed_run_trains_in_eight_gigabytes() {
         assert!(training(&SEED_RUN, 1, 2048).total() < 8 << 30);
+    }
+
+    /// In elements of a row: a block keeps 16 C (norms 2, qkv 3, attn_out 1, residual_mid 1, mlp_fc_out 4, gelu_out 4, out
+    /// 1), its statistics 4 and lse NH. Outside the blocks are embedded, final norm with statistics, by_head; as gradients
+    /// residual, d_ln, wide 4, by_head 3; and tokens, targets and losses.
+    #[test]
+    fn what_is_counted_is_what_the_formula_says() {
+        let (c, rows) = (768, 5 * 2048);
+        let kept = 12 * (16 * c + 4 + 12) + (3 + 9) * c + 2 + 3;
+        let logits = rows * 82;
+        assert_eq!(training(&SEED_RUN, 5, 2048).activations, 4 * (rows * kept + logits));
     }
 
     #[test]

@@ -58,44 +58,81 @@ struct BackwardBuffers<R> {
     by_head: Vec<R>,  // (N, 3C): scratch of attention
 }
 
-fn zeros<R: Real>(len: usize) -> Vec<R> {
-    vec![R::ZERO; len]
+/// Makes buffers of zeros, or only counts them, so that a memory report comes from the very code that allocates.
+pub(super) struct HostAllocator {
+    counts_only: bool,
+    bytes: u64,
+}
+
+impl HostAllocator {
+    fn new() -> Self {
+        HostAllocator { counts_only: false, bytes: 0 }
+    }
+
+    fn counting() -> Self {
+        HostAllocator { counts_only: true, bytes: 0 }
+    }
+
+    fn zeros<R: Real>(&mut self, len: usize) -> Vec<R> {
+        self.bytes += (len * size_of::<R>()) as u64;
+        vec![R::ZERO; if self.counts_only { 0 } else { len }]
+    }
+}
+
+/// Bytes that an accumulating pass over so many rows allocates for activations and their gradients, in f32.
+pub(super) fn activation_bytes(config: &Config, rows: usize) -> u64 {
+    let mut allocator = HostAllocator::counting();
+    Activations::<f32>::new(&mut allocator, config, rows);
+    BackwardBuffers::<f32>::new(&mut allocator, config, rows);
+    allocator.bytes
+}
+
+impl<R: Real> NormActivations<R> {
+    fn new(allocator: &mut HostAllocator, rows: usize, c: usize) -> Self {
+        NormActivations { out: allocator.zeros(rows * c), mean: allocator.zeros(rows), rstd: allocator.zeros(rows) }
+    }
+}
+
+impl<R: Real> BlockActivations<R> {
+    fn new(allocator: &mut HostAllocator, config: &Config, rows: usize) -> Self {
+        let c = config.channels;
+        BlockActivations {
+            norm_1: NormActivations::new(allocator, rows, c),
+            qkv: allocator.zeros(rows * 3 * c),
+            lse: allocator.zeros(rows * config.heads),
+            attn_out: allocator.zeros(rows * c),
+            residual_mid: allocator.zeros(rows * c),
+            norm_2: NormActivations::new(allocator, rows, c),
+            mlp_fc_out: allocator.zeros(rows * 4 * c),
+            gelu_out: allocator.zeros(rows * 4 * c),
+            out: allocator.zeros(rows * c),
+        }
+    }
 }
 
 impl<R: Real> Activations<R> {
-    fn new(config: &Config, rows: usize) -> Self {
-        let (c, vocab) = (config.channels, config.vocab);
-        let norm = || NormActivations { out: zeros(rows * c), mean: zeros(rows), rstd: zeros(rows) };
-        let block = || BlockActivations {
-            norm_1: norm(),
-            qkv: zeros(rows * 3 * c),
-            lse: zeros(rows * config.heads),
-            attn_out: zeros(rows * c),
-            residual_mid: zeros(rows * c),
-            norm_2: norm(),
-            mlp_fc_out: zeros(rows * 4 * c),
-            gelu_out: zeros(rows * 4 * c),
-            out: zeros(rows * c),
-        };
+    fn new(allocator: &mut HostAllocator, config: &Config, rows: usize) -> Self {
+        let (c, vocab, layers) = (config.channels, config.vocab, if rows == 0 { 0 } else { config.layers });
+        let piece = if rows == 0 { 0 } else { cross_entropy::piece_rows(rows, vocab) };
         Activations {
             rows,
-            embedded: zeros(rows * c),
-            blocks: if rows == 0 { Vec::new() } else { (0..config.layers).map(|_| block()).collect() },
-            norm_final: norm(),
-            by_head: zeros(rows * c),
-            logits: zeros(if rows == 0 { 0 } else { cross_entropy::piece_rows(rows, vocab) * vocab }),
+            embedded: allocator.zeros(rows * c),
+            blocks: (0..layers).map(|_| BlockActivations::new(allocator, config, rows)).collect(),
+            norm_final: NormActivations::new(allocator, rows, c),
+            by_head: allocator.zeros(rows * c),
+            logits: allocator.zeros(piece * vocab),
         }
     }
 }
 
 impl<R: Real> BackwardBuffers<R> {
-    fn new(config: &Config, rows: usize) -> Self {
+    fn new(allocator: &mut HostAllocator, config: &Config, rows: usize) -> Self {
         let c = config.channels;
         BackwardBuffers {
-            residual: zeros(rows * c),
-            d_ln: zeros(rows * c),
-            wide: zeros(rows * 4 * c),
-            by_head: zeros(rows * 3 * c),
+            residual: allocator.zeros(rows * c),
+            d_ln: allocator.zeros(rows * c),
+            wide: allocator.zeros(rows * 4 * c),
+            by_head: allocator.zeros(rows * 3 * c),
         }
     }
 }
@@ -132,23 +169,26 @@ impl<R: Real> Model<R> {
     pub fn new(config: Config, parameters: Vec<R>) -> Self {
         let layout = Layout::new(&config);
         assert_eq!(parameters.len(), layout.len);
-        let (activations, backward) = (Activations::new(&config, 0), BackwardBuffers::new(&config, 0));
+        let mut allocator = HostAllocator::new();
+        let activations = Activations::new(&mut allocator, &config, 0);
+        let backward = BackwardBuffers::new(&mut allocator, &config, 0);
         Model { config, layout, parameters, gradients: Vec::new(), activations, backward }
     }
 
     /// Buffers grow to the largest batch seen; a run of equal batches allocates once.
     fn make_room(&mut self, rows: usize, backward: bool) {
+        let mut allocator = HostAllocator::new();
         if self.activations.rows < rows {
             // The old buffers go first, so that the peak is the new size and not the sum.
-            self.activations = Activations::new(&self.config, 0);
-            self.activations = Activations::new(&self.config, rows);
+            self.activations = Activations::new(&mut allocator, &self.config, 0);
+            self.activations = Activations::new(&mut allocator, &self.config, rows);
         }
         if backward && self.backward.residual.len() < rows * self.config.channels {
-            self.backward = BackwardBuffers::new(&self.config, 0);
-            self.backward = BackwardBuffers::new(&self.config, rows);
+            self.backward = BackwardBuffers::new(&mut allocator, &self.config, 0);
+            self.backward = BackwardBuffers::new(&mut allocator, &self.config, rows);
         }
         if backward && self.gradients.is_empty() {
-            self.gradients = zeros(self.layout.len);
+            self.gradients = allocator.zeros(self.layout.len);
         }
     }
 

@@ -6,7 +6,8 @@ use super::mixture::Mixture;
 use super::profile::ProfileSteps;
 use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
-use crate::gpt::{Flops, checkpoint};
+use crate::gpt::Flops;
+use crate::gpt::checkpoint::{self, Moment};
 use crate::report::{LossCurve, loss_curve};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -298,10 +299,10 @@ impl<'a> Run<'a> {
             if !resumable {
                 return Ok(());
             }
-            let (mut first, mut second) = (parameters.clone(), parameters.clone());
-            self.engine.read(State::ExpAvg, &mut first)?;
-            self.engine.read(State::ExpAvgSq, &mut second)?;
-            checkpoint::write_moments(to, layout, &first, &second)?;
+            // The one copy on the host serves parameters and moments in turn.
+            checkpoint::write_moments(to, layout, &mut parameters, |moment, to| {
+                self.engine.read(state_of(moment), to)
+            })?;
             let text = serde_json::to_string_pretty(&self.state).expect("plain values serialise");
             let path = to.join("train_state.json");
             fs::write(&path, text + "\n").map_err(|e| files::write_error(&path, e))
@@ -323,6 +324,13 @@ impl<'a> Run<'a> {
              A lower --learning-rate, a longer --warmup or --grad-clip 1 usually helps",
             self.state.step
         ))
+    }
+}
+
+fn state_of(moment: Moment) -> State {
+    match moment {
+        Moment::First => State::ExpAvg,
+        Moment::Second => State::ExpAvgSq,
     }
 }
 
@@ -381,9 +389,9 @@ fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
             last.display()
         )));
     }
-    let (first, second) = checkpoint::read_moments(last, engine.layout())?;
     engine.write(State::Parameters, &parameters)?;
-    engine.write(State::ExpAvg, &first)?;
-    engine.write(State::ExpAvgSq, &second)?;
+    drop(parameters);
+    let layout = engine.layout().clone();
+    checkpoint::read_moments(last, &layout, |moment, values| engine.write(state_of(moment), &values))?;
     Ok(state)
 }

@@ -1,4 +1,4 @@
-use crate::harness::{Bench, assert_close, on_devices, random, round, wide};
+use crate::harness::{Bench, Hardware, assert_close_on, on_devices, random, round, wide};
 use half::bf16;
 use logwright::cpu;
 use logwright::cuda::ops::adamw::{self, CastBf16, Decide, NormPartials, PARTIALS, UpdateParameters};
@@ -77,6 +77,23 @@ fn truth(state: &mut State<f64>, gradients: &[f32], step: &AdamW, decayed: usize
     }
 }
 
+/// Sizes of the products that a GPU may fuse with the sums of the moments, added up over the steps as the moments are. None for
+/// the parameters.
+struct Products([Vec<f64>; 3]);
+
+impl Products {
+    fn add(&mut self, state: &State<f64>, gradients: &[f32], factor: f32) {
+        let [_, of_m, of_v] = &mut self.0;
+        let [_, m, v] = &state.0;
+        let (b1, b2) = (f64::from(STEP.beta_1), f64::from(STEP.beta_2));
+        for (i, &g) in gradients.iter().enumerate() {
+            let g = f64::from(g) * f64::from(factor);
+            of_m[i] = b1 * of_m[i] + (b1 * m[i].abs()).max((1.0 - b1) * g.abs());
+            of_v[i] = b2 * of_v[i] + (b2 * v[i]).max((1.0 - b2) * g * g);
+        }
+    }
+}
+
 fn naive(state: &mut State<f32>, gradients: &[f32], step: &AdamW, decayed: usize, factor: f32) {
     let [p, m, v] = &mut state.0;
     for (range, decay) in [(0..decayed, step.weight_decay), (decayed..gradients.len(), 0.0)] {
@@ -96,6 +113,7 @@ fn ten_updates(bench: &Bench) {
         let [parameters, exp_avg, exp_avg_sq] = [0, 1, 2].map(|i| bench.input(&start[i]));
         let mut exact = State([0, 1, 2].map(|i| wide(&start[i])));
         let mut plain = State(start);
+        let mut products = Products([(); 3].map(|_| vec![0.0; n]));
         let (params_bf16, gradients) = (bench.output(n), bench.output(n));
         let factor = 0.7;
         let (settings, decision) = (bench.output(8), bench.input(&[factor, 1.0]));
@@ -116,12 +134,15 @@ fn ten_updates(bench: &Bench) {
             }
             .run(bench.device())
             .unwrap();
+            products.add(&exact, &values, factor);
             truth(&mut exact, &values, &step, decayed, factor);
             naive(&mut plain, &values, &step, decayed, factor);
             for (i, (what, found)) in
                 [("parameters", &parameters), ("exp_avg", &exp_avg), ("exp_avg_sq", &exp_avg_sq)].iter().enumerate()
             {
-                assert_close(&format!("{what}, step {time}"), &bench.read(found.view()), &exact.0[i], &plain.0[i]);
+                let fused = [(Hardware::FusedMultiplyAdd, &products.0[i][..])];
+                let (found, what) = (bench.read(found.view()), format!("{what}, step {time}"));
+                assert_close_on(&fused, &what, &found, &exact.0[i], &plain.0[i]);
             }
             assert_eq!(bench.read(params_bf16.view()), round(&bench.read(parameters.view())));
             assert_eq!(bench.read(gradients.view()), vec![0.0; n]);

@@ -80,7 +80,7 @@ impl Fixture {
     }
 
     fn seq_len(&self) -> usize {
-        self.about["seq_len"].as_u64().unwrap() as usize
+        self.about["time"].as_u64().unwrap() as usize
     }
 }
 

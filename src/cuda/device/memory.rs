@@ -53,6 +53,25 @@
 //!     gelu::Forward { y: y.view_mut(), x: x.view() }.run(device)
 //! }
 //! ```
+//!
+//! Two arguments of a kernel, swapped:
+//! ```compile_fail,E0308
+//! # use logwright::{Result, cuda::device::{kernel::Launch, kernels::GeluForward, memory::Buffer, seam::Device}};
+//! # use half::bf16;
+//! fn launch(device: &dyn Device, y: &Buffer<bf16>, x: &Buffer<bf16>) -> Result<()> {
+//!     // SAFETY: both buffers hold a pack of 8 elements.
+//!     unsafe { GeluForward { y: x.view(), x: y.view_mut(), items: 1 }.launch(device, Launch::new([1, 1, 1], 256)) }
+//! }
+//! ```
+//! Its good twin:
+//! ```
+//! # use logwright::{Result, cuda::device::{kernel::Launch, kernels::GeluForward, memory::Buffer, seam::Device}};
+//! # use half::bf16;
+//! fn launch(device: &dyn Device, y: &Buffer<bf16>, x: &Buffer<bf16>) -> Result<()> {
+//!     // SAFETY: both buffers hold a pack of 8 elements.
+//!     unsafe { GeluForward { y: y.view_mut(), x: x.view(), items: 1 }.launch(device, Launch::new([1, 1, 1], 256)) }
+//! }
+//! ```
 
 use crate::Result;
 use bytemuck::Pod;
