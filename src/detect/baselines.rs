@@ -51,7 +51,7 @@ impl Baselines {
         Baselines { ids, seen, vectors, pairs, firsts }
     }
 
-    /// The scores of a session, as [`NAMES`] has them:
+    /// The scores of a session, in the order of `NAMES`:
     ///
     /// 1. the number of distinct events that do not occur in training;
     /// 2. 1 if no training session has the same events equally often (in any order), else 0;

@@ -45,7 +45,7 @@ pub struct Decide<'a> {
 }
 
 /// One AdamW step in one launch (see [`AdamW`] for the formula): parameters, exp_avg and exp_avg_sq are updated,
-/// params_bf16 = bf16(parameters), gradients = 0. The first `decayed` elements decay. Where decision[1] is 0, only the
+/// params_bf16 = bf16(parameters), gradients = 0. The first `decayed` elements decay. Where `decision[1]` is 0, only the
 /// gradients are cleared.
 /// The five buffers: one length, a multiple of 4; settings: (8); decision: (2), from [`Decide`].
 pub struct UpdateParameters<'a> {

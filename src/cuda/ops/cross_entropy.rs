@@ -16,7 +16,7 @@ pub fn is_small(stride: usize) -> bool {
     stride <= SMALL_VOCAB
 }
 
-/// losses[n] = log-sum-exp of logits[n, ..vocab] - logits[n, targets[n]] in nats, 0 where the target is
+/// `losses[n]` = log-sum-exp of `logits[n, ..vocab]` - `logits[n, targets[n]]` in nats, 0 where the target is
 /// [`IGNORE`](crate::engine::IGNORE).  losses, targets: (n); logits: (n, stride), stride >= vocab a multiple of 8.
 pub struct Forward<'a> {
     pub losses: ViewMut<'a, f32>,

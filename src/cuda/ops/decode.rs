@@ -64,7 +64,7 @@ impl Rows<'_> {
     }
 }
 
-/// keys[slot,h,position,:] and values[slot,h,position,:] = those of each row. No two rows may name the same place.
+/// `keys[slot,h,position,:]` and `values[slot,h,position,:]` = those of each row. No two rows may name the same place.
 pub struct Append<'a> {
     pub keys: ViewMut<'a, bf16>,
     pub values: ViewMut<'a, bf16>,

@@ -16,7 +16,7 @@ fn check_channels(c: usize) {
     assert!(c > 0 && c.is_multiple_of(8), "{c} channels are not a multiple of 8");
 }
 
-/// y[n] = token_table[tokens[n]] + position_table[positions[n]].
+/// `y[n] = token_table[tokens[n]] + position_table[positions[n]]`.
 /// y: (n, c), overwritten; tokens, positions: (n), each within its table; tables: (Vp, c), (context, c).
 pub struct Forward<'a> {
     pub y: ViewMut<'a, bf16>,
@@ -27,7 +27,7 @@ pub struct Forward<'a> {
     pub c: usize,
 }
 
-/// dtable[v] += sum of dy[order[k]] over k in starts[v]..starts[v + 1], as [`sort`] makes them.
+/// `dtable[v]` += sum of `dy[order[k]]` over k in `starts[v]..starts[v + 1]`, as [`sort`] makes them.
 /// dtable: (Vp, c); dy: (n, c); order: (n); starts: (Vp + 1).
 pub struct BackwardTokens<'a> {
     pub dtable: ViewMut<'a, f32>,
@@ -37,7 +37,7 @@ pub struct BackwardTokens<'a> {
     pub c: usize,
 }
 
-/// dtable[t] += sum over b of dy[b * seq_len + t].  dtable: (context, c), context >= seq_len; dy: (batch * seq_len, c).
+/// `dtable[t]` += sum over b of `dy[b * seq_len + t]`.  dtable: (context, c), context >= seq_len; dy: (batch * seq_len, c).
 pub struct BackwardPositions<'a> {
     pub dtable: ViewMut<'a, f32>,
     pub dy: View<'a, bf16>,
@@ -72,7 +72,7 @@ impl Forward<'_> {
 }
 
 /// Sorts the places of `tokens` by token, places of one token in ascending order (a counting sort): those of token v
-/// become order[starts[v]..starts[v + 1]].  tokens, order: (n); starts: (vocab + 1).
+/// become `order[starts[v]..starts[v + 1]]`.  tokens, order: (n); starts: (vocab + 1).
 /// Panics where a token is not below `vocab`.
 pub fn sort(tokens: &[u32], vocab: usize, order: &mut [u32], starts: &mut [u32]) {
     assert_eq!((order.len(), starts.len()), (tokens.len(), vocab + 1));
