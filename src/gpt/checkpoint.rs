@@ -38,7 +38,10 @@ pub fn write_model(folder: &Path, config: &Config, separator: u32, parameters: &
     let path = folder.join("model.safetensors");
     let mut file = TensorWriter::create(&path, &mut tensors)?;
     for tensor in &tensors {
-        file.write(tensor.range.as_ref().map_or(&zeros[..tensor.len()], |range| &parameters[range.clone()]))?;
+        match &tensor.range {
+            Some(range) => file.write(&parameters[range.clone()])?,
+            None => file.write(&zeros[..tensor.len()])?,
+        }
     }
     file.finish()
 }
