@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 /// A file of the real logs; tests that ask for it are ignored where these are absent.
 pub fn real(name: &str) -> PathBuf {
-    Path::new(option_env!("LOGWRIGHT_REAL_LOGS").expect("these tests are ignored where the real logs are absent"))
-        .join(name)
+    // Absent where the build found none.
+    let folder: Option<&str> = option_env!("LOGWRIGHT_REAL_LOGS");
+    Path::new(folder.expect("these tests are ignored where the real logs are absent")).join(name)
 }
 
 /// A file of the sample.

@@ -73,8 +73,9 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// A file or folder of the real logs; tests that ask for it are ignored where `build.rs` found none.
 pub fn real_logs(name: &str) -> PathBuf {
-    Path::new(option_env!("LOGWRIGHT_REAL_LOGS").expect("these tests are ignored where the real logs are absent"))
-        .join(name)
+    // Absent where the build found none.
+    let folder: Option<&str> = option_env!("LOGWRIGHT_REAL_LOGS");
+    Path::new(folder.expect("these tests are ignored where the real logs are absent")).join(name)
 }
 
 /// A file of the sample of the real logs, which is always there (`tests/data/`).
