@@ -142,10 +142,10 @@ fn a_model_that_keeps_to_the_grammar_loses_nothing_and_one_that_does_not_is_seen
     assert_eq!(prompt(r#"{"a": "al"#, "--json").out, format!("{record}\n"));
     assert_eq!(prompt(r#"{"a": "ax"#, "--schema schema").out, "{\"a\": \"axxxa\", \"b\": 12}\n");
     assert_eq!(prompt(record, "--json").out, format!("{record}\n"), "a whole record ends");
-    prompt(r#"{"a": "al"#, "--schema schema").has(1, &["--prompt", "reads 8 of the 9 bytes"]);
+    prompt(r#"{"a": "al"#, "--schema schema").has(1, &["--prompt", "accepts 8 of the 9 bytes"]);
     fs::write(home.path().join("prompts"), "{\"a\": \"\nnone\n").unwrap();
     let said = run(home.path(), "generate --model run --prompts prompts --json");
-    said.has(1, &["prompts:2", "reads 0 of"]);
+    said.has(1, &["prompts:2", "accepts 0 of"]);
     assert_eq!(said.out, "", "no record is printed before a prompt is refused");
 }
 

@@ -33,6 +33,6 @@ fn what_no_demo_made_is_left_alone() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir_all(home.path().join("demo/data")).unwrap();
     fs::write(home.path().join("demo/data/mine"), "mine").unwrap();
-    run(home.path(), LINE).has(2, &["demo holds something that no demo made", "--out"]);
+    run(home.path(), LINE).has(2, &["demo contains files that no demo made", "--out"]);
     assert_eq!(fs::read_to_string(home.path().join("demo/data/mine")).unwrap(), "mine");
 }

@@ -186,7 +186,7 @@ fn a_calibration_is_refused_where_it_does_not_belong() {
     let whole = std::fs::read_to_string(&path).unwrap();
     let model = serde_json::from_str::<Value>(&whole).unwrap()["model"].as_str().unwrap().to_string();
     for (text, part) in
-        [(whole.replace(&model, "00000000"), "made for the model 00000000"), ("{".into(), "not a whole")]
+        [(whole.replace(&model, "00000000"), "made for the model 00000000"), ("{".into(), "not a complete")]
     {
         std::fs::write(&path, text).unwrap();
         run(home.path(), "score --model run few.jsonl").has(1, &[part, "calibrate again"]);
@@ -207,7 +207,7 @@ fn wrong_flags_are_named() {
         ("corpus.jsonl --threshold nan", "must be a number"),
         ("corpus.jsonl --group-by a --group-seconds 0 --time-field t", "above 0"),
         ("corpus.jsonl --explain-limit 3", "--explain-html"),
-        ("corpus.jsonl --explain-html missing/page.html", "no folder missing"),
+        ("corpus.jsonl --explain-html missing/page.html", "the folder missing does not exist"),
     ] {
         let said = run(home.path(), &format!("score --model run {flags}"));
         said.has(2, &[part]);

@@ -179,11 +179,11 @@ fn damage_is_named_with_its_remedy() {
     let home = corpus(60, BYTES);
     let train = format!("train --data data --out run {SMALL} --steps 2");
     run(home.path(), &train).has(0, &[]);
-    run(home.path(), &train).has(2, &["run holds last already", "--resume"]);
+    run(home.path(), &train).has(2, &["run already contains a run (last)", "--resume"]);
     fs::create_dir(home.path().join("mine")).unwrap();
     fs::write(home.path().join("mine/config.toml"), "mine").unwrap();
     run(home.path(), &format!("train --data data --out mine {SMALL} --steps 2"))
-        .has(2, &["mine holds config.toml already"]);
+        .has(2, &["mine already contains a run (config.toml)"]);
     assert_eq!(fs::read_to_string(home.path().join("mine/config.toml")).unwrap(), "mine");
     for (file, parts) in [
         ("data/train-00000.bin", ["train-00000.bin", "prepare again"]),
