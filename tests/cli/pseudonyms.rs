@@ -288,7 +288,8 @@ fn a_tokenizer_of_originals_is_refused_one_of_pseudonyms_taken() {
     let prepare = "prepare in.jsonl --vocab-size 300 --quiet --out";
     let with = "prepare in.jsonl --quiet --overwrite --pseudonymise --key-file key --out";
     run(home.path(), &format!("{prepare} clear")).has(0, &[]);
-    run(home.path(), &format!("{with} next --tokenizer-from clear")).has(2, &["--tokenizer-from clear", "omit --tokenizer-from"]);
+    run(home.path(), &format!("{with} next --tokenizer-from clear"))
+        .has(2, &["--tokenizer-from clear", "omit --tokenizer-from"]);
     assert_eq!(names(home.path()), ["clear", "in.jsonl"], "neither data nor a key");
     run(home.path(), &format!("{with} week1 --vocab-size 300")).has(0, &[]);
     run(home.path(), &format!("{with} week2 --tokenizer-from week1")).has(0, &[]);
