@@ -257,11 +257,12 @@ pub fn assert_close_overall<T: Rounded>(what: &str, found: &[T], truth: &[f64], 
 
 #[track_caller]
 fn check_overall(what: &str, found: &[f64], naive: &[f64], floor: &[f64], more: &[f64]) {
-    let kinds: [(&str, fn(&[f64]) -> f64); 2] = [("largest", largest), ("root-mean-square", root_mean_square)];
-    for (kind, of) in kinds {
+    let of_kind = |kind: &str, of: fn(&[f64]) -> f64| {
         let allowed = 2.0 * of(naive) + of(floor) + of(more);
         assert!(of(found) <= allowed, "{what}: {kind} error {:e}, allowed {allowed:e}", of(found));
-    }
+    };
+    of_kind("largest", largest);
+    of_kind("root-mean-square", root_mean_square);
 }
 
 /// The rule above for results of functions of the hardware, each with the results that it has given on the way to each element
