@@ -202,7 +202,7 @@ fn every_source_file_is_used() {
         let is_entry = module.is_empty() || module.iter().eq(["main"]);
         assert!(
             used || is_entry || sources.is_map(module) || sources.gives_methods(module),
-            "{}: no other file uses it: delete it, or use it",
+            "{}: no other file uses it (tests do not count): delete it, or use it",
             sources.file(module).display()
         );
     }
