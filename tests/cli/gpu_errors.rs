@@ -87,7 +87,7 @@ fn a_gpu_that_cannot_run_the_kernels_is_told_with_what_to_do() {
     let cases = [
         ("STUB_VERSION=12040 STUB_CUDA=cuModuleLoadData=209", "the driver serves CUDA up to 12.4: update the driver"),
         ("STUB_CUDA=cuModuleLoadData=222", "loading the kernels of "),
-        ("STUB_CUDA=cuModuleGetFunction=500", "layernorm_forward is in none of the embedded modules (adamw.cu"),
+        ("STUB_CUDA=cuModuleGetFunction=500", "adamw_norm_partials is in none of the embedded modules (adamw.cu"),
         ("STUB_CUDA=cuDevicePrimaryCtxRetain=2", "another program may hold the GPU's memory"),
         ("STUB_CUDA=cuDevicePrimaryCtxRetain=46", "another program has the GPU to itself"),
     ];
