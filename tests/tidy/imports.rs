@@ -74,9 +74,10 @@ impl Crate {
         &self.modules[module].file
     }
 
-    /// Whether the file gives methods to types, which are used without naming the file.
+    /// Whether the file only gives methods to types of other files: these are used without naming this one.
     pub fn gives_methods(&self, module: &ModulePath) -> bool {
-        self.modules[module].code.lines().any(|line| line.starts_with("impl"))
+        let lines = || self.modules[module].code.lines();
+        lines().any(|line| line.starts_with("impl")) && !lines().any(|line| line.starts_with("pub"))
     }
 
     /// Whether the file only declares and re-exports modules.
