@@ -25,5 +25,6 @@ pub mod synth;
 mod test_data;
 pub mod tokens;
 pub mod train;
+pub mod words;
 
 pub use error::{Error, Result};

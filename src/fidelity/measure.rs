@@ -2,9 +2,11 @@
 
 use super::conformity::{Conformity, conformity};
 use super::distance::{self, Coverage, FieldDistance, Sides, coverage};
+use super::keys::{Key, keys};
 use super::pair::Pair;
 use super::privacy::{Privacy, Watch};
-use super::rules::{self, Compliance, RuleKind};
+use super::rule_kind::RuleKind;
+use super::rules::{self, Compliance};
 use super::samples::{Reservoir, thin};
 use super::spans::Constant;
 use super::table::{RecordTable, ValueIds};
@@ -44,6 +46,7 @@ pub struct Structure {
     pub schema: Pair<Conformity>,
     pub coverage: Pair<Coverage>,
     pub rules: Vec<CheckedRule>,
+    pub keys: Vec<Key>,
     pub fields: Vec<FieldDistance>,
 }
 
@@ -101,7 +104,7 @@ fn structure(
     let mut values = ValueIds::default();
     let [training, real, made] = [training, validation, generated].map(|side| RecordTable::new(side, &mut values));
     let checked = |rule: rules::ConsistencyRule| {
-        let kept = Pair { generated: rule.check(&made), validation: rule.check(&real) };
+        let kept = Pair { generated: rule.check(&made, &values), validation: rule.check(&real, &values) };
         CheckedRule {
             kind: rule.kind,
             support: rule.support,
@@ -119,7 +122,8 @@ fn structure(
             generated: coverage(&training, &made, &values, &random),
             validation: coverage(&training, &real, &values, &random),
         },
-        rules: rules::learn(&training, &random).into_iter().map(checked).collect(),
+        keys: keys(&training, &real, &made),
+        rules: rules::learn(&training, &values, &random).into_iter().map(checked).collect(),
         fields: if comparable { distance::fields(&sides, &random, seed) } else { Vec::new() },
     }
 }

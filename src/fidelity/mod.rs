@@ -8,10 +8,13 @@
 
 pub mod conformity;
 pub mod distance;
+pub mod keys;
 pub mod language;
 mod measure;
 mod pair;
 pub mod privacy;
+mod relations;
+mod rule_kind;
 pub mod rules;
 mod samples;
 pub mod spans;
@@ -21,4 +24,5 @@ pub mod tfidf;
 
 pub use measure::{CheckedRule, Compared, Fidelity, Structure, TrainingRecords, measure};
 pub use pair::{Pair, Share};
+pub use rule_kind::RuleKind;
 pub use samples::{IndexRng, Reservoir, thin};

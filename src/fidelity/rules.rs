@@ -1,6 +1,9 @@
-//! Consistency rules learnt from real records: paths that are always equal, and paths that determine others.
+//! Consistency rules learnt from real records: paths that are always equal, paths that determine others, and relations such as
+//! an order between two times.
 
-use super::table::{ABSENT, RecordTable};
+use super::relations::{Traits, chance, holds};
+use super::rule_kind::{RELATIONS, RuleKind};
+use super::table::{ABSENT, RecordTable, ValueIds};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -16,27 +19,17 @@ const MOST_COLUMNS: usize = 128;
 /// Maximum number of rules, those with the most support first.
 const MOST_RULES: usize = 100;
 
-/// What a rule says of two paths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RuleKind {
-    /// Both have the same value in a record.
-    Equal,
-    /// Records with the same value at `from` have the same value at `to` (a functional dependency; approximate, with an
-    /// error of at most 1 %: Huhtala et al., "TANE", 1999).
-    Determines,
-}
-
 #[derive(Clone, Debug)]
 pub struct ConsistencyRule {
     pub kind: RuleKind,
     pub from: String,
     pub to: String,
-    /// Number of training records that support it: equal pairs, or repetitions of a value of `from` with its most frequent `to`.
+    /// Number of training records that support it: equal pairs, or repetitions of a value of `from` with its most frequent `to`,
+    /// or pairs that are so related.
     pub support: u64,
     /// Fraction of the training records it applies to that follow it.
     pub confidence: f64,
-    /// The most frequent value of `to` for each value of `from`; empty for equality.
+    /// The most frequent value of `to` for each value of `from`; empty for the other kinds.
     most_frequent: HashMap<u32, u32>,
 }
 
@@ -53,16 +46,21 @@ pub struct Compliance {
 
 impl ConsistencyRule {
     /// How many records of a table follow it; values are numbered as in the training table.
-    pub fn check(&self, table: &RecordTable) -> Compliance {
+    pub fn check(&self, table: &RecordTable, values: &ValueIds) -> Compliance {
         let mut result = Compliance::default();
-        if let (Some(from), Some(to)) = (table.column(&self.from), table.column(&self.to)) {
+        let (Some(from), Some(to)) = (table.column(&self.from), table.column(&self.to)) else { return result };
+        let mut count = |kept: Option<bool>| {
+            result.records += u64::from(kept.is_some());
+            result.kept += u64::from(kept == Some(true));
+        };
+        if RELATIONS.contains(&self.kind) {
+            let from = Traits::of_column(&self.from, from, values);
+            let to = Traits::of_column(&self.to, to, values);
+            both(&from, &to).for_each(|(from, to)| count(holds(self.kind, from, to)));
+        } else {
             for (from, to) in from.iter().zip(to).filter(|pair| *pair.0 != ABSENT && *pair.1 != ABSENT) {
-                let expected = match self.kind {
-                    RuleKind::Equal => Some(from),
-                    RuleKind::Determines => self.most_frequent.get(from),
-                };
-                result.records += u64::from(expected.is_some());
-                result.kept += u64::from(expected == Some(to));
+                let expected = if self.kind == RuleKind::Equal { Some(from) } else { self.most_frequent.get(from) };
+                count(expected.map(|expected| expected == to));
             }
         }
         result.share = if result.records == 0 { 0.0 } else { result.kept as f64 / result.records as f64 };
@@ -86,8 +84,8 @@ struct Column<'a> {
 /// earlier one is represented by it, paths that determine each other by the first of them, and a rule that follows from two
 /// others is dropped.
 ///
-/// `random`: paths whose values hardly ever repeat; they take part in equalities only.
-pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
+/// `random`: paths whose values hardly ever repeat; they determine nothing.
+pub fn learn(table: &RecordTable, values: &ValueIds, random: &[String]) -> Vec<ConsistencyRule> {
     let columns = columns(table, random);
     let n = columns.len();
     let equal: Vec<Vec<Option<ConsistencyRule>>> =
@@ -99,6 +97,7 @@ pub fn learn(table: &RecordTable, random: &[String]) -> Vec<ConsistencyRule> {
         .filter_map(|b| first(b).and_then(|a| equal[a][b].clone()))
         .filter(|rule| rule.support >= SUPPORT)
         .collect();
+    rules.extend(related(&columns, |b| first(b).is_none(), values));
     let determines: BTreeMap<(usize, usize), ConsistencyRule> = own
         .par_iter()
         .flat_map_iter(|&a| own.iter().map(move |&b| (a, b)))
@@ -189,6 +188,53 @@ fn most_frequent<'a>(a: &'a Column, b: &'a Column) -> impl Iterator<Item = (u32,
     })
 }
 
+/// The rows in which both columns have a value.
+fn both<'a>(a: &'a [Option<Traits>], b: &'a [Option<Traits>]) -> impl Iterator<Item = (&'a Traits, &'a Traits)> {
+    a.iter().zip(b).filter_map(|(a, b)| a.as_ref().zip(b.as_ref()))
+}
+
+/// The relations between columns that stand for themselves, without those that follow from two others.
+fn related(columns: &[Column], is_own: impl Fn(usize) -> bool, values: &ValueIds) -> Vec<ConsistencyRule> {
+    let own: Vec<usize> = (0..columns.len()).filter(|&column| is_own(column)).collect();
+    let traits: Vec<Vec<Option<Traits>>> =
+        columns.par_iter().map(|column| Traits::of_column(column.path, column.values, values)).collect();
+    let mut rules = Vec::new();
+    for kind in RELATIONS {
+        // A length that is the same is the same both ways.
+        let wanted = |a: usize, b: usize| if kind == RuleKind::SameLength { a < b } else { a != b };
+        let pairs = own.par_iter().flat_map_iter(|&a| own.iter().map(move |&b| (a, b))).filter(|&(a, b)| wanted(a, b));
+        let found: BTreeMap<(usize, usize), ConsistencyRule> = pairs
+            .filter_map(|(a, b)| {
+                relation(kind, (&columns[a], &traits[a]), (&columns[b], &traits[b])).map(|rule| ((a, b), rule))
+            })
+            .collect();
+        let follows =
+            |a: usize, c: usize| own.iter().any(|&b| found.contains_key(&(a, b)) && found.contains_key(&(b, c)));
+        rules.extend(found.iter().filter(|((a, c), _)| !follows(*a, *c)).map(|(_, rule)| rule.clone()));
+    }
+    rules
+}
+
+fn relation(
+    kind: RuleKind,
+    (a, of_a): (&Column, &[Option<Traits>]),
+    (b, of_b): (&Column, &[Option<Traits>]),
+) -> Option<ConsistencyRule> {
+    // Most pairs of columns have no relation, which their first rows show.
+    let most_broken = ((1.0 - CONFIDENCE) * a.order.len().min(b.order.len()) as f64) as u64;
+    let (mut kept, mut broken) = (0u64, 0u64);
+    for held in both(of_a, of_b).filter_map(|(a, b)| holds(kind, a, b)) {
+        kept += u64::from(held);
+        broken += u64::from(!held);
+        if broken > most_broken {
+            return None;
+        }
+    }
+    let confidence = kept as f64 / (kept + broken).max(1) as f64;
+    let holds = confidence >= CONFIDENCE && kept >= SUPPORT && -chance(kind, of_a, of_b).ln() * kept as f64 >= EVIDENCE;
+    holds.then(|| rule(kind, a, b, kept, confidence))
+}
+
 /// `most_frequent` stays empty until it is known which rules are kept, because it is as large as the column.
 fn rule(kind: RuleKind, from: &Column, to: &Column, support: u64, confidence: f64) -> ConsistencyRule {
     ConsistencyRule {
@@ -214,7 +260,6 @@ fn majority(values: impl Iterator<Item = u32>) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::ValueIds;
     use super::*;
 
     /// Sign-ins of ten people: name and mail determine each other, city follows from the address, the address is there
@@ -234,7 +279,13 @@ mod tests {
     }
 
     fn names(rules: &[ConsistencyRule]) -> Vec<String> {
-        let sign = |rule: &ConsistencyRule| if rule.kind == RuleKind::Equal { "=" } else { ">" };
+        let sign = |rule: &ConsistencyRule| match rule.kind {
+            RuleKind::Equal => "=",
+            RuleKind::Determines => ">",
+            RuleKind::AtMost => "<=",
+            RuleKind::SameLength => "~",
+            RuleKind::ContainedIn => " in ",
+        };
         rules.iter().map(|rule| format!("{}{}{}", rule.from, sign(rule), rule.to)).collect()
     }
 
@@ -242,7 +293,7 @@ mod tests {
     fn rules_are_found_and_trivial_ones_are_not() {
         let mut values = ValueIds::default();
         let table = RecordTable::new(&sign_ins(300, false), &mut values);
-        let rules = learn(&table, &["id".to_string()]);
+        let rules = learn(&table, &values, &["id".to_string()]);
         assert_eq!(names(&rules), ["ip=seen_ip", "ip>city", "mail>name", "name>mail"]);
         assert!(rules.iter().all(|rule| rule.confidence == 1.0));
         assert_eq!(rules[0].support, 300);
@@ -254,21 +305,21 @@ mod tests {
     fn records_that_break_a_rule_are_noticed() {
         let mut values = ValueIds::default();
         let training = RecordTable::new(&sign_ins(300, false), &mut values);
-        let rules = learn(&training, &[]);
+        let rules = learn(&training, &values, &[]);
         let broken = RecordTable::new(&sign_ins(100, true), &mut values);
-        assert_eq!(rules[0].check(&broken), Compliance { records: 100, kept: 50, share: 0.5 });
-        assert_eq!(rules[1].check(&broken).share, 1.0);
+        assert_eq!(rules[0].check(&broken, &values), Compliance { records: 100, kept: 50, share: 0.5 });
+        assert_eq!(rules[1].check(&broken, &values).share, 1.0);
         let odd: Vec<Vec<u8>> =
             [r#"{"ip":"10.0.0.0","city":"c1"}"#, r#"{"ip":"10.0.0.1","city":"c0"}"#, r#"{"ip":"9.9.9.9","city":"c0"}"#]
                 .map(|record| record.into())
                 .into();
         let odd = RecordTable::new(&odd, &mut values);
         assert_eq!(
-            rules[1].check(&odd),
+            rules[1].check(&odd, &values),
             Compliance { records: 2, kept: 1, share: 0.5 },
             "an unknown address says nothing"
         );
-        assert_eq!(rules[2].check(&odd), Compliance::default());
+        assert_eq!(rules[2].check(&odd, &values), Compliance::default());
     }
 
     #[test]
@@ -278,9 +329,50 @@ mod tests {
             records[..slips].iter_mut().for_each(|record| {
                 *record = String::from_utf8_lossy(record).replace("seen_ip\":\"10", "seen_ip\":\"11").into_bytes();
             });
-            names(&learn(&RecordTable::new(&records, &mut ValueIds::default()), &[]))
+            let mut values = ValueIds::default();
+            let table = RecordTable::new(&records, &mut values);
+            names(&learn(&table, &values, &[]))
         };
         assert!(with_slips(3).contains(&"ip=seen_ip".to_string()));
         assert!(!with_slips(4).contains(&"ip=seen_ip".to_string()));
+    }
+
+    /// Tasks with a start, an end and a time of writing in order, two arrays of one length, and a name within a path.
+    fn tasks(n: u64) -> Vec<Vec<u8>> {
+        let record = |i: u64| {
+            let noise = i.wrapping_add(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+            let (start, name) = (i * 3 + noise % 5, format!("user{}", noise / 7 % 40));
+            let list = |what: &str| (0..noise / 3 % 5).map(|k| format!("\"{what}{k}\"")).collect::<Vec<_>>().join(",");
+            format!(
+                r#"{{"start":{start},"end":{},"written":{},"size":{},"name":"{name}","path":"/home/{name}/{}","keys":[{}],"values":[{}]}}"#,
+                start + noise / 11 % 9,
+                start + 9 + noise / 13 % 9,
+                1_000_000 + noise % 1000,
+                noise % 90,
+                list("k"),
+                list("v"),
+            )
+        };
+        (0..n).map(|i| record(i).into_bytes()).collect()
+    }
+
+    #[test]
+    fn orders_lengths_and_containment_are_found() {
+        let mut values = ValueIds::default();
+        let table = RecordTable::new(&tasks(400), &mut values);
+        let random = ["start", "end", "written", "path"].map(str::to_string);
+        let rules = learn(&table, &values, &random);
+        let found: Vec<String> = names(&rules).into_iter().filter(|name| !name.contains('>')).collect();
+        // That the size is above every time is no order, and that the start is before the writing follows from two others.
+        assert_eq!(found, ["end<=written", "start<=end", "keys.*~values.*", "name in path"]);
+        let mut broken = tasks(10);
+        broken[3] = br#"{"start":9,"end":8,"written":7,"name":"user1","path":"/home/user2/1"}"#.to_vec();
+        let broken = RecordTable::new(&broken, &mut values);
+        let kept: Vec<_> = rules
+            .iter()
+            .filter(|rule| RELATIONS.contains(&rule.kind))
+            .map(|rule| rule.check(&broken, &values))
+            .collect();
+        assert_eq!((kept[0].kept, kept[1].kept, kept[3].kept), (9, 9, 9), "{kept:?}");
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn section(title: &str, lead: &str, body: &str) -> String {
     format!("<section>\n<h2>{}</h2>\n<p>{}</p>\n{body}</section>\n", escape(title), escape(lead))
 }
 
+/// A part that is shown when its summary (plain text) is clicked. `body` is HTML.
+pub(super) fn folded(summary: &str, body: &str) -> String {
+    format!("<details>\n<summary>{}</summary>\n{body}</details>\n", escape(summary))
+}
+
 /// A table; the cells are HTML, from `<td` to `</td>`.
 pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = String>) -> String {
     let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();

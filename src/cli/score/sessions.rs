@@ -2,7 +2,8 @@
 
 use clap::Args;
 use logwright::finding::Finding;
-use logwright::score::session::{Grouping, Session, SessionScore, Sessions, seconds};
+use logwright::record::seconds;
+use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
 use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
 use logwright::{Error, Result};
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@ mod numbers;
 mod page;
 mod plots;
 mod privacy;
+mod rules;
 
 pub use data::{Detected, Evaluation, Exposed, GeneratedQuality, LanguageModel};
 pub use page::write_report;

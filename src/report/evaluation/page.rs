@@ -2,18 +2,19 @@
 
 use super::data::{Evaluation, GeneratedQuality, LanguageModel};
 use super::labelled::detectors;
-use super::numbers::{NumberRow, numbers, pair, parts, percent, three};
+use super::numbers::{NumberRow, numbers, pair, parts, three};
 use super::plots::{self, MOST_FIELDS};
 use super::privacy::{exposed, privacy_section};
+use super::rules::{keys, rules};
 use crate::fidelity::conformity::{Conformity, Fault};
 use crate::fidelity::distance::{Coverage, FieldDistance};
 use crate::fidelity::language::Cost;
-use crate::fidelity::rules::{Compliance, RuleKind};
 use crate::fidelity::text::Likeness;
 use crate::fidelity::tfidf::Histogram;
 use crate::fidelity::{CheckedRule, Fidelity, Pair, Share, Structure};
 use crate::files::write_atomic;
-use crate::report::html::{cell, code, document, section, table};
+use crate::report::html::{cell, code, document, folded, section, table};
+use crate::words::counted;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,6 +42,7 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
         if let Some(structure) = &fidelity.structure {
             body += &fields(structure)?;
             body += &rules(&structure.rules);
+            body += &keys(&structure.keys);
             body += &schema(structure);
         }
         body += &texts(fidelity)?;
@@ -219,34 +221,16 @@ fn fields(structure: &Structure) -> Result<String> {
         structure.fields.len() - varying.len()
     );
     let picture = format!("<figure>\n{}</figure>\n", plots::fields(&varying)?);
-    Ok(section("Fields", &lead, &(picture + &table(&heads, varying.iter().map(row)) + &numbers(rows))))
-}
-
-fn rules(rules: &[CheckedRule]) -> String {
-    let share = |kept: &Compliance| match kept.records {
-        0 => "no case".to_string(),
-        records => format!("{} of {records}", percent(kept.share)),
-    };
-    let row = |rule: &CheckedRule| {
-        let (made, real) = (&rule.kept.generated, &rule.kept.validation);
-        let worse = made.records > 0 && made.share + 0.05 < if real.records > 0 { real.share } else { rule.confidence };
-        let kind = if rule.kind == RuleKind::Equal { "equals" } else { "determines" };
-        [
-            code(&rule.from),
-            cell("", kind),
-            code(&rule.to),
-            cell("number", &rule.support.to_string()),
-            cell("number", &percent(rule.confidence)),
-            cell(if worse { "number off" } else { "number" }, &share(made)),
-            cell("number", &share(real)),
-        ]
-        .concat()
-    };
-    let lead = "What holds between two fields of a training record, and the fraction of records that follow it. Higher is better; \
-                held-out records show what can be expected. A value that training does not have is not counted.";
-    let heads = ["path", "", "path", "support", "in training", "generated", "real, held out"];
-    let body = if rules.is_empty() { String::new() } else { table(&heads, rules.iter().map(row)) };
-    section("Consistency rules", if rules.is_empty() { "The training records support no rule." } else { lead }, &body)
+    let (beyond, within): (Vec<&FieldDistance>, Vec<&FieldDistance>) = varying.iter().partition(|field| field.outside);
+    let mut tables = String::new();
+    if !beyond.is_empty() {
+        tables += &table(&heads, beyond.iter().map(row));
+    }
+    if !within.is_empty() {
+        let summary = format!("{} within the band of chance", counted(within.len() as u64, "field"));
+        tables += &folded(&summary, &table(&heads, within.iter().map(row)));
+    }
+    Ok(section("Fields", &lead, &(picture + &numbers(rows) + &tables)))
 }
 
 fn schema(structure: &Structure) -> String {
