@@ -11,6 +11,7 @@ mod detection;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod evaluate;
+mod faults;
 mod finetune;
 mod generate;
 mod gpu_errors;

@@ -90,15 +90,17 @@ fn assert_whole(folder: &Path) {
     }
 }
 
+/// Kills the run 20 times, or as often as `LOGWRIGHT_KILLS` says.
 #[test]
-fn killed_twenty_times_it_resumes_bit_for_bit() {
+fn killed_again_and_again_it_resumes_bit_for_bit() {
+    let wanted = std::env::var("LOGWRIGHT_KILLS").map_or(20, |kills| kills.parse().unwrap());
     let home = corpus(60, BYTES);
     let flags = format!("--data data {SMALL} --steps 400 --save-every 3 --eval-every 5 --eval-windows 1 --batch 1");
     run(home.path(), &format!("train --out whole {flags}")).has(0, &[]);
     let folder = home.path().join("killed");
     let mut kills = 0;
     let (mut delay, mut resumed) = (7u64, 0);
-    while kills < 20 {
+    while kills < wanted {
         let begun = folder.join("last").exists();
         if !begun && folder.exists() {
             fs::remove_dir_all(&folder).unwrap();
