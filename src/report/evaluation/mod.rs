@@ -8,4 +8,4 @@ mod plots;
 mod privacy;
 
 pub use data::{Detected, Evaluation, Exposed, GeneratedQuality, LanguageModel};
-pub use page::write_report;
+pub use page::{REPORT_FILES, write_report};
