@@ -5,6 +5,7 @@
 //! and a remedy.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::Path;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -33,7 +34,23 @@ impl Error {
 
     /// An operating-system error while `doing` something to `path`, e.g. `Error::io("read", path, e)`.
     pub fn io(doing: &str, path: &Path, source: std::io::Error) -> Self {
-        Error::Failed(format!("cannot {doing} {}: {source}", path.display()))
+        match source.kind() {
+            ErrorKind::PermissionDenied if ["read", "open", "list"].iter().any(|verb| doing.starts_with(verb)) => {
+                Self::unreadable(path, source, "")
+            }
+            _ => Error::Failed(format!("cannot {doing} {}: {source}", path.display())),
+        }
+    }
+
+    /// A file that cannot be read: `remedy` says what to do, unless it is for other users.
+    pub fn unreadable(path: &Path, source: std::io::Error, remedy: &str) -> Self {
+        let remedy = match source.kind() {
+            ErrorKind::PermissionDenied => {
+                "its owner can let you read it (chmod); what logwright writes is for its owner alone, unless --mode says otherwise"
+            }
+            _ => remedy,
+        };
+        Error::Failed(format!("cannot read {}: {source}; {remedy}", path.display()))
     }
 
     pub fn exit_code(&self) -> u8 {

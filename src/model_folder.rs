@@ -4,6 +4,7 @@
 
 use crate::backend::Backend;
 use crate::engine::Engine;
+use crate::files::check_readable;
 use crate::gpt::{Config, checkpoint};
 use crate::record::Records;
 use crate::tokens::Tokenizer;
@@ -49,6 +50,7 @@ impl ModelFolder {
 /// The folder that holds the model: `path` itself, or a run folder's `best/`, else its `last/`.
 pub fn find(path: &Path) -> Result<PathBuf> {
     let candidates = [path.to_path_buf(), path.join("best"), path.join("last")];
+    candidates.iter().try_for_each(|folder| check_readable(folder))?;
     candidates.into_iter().find(|folder| folder.join("config.json").is_file()).ok_or_else(|| {
         let what = if path.exists() { "contains no model (no config.json, best/ or last/)" } else { "does not exist" };
         Error::failed(format!(

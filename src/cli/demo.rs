@@ -2,13 +2,15 @@
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
-use super::interrupt::{is_stopped, save_on_interrupt};
+use super::interrupt::{end_on_interrupt, is_stopped, save_on_interrupt};
+use super::mode::ModeArgs;
 use super::output::OutputArgs;
 use super::stdout::print_line;
 use super::training::train;
 use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
+use logwright::files::{Access, Lock, WholeFile};
 use logwright::model_folder::LoadedModel;
 use logwright::report::{DemoReport, JudgedRecord, Summary, page, verdict};
 use logwright::sample::{Control, GenerationSettings, SamplingParams, generate};
@@ -17,8 +19,8 @@ use logwright::train::metrics::{self, StepMetrics};
 use logwright::train::{Run, RunPlan, TrainConfig};
 use logwright::{Error, Result, files};
 use serde_json::{Value, json};
-use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -48,14 +50,18 @@ pub struct DemoArgs {
     seed: u64,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    mode: ModeArgs,
 }
 
-/// Marks a folder that a demo made, so that a later demo may replace what is in it.
+/// Marks a folder that a demo made, so that a later demo may replace what is in it. It is locked while a demo runs.
 const MARKER: &str = ".logwright-demo";
 
 pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     let started = Instant::now();
-    clear(&args.out)?;
+    args.mode.apply();
+    end_on_interrupt();
+    let _lock = clear(&args.out)?;
     let corpus = args.out.join("corpus.jsonl");
     let mean_bytes = write_corpus(&args, &corpus)?;
     tracing::info!("{}: {} synthetic sign-in records, {mean_bytes:.0} bytes each", corpus.display(), args.records);
@@ -82,35 +88,39 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
 /// What a demo writes besides its marker.
 const PARTS: [&str; 7] = ["corpus.jsonl", "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
 
-/// Makes the folder, or removes the output of an earlier demo from it; any other folder is left alone.
-fn clear(folder: &Path) -> Result<()> {
+/// Makes the folder, or removes the output of an earlier demo from it; any other folder is left alone. No other demo may write
+/// it while the lock lives.
+fn clear(folder: &Path) -> Result<Lock> {
     let marker = folder.join(MARKER);
     let empty = fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     if !empty && !marker.exists() {
         let message = format!("{} contains files that no demo made; choose another --out", folder.display());
         return Err(Error::usage(message));
     }
+    files::create_folders(folder)?;
+    let lock = Lock::take(&marker)?.ok_or_else(|| {
+        Error::failed(format!("{}: another demo is writing this folder; choose another --out", folder.display()))
+    })?;
     for part in PARTS.map(|part| folder.join(part)) {
         let removed = if part.is_dir() { fs::remove_dir_all(&part) } else { fs::remove_file(&part) };
         if let Err(e) = removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
             return Err(Error::io("remove", &part, e));
         }
     }
-    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    fs::write(&marker, "").map_err(|e| files::write_error(&marker, e))
+    Ok(lock)
 }
 
 /// Writes the corpus; returns the mean record length in bytes.
 fn write_corpus(args: &DemoArgs, path: &Path) -> Result<f64> {
-    let failed = |e| Error::io("write", path, e);
-    let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+    let mut out = WholeFile::create(path, Access::Private)?;
     let mut bytes = 0;
     let source = SignIns::new(SynthSettings { seed: args.seed, ..SynthSettings::default() })?;
     for record in source.take(args.records as usize) {
         bytes += record.json.len();
-        writeln!(out, "{}", record.json).map_err(failed)?;
+        out.write(record.json.as_bytes())?;
+        out.write(b"\n")?;
     }
-    out.flush().map_err(failed)?;
+    out.publish()?;
     Ok(bytes as f64 / f64::from(args.records))
 }
 

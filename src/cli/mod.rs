@@ -11,7 +11,10 @@ mod exit;
 mod generate;
 mod grammar;
 mod interrupt;
+mod messages;
+mod mode;
 mod output;
+mod outputs;
 mod prepare;
 mod score;
 mod stdout;
@@ -22,17 +25,18 @@ mod values;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
-use logwright::Result;
+use logwright::{Error, Result};
 use output::OutputArgs;
+use std::process::ExitCode;
 
 /// Learn what machine logs normally look like, find the lines that do not fit, and generate realistic synthetic logs.
 #[derive(Parser)]
 #[command(name = "logwright", version, max_term_width = 110, args_override_self = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    pub output: OutputArgs,
+    output: OutputArgs,
 }
 
 #[derive(Subcommand)]
@@ -50,11 +54,46 @@ enum Command {
     Doctor(doctor::DoctorArgs),
 }
 
+/// Reads the arguments, runs the command and says how it failed.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(instead) => return tell(&instead),
+    };
+    cli.output.init_logging();
+    match cli.run() {
+        Ok(exit) => exit.into(),
+        Err(Error::OutputClosed) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Prints what is said instead of running a command: the help on stdout, or what is wrong with the arguments on stderr.
+fn tell(instead: &clap::Error) -> ExitCode {
+    if instead.use_stderr() {
+        let lines = instead.to_string();
+        lines.lines().for_each(|line| messages::say(line));
+        return ExitCode::from(instead.exit_code() as u8);
+    }
+    match stdout::check_open().and_then(|()| instead.print().map_err(stdout::write_failed)) {
+        Ok(()) | Err(Error::OutputClosed) => ExitCode::SUCCESS,
+        Err(error) => {
+            messages::say(&format!("error: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
 impl Cli {
-    /// Runs the command.
-    pub fn run(self) -> Result<Exit> {
+    fn run(self) -> Result<Exit> {
         let output = &self.output;
         output.init_threads()?;
+        if self.command.prints() {
+            stdout::check_open()?;
+        }
         let done = |()| Exit::Success;
         match self.command {
             Command::Prepare(args) => prepare::run(args, output).map(done),
@@ -66,6 +105,17 @@ impl Cli {
             Command::Synth(args) => args.run().map(done),
             Command::Bench(args) => bench::run(args).map(done),
             Command::Doctor(args) => doctor::run(args).map(done),
+        }
+    }
+}
+
+impl Command {
+    /// Whether its results go to stdout.
+    fn prints(&self) -> bool {
+        match self {
+            Command::Prepare(args) => args.prints(),
+            Command::Train(_) => false,
+            _ => true,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Flags that every command takes: what it says on stderr, and how many threads it computes with.
 
+use super::messages::Messages;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use logwright::{Error, Result};
@@ -34,7 +35,8 @@ impl OutputArgs {
         let level = if self.quiet { LevelFilter::WARN } else { LevelFilter::INFO };
         let asked = std::env::var("LOGWRIGHT_LOG").ok().and_then(|levels| levels.parse().ok());
         let filter: Targets = asked.unwrap_or_else(|| Targets::new().with_default(level));
-        let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(stderr);
+        let messages = if self.log_format == LogFormat::Json { Messages::JSON } else { Messages::TEXT };
+        let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(move || messages);
         match self.log_format {
             LogFormat::Json => builder.json().finish().with(filter).init(),
             LogFormat::Text => {

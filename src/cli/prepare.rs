@@ -1,6 +1,9 @@
 //! `logwright prepare`: raw logs -> a data folder.
 
+use super::interrupt::end_on_interrupt;
+use super::mode::ModeArgs;
 use super::output::OutputArgs;
+use super::outputs::{check_file, check_outside, lies_in};
 use super::stdout::print_line;
 use clap::Args;
 use logwright::dataset::{
@@ -78,7 +81,8 @@ pub struct PrepareArgs {
     /// Rules for pseudonyms (TOML), applied before the built-in rules or instead of them
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     rules: Option<PathBuf>,
-    /// Also write the pseudonymised records to this file, one per line
+    /// Also write the pseudonymised records to this file, one per line; it is meant to be shared, so its permissions follow the
+    /// umask
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     write_records: Option<PathBuf>,
     /// Print what would be replaced, by class and field (JSON), and write nothing
@@ -87,11 +91,22 @@ pub struct PrepareArgs {
     /// Add N records with made-up secrets to the training split, 1, 2, 4, ... times each, to measure memorisation
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
     canaries: usize,
+    #[command(flatten)]
+    mode: ModeArgs,
+}
+
+impl PrepareArgs {
+    /// Whether the result goes to stdout.
+    pub fn prints(&self) -> bool {
+        self.dry_run
+    }
 }
 
 pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     let begin = Instant::now();
     let dry_run = args.dry_run;
+    args.mode.apply();
+    end_on_interrupt();
     let options = options(args)?;
     if let Some(how) = options.pseudonymise.as_ref().filter(|_| dry_run) {
         let (_, replaced) = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
@@ -103,28 +118,20 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is, or would be, in the folder; either may not exist yet.
-fn lies_in(file: &Path, folder: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.to_path_buf());
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = file.file_name().map_or_else(|| real(file), |name| real(parent).join(name));
-    file.starts_with(real(folder))
-}
-
 /// Refuses a file of records that would replace something else, or lie in the data folder, which is replaced as a whole.
-fn check_written(file: &Path, out: &Path, others: [Option<&PathBuf>; 2]) -> Result<()> {
-    let refused =
-        |found: &str| Err(Error::usage(format!("--write-records {}: {found}; give it another name", file.display())));
-    if file.exists() && !file.is_file() {
-        return refused("expected the name of a file to create or replace, found something else");
+fn check_written(file: &Path, out: &Path, args: &PrepareArgs) -> Result<()> {
+    // Inputs that are folders or patterns are read without the file.
+    let named = args.inputs.iter().filter(|input| input.is_file());
+    let read: Vec<&Path> = named.chain(&args.key_file).chain(&args.rules).map(PathBuf::as_path).collect();
+    check_file("--write-records", file, &read)?;
+    let created = args.key_file.iter().chain(&args.rules).any(|other| lies_in(file, other));
+    if created {
+        return Err(Error::usage(format!(
+            "--write-records {}: it is the file of the key or of the rules; give it another name",
+            file.display()
+        )));
     }
-    if lies_in(file, out) {
-        return refused("it lies in the data folder (--out), which is replaced as a whole");
-    }
-    if others.into_iter().flatten().any(|other| lies_in(file, other)) {
-        return refused("it is the file of the key or of the rules");
-    }
-    Ok(())
+    check_outside("--write-records", file, &[out])
 }
 
 /// Refuses a tokenizer whose tokens are parts of original names: a data folder with it could not be shared.
@@ -150,7 +157,7 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOption
         )));
     }
     if let Some(file) = &args.write_records {
-        check_written(file, out, [Some(path), args.rules.as_ref()])?;
+        check_written(file, out, args)?;
     }
     let key = if args.dry_run && !path.exists() { SecretKey::throwaway()? } else { SecretKey::open(path)? };
     Ok(Some(PseudonymOptions { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))

@@ -1,8 +1,10 @@
 //! `logwright synth`: the built-in log source as a command.
 
+use super::interrupt::end_on_interrupt;
+use super::outputs::check_file;
 use chrono::{DateTime, NaiveDate};
 use clap::Args;
-use logwright::files::WholeFile;
+use logwright::files::{Access, WholeFile};
 use logwright::synth::{SignIn, SignIns, SynthSettings};
 use logwright::{Error, Result};
 use std::io::{BufWriter, ErrorKind, Write, stdout};
@@ -47,6 +49,7 @@ impl SynthArgs {
             label_field: self.label_field,
         };
         let source = SignIns::new(settings).map_err(|e| Error::usage(format!("synth: {e}")))?;
+        end_on_interrupt();
         let mut labels = self.labels.as_deref().map(labels_file).transpose()?;
         let mut out = BufWriter::with_capacity(1 << 16, stdout().lock());
         let mut written = 0;
@@ -76,12 +79,8 @@ fn keep_going(result: std::io::Result<()>) -> Result<bool> {
 }
 
 fn labels_file(path: &Path) -> Result<WholeFile> {
-    // A rename would replace a device or a pipe with a plain file.
-    if path.exists() && !path.is_file() {
-        let path = path.display();
-        return Err(Error::usage(format!("--labels {path}: expected the name of a plain file, found something else")));
-    }
-    WholeFile::create(path)
+    check_file("--labels", path, &[])?;
+    WholeFile::create(path, Access::Shared)
 }
 
 /// A line of the labels file: `{"record": 0, "attack": null, "episode": null}`.

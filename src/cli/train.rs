@@ -2,7 +2,9 @@
 
 use super::device::{DeviceArgs, TrainingArgs};
 use super::exit::Exit;
+use super::mode::ModeArgs;
 use super::output::OutputArgs;
+use super::outputs::check_outside;
 use super::training::train;
 use super::values;
 use clap::Args;
@@ -48,6 +50,8 @@ pub struct TrainArgs {
     /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1, e.g. 10..12
     #[arg(long, value_name = "A..B")]
     profile_steps: Option<ProfileSteps>,
+    #[command(flatten)]
+    mode: ModeArgs,
     #[command(flatten)]
     settings: SettingFlags,
     #[command(flatten)]
@@ -144,6 +148,14 @@ struct SettingFlags {
 }
 
 impl TrainArgs {
+    /// Refuses a run folder in a data or model folder: these are replaced as a whole.
+    fn check_out(&self) -> Result<()> {
+        let mut read = vec![self.data.as_path()];
+        read.extend(self.replay.as_deref());
+        read.extend(self.init_from.as_deref().filter(|folder| folder.join("config.json").exists()));
+        check_outside("--out", &self.out, &read)
+    }
+
     fn request(&self) -> Result<RunRequest> {
         let begin = match self.resume {
             true => Begin::Resume,
@@ -158,6 +170,8 @@ impl TrainArgs {
 }
 
 pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<Exit> {
+    args.mode.apply();
+    args.check_out()?;
     let data = Dataset::open(&args.data)?;
     let old = args.replay.as_deref().map(Dataset::open).transpose()?;
     let request = args.request()?;

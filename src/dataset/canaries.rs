@@ -6,15 +6,13 @@
 
 use super::format::PREPARE_AGAIN;
 use super::splitmix::mix;
-use crate::files::write_error;
+use crate::files::write_new;
 use crate::record::fields;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::io::Write;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 const FILE: &str = "canaries.json";
@@ -95,16 +93,10 @@ impl Canaries {
         Ok(Some(read))
     }
 
-    /// Writes the file so that only its owner can read it, because it contains whole records.
+    /// Writes the file, which contains whole records.
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(FILE);
         let text = serde_json::to_string_pretty(self).map_err(Error::failed)? + "\n";
-        let write = || {
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(|e| write_error(&path, e))
+        write_new(&folder.join(FILE), text.as_bytes())
     }
 
     /// Makes `count` canaries from the first of `records` that contain a random run, which the secret replaces. `encodes`

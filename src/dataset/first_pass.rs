@@ -4,7 +4,7 @@ use super::options::PrepareOptions;
 use super::pseudonymise::read_pseudonymised;
 use super::splitmix::mix;
 use crate::Result;
-use crate::files::{WholeFile, write_error};
+use crate::files::{WholeFile, temporary, write_error};
 use crate::ingest::{ReadOptions, ReadReport, read_records};
 use crate::pseudonyms::PseudonymReport;
 use crate::tokens::{Tokenizer, TokenizerKind};
@@ -23,7 +23,8 @@ const SAMPLE_RECORD_BYTES: usize = 1 << 20;
 
 /// The results of the first pass.
 pub(super) struct FirstPass {
-    pub records_file: PathBuf,
+    /// All records, each with a newline.
+    pub records_file: File,
     pub report: ReadReport,
     pub tokenizer: Tokenizer,
     pub pseudonyms: Option<PseudonymReport>,
@@ -75,27 +76,25 @@ fn train_bpe(sample: RecordSample, wanted: Option<usize>, progress: &ProgressBar
     Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))
 }
 
-/// A temporary file with all records, each with a newline, so that the inputs are read only once.
+/// A temporary file with all records, each with a newline, so that the inputs are read only once. It has no name: no other user
+/// can open it, and it disappears when the program ends for any reason.
 pub(super) struct TemporaryRecords {
-    pub path: PathBuf,
+    folder: PathBuf,
     file: BufWriter<File>,
 }
 
 impl TemporaryRecords {
     pub fn create(folder: &Path) -> Result<Self> {
-        let path = folder.join("records.tmp");
-        let file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
-        Ok(Self { path, file: BufWriter::with_capacity(1 << 20, file) })
+        Ok(Self { folder: folder.to_owned(), file: BufWriter::with_capacity(1 << 20, temporary(folder)?) })
     }
 
     pub fn push(&mut self, record: &[u8]) -> Result<()> {
         let written = self.file.write_all(record).and_then(|()| self.file.write_all(b"\n"));
-        written.map_err(|e| write_error(&self.path, e))
+        written.map_err(|e| write_error(&self.folder, e))
     }
 
-    pub fn finish(mut self) -> Result<PathBuf> {
-        self.file.flush().map_err(|e| write_error(&self.path, e))?;
-        Ok(self.path)
+    pub fn finish(self) -> Result<File> {
+        self.file.into_inner().map_err(|e| write_error(&self.folder, e.into_error()))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::format::PREPARE_AGAIN;
 use super::meta::Meta;
 use super::split::Split;
+use crate::files::check_readable;
 use crate::record::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -29,6 +30,7 @@ impl Dataset {
                 folder.display()
             )));
         }
+        check_readable(folder)?;
         let meta = Meta::load(folder)?;
         let records = Records::load(folder)?
             .ok_or_else(|| Error::failed(format!("{}: no records.json; {PREPARE_AGAIN}", folder.display())))?;

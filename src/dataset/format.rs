@@ -97,8 +97,7 @@ pub(super) struct MappedFile {
 impl MappedFile {
     /// Maps `path` and checks its magic, version, width, length, split, shard and checksum.
     pub fn open(path: &Path, content: Content, split: &str, shard: u32) -> Result<Self> {
-        let file = File::open(path)
-            .map_err(|e| Error::failed(format!("cannot open {}: {e}; {PREPARE_AGAIN}", path.display())))?;
+        let file = File::open(path).map_err(|e| Error::unreadable(path, e, PREPARE_AGAIN))?;
         // SAFETY: the mapping is read-only and the file is complete: it got its name by a rename after it was synced, and
         // logwright never changes or shortens it afterwards (--overwrite replaces the folder, not the file).
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;

@@ -1,12 +1,11 @@
 //! `meta.json`: what a data folder contains, and how it was prepared.
 
 use super::format::PREPARE_AGAIN;
-use crate::files::write_error;
+use crate::files::write_new;
 use crate::ingest::SourceReport;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 const VERSION: u32 = 1;
@@ -65,8 +64,7 @@ impl Meta {
 
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("meta.json");
-        let text = fs::read_to_string(&path)
-            .map_err(|e| Error::failed(format!("cannot read {}: {e}; {PREPARE_AGAIN}", path.display())))?;
+        let text = fs::read_to_string(&path).map_err(|e| Error::unreadable(&path, e, PREPARE_AGAIN))?;
         let meta: Meta = serde_json::from_str(&text).map_err(|e| {
             Error::failed(format!("{}: expected the facts that prepare writes: {e}; {PREPARE_AGAIN}", path.display()))
         })?;
@@ -81,13 +79,7 @@ impl Meta {
     }
 
     pub(super) fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("meta.json");
         let text = serde_json::to_string_pretty(self).map_err(Error::failed)? + "\n";
-        let write = || {
-            let mut file = fs::File::create_new(&path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(|e| write_error(&path, e))
+        write_new(&folder.join("meta.json"), text.as_bytes())
     }
 }

@@ -19,6 +19,7 @@ mod second_pass;
 mod split;
 mod split_assignment;
 mod splitmix;
+mod target;
 #[cfg(test)]
 mod tests;
 mod window_starts;

@@ -10,7 +10,7 @@ use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const CANARY_SAMPLE: usize = 64;
 pub(super) fn plant(
     options: &PrepareOptions,
     folder: &Path,
-    records_file: &Path,
+    records_file: &File,
     tokenizer: &Tokenizer,
     assignment: &SplitAssignment,
     records: u64,
@@ -59,11 +59,13 @@ pub(super) fn plant(
 }
 
 /// The records with these numbers, in the order of `numbers`, except those that are not UTF-8.
-fn fetch(records_file: &Path, numbers: &[u64]) -> Result<Vec<String>> {
+fn fetch(records_file: &File, numbers: &[u64]) -> Result<Vec<String>> {
     let wanted: BTreeMap<u64, usize> = numbers.iter().enumerate().map(|(at, number)| (*number, at)).collect();
     let mut found = vec![None; numbers.len()];
-    let failed = |e| Error::io("read", records_file, e);
-    let lines = BufReader::with_capacity(1 << 18, File::open(records_file).map_err(failed)?).split(b'\n');
+    let failed = |e| Error::failed(format!("cannot read the temporary file: {e}"));
+    let mut reader = BufReader::with_capacity(1 << 18, records_file);
+    reader.rewind().map_err(failed)?;
+    let lines = reader.split(b'\n');
     for (number, line) in lines.enumerate() {
         let line = line.map_err(failed)?;
         if let Some(at) = wanted.get(&(number as u64)) {

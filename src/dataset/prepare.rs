@@ -1,8 +1,8 @@
 //! `prepare` turns raw logs into a data folder, in two passes and bounded memory.
 //!
-//! The first pass reads the inputs once into a temporary file in the unfinished output folder, and makes the tokenizer. The
-//! second pass tokenises this file in parallel chunks and writes the shards. The file takes as much disk space as the corpus
-//! and is removed at the end.
+//! The first pass reads the inputs once into a temporary file without a name, on the disk of the output folder, and makes the
+//! tokenizer. The second pass tokenises this file in parallel chunks and writes the shards. The file takes as much disk space
+//! as the corpus, and is gone when the program ends for any reason.
 
 use super::first_pass::{FirstPass, first_pass};
 use super::meta::Meta;
@@ -10,14 +10,13 @@ use super::options::PrepareOptions;
 use super::plant::plant;
 use super::second_pass::{SplitWriters, tokenise};
 use super::split_assignment::SplitAssignment;
+use super::target::check_target;
 use crate::files::{StagedFolder, WholeFile, write_atomic};
 use crate::ingest::ReadReport;
 use crate::pseudonyms::PseudonymReport;
 use crate::record::{Form, RecordsBuilder};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
-use std::fs;
-use std::path::Path;
 
 /// The results of [`prepare`].
 pub struct Prepared {
@@ -37,12 +36,14 @@ pub struct Prepared {
 /// same bytes, whatever the number of threads.
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
-    check_target(&options.out, options.overwrite)?;
     if let (Some(tokenizer), Some(stand_in)) = (&options.existing, options.replace_unknown) {
         // An invalid stand-in is an error before anything is read.
         tokenizer.replace_unknown(Vec::new(), stand_in, &mut 0)?;
     }
-    let staged = StagedFolder::create(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
+    check_target(&options.out, options.overwrite)?;
+    let staged = StagedFolder::create_alone(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
+    // Another process may have made it before this one was alone.
+    check_target(&options.out, options.overwrite)?;
     progress.set_message("reading");
     let FirstPass { records_file, report, tokenizer, pseudonyms, written } =
         first_pass(options, &staged.folder, progress)?;
@@ -55,7 +56,8 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     progress.set_length(report.bytes);
     progress.reset();
     let replaced = tokenise(&records_file, &tokenizer, options.replace_unknown, &mut writers, progress)?;
-    fs::remove_file(&records_file).map_err(|e| Error::io("remove", &records_file, e))?;
+    // The temporary file is as large as the corpus, and not needed any more.
+    drop(records_file);
     tokenizer.save(&staged.folder)?;
     let (meta, records) = writers.finish(options, &report, &tokenizer)?;
     records.save(&staged.folder)?;
@@ -64,32 +66,12 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
         let text = serde_json::to_string_pretty(pseudonyms).map_err(Error::failed)? + "\n";
         write_atomic(&staged.folder.join("pseudonyms.json"), text.as_bytes())?;
     }
-    staged.publish()?;
+    // Somebody else may have put something of their own into it in the meantime.
+    check_target(&options.out, options.overwrite)?;
+    staged.publish().map_err(|e| Error::failed(format!("--out: {e}")))?;
     written.map_or(Ok(()), WholeFile::publish)?;
     progress.finish_and_clear();
     Ok(Prepared { meta, report, replaced, pseudonyms })
-}
-
-/// Returns an error for a target that exists, unless it is empty, or it is a data folder and `overwrite` is set.
-fn check_target(target: &Path, overwrite: bool) -> Result<()> {
-    let empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
-    if !target.exists() || empty {
-        return Ok(());
-    }
-    if !overwrite {
-        return Err(Error::usage(format!(
-            "--out {}: this already exists; choose another name, or replace it with --overwrite",
-            target.display()
-        )));
-    }
-    if !Meta::is_in(target) {
-        return Err(Error::usage(format!(
-            "--out {}: this is not a data folder (it has no meta.json as prepare writes it), so --overwrite does not replace \
-             it; choose another name, or remove it yourself",
-            target.display()
-        )));
-    }
-    Ok(())
 }
 
 fn check_fraction(fraction: f64) -> Result<()> {

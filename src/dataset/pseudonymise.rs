@@ -1,7 +1,7 @@
 //! `prepare --pseudonymise`: the inputs are read once into a private temporary file while names are learnt; then the names
 //! are replaced record by record.
 
-use crate::files::{WholeFile, write_error};
+use crate::files::{Access, WholeFile, temporary, write_error};
 use crate::ingest::{ReadOptions, ReadReport, check_prefixes, read_records};
 use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SecretKey};
 use crate::record::put_prefix;
@@ -36,9 +36,9 @@ pub(super) fn read_pseudonymised(
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<(ReadReport, PseudonymReport, Option<WholeFile>)> {
     let mut pseudonyms = Pseudonymizer::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
-    let mut written = how.write_records.as_deref().map(WholeFile::create).transpose()?;
+    let mut written = how.write_records.as_deref().map(|path| WholeFile::create(path, Access::Shared)).transpose()?;
     let failed = |e| write_error(folder, e);
-    let mut originals = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(folder).map_err(failed)?);
+    let mut originals = BufWriter::with_capacity(1 << 20, temporary(folder)?);
     let plain = ReadOptions { prefixes: Vec::new(), ..read.clone() };
     let mut report = read_records(inputs, &plain, progress, &mut |record| {
         pseudonyms.learn(record);

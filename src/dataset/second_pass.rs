@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -106,19 +106,20 @@ pub(super) struct EncodedChunk {
 /// Tokenises as many chunks at once as there are threads, and writes them in order. Returns the number of replaced
 /// characters.
 pub(super) fn tokenise(
-    records_file: &Path,
+    records_file: &File,
     tokenizer: &Tokenizer,
     stand_in: Option<char>,
     writers: &mut SplitWriters,
     progress: &ProgressBar,
 ) -> Result<u64> {
-    let file = File::open(records_file).map_err(|e| Error::io("read", records_file, e))?;
-    let mut reader = BufReader::with_capacity(1 << 18, file);
+    let failed = |e| Error::failed(format!("cannot read the temporary file: {e}"));
+    let mut reader = BufReader::with_capacity(1 << 18, records_file);
+    reader.rewind().map_err(failed)?;
     let mut replaced = 0;
     loop {
         let mut chunks = Vec::new();
         while chunks.len() < rayon::current_num_threads() {
-            match chunk(&mut reader).map_err(|e| Error::io("read", records_file, e))? {
+            match chunk(&mut reader).map_err(failed)? {
                 Some(records) => chunks.push(records),
                 None => break,
             }

@@ -3,7 +3,7 @@
 use super::format::{Content, FileHeader, HEADER, index_path, shard_path};
 use super::meta::SplitCounts;
 use crate::Result;
-use crate::files::write_error;
+use crate::files::{create_new, write_error};
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ struct NumberFile {
 
 impl NumberFile {
     fn create(path: PathBuf, header: FileHeader) -> Result<Self> {
-        let mut file = File::create_new(&path).map_err(|e| write_error(&path, e))?;
+        let mut file = create_new(&path)?;
         file.write_all(&[0; HEADER]).map_err(|e| write_error(&path, e))?;
         Ok(Self { path, file, header, buffer: Vec::with_capacity(2 * BUFFER), crc: crc32fast::Hasher::new() })
     }

@@ -6,7 +6,7 @@
 
 use super::layout::{Layout, Tensor};
 use super::{Config, layout};
-use crate::files::write_error;
+use crate::files::{create_new, write_atomic, write_error, write_new};
 use crate::{Error, Result};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -30,7 +30,7 @@ fn absent_biases(config: &Config, layout: &Layout) -> Vec<(String, usize)> {
 pub fn write_model(folder: &Path, config: &Config, separator: u32, parameters: &[f32]) -> Result<()> {
     let layout = Layout::new(config);
     let text = serde_json::to_string_pretty(&config.to_hf(separator)).expect("JSON values serialise");
-    fs::write(folder.join("config.json"), text + "\n").map_err(|e| write_error(&folder.join("config.json"), e))?;
+    write_new(&folder.join("config.json"), (text + "\n").as_bytes())?;
     let absent = absent_biases(config, &layout);
     let zeros = vec![0.0; 4 * config.channels];
     let mut tensors: Vec<NamedTensor> = named(&layout, "").collect();
@@ -131,8 +131,7 @@ impl<'a> TensorWriter<'a> {
             Metadata::new(Some(format), tensors.iter().map(&mut place).collect()).map_err(|e| broken(path, e))?;
         let mut header = serde_json::to_vec(&header).expect("names and numbers serialise");
         header.resize(header.len().next_multiple_of(8), b' ');
-        let file = File::create(path).map_err(|e| write_error(path, e))?;
-        let file = BufWriter::with_capacity(1 << 18, file);
+        let file = BufWriter::with_capacity(1 << 18, create_new(path)?);
         let mut writer = TensorWriter { path, file, checksum: crc32fast::Hasher::new() };
         writer.write_bytes(&(header.len() as u64).to_le_bytes())?;
         writer.write_bytes(&header)?;
@@ -178,8 +177,7 @@ fn record_checksum(path: &Path, checksum: u32) -> Result<()> {
     let mut sums = checksums(folder)?;
     sums.insert(name, format!("{checksum:08x}"));
     let text = serde_json::to_string_pretty(&sums).expect("strings serialise") + "\n";
-    let path = folder.join(CHECKSUMS);
-    fs::write(&path, text).map_err(|e| write_error(&path, e))
+    write_atomic(&folder.join(CHECKSUMS), text.as_bytes())
 }
 
 /// Folders of other programs have no checksums; their files are taken as they are.
@@ -205,7 +203,7 @@ fn broken(path: &Path, problem: impl std::fmt::Display) -> Error {
 fn read_config(folder: &Path) -> Result<Value> {
     let path = folder.join("config.json");
     let hint = "is this a model folder? It needs config.json, model.safetensors and tokenizer.json";
-    let text = fs::read_to_string(&path).map_err(|e| broken(&path, format!("cannot read ({e}); {hint}")))?;
+    let text = fs::read_to_string(&path).map_err(|e| Error::unreadable(&path, e, hint))?;
     serde_json::from_str(&text).map_err(|e| broken(&path, format!("not valid JSON: {e}")))
 }
 

@@ -1,12 +1,13 @@
 //! The secret key of all pseudonyms: HMAC-SHA-256 with 32 random bytes from a file.
 
+use crate::files::{Access, WholeFile};
 use crate::{Error, Result};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The length of the secret in bytes; the file contains two hexadecimal digits for each.
 const BYTES: usize = 32;
@@ -77,14 +78,14 @@ fn load(path: &Path, facts: &fs::Metadata) -> Result<SecretKey> {
 }
 
 fn create(path: &Path) -> Result<SecretKey> {
-    let failed = |e| Error::io("create the key file", path, e);
     let secret = random()?;
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).map_or(PathBuf::from("."), Path::to_owned);
-    // A temporary file is private from the start, and gets its final name only when it is complete.
-    let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(failed)?;
-    writeln!(file, "{text}").and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist_noclobber(path).map_err(|e| failed(e.error))?;
+    let create = || {
+        let mut file = WholeFile::create(path, Access::Secret)?;
+        file.write(format!("{text}\n").as_bytes())?;
+        file.publish_new()
+    };
+    create().map_err(|e| Error::failed(format!("--key-file: {e}")))?;
     tracing::info!(
         "{}: created a new key; keep it to get the same pseudonyms again, and keep it secret, because it can undo them",
         path.display()

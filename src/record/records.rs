@@ -58,9 +58,8 @@ impl Records {
     }
 
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(NAME);
         let text = serde_json::to_string(self).map_err(Error::failed)? + "\n";
-        std::fs::write(&path, text).map_err(|e| files::write_error(&path, e))
+        files::write_new(&folder.join(NAME), text.as_bytes())
     }
 
     /// The record as the model sees it in training, with its prefix. A prefix that the record already has is replaced.

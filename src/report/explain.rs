@@ -88,7 +88,7 @@ fn article(finding: &Finding, highest: f64) -> String {
     format!(
         "<article class=\"{class}\">\n<p class=\"verdict\">{}</p>\n\
          <div class=\"bar\"><i style=\"width:{:.1}%\"></i>{tick}</div>\n<pre>{}</pre>\n{}</article>\n",
-        escape(&headline(finding)),
+        html::plain(headline(finding).as_bytes()),
         percent(finding.score),
         shaded(&finding.tokens),
         table(&finding.fields),
@@ -184,9 +184,10 @@ pub fn legend(colour: bool) -> String {
 const PLAIN_SHADE: usize = 4;
 
 /// A finding for a terminal: a headline, the record with its tokens coloured (256-colour escapes), the most unusual fields.
-/// Control characters of the record are shown as pictures, because a log must not control the terminal.
+/// Control characters of the record and of the name of its file are shown as pictures, because a log must not control the
+/// terminal.
 pub fn terminal(finding: &Finding, colour: bool) -> String {
-    let mut out = headline(finding);
+    let mut out = html::visible(headline(finding).as_bytes());
     if colour && finding.anomaly == Some(true) {
         out = format!("\x1b[1;31m{out}\x1b[0m");
     }

@@ -51,7 +51,7 @@ pub(super) fn plain(text: &[u8]) -> String {
 }
 
 /// Bytes as visible text: invalid UTF-8 becomes U+FFFD, control characters their pictures (U+2400 and up).
-pub(super) fn visible(text: &[u8]) -> String {
+pub fn visible(text: &[u8]) -> String {
     let visible = |c: char| match c {
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
         '\x7f' => '\u{2421}',

@@ -11,5 +11,6 @@ pub mod parse;
 
 pub use curve::{LossCurve, loss_curve};
 pub use detection::{DetectorScores, detection};
+pub use html::visible;
 pub use page::{DemoReport, JudgedRecord, page};
 pub use parse::{Summary, Verdict, verdict};

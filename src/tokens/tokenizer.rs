@@ -125,8 +125,7 @@ impl Tokenizer {
         let mut config = file::config().to_string();
         config.push('\n');
         for (name, content) in [(file::NAME, &self.0.json[..]), (file::CONFIG_NAME, config.as_bytes())] {
-            let path = folder.join(name);
-            std::fs::write(&path, content).map_err(|e| crate::files::write_error(&path, e))?;
+            crate::files::write_new(&folder.join(name), content)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: one JSON object per step.
 
-use crate::files::write_error;
+use crate::files::{append, write_atomic, write_error};
 use crate::report::LossCurve;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -64,9 +64,8 @@ impl MetricsFile {
         let kept: Vec<StepMetrics> = if path.exists() { read(path)? } else { Vec::new() };
         let kept: Vec<StepMetrics> = kept.into_iter().take_while(|line| line.step <= step).collect();
         let text: String = kept.iter().map(|line| to_json(line) + "\n").collect();
-        crate::files::write_atomic(path, text.as_bytes())?;
-        let file = File::options().append(true).open(path).map_err(|e| Error::io("open", path, e))?;
-        Ok((MetricsFile { path: path.to_path_buf(), file }, curve(&kept)))
+        write_atomic(path, text.as_bytes())?;
+        Ok((MetricsFile { path: path.to_path_buf(), file: append(path)? }, curve(&kept)))
     }
 
     pub fn append(&mut self, line: &StepMetrics) -> Result<()> {

@@ -6,12 +6,13 @@ use super::mixture::Mixture;
 use super::profile::ProfileSteps;
 use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
+use crate::files::{self, Lock};
 use crate::gpt::Flops;
 use crate::gpt::checkpoint::{self, Moment};
 use crate::report::{LossCurve, loss_curve};
-use crate::{Error, Result, files};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -76,7 +77,7 @@ pub struct Run<'a> {
     /// Steps that a profiler is told to capture.
     profiled: Option<ProfileSteps>,
     /// Held while the run lives, so that no two runs write the same folder.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl<'a> Run<'a> {
@@ -94,7 +95,6 @@ impl<'a> Run<'a> {
         mixture.check(&sampler)?;
         let lock = lock(folder)?;
         files::recover(&folder.join("last"));
-        files::sweep(folder);
         let fingerprint = mixture.fingerprint();
         let mut state =
             TrainState { step: 0, updates: 0, data: fingerprint, best_val_loss: None, validations_since_best: 0 };
@@ -304,8 +304,7 @@ impl<'a> Run<'a> {
                 self.engine.read(state_of(moment), to)
             })?;
             let text = serde_json::to_string_pretty(&self.state).expect("plain values serialise");
-            let path = to.join("train_state.json");
-            fs::write(&path, text + "\n").map_err(|e| files::write_error(&path, e))
+            files::write_new(&to.join("train_state.json"), (text + "\n").as_bytes())
         })
     }
 
@@ -339,18 +338,11 @@ fn due(step: u64, every: u64) -> bool {
 }
 
 /// Creates the run folder and takes its lock.
-fn lock(folder: &Path) -> Result<File> {
-    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let path = folder.join(".lock");
-    let file = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::failed(format!(
-            "{}: another run is writing this folder; choose another --out",
-            folder.display()
-        ))),
-        Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
-    }
+fn lock(folder: &Path) -> Result<Lock> {
+    files::create_folders(folder)?;
+    Lock::take(&folder.join(".lock"))?.ok_or_else(|| {
+        Error::failed(format!("{}: another run is writing this folder; choose another --out", folder.display()))
+    })
 }
 
 /// A new run replaces nothing: the folder must not contain any of the names that it writes.
@@ -369,8 +361,7 @@ fn check_fresh(folder: &Path) -> Result<()> {
 fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
     let path = last.join("train_state.json");
     let hint = "the run was stopped before its first checkpoint; remove the folder and start it again";
-    let text = fs::read_to_string(&path)
-        .map_err(|e| Error::failed(format!("cannot resume from {}: {e}; {hint}", path.display())))?;
+    let text = fs::read_to_string(&path).map_err(|e| Error::unreadable(&path, e, hint))?;
     let state: TrainState = serde_json::from_str(&text)
         .map_err(|e| Error::failed(format!("{}: {e}; the file is damaged", path.display())))?;
     if state.data != data {

@@ -18,6 +18,7 @@ mod gpu_errors;
 mod json_schema;
 mod prepare;
 mod pseudonyms;
+mod safety;
 mod score;
 mod sigma;
 mod sigma_rule;

@@ -74,6 +74,11 @@ impl Crate {
         &self.modules[module].file
     }
 
+    /// The text of a file without comments, strings and test code.
+    pub fn code(&self, module: &ModulePath) -> &str {
+        &self.modules[module].code
+    }
+
     /// Whether the file only gives methods to types of other files: these are used without naming this one.
     pub fn gives_methods(&self, module: &ModulePath) -> bool {
         let lines = || self.modules[module].code.lines();

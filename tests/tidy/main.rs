@@ -208,6 +208,33 @@ fn every_source_file_is_used() {
     }
 }
 
+/// What creates a file decides who may read it and what a kill leaves of it, so only one room does.
+#[test]
+fn only_one_room_creates_files() {
+    let sources = Crate::read(&root().join("src"));
+    let calls = [
+        "File::create",
+        "fs::write",
+        "OpenOptions",
+        "File::options",
+        "create_dir",
+        "DirBuilder",
+        "tempfile",
+        "serialize_to_file",
+    ];
+    let mut creates = BTreeSet::new();
+    for module in sources.uses().keys() {
+        let code = sources.code(module);
+        // `WholeFile::create` is another name.
+        let begins = |at: usize| !code[..at].ends_with(char::is_alphanumeric);
+        let found = calls.iter().find(|call| code.match_indices(**call).any(|(at, _)| begins(at)));
+        creates.extend(found.map(|_| room(module).unwrap_or_default()));
+        let inside = room(module).is_some_and(|room| room == "files");
+        assert!(found.is_none() || inside, "{}: {found:?}: use crate::files", sources.file(module).display());
+    }
+    assert_eq!(creates, BTreeSet::from(["files".to_string()]));
+}
+
 /// Headers of kernels and scripts have no compiler that would notice.
 #[test]
 fn every_header_and_script_is_named_somewhere() {

@@ -41,6 +41,11 @@ pub struct Trial {
 }
 
 impl LabelArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.labels.iter().chain(&self.labelled)
+    }
+
     /// Evaluates the model and the baselines on the labelled records. At most `sample` records fit the baselines, and as many
     /// calibrate each detector; the labelled ones are all held in memory.
     pub fn detect(

@@ -6,6 +6,9 @@ mod memory;
 mod reader;
 
 use super::device::DeviceArgs;
+use super::interrupt::end_on_interrupt;
+use super::mode::ModeArgs;
+use super::outputs::{check_file, check_outside, check_replaced, check_writable};
 use super::stdout::print_line;
 use super::values;
 use clap::Args;
@@ -15,11 +18,11 @@ use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
 use logwright::model_folder::LoadedModel;
-use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, write_report};
+use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, REPORT_FILES, write_report};
 use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
-use logwright::{Error, Result};
+use logwright::{Error, Result, files};
 use reader::{Reader, each_record};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -65,11 +68,17 @@ pub struct EvaluateArgs {
     batch: u16,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    mode: ModeArgs,
 }
 
 pub fn run(args: EvaluateArgs) -> Result<()> {
+    args.mode.apply();
+    end_on_interrupt();
+    args.check_outputs()?;
     if let Some(folder) = &args.report {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of --report", folder, e))?;
+        files::create_folders(folder).map_err(|e| Error::failed(format!("--report: {e}")))?;
+        check_writable("--report", folder)?;
     }
     let LoadedModel { mut engine, tokenizer, folder, records } = args.device.load(&args.model)?;
     let (engine, batch) = (engine.as_mut(), args.batch.into());
@@ -88,6 +97,21 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         tracing::info!("wrote {}", folder.join("evaluation.html").display());
     }
     print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
+}
+
+impl EvaluateArgs {
+    /// Refuses outputs that would replace what is read, or lie in a data folder.
+    fn check_outputs(&self) -> Result<()> {
+        let named = [Some(&self.model), self.text.as_ref(), self.generated.as_ref()].into_iter().flatten();
+        let read: Vec<&Path> = named.chain(self.labels.files()).map(PathBuf::as_path).collect();
+        let data: Vec<&Path> = self.data.as_deref().into_iter().collect();
+        if let Some(file) = &self.logits {
+            check_file("--logits", file, &read)?;
+        }
+        let Some(folder) = &self.report else { return Ok(()) };
+        check_outside("--report", folder, &data)?;
+        REPORT_FILES.iter().try_for_each(|name| check_replaced("--report", &folder.join(name), &read))
+    }
 }
 
 fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
@@ -193,6 +217,6 @@ fn write_logits(engine: &mut dyn Engine, stream: &[u32], out: &Path) -> Result<(
         ("tokens", view(Dtype::I64, vec![n], bytemuck::cast_slice(&tokens))),
         ("logits", view(Dtype::F32, vec![n, vocab], bytemuck::cast_slice(&logits))),
     ];
-    safetensors::serialize_to_file(tensors, None, out)
-        .map_err(|e| Error::failed(format!("cannot write {}: {e}", out.display())))
+    let bytes = safetensors::serialize(tensors, None).map_err(Error::failed)?;
+    files::write_atomic(out, &bytes)
 }

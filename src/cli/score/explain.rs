@@ -1,10 +1,11 @@
 //! `score --explain` and `--explain-html`: findings in readable form.
 
+use crate::cli::outputs::check_file;
 use clap::{Args, ValueEnum};
+use logwright::Result;
 use logwright::finding::Finding;
 use logwright::report::explain::{Explanation, write_page};
 use logwright::score::Detector;
-use logwright::{Error, Result};
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ pub struct ExplainArgs {
     /// When --explain uses colour; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     color: Colour,
-    /// Also write the records with the highest scores to this file, as an HTML report that you can share
+    /// Also write the records with the highest scores to this file, as an HTML report for others (see --mode)
     #[arg(long, value_name = "FILE")]
     explain_html: Option<PathBuf>,
     /// Number of records in that report
@@ -49,14 +50,10 @@ impl ExplainArgs {
 
     /// The page that is asked for, of scores by `model`.
     ///
-    /// Errors: a folder that does not exist, because the page could not be written after the scoring.
-    pub fn page(&self, model: &Path) -> Result<Page> {
-        let folder = self.explain_html.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(Error::usage(format!(
-                "--explain-html: the folder {} does not exist; create it first",
-                folder.display()
-            )));
+    /// Errors: a page that could not be written after the scoring, or in the place of what the command reads.
+    pub fn page(&self, model: &Path, read: &[&Path]) -> Result<Page> {
+        if let Some(path) = &self.explain_html {
+            check_file("--explain-html", path, read)?;
         }
         let limit = if self.explain_html.is_some() { self.explain_limit.into() } else { 0 };
         let (path, model) = (self.explain_html.clone(), model.display().to_string());

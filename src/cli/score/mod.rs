@@ -3,6 +3,8 @@
 use super::device::DeviceArgs;
 use super::exit::Exit;
 use super::interrupt::{is_stopped, stop_on_interrupt};
+use super::mode::ModeArgs;
+use super::outputs::check_writable;
 use super::stdout::{print_line, write_failed};
 use super::values;
 use clap::Args;
@@ -11,6 +13,7 @@ use logwright::finding::Finding;
 use logwright::ingest::{Feed, Input, InputRecord};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
+use logwright::report::visible;
 use logwright::score::session::Sessions;
 use logwright::score::{
     Aggregate, CALIBRATION, Calibration, Calibrator, Detector, ScoredRecord, Scorer, ScoringMethod,
@@ -90,11 +93,17 @@ pub struct ScoreArgs {
     group: GroupArgs,
     #[command(flatten)]
     explain: ExplainArgs,
+    #[command(flatten)]
+    mode: ModeArgs,
 }
 
 pub fn run(args: ScoreArgs) -> Result<Exit> {
     args.check()?;
-    let page = args.explain.page(&args.model)?;
+    args.mode.apply();
+    if args.calibrate.is_some() && args.model.is_dir() {
+        check_writable("--calibrate", &args.model)?;
+    }
+    let page = args.explain.page(&args.model, &args.read())?;
     let LoadedModel { mut engine, tokenizer, records, folder } = args.device.load(&args.model)?;
     let mut scorer =
         Scorer { engine: engine.as_mut(), tokenizer: &tokenizer, records: &records, batch: args.batch.into() };
@@ -180,6 +189,11 @@ impl ScoreArgs {
             ));
         }
         Ok(method)
+    }
+
+    /// What the command reads, by name.
+    fn read(&self) -> Vec<&Path> {
+        self.inputs.iter().chain(&self.calibrate).chain([&self.model]).map(PathBuf::as_path).collect()
     }
 
     fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Feed {
@@ -385,7 +399,8 @@ impl<'a> ScoreStream<'a> {
         self.broken += 1;
         if self.args.explain.explain {
             let source = self.source(input).map(|source| format!("{source}, ")).unwrap_or_default();
-            return self.print(&format!("{source}record {number}: {fault}\n\n"));
+            let text = format!("{source}record {number}: {fault}");
+            return self.print(&(visible(text.as_bytes()) + "\n\n"));
         }
         let mut value = json!({ "record": number });
         if let Some(source) = self.source(input) {

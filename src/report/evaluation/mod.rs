@@ -9,4 +9,4 @@ mod privacy;
 mod rules;
 
 pub use data::{Detected, Evaluation, Exposed, GeneratedQuality, LanguageModel};
-pub use page::write_report;
+pub use page::{REPORT_FILES, write_report};

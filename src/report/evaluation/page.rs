@@ -12,23 +12,25 @@ use crate::fidelity::language::Cost;
 use crate::fidelity::text::Likeness;
 use crate::fidelity::tfidf::Histogram;
 use crate::fidelity::{CheckedRule, Fidelity, Pair, Share, Structure};
-use crate::files::write_atomic;
+use crate::files::{create_folders, write_atomic};
 use crate::report::html::{cell, code, document, folded, section, table};
 use crate::words::counted;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
+
+/// The files of the report, in its folder.
+pub const REPORT_FILES: [&str; 2] = ["evaluation.json", "evaluation.html"];
 
 /// Writes `evaluation.json` and `evaluation.html` into a folder, which is created where it is missing.
 ///
 /// # Errors
 /// The folder or a file cannot be written.
 pub fn write_report(evaluation: &Evaluation, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
+    create_folders(folder)?;
     let json = serde_json::to_string_pretty(evaluation).map_err(Error::failed)? + "\n";
-    write_atomic(&folder.join("evaluation.json"), json.as_bytes())?;
-    write_atomic(&folder.join("evaluation.html"), html(evaluation)?.as_bytes())
+    write_atomic(&folder.join(REPORT_FILES[0]), json.as_bytes())?;
+    write_atomic(&folder.join(REPORT_FILES[1]), html(evaluation)?.as_bytes())
 }
 
 /// To add a part, write a function that returns a [`section`], and call it at its place in the list below.
