@@ -6,12 +6,14 @@ mod stub;
 
 mod bench;
 mod constraint;
+mod damaged;
 mod demo;
 mod detection;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod evaluate;
 mod finetune;
+mod flags;
 mod generate;
 mod gpu_errors;
 mod json_schema;
