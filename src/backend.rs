@@ -113,6 +113,12 @@ impl Backend {
         }
     }
 
+    /// Refuses a model that does not fit in memory with passes over `rows` tokens at once.
+    pub fn check_inference(&self, config: &Config, rows: usize) -> Result<()> {
+        let rows = if let Backend::Cpu = self { rows } else { 0 };
+        cpu::memory::check(cpu::memory::inference(config, rows), "the model")
+    }
+
     fn need(&self, config: &Config, batch: usize, seq_len: usize) -> Result<Need> {
         Ok(match self {
             Backend::Cpu => {

@@ -3,9 +3,11 @@
 //! Generation, scoring and evaluation start here.
 
 use crate::backend::Backend;
+use crate::cpu::memory;
 use crate::engine::Engine;
 use crate::files::check_readable;
-use crate::gpt::{Config, checkpoint};
+use crate::gpt::Config;
+use crate::gpt::checkpoint::StoredModel;
 use crate::record::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -33,10 +35,13 @@ impl ModelFolder {
     /// Reads a model folder, or the `best/` (else the `last/`) of a run folder.
     pub fn read(path: &Path) -> Result<Self> {
         let folder = find(path)?;
-        let (config, parameters) = checkpoint::read_model(&folder)?;
+        let stored = StoredModel::open(&folder)?;
+        let config = stored.config;
         let tokenizer = Tokenizer::load(&folder)?;
         check_vocabulary(&folder, &config, &tokenizer)?;
         let records = Records::load(&folder)?.unwrap_or_else(Records::unknown);
+        memory::check(stored.bytes(), &format!("the model in {}", folder.display()))?;
+        let parameters = stored.parameters()?;
         Ok(ModelFolder { folder, config, parameters, tokenizer, records })
     }
 

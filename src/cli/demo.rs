@@ -15,6 +15,8 @@ use logwright::model_folder::LoadedModel;
 use logwright::report::{DemoReport, JudgedRecord, Summary, page, verdict};
 use logwright::sample::{Control, GenerationSettings, SamplingParams, generate};
 use logwright::synth::{SignIns, SynthSettings};
+use logwright::tokens::MOST_VOCABULARY;
+use logwright::train::config::MOST_STEPS;
 use logwright::train::metrics::{self, StepMetrics};
 use logwright::train::{Run, RunPlan, TrainConfig};
 use logwright::{Error, Result, files};
@@ -34,16 +36,16 @@ pub struct DemoArgs {
     #[arg(long, default_value = "demo", value_name = "FOLDER")]
     out: PathBuf,
     /// Number of records in the corpus
-    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..))]
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     records: u32,
     /// Number of tokens in the vocabulary
-    #[arg(long, default_value_t = 1024, value_name = "N")]
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = values::whole::<usize>(1..=MOST_VOCABULARY))]
     vocab_size: usize,
     /// Optimiser steps to train for [default: those of the tiny preset]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(1..=MOST_STEPS))]
     steps: Option<u64>,
     /// Number of records to generate
-    #[arg(long, default_value_t = 200, value_name = "N")]
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = values::whole::<usize>(0..=1_000_000))]
     samples: usize,
     /// Seed of corpus, training and generation
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::seed)]

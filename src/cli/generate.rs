@@ -6,6 +6,7 @@ use super::grammar::{GrammarArgs, GrammarCost};
 use super::interrupt::{is_stopped, save_on_interrupt};
 use super::output::OutputArgs;
 use super::stdout::write_failed;
+use super::values;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use logwright::model_folder::LoadedModel;
@@ -42,7 +43,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     /// Number of records to generate per prompt
-    #[arg(short, default_value_t = 1, value_name = "N")]
+    #[arg(short, default_value_t = 1, value_name = "N", value_parser = values::whole::<usize>(0..=MOST_RECORDS))]
     n: usize,
     #[command(flatten)]
     conditions: ConditionArgs,
@@ -99,24 +100,30 @@ pub struct SamplingArgs {
     #[arg(long, default_value_t = 0.8, value_name = "X", allow_negative_numbers = true)]
     temperature: f32,
     /// Sample from the K most likely tokens; 0: all
-    #[arg(long, default_value_t = 0, value_name = "K")]
+    #[arg(long, default_value_t = 0, value_name = "K", value_parser = values::whole::<usize>(0..=values::MOST))]
     top_k: usize,
     /// Sample from the most likely tokens that together have this probability
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    #[arg(long, default_value_t = 1.0, value_name = "P", value_parser = values::number(0.0..=1.0f32))]
     top_p: f32,
     /// Truncate a record after this many tokens
-    #[arg(long, default_value_t = 4096, value_name = "N")]
+    #[arg(long, default_value_t = 4096, value_name = "N", value_parser = values::whole::<usize>(1..=values::MOST))]
     max_tokens: usize,
     /// Seed; each record draws from a random stream of its own
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::whole::<u64>(0..=u64::MAX))]
     seed: u64,
     /// Number of records to generate in parallel
-    #[arg(long, default_value_t = 16, value_name = "N")]
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = values::whole::<usize>(1..=MOST_PARALLEL))]
     parallel: usize,
 }
 
 /// Each record in progress has a KV cache of its own; more than these bring no speed.
-const MOST_PARALLEL: usize = 1024;
+const MOST_PARALLEL: u64 = 1024;
+
+/// Most records per prompt.
+const MOST_RECORDS: u64 = 1 << 40;
+
+/// The number of records whose conditions are checked before the first one is generated.
+const CHECKED: usize = 10_000;
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum OutputFormat {
@@ -133,9 +140,6 @@ impl SamplingArgs {
         if !(top_p > 0.0 && top_p <= 1.0) {
             return Err(Error::usage(format!("--top-p must lie in (0, 1], found {top_p}")));
         }
-        if max_tokens == 0 || !(1..=MOST_PARALLEL).contains(&parallel) {
-            return Err(Error::usage(format!("--max-tokens must be at least 1, --parallel 1 to {MOST_PARALLEL}")));
-        }
         let params = SamplingParams { temperature, top_k, top_p };
         Ok(GenerationSettings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
     }
@@ -143,15 +147,18 @@ impl SamplingArgs {
 
 pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     let prompts = prompts(&args)?;
-    let settings = args.sampling.settings(prompts.len() * args.n)?;
+    let all = prompts.len().saturating_mul(args.n);
+    let settings = args.sampling.settings(all)?;
     let mut model = args.device.load(&args.model)?;
     let constraint = args.grammar.open(&mut model)?;
     let LoadedModel { mut engine, tokenizer, records, .. } = model;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
-    let prefixes: BTreeSet<String> = (0..args.n).map(|index| conditions.prompt(index, args.n)).collect();
+    let mut prefixes = BTreeSet::new();
+    // One by one: `collect` would gather them all before it drops what is equal.
+    prefixes.extend((0..args.n.min(CHECKED)).map(|index| conditions.prompt(index, args.n)));
     check_prompts(&prompts, &prefixes, &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
     let stop = save_on_interrupt();
-    let bar = output.progress((prompts.len() * args.n) as u64, "records");
+    let bar = output.progress(all as u64, "records");
     let (started, mut summary, mut cost) = (Instant::now(), Summary::default(), GrammarCost::default());
     let (of, mut asked, mut tokens, mut out) = (args.n, 0, 0, stdout().lock());
     let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());

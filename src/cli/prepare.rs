@@ -5,6 +5,7 @@ use super::mode::ModeArgs;
 use super::output::OutputArgs;
 use super::outputs::{check_file, check_outside, lies_in};
 use super::stdout::print_line;
+use super::values;
 use clap::Args;
 use logwright::dataset::{
     PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
@@ -12,7 +13,7 @@ use logwright::dataset::{
 use logwright::ingest::{BadRecords, InputFormat, ReadOptions};
 use logwright::pseudonyms::SecretKey;
 use logwright::record::{Prefix, Records};
-use logwright::tokens::{Tokenizer, TokenizerKind};
+use logwright::tokens::{MOST_VOCABULARY, Tokenizer, TokenizerKind};
 use logwright::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -47,10 +48,10 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "CHAR", requires = "tokenizer_from")]
     replace_unknown: Option<char>,
     /// Number of tokens of a bpe tokenizer [default: 2048, or fewer if the logs yield no more]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST_VOCABULARY))]
     vocab_size: Option<usize>,
     /// Fraction of the records held out for validation
-    #[arg(long, default_value_t = 0.1, value_name = "F")]
+    #[arg(long, default_value_t = 0.1, value_name = "F", value_parser = values::number(0.0..=1.0f64))]
     val_fraction: f64,
     /// How to choose the validation records
     #[arg(long, value_enum, default_value_t = SplitMode::Chronological, value_name = "HOW")]
@@ -67,10 +68,10 @@ pub struct PrepareArgs {
     #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
     bad_records: BadRecords,
     /// Maximum length of a record in bytes
-    #[arg(long, default_value_t = ReadOptions::default().max_record_bytes, value_name = "N")]
+    #[arg(long, default_value_t = ReadOptions::default().max_record_bytes, value_name = "N", value_parser = values::whole::<usize>(1..=values::MOST))]
     max_record_bytes: usize,
     /// Seed of the random split and of the sample that a bpe tokenizer is trained on
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = values::whole::<u64>(0..=u64::MAX))]
     seed: u64,
     /// Replace names, addresses, identifiers and secrets with keyed pseudonyms; DATA/pseudonyms.json counts them
     #[arg(long, requires = "key_file")]
@@ -89,7 +90,7 @@ pub struct PrepareArgs {
     #[arg(long, requires = "pseudonymise", conflicts_with_all = ["write_records", "canaries"])]
     dry_run: bool,
     /// Add N records with made-up secrets to the training split, 1, 2, 4, ... times each, to measure memorisation
-    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true, value_parser = values::whole::<usize>(0..=32))]
     canaries: usize,
     #[command(flatten)]
     mode: ModeArgs,
@@ -166,9 +167,6 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOption
 fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if args.vocab_size.is_some() && args.tokenizer != TokenizerKind::Bpe {
         return Err(Error::usage("--vocab-size is for --tokenizer bpe; the vocabulary of the others is fixed"));
-    }
-    if args.max_record_bytes == 0 {
-        return Err(Error::usage("--max-record-bytes 0: expected at least 1"));
     }
     let folder = args.tokenizer_from.clone().map(tokenizer_folder);
     let existing = folder.as_deref().map(Tokenizer::load).transpose()?;

@@ -2,6 +2,7 @@
 
 use super::interrupt::end_on_interrupt;
 use super::outputs::check_file;
+use super::values;
 use chrono::{DateTime, NaiveDate};
 use clap::Args;
 use logwright::files::{Access, WholeFile};
@@ -17,13 +18,13 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub struct SynthArgs {
     /// Number of records
-    #[arg(short, long = "count", value_name = "N")]
+    #[arg(short, long = "count", value_name = "N", value_parser = values::whole::<u64>(0..=u64::MAX))]
     n: u64,
     /// Seed of the random numbers
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = values::whole::<u64>(0..=u64::MAX))]
     seed: u64,
     /// Fraction of the records that belong to an attack, 0 to 0.5
-    #[arg(long, default_value_t = 0.02, value_name = "FRACTION")]
+    #[arg(long, default_value_t = 0.02, value_name = "FRACTION", value_parser = values::number(0.0..=0.5f64))]
     attacks: f64,
     /// Also write one label per record to this file, as JSON lines
     #[arg(long, value_name = "FILE")]

@@ -9,6 +9,8 @@ use super::training::train;
 use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, Windows};
+use logwright::gpt::config::{MOST, MOST_LAYERS};
+use logwright::train::config::{MOST_STEPS, MOST_TOKENS};
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
 use logwright::train::{Begin, Mixture, ProfileSteps, Run, RunOutcome, RunPlan, RunRequest};
@@ -45,7 +47,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "OLD_DATA")]
     replay: Option<PathBuf>,
     /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: from the data sheets of known GPUs]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::positive)]
     peak_tflops: Option<f64>,
     /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1, e.g. 10..12
     #[arg(long, value_name = "A..B")]
@@ -65,82 +67,82 @@ pub struct TrainArgs {
 #[command(next_help_heading = "Settings (default: the preset's)")]
 struct SettingFlags {
     /// Transformer blocks
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST_LAYERS as u64))]
     layers: Option<usize>,
     /// Attention heads
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST as u64))]
     heads: Option<usize>,
     /// Width of the model
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST as u64))]
     channels: Option<usize>,
     /// Context length in tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST as u64))]
     context: Option<usize>,
     /// Use biases in linear layers and LayerNorms
     #[arg(long, value_name = "BOOL")]
     bias: Option<bool>,
     /// Sequences per micro-batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST_TOKENS as u64))]
     batch: Option<usize>,
     /// Micro-batches per optimiser step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>(1..=MOST_TOKENS as u64))]
     accumulation: Option<usize>,
     /// Where training sequences start
     #[arg(long, value_enum)]
     windows: Option<Windows>,
     /// Total optimiser steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(1..=MOST_STEPS))]
     steps: Option<u64>,
     /// Peak learning rate
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=f32::MAX))]
     learning_rate: Option<f32>,
     /// Learning rate at the end of the schedule
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=f32::MAX))]
     min_learning_rate: Option<f32>,
     /// Optimiser steps of linear warm-up
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(0..=MOST_STEPS))]
     warmup: Option<u64>,
     /// Shape of the learning rate after the warm-up
     #[arg(long, value_enum)]
     schedule: Option<Schedule>,
     /// Fraction of the steps in which the wsd schedule decays
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = values::number(0.0..=1.0f64))]
     decay_fraction: Option<f64>,
     /// Decay rate of AdamW's first moment
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=1.0f32))]
     beta_1: Option<f32>,
     /// Decay rate of AdamW's second moment
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=1.0f32))]
     beta_2: Option<f32>,
     /// AdamW's epsilon
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=f32::MAX))]
     epsilon: Option<f32>,
     /// Weight decay, applied to two-dimensional tensors
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=f32::MAX))]
     weight_decay: Option<f32>,
     /// Maximum gradient norm; 0: no clipping
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::number(0.0..=f32::MAX))]
     grad_clip: Option<f32>,
     /// Steps between validations; 0: only at the end
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(0..=values::MOST))]
     eval_every: Option<u64>,
     /// Sequences per validation; 0: the whole validation split
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(0..=values::MOST))]
     eval_windows: Option<u64>,
     /// Steps between checkpoints; 0: only at the end
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(0..=values::MOST))]
     save_every: Option<u64>,
     /// Stop early after this many validations without improvement; 0: never stop early
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(0..=values::MOST))]
     patience: Option<u64>,
     /// Fail after this many consecutive steps whose loss or gradient was not finite
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>(1..=values::MOST))]
     max_skipped: Option<u64>,
     /// Train on the first batch over and over, to see the loss vanish
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     overfit: Option<bool>,
     /// Fraction of the sequences that come from --replay
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = values::number(0.0..=1.0f64))]
     replay_share: Option<f64>,
     /// Seed of the initial parameters and of the batches
     #[arg(long, value_name = "N", value_parser = values::seed)]

@@ -35,7 +35,8 @@ fn tell(line: &StepMetrics, config: &TrainConfig, bar: &ProgressBar, output: &Ou
         return;
     }
     let left = (config.steps - line.step) * config.tokens_per_step();
-    let eta = HumanDuration(Duration::from_secs_f64(left as f64 / line.tokens_per_second));
+    let eta = Duration::try_from_secs_f64(left as f64 / line.tokens_per_second).unwrap_or(Duration::MAX);
+    let eta = HumanDuration(eta);
     let val = match (line.val_loss, line.val_bits_per_byte) {
         (Some(loss), Some(bits)) => format!(", val loss {loss:.4} ({bits:.4} bits/byte)"),
         _ => String::new(),

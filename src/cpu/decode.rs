@@ -33,6 +33,12 @@ struct Row {
 }
 
 impl KvCache {
+    /// Bytes of a cache with this many slots.
+    pub fn bytes(config: &Config, slots: usize) -> u64 {
+        let numbers = [2, config.layers, slots, config.context, config.channels, size_of::<f32>()];
+        numbers.iter().fold(1u64, |product, &factor| product.saturating_mul(factor as u64))
+    }
+
     pub fn new(config: &Config, slots: usize) -> Self {
         let len = slots * config.context * config.channels;
         let layer = |_| LayerCache { keys: vec![0.0; len], values: vec![0.0; len] };

@@ -3,10 +3,10 @@
 use super::adamw::{self, Slices};
 use super::decode::{self, KvCache};
 use super::model::Model;
-use super::sampling;
-use crate::Result;
+use super::{memory, sampling};
 use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_tokens};
 use crate::gpt::{Config, Layout};
+use crate::{Error, Result};
 use rayon::prelude::*;
 
 pub struct CpuEngine {
@@ -43,6 +43,17 @@ impl CpuEngine {
             buffer.resize(len, 0.0);
         }
     }
+}
+
+/// Refuses logits that are not finite: what was drawn from them would be garbage that looks like an answer.
+fn check_finite(logits: &[f32]) -> Result<()> {
+    if logits.iter().fold(true, |good, logit| good & logit.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::failed(
+        "the logits of the model are not finite (infinite or NaN): its parameters are so large that sums overflow; training has \
+         diverged, so use another checkpoint",
+    ))
 }
 
 impl Engine for CpuEngine {
@@ -101,6 +112,8 @@ impl Engine for CpuEngine {
 
     fn open_cache(&mut self, slots: usize) -> Result<()> {
         self.cache = KvCache::default();
+        let bytes = KvCache::bytes(&self.model.config, slots);
+        memory::check(bytes, &format!("the KV cache of {slots} sequences (--parallel)"))?;
         self.cache = KvCache::new(&self.model.config, slots);
         Ok(())
     }
@@ -126,6 +139,7 @@ impl Engine for CpuEngine {
         let mut logits = std::mem::take(&mut self.logits);
         logits.resize(sequences.len() * vocab, 0.0);
         self.extend(sequences, &mut logits)?;
+        check_finite(&logits)?;
         let rows = logits.par_chunks_exact(vocab).zip(draws);
         tokens.par_iter_mut().zip(rows).for_each(|(token, (logits, draw))| *token = sampling::draw(logits, draw));
         self.logits = logits;
@@ -142,6 +156,7 @@ impl Engine for CpuEngine {
         let mut logits = std::mem::take(&mut self.logits);
         logits.resize(sequences.len() * self.model.config.vocab, 0.0);
         self.extend(sequences, &mut logits)?;
+        check_finite(&logits)?;
         sampling::draw_measured(&logits, draws, tokens, shares);
         self.logits = logits;
         Ok(())

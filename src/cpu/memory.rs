@@ -2,6 +2,8 @@
 
 use super::model;
 use crate::gpt::{Config, Layout};
+use crate::{Error, Result};
+use indicatif::HumanBytes;
 
 /// Bytes of the host, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +19,7 @@ pub struct HostNeed {
 const COPIES_OF_STATE: u64 = 5;
 
 /// More rows than any machine holds: larger batches count as this many, so that no product overflows.
-const MOST_ROWS: usize = 1 << 36;
+const MOST_ROWS: usize = 1 << 29;
 
 impl HostNeed {
     pub fn total(&self) -> u64 {
@@ -33,6 +35,12 @@ pub fn training(config: &Config, batch: usize, seq_len: usize) -> HostNeed {
         state: COPIES_OF_STATE * 4 * Layout::new(config).len as u64,
         activations: model::activation_bytes(config, rows) + numbers,
     }
+}
+
+/// What a model takes that reads `rows` tokens at once, besides its KV cache: parameters, and the activations of one block,
+/// which are 16 C numbers a row (residual stream, two norms, qkv 3, attention 2, MLP 4 and its GELU 4).
+pub fn inference(config: &Config, rows: usize) -> u64 {
+    4 * (Layout::new(config).len as u64 + 16 * (rows.min(MOST_ROWS) * config.channels) as u64)
 }
 
 /// The largest micro-batch whose training fits in `available` bytes; `None` when not even one sequence does.
@@ -56,8 +64,20 @@ pub fn largest(fits: impl Fn(usize) -> bool) -> Option<usize> {
     Some(n)
 }
 
-/// Memory that can still be had: the kernel's estimate of what is available without swapping, or what a control group
-/// leaves, whichever is less. `None` where neither can be read.
+/// Refuses to begin with `what`, which takes `bytes` of memory, where they cannot be had: the process would be killed.
+pub fn check(bytes: u64, what: &str) -> Result<()> {
+    match available() {
+        Some(available) if bytes > available => Err(Error::failed(format!(
+            "{what} needs {} of memory, but {} are available",
+            HumanBytes(bytes),
+            HumanBytes(available)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Memory that can still be had: the kernel's estimate of what is available without swapping, or what a control group or the
+/// limit of the process's address space (`ulimit -v`) leaves, whichever is least. `None` where none can be read.
 pub fn available() -> Option<u64> {
     let kilobytes = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
@@ -68,7 +88,18 @@ pub fn available() -> Option<u64> {
     // Cached files count as used, but the kernel gives them up first.
     let used = number("/sys/fs/cgroup/memory.current").map(|used| used.saturating_sub(cached_files()));
     let group = limit.zip(used).map(|(limit, used)| limit.saturating_sub(used));
-    kilobytes.map(|kilobytes| kilobytes * 1024).into_iter().chain(group).min()
+    kilobytes.map(|kilobytes| kilobytes * 1024).into_iter().chain(group).chain(address_space()).min()
+}
+
+/// What the limit of the process's address space leaves; `None` without a limit.
+fn address_space() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let limit: u64 = line.split_whitespace().next()?.parse().ok()?;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let used: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(limit.saturating_sub(used * 1024))
 }
 
 /// Page cache charged to the control group.

@@ -1,15 +1,15 @@
-//! An opened data folder, whose files are verified and mapped into memory.
+//! An opened data folder, whose files are verified.
 
 use super::format::PREPARE_AGAIN;
 use super::meta::Meta;
-use super::split::Split;
+use super::split::{Split, Vocabulary};
 use crate::files::check_readable;
 use crate::record::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// A data folder, mapped into memory.
+/// A data folder; tokens stay on disk until they are read.
 pub struct Dataset {
     pub meta: Meta,
     pub records: Records,
@@ -45,8 +45,17 @@ impl Dataset {
                 meta.separator
             )));
         }
-        let train = Split::open(folder, "train", &meta.train, meta.separator)?;
-        let val = Split::open(folder, "val", &meta.val, meta.separator)?;
+        let vocabulary = Vocabulary { size: meta.vocab_size, separator: meta.separator };
+        let train = Split::open(folder, "train", &meta.train, vocabulary)?;
+        let val = Split::open(folder, "val", &meta.val, vocabulary)?;
+        let longest = train.longest_record().max(val.longest_record());
+        if longest != meta.longest_record {
+            return Err(Error::failed(format!(
+                "{}: longest_record is {}, but the longest record has {longest} tokens; {PREPARE_AGAIN}",
+                folder.join("meta.json").display(),
+                meta.longest_record
+            )));
+        }
         let fingerprint = fingerprint(folder, [&train, &val])?;
         Ok(Self { meta, records, tokenizer, train, val, fingerprint })
     }

@@ -1,12 +1,13 @@
 //! The format of token shards and record indexes: a 64-byte header, then a payload of little-endian numbers.
 
 use crate::{Error, Result};
-use memmap2::Mmap;
+use std::fmt::Display;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 #[cfg(target_endian = "big")]
-compile_error!("data folders are mapped as little-endian numbers");
+compile_error!("data folders are read as little-endian numbers");
 
 /// The remedy for a damaged data folder, at the end of error messages.
 pub(super) const PREPARE_AGAIN: &str = "the data folder is damaged or mixed up: run prepare again";
@@ -88,33 +89,94 @@ pub(super) fn index_path(folder: &Path, split: &str) -> PathBuf {
     folder.join(format!("{split}.idx"))
 }
 
-/// A verified file, mapped into memory.
-pub(super) struct MappedFile {
+/// The number of bytes that are read at a time when a file is verified; a multiple of every width.
+const PIECE: usize = 1 << 20;
+
+/// A file whose header and length were checked. Its numbers are read where they are needed.
+///
+/// They are read and not mapped into memory: where another program shortens the file while a run uses it, a read is an error
+/// that names the file, but a mapping would end the process. The page cache makes both equally fast.
+pub(super) struct PayloadFile {
     pub header: FileHeader,
-    map: Mmap,
+    path: PathBuf,
+    file: File,
 }
 
-impl MappedFile {
-    /// Maps `path` and checks its magic, version, width, length, split, shard and checksum.
+impl PayloadFile {
+    /// Opens `path` and checks its magic, version, width, length, split and shard; [`PayloadFile::verify`] checks the rest.
     pub fn open(path: &Path, content: Content, split: &str, shard: u32) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::unreadable(path, e, PREPARE_AGAIN))?;
-        // SAFETY: the mapping is read-only and the file is complete: it got its name by a rename after it was synced, and
-        // logwright never changes or shortens it afterwards (--overwrite replaces the folder, not the file).
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
-        let header = check(&map, content, split, shard)
-            .map_err(|fault| Error::failed(format!("{}: {fault}; {PREPARE_AGAIN}", path.display())))?;
-        Ok(Self { header, map })
+        let failed = |e| Error::unreadable(path, e, PREPARE_AGAIN);
+        let file = File::open(path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let mut head = [0; HEADER];
+        let header = match length.checked_sub(HEADER as u64) {
+            None => Err(format!("truncated: {length} bytes, shorter than a header")),
+            Some(payload) => {
+                file.read_exact_at(&mut head, 0).map_err(failed)?;
+                check(&head, payload, content, split, shard)
+            }
+        };
+        let header = header.map_err(|fault| refuse(path, fault))?;
+        Ok(Self { header, path: path.to_owned(), file })
     }
 
-    pub fn payload(&self) -> &[u8] {
-        &self.map[HEADER..]
+    /// Reads the whole payload and checks its checksum. `look` sees every piece of it, in order, and may find a fault, which
+    /// counts where the checksum is good.
+    pub fn verify(&self, look: &mut dyn FnMut(&[u8]) -> std::result::Result<(), String>) -> Result<()> {
+        let (mut hasher, mut seen) = (crc32fast::Hasher::new(), Ok(()));
+        self.each_piece(&mut |piece| {
+            hasher.update(piece);
+            if seen.is_ok() {
+                seen = look(piece);
+            }
+        })?;
+        let (expected, found) = (self.header.crc32, hasher.finalize());
+        if found != expected {
+            return Err(self.refuse(format!("checksum mismatch: expected {expected:08x}, found {found:08x}")));
+        }
+        seen.map_err(|fault| self.refuse(fault))
+    }
+
+    /// Gives the payload to `look`, piece by piece; each holds whole numbers.
+    pub fn each_piece(&self, look: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let width = u64::from(self.header.width);
+        let per_piece = PIECE as u64 / width;
+        // Of numbers, so that the payload is aligned for any of them.
+        let mut piece = vec![0u64; PIECE / size_of::<u64>()];
+        for first in (0..self.header.count).step_by(per_piece as usize) {
+            let count = per_piece.min(self.header.count - first);
+            let bytes = &mut bytemuck::cast_slice_mut(&mut piece)[..(count * width) as usize];
+            self.read(first, bytes)?;
+            look(bytes);
+        }
+        Ok(())
+    }
+
+    /// Fills `bytes` with the numbers from number `first` on.
+    pub fn read(&self, first: u64, bytes: &mut [u8]) -> Result<()> {
+        let at = HEADER as u64 + first * u64::from(self.header.width);
+        self.file.read_exact_at(bytes, at).map_err(|e| {
+            self.refuse(format!("cannot read {} bytes at {at}: {e}; did another program change the file?", bytes.len()))
+        })
+    }
+
+    pub fn refuse(&self, fault: impl Display) -> Error {
+        refuse(&self.path, fault)
     }
 }
 
-fn check(map: &[u8], content: Content, split: &str, shard: u32) -> std::result::Result<FileHeader, String> {
-    let Some(head) = map.first_chunk() else {
-        return Err(format!("truncated: {} bytes, shorter than a header", map.len()));
-    };
+fn refuse(path: &Path, fault: impl Display) -> Error {
+    Error::failed(format!("{}: {fault}; {PREPARE_AGAIN}", path.display()))
+}
+
+/// Checks the header of a file whose payload has `length` bytes.
+fn check(
+    head: &[u8; HEADER],
+    length: u64,
+    content: Content,
+    split: &str,
+    shard: u32,
+) -> std::result::Result<FileHeader, String> {
     let header = FileHeader::from_bytes(head);
     let widths: &[u32] = if content == Content::Tokens { &[2, 4] } else { &[8] };
     if header.magic != content.magic() {
@@ -129,15 +191,9 @@ fn check(map: &[u8], content: Content, split: &str, shard: u32) -> std::result::
     if (header.split, header.shard) != (split_code(split), shard) {
         return Err(format!("this file belongs elsewhere: it is shard {} of split {}", header.shard, header.split));
     }
-    let payload = &map[HEADER..];
-    let expected = header.count.checked_mul(u64::from(header.width));
-    if expected != Some(payload.len() as u64) {
+    if header.count.checked_mul(u64::from(header.width)) != Some(length) {
         let count = header.count;
-        return Err(format!("truncated or too long: the header counts {count} numbers, found {} bytes", payload.len()));
-    }
-    let found = crc32fast::hash(payload);
-    if found != header.crc32 {
-        return Err(format!("checksum mismatch: expected {:08x}, found {found:08x}", header.crc32));
+        return Err(format!("truncated or too long: the header counts {count} numbers, found {length} bytes"));
     }
     Ok(header)
 }

@@ -75,7 +75,28 @@ impl Meta {
                 meta.format_version
             )));
         }
+        meta.check().map_err(|fault| Error::failed(format!("{}: {fault}; {PREPARE_AGAIN}", path.display())))?;
         Ok(meta)
+    }
+
+    /// Checks what no other file can be compared with; the counts of tokens and records are compared with the shards and the
+    /// index.
+    fn check(&self) -> std::result::Result<(), String> {
+        if !(self.val_fraction > 0.0 && self.val_fraction < 1.0) {
+            return Err(format!("val_fraction is {}, expected a fraction between 0 and 1", self.val_fraction));
+        }
+        for (name, split) in [("train", &self.train), ("val", &self.val)] {
+            let SplitCounts { records, bytes, characters, tokens, shards } = *split;
+            // Every record has a newline and a separator; a character has at least one byte, and only the first shard may be empty.
+            let ordered = records <= tokens && records <= characters && characters <= bytes;
+            if records == 0 || records == u64::MAX || !ordered || shards == 0 || u64::from(shards) > tokens {
+                return Err(format!(
+                    "the counts of {name} contradict each other ({records} records, {bytes} bytes, {characters} characters, \
+                     {tokens} tokens, {shards} shards)"
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn save(&self, folder: &Path) -> Result<()> {

@@ -28,8 +28,8 @@ pub(super) fn plant(
     tokenizer: &Tokenizer,
     assignment: &SplitAssignment,
     records: u64,
-) -> Result<BTreeMap<u64, Vec<Arc<EncodedChunk>>>> {
-    let mut planted: BTreeMap<u64, Vec<Arc<EncodedChunk>>> = BTreeMap::new();
+) -> Result<BTreeMap<u64, Vec<Arc<EncodedChunk<'static>>>>> {
+    let mut planted: BTreeMap<u64, Vec<Arc<EncodedChunk<'static>>>> = BTreeMap::new();
     if options.canaries == 0 {
         return Ok(planted);
     }
@@ -48,7 +48,8 @@ pub(super) fn plant(
     let canaries = Canaries::make(&fetch(records_file, &drawn)?, options.canaries, options.seed, encodes)?;
     canaries.save(folder)?;
     for (number, canary) in canaries.canaries.iter().enumerate() {
-        let encoded = Arc::new(encode((canary.text() + "\n").into_bytes(), tokenizer, None).map_err(|(_, e)| e)?);
+        let encoded =
+            Arc::new(encode((canary.text() + "\n").into_bytes().into(), tokenizer, None).map_err(|(_, e)| e)?);
         for copy in 0..canary.repeats {
             let drawn = mix(options.seed, CANARY_STREAM + number as u64, copy) % records;
             let previous = (drawn..records).chain(0..drawn).find(trains).unwrap_or(drawn);

@@ -49,14 +49,14 @@ impl Sampler {
     ///
     /// [`Sampler::check`] must have succeeded. Record windows may extend beyond the end of the split; there tokens are
     /// separators and targets are [`IGNORE`].
-    pub fn draw(&self, split: &Split, number: u64, tokens: &mut [u32], targets: &mut [u32]) {
+    pub fn draw(&self, split: &Split, number: u64, tokens: &mut [u32], targets: &mut [u32]) -> Result<()> {
         assert_eq!((tokens.len(), targets.len()), (self.context, self.context));
-        fill(split, self.first_target(split, number), split.tokens(), tokens, targets);
+        fill(split, self.first_target(split, number)?, split.tokens(), tokens, targets)
     }
 
     /// The position of the first target of training window `number`.
-    fn first_target(&self, split: &Split, number: u64) -> u64 {
-        match self.windows {
+    fn first_target(&self, split: &Split, number: u64) -> Result<u64> {
+        Ok(match self.windows {
             Windows::Random => {
                 assert!(split.tokens() > self.context as u64, "Sampler::check guards this");
                 let choices = split.tokens() - self.context as u64;
@@ -64,28 +64,28 @@ impl Sampler {
                 1 + ((u128::from(mix(self.seed, number, 0)) * u128::from(choices)) >> 64) as u64
             }
             Windows::Records => {
-                let starts = split.starts(self.context);
+                let starts = split.starts(self.context)?;
                 let (epoch, i) = (number / starts.total(), number % starts.total());
                 let start = Permutation::new(starts.total(), self.seed, epoch).at(i);
-                starts.position(split.offsets(), start)
+                starts.position(start, |first, n| split.offsets(first, n))?
             }
-        }
+        })
     }
 
     /// The number of windows that cover the split, so that every target occurs once, in order.
     ///
     /// Random windows tile the stream (its first token is not a target). Record windows hold as many whole records as fit,
     /// so that the model sees all of a record; only a record longer than the context is cut.
-    pub fn cover(&self, split: &Split) -> u64 {
-        match self.windows {
+    pub fn cover(&self, split: &Split) -> Result<u64> {
+        Ok(match self.windows {
             Windows::Random => (split.tokens() - 1).div_ceil(self.context as u64),
-            Windows::Records => split.starts(self.context).tiles().len() as u64 - 1,
-        }
+            Windows::Records => split.starts(self.context)?.tiles().len() as u64 - 1,
+        })
     }
 
     /// The i-th window of [`Sampler::cover`]: tokens and targets, both (context). Targets after the end of the window's part
     /// of the split are [`IGNORE`].
-    pub fn window(&self, split: &Split, i: u64, tokens: &mut [u32], targets: &mut [u32]) {
+    pub fn window(&self, split: &Split, i: u64, tokens: &mut [u32], targets: &mut [u32]) -> Result<()> {
         assert_eq!((tokens.len(), targets.len()), (self.context, self.context));
         let (start, end) = match self.windows {
             Windows::Random => {
@@ -93,24 +93,25 @@ impl Sampler {
                 (start, split.tokens().min(start + self.context as u64))
             }
             Windows::Records => {
-                let starts = split.starts(self.context);
+                let starts = split.starts(self.context)?;
                 (starts.tiles()[i as usize], starts.tiles()[i as usize + 1])
             }
         };
-        fill(split, start, end, tokens, targets);
+        fill(split, start, end, tokens, targets)
     }
 }
 
 /// Targets are the stream from `start` on, and tokens the stream from one position earlier; before position 0 there is a
 /// separator. From `end` on, targets are [`IGNORE`] and tokens are separators.
-fn fill(split: &Split, start: u64, end: u64, tokens: &mut [u32], targets: &mut [u32]) {
+fn fill(split: &Split, start: u64, end: u64, tokens: &mut [u32], targets: &mut [u32]) -> Result<()> {
     let length = targets.len().min((end - start) as usize);
-    split.read(start, &mut targets[..length]);
+    split.read(start, &mut targets[..length])?;
     targets[length..].fill(IGNORE);
     match start {
         0 => tokens[0] = split.separator(),
-        _ => split.read(start - 1, &mut tokens[..1]),
+        _ => split.read(start - 1, &mut tokens[..1])?,
     }
     tokens[1..length].copy_from_slice(&targets[..length - 1]);
     tokens[length..].fill(split.separator());
+    Ok(())
 }

@@ -10,10 +10,11 @@ use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
+use memmap2::Mmap;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(super) struct SplitWriters {
     /// The number of the next record.
     next: u64,
     /// The copies of canaries, by the number of the training record that they follow.
-    pub planted: BTreeMap<u64, Vec<Arc<EncodedChunk>>>,
+    pub planted: BTreeMap<u64, Vec<Arc<EncodedChunk<'static>>>>,
 }
 
 impl SplitWriters {
@@ -95,8 +96,8 @@ impl SplitWriters {
 }
 
 /// The records of one chunk and their tokens, including the separator of each record.
-pub(super) struct EncodedChunk {
-    text: Vec<u8>,
+pub(super) struct EncodedChunk<'a> {
+    text: Cow<'a, [u8]>,
     /// The number of replaced characters.
     replaced: u64,
     pub ids: Vec<u32>,
@@ -112,52 +113,45 @@ pub(super) fn tokenise(
     writers: &mut SplitWriters,
     progress: &ProgressBar,
 ) -> Result<u64> {
-    let failed = |e| Error::failed(format!("cannot read the temporary file: {e}"));
-    let mut reader = BufReader::with_capacity(1 << 18, records_file);
-    reader.rewind().map_err(failed)?;
-    let mut replaced = 0;
-    loop {
-        let mut chunks = Vec::new();
-        while chunks.len() < rayon::current_num_threads() {
-            match chunk(&mut reader).map_err(failed)? {
-                Some(records) => chunks.push(records),
-                None => break,
-            }
-        }
-        if chunks.is_empty() {
-            return Ok(replaced);
-        }
-        let bytes: usize = chunks.iter().map(Vec::len).sum();
-        let encoded: Vec<_> = chunks.into_par_iter().map(|records| encode(records, tokenizer, stand_in)).collect();
+    // SAFETY: the file has no name, so that no other program can shorten or change it, and this program no longer writes to it.
+    let map = unsafe { Mmap::map(records_file) };
+    let map = map.map_err(|e| Error::failed(format!("cannot map the temporary file of the records: {e}")))?;
+    let (mut rest, mut replaced) = (&map[..], 0);
+    while !rest.is_empty() {
+        let chunks: Vec<&[u8]> = (0..rayon::current_num_threads()).map_while(|_| chunk(&mut rest)).collect();
+        let encoded: Vec<_> = chunks.par_iter().map(|records| encode((*records).into(), tokenizer, stand_in)).collect();
         for encoded in encoded {
             let encoded =
                 encoded.map_err(|(before, e)| Error::failed(format!("record {}: {e}", writers.next + before + 1)))?;
             replaced += encoded.replaced;
             writers.push(&encoded)?;
         }
-        progress.inc(bytes as u64);
+        progress.inc(chunks.iter().map(|records| records.len() as u64).sum());
     }
+    Ok(replaced)
 }
 
-/// Reads whole records, about `CHUNK` bytes of them or one longer record.
-fn chunk(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
-    let mut records = Vec::with_capacity(CHUNK);
-    reader.by_ref().take(CHUNK as u64).read_to_end(&mut records)?;
-    if !records.is_empty() && !records.ends_with(b"\n") {
-        reader.read_until(b'\n', &mut records)?;
-    }
-    Ok((!records.is_empty()).then_some(records))
+/// Takes whole records from the front of `rest`, about `CHUNK` bytes of them or one longer record.
+fn chunk<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let last = CHUNK.min(rest.len()).checked_sub(1)?;
+    let end = rest[last..].iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| last + at + 1);
+    let (records, after) = rest.split_at(end);
+    *rest = after;
+    Some(records)
 }
 
 /// Tokenises a chunk. An error is returned with the number of records before the faulty one.
-pub(super) fn encode(
-    text: Vec<u8>,
+pub(super) fn encode<'a>(
+    text: Cow<'a, [u8]>,
     tokenizer: &Tokenizer,
     stand_in: Option<char>,
-) -> std::result::Result<EncodedChunk, (u64, Error)> {
-    let mut encoded = EncodedChunk { text: Vec::new(), replaced: 0, ids: Vec::new(), records: Vec::new() };
+) -> std::result::Result<EncodedChunk<'a>, (u64, Error)> {
+    let mut encoded = EncodedChunk { text: Cow::default(), replaced: 0, ids: Vec::new(), records: Vec::new() };
     let text = match stand_in {
-        Some(stand_in) => tokenizer.replace_unknown(text, stand_in, &mut encoded.replaced).map_err(|e| (0, e))?,
+        Some(stand_in) => {
+            let known = tokenizer.replace_unknown(text.into_owned(), stand_in, &mut encoded.replaced);
+            known.map_err(|e| (0, e))?.into()
+        }
         None => text,
     };
     for line in text.split_inclusive(|&b| b == b'\n') {

@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::IGNORE;
 use indicatif::ProgressBar;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A corpus of `n` records of varied length, and options that prepare it with the byte tokenizer.
@@ -25,9 +25,9 @@ fn prepared(options: &PrepareOptions) -> Dataset {
 }
 
 fn text(data: &Dataset, split: &Split, i: u64) -> String {
-    let range = split.record(i);
-    let mut ids = vec![0; (range.end - range.start) as usize];
-    split.read(range.start, &mut ids);
+    let offsets = split.offsets(i, 2).unwrap();
+    let mut ids = vec![0; (offsets[1] - offsets[0]) as usize];
+    split.read(offsets[0], &mut ids).unwrap();
     String::from_utf8(data.tokenizer.decode(&ids)).unwrap()
 }
 
@@ -92,11 +92,11 @@ fn random_windows_are_slices_of_the_stream() {
     let sampler = Sampler::new(Windows::Random, 16, 5);
     let drawn = |number| {
         let (mut tokens, mut targets) = (vec![0; 16], vec![0; 16]);
-        sampler.draw(&data.train, number, &mut tokens, &mut targets);
+        sampler.draw(&data.train, number, &mut tokens, &mut targets).unwrap();
         (tokens, targets)
     };
     let mut stream = vec![0; data.train.tokens() as usize];
-    data.train.read(0, &mut stream);
+    data.train.read(0, &mut stream).unwrap();
     for (tokens, targets) in (0..4).map(drawn) {
         assert_eq!(tokens[1..], targets[..15]);
         assert!(stream.windows(17).any(|w| w[..16] == tokens && w[1..] == targets));
@@ -113,10 +113,10 @@ fn random_starts_reach_both_ends() {
     let sampler = Sampler::new(Windows::Random, context, 1);
     let (mut tokens, mut targets) = (vec![0; context], vec![0; context]);
     let mut stream = vec![0; data.val.tokens() as usize];
-    data.val.read(0, &mut stream);
+    data.val.read(0, &mut stream).unwrap();
     let mut seen = [false; 2];
     for index in 0..50 {
-        sampler.draw(&data.val, index, &mut tokens, &mut targets);
+        sampler.draw(&data.val, index, &mut tokens, &mut targets).unwrap();
         let start = usize::from(tokens != stream[..context]);
         assert_eq!(
             (&tokens[..], &targets[..]),
@@ -133,10 +133,11 @@ fn an_epoch_of_record_windows_visits_each_start_once() {
     let data = prepared(&options);
     let split = &data.train;
     let context = 16;
-    let starts: Vec<u64> = (0..split.records()).flat_map(|i| split.record(i).step_by(context)).collect();
+    let offsets = split.offsets(0, usize::MAX).unwrap();
+    let starts: Vec<u64> = offsets.windows(2).flat_map(|record| (record[0]..record[1]).step_by(context)).collect();
     let mut stream = vec![data.meta.separator];
     stream.resize(1 + split.tokens() as usize, 0);
-    split.read(0, &mut stream[1..]);
+    split.read(0, &mut stream[1..]).unwrap();
     let window = |start: u64| {
         let mut tokens = stream[start as usize..stream.len().min(start as usize + context)].to_vec();
         let mut targets = stream[start as usize + 1..stream.len().min(start as usize + 1 + context)].to_vec();
@@ -150,7 +151,7 @@ fn an_epoch_of_record_windows_visits_each_start_once() {
     let epoch = |number: usize| -> Vec<_> {
         let draw = |i: usize| {
             let (mut tokens, mut targets) = (vec![0; context], vec![0; context]);
-            sampler.draw(split, (number * starts.len() + i) as u64, &mut tokens, &mut targets);
+            sampler.draw(split, (number * starts.len() + i) as u64, &mut tokens, &mut targets).unwrap();
             (tokens, targets)
         };
         (0..starts.len()).map(draw).collect()
@@ -168,15 +169,15 @@ fn a_cover_holds_every_target_once() {
     let data = prepared(&options);
     let split = &data.train;
     let mut stream = vec![0; split.tokens() as usize];
-    split.read(0, &mut stream);
+    split.read(0, &mut stream).unwrap();
     for (windows, context) in
         [(Windows::Random, 16), (Windows::Records, 16), (Windows::Records, 64), (Windows::Records, 100_000)]
     {
         let sampler = Sampler::new(windows, context, 0);
         let mut covered = Vec::new();
-        for i in 0..sampler.cover(split) {
+        for i in 0..sampler.cover(split).unwrap() {
             let (mut tokens, mut targets) = (vec![0; context], vec![0; context]);
-            sampler.window(split, i, &mut tokens, &mut targets);
+            sampler.window(split, i, &mut tokens, &mut targets).unwrap();
             let length = targets.iter().position(|&t| t == IGNORE).unwrap_or(context);
             assert!(length > 0 && targets[length..].iter().all(|&t| t == IGNORE));
             assert_eq!(tokens[1..length], targets[..length - 1]);
@@ -219,6 +220,84 @@ fn a_fingerprint_is_of_the_tokens_and_the_tokenizer() {
     options.out = dir.path().join("other");
     options.tokenizer = crate::tokens::TokenizerKind::Bytes;
     assert_ne!(prepared(&options).fingerprint(), first);
+}
+
+/// Writes `file` of a data folder anew: `change` gets its payload as numbers, and the header counts and checksums the result.
+fn rewrite<T: bytemuck::Pod>(file: &Path, change: &dyn Fn(&mut Vec<T>)) {
+    let bytes = fs::read(file).unwrap();
+    let mut numbers: Vec<T> = bytes[64..].chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect();
+    change(&mut numbers);
+    let payload: &[u8] = bytemuck::cast_slice(&numbers);
+    let mut header = bytes[..64].to_vec();
+    header[16..24].copy_from_slice(&(numbers.len() as u64).to_le_bytes());
+    header[24..28].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    fs::write(file, [&header, payload].concat()).unwrap();
+}
+
+#[test]
+fn numbers_that_contradict_each_other_are_refused_in_spite_of_good_checksums() {
+    let (_dir, options, _) = corpus(60);
+    prepared(&options);
+    let refused = |file: &str, change: &dyn Fn(&Path)| {
+        let path = options.out.join(file);
+        let whole = fs::read(&path).unwrap();
+        change(&path);
+        let message = Dataset::open(&options.out).err().unwrap_or_else(|| panic!("{file}: taken")).to_string();
+        fs::write(&path, whole).unwrap();
+        assert!(message.contains("run prepare again"), "{message}");
+        message
+    };
+    let index = |change: &dyn Fn(&mut Vec<u64>)| refused("train.idx", &|path| rewrite(path, change));
+    assert!(index(&|v| v[0] = 1).contains("train.idx: the first record begins at token 1"));
+    assert!(index(&|v| v[7] = v[6]).contains("train.idx: positions of records must increase"));
+    assert!(index(&|v| v[7] = 1 << 60).contains("train.idx: positions of records must increase"));
+    assert!(
+        index(&|v| *v.last_mut().unwrap() = u64::MAX)
+            .contains("train.idx: the last record ends at token 18446744073709551615")
+    );
+    assert!(index(&|v| v.push(u64::MAX)).contains("disagree"));
+    assert!(index(&|v| v.clear()).contains("disagree"));
+    let tokens = refused("val-00000.bin", &|path| rewrite::<u16>(path, &|v| v[5] = 256));
+    assert!(tokens.contains("val-00000.bin: token 256 lies outside the vocabulary of 256"), "{tokens}");
+    let short = refused("val-00000.bin", &|path| rewrite::<u16>(path, &|v| v.truncate(5)));
+    assert!(short.contains("disagree"), "{short}");
+    for (member, value) in [
+        ("records", "0"),
+        ("records", "18446744073709551615"),
+        ("tokens", "18446744073709551615"),
+        ("bytes", "0"),
+        ("characters", "18446744073709551615"),
+        ("shards", "0"),
+        ("shards", "4294967295"),
+        ("longest_record", "3"),
+        ("val_fraction", "-1"),
+        ("format_version", "7"),
+    ] {
+        let message = refused("meta.json", &|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let at = text.find(&format!("\"{member}\": ")).unwrap() + member.len() + 4;
+            let end = at + text[at..].find([',', '\n']).unwrap();
+            fs::write(path, format!("{}{value}{}", &text[..at], &text[end..])).unwrap();
+        });
+        assert!(message.contains("meta.json"), "{member}: {message}");
+    }
+    assert!(Dataset::open(&options.out).is_ok(), "the tests put all back");
+}
+
+#[test]
+fn a_file_that_is_cut_short_later_is_an_error_of_the_read() {
+    for windows in [Windows::Random, Windows::Records] {
+        let (_dir, options, _) = corpus(60);
+        let data = prepared(&options);
+        let sampler = Sampler::new(windows, 16, 5);
+        let (mut tokens, mut targets) = (vec![0; 16], vec![0; 16]);
+        fs::File::options().write(true).open(options.out.join("train-00000.bin")).unwrap().set_len(70).unwrap();
+        let mut draw = || sampler.draw(&data.train, 1, &mut tokens, &mut targets);
+        let message = draw().unwrap_err().to_string();
+        assert!(message.contains("train-00000.bin: cannot read"), "{message}");
+        fs::remove_dir_all(&options.out).unwrap();
+        assert!(sampler.draw(&data.val, 1, &mut tokens, &mut targets).is_ok(), "what is open can be read");
+    }
 }
 
 #[test]

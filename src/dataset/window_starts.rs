@@ -1,5 +1,8 @@
 //! The positions at which record-aligned windows may start, and the windows that tile a split.
 
+use crate::Result;
+use std::ops::Range;
+
 /// A cumulative count is stored for every this many records; counts between them are computed on demand.
 const EVERY: usize = 64;
 
@@ -15,19 +18,37 @@ pub(super) struct WindowStarts {
 }
 
 impl WindowStarts {
-    /// `offsets` are the position of each record and the end of the last one.
-    pub fn new(offsets: &[u64], context: usize) -> Self {
-        let context = context as u64;
+    /// `each_record` gives the positions of every record, in order, to the function that it gets.
+    pub fn new(context: usize, each_record: impl FnOnce(&mut dyn FnMut(Range<u64>)) -> Result<()>) -> Result<Self> {
         assert!(context > 0);
-        let mut cumulative = Vec::with_capacity(offsets.len() / EVERY + 1);
-        let mut total = 0;
-        for (i, record) in offsets.windows(2).enumerate() {
-            if i % EVERY == 0 {
-                cumulative.push(total);
+        let mut starts = Self { context: context as u64, cumulative: Vec::new(), total: 0, tiles: vec![0] };
+        let (mut number, mut end) = (0, 0);
+        each_record(&mut |record| {
+            if number % EVERY == 0 {
+                starts.cumulative.push(starts.total);
             }
-            total += points(record, context);
+            number += 1;
+            end = record.end;
+            starts.total += points(&record, starts.context);
+            starts.tile(record);
+        })?;
+        starts.tiles.push(end);
+        Ok(starts)
+    }
+
+    /// Adds the windows that begin before the end of this record, which is the next one. The windows contain every target once,
+    /// in order. Each holds as many whole records as fit. A record longer than the context is cut, and further records follow
+    /// its last piece.
+    fn tile(&mut self, record: Range<u64>) {
+        let mut start = self.tiles[self.tiles.len() - 1];
+        if record.end > start + self.context && record.start > start {
+            start = record.start;
+            self.tiles.push(start);
         }
-        Self { context, cumulative, total, tiles: tiles(offsets, context) }
+        while record.end > start + self.context {
+            start += self.context;
+            self.tiles.push(start);
+        }
     }
 
     pub fn context(&self) -> u64 {
@@ -38,15 +59,16 @@ impl WindowStarts {
         self.total
     }
 
-    /// The position of the first target of start point `i`, for the same `offsets`.
-    pub fn position(&self, offsets: &[u64], i: u64) -> u64 {
+    /// The position of the first target of start point `i`. `offsets(record, n)` are the positions of record `record` and of the
+    /// n - 1 after it, or fewer at the end, where the last one is the end of the split.
+    pub fn position(&self, i: u64, offsets: impl FnOnce(u64, usize) -> Result<Vec<u64>>) -> Result<u64> {
         assert!(i < self.total);
         let block = self.cumulative.partition_point(|&before| before <= i) - 1;
         let mut left = i - self.cumulative[block];
-        for record in offsets[block * EVERY..].windows(2) {
-            let here = points(record, self.context);
+        for record in offsets((block * EVERY) as u64, EVERY + 1)?.windows(2) {
+            let here = points(&(record[0]..record[1]), self.context);
             if left < here {
-                return record[0] + left * self.context;
+                return Ok(record[0] + left * self.context);
             }
             left -= here;
         }
@@ -58,25 +80,6 @@ impl WindowStarts {
     }
 }
 
-fn points(record: &[u64], context: u64) -> u64 {
-    (record[1] - record[0]).div_ceil(context)
-}
-
-/// The windows that contain every target once, in order. Each holds as many whole records as fit. A record longer than the
-/// context is cut, and further records follow its last piece.
-fn tiles(offsets: &[u64], context: u64) -> Vec<u64> {
-    let mut tiles = vec![0];
-    let mut start = 0;
-    for record in offsets.windows(2) {
-        if record[1] > start + context && record[0] > start {
-            start = record[0];
-            tiles.push(start);
-        }
-        while record[1] > start + context {
-            start += context;
-            tiles.push(start);
-        }
-    }
-    tiles.push(offsets[offsets.len() - 1]);
-    tiles
+fn points(record: &Range<u64>, context: u64) -> u64 {
+    (record.end - record.start).div_ceil(context)
 }

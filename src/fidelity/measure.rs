@@ -12,6 +12,7 @@ use super::spans::Constant;
 use super::table::{RecordTable, ValueIds};
 use super::text::{Likeness, Tokens, likeness};
 use super::tfidf::{Similarity, similarity};
+use crate::Result;
 use crate::record::schema::Profile;
 use serde::Serialize;
 
@@ -63,7 +64,7 @@ pub struct CheckedRule {
 }
 
 /// Gives every training record to a sink, in order; it is called twice.
-pub type TrainingRecords<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8]));
+pub type TrainingRecords<'a> = &'a dyn Fn(&mut dyn FnMut(&[u8])) -> Result<()>;
 
 /// Compares generated with real records; neither side may be empty. At most `sample` training records are compared, drawn
 /// with the seed; all of them are searched for duplicates, copied spans and identifiers.
@@ -73,7 +74,7 @@ pub fn measure(
     generated: &[Vec<u8>],
     sample: usize,
     seed: u64,
-) -> (Fidelity, Privacy) {
+) -> Result<(Fidelity, Privacy)> {
     let mut profile = Profile::default();
     let mut reservoir = Reservoir::new(sample, seed);
     let mut training_records = 0;
@@ -81,16 +82,16 @@ pub fn measure(
         training_records += 1;
         profile.observe(record);
         reservoir.offer(|| record.to_vec());
-    });
+    })?;
     let sampled = reservoir.into_sample();
     let random = profile.random_paths();
     let mut watch = Watch::new(generated, validation, &random);
-    training(&mut |record| watch.observe(record));
+    training(&mut |record| watch.observe(record))?;
     let privacy = watch.finish(&Constant::new(&thin(&sampled, SIMILARITY, seed)));
     let structure = (profile.records() > 0).then(|| structure(&profile, &sampled, validation, generated, seed));
     let (likeness, similarity) = texts(&sampled, validation, generated, seed);
     let compared = Compared { training: sampled.len(), validation: validation.len(), generated: generated.len() };
-    (Fidelity { training_records, compared, structure, likeness, similarity }, privacy)
+    Ok((Fidelity { training_records, compared, structure, likeness, similarity }, privacy))
 }
 
 fn structure(

@@ -5,15 +5,14 @@
 //! are f32 under Hugging Face names; biases the model does not have are written as zeros.
 
 use super::layout::{Layout, Tensor};
-use super::{Config, layout};
-use crate::files::{create_new, write_atomic, write_error, write_new};
+use super::tensor_file::{TensorFile, Values};
+use super::{Config, checksums};
+use crate::files::{create_new, write_error, write_new};
 use crate::{Error, Result};
-use half::{bf16, f16};
-use memmap2::Mmap;
-use safetensors::tensor::{Metadata, TensorInfo, TensorView};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::ops::Range;
@@ -84,6 +83,14 @@ impl Moment {
             Moment::Second => "second.",
         }
     }
+
+    /// A mean of squares is never negative.
+    fn values(self) -> Values {
+        match self {
+            Moment::First => Values::Finite,
+            Moment::Second => Values::NotNegative,
+        }
+    }
 }
 
 /// A tensor of a file: where its values lie in a flat buffer, if they do.
@@ -150,49 +157,7 @@ impl<'a> TensorWriter<'a> {
 
     fn finish(mut self) -> Result<()> {
         self.file.flush().map_err(|e| write_error(self.path, e))?;
-        record_checksum(self.path, self.checksum.finalize())
-    }
-}
-
-/// File name -> CRC-32 of the whole file: safetensors itself notices a file cut short, but not a flipped bit.
-const CHECKSUMS: &str = "checksums.json";
-
-fn checksums(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let path = folder.join(CHECKSUMS);
-    match fs::read(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(e) => Err(Error::io("read", &path, e)),
-        Ok(text) => serde_json::from_slice(&text).map_err(|e| broken(&path, format!("{e}; the file is damaged"))),
-    }
-}
-
-/// Folder and file name of a file in a model folder.
-fn split(path: &Path) -> (&Path, String) {
-    let name = path.file_name().expect("a file of a model folder").to_string_lossy();
-    (path.parent().expect("a file of a model folder"), name.into_owned())
-}
-
-fn record_checksum(path: &Path, checksum: u32) -> Result<()> {
-    let (folder, name) = split(path);
-    let mut sums = checksums(folder)?;
-    sums.insert(name, format!("{checksum:08x}"));
-    let text = serde_json::to_string_pretty(&sums).expect("strings serialise") + "\n";
-    write_atomic(&folder.join(CHECKSUMS), text.as_bytes())
-}
-
-/// Folders of other programs have no checksums; their files are taken as they are.
-fn verify_checksum(path: &Path, bytes: &[u8]) -> Result<()> {
-    let (folder, name) = split(path);
-    let found = format!("{:08x}", crc32fast::hash(bytes));
-    match checksums(folder)?.get(&name) {
-        Some(expected) if *expected != found => Err(broken(
-            path,
-            format!(
-                "checksum {found}, but {CHECKSUMS} says {expected}: the file is damaged; use another checkpoint (or delete \
-                 {CHECKSUMS} if the file was replaced on purpose)"
-            ),
-        )),
-        _ => Ok(()),
+        checksums::record(self.path, self.checksum.finalize())
     }
 }
 
@@ -212,24 +177,56 @@ pub fn read_shape(folder: &Path) -> Result<Config> {
     Config::from_hf(&read_config(folder)?).map_err(|e| broken(&folder.join("config.json"), e))
 }
 
+/// A model in its folder: its sizes are checked, but its parameters are not read yet.
+pub struct StoredModel {
+    pub config: Config,
+    layout: Layout,
+    tensors: TensorFile,
+}
+
+impl StoredModel {
+    /// Reads the folder's configuration, and checks that the file of the weights has exactly these tensors. A configuration
+    /// that asks for more than the file holds is refused before anything of its size is allocated.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let config = read_shape(folder)?;
+        let tensors = TensorFile::open(&folder.join("model.safetensors"))?;
+        if config.layers > tensors.len() {
+            return Err(tensors.refuse(format!(
+                "its {} tensors are too few for the {} layers of config.json: they do not belong together",
+                tensors.len(),
+                config.layers
+            )));
+        }
+        let layout = Layout::new(&config);
+        check_tensors(&tensors, &layout, "")?;
+        Ok(StoredModel { config, layout, tensors })
+    }
+
+    /// Bytes of memory that the parameters take.
+    pub fn bytes(&self) -> u64 {
+        (self.layout.len * size_of::<f32>()) as u64
+    }
+
+    /// Reads the parameters (layout.len).
+    pub fn parameters(&self) -> Result<Vec<f32>> {
+        let StoredModel { config, layout, tensors } = self;
+        let parameters = flat(tensors, layout, "", Values::Finite)?;
+        for (name, len) in absent_biases(config, layout).into_iter().filter(|(name, _)| tensors.has(name)) {
+            let mut values = vec![0.0; len];
+            tensors.check(&name, &[len])?;
+            tensors.read(&name, &mut values, Values::Finite)?;
+            if values.iter().any(|&value| value != 0.0) {
+                return Err(tensors.refuse(format!("config.json says \"bias\": false, but {name} is not zero")));
+            }
+        }
+        Ok(parameters)
+    }
+}
+
 /// Reads the folder's configuration and parameters.
 pub fn read_model(folder: &Path) -> Result<(Config, Vec<f32>)> {
-    let config = read_shape(folder)?;
-    let layout = Layout::new(&config);
-    let path = folder.join("model.safetensors");
-    let bytes = map(&path)?;
-    let tensors = TensorFile::read(&path, &bytes)?;
-    let parameters = tensors.flat(&layout, "")?;
-    for (name, len) in absent_biases(&config, &layout) {
-        let mut values = vec![0.0; len];
-        if let Some(found) = tensors.find(&name) {
-            decode(&path, found, &mut values)?;
-        }
-        if values.iter().any(|&value| value != 0.0) {
-            return Err(broken(&path, format!("config.json says \"bias\": false, but {name} is not zero")));
-        }
-    }
-    Ok((config, parameters))
+    let stored = StoredModel::open(folder)?;
+    Ok((stored.config, stored.parameters()?))
 }
 
 /// Reads AdamW's moments and gives each to `take`, one after the other, (layout.len).
@@ -238,81 +235,35 @@ pub fn read_moments(
     layout: &Layout,
     mut take: impl FnMut(Moment, Vec<f32>) -> Result<()>,
 ) -> Result<()> {
-    let path = folder.join("optimizer.safetensors");
-    let bytes = map(&path)?;
-    let tensors = TensorFile::read(&path, &bytes)?;
-    Moment::BOTH.into_iter().try_for_each(|moment| take(moment, tensors.flat(layout, moment.prefix())?))
+    let tensors = TensorFile::open(&folder.join("optimizer.safetensors"))?;
+    Moment::BOTH.into_iter().try_for_each(|moment| check_tensors(&tensors, layout, moment.prefix()))?;
+    Moment::BOTH
+        .into_iter()
+        .try_for_each(|moment| take(moment, flat(&tensors, layout, moment.prefix(), moment.values())?))
 }
 
-/// The bytes of a file, which stay on disk until they are read.
-fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
-    // SAFETY: the program writes checkpoints aside and renames them, so that nothing changes a file under its name.
-    unsafe { Mmap::map(&file) }.map_err(|e| Error::io("read", path, e))
+/// Checks that the file has every tensor of the layout under `prefix` + name.
+fn check_tensors(tensors: &TensorFile, layout: &Layout, prefix: &str) -> Result<()> {
+    layout.tensors().try_for_each(|Tensor { name, shape, .. }| tensors.check(&format!("{prefix}{name}"), shape))
 }
 
-/// The tensors of one safetensors file, by name.
-struct TensorFile<'a> {
-    path: &'a Path,
-    tensors: HashMap<String, TensorView<'a>>,
-}
-
-impl<'a> TensorFile<'a> {
-    /// `bytes`: of the whole file.
-    fn read(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
-        let remedy = "the file is damaged or cut short; use another checkpoint";
-        verify_checksum(path, bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(|e| broken(path, format!("{e}; {remedy}")))?;
-        Ok(TensorFile { path, tensors: file.tensors().into_iter().collect() })
+/// A flat buffer (layout.len) of the tensors under `prefix` + name, which were checked.
+fn flat(tensors: &TensorFile, layout: &Layout, prefix: &str, values: Values) -> Result<Vec<f32>> {
+    let mut flat = Vec::new();
+    flat.try_reserve_exact(layout.len)
+        .map_err(|e| tensors.refuse(format!("no memory for its {} bytes: {e}", layout.len * size_of::<f32>())))?;
+    flat.resize(layout.len, 0.0);
+    for Tensor { name, range, .. } in layout.tensors() {
+        tensors.read(&format!("{prefix}{name}"), &mut flat[range.clone()], values)?;
     }
-
-    /// Folders saved from the bare `GPT2Model` lack the `transformer.` prefix.
-    fn find(&self, name: &str) -> Option<&TensorView<'a>> {
-        self.tensors.get(name).or_else(|| self.tensors.get(name.strip_prefix("transformer.")?))
-    }
-
-    /// A flat buffer (layout.len) of the tensors under `prefix` + name.
-    fn flat(&self, layout: &Layout, prefix: &str) -> Result<Vec<f32>> {
-        let mut flat = vec![0.0; layout.len];
-        for layout::Tensor { name, shape, range, .. } in layout.tensors() {
-            let full = format!("{prefix}{name}");
-            match self.find(&full) {
-                Some(found) if found.shape() == shape => decode(self.path, found, &mut flat[range.clone()])?,
-                Some(found) => {
-                    let found = found.shape();
-                    let problem =
-                        format!("{full} has shape {found:?}, expected {shape:?}: it belongs to another configuration");
-                    return Err(broken(self.path, problem));
-                }
-                None => return Err(broken(self.path, format!("tensor {full} is missing"))),
-            }
-        }
-        Ok(flat)
-    }
-}
-
-/// Decodes a tensor's values, as many as there is room for.
-fn decode(path: &Path, view: &TensorView, to: &mut [f32]) -> Result<()> {
-    let data = view.data();
-    let halves = data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    match view.dtype() {
-        Dtype::F32 => {
-            let values = data.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes")));
-            to.iter_mut().zip(values).for_each(|(to, value)| *to = value);
-        }
-        Dtype::F16 => to.iter_mut().zip(halves).for_each(|(to, bits)| *to = f16::from_bits(bits).to_f32()),
-        Dtype::BF16 => to.iter_mut().zip(halves).for_each(|(to, bits)| *to = bf16::from_bits(bits).to_f32()),
-        other => {
-            return Err(broken(path, format!("tensors of type {other:?} are not supported; f32, f16 and bf16 are")));
-        }
-    }
-    Ok(())
+    Ok(flat)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gpt::init;
+    use safetensors::tensor::TensorView;
 
     const TINY: Config = Config { layers: 2, heads: 2, channels: 16, context: 8, vocab: 11, bias: false };
 
@@ -366,7 +317,7 @@ mod tests {
             assert!(message.contains("model.safetensors") && message.contains("checksum"), "{message}");
         }
         // A folder of another program has no checksums; a file cut short is noticed all the same.
-        fs::remove_file(folder.path().join(CHECKSUMS)).unwrap();
+        fs::remove_file(folder.path().join(checksums::NAME)).unwrap();
         for (bad, word) in [(&good[..good.len() - 4], "damaged"), (&good[..3], "damaged"), (&[], "damaged")] {
             fs::write(&path, bad).unwrap();
             let message = read_model(folder.path()).unwrap_err().to_string();
@@ -387,7 +338,8 @@ mod tests {
     fn moments_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(&TINY);
-        let (first, second) = (init::parameters(&layout, 1), init::parameters(&layout, 2));
+        let second = init::parameters(&layout, 2).into_iter().map(f32::abs).collect();
+        let first = init::parameters(&layout, 1);
         let moments = [first, second];
         let mut buffer = vec![0.0; layout.len];
         let read = |moment: Moment, to: &mut [f32]| {

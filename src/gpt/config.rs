@@ -24,8 +24,14 @@ pub struct Config {
 /// LayerNorm's epsilon, as in GPT-2.
 pub const LAYERNORM_EPSILON: f64 = 1e-5;
 
-/// Largest layers, channels, context and vocabulary.
-const MOST: usize = 1 << 24;
+/// Largest channels, context and vocabulary.
+pub const MOST: usize = 1 << 24;
+
+/// Most layers: the table of the parameters has a dozen rows for each.
+pub const MOST_LAYERS: usize = 1 << 14;
+
+/// Most parameters, a hundred times those of the largest models. So no count of bytes overflows.
+const MOST_PARAMETERS: u128 = 1 << 44;
 
 impl Config {
     pub fn head_size(&self) -> usize {
@@ -41,9 +47,15 @@ impl Config {
             }
         }
         // A damaged config.json must not ask for all memory; no real model comes near.
-        for (name, value) in [("layers", layers), ("channels", channels), ("context", context), ("vocab", vocab)] {
-            if value > MOST {
-                return Err(Error::usage(format!("{name} must be at most {MOST}, found {value}")));
+        let limits = [
+            ("layers", layers, MOST_LAYERS),
+            ("channels", channels, MOST),
+            ("context", context, MOST),
+            ("vocab", vocab, MOST),
+        ];
+        for (name, value, most) in limits {
+            if value > most {
+                return Err(Error::usage(format!("{name} must be at most {most}, found {value}")));
             }
         }
         if vocab < 2 {
@@ -60,7 +72,21 @@ impl Config {
                 "head size is channels / heads = {size}; it must be a multiple of 8 and at most 128"
             )));
         }
+        let parameters = self.parameters();
+        if parameters > MOST_PARAMETERS {
+            return Err(Error::usage(format!(
+                "layers, channels, context and vocabulary together ask for {parameters} parameters; at most {MOST_PARAMETERS} are \
+                 possible"
+            )));
+        }
         Ok(())
+    }
+
+    /// The number of parameters, biases included, without making the table of them.
+    fn parameters(&self) -> u128 {
+        let [layers, channels, context, vocab] =
+            [self.layers, self.channels, self.context, self.vocab].map(|size| size as u128);
+        (vocab + context + 2) * channels + layers * (12 * channels + 13) * channels
     }
 
     /// Hugging Face `config.json` of a `GPT2LMHeadModel`. The extra key `bias` says that bias tensors are absent here
@@ -100,8 +126,9 @@ impl Config {
         expect("scale_attn_by_inverse_layer_idx", json!(false))?;
         expect("add_cross_attention", json!(false))?;
         expect("layer_norm_epsilon", json!(LAYERNORM_EPSILON))?;
-        if let Some(inner) =
-            config["n_inner"].as_u64().filter(|&inner| inner != 4 * config["n_embd"].as_u64().unwrap_or(0))
+        if let Some(inner) = config["n_inner"]
+            .as_u64()
+            .filter(|&inner| inner != config["n_embd"].as_u64().unwrap_or(0).saturating_mul(4))
         {
             return Err(Error::failed(format!("\"n_inner\" is {inner}; this engine computes 4 x n_embd only")));
         }
@@ -135,6 +162,22 @@ mod tests {
         config["activation_function"] = json!("relu");
         let message = Config::from_hf(&config).unwrap_err().to_string();
         assert!(message.contains("activation_function") && message.contains("relu"), "{message}");
+    }
+
+    #[test]
+    fn no_size_overflows() {
+        let most =
+            Config { layers: MOST_LAYERS, heads: MOST / 128, channels: MOST, context: MOST, vocab: MOST, bias: true };
+        for (config, part) in [
+            (most, "parameters"),
+            (Config { layers: usize::MAX, ..TINY }, "layers"),
+            (Config { vocab: usize::MAX, ..TINY }, "vocab"),
+        ] {
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        let gpt2 = Config { layers: 12, heads: 12, channels: 768, context: 1024, vocab: 50257, bias: true };
+        assert_eq!(gpt2.parameters(), crate::gpt::Layout::new(&gpt2).len as u128);
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! folder.
 
 pub mod checkpoint;
+mod checksums;
 pub mod config;
 pub mod flops;
 pub mod init;
 pub mod layout;
+mod tensor_file;
 
 pub use config::Config;
 pub use flops::Flops;

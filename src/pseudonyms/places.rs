@@ -103,7 +103,7 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool
         }
         let treatment = pattern.treatment.clone();
         let mut places = Vec::new();
-        for captures in pattern.regex.captures_iter(text) {
+        for captures in pattern.regex().captures_iter(text) {
             let group =
                 ["value", "single", "bare"].iter().find_map(|name| captures.name(name)).or_else(|| captures.get(0));
             let key = captures.name("key").map(|key| key.as_str());

@@ -36,6 +36,25 @@ impl NormalStats {
         self.paths.get(path).copied().unwrap_or_default()
     }
 
+    /// Checks what statistics of surprisals always are; `taught` is the number of records that they come from.
+    pub fn check(&self, taught: u64) -> std::result::Result<(), String> {
+        if taught == 0 && !self.paths.is_empty() {
+            return Err("usual has statistics, but taught is 0".to_string());
+        }
+        for (path, PathStats { count, mean, deviation }) in &self.paths {
+            // A mean of losses that are rounded may lie a little below 0.
+            for (name, value, least) in [("mean", *mean, -0.01), ("deviation", *deviation, 0.0)] {
+                if !(value >= least && value.is_finite()) {
+                    return Err(format!("usual: {path} has a {name} of {value}, expected a number of at least 0"));
+                }
+            }
+            if *count == 0 {
+                return Err(format!("usual: {path} has a count of 0, expected the number of its values"));
+            }
+        }
+        Ok(())
+    }
+
     /// Number of paths.
     pub fn len(&self) -> usize {
         self.paths.len()

@@ -31,6 +31,26 @@ pub struct Grouping {
     pub open: usize,
 }
 
+impl Grouping {
+    /// Checks the ranges that the flags of `score` have too.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        for (name, value) in [("window", self.window), ("open", self.open)] {
+            if value == 0 || u32::try_from(value).is_err() {
+                return Err(format!("method.group.{name} is {value}, expected 1 to {}", u32::MAX));
+            }
+        }
+        if self.seconds.is_some() != self.time_field.is_some() {
+            return Err("method.group.time_field and method.group.seconds: expected both or neither".to_string());
+        }
+        match self.seconds {
+            Some(seconds) if !(seconds > 0.0 && seconds.is_finite()) => {
+                Err(format!("method.group.seconds is {seconds}, expected a number above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A session, with what the caller gathers from its records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session<S> {

@@ -1,6 +1,6 @@
 //! The threshold above which a score is an anomaly, learnt from normal records and kept with its model.
 
-use super::aggregate::Aggregate;
+use super::aggregate::{Aggregate, Selection};
 use super::normal_stats::NormalStats;
 use super::session::Grouping;
 use crate::files::write_atomic;
@@ -87,12 +87,39 @@ impl Calibration {
         if found.version != VERSION {
             return Err(refuse(format!("version {}, expected {VERSION}", found.version)));
         }
+        found.check().map_err(refuse)?;
         let expected = checksum(model)?;
         if found.model != expected {
             let name = model.display();
             return Err(refuse(format!("made for the model {}, but {name} is {expected}", found.model)));
         }
         Ok(Some(found))
+    }
+
+    /// Checks every number, as nothing that `score --calibrate` writes fails it. The error names the member.
+    fn check(&self) -> std::result::Result<(), String> {
+        let Calibration { method, threshold, fpr, scores, normal_stats, .. } = self;
+        if !threshold.is_finite() {
+            return Err(format!("threshold is {threshold}, expected a number"));
+        }
+        if !(*fpr > 0.0 && *fpr < 1.0) {
+            return Err(format!("fpr is {fpr}, expected a fraction between 0 and 1"));
+        }
+        if *scores == 0 {
+            return Err("scores is 0, expected the number of scores that the threshold was learnt from".to_string());
+        }
+        method.check()?;
+        normal_stats.check(self.taught)
+    }
+}
+
+impl ScoringMethod {
+    fn check(&self) -> std::result::Result<(), String> {
+        if !(1..=usize::from(u16::MAX)).contains(&self.top_k) {
+            return Err(format!("method.top_k is {}, expected 1 to {}", self.top_k, u16::MAX));
+        }
+        Selection::new(&self.only_field, &self.ignore_field).map_err(|e| format!("method: {e}"))?;
+        self.group.as_ref().map_or(Ok(()), Grouping::check)
     }
 }
 
@@ -115,6 +142,8 @@ fn checksum(folder: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::session::SessionScore;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_calibration_is_for_its_model_alone() {
@@ -137,7 +166,55 @@ mod tests {
         std::fs::write(home.path().join("tokenizer.json"), "{ }").unwrap();
         let refused = Calibration::load(&path, home.path()).unwrap_err().to_string();
         assert!(refused.contains("made for the model") && refused.contains("calibrate again"), "{refused}");
+        std::fs::write(home.path().join("tokenizer.json"), "{}").unwrap();
         std::fs::write(&path, "{").unwrap();
         assert!(Calibration::load(&path, home.path()).unwrap_err().to_string().contains("not a complete calibration"));
+    }
+
+    #[test]
+    fn a_number_that_no_calibration_has_is_refused_by_name() {
+        let group = Grouping {
+            by: "user".into(),
+            score: SessionScore::Max,
+            window: 9,
+            seconds: Some(2.0),
+            time_field: Some("time".into()),
+            open: 8,
+        };
+        let method = ScoringMethod {
+            aggregate: Aggregate::Excess,
+            top_k: 5,
+            only_field: Vec::new(),
+            ignore_field: vec!["*.id".into()],
+            group: Some(group),
+        };
+        let good = json!({
+            "version": 1, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": 3, "taught": 4,
+            "usual": { "ip": { "count": 4, "mean": 0.5, "deviation": 0.0 } },
+        });
+        let check = |value: Value| serde_json::from_value::<Calibration>(value).unwrap().check();
+        assert_eq!(check(good.clone()), Ok(()));
+        for (pointer, value, part) in [
+            ("/fpr", json!(0.0), "fpr is 0"),
+            ("/fpr", json!(-0.1), "fpr is -0.1"),
+            ("/fpr", json!(1.0), "fpr is 1"),
+            ("/scores", json!(0), "scores is 0"),
+            ("/method/top_k", json!(0), "method.top_k is 0"),
+            ("/method/top_k", json!(u64::MAX), "method.top_k is 18446744073709551615"),
+            ("/method/ignore_field", json!(["["]), "--ignore-field ["),
+            ("/method/group/window", json!(0), "method.group.window is 0"),
+            ("/method/group/open", json!(u64::MAX), "method.group.open is 18446744073709551615"),
+            ("/method/group/seconds", json!(-1.0), "method.group.seconds is -1"),
+            ("/method/group/time_field", Value::Null, "method.group.time_field"),
+            ("/usual/ip/count", json!(0), "usual: ip has a count of 0"),
+            ("/usual/ip/mean", json!(-0.5), "usual: ip has a mean of -0.5"),
+            ("/usual/ip/deviation", json!(-3.0), "usual: ip has a deviation of -3"),
+            ("/taught", json!(0), "usual has statistics, but taught is 0"),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(pointer).unwrap() = value;
+            let problem = check(bad).unwrap_err();
+            assert!(problem.contains(part), "{pointer}: {problem}");
+        }
     }
 }

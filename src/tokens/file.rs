@@ -101,7 +101,8 @@ pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
     if model["dropout"].as_f64().is_some_and(|share| share > 0.0) {
         return Err(unusable("its model.dropout skips merges at random", "dropout null"));
     }
-    let mut bytes = Vec::new();
+    let added_tokens = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut ids = TokenTable { bytes: Vec::new(), below: GAPS + 2 * (vocab.len() + added_tokens.len()) };
     for (token, id) in vocab {
         let known = if kind == TokenizerKind::Char {
             one_char(token)
@@ -110,14 +111,15 @@ pub fn read(json: &Value) -> Result<(TokenizerKind, Vec<Vec<u8>>)> {
         };
         let known =
             known.ok_or_else(|| unusable(&format!("its token {token:?} has an unknown spelling"), expected(kind)))?;
-        place(&mut bytes, id, known)?;
+        ids.place(id, known)?;
     }
-    for token in json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice) {
+    for token in added_tokens {
         if token["lstrip"] == true || token["rstrip"] == true {
             return Err(unusable(&format!("its token {} strips spaces", token["content"]), "lstrip and rstrip false"));
         }
-        place(&mut bytes, &token["id"], token["content"].as_str().unwrap_or_default().into())?;
+        ids.place(&token["id"], token["content"].as_str().unwrap_or_default().into())?;
     }
+    let bytes = ids.bytes;
     if kind == TokenizerKind::Char {
         check_chars(json, &bytes)?;
     } else {
@@ -139,16 +141,34 @@ fn added(json: &Value, token: &str) -> Option<Vec<u8>> {
     json["added_tokens"].as_array()?.iter().any(|t| t["content"] == token).then(|| token.into())
 }
 
-fn place(bytes: &mut Vec<Vec<u8>>, id: &Value, token: Vec<u8>) -> Result<()> {
-    let id = id
-        .as_u64()
-        .filter(|id| *id < 1 << 24)
-        .ok_or_else(|| unusable(&format!("the token id {id}"), "ids below 2^24"))? as usize;
-    if bytes.len() <= id {
-        bytes.resize(id + 1, Vec::new());
+/// The most tokens of a vocabulary.
+pub const MOST_VOCABULARY: u64 = 1 << 24;
+
+/// Largest number of ids that a tokenizer may leave out, besides as many as it has tokens.
+const GAPS: usize = 1024;
+
+/// The bytes of each id.
+struct TokenTable {
+    bytes: Vec<Vec<u8>>,
+    /// Ids must lie below this: a damaged one must not ask for all memory.
+    below: usize,
+}
+
+impl TokenTable {
+    fn place(&mut self, id: &Value, token: Vec<u8>) -> Result<()> {
+        let below = self.below.min(MOST_VOCABULARY as usize);
+        let number = id.as_u64().and_then(|id| usize::try_from(id).ok()).filter(|id| *id < below);
+        let number = number.ok_or_else(|| unusable(&format!("the token id {id}"), &format!("ids below {below}")))?;
+        if self.bytes.len() <= number {
+            self.bytes.resize(number + 1, Vec::new());
+        }
+        let there = &mut self.bytes[number];
+        if !there.is_empty() && *there != token {
+            return Err(unusable(&format!("two tokens have the id {id}"), "an id of its own for each token"));
+        }
+        *there = token;
+        Ok(())
     }
-    bytes[id] = token;
-    Ok(())
 }
 
 fn check_chars(json: &Value, bytes: &[Vec<u8>]) -> Result<()> {

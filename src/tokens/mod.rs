@@ -17,5 +17,6 @@ mod tests;
 mod tokenizer;
 mod train;
 
+pub use file::MOST_VOCABULARY;
 pub use kind::TokenizerKind;
 pub use tokenizer::Tokenizer;

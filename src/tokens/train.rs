@@ -171,7 +171,10 @@ type Merge = (String, String);
 /// The merges, in the order learnt, that the crate's trainer finds for a vocabulary of `vocab_size`.
 fn merges(words: BTreeMap<String, u64>, vocab_size: usize) -> Result<Vec<Merge>> {
     let alphabet = (0..=255).map(alphabet::char_of).collect();
-    let trainer = BpeTrainer::builder().vocab_size(vocab_size).show_progress(false).initial_alphabet(alphabet).build();
+    // The trainer reserves room for the whole vocabulary; but each merge joins two characters of a word.
+    let most = 256 + words.keys().map(|word| word.chars().count()).sum::<usize>();
+    let trainer =
+        BpeTrainer::builder().vocab_size(vocab_size.min(most)).show_progress(false).initial_alphabet(alphabet).build();
     let counts = words.into_iter().map(|(word, count)| (word.as_str().into(), count)).collect();
     let mut model = BPE::default();
     trainer.do_train(&counts, &mut model).map_err(|e| Error::failed(format!("training the tokenizer: {e}")))?;

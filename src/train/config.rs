@@ -65,7 +65,10 @@ pub const PRESETS: [(&str, &str); 5] = [
 ];
 
 /// Maximum number of tokens per step, a guard against mistakes: 137 times the 0.5 M of the large presets.
-const MOST_TOKENS: usize = 1 << 26;
+pub const MOST_TOKENS: usize = 1 << 26;
+
+/// Maximum number of steps; with [`MOST_TOKENS`], no count of tokens overflows.
+pub const MOST_STEPS: u64 = 1 << 32;
 
 /// The settings of every preset that does not set them.
 const DEFAULTS: &str = include_str!("presets/defaults.toml");
@@ -84,7 +87,7 @@ impl TrainConfig {
             table.extend(read_table(path)?);
         }
         table.extend(overrides);
-        let origin = file.map_or("flags".to_string(), |path| path.display().to_string());
+        let origin = file.map_or("flags".to_string(), |path| format!("{} with the flags", path.display()));
         Self::from_table(table, &origin)
     }
 
@@ -94,7 +97,7 @@ impl TrainConfig {
         let mut table = read_table(path)?;
         let saved = Self::from_table(table.clone(), &path.display().to_string())?;
         table.extend(overrides);
-        let config = Self::from_table(table, &path.display().to_string())?;
+        let config = Self::from_table(table, "flags")?;
         match config.differences(&saved).first() {
             None => Ok(config),
             Some(name) => Err(Error::usage(format!(
@@ -108,13 +111,13 @@ impl TrainConfig {
         let config: TrainConfig = table
             .try_into()
             .map_err(|e: toml::de::Error| Error::usage(format!("{origin}: {}", e.to_string().trim())))?;
-        config.check()?;
+        config.check().map_err(|what| Error::usage(format!("{origin}: {what}")))?;
         Ok(config)
     }
 
     /// Checks what the types do not guarantee.
-    fn check(&self) -> Result<()> {
-        let wrong = |what: String| Err(Error::usage(what));
+    fn check(&self) -> std::result::Result<(), String> {
+        let wrong = |what: String| Err(what);
         for (name, value) in [("batch", self.batch), ("accumulation", self.accumulation)] {
             if value == 0 {
                 return wrong(format!("{name} must be at least 1, found 0"));
@@ -123,6 +126,11 @@ impl TrainConfig {
         for (name, value) in [("steps", self.steps), ("max_skipped", self.max_skipped)] {
             if value == 0 {
                 return wrong(format!("{name} must be at least 1, found 0"));
+            }
+        }
+        for (name, value) in [("steps", self.steps), ("warmup", self.warmup)] {
+            if value > MOST_STEPS {
+                return wrong(format!("{name} must be at most {MOST_STEPS}, found {value}"));
             }
         }
         let window = self.batch.checked_mul(self.accumulation).and_then(|n| n.checked_mul(self.context));

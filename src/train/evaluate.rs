@@ -31,8 +31,10 @@ impl Loss {
 
 /// Loss over the split's windows in order, `batch` at a time; `limit` > 0 takes that many, spread evenly.
 pub fn split_loss(engine: &mut dyn Engine, split: &Split, sampler: &Sampler, batch: usize, limit: u64) -> Result<Loss> {
-    let (context, windows) = (engine.config().context, sampler.cover(split));
+    let (context, windows) = (engine.config().context, sampler.cover(split)?);
     let taken = if limit == 0 { windows } else { limit.min(windows) };
+    // No more rows than there are windows.
+    let batch = taken.min(batch as u64) as usize;
     let (mut tokens, mut targets) = (vec![0; batch * context], vec![0; batch * context]);
     let mut losses = vec![0.0; batch * context];
     let mut total = Loss::default();
@@ -41,7 +43,7 @@ pub fn split_loss(engine: &mut dyn Engine, split: &Split, sampler: &Sampler, bat
         for row in 0..rows {
             let at = row * context..(row + 1) * context;
             let window = ((first + row as u64) as u128 * windows as u128 / taken as u128) as u64;
-            sampler.window(split, window, &mut tokens[at.clone()], &mut targets[at]);
+            sampler.window(split, window, &mut tokens[at.clone()], &mut targets[at])?;
         }
         let n = rows * context;
         engine.losses(Batch { tokens: &tokens[..n], targets: &targets[..n], seq_len: context }, &mut losses[..n])?;

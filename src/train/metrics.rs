@@ -4,8 +4,9 @@ use crate::files::{append, write_atomic, write_error};
 use crate::report::LossCurve;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What is known after a step. Losses are in nats per token.
@@ -69,8 +70,29 @@ impl MetricsFile {
     }
 
     pub fn append(&mut self, line: &StepMetrics) -> Result<()> {
+        self.check_in_place()?;
         let text = to_json(line) + "\n";
         self.file.write_all(text.as_bytes()).map_err(|e| write_error(&self.path, e))
+    }
+
+    /// Refuses to continue where the file at its path is another one: the run folder was removed, moved or replaced, and what
+    /// the run writes would be lost.
+    pub fn check_in_place(&self) -> Result<()> {
+        let here = self.file.metadata().map_err(|e| Error::io("look at", &self.path, e))?;
+        let same = |there: Metadata| (there.dev(), there.ino()) == (here.dev(), here.ino());
+        match std::fs::metadata(&self.path).map(same) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.gone("another file took its place")),
+            Err(e) => Err(self.gone(&e.to_string())),
+        }
+    }
+
+    fn gone(&self, why: &str) -> Error {
+        Error::failed(format!(
+            "{}: the run folder was removed, moved or replaced while the run was using it ({why}); nothing more is written; put \
+             it back and use --resume",
+            self.path.display()
+        ))
     }
 }
 
@@ -122,6 +144,24 @@ mod tests {
             mfu_causal: None,
             device_memory: None,
         }
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_another_one_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let (mut file, _) = MetricsFile::open(&path, 0).unwrap();
+        file.append(&line(1)).unwrap();
+        for make in [false, true] {
+            std::fs::rename(&path, folder.path().join("old")).unwrap();
+            if make {
+                std::fs::write(&path, "").unwrap();
+            }
+            let message = file.append(&line(2)).unwrap_err().to_string();
+            assert!(message.contains("metrics.jsonl: the run folder was removed"), "{message}");
+            std::fs::rename(folder.path().join("old"), &path).unwrap();
+        }
+        file.append(&line(2)).unwrap();
     }
 
     #[test]

@@ -45,13 +45,20 @@ impl<'a> Mixture<'a> {
     }
 
     /// Fills tokens and targets, both (batch, context), for batch number `index`.
-    pub fn batch(&self, sampler: &Sampler, index: u64, batch: usize, tokens: &mut [u32], targets: &mut [u32]) {
+    pub fn batch(
+        &self,
+        sampler: &Sampler,
+        index: u64,
+        batch: usize,
+        tokens: &mut [u32],
+        targets: &mut [u32],
+    ) -> Result<()> {
         let context = tokens.len() / batch;
-        let rows = tokens.chunks_exact_mut(context).zip(targets.chunks_exact_mut(context));
-        for (row, (tokens, targets)) in rows.enumerate() {
+        let mut rows = tokens.chunks_exact_mut(context).zip(targets.chunks_exact_mut(context)).enumerate();
+        rows.try_for_each(|(row, (tokens, targets))| {
             let (split, number) = self.origin(index * batch as u64 + row as u64);
-            sampler.draw(split, number, tokens, targets);
-        }
+            sampler.draw(split, number, tokens, targets)
+        })
     }
 
     /// The split that window `number` of the run comes from, and its number there. It depends on nothing else, so that a

@@ -8,6 +8,7 @@ mod plan;
 mod profile;
 pub mod run;
 pub mod schedule;
+mod state;
 
 pub use config::TrainConfig;
 pub use mixture::Mixture;

@@ -8,7 +8,8 @@ use super::config::TrainConfig;
 use super::run::Start;
 use crate::backend::Backend;
 use crate::dataset::Dataset;
-use crate::gpt::{Config, Layout, checkpoint, init};
+use crate::gpt::checkpoint::{self, StoredModel};
+use crate::gpt::{Config, Layout, init};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
@@ -82,10 +83,12 @@ impl RunPlan {
         backend: &Backend,
     ) -> Result<Self> {
         let folder = model_folder::find(folder)?;
-        let (model, parameters) = checkpoint::read_model(&folder)?;
+        let stored = StoredModel::open(&folder)?;
+        let model = stored.config;
         check_tokens(&folder, model.vocab, data, &request.data)?;
         config.adopt(&model, file, &request.flags)?;
         backend.check_memory(&model, config.batch, config.context)?;
+        let parameters = stored.parameters()?;
         Ok(RunPlan { config, model, parameters, start: Start::Fresh })
     }
 

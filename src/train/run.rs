@@ -4,33 +4,16 @@ use super::config::TrainConfig;
 use super::metrics::{self, MetricsFile, StepMetrics};
 use super::mixture::Mixture;
 use super::profile::ProfileSteps;
+use super::state::{self, TrainState};
 use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
 use crate::files::{self, Lock};
-use crate::gpt::Flops;
-use crate::gpt::checkpoint::{self, Moment};
+use crate::gpt::{Flops, checkpoint};
 use crate::report::{LossCurve, loss_curve};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// `train_state.json`: what a resumed run needs besides parameters and moments. Batches are a function of seed and step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainState {
-    /// Steps done.
-    pub step: u64,
-    /// Steps that were not skipped: the step count of AdamW.
-    pub updates: u64,
-    /// Fingerprint of the data: resuming on other data is refused.
-    pub data: u32,
-    /// Best validation loss of new and replayed data as they are mixed.
-    pub best_val_loss: Option<f64>,
-    pub validations_since_best: u64,
-}
 
 /// Where a run starts.
 pub enum Start {
@@ -96,12 +79,13 @@ impl<'a> Run<'a> {
         let lock = lock(folder)?;
         files::recover(&folder.join("last"));
         let fingerprint = mixture.fingerprint();
-        let mut state =
-            TrainState { step: 0, updates: 0, data: fingerprint, best_val_loss: None, validations_since_best: 0 };
-        match start {
-            Start::Resume => state = load(engine, &folder.join("last"), fingerprint)?,
-            Start::Fresh => check_fresh(folder)?,
-        }
+        let state = match start {
+            Start::Resume => state::resume(engine, &folder.join("last"), fingerprint, config.steps)?,
+            Start::Fresh => {
+                check_fresh(folder)?;
+                TrainState::new(fingerprint)
+            }
+        };
         files::write_atomic(&folder.join("config.toml"), config.to_toml().as_bytes())?;
         let (metrics, curve) = MetricsFile::open(&folder.join("metrics.jsonl"), state.step)?;
         let flops = Flops::per_token(engine.config());
@@ -136,7 +120,8 @@ impl<'a> Run<'a> {
 
     /// Trains to the end. `report` is called after each step; setting `stop` saves and ends the run after the current step.
     ///
-    /// A checkpoint that is due waits while the parameters give no finite loss, so that the last good one is kept.
+    /// A checkpoint that is due waits while the parameters give no finite loss, so that the last good one is kept. A run that
+    /// ends with such parameters, or with a validation loss that is not finite, has failed.
     pub fn train(
         mut self,
         stop: &AtomicBool,
@@ -164,10 +149,13 @@ impl<'a> Run<'a> {
                 return Err(self.diverged(skipped));
             }
         };
-        if unsaved {
-            tracing::warn!("the final parameters give no finite loss and were not saved; last/ has earlier ones");
-        }
         self.draw_curve()?;
+        let val_loss = last.as_ref().and_then(|line: &StepMetrics| line.val_loss).filter(|loss| !loss.is_finite());
+        match val_loss {
+            _ if unsaved => return Err(self.failed("the parameters give no finite loss and were not saved")),
+            Some(loss) => return Err(self.failed(&format!("the validation loss is {loss}"))),
+            None => {}
+        }
         Ok(RunOutcome { ended, step: self.state.step, best_val_loss: self.state.best_val_loss, last })
     }
 
@@ -202,7 +190,7 @@ impl<'a> Run<'a> {
         let step = if overfit { 0 } else { self.state.step };
         for (micro, (tokens, targets)) in tokens.chunks_mut(n).zip(targets.chunks_mut(n)).enumerate() {
             let index = step * accumulation as u64 + micro as u64;
-            self.mixture.batch(&self.sampler, index, batch, tokens, targets);
+            self.mixture.batch(&self.sampler, index, batch, tokens, targets)?;
         }
         // The mean is over all counted targets of the step; it is not a mean of means.
         let whole = Batch { tokens, targets, seq_len: context };
@@ -289,6 +277,8 @@ impl<'a> Run<'a> {
 
     /// Writes a model folder; if it is to be `resumable`, with the optimizer's state.
     fn save(&self, folder: &Path, resumable: bool) -> Result<()> {
+        // The folder would be made again, and the rest of the run would be missing in it.
+        self.metrics.check_in_place()?;
         let (config, layout) = (self.engine.config(), self.engine.layout());
         let mut parameters = vec![0.0; layout.len];
         self.engine.read(State::Parameters, &mut parameters)?;
@@ -301,10 +291,9 @@ impl<'a> Run<'a> {
             }
             // The one copy on the host serves parameters and moments in turn.
             checkpoint::write_moments(to, layout, &mut parameters, |moment, to| {
-                self.engine.read(state_of(moment), to)
+                self.engine.read(state::of(moment), to)
             })?;
-            let text = serde_json::to_string_pretty(&self.state).expect("plain values serialise");
-            files::write_new(&to.join("train_state.json"), (text + "\n").as_bytes())
+            self.state.save(to)
         })
     }
 
@@ -313,23 +302,21 @@ impl<'a> Run<'a> {
     }
 
     fn diverged(&self, skipped: u64) -> Error {
-        let last = self.folder.join("last");
-        let kept = match last.exists() {
-            true => format!("the checkpoint in {} is from before", last.display()),
-            false => "no checkpoint was written yet".to_string(),
+        self.failed(&format!("loss or gradient norm was not finite {skipped} times in a row (max_skipped)"))
+    }
+
+    /// The error of a run that learnt nothing more: what happened, which earlier model there is, and what helps.
+    fn failed(&self, what: &str) -> Error {
+        let [last, best] = ["last", "best"].map(|name| self.folder.join(name));
+        let kept = match (last.exists(), best.exists()) {
+            (true, _) => format!("the checkpoint in {} is from before", last.display()),
+            (false, true) => format!("only {} was written, with the best validation loss", best.display()),
+            (false, false) => "no checkpoint was written".to_string(),
         };
         Error::failed(format!(
-            "step {}: loss or gradient norm was not finite {skipped} times in a row (max_skipped); {kept}. \
-             A lower --learning-rate, a longer --warmup or --grad-clip 1 usually helps",
+            "step {}: {what}; {kept}. A lower --learning-rate, a longer --warmup or --grad-clip 1 usually helps",
             self.state.step
         ))
-    }
-}
-
-fn state_of(moment: Moment) -> State {
-    match moment {
-        Moment::First => State::ExpAvg,
-        Moment::Second => State::ExpAvgSq,
     }
 }
 
@@ -355,34 +342,4 @@ fn check_fresh(folder: &Path) -> Result<()> {
             folder.display()
         ))),
     }
-}
-
-/// Reads `last/` into the engine.
-fn load(engine: &mut dyn Engine, last: &Path, data: u32) -> Result<TrainState> {
-    let path = last.join("train_state.json");
-    let hint = "the run was stopped before its first checkpoint; remove the folder and start it again";
-    let text = fs::read_to_string(&path).map_err(|e| Error::unreadable(&path, e, hint))?;
-    let state: TrainState = serde_json::from_str(&text)
-        .map_err(|e| Error::failed(format!("{}: {e}; the file is damaged", path.display())))?;
-    if state.data != data {
-        return Err(Error::failed(format!(
-            "{}: the run was trained on another data folder (or other --replay data); to continue with new data, start a run with \
-             --init-from {}",
-            path.display(),
-            last.display()
-        )));
-    }
-    let (config, parameters) = checkpoint::read_model(last)?;
-    if config != *engine.config() {
-        let expected = engine.config();
-        return Err(Error::failed(format!(
-            "{}: the checkpoint has {config:?}, but the run is configured for {expected:?}",
-            last.display()
-        )));
-    }
-    engine.write(State::Parameters, &parameters)?;
-    drop(parameters);
-    let layout = engine.layout().clone();
-    checkpoint::read_moments(last, &layout, |moment, values| engine.write(state_of(moment), &values))?;
-    Ok(state)
 }

@@ -6,6 +6,7 @@ mod stub;
 
 mod bench;
 mod constraint;
+mod damaged;
 mod demo;
 mod detection;
 #[cfg(feature = "emulator")]
@@ -13,6 +14,7 @@ mod emulator;
 mod evaluate;
 mod faults;
 mod finetune;
+mod flags;
 mod generate;
 mod gpu_errors;
 mod json_schema;

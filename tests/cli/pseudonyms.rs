@@ -220,9 +220,10 @@ fn prepare_makes_the_key_the_data_the_report_and_the_records() {
         assert!(!records.to_lowercase().contains(name) && !said.err.to_lowercase().contains(name), "{name}");
     }
     let data = Dataset::open(&at("data")).unwrap();
-    let mut tokens = vec![0; data.train.record(0).end as usize];
-    data.train.read(0, &mut tokens);
-    let first = String::from_utf8(tokens.iter().map(|token| *token as u8).collect()).unwrap();
+    let mut records_of_data: Vec<Vec<u8>> = Vec::new();
+    let mut keep = |tokens: &[u32]| records_of_data.push(tokens.iter().map(|token| *token as u8).collect());
+    data.train.each_record(&mut keep).unwrap();
+    let first = String::from_utf8(records_of_data.swap_remove(0)).unwrap();
     let json: Value = serde_json::from_str(records.lines().next().unwrap()).unwrap();
     let expected = format!("{} {}\n", json["user_name"].as_str().unwrap(), records.lines().next().unwrap());
     assert_eq!(first, expected, "the prefix is a pseudonym, too");
@@ -332,13 +333,11 @@ fn canaries_stand_in_the_training_split_as_often_as_said() {
         let canaries = Canaries::load(&home.path().join("data")).unwrap().unwrap();
         let mut counts: HashMap<Vec<u8>, [u64; 2]> = HashMap::new();
         for (which, part) in [&data.train, &data.val].into_iter().enumerate() {
-            for record in 0..part.records() {
-                let range = part.record(record);
-                let mut tokens = vec![0; (range.end - range.start) as usize];
-                part.read(range.start, &mut tokens);
-                tokens.pop();
-                counts.entry(tokens.iter().map(|token| *token as u8).collect()).or_default()[which] += 1;
-            }
+            part.each_record(&mut |tokens| {
+                let text = tokens[..tokens.len() - 1].iter().map(|token| *token as u8);
+                counts.entry(text.collect()).or_default()[which] += 1;
+            })
+            .unwrap();
         }
         for (number, canary) in canaries.canaries.iter().enumerate() {
             assert_eq!(canary.repeats, 1 << number);

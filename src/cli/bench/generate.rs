@@ -1,7 +1,8 @@
 //! `logwright bench generate`: how fast an engine reads a prompt and draws tokens after it.
 
-use super::settings::EngineShape;
+use super::settings::{EngineShape, engine};
 use crate::cli::stdout::print_line;
+use crate::cli::values;
 use clap::Args;
 use logwright::engine::{SampleRequest, SamplingParams};
 use logwright::{Error, Result};
@@ -13,17 +14,19 @@ pub struct GenerateBench {
     #[command(flatten)]
     shape: EngineShape,
     /// Tokens to generate for each sequence; the prompt fills the rest of the context
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = values::whole::<usize>(1..=values::MOST))]
     tokens: usize,
 }
 
 pub fn run(bench: GenerateBench) -> Result<()> {
     let shape = &bench.shape;
-    if bench.tokens == 0 || bench.tokens >= shape.context {
+    if bench.tokens >= shape.context {
         return Err(Error::usage(format!("--tokens must be in 1..{}, found {}", shape.context, bench.tokens)));
     }
     let device = shape.device.open()?;
-    let mut engine = shape.engine(&device)?;
+    let config = shape.config()?;
+    device.check_inference(&config, shape.batch * shape.context)?;
+    let mut engine = engine(config, &device)?;
     let prompt = shape.tokens(shape.context - bench.tokens);
     engine.open_cache(shape.batch)?;
     let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };

@@ -3,6 +3,7 @@
 use super::settings::{StepShape, adamw};
 use crate::cli::device::DeviceArgs;
 use crate::cli::stdout::print_line;
+use crate::cli::values;
 use clap::Args;
 use logwright::backend::Backend;
 use logwright::cuda::device::op::Op;
@@ -33,7 +34,7 @@ pub struct KernelsBench {
     #[arg(long, value_name = "MB", default_value_t = 256)]
     rotate: u16,
     /// Number of rounds; the median is reported
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = values::whole::<usize>(1..=values::MOST))]
     rounds: usize,
     /// Minimum duration of a round in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5)]

@@ -1,32 +1,35 @@
 //! Shapes and optimizer settings that the benchmarks share.
 
 use crate::cli::device::DeviceArgs;
+use crate::cli::values;
 use clap::Args;
 use logwright::backend::Backend;
 use logwright::engine::{AdamW, Engine};
+use logwright::gpt::config::{MOST, MOST_LAYERS};
 use logwright::gpt::{Config, Layout, init};
+use logwright::train::config::MOST_TOKENS;
 use logwright::{Error, Result};
 
 /// A model and a batch, small enough for a CPU.
 #[derive(Args)]
 pub struct EngineShape {
     /// Transformer blocks
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = values::whole::<usize>(1..=MOST_LAYERS as u64))]
     pub layers: usize,
     /// Attention heads
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = values::whole::<usize>(1..=MOST as u64))]
     pub heads: usize,
     /// Width of the model
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = values::whole::<usize>(1..=MOST as u64))]
     pub channels: usize,
     /// Context length in tokens
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = values::whole::<usize>(1..=MOST as u64))]
     pub context: usize,
     /// Tokens in the vocabulary
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = values::whole::<usize>(2..=MOST as u64))]
     pub vocab: usize,
     /// Sequences per micro-batch, or generated in parallel
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = values::whole::<usize>(1..=MOST_TOKENS as u64))]
     pub batch: usize,
     /// Use biases in linear layers and LayerNorms
     #[arg(long)]
@@ -36,14 +39,11 @@ pub struct EngineShape {
 }
 
 impl EngineShape {
-    pub fn engine(&self, device: &Backend) -> Result<Box<dyn Engine>> {
+    pub fn config(&self) -> Result<Config> {
         let EngineShape { layers, heads, channels, context, vocab, bias, .. } = *self;
         let config = Config { layers, heads, channels, context, vocab, bias };
-        config.check()?;
-        if self.batch == 0 {
-            return Err(Error::usage("--batch must be at least 1"));
-        }
-        device.engine(config, init::parameters(&Layout::new(&config), 1))
+        check(&config, self.batch)?;
+        Ok(config)
     }
 
     /// Tokens without a pattern; their values do not affect the time.
@@ -52,26 +52,42 @@ impl EngineShape {
     }
 }
 
+fn check(config: &Config, batch: usize) -> Result<()> {
+    config.check()?;
+    match batch.checked_mul(config.context) {
+        Some(tokens) if tokens <= MOST_TOKENS => Ok(()),
+        _ => Err(Error::usage(format!(
+            "--batch {batch} x --context {}: at most {MOST_TOKENS} tokens are possible",
+            config.context
+        ))),
+    }
+}
+
+/// An engine with random parameters.
+pub fn engine(config: Config, device: &Backend) -> Result<Box<dyn Engine>> {
+    device.engine(config, init::parameters(&Layout::new(&config), 1))
+}
+
 /// A model and the batch that one step processes.
 #[derive(Args)]
 pub struct StepShape {
     /// Transformer blocks
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = values::whole::<usize>(1..=MOST_LAYERS as u64))]
     layers: usize,
     /// Attention heads
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = values::whole::<usize>(1..=MOST as u64))]
     heads: usize,
     /// Width of the model
-    #[arg(long, default_value_t = 768)]
+    #[arg(long, default_value_t = 768, value_parser = values::whole::<usize>(1..=MOST as u64))]
     channels: usize,
     /// Context length in tokens
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = values::whole::<usize>(1..=MOST as u64))]
     context: usize,
     /// Tokens in the vocabulary
-    #[arg(long, default_value_t = 82)]
+    #[arg(long, default_value_t = 82, value_parser = values::whole::<usize>(2..=MOST as u64))]
     vocab: usize,
     /// Sequences per micro-batch
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = values::whole::<usize>(1..=MOST_TOKENS as u64))]
     pub batch: usize,
     /// Use biases in linear layers and LayerNorms
     #[arg(long)]
@@ -82,10 +98,7 @@ impl StepShape {
     pub fn config(&self) -> Result<Config> {
         let StepShape { layers, heads, channels, context, vocab, batch, bias } = *self;
         let config = Config { layers, heads, channels, context, vocab, bias };
-        config.check()?;
-        if batch == 0 {
-            return Err(Error::usage("--batch must be at least 1"));
-        }
+        check(&config, batch)?;
         Ok(config)
     }
 

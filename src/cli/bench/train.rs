@@ -1,11 +1,13 @@
 //! `logwright bench train`: how fast an engine trains at a given shape, on random tokens or on those of a file.
 
-use super::settings::{EngineShape, adamw};
+use super::settings::{EngineShape, adamw, engine};
 use crate::cli::device::TrainingArgs;
 use crate::cli::stdout::print_line;
+use crate::cli::values;
 use clap::Args;
 use logwright::engine::Batch;
-use logwright::gpt::{Flops, checkpoint};
+use logwright::gpt::Flops;
+use logwright::gpt::checkpoint::StoredModel;
 use logwright::train::ProfileSteps;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -19,17 +21,17 @@ pub struct TrainBench {
     #[command(flatten)]
     training: TrainingArgs,
     /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: from the data sheets of known GPUs]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = values::positive)]
     peak_tflops: Option<f64>,
     /// Steps that a profiler waiting for cuProfilerStart captures, counted from 1 with the warm-up, e.g. 3..5
     #[arg(long, value_name = "A..B")]
     profile_steps: Option<ProfileSteps>,
     /// Number of timed steps
-    #[arg(long, default_value_t = 10)]
-    steps: usize,
+    #[arg(long, default_value_t = 10, value_parser = values::whole::<u64>(1..=values::MOST))]
+    steps: u64,
     /// Number of untimed steps before them
-    #[arg(long, default_value_t = 2)]
-    warmup: usize,
+    #[arg(long, default_value_t = 2, value_parser = values::whole::<u64>(0..=values::MOST))]
+    warmup: u64,
     /// Micro-batches per optimiser step
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     accumulation: u16,
@@ -47,21 +49,26 @@ pub fn run(bench: TrainBench) -> Result<()> {
     let recorder = device.record_ops();
     let mut engine = match &bench.init_from {
         Some(folder) => {
-            let (config, parameters) = checkpoint::read_model(folder)?;
-            device.engine(config, parameters)?
+            let stored = StoredModel::open(folder)?;
+            device.check_memory(&stored.config, shape.batch, stored.config.context)?;
+            device.engine(stored.config, stored.parameters()?)?
         }
-        None => shape.engine(&device)?,
+        None => {
+            let config = shape.config()?;
+            device.check_memory(&config, shape.batch, config.context)?;
+            engine(config, &device)?
+        }
     };
     let config = *engine.config();
     let (n, pieces) = (shape.batch * config.context, u64::from(bench.accumulation));
     let stream = bench.tokens.as_deref().map_or_else(|| Ok(shape.tokens(n + 1)), read_tokens)?;
     let (mut milliseconds, mut losses, mut idle) = (Vec::new(), Vec::new(), Vec::new());
-    let steps = (bench.warmup + bench.steps) as u64;
-    let windows: Vec<Vec<u32>> = (0..steps * pieces).map(|number| window(&stream, number, n)).collect();
-    for (time, windows) in (1..).zip(windows.chunks_exact(pieces as usize)) {
+    for step in 0..bench.warmup + bench.steps {
+        let (time, first) = (step + 1, step * pieces);
+        let windows: Vec<Vec<u32>> = (first..first + pieces).map(|number| window(&stream, number, n)).collect();
         let start = Instant::now();
         ProfileSteps::around(bench.profile_steps, time, engine.as_mut(), |engine| {
-            for window in windows {
+            for window in &windows {
                 let batch = Batch { tokens: &window[..n], targets: &window[1..], seq_len: config.context };
                 engine.accumulate(batch, 1.0 / (n as u64 * pieces) as f32)?;
             }
@@ -71,9 +78,10 @@ pub fn run(bench: TrainBench) -> Result<()> {
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
         idle.extend(recorder.as_ref().map(|recorder| recorder.take_idle().as_secs_f64() * 1e3));
     }
-    let timed = milliseconds.split_off(bench.warmup.min(milliseconds.len()));
+    let warmup = bench.warmup as usize;
+    let timed = milliseconds.split_off(warmup);
     let median = median(&timed).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
-    let idle_share = recorder.map(|_| idle[bench.warmup..].iter().sum::<f64>() / timed.iter().sum::<f64>());
+    let idle_share = recorder.map(|_| idle[warmup..].iter().sum::<f64>() / timed.iter().sum::<f64>());
     let tokens_per_second = (n as u64 * pieces) as f64 / median * 1e3;
     let peak = bench.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let (flops, mfu) = (Flops::per_token(&config), |flops| peak.map(|peak| tokens_per_second * flops / peak));

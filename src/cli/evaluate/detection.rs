@@ -60,7 +60,7 @@ impl LabelArgs {
         let calibrate = thin(&calibrate, sample, seed);
         let attacks: Vec<bool> = labels.iter().map(Option::is_some).collect();
         let mut fit = Reservoir::new(sample, seed);
-        each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()));
+        each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()))?;
         let fit = fit.into_sample();
         let learnt = Events::learn(&fit);
         let events = |records: &[Vec<u8>]| records.iter().map(|record| learnt.of(record)).collect::<Vec<_>>();
@@ -82,7 +82,7 @@ impl LabelArgs {
             return Ok(None);
         }
         let mut held_out = Vec::new();
-        each_record(data, &data.val, &mut |record| held_out.push(record.to_vec()));
+        each_record(data, &data.val, &mut |record| held_out.push(record.to_vec()))?;
         let field = self.label_field.as_deref();
         let trial = match (&self.labelled, &self.labels) {
             (Some(logs), Some(file)) => {

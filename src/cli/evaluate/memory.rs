@@ -19,12 +19,12 @@ const ALTERNATIVES: usize = 1023;
 /// records are not JSON.
 pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u64) -> Result<Option<ByPath>> {
     let mut profile = Profile::default();
-    each_record(data, &data.train, &mut |record| profile.observe(record));
+    each_record(data, &data.train, &mut |record| profile.observe(record))?;
     if profile.records() == 0 {
         return Ok(None);
     }
     let mut validation = Reservoir::new(sample, seed);
-    each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()));
+    each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()))?;
     let (mut sums, tokenizer) = (BTreeMap::new(), reader.tokenizer);
     reader.each("validation records", validation.into_sample(), &mut |measured| {
         measured.iter().for_each(|measured| add_costs(&mut sums, measured, tokenizer));

@@ -153,7 +153,7 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
     let bodies = read.complete.iter().map(|record| data.records.without_prefix(record).to_vec());
     let complete: Vec<Vec<u8>> = bodies.collect();
     let mut validation = Reservoir::new(sample, args.seed);
-    each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()));
+    each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()))?;
     let validation = validation.into_sample();
     let training = |sink: &mut dyn FnMut(&[u8])| each_record(data, &data.train, sink);
     let measured = match read.complete.is_empty() {
@@ -161,7 +161,7 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
             tracing::warn!("{}: no record is complete, so there is nothing to compare with real ones", file.display());
             None
         }
-        false => Some(measure(&training, &validation, &complete, sample, args.seed)),
+        false => Some(measure(&training, &validation, &complete, sample, args.seed)?),
     };
     let (fidelity, privacy) = measured.unzip();
     Ok((Some(GeneratedQuality::new(&read.summary, read.tells_truncation, fidelity)), privacy))

@@ -49,13 +49,9 @@ impl Reader<'_> {
 }
 
 /// Gives each record of a split to a sink, without its prefix and its newline.
-pub fn each_record(data: &Dataset, split: &Split, sink: &mut dyn FnMut(&[u8])) {
-    let mut tokens = Vec::new();
-    for number in 0..split.records() {
-        let range = split.record(number);
-        tokens.resize((range.end - range.start) as usize, 0);
-        split.read(range.start, &mut tokens);
-        let record = data.tokenizer.decode(&tokens[..tokens.len().saturating_sub(1)]);
+pub fn each_record(data: &Dataset, split: &Split, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+    split.each_record(&mut |tokens| {
+        let record = data.tokenizer.decode(&tokens[..tokens.len() - 1]);
         sink(data.records.without_prefix(&record));
-    }
+    })
 }

@@ -58,7 +58,7 @@ pub struct ScoreArgs {
     #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = values::rate)]
     fpr: f64,
     /// A record with a score above this is an anomaly [default: the threshold of RUN/calibration.json, if it exists]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = values::number(f64::MIN..=f64::MAX))]
     threshold: Option<f64>,
     /// Ignore RUN/calibration.json
     #[arg(long)]
@@ -79,7 +79,7 @@ pub struct ScoreArgs {
     #[arg(long)]
     only_anomalies: bool,
     /// Number of fields to print per record; 0: all
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = values::whole::<usize>(0..=values::MOST))]
     top_fields: usize,
     /// Maximum length of a record in bytes; a longer line of a stream is reported and skipped, in a file it is an error
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -137,9 +137,6 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
 
 impl ScoreArgs {
     fn check(&self) -> Result<()> {
-        if self.threshold.is_some_and(|threshold| !threshold.is_finite()) {
-            return Err(Error::usage("--threshold must be a number"));
-        }
         let file = matches!(&self.inputs[..], [one] if one.as_os_str() != "-");
         if self.follow && !file {
             return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));

@@ -1,5 +1,6 @@
 //! Sessions of records for `logwright score`.
 
+use crate::cli::values;
 use clap::Args;
 use logwright::finding::Finding;
 use logwright::record::seconds;
@@ -18,7 +19,7 @@ pub struct GroupArgs {
     #[arg(long, value_name = "N", requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_window: Option<u32>,
     /// Close a session S seconds after its first record, by --time-field
-    #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"])]
+    #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"], value_parser = values::positive)]
     group_seconds: Option<f64>,
     /// Field that holds the time of a record: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
     #[arg(long, value_name = "PATH", requires = "group_seconds")]
@@ -33,9 +34,6 @@ pub struct GroupArgs {
 
 impl GroupArgs {
     pub fn grouping(&self) -> Result<Option<Grouping>> {
-        if let Some(seconds) = self.group_seconds.filter(|&seconds| !(seconds > 0.0 && seconds.is_finite())) {
-            return Err(Error::usage(format!("--group-seconds must be above 0, found {seconds}")));
-        }
         Ok(self.group_by.clone().map(|by| Grouping {
             by,
             score: self.session_score,

@@ -338,8 +338,11 @@ mod tests {
         let training: Vec<Vec<u8>> = (0..60).map(record).collect();
         let validation: Vec<Vec<u8>> = (60..80).map(record).collect();
         let generated: Vec<Vec<u8>> = generated.iter().map(|record| record.to_vec()).collect();
-        let stream = |sink: &mut dyn FnMut(&[u8])| training.iter().for_each(|record| sink(record));
-        let (fidelity, privacy) = measure(&stream, &validation, &generated, 100, 1);
+        let stream = |sink: &mut dyn FnMut(&[u8])| {
+            training.iter().for_each(|record| sink(record));
+            Ok(())
+        };
+        let (fidelity, privacy) = measure(&stream, &validation, &generated, 100, 1).unwrap();
         let records = generated.len() as u64;
         let summary = Summary { records: records + 1, complete: records, parsed: records };
         Evaluation {
