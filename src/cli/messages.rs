@@ -33,7 +33,8 @@ impl Write for Messages {
 
 /// Says a line before there is a logger.
 pub fn say(line: &str) {
-    let _ = Messages::TEXT.write_all(line.as_bytes());
+    let mut messages = Messages::TEXT;
+    let _ = messages.write_all(line.as_bytes());
 }
 
 /// The message without control characters but the colours, which the formatter of messages puts round texts in which it has

@@ -64,7 +64,7 @@ impl Case {
         let mut text = Vec::new();
         for split in [&data.train, &data.val] {
             let mut ids = vec![0; split.tokens() as usize];
-            split.read(0, &mut ids);
+            split.read(0, &mut ids).unwrap();
             text.extend(data.tokenizer.decode(&ids));
         }
         String::from_utf8(text).unwrap().lines().map(String::from).collect()
@@ -221,7 +221,7 @@ fn nul_bytes_and_invalid_utf8() {
     case.prepare(HALF).has(0, &["1 records contain NUL bytes", "1 records contain bytes that are not UTF-8"]);
     let data = case.open();
     let mut ids = vec![0; data.train.tokens() as usize];
-    data.train.read(0, &mut ids);
+    data.train.read(0, &mut ids).unwrap();
     assert_eq!(data.tokenizer.decode(&ids), content[..data.train.bytes() as usize]);
     let case = Case::new(content);
     case.fails(1, &["--tokenizer", "char"], &["input.log:2: byte 2", "not valid UTF-8", "--tokenizer bpe or bytes"]);

@@ -6,7 +6,7 @@ use logwright::finding::Finding;
 use logwright::record::seconds;
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
 use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
-use logwright::{Error, Result};
+use logwright::Result;
 use serde_json::{Value, json};
 
 #[derive(Args)]
