@@ -55,14 +55,17 @@ impl ModelFolder {
 /// The folder that holds the model: `path` itself, or a run folder's `best/`, else its `last/`.
 pub fn find(path: &Path) -> Result<PathBuf> {
     let candidates = [path.to_path_buf(), path.join("best"), path.join("last")];
-    candidates.iter().try_for_each(|folder| check_readable(folder))?;
-    candidates.into_iter().find(|folder| folder.join("config.json").is_file()).ok_or_else(|| {
-        let what = if path.exists() { "contains no model (no config.json, best/ or last/)" } else { "does not exist" };
-        Error::failed(format!(
-            "{}: {what}; give a run folder of `logwright train` or a Hugging Face GPT-2 folder",
-            path.display()
-        ))
-    })
+    for folder in candidates {
+        check_readable(&folder)?;
+        if folder.join("config.json").is_file() {
+            return Ok(folder);
+        }
+    }
+    let what = if path.exists() { "contains no model (no config.json, best/ or last/)" } else { "does not exist" };
+    Err(Error::failed(format!(
+        "{}: {what}; give a run folder of `logwright train` or a Hugging Face GPT-2 folder",
+        path.display()
+    )))
 }
 
 /// A tokenizer may know fewer tokens than the model (padding), never more.

@@ -24,6 +24,16 @@ pub fn is_stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
+/// Set while the program ends: what is unfinished is removed under the hands of the command, whose errors mean nothing then.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Waits for the end of the program if a signal is ending it.
+pub fn wait_if_ending() {
+    while ENDING.load(Ordering::Relaxed) {
+        std::thread::park();
+    }
+}
+
 /// From here on Ctrl-C ends the program at once, wherever it is (it may wait for input), and removes what is unfinished.
 pub fn end_on_interrupt() {
     watch(END);
@@ -74,6 +84,7 @@ fn respond() {
         // The command may be stuck in a long computation or wait for input: only here does the program end without running
         // destructors.
         _ => {
+            ENDING.store(true, Ordering::Relaxed);
             files::discard_unfinished();
             std::process::exit(INTERRUPTED.into());
         }

@@ -25,6 +25,7 @@ mod values;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
+use logwright::report::visible;
 use logwright::{Error, Result};
 use output::OutputArgs;
 use std::process::ExitCode;
@@ -61,7 +62,9 @@ pub fn main() -> ExitCode {
         Err(instead) => return tell(&instead),
     };
     cli.output.init_logging();
-    match cli.run() {
+    let outcome = cli.run();
+    interrupt::wait_if_ending();
+    match outcome {
         Ok(exit) => exit.into(),
         Err(Error::OutputClosed) => ExitCode::SUCCESS,
         Err(error) => {
@@ -74,8 +77,10 @@ pub fn main() -> ExitCode {
 /// Prints what is said instead of running a command: the help on stdout, or what is wrong with the arguments on stderr.
 fn tell(instead: &clap::Error) -> ExitCode {
     if instead.use_stderr() {
-        let lines = instead.to_string();
-        lines.lines().for_each(|line| messages::say(line));
+        // The message quotes arguments, and shells put names of files among them: those without control characters give the
+        // same message. That it cannot be written changes nothing.
+        let safe = Cli::try_parse_from(std::env::args_os().map(|argument| visible(argument.as_encoded_bytes())));
+        let _ = safe.err().as_ref().unwrap_or(instead).print();
         return ExitCode::from(instead.exit_code() as u8);
     }
     match stdout::check_open().and_then(|()| instead.print().map_err(stdout::write_failed)) {

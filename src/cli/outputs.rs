@@ -43,12 +43,12 @@ pub fn check_replaced(flag: &str, output: &Path, inputs: &[&Path]) -> Result<()>
     }
 }
 
-/// Refuses an output that is, or would be, in one of these folders, which are replaced as a whole.
-pub fn check_outside(flag: &str, output: &Path, folders: &[&Path]) -> Result<()> {
-    match folders.iter().find(|folder| lies_in(output, folder)) {
+/// Refuses an output that is, or would be, in one of these folders of other flags, which are replaced as a whole.
+pub fn check_outside(flag: &str, output: &Path, folders: &[(&str, &Path)]) -> Result<()> {
+    match folders.iter().find(|(_, folder)| lies_in(output, folder)) {
         None => Ok(()),
-        Some(folder) => Err(Error::usage(format!(
-            "{flag} {}: it lies in {}, which is replaced as a whole when it is made again; give it another name",
+        Some((other, folder)) => Err(Error::usage(format!(
+            "{flag} {}: it lies in {} ({other}), which is replaced as a whole when it is made again; give it another name",
             output.display(),
             folder.display()
         ))),

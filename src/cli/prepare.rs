@@ -121,18 +121,17 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
 
 /// Refuses a file of records that would replace something else, or lie in the data folder, which is replaced as a whole.
 fn check_written(file: &Path, out: &Path, args: &PrepareArgs) -> Result<()> {
-    // Inputs that are folders or patterns are read without the file.
-    let named = args.inputs.iter().filter(|input| input.is_file());
-    let read: Vec<&Path> = named.chain(&args.key_file).chain(&args.rules).map(PathBuf::as_path).collect();
-    check_file("--write-records", file, &read)?;
-    let created = args.key_file.iter().chain(&args.rules).any(|other| lies_in(file, other));
-    if created {
+    check_outside("--write-records", file, &[("--out", out)])?;
+    // The key may not exist yet.
+    if args.key_file.iter().chain(&args.rules).any(|other| lies_in(file, other)) {
         return Err(Error::usage(format!(
             "--write-records {}: it is the file of the key or of the rules; give it another name",
             file.display()
         )));
     }
-    check_outside("--write-records", file, &[out])
+    // Inputs that are folders or patterns are read without the file.
+    let named: Vec<&Path> = args.inputs.iter().filter(|input| input.is_file()).map(PathBuf::as_path).collect();
+    check_file("--write-records", file, &named)
 }
 
 /// Refuses a tokenizer whose tokens are parts of original names: a data folder with it could not be shared.

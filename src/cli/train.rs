@@ -152,9 +152,10 @@ struct SettingFlags {
 impl TrainArgs {
     /// Refuses a run folder in a data or model folder: these are replaced as a whole.
     fn check_out(&self) -> Result<()> {
-        let mut read = vec![self.data.as_path()];
-        read.extend(self.replay.as_deref());
-        read.extend(self.init_from.as_deref().filter(|folder| folder.join("config.json").exists()));
+        let mut read = vec![("--data", self.data.as_path())];
+        read.extend(self.replay.as_deref().map(|folder| ("--replay", folder)));
+        let model = self.init_from.as_deref().filter(|folder| folder.join("config.json").exists());
+        read.extend(model.map(|folder| ("--init-from", folder)));
         check_outside("--out", &self.out, &read)
     }
 

@@ -1,6 +1,6 @@
 //! Locks: what only one process may write at a time. The kernel releases them when a process ends for any reason.
 
-use super::create::parent;
+use super::create::{Access, parent, set_access};
 use super::unfinished::Unfinished;
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -57,17 +57,7 @@ impl Drop for Lock {
 }
 
 fn take(path: &Path, failed: impl Fn(io::Error) -> Error) -> Result<Option<File>> {
-    // A link could lead to any file, and opening a pipe could wait for ever. Nothing is truncated.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let open = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path);
-    let file = match open {
+    let file = match open(path) {
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(foreign(path, "a symbolic link")),
         opened => opened.map_err(&failed)?,
     };
@@ -85,6 +75,25 @@ fn take(path: &Path, failed: impl Fn(io::Error) -> Error) -> Result<Option<File>
             Ok(Some(file))
         }
         Err(TryLockError::Error(e)) => Err(Error::io("lock", path, e)),
+    }
+}
+
+/// Creates the file, or opens it as it is.
+fn open(path: &Path) -> io::Result<File> {
+    // A link could lead to any file, and opening a pipe could wait for ever. Nothing is truncated.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    loop {
+        match options.clone().create_new(true).open(path) {
+            Ok(file) => return set_access(&file, path, Access::Private).map(|()| file),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
+            Err(e) => return Err(e),
+        }
+        // Its owner may have removed it by now.
+        match options.open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (),
+            opened => return opened,
+        }
     }
 }
 

@@ -266,7 +266,7 @@ fn wrong_use_is_refused_and_leaves_nothing() {
     fs::write(home.path().join("rules.toml"), "fieldz = []").unwrap();
     try_it("--pseudonymise --key-file key --rules rules.toml").has(2, &["rules.toml", "fieldz"]);
     try_it("--pseudonymise --key-file key --prefix-field nowhere").has(2, &["--prefix-field nowhere"]);
-    try_it("--pseudonymise --key-file key --write-records no/such/out").has(1, &["no/such/out"]);
+    try_it("--pseudonymise --key-file key --write-records no/such/out").has(2, &["no/such", "does not exist"]);
     try_it("--pseudonymise --key-file key --write-records .").has(2, &["--write-records ."]);
     let before = fs::read(home.path().join("in.jsonl")).unwrap();
     try_it("--pseudonymise --key-file key --write-records in.jsonl").has(2, &["in.jsonl"]);

@@ -104,7 +104,7 @@ impl EvaluateArgs {
     fn check_outputs(&self) -> Result<()> {
         let named = [Some(&self.model), self.text.as_ref(), self.generated.as_ref()].into_iter().flatten();
         let read: Vec<&Path> = named.chain(self.labels.files()).map(PathBuf::as_path).collect();
-        let data: Vec<&Path> = self.data.as_deref().into_iter().collect();
+        let data: Vec<_> = self.data.as_deref().into_iter().map(|folder| ("--data", folder)).collect();
         if let Some(file) = &self.logits {
             check_file("--logits", file, &read)?;
         }
