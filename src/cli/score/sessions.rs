@@ -2,11 +2,11 @@
 
 use crate::cli::values;
 use clap::Args;
+use logwright::Result;
 use logwright::finding::Finding;
 use logwright::record::seconds;
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
 use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
-use logwright::Result;
 use serde_json::{Value, json};
 
 #[derive(Args)]

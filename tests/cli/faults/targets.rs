@@ -80,7 +80,7 @@ pub static TARGETS: &[Target] = &[
     target("run/last/config.json", Json, RESUME),
     // What users write, and what the program learnt.
     target("run/calibration.json", Json, SCORE),
-    target("settings.toml", Toml, "train --data data --out out --config settings.toml --device cpu"),
+    target("settings.toml", Toml, "train --data data --out out --config settings.toml --steps 1 --device cpu"),
     target("rules.toml", Toml, "prepare corpus.jsonl --out out --pseudonymise --key-file key --rules rules.toml"),
     target("key", Text, "prepare corpus.jsonl --out out --pseudonymise --key-file key"),
     target("schema.json", Json, "generate --model run/best -n 1 --max-tokens 40 --schema schema.json --device cpu"),
@@ -146,13 +146,13 @@ fn make() -> tempfile::TempDir {
     write("corpus.jsonl.zst", &zstd::encode_all(text.as_bytes(), 3).unwrap());
     write(
         "settings.toml",
-        b"steps = 1\nlayers = 1\nheads = 2\nchannels = 16\ncontext = 48\nbatch = 2\neval_windows = 1\n",
+        b"warmup = 1\nlayers = 1\nheads = 2\nchannels = 16\ncontext = 48\nbatch = 2\neval_windows = 1\n",
     );
-    write("rules.toml", b"[[rule]]\nfield = \"appDisplayName\"\nclass = \"word\"\n");
+    write("rules.toml", b"field = [{ path = \"appDisplayName\", action = \"keep\" }]\ncommon_words = [\"teams\"]\n");
     write("schema.json", br#"{"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":9}},"required":["a"],"additionalProperties":false}"#);
     in_home(&format!("train --data data --out run {SMALL} --steps 2 --device cpu"));
     in_home("score --model run --calibrate corpus.jsonl --fpr 0.1 --device cpu");
-    in_home("prepare three.jsonl --out named --pseudonymise --key-file key");
+    in_home("prepare corpus.jsonl --out named --pseudonymise --key-file key");
     fs::remove_dir_all(path.join("named")).unwrap();
     write("labels.jsonl", "0\n".repeat(6).as_bytes());
     copy_folder(&path.join("run/best"), &path.join("foreign"));
