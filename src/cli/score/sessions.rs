@@ -2,10 +2,10 @@
 
 use crate::cli::values;
 use clap::Args;
+use logwright::Result;
 use logwright::finding::Finding;
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions, seconds};
 use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
-use logwright::{Error, Result};
 use serde_json::{Value, json};
 
 #[derive(Args)]
