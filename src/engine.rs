@@ -28,6 +28,17 @@ pub fn check_tokens(tokens: &[u32], vocab: usize) -> Result<()> {
     }
 }
 
+/// Refuses logits that are not finite: what was drawn from them would be garbage that looks like an answer.
+pub fn check_finite(logits: &[f32]) -> Result<()> {
+    if logits.iter().fold(true, |good, logit| good & logit.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::failed(
+        "the logits of the model are not finite (infinite or NaN): its parameters are so large that sums overflow; training has \
+         diverged, so use another checkpoint",
+    ))
+}
+
 impl Batch<'_> {
     /// Checks that tokens and counted targets lie inside the vocabulary.
     pub fn check(&self, vocab: usize) -> Result<()> {

@@ -68,7 +68,7 @@ pub struct PrepareArgs {
     #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
     bad_records: BadRecords,
     /// Maximum length of a record in bytes
-    #[arg(long, default_value_t = ReadOptions::default().max_record_bytes, value_name = "N", value_parser = values::whole::<usize>(1..=values::MOST))]
+    #[arg(long, default_value_t = ReadOptions::default().max_record_bytes, value_name = "N", value_parser = values::whole::<usize>(1..=u64::MAX))]
     max_record_bytes: usize,
     /// Seed of the random split and of the sample that a bpe tokenizer is trained on
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = values::whole::<u64>(0..=u64::MAX))]

@@ -32,6 +32,12 @@ pub fn whole<T: TryFrom<u64>>(
     }
 }
 
+/// Parses a number that is neither infinite nor NaN.
+pub fn finite(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number".to_string())
+}
+
 /// A parser of numbers in a range, which are never NaN.
 pub fn number<T>(
     range: RangeInclusive<T>,

@@ -4,9 +4,9 @@ use super::adamw::{self, Slices};
 use super::decode::{self, KvCache};
 use super::model::Model;
 use super::{memory, sampling};
-use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_tokens};
+use crate::Result;
+use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_finite, check_tokens};
 use crate::gpt::{Config, Layout};
-use crate::{Error, Result};
 use rayon::prelude::*;
 
 pub struct CpuEngine {
@@ -43,17 +43,6 @@ impl CpuEngine {
             buffer.resize(len, 0.0);
         }
     }
-}
-
-/// Refuses logits that are not finite: what was drawn from them would be garbage that looks like an answer.
-fn check_finite(logits: &[f32]) -> Result<()> {
-    if logits.iter().fold(true, |good, logit| good & logit.is_finite()) {
-        return Ok(());
-    }
-    Err(Error::failed(
-        "the logits of the model are not finite (infinite or NaN): its parameters are so large that sums overflow; training has \
-         diverged, so use another checkpoint",
-    ))
 }
 
 impl Engine for CpuEngine {

@@ -12,7 +12,7 @@
 //! | file | contains |
 //! |---|---|
 //! | `pseudonymizer` | the two passes and the report |
-//! | `rules`, `paths`, `places` | what is replaced: which fields, and which places in text |
+//! | `rules`, `paths`, `patterns`, `places` | what is replaced: which fields, and which places in text |
 //! | `parts` | the values of a record, and the record with its replacements |
 //! | `members` | names of members in objects that are keyed by a person, account or address |
 //! | `replacer` | the pseudonym of a value of a given kind |
@@ -32,6 +32,7 @@ mod key;
 mod members;
 mod parts;
 mod paths;
+mod patterns;
 mod people;
 mod permute;
 mod places;

@@ -95,15 +95,13 @@ fn titled(name: &str) -> String {
 /// the text is a user agent, whose dotted numbers are versions and not addresses.
 pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool) -> Vec<(Range<usize>, Treatment)> {
     let mut found = Vec::new();
-    let matching: Vec<usize> = rules.any.matches(text).into_iter().collect();
-    for at in matching {
-        let pattern = &rules.patterns[at];
-        if agent && pattern.treatment.action == Action::Ip {
+    for number in rules.patterns.matching(text) {
+        let treatment = rules.treatments[number].clone();
+        if agent && treatment.action == Action::Ip {
             continue;
         }
-        let treatment = pattern.treatment.clone();
         let mut places = Vec::new();
-        for captures in pattern.regex().captures_iter(text) {
+        for captures in rules.patterns.get(number).regex().captures_iter(text) {
             let group =
                 ["value", "single", "bare"].iter().find_map(|name| captures.name(name)).or_else(|| captures.get(0));
             let key = captures.name("key").map(|key| key.as_str());

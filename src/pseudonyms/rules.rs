@@ -2,22 +2,13 @@
 //! built-in rules and describes the format.
 
 use super::paths::PathPatterns;
+use super::patterns::{TextPattern, TextPatterns};
 use crate::{Error, Result};
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::OnceLock;
 
 const BUILTIN: &str = include_str!("rules.toml");
-
-/// The size limit in bytes of the automaton for all patterns. With the default of 2 MB, it is discarded and rebuilt all the
-/// time.
-const SET_CACHE: usize = 64 << 20;
-
-/// The size limit in bytes of the program of one pattern, and of all of them together.
-const PROGRAM: usize = 10 << 20;
-const ALL_PROGRAMS: usize = 128 << 20;
 
 /// The most paths whose rule is cached. In objects that are keyed by data, paths could be countless.
 const CACHED_PATHS: usize = 10_000;
@@ -136,33 +127,15 @@ impl Treatment {
     }
 }
 
-/// A rule for places in text that match a pattern.
-pub struct TextPattern {
-    text: String,
-    /// Compiled when the pattern first matches: of very many rules, few ever do.
-    regex: OnceLock<Regex>,
-    pub treatment: Treatment,
-}
-
-impl TextPattern {
-    pub fn regex(&self) -> &Regex {
-        self.regex.get_or_init(|| compile(&self.text).expect("all patterns together were compiled"))
-    }
-}
-
-fn compile(pattern: &str) -> std::result::Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(usize::MAX).build()
-}
-
 pub struct Rules {
     /// The treatments of the fields that `paths` finds, by number.
     fields: Vec<Treatment>,
     paths: PathPatterns,
     secrets: SecretNames,
     known: HashMap<String, Option<Treatment>>,
-    pub patterns: Vec<TextPattern>,
-    /// All patterns in one automaton, which finds those that match at all.
-    pub any: RegexSet,
+    pub patterns: TextPatterns,
+    /// The treatments of the places that `patterns` find, by number.
+    pub treatments: Vec<Treatment>,
     pub keep_accounts: HashSet<String>,
     pub keep_words: HashSet<String>,
     pub keep_domains: HashSet<String>,
@@ -184,7 +157,7 @@ impl Rules {
         let lists = |pick: fn(&RulesFile) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
-        let (mut fields, mut paths, mut patterns) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut fields, mut paths, mut patterns, mut treatments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut secrets = SecretNames::default();
         for (name, file) in files {
             for (mark, names) in file.secrets {
@@ -198,13 +171,24 @@ impl Rules {
             }
             for rule in file.text {
                 let treatment = checked(&name, &rule.regex, Treatment::new(rule.action, rule.mark), true)?;
-                patterns.push((name.clone(), TextPattern { text: rule.regex, regex: OnceLock::new(), treatment }));
+                treatments.push(treatment);
+                patterns.push(TextPattern::new(&name, rule.regex));
             }
         }
-        let any = any_of(&patterns)?;
-        let patterns = patterns.into_iter().map(|(_, pattern)| pattern).collect();
+        let patterns = TextPatterns::new(patterns)?;
         let (known, paths) = (HashMap::new(), PathPatterns::new(paths.iter().map(String::as_str))?);
-        Ok(Self { fields, paths, secrets, known, patterns, any, keep_accounts, keep_words, keep_domains, common_words })
+        Ok(Self {
+            fields,
+            paths,
+            secrets,
+            known,
+            patterns,
+            treatments,
+            keep_accounts,
+            keep_words,
+            keep_domains,
+            common_words,
+        })
     }
 
     /// The treatment of the field at `path`, if a rule names one.
@@ -251,20 +235,6 @@ impl SecretNames {
         let found = ends.filter_map(|end| self.ends.get(end)).chain(self.whole.get(&bare));
         found.min_by_key(|(number, _)| number).map(|(_, treatment)| treatment.clone())
     }
-}
-
-/// All patterns in one automaton. Errors name the file and the pattern at fault.
-fn any_of(patterns: &[(String, TextPattern)]) -> Result<RegexSet> {
-    let all = patterns.iter().map(|(_, pattern)| &pattern.text);
-    let built = RegexSetBuilder::new(all).size_limit(ALL_PROGRAMS).dfa_size_limit(SET_CACHE).build();
-    built.map_err(|all| {
-        let alone = |(name, pattern): &(String, TextPattern)| {
-            let error = RegexBuilder::new(&pattern.text).size_limit(PROGRAM).build().err()?;
-            Some(format!("{name}: regex '{}': expected a regular expression: {error}", pattern.text))
-        };
-        let together = || format!("{}: the patterns of all text rules together: {all}", patterns[0].0);
-        Error::usage(patterns.iter().find_map(alone).unwrap_or_else(together))
-    })
 }
 
 fn parse(text: &str, name: &str) -> Result<RulesFile> {
@@ -342,7 +312,7 @@ mod tests {
         let mut alone = with("builtin = false\nfield = [{ path = 'x.*.y', action = 'user' }]").unwrap();
         assert_eq!(alone.field("x.*.y").map(|t| t.action), Some(Action::User));
         assert_eq!(alone.field("a.userName"), None);
-        assert!(alone.patterns.is_empty());
+        assert_eq!(alone.patterns.matching("10.0.0.1 user=al").len(), 0);
     }
 
     /// Every rule of each kind, and a time that a rule-by-rule search could not keep.
@@ -352,6 +322,7 @@ mod tests {
         for i in 0..50_000 {
             text += &format!("[[field]]\npath = 'app{i}.user'\naction = 'user'\n");
             text += &format!("[[field]]\npath = '*.host{i}.*'\naction = 'host'\n");
+            text += &format!("[[text]]\nregex = 'employee {i}'\naction = 'user'\n");
         }
         text += &format!("[secrets]\nSECRET = {:?}\n", (0..50_000).map(|i| format!("*secret{i}")).collect::<Vec<_>>());
         let started = std::time::Instant::now();
@@ -362,6 +333,10 @@ mod tests {
             assert_eq!(action(&format!("a.HOST{i}.b")), Some(Action::Host));
             assert_eq!(action(&format!("a.mySecret{i}")), Some(Action::Redact));
             assert_eq!(action(&format!("a.b{i}")), None);
+            let found = rules.patterns.matching(&format!("by employee {}", 10_000 + i));
+            // The beginning of the number is the name of another one: 10, 100, 1000 and the like.
+            let longest = rules.patterns.get(*found.last().unwrap());
+            assert_eq!(longest.regex().as_str(), format!("employee {}", 10_000 + i));
         }
         assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     }
@@ -376,6 +351,7 @@ mod tests {
             ("text = [{ regex = 'a', action = 'secret' }]", "group key"),
             ("secrets.'a b' = ['pw']", "capital letters"),
             ("text = [{ regex = '(', action = 'user' }]", "regular expression"),
+            ("text = [{ regex = '\\w{5000}', action = 'user' }]", "regular expression"),
             ("text = [{ regex = 'a', action = 'redact', mark = 'a b' }]", "capital letters"),
             ("=", "rules"),
         ] {

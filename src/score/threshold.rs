@@ -91,7 +91,10 @@ impl Calibration {
         let expected = checksum(model)?;
         if found.model != expected {
             let name = model.display();
-            return Err(refuse(format!("made for the model {}, but {name} is {expected}", found.model)));
+            return Err(refuse(format!(
+                "made for the model {}, but model.safetensors and tokenizer.json in {name} are {expected}",
+                found.model
+            )));
         }
         Ok(Some(found))
     }
@@ -161,6 +164,7 @@ mod tests {
             group: None,
         };
         let calibration = Calibration::new(home.path(), method, 0.1 + 0.2, 0.01).unwrap();
+        let calibration = Calibration { scores: 3, ..calibration };
         calibration.save(&path).unwrap();
         assert_eq!(Calibration::load(&path, home.path()).unwrap(), Some(calibration));
         std::fs::write(home.path().join("tokenizer.json"), "{ }").unwrap();

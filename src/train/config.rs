@@ -112,6 +112,8 @@ impl TrainConfig {
             .try_into()
             .map_err(|e: toml::de::Error| Error::usage(format!("{origin}: {}", e.to_string().trim())))?;
         config.check().map_err(|what| Error::usage(format!("{origin}: {what}")))?;
+        // Any vocabulary shows what is wrong with the other sizes.
+        config.model(2).map_err(|e| Error::usage(format!("{origin}: {e}")))?;
         Ok(config)
     }
 

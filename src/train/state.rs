@@ -77,8 +77,8 @@ pub fn resume(engine: &mut dyn Engine, last: &Path, data: u32, steps: u64) -> Re
     if config != *engine.config() {
         let expected = engine.config();
         return Err(Error::failed(format!(
-            "{}: the checkpoint has {config:?}, but the run is configured for {expected:?}",
-            last.display()
+            "{}: the checkpoint has {config:?}, but config.toml of the run asks for {expected:?}",
+            last.join("config.json").display()
         )));
     }
     engine.write(State::Parameters, &parameters)?;

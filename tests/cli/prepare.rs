@@ -211,7 +211,8 @@ fn one_line_of_50_megabytes() {
     case.fails(1, BYTES, &["input.log:2: a record longer than 16777216 bytes", "--max-record-bytes"]);
     case.prepare(&["--tokenizer", "bytes", "--max-record-bytes", "60000000", "--val-fraction", "0.5"])
         .has(0, &["2 records", "longest 49999995"]);
-    case.prepare(&["--overwrite", "--max-record-bytes", "0"]).has(2, &["--max-record-bytes 0"]);
+    case.prepare(&["--overwrite", "--max-record-bytes", "0"])
+        .has(2, &["'0' for '--max-record-bytes <N>': expected a whole number from 1"]);
 }
 
 #[test]
@@ -255,8 +256,8 @@ fn wrong_use() {
     let case = Case::new(json_lines(8).as_bytes());
     case.fails(2, &["--tokenizer", "bytes", "--val-fraction", "0.01"], &["leaves 8 for training and 0 for validation"]);
     case.fails(2, &["--tokenizer", "bytes", "--val-fraction", "0.99"], &["leaves 0 for training"]);
-    case.fails(2, &["--val-fraction", "1.5"], &["--val-fraction 1.5: expected a number between 0 and 1"]);
-    case.fails(2, &["--val-fraction", "NaN"], &["--val-fraction NaN"]);
+    case.fails(2, &["--val-fraction", "1.5"], &["'1.5' for '--val-fraction <F>': expected a number from 0 to 1"]);
+    case.fails(2, &["--val-fraction", "NaN"], &["'NaN' for '--val-fraction <F>'"]);
     case.fails(2, &["--tokenizer", "char", "--vocab-size", "100"], &["--vocab-size is for --tokenizer bpe"]);
 }
 

@@ -65,7 +65,8 @@ fn settings_come_from_preset_then_file_then_flags() {
     fs::write(home.path().join("bad.toml"), "stepz = 3\n").unwrap();
     run(home.path(), "train --data data --out other --config bad.toml").has(2, &["bad.toml", "stepz"]);
     run(home.path(), "train --data data --out other --config absent.toml").has(1, &["absent.toml"]);
-    run(home.path(), "train --data data --out other --steps 0").has(2, &["steps must be at least 1"]);
+    run(home.path(), "train --data data --out other --steps 0")
+        .has(2, &["'0' for '--steps <N>': expected a whole number from 1 to"]);
 }
 
 #[test]

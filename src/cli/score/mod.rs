@@ -58,7 +58,7 @@ pub struct ScoreArgs {
     #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = values::rate)]
     fpr: f64,
     /// A record with a score above this is an anomaly [default: the threshold of RUN/calibration.json, if it exists]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = values::number(f64::MIN..=f64::MAX))]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = values::finite)]
     threshold: Option<f64>,
     /// Ignore RUN/calibration.json
     #[arg(long)]

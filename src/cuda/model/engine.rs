@@ -11,7 +11,7 @@ use crate::cuda::device::allocator::Allocator;
 use crate::cuda::device::memory::View;
 use crate::cuda::device::seam::Device;
 use crate::cuda::ops::{attention, layernorm};
-use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_tokens};
+use crate::engine::{AdamW, Batch, Engine, SampleRequest, State, Update, check_finite, check_tokens};
 use crate::gpt::{Config, Layout};
 use crate::{Error, Result};
 use half::bf16;
@@ -180,7 +180,15 @@ impl Engine for CudaEngine {
 
     fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()> {
         assert_eq!(sequences.len(), draws.len());
-        self.extend_on_device(sequences)?.draw(draws, tokens)
+        // Parameters that overflow show in the first logits of a record; to copy all of them would cost too much.
+        if sequences.iter().any(|&(slot, _)| self.cached(slot) == 0) {
+            let mut logits = vec![0.0; sequences.len() * self.parameters.config.vocab];
+            self.extend(sequences, &mut logits)?;
+            check_finite(&logits)?;
+        } else {
+            self.extend_on_device(sequences)?;
+        }
+        self.cache.as_ref().expect("it was extended").draw(draws, tokens)
     }
 
     fn sample_measured(
@@ -192,6 +200,7 @@ impl Engine for CudaEngine {
     ) -> Result<()> {
         let mut logits = vec![0.0; sequences.len() * self.parameters.config.vocab];
         self.extend(sequences, &mut logits)?;
+        check_finite(&logits)?;
         crate::cpu::sampling::draw_measured(&logits, draws, tokens, shares);
         Ok(())
     }
