@@ -142,8 +142,13 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
 fn sample(args: &DemoArgs) -> Result<Vec<JudgedRecord>> {
     let LoadedModel { mut engine, tokenizer, records: facts, .. } = args.device.load(&args.out.join("run"))?;
     let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
-    let settings =
-        GenerationSettings { params, max_tokens: 2048, seed: args.seed, parallel: 32.min(args.samples).max(1) };
+    let settings = GenerationSettings {
+        params,
+        max_tokens: 2048,
+        seed: args.seed,
+        first: 0,
+        parallel: 32.min(args.samples).max(1),
+    };
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
     let control = Control { stop: Some(save_on_interrupt()), ..Control::default() };

@@ -2,25 +2,27 @@
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
-use super::grammar::{GrammarArgs, GrammarCost};
+use super::grammar::{Grammar, GrammarArgs};
+use super::grammar_cost::GrammarCost;
 use super::interrupt::{is_stopped, save_on_interrupt};
+use super::left_out::{LeftOut, Wishes};
 use super::output::OutputArgs;
 use super::stdout::write_failed;
 use super::values;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use logwright::engine::Engine;
 use logwright::model_folder::LoadedModel;
 use logwright::record::Records;
 use logwright::report::{Summary, Verdict, verdict};
-use logwright::sample::{
-    Conditions, Constraint, Control, GeneratedRecord, GenerationSettings, SamplingParams, generate,
-};
+use logwright::sample::{Conditions, Control, GeneratedRecord, GenerationSettings, SamplingParams, generate};
 use logwright::tokens::Tokenizer;
 use logwright::{Error, Result};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Generate synthetic records with a trained model.
@@ -31,6 +33,9 @@ use std::time::Instant;
 /// --json and --schema keep records within a grammar: before each token is sampled, tokens that the grammar does not allow are
 /// masked. The probability mass that this removed is reported: where it is large, the grammar, not the model, is writing the
 /// records. Under a grammar the logits of each token are copied to the host, on a GPU too.
+///
+/// A record that is cut off at --max-tokens is not printed as if it were whole: it is left out and counted, or marked as
+/// truncated in --format jsonl. A JSON object with the same name twice is not valid.
 #[derive(Args)]
 pub struct GenerateArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
@@ -56,9 +61,14 @@ pub struct GenerateArgs {
     /// record could not be finished)
     #[arg(long, value_enum, default_value_t = OutputFormat::Raw, value_name = "FORMAT")]
     format: OutputFormat,
-    /// Do not print records that are cut off or do not parse; they are counted
+    /// Print only records that are whole and valid, and go on until there are -n of them for each prompt, or 20 times as many
+    /// were tried; then the exit code is 1
     #[arg(long)]
     only_valid: bool,
+    /// Do not print records whose fields differ from --where and --from; they are counted. Under a grammar, which fixes the
+    /// fields, this is always so
+    #[arg(long)]
+    only_as_asked: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -141,82 +151,182 @@ impl SamplingArgs {
             return Err(Error::usage(format!("--top-p must lie in (0, 1], found {top_p}")));
         }
         let params = SamplingParams { temperature, top_k, top_p };
-        Ok(GenerationSettings { params, max_tokens, seed, parallel: parallel.min(samples).max(1) })
+        Ok(GenerationSettings { params, max_tokens, seed, first: 0, parallel: parallel.min(samples).max(1) })
     }
 }
 
+/// With --only-valid, as many records are tried for each that is wanted.
+const MOST_TRIES: usize = 20;
+/// Of so many records the prompts are checked before the first is generated.
+const MOST_CHECKED: usize = 1000;
+
 pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     let prompts = prompts(&args)?;
-    let all = prompts.len().saturating_mul(args.n);
-    let settings = args.sampling.settings(all)?;
+    let wanted = prompts.len().saturating_mul(args.n);
+    let settings = args.sampling.settings(wanted)?;
     let mut model = args.device.load(&args.model)?;
-    let constraint = args.grammar.open(&mut model)?;
+    let mut grammar = args.grammar.open(&mut model)?;
     let LoadedModel { mut engine, tokenizer, records, .. } = model;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
-    let mut prefixes = BTreeSet::new();
-    // One by one: `collect` would gather them all before it drops what is equal.
-    prefixes.extend((0..args.n.min(CHECKED)).map(|index| conditions.prompt(index, args.n)));
-    check_prompts(&prompts, &prefixes, &tokenizer, constraint.as_ref(), args.prompts.as_deref())?;
-    let stop = save_on_interrupt();
-    let bar = output.progress(all as u64, "records");
-    let (started, mut summary, mut cost) = (Instant::now(), Summary::default(), GrammarCost::default());
-    let (of, mut asked, mut tokens, mut out) = (args.n, 0, 0, stdout().lock());
-    let each = prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, of).enumerate());
-    let each = each.map(|(i, prompt)| [conditions.prompt(i, of).as_bytes(), prompt].concat());
-    let control = Control { constraint: constraint.as_ref(), stop: Some(stop) };
-    generate(engine.as_mut(), &tokenizer, each, &settings, control, &mut |record| {
-        let verdict = verdict(&record.text, record.ended, records.form);
-        let body = records.without_prefix(&record.text);
-        let fits = verdict.is_valid() && conditions.is_kept(body, record.index % of, of);
-        summary.add(&verdict);
-        cost.add(&record);
-        asked += u64::from(fits);
-        tokens += record.tokens;
-        bar.inc(1);
-        if args.only_valid && !verdict.is_valid() {
-            return Ok(());
+    if args.only_as_asked && conditions.is_empty() {
+        return Err(Error::usage("--only-as-asked: nothing is asked; give --where NAME=VALUE or --from DATE"));
+    }
+    check_prompts(&args, &prompts, &conditions, &tokenizer, grammar.as_mut())?;
+    let wishes = Wishes {
+        cut_off: args.format == OutputFormat::Jsonl && !args.only_valid,
+        broken: !args.only_valid,
+        not_as_asked: !args.only_as_asked && grammar.is_none(),
+    };
+    let bar = output.progress(wanted as u64, "records");
+    let mut printer =
+        Printer { args: &args, records: &records, conditions: &conditions, wishes, counts: Counts::default() };
+    let started = Instant::now();
+    let mut missing = Vec::new();
+    let all = (0..wanted).map(|number| (number / args.n, number % args.n));
+    let mut round = Round {
+        engine: engine.as_mut(),
+        tokenizer: &tokenizer,
+        prompts: &prompts,
+        grammar: grammar.as_mut(),
+        settings,
+    };
+    round.run(all, &mut printer, &bar, &mut missing)?;
+    while args.only_valid && !missing.is_empty() && !is_stopped() {
+        let tries = wanted.saturating_mul(MOST_TRIES).saturating_sub(round.settings.first);
+        if tries == 0 {
+            break;
         }
-        let written = match args.format {
-            OutputFormat::Raw => out.write_all(&[body, b"\n"].concat()),
-            OutputFormat::Jsonl => {
-                let mut line = describe(&record, body, &verdict)?;
-                if !conditions.is_empty() {
-                    line["as_asked"] = fits.into();
-                }
-                writeln!(out, "{line}")
-            }
-        };
-        written.map_err(write_failed)
-    })?;
-    out.flush().map_err(write_failed)?;
+        let again: Vec<(usize, usize)> = missing.drain(..).collect();
+        let (now, later) = again.split_at(again.len().min(tries));
+        round.run(now.iter().copied(), &mut printer, &bar, &mut missing)?;
+        missing.extend(later);
+    }
+    let tries = round.settings.first;
     bar.finish_and_clear();
-    tell(&summary, tokens, started.elapsed().as_secs_f64(), args.only_valid);
-    if !conditions.is_empty() {
-        let share = 100.0 * asked as f64 / summary.parsed.max(1) as f64;
-        tracing::info!("{asked} of the {} valid records meet the conditions ({share:.1} %)", summary.parsed);
-    }
-    if constraint.is_some() {
-        cost.tell();
-    }
+    printer.tell(started.elapsed().as_secs_f64(), grammar.is_some());
     if is_stopped() {
         tracing::warn!("interrupted; unfinished records are dropped, the finished ones are written");
         return Ok(Exit::Interrupted);
     }
+    if args.only_valid && !missing.is_empty() {
+        return Err(Error::failed(format!(
+            "--only-valid: {} of the {wanted} records are there after {tries} tries, {MOST_TRIES} for each; train longer, raise \
+             --max-tokens, or use --json or --schema learned",
+            wanted - missing.len()
+        )));
+    }
     Ok(Exit::Success)
 }
 
-fn tell(summary: &Summary, tokens: usize, seconds: f64, only_valid: bool) {
-    tracing::info!(
-        "{} records in {seconds:.1} s ({:.0} tokens/s): {} complete, {} cut off; {} of the complete ones valid ({:.1} %)",
-        summary.records,
-        tokens as f64 / seconds,
-        summary.complete,
-        summary.records - summary.complete,
-        summary.parsed,
-        100.0 * summary.parsed_of_complete()
-    );
-    if only_valid {
-        tracing::info!("{} records not printed (--only-valid)", summary.records - summary.parsed);
+/// One pass over records: for each, the number of its prompt and its number among those of the prompt.
+struct Round<'a> {
+    engine: &'a mut dyn Engine,
+    tokenizer: &'a Tokenizer,
+    prompts: &'a [Vec<u8>],
+    grammar: Option<&'a mut Grammar>,
+    settings: GenerationSettings,
+}
+
+impl Round<'_> {
+    /// Generates and prints the records, and adds to `missing` those that were not printed.
+    fn run(
+        &mut self,
+        wanted: impl Iterator<Item = (usize, usize)> + Clone,
+        printer: &mut Printer,
+        bar: &ProgressBar,
+        missing: &mut Vec<(usize, usize)>,
+    ) -> Result<()> {
+        let Round { engine, tokenizer, prompts, grammar, settings } = self;
+        let (of, conditions, only_valid) = (printer.args.n, printer.conditions, printer.args.only_valid);
+        let each = wanted.clone().map(|(prompt, i)| [conditions.prompt(i, of).as_bytes(), &prompts[prompt]].concat());
+        let mut in_progress = wanted.clone();
+        let mut with_conditions = grammar.as_mut().map(|grammar| {
+            move |_: usize| grammar.with(&in_progress.next().map_or(Vec::new(), |(_, i)| conditions.fixed(i, of)))
+        });
+        let grammars = with_conditions.as_mut().map(|with| with as &mut dyn FnMut(usize) -> Result<_>);
+        let mut finished = wanted;
+        let mut out = stdout().lock();
+        let mut tried = 0;
+        let control = Control { grammars, stop: Some(save_on_interrupt()) };
+        generate(*engine, tokenizer, each, settings, control, &mut |record| {
+            let place = finished.next().unwrap_or_default();
+            let is_printed = printer.print(&record, place.1, &mut out)?;
+            tried += 1;
+            bar.inc(u64::from(is_printed || !only_valid));
+            if !is_printed && only_valid {
+                missing.push(place);
+            }
+            Ok(())
+        })?;
+        settings.first += tried;
+        out.flush().map_err(write_failed)
+    }
+}
+
+/// Prints records, and counts all of them.
+struct Printer<'a> {
+    args: &'a GenerateArgs,
+    records: &'a Records,
+    conditions: &'a Conditions,
+    wishes: Wishes,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    summary: Summary,
+    cost: GrammarCost,
+    left_out: LeftOut,
+    as_asked: u64,
+    tokens: usize,
+}
+
+impl Printer<'_> {
+    /// Prints record `number` of its prompt, if it is wished; says whether.
+    fn print(&mut self, record: &GeneratedRecord, number: usize, out: &mut impl Write) -> Result<bool> {
+        let Printer { args, records, conditions, wishes, counts } = self;
+        let verdict = verdict(&record.text, record.ended, records.form);
+        let body = records.without_prefix(&record.text);
+        let as_asked = conditions.is_empty() || conditions.is_kept(body, number, args.n);
+        counts.summary.add(&verdict);
+        counts.cost.add(record, record.text.len() - body.len());
+        counts.as_asked += u64::from(as_asked && verdict.is_valid());
+        counts.tokens += record.tokens;
+        if !counts.left_out.is_printed(&verdict, as_asked, *wishes) {
+            return Ok(false);
+        }
+        let written = match args.format {
+            OutputFormat::Raw => out.write_all(&[body, b"\n"].concat()),
+            OutputFormat::Jsonl => {
+                let mut line = describe(record, body, &verdict)?;
+                if !conditions.is_empty() {
+                    line["as_asked"] = (as_asked && verdict.is_valid()).into();
+                }
+                writeln!(out, "{line}")
+            }
+        };
+        written.map(|()| true).map_err(write_failed)
+    }
+
+    fn tell(&self, seconds: f64, is_guided: bool) {
+        let Counts { summary, cost, left_out, as_asked, tokens } = &self.counts;
+        tracing::info!(
+            "{} records in {seconds:.1} s ({:.0} tokens/s): {} complete, {} cut off; {} of the complete ones valid ({:.1} %)",
+            summary.records,
+            *tokens as f64 / seconds,
+            summary.complete,
+            summary.records - summary.complete,
+            summary.parsed,
+            100.0 * summary.parsed_of_complete()
+        );
+        left_out.tell();
+        if !self.conditions.is_empty() {
+            let share = 100.0 * *as_asked as f64 / summary.parsed.max(1) as f64;
+            tracing::info!("{as_asked} of the {} valid records meet the conditions ({share:.1} %)", summary.parsed);
+        }
+        if is_guided {
+            cost.tell();
+        }
     }
 }
 
@@ -233,33 +343,38 @@ fn describe(record: &GeneratedRecord, body: &[u8], verdict: &Verdict) -> Result<
 
 /// Refuses a prompt that the tokenizer cannot encode or the grammar does not allow before the first record is generated.
 fn check_prompts(
+    args: &GenerateArgs,
     prompts: &[Vec<u8>],
-    prefixes: &BTreeSet<String>,
+    conditions: &Conditions,
     tokenizer: &Tokenizer,
-    constraint: Option<&Constraint>,
-    file: Option<&Path>,
+    grammar: Option<&mut Grammar>,
 ) -> Result<()> {
     let encode = |text: &[u8], place: &str| {
         let mut tokens = Vec::new();
         tokenizer.encode(text, &mut tokens).map_err(|e| Error::failed(format!("{place}: {e}")))?;
         Ok::<_, Error>(tokens)
     };
+    let prefixes: BTreeSet<String> =
+        (0..args.n.min(MOST_CHECKED)).map(|index| conditions.prompt(index, args.n)).collect();
     prefixes.iter().try_for_each(|prefix| encode(prefix.as_bytes(), "--where or --from").map(|_| ()))?;
-    let prefix = prefixes.first().map_or(&b""[..], |prefix| prefix.as_bytes());
+    let prefix = conditions.prompt(0, args.n).into_bytes();
+    let constraint = grammar.map(|grammar| grammar.with(&conditions.fixed(0, args.n))).transpose()?;
     for (line, prompt) in prompts.iter().enumerate() {
-        let place = file.map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
+        let place = args.prompts.as_ref().map_or("--prompt".into(), |file| format!("{}:{}", file.display(), line + 1));
         if prompt.contains(&b'\n') {
             return Err(Error::usage(format!(
                 "{place}: a prompt is the beginning of one record and must not contain a newline"
             )));
         }
-        let whole = [prefix, prompt].concat();
+        let whole = [&prefix[..], prompt].concat();
         let tokens = encode(&whole, &place)?;
-        let read = constraint.map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, tokenizer));
+        let read =
+            constraint.as_ref().map_or(Ok(()), |constraint| constraint.guide().read_prompt(&tokens, &[], tokenizer));
         read.map_err(|read| {
             Error::failed(format!(
                 "{place}: the grammar allows no record that begins so: it accepts {read} of the {} bytes of prefix and prompt; \
-                 use its names in their order and the separators of the training records, or omit --json or --schema",
+                 use its names in their order, the separators of the training records and the values of --where, or omit --json \
+                 or --schema",
                 whole.len()
             ))
         })?;

@@ -2,13 +2,13 @@
 
 use clap::Args;
 use logwright::model_folder::LoadedModel;
-use logwright::record::{Form, Records};
-use logwright::sample::{Constraint, DeadEnd, GeneratedRecord, Separators};
+use logwright::record::{Form, Records, Wanted};
+use logwright::sample::{Constraint, GrammarCompiler, Separators};
 use logwright::{Error, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Nobody writes a schema of this size; reading one would only fill the memory.
 const MOST_SCHEMA: u64 = 64 << 20;
@@ -23,9 +23,29 @@ pub struct GrammarArgs {
     schema: Option<String>,
 }
 
+/// The grammar that is asked for, and a compiler of it for each condition on the records.
+pub struct Grammar {
+    compiler: GrammarCompiler,
+    what: What,
+    separators: Separators,
+    records: Records,
+    /// The grammars of the last conditions.
+    compiled: VecDeque<(Vec<Wanted>, Arc<Constraint>)>,
+}
+
+enum What {
+    AnyObject,
+    /// The schema of the training records, and its name.
+    Learnt(String),
+    Schema(Value, String),
+}
+
+/// More conditions at once than this are compiled again when they come back.
+const MOST_COMPILED: usize = 8;
+
 impl GrammarArgs {
     /// The grammar that is asked for, if any. Its records are JSON, so the form of the model's records is JSON from here on.
-    pub fn open(&self, model: &mut LoadedModel) -> Result<Option<Constraint>> {
+    pub fn open(&self, model: &mut LoadedModel) -> Result<Option<Grammar>> {
         if !self.json && self.schema.is_none() {
             return Ok(None);
         }
@@ -35,19 +55,49 @@ impl GrammarArgs {
             );
             model.records.form = Form::Json;
         }
-        let records = &model.records;
+        let records = model.records.clone();
         let prefixed = records.form == Form::PrefixedJson;
-        let vocab = model.engine.config().vocab;
-        let separators = separators(records, &model.folder)?;
-        let (schema, name) = match self.schema.as_deref() {
-            None => return Constraint::json(&separators, prefixed, &model.tokenizer, vocab).map(Some),
-            Some("learned") => {
-                let schema = records.schema.clone().ok_or_else(|| no_schema(&model.folder))?;
-                (schema, format!("{}/records.json (schema)", model.folder.display()))
-            }
-            Some(file) => (read(Path::new(file))?, file.to_string()),
+        let separators = separators(&records, &model.folder)?;
+        let what = match self.schema.as_deref() {
+            None => What::AnyObject,
+            Some("learned") => learnt(&records, &model.folder)?,
+            Some(file) => What::Schema(read(Path::new(file))?, file.to_string()),
         };
-        Constraint::schema(schema, &name, &separators, prefixed, &model.tokenizer, vocab).map(Some)
+        let compiler = GrammarCompiler::new(&model.tokenizer, model.engine.config().vocab, prefixed)?;
+        Ok(Some(Grammar { compiler, what, separators, records, compiled: VecDeque::new() }))
+    }
+}
+
+fn learnt(records: &Records, folder: &Path) -> Result<What> {
+    let schema = records.schema.clone().ok_or_else(|| no_schema(folder))?;
+    let name = format!("{}/records.json (schema)", folder.display());
+    if records.schema_says_how() {
+        return Ok(What::Learnt(name));
+    }
+    tracing::warn!(
+        "{name}: learnt by an earlier version, it does not say how values are written (1.0, 1e5); prepare the data again and train \
+         on it for a grammar that does"
+    );
+    Ok(What::Schema(schema, name))
+}
+
+impl Grammar {
+    /// The grammar of records with these fields.
+    pub fn with(&mut self, wanted: &[Wanted]) -> Result<Arc<Constraint>> {
+        if let Some((_, known)) = self.compiled.iter().find(|(of, _)| of == wanted) {
+            return Ok(known.clone());
+        }
+        let Grammar { compiler, separators, records, .. } = self;
+        let constraint = Arc::new(match &self.what {
+            What::AnyObject => compiler.json(separators, wanted, records.schema.as_ref()),
+            What::Learnt(name) => compiler.learnt(records, name, wanted),
+            What::Schema(schema, name) => compiler.schema(schema.clone(), name, separators, wanted),
+        }?);
+        if self.compiled.len() == MOST_COMPILED {
+            self.compiled.pop_front();
+        }
+        self.compiled.push_back((wanted.to_vec(), constraint.clone()));
+        Ok(constraint)
     }
 }
 
@@ -82,45 +132,4 @@ fn separators(records: &Records, folder: &Path) -> Result<Separators> {
             folder.display()
         ))
     })
-}
-
-/// What the grammar cost over all records.
-#[derive(Default)]
-pub struct GrammarCost {
-    records: usize,
-    tokens: usize,
-    /// Sum over all tokens of the masked probability mass; and the largest sum of one record.
-    removed: f64,
-    most_removed: f64,
-    time: Duration,
-    dead_ends: BTreeMap<DeadEnd, usize>,
-}
-
-impl GrammarCost {
-    pub fn add(&mut self, record: &GeneratedRecord) {
-        let Some(constrained) = &record.constrained else { return };
-        self.records += 1;
-        self.tokens += record.tokens;
-        self.removed += constrained.removed;
-        self.most_removed = self.most_removed.max(constrained.removed);
-        self.time += constrained.time;
-        if let Some(dead_end) = constrained.dead_end {
-            *self.dead_ends.entry(dead_end).or_default() += 1;
-        }
-    }
-
-    pub fn tell(&self) {
-        let per_token = |sum: f64| sum / self.tokens.max(1) as f64;
-        tracing::info!(
-            "grammar masking cost {:.0} us per token and removed {:.3} % of the probability mass; unconstrained, the model \
-             would have left the grammar about {:.2} times per record (at most {:.2})",
-            per_token(self.time.as_secs_f64() * 1e6),
-            100.0 * per_token(self.removed),
-            self.removed / self.records.max(1) as f64,
-            self.most_removed
-        );
-        for (dead_end, count) in &self.dead_ends {
-            tracing::warn!("{count} records could not be finished: {}", dead_end.reason());
-        }
-    }
 }

@@ -51,6 +51,37 @@ pub fn leaves(record: &[u8]) -> Option<Vec<Leaf<'_>>> {
     Some(found)
 }
 
+/// The paths of the fields and the offsets at which they end, also of a record that is cut off: then without its last field.
+pub fn paths_so_far(record: &[u8]) -> Vec<(String, usize)> {
+    let of = |record: &[u8]| {
+        let found = leaves(record)?.into_iter().map(|leaf| (leaf.path, leaf.span.end));
+        Some(found.collect())
+    };
+    of(record).or_else(|| of(&closed(record))).unwrap_or_default()
+}
+
+/// The record up to its last comma outside of strings, with the brackets that are open there closed.
+fn closed(record: &[u8]) -> Vec<u8> {
+    let (mut open, mut inside, mut escaped) = (Vec::new(), false, false);
+    let mut last = (0, Vec::new());
+    for (at, byte) in record.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = inside,
+            b'"' => inside = !inside,
+            _ if inside => (),
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' => drop(open.pop()),
+            b',' => last = (at, open.clone()),
+            _ => (),
+        }
+    }
+    let (at, mut open) = last;
+    open.reverse();
+    [&record[..at], &open].concat()
+}
+
 fn collect<'a>(
     value: &'a RawValue,
     path: String,
@@ -160,6 +191,15 @@ mod tests {
         assert_eq!(leaves(b"{\"a\":\"\xff\"}"), None);
         let deep = "{\"a\":".repeat(500) + "1" + &"}".repeat(500);
         assert_eq!(leaves(deep.as_bytes()), None, "nested deeper than the parser goes");
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_has_the_fields_before() {
+        let record = br#"{"a": {"b": "x,}\"", "c": [1, {"d": 2, "e": tr"#;
+        let paths: Vec<_> = paths_so_far(record).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["a.b", "a.c.*", "a.c.*.d"]);
+        assert_eq!(paths_so_far(br#"{"a": 1}"#), [("a".to_string(), 7)]);
+        assert_eq!(paths_so_far(br#"{"a"#), []);
     }
 
     #[test]

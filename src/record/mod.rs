@@ -2,13 +2,16 @@
 
 pub mod fields;
 mod form;
+pub mod json;
 mod prefix;
 mod records;
 pub mod schema;
 mod time;
+mod wanted;
 
 pub use form::Form;
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};
 pub use time::seconds;
+pub use wanted::Wanted;

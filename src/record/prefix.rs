@@ -94,6 +94,10 @@ impl Prefix {
         &self.field
     }
 
+    pub(super) fn transforms(&self) -> &[Transform] {
+        &self.transforms
+    }
+
     /// Whether the values of this prefix are days.
     pub fn is_date(&self) -> bool {
         self.transforms.contains(&Transform::Date)

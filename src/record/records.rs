@@ -2,6 +2,7 @@
 //! generation and scoring read it from the model's folder.
 
 use super::form::Form;
+use super::json::Gap;
 use super::prefix::{self, Prefix};
 use super::schema::Profile;
 use crate::{Error, Result, files};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 pub const NAME: &str = "records.json";
@@ -16,8 +18,18 @@ pub const NAME: &str = "records.json";
 /// The most distinct combinations of prefix values that are kept.
 pub const MOST_COMBINATIONS: usize = 4096;
 
+/// The version of the file that this program writes. Files without one are of version 1, whose schema says nothing of how values
+/// are written; its grammar is that of any JSON Schema.
+const VERSION: u32 = 2;
+
+fn first_version() -> u32 {
+    1
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Records {
+    #[serde(default = "first_version")]
+    pub version: u32,
     pub form: Form,
     /// The prefixes of each record, in order.
     pub prefixes: Vec<Prefix>,
@@ -27,6 +39,9 @@ pub struct Records {
     pub schema: Option<Value>,
     /// The separators of JSON records between members and between a name and its value, such as `(", ", ": ")`.
     pub separators: Option<(String, String)>,
+    /// The white space of JSON records wherever some have it, as regular expressions.
+    #[serde(default)]
+    pub gaps: BTreeMap<Gap, String>,
     /// Whether `prepare --pseudonymise` replaced the names in the records, so that their tokenizer reveals no original
     /// names.
     #[serde(default)]
@@ -37,7 +52,21 @@ impl Records {
     /// The description of a corpus about which nothing is known.
     pub fn unknown() -> Self {
         let (prefixes, combinations) = (Vec::new(), Vec::new());
-        Records { form: Form::Text, prefixes, combinations, schema: None, separators: None, pseudonymised: false }
+        Records {
+            version: VERSION,
+            form: Form::Text,
+            prefixes,
+            combinations,
+            schema: None,
+            separators: None,
+            gaps: BTreeMap::new(),
+            pseudonymised: false,
+        }
+    }
+
+    /// Whether the schema says how values are written, so that its grammar accepts the training records byte for byte.
+    pub fn schema_says_how(&self) -> bool {
+        self.version > 1
     }
 
     /// Reads `folder`/records.json; `None` if the folder has none, as folders of other programs do.
@@ -47,14 +76,21 @@ impl Records {
             return Ok(None);
         }
         let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-        let records = serde_json::from_slice(&text).map_err(|e| {
-            Error::failed(format!(
-                "{}: expected the description of records that prepare writes: {e}; run prepare again, or copy the file from the data \
-                 folder the model was trained on",
-                path.display()
-            ))
-        })?;
-        Ok(Some(records))
+        let refused = |found: &dyn Display, remedy: &str| {
+            let path = path.display();
+            Error::failed(format!("{path}: expected the description of records that prepare writes: {found}; {remedy}"))
+        };
+        let read: serde_json::Result<Self> = serde_json::from_slice(&text);
+        match read {
+            Ok(records) if records.version > VERSION => Err(refused(
+                &format!("found version {}, and this program reads up to {VERSION}", records.version),
+                "use a later version of logwright, or run prepare again with this one",
+            )),
+            Ok(records) => Ok(Some(records)),
+            Err(e) => {
+                Err(refused(&e, "run prepare again, or copy the file from the data folder the model was trained on"))
+            }
+        }
     }
 
     pub fn save(&self, folder: &Path) -> Result<()> {
@@ -117,7 +153,8 @@ impl RecordsBuilder {
         let schema = learnt.then(|| profile.to_json_schema());
         let separators = learnt.then(|| profile.separators());
         let combinations = combinations.into_iter().collect();
-        Records { form, prefixes, combinations, schema, separators, pseudonymised: false }
+        let gaps = profile.gaps();
+        Records { form, prefixes, combinations, schema, separators, gaps, ..Records::unknown() }
     }
 }
 
@@ -143,7 +180,8 @@ mod tests {
     #[test]
     fn the_schema_is_that_of_the_records_without_prefixes() {
         let learnt = learnt();
-        assert_eq!(learnt.schema.unwrap()["required"], serde_json::json!(["u"]));
+        let names: Vec<_> = learnt.schema.as_ref().unwrap()["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["u", "t"]);
         assert_eq!(learnt.separators, Some((",".into(), ":".into())));
         let mut text = RecordsBuilder::new(Form::Text, &[]);
         text.observe(b"Jun 1 {\"a\":1}");

@@ -1,8 +1,8 @@
 //! Is a generated record complete, and is it valid? The verdict on one record, and the rates over many.
 
 use crate::record::Form;
+use crate::record::json::{self, Json};
 use serde::Serialize;
-use serde::de::IgnoredAny;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
@@ -27,7 +27,8 @@ impl Verdict {
 
 /// The verdict on `text`, a generated record without its newline; `ended` says whether the newline was generated.
 ///
-/// JSON is judged by RFC 8259 (UTF-8 included) and must be an object. Duplicate keys are allowed, as the RFC allows them.
+/// JSON is judged by RFC 8259 (UTF-8 included), must be an object, and must not have the same name twice in one object: the RFC
+/// leaves open what such an object means, and readers disagree.
 pub fn verdict(text: &[u8], ended: bool, form: Form) -> Verdict {
     if !ended {
         return Verdict::Truncated;
@@ -42,36 +43,18 @@ pub fn verdict(text: &[u8], ended: bool, form: Form) -> Verdict {
     }
 }
 
+/// [`json::check_object`], and no name occurs twice in one object.
 fn check_object(body: &[u8]) -> Result<(), (usize, String)> {
-    let first = body.iter().position(|b| !b" \t\r\n".contains(b));
-    match first.map(|i| (i, body[i])) {
-        None => return Err((body.len(), "no JSON object".into())),
-        Some((i, byte)) if byte != b'{' => return Err((i, "expected `{`".into())),
-        Some(_) => (),
+    json::check_object(body)?;
+    match Json::of_record(body).and_then(|tree| tree.doubled_name(body)) {
+        None => Ok(()),
+        Some((at, name)) => Err((at, format!("the name {} occurs twice in one object", quoted(&name)))),
     }
-    // `IgnoredAny` does not check the bytes inside strings, so the encoding is checked first.
-    std::str::from_utf8(body).map_err(|e| (e.valid_up_to(), "invalid UTF-8".into()))?;
-    serde_json::from_slice::<IgnoredAny>(body).map(|_| ()).map_err(|e| (error_offset(body), reason(&e)))
 }
 
-/// Byte offset of the first byte that no valid object can have there; the length where the text only ends too early.
-///
-/// The column of serde_json is off by one for some errors. A prefix of the text is hopeless if it fails for another reason than
-/// its end; every longer prefix is then hopeless too, so bisection finds the shortest one.
-fn error_offset(body: &[u8]) -> usize {
-    let hopeless = |length: usize| serde_json::from_slice::<IgnoredAny>(&body[..length]).is_err_and(|e| !e.is_eof());
-    let (mut fine, mut failing) = (0, body.len() + 1);
-    while failing - fine > 1 {
-        let middle = (fine + failing) / 2;
-        if hopeless(middle) { failing = middle } else { fine = middle }
-    }
-    fine
-}
-
-/// The message without its " at line 1 column 77".
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_string())
+/// The beginning of a name as JSON.
+fn quoted(name: &str) -> String {
+    serde_json::Value::from(name.chars().take(40).collect::<String>()).to_string()
 }
 
 /// Counts over many generated records.
@@ -114,7 +97,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn json(text: &str) -> Verdict {
+    fn of(text: &str) -> Verdict {
         verdict(text.as_bytes(), true, Form::Json)
     }
 
@@ -128,7 +111,7 @@ mod tests {
     #[test]
     fn whole_objects_are_valid() {
         for text in ["{}", r#"{"a": [1, {"b": null}], "c": "\u00e9 é"}"#, r#" {"a": 1} "#] {
-            assert_eq!(json(text), Verdict::Valid, "{text}");
+            assert_eq!(of(text), Verdict::Valid, "{text}");
         }
     }
 
@@ -147,11 +130,20 @@ mod tests {
             ("{\n\"a\": x}", 7),
             ("{\"a\": \"b\tc\"}", 8),
         ] {
-            let Verdict::Broken { at: found, reason } = json(text) else { panic!("{text:?} passed") };
+            let Verdict::Broken { at: found, reason } = of(text) else { panic!("{text:?} passed") };
             assert_eq!(found, at, "{text:?}: {reason}");
             assert!(!reason.contains(" line "), "{reason}");
         }
         assert_eq!(broken_at(verdict(b"{\"a\": \"\xff\"}", true, Form::Json)), 7);
+    }
+
+    #[test]
+    fn a_doubled_name_is_broken_where_it_occurs_again() {
+        for (text, at) in [(r#"{"a": 1, "a": 1}"#, 9), (r#"{"a": {"b": 1, "\u0062": 2}}"#, 15), (r#"[{"a":1}]"#, 0)] {
+            assert_eq!(broken_at(of(text)), at, "{text}");
+        }
+        assert_eq!(of(r#"{"a": {"b": 1}, "b": {"b": 1}}"#), Verdict::Valid);
+        assert_eq!(broken_at(verdict(b"jdoe {\"a\":1,\"a\":2}", true, Form::PrefixedJson)), 12);
     }
 
     #[test]
@@ -183,8 +175,8 @@ mod tests {
         #[test]
         fn agrees_with_a_full_parse_and_points_into_the_text(text in r#"[{}\[\]:,"\\a1 é\t]{0,12}"#) {
             let object = serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|value| value.is_object());
-            match json(&text) {
-                Verdict::Broken { at, .. } => prop_assert!(!object && at <= text.len()),
+            match of(&text) {
+                Verdict::Broken { at, reason } => prop_assert!((!object || reason.contains("twice")) && at <= text.len()),
                 verdict => prop_assert!(object && verdict == Verdict::Valid),
             }
         }

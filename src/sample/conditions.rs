@@ -1,6 +1,6 @@
 //! Conditions on generated records, set through the prefix that the model was trained with: a user, a label, a day.
 
-use crate::record::{MOST_COMBINATIONS, PLACEHOLDER, Prefix, Records, prefix_text, prefix_values};
+use crate::record::{MOST_COMBINATIONS, PLACEHOLDER, Prefix, Records, Wanted, prefix_text, prefix_values};
 use crate::{Error, Result};
 use chrono::{Days, NaiveDate};
 use rand_chacha::ChaCha8Rng;
@@ -80,6 +80,14 @@ impl Conditions {
             wanted.as_deref().is_none_or(|wanted| wanted == found.as_deref().unwrap_or(PLACEHOLDER))
         };
         self.wanted(index, of).iter().zip(&found).all(fits)
+    }
+
+    /// What a grammar can fix in the fields of record `index` of `of`.
+    pub fn fixed(&self, index: usize, of: usize) -> Vec<Wanted> {
+        let wanted = self.wanted(index, of);
+        let given = self.prefixes.iter().zip(&wanted).filter_map(|(prefix, value)| Some((prefix, value.as_ref()?)));
+        // The placeholder stands for a field that is missing or empty, which `is_kept` checks.
+        given.filter(|(_, value)| *value != PLACEHOLDER).map(|(prefix, value)| Wanted::new(prefix, value)).collect()
     }
 
     fn wanted(&self, index: usize, of: usize) -> Vec<Option<String>> {

@@ -2,6 +2,7 @@
 
 use super::SamplingParams;
 use super::constraint::{Constraint, DeadEnd, Guide};
+use super::heal::heal;
 use crate::engine::{Engine, SampleRequest};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -9,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,15 +22,19 @@ pub struct GenerationSettings {
     pub max_tokens: usize,
     /// Record i draws from stream i of this seed, so records differ; the same settings give the same records.
     pub seed: u64,
+    /// The number of the first record.
+    pub first: usize,
     /// Number of records in progress at once.
     pub parallel: usize,
 }
 
+/// Gives the grammar that a record must fit, by the number of its prompt.
+pub type Grammars<'a> = &'a mut dyn FnMut(usize) -> Result<Arc<Constraint>>;
+
 /// What controls generation besides its settings.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Control<'a> {
-    /// Records must fit this grammar.
-    pub constraint: Option<&'a Constraint>,
+    pub grammars: Option<Grammars<'a>>,
     /// Once set, generation ends after the current token; finished records are handed on, unfinished ones dropped.
     pub stop: Option<&'a AtomicBool>,
 }
@@ -39,6 +45,8 @@ pub struct Constrained {
     /// Sum over the drawn tokens of the probability mass, at the temperature in use, that the grammar removed: about the number
     /// of tokens at which the model, unconstrained, would have left the grammar.
     pub removed: f64,
+    /// Where more than a hundredth was removed: the offset of the token in the text, and the mass.
+    pub pushes: Vec<(usize, f64)>,
     /// Time to compute masks and read tokens, on the thread that did it.
     pub time: Duration,
     /// Why the record could not be finished.
@@ -59,19 +67,24 @@ pub struct GeneratedRecord {
     pub constrained: Option<Constrained>,
 }
 
+/// Less removed probability at a token is not remembered by its place.
+const LEAST_PUSH: f64 = 0.01;
+
 /// A record in progress in one slot.
-struct ActiveSample<'a> {
+struct ActiveSample {
     index: usize,
     rng: ChaCha8Rng,
     /// The separator, the prompt and everything drawn.
     tokens: Vec<u32>,
     drawn: usize,
+    /// Number of bytes that the tokens spell.
+    written: usize,
     /// Prompt bytes that the first tokens have yet to write (see `heal`).
     owed: Vec<u8>,
     /// Tokens that write what is owed and that the grammar allows (a bit set over the vocabulary); None if nothing is owed and
     /// there is no grammar.
     allowed: Option<Vec<u32>>,
-    guide: Option<Guide<'a>>,
+    guide: Option<Guide>,
     constrained: Constrained,
     /// Number of tokens that are not yet in the cache.
     pending: usize,
@@ -94,7 +107,7 @@ pub fn generate(
     tokenizer: &Tokenizer,
     prompts: impl Iterator<Item = Vec<u8>>,
     settings: &GenerationSettings,
-    control: Control,
+    mut control: Control,
     sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>,
 ) -> Result<()> {
     let mut prompts = prompts.enumerate();
@@ -102,13 +115,14 @@ pub fn generate(
     slots.resize_with(settings.parallel, || None);
     engine.open_cache(slots.len())?;
     let usual = usual_tokens(tokenizer, engine.config().vocab);
-    let mut finished = InOrder::default();
+    let mut finished = InOrder { handed_on: settings.first, ..InOrder::default() };
     while !control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         for (slot, work) in slots.iter_mut().enumerate().filter(|(_, work)| work.is_none()) {
             let Some((index, prompt)) = prompts.next() else { break };
             engine.forget(slot);
             finished.expect_one();
-            *work = Some(ActiveSample::new(index, &prompt, tokenizer, settings.seed, control.constraint)?);
+            let grammar = control.grammars.as_mut().map(|grammars| grammars(index)).transpose()?;
+            *work = Some(ActiveSample::new(settings.first + index, &prompt, tokenizer, settings.seed, grammar)?);
         }
         if slots.iter().all(Option::is_none) {
             break;
@@ -206,31 +220,33 @@ fn usual_tokens(tokenizer: &Tokenizer, vocab: usize) -> Option<Vec<u32>> {
     bits(vocab, |token| !tokenizer.token_bytes(token).is_empty())
 }
 
-impl<'a> ActiveSample<'a> {
+impl ActiveSample {
     fn new(
         index: usize,
         prompt: &[u8],
         tokenizer: &Tokenizer,
         seed: u64,
-        constraint: Option<&'a Constraint>,
+        constraint: Option<Arc<Constraint>>,
     ) -> Result<Self> {
         let mut tokens = vec![tokenizer.separator()];
         tokenizer.encode(prompt, &mut tokens)?;
+        let back = heal(&mut tokens, prompt, tokenizer)?;
         let started = Instant::now();
-        let mut guide = constraint.map(Constraint::guide);
+        let mut guide = constraint.map(|constraint| constraint.guide());
         if let Some(guide) = &mut guide {
-            guide.read_prompt(&tokens[1..], tokenizer).map_err(|read| {
+            guide.read_prompt(&tokens[1..], &back, tokenizer).map_err(|read| {
                 Error::failed(format!("the grammar does not allow prompt {} at its byte {}", index + 1, read + 1))
             })?;
         }
         let constrained = Constrained { time: started.elapsed(), ..Constrained::default() };
-        let owed = heal(&mut tokens, tokenizer);
+        let owed = tokenizer.decode(&back);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
         let pending = tokens.len();
         Ok(ActiveSample {
             index,
             rng,
+            written: prompt.len() - owed.len(),
             tokens,
             drawn: 0,
             owed,
@@ -285,7 +301,11 @@ impl<'a> ActiveSample<'a> {
         let bytes = tokenizer.token_bytes(token);
         self.ended = token == tokenizer.separator() && self.owed.is_empty();
         if self.owed.is_empty() {
-            self.constrained.removed += 1.0 - allowed_share;
+            let removed = 1.0 - allowed_share;
+            self.constrained.removed += removed;
+            if self.guide.is_some() && removed >= LEAST_PUSH {
+                self.constrained.pushes.push((self.written, removed));
+            }
         }
         // Tokens that only write the prompt again are not counted.
         self.drawn += usize::from(self.owed.is_empty() || self.owed.len() < bytes.len());
@@ -293,6 +313,7 @@ impl<'a> ActiveSample<'a> {
             let written = bytes.len().min(self.owed.len());
             self.owed.drain(..written);
             self.tokens.push(token);
+            self.written += bytes.len();
             self.pending = 1;
         }
         self.is_done = self.ended || (self.drawn >= max_tokens && self.owed.is_empty());
@@ -313,14 +334,5 @@ impl<'a> ActiveSample<'a> {
         let text = tokenizer.decode(&self.tokens[1..]);
         let constrained = self.guide.map(|_| self.constrained);
         GeneratedRecord { index: self.index, text, tokens: self.drawn, ended: self.ended, constrained }
-    }
-}
-
-/// Token healing: removes the prompt's last token and returns its bytes, which the model must then write itself. A prompt that
-/// ends in the middle of a word would otherwise end in a token that never occurs there in training.
-fn heal(tokens: &mut Vec<u32>, tokenizer: &Tokenizer) -> Vec<u8> {
-    match tokens.len() {
-        0 | 1 => Vec::new(),
-        _ => tokenizer.token_bytes(tokens.pop().expect("more than one")).to_vec(),
     }
 }

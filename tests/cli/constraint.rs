@@ -187,6 +187,116 @@ fn a_learned_schema_is_in_the_model_folder() {
     let said = run(home.path(), line);
     self::finished(&said, &learnt["schema"]);
     said.has(0, &["8 complete"]);
+    assert!(!said.err.contains("earlier version"), "{}", said.err);
+    // A file of before has no version, and its schema does not say how values are written.
+    let mut old = learnt.as_object().unwrap().clone();
+    old.remove("version").unwrap();
+    old.remove("gaps").unwrap();
+    old["schema"] = schema.clone();
+    fs::write(&records, Value::from(old).to_string()).unwrap();
+    let said = run(home.path(), line);
+    said.has(0, &["learnt by an earlier version", "8 complete"]);
+    self::finished(&said, &schema);
+    with(json!({ "version": 77 }));
+    run(home.path(), line).has(1, &["records.json", "version 77", "use a later version"]);
+}
+
+#[test]
+fn records_of_any_depth_make_folders_that_open() {
+    let home = tempfile::tempdir().unwrap();
+    let deep = |levels: usize| "{\"a\":".repeat(levels) + "1" + &"}".repeat(levels) + "\n";
+    let records: String = (1..127).map(deep).collect();
+    fs::write(home.path().join("corpus"), records).unwrap();
+    run(home.path(), "prepare corpus --out data --tokenizer bytes").has(0, &["126 records"]);
+    run(home.path(), &format!("train --data data --out run {SMALL} --steps 3")).has(0, &[]);
+    run(home.path(), "generate --model run --schema learned --max-tokens 20 -n 2").has(0, &["2 records"]);
+    fs::write(home.path().join("generated"), deep(100) + &deep(3)).unwrap();
+    let said = run(home.path(), "evaluate --model run --data data --generated generated");
+    said.has(0, &[]);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report.pointer("/generated/parsed").unwrap(), 2);
+}
+
+#[test]
+fn numbers_of_a_learnt_schema_are_written_as_they_were() {
+    let home = tempfile::tempdir().unwrap();
+    let record =
+        |i: u32| format!("{{\"a\":{}.{:02},\"n\":{},\"x\":{}e-0{}}}\n", i % 7, i % 50, 1000 + i, i % 9 + 1, i % 5);
+    fs::write(home.path().join("corpus"), (0..400).map(record).collect::<String>()).unwrap();
+    run(home.path(), "prepare corpus --out data --tokenizer bytes").has(0, &[]);
+    run(home.path(), &format!("train --data data --out run {SMALL} --steps 3")).has(0, &[]);
+    let said = run(home.path(), "generate --model run --schema learned --temperature 1 -n 40 --max-tokens 60");
+    said.has(0, &["40 complete", "the grammar took", "of the probability", "most of it at "]);
+    let form =
+        regex::Regex::new(r#"^\{"a":[0-9]{1,2}\.[0-9]{2},"n":[0-9]{1,6},"x":[1-9][0-9]{0,2}e-0[0-9]\}$"#).unwrap();
+    assert!(said.out.lines().all(|line| form.is_match(line)), "{}", said.out);
+}
+
+#[test]
+fn conditions_hold_under_a_grammar_and_can_be_asked_for_without_one() {
+    let home = tempfile::tempdir().unwrap();
+    let user = |i: usize| ["ann", "bob", "cyd"][i % 3];
+    let record = |i: usize| {
+        format!(
+            "{{\"t\":\"2022-01-{:02}T00:00:00Z\",\"who\":{{\"user\":\"{}\"}},\"code\":{}}}\n",
+            i / 20 + 1,
+            user(i),
+            i % 4
+        )
+    };
+    fs::write(home.path().join("corpus"), (0..400).map(record).collect::<String>()).unwrap();
+    let prefixes = "--prefix-field day=t,date --prefix-field user=who.user --prefix-field code";
+    run(home.path(), &format!("prepare corpus --out data --tokenizer bytes {prefixes}")).has(0, &[]);
+    run(home.path(), &format!("train --data data --out run {SMALL} --steps 3")).has(0, &[]);
+    let own = json!({ "properties": { "t": { "type": "string", "maxLength": 24 },
+        "who": { "type": "object", "properties": { "user": { "type": "string" } }, "required": ["user"] },
+        "code": { "type": "integer" } }, "required": ["t", "who", "code"], "additionalProperties": false });
+    fs::write(home.path().join("schema"), own.to_string()).unwrap();
+    let asked = "--where user=bob --where code=3 --from 2022-01-04 --to 2022-01-07";
+    for grammar in ["--schema learned", "--json", "--schema schema"] {
+        let line = format!("generate --model run -n 8 {grammar} {asked} --temperature 1 --max-tokens 400");
+        let said = run(home.path(), &format!("{line} --format jsonl"));
+        said.has(0, &["8 records"]);
+        let whole = said.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let whole: Vec<Value> = whole.filter(|line| line["ended"] == true).collect();
+        assert!(whole.len() >= if grammar == "--json" { 1 } else { 6 }, "{grammar}: {}", said.err);
+        for line in whole {
+            let record: Value = serde_json::from_str(line["text"].as_str().unwrap()).unwrap();
+            assert_eq!((&record["who"]["user"], &record["code"]), (&"bob".into(), &3.into()), "{grammar}");
+            let day = format!("2022-01-{:02}", 4 + line["index"].as_u64().unwrap() / 2);
+            assert!(record["t"].as_str().unwrap().starts_with(&day), "{grammar}: {record}");
+            assert_eq!(line["as_asked"], true);
+        }
+    }
+    let absent =
+        run(home.path(), "generate --model run --schema schema --where user=bob --prompt {\"who\":{\"user\":\"ann");
+    absent.has(1, &["--prompt", "the values of --where"]);
+    // Without a grammar a model that has learnt nothing writes what it likes.
+    let line = "generate --model run -n 6 --where user=bob --max-tokens 300 --format jsonl";
+    assert_eq!(run(home.path(), line).has(0, &[]).out.lines().count(), 6);
+    run(home.path(), "generate --model run --only-as-asked").has(2, &["--only-as-asked", "--where"]);
+}
+
+#[test]
+fn records_that_differ_from_what_was_asked_are_left_out() {
+    // The prefix says nothing of the record, so about half of the records differ.
+    let home = tempfile::tempdir().unwrap();
+    let record = |i: usize| format!("{{\"k\":\"{}\"}}\n", ["a", "b"][(i * 7 / 3) % 2]);
+    fs::write(home.path().join("corpus"), (0..300).map(record).collect::<String>()).unwrap();
+    run(home.path(), "prepare corpus --out data --tokenizer bytes --prefix-field k").has(0, &[]);
+    run(home.path(), &format!("train --data data --out run {SMALL} --steps 60 --learning-rate 1e-2")).has(0, &[]);
+    let line = "generate --model run -n 40 --where k=a --temperature 1.5 --max-tokens 40";
+    let all = run(home.path(), &format!("{line} --format jsonl"));
+    let different =
+        all.out.lines().filter(|line| line.contains("\"verdict\":\"valid\"") && line.contains("\"as_asked\":false"));
+    let different = different.count();
+    assert!(different > 0, "{}", all.out);
+    let said = run(home.path(), &format!("{line} --only-as-asked"));
+    said.has(0, &[&format!("{different} records not printed: their fields are not as asked")]);
+    assert!(!said.out.contains("\"b\""), "{}", said.out);
+    let filled = run(home.path(), &format!("{line} --only-as-asked --only-valid"));
+    filled.has(0, &[]);
+    assert_eq!(filled.out, "{\"k\":\"a\"}\n".repeat(40));
 }
 
 #[test]
@@ -241,7 +351,7 @@ fn an_interrupt_keeps_what_is_finished() {
     let home = trained("--tokenizer bytes");
     fs::write(home.path().join("schema"), schemas()[3].to_string()).unwrap();
     for grammar in ["", "--schema schema"] {
-        let line = format!("generate --model run -n 1000000 --temperature 1 --max-tokens 60 {grammar}");
+        let line = format!("generate --model run -n 1000000 --temperature 1 --max-tokens 60 --format jsonl {grammar}");
         let mut child = logwright()
             .args(line.split_whitespace())
             .current_dir(home.path())
@@ -266,7 +376,7 @@ fn a_reader_that_leaves_early_is_no_error() {
     let home = trained("--tokenizer bytes");
     fs::write(home.path().join("schema"), schemas()[3].to_string()).unwrap();
     let script = format!(
-        "set -o pipefail; {} generate --model run -n 300 --schema schema --max-tokens 20 | head -n 1",
+        "set -o pipefail; {} generate --model run -n 300 --schema schema --max-tokens 20 --format jsonl | head -n 1",
         env!("CARGO_BIN_EXE_logwright")
     );
     let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(home.path()).output().unwrap();

@@ -19,7 +19,9 @@ fn a_trained_model_writes_the_same_records_on_both_engines() {
     corpus(home.path());
     run(home.path(), &format!("train --data data --out run --device cpu --steps 150 {SHAPE}")).has(0, &[]);
     let generate = |device: &str, prompt: &str| {
-        let line = format!("generate --model run --device {device} --temperature 0 -n 2 --max-tokens 60 {prompt}");
+        let line = format!(
+            "generate --model run --device {device} --temperature 0 -n 2 --max-tokens 60 --format jsonl {prompt}"
+        );
         let said = run(home.path(), &line);
         said.has(0, &[]);
         said.out

@@ -5,6 +5,7 @@ use logwright::cpu::model::Model;
 use logwright::cpu::{CpuEngine, sampling};
 use logwright::engine::{Engine, SampleRequest, SamplingParams};
 use logwright::gpt::{Config, Layout, init};
+use serde_json::Value;
 use std::io::Write;
 use std::process::Stdio;
 
@@ -87,7 +88,7 @@ fn sampling_is_extending_and_drawing() {
 #[test]
 fn seeds_decide_and_samples_differ() {
     let home = trained("--tokenizer bytes", 30);
-    let line = "generate --model run -n 6 --max-tokens 40 --temperature 1";
+    let line = "generate --model run -n 6 --max-tokens 40 --temperature 1 --format jsonl";
     let first = run(home.path(), line);
     first.has(0, &["6 records", "tokens/s", "cut off"]);
     assert_eq!(first.out, run(home.path(), line).out);
@@ -123,12 +124,13 @@ fn a_model_that_knows_its_records_generates_them_whole() {
 fn prompts_from_a_file_and_from_stdin() {
     let home = trained("--tokenizer bytes", 10);
     std::fs::write(home.path().join("prompts"), "{\"time\r\n{\"x\n").unwrap();
-    let file = run(home.path(), "generate --model run --prompts prompts -n 2 --max-tokens 8");
+    let file = run(home.path(), "generate --model run --prompts prompts -n 2 --max-tokens 8 --format jsonl");
     file.has(0, &["4 records"]);
-    let starts: Vec<&str> = file.out.lines().map(|line| &line[..3]).collect();
+    let text = |line: &str| serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap()[..3].to_string();
+    let starts: Vec<String> = file.out.lines().map(text).collect();
     assert_eq!(starts, ["{\"t", "{\"t", "{\"x", "{\"x"]);
     let mut child = logwright()
-        .args(["generate", "--model", "run", "--prompts", "-", "--max-tokens", "8"])
+        .args(["generate", "--model", "run", "--prompts", "-", "--max-tokens", "8", "--format", "jsonl"])
         .current_dir(home.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -136,7 +138,7 @@ fn prompts_from_a_file_and_from_stdin() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"{\"q").unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.stdout.starts_with(b"{\"q"));
+    assert_eq!(text(std::str::from_utf8(&output.stdout).unwrap()), "{\"q\"".get(..3).unwrap());
 }
 
 #[test]
@@ -152,11 +154,61 @@ fn records_longer_than_the_context_go_on() {
 }
 
 #[test]
-fn only_valid_leaves_out_the_rest_and_counts_it() {
+fn what_is_cut_off_is_never_printed_as_if_it_were_whole() {
     let home = trained("--tokenizer bytes", 5);
-    let said = run(home.path(), "generate --model run -n 5 --max-tokens 10 --only-valid");
-    said.has(0, &["5 records not printed (--only-valid)"]);
+    let said = run(home.path(), "generate --model run -n 5 --max-tokens 10");
+    said.has(0, &["5 records not printed: cut off", "--max-tokens", "--format jsonl"]);
     assert_eq!(said.out, "");
+    let said = run(home.path(), "generate --model run -n 5 --max-tokens 10 --format jsonl");
+    let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5);
+    assert!(lines.iter().all(|line| line["ended"] == false && line["verdict"] == "truncated"));
+    assert!(!said.err.contains("not printed"), "{}", said.err);
+}
+
+#[test]
+fn only_valid_goes_on_until_all_are_there_or_too_many_were_tried() {
+    let home = trained("--tokenizer bytes", 5);
+    let said = run(home.path(), "generate --model run -n 2 --max-tokens 10 --only-valid");
+    said.has(1, &["0 of the 2 records are there after 40 tries", "--max-tokens", "40 records not printed: cut off"]);
+    assert_eq!(said.out, "");
+    // Records of three members in which names are drawn from three, so that some occur twice: these are not valid.
+    let home = tempfile::tempdir().unwrap();
+    let names = |i: usize| format!("{{\"{}\":1,\"{}\":2}}\n", ["a", "b"][i % 2], ["b", "a"][i % 2]);
+    std::fs::write(home.path().join("corpus"), (0..200).map(names).collect::<String>()).unwrap();
+    run(home.path(), "prepare corpus --out data --tokenizer bytes").has(0, &[]);
+    run(home.path(), &format!("train --data data --out run {SMALL} --steps 150 --learning-rate 1e-2")).has(0, &[]);
+    let line = "generate --model run -n 20 --temperature 2 --max-tokens 30";
+    let all = run(home.path(), &format!("{line} --format jsonl"));
+    let broken = all.out.lines().filter(|line| !line.contains("\"valid\"")).count();
+    assert!((1..20).contains(&broken), "some and not all: {broken}");
+    let said = run(home.path(), &format!("{line} --only-valid"));
+    said.has(0, &["records not printed"]);
+    assert_eq!(said.out.lines().count(), 20);
+    for line in said.out.lines() {
+        let members: Value = serde_json::from_str(line).unwrap();
+        let doubled = line.matches("\":").count() != members.as_object().unwrap().len();
+        assert!(!doubled, "{line}");
+    }
+    assert_eq!(said.out, run(home.path(), &format!("{line} --only-valid --parallel 3")).out);
+}
+
+#[test]
+fn a_prompt_may_end_inside_a_token() {
+    let home = tempfile::tempdir().unwrap();
+    let record = r#"{"user": "annamaria", "id": "0171151e-6e1f-4bc0-81e6-ff46c7756b00", "code": 4711}"#;
+    std::fs::write(home.path().join("corpus"), format!("{record}\n").repeat(300)).unwrap();
+    run(home.path(), "prepare corpus --out data --tokenizer bpe --vocab-size 300").has(0, &[]);
+    run(home.path(), &format!("train --data data --out run {SMALL} --steps 300 --learning-rate 1e-2")).has(0, &[]);
+    let prompts: String = (1..record.len()).map(|cut| format!("{}\n", &record[..cut])).collect();
+    std::fs::write(home.path().join("prompts"), prompts).unwrap();
+    for grammar in ["", "--json", "--schema learned"] {
+        let line = format!("generate --model run --prompts prompts --temperature 0 --max-tokens 100 {grammar}");
+        let said = run(home.path(), &line);
+        said.has(0, &[]);
+        let wrong: Vec<&str> = said.out.lines().filter(|line| *line != record).collect();
+        assert!(wrong.is_empty() && said.out.lines().count() == record.len() - 1, "{grammar}: {wrong:?}");
+    }
 }
 
 #[test]

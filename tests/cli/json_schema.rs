@@ -4,7 +4,7 @@
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-/// Keywords that say nothing of a value: annotations, and definitions for `$ref`. Formats are annotations unless asked for.
+/// Keywords that say nothing of a value: annotations (also those of one's own, `x-`), and definitions for `$ref`. Formats are annotations unless asked for.
 const SILENT: [&str; 3] = ["$schema", "$defs", "format"];
 
 /// Whether `value` fits `schema`.
@@ -18,6 +18,7 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
         Value::Bool(allowed) => *allowed,
         Value::Object(keywords) => keywords.iter().all(|(keyword, operand)| {
             SILENT.contains(&keyword.as_str())
+                || keyword.starts_with("x-")
                 || any_value(root, keyword, operand, value)
                     .or_else(|| value_of_kind(root, keywords, keyword, operand, value))
                     .unwrap_or_else(|| panic!("the keyword {keyword} is not implemented"))

@@ -1,12 +1,10 @@
 //! Checks a record against the profile of a corpus.
 
-use super::node::{Node, ObjectProfile, Property, join};
+use super::node::{Node, ObjectProfile, join};
 use super::profile::Profile;
 use super::string_profile::StringRule;
-use super::tree::Json;
-use super::values::ENOUGH;
+use crate::record::json::{Json, Text};
 use serde::Serialize;
-use std::borrow::Cow;
 
 /// The most characters of a value that a violation quotes.
 const QUOTED: usize = 80;
@@ -48,7 +46,7 @@ impl Profile {
     pub fn check(&self, record: &[u8]) -> Vec<Violation> {
         let mut faults = Vec::new();
         match Json::of_record(record) {
-            Some(tree) => self.root.check(&tree, "", &mut faults),
+            Some(tree) => self.root.check(&tree, "", self.records, &mut faults),
             None => faults.push(Violation { path: String::new(), fault: Fault::NotJson, found: String::new() }),
         }
         faults
@@ -56,22 +54,26 @@ impl Profile {
 }
 
 impl Node {
-    fn check(&self, value: &Json, path: &str, faults: &mut Vec<Violation>) {
+    fn check(&self, value: &Json, path: &str, records: u64, faults: &mut Vec<Violation>) {
+        if self.is_rare(records) {
+            return;
+        }
         let fault = match value {
             Json::Null => (self.nulls == 0).then_some(Fault::WrongType),
             Json::Bool(value) => self.check_boolean(*value),
             Json::Number(number) => self.check_number(number),
-            Json::Text(text) => self.check_text(text),
+            Json::Text(text) => self.check_text(&text.value),
+            Json::Array(_) | Json::Object(_) if self.deeper > 0 => None,
             Json::Array(elements) => {
                 if let Some(array) = &self.array {
                     let path = join(path, "*");
-                    elements.iter().for_each(|element| array.elements.check(element, &path, faults));
+                    elements.iter().for_each(|element| array.elements.check(element, &path, records, faults));
                 }
                 self.array.is_none().then_some(Fault::WrongType)
             }
             Json::Object(members) => {
                 if let Some(object) = &self.object {
-                    object.check(members, path, faults);
+                    object.check(members, path, records, faults);
                 }
                 self.object.is_none().then_some(Fault::WrongType)
             }
@@ -95,13 +97,14 @@ impl Node {
         }
     }
 
-    fn check_number(&self, number: &serde_json::Number) -> Option<Fault> {
+    /// Numbers are compared as they are written, as the grammar compares them: where all are like `1.0`, `1` is another value.
+    fn check_number(&self, raw: &str) -> Option<Fault> {
         let known = &self.numbers;
-        if known.seen == 0 || number.is_f64() && known.integers == known.seen {
+        if known.seen == 0 || raw.contains(['.', 'e', 'E']) && known.integers == known.seen {
             return Some(Fault::WrongType);
         }
         let values = known.values.closed()?;
-        (!values.contains_key(&number.to_string())).then_some(Fault::UnknownValue)
+        (!values.contains_key(raw)).then_some(Fault::UnknownValue)
     }
 
     fn check_text(&self, text: &str) -> Option<Fault> {
@@ -113,13 +116,14 @@ impl Node {
 }
 
 impl ObjectProfile {
-    fn check(&self, members: &[(Cow<str>, Json)], path: &str, faults: &mut Vec<Violation>) {
+    fn check(&self, members: &[(Text, Json)], path: &str, records: u64, faults: &mut Vec<Violation>) {
         let mut order: Vec<usize> = Vec::with_capacity(members.len());
         for (name, value) in members {
+            let name = &name.value;
             let path = join(path, name);
             let mut fault = |fault, found| faults.push(Violation { path: path.clone(), fault, found });
             let Some(number) = self.find(name, order.last().map_or(0, |&last| last + 1)) else {
-                if !self.open {
+                if !self.is_open() {
                     fault(Fault::UnknownPath, quote(value));
                 }
                 continue;
@@ -130,11 +134,10 @@ impl ObjectProfile {
                 fault(Fault::KeyOrder, String::new());
             }
             order.push(number);
-            self.properties[number].node.check(value, &path, faults);
+            self.properties[number].node.check(value, &path, records, faults);
         }
-        let always = |member: &Property| member.seen == self.seen && self.seen >= ENOUGH;
         for (number, member) in self.properties.iter().enumerate() {
-            if always(member) && !order.contains(&number) {
+            if self.requires(member) && !order.contains(&number) {
                 let path = join(path, &member.name);
                 faults.push(Violation { path, fault: Fault::Missing, found: String::new() });
             }
@@ -148,7 +151,7 @@ fn quote(value: &Json) -> String {
         Json::Null => "null".to_string(),
         Json::Bool(value) => value.to_string(),
         Json::Number(number) => number.to_string(),
-        Json::Text(text) => serde_json::Value::from(text.chars().take(QUOTED).collect::<String>()).to_string(),
+        Json::Text(text) => serde_json::Value::from(text.value.chars().take(QUOTED).collect::<String>()).to_string(),
         Json::Object(_) => "an object".to_string(),
         Json::Array(_) => "an array".to_string(),
     };

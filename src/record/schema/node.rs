@@ -1,17 +1,27 @@
 //! The tree of a profile. A node describes the values at one path by type; the properties of objects and the elements of
 //! arrays are nodes themselves.
 
+use super::anywhere::Anywhere;
+use super::number_profile::NumberProfile;
 use super::string_profile::StringProfile;
-use super::tree::Json;
-use super::values::{DistinctValues, ENOUGH};
-use serde_json::Number;
-use std::borrow::Cow;
+use super::values::{ENOUGH, Novelty, Times};
+use crate::record::json::{Json, Text};
 
 /// The most paths of a profile. An object that would exceed it becomes open.
 pub(super) const MOST_PATHS: usize = 4096;
 
 /// The most properties of an object. With more, its names are probably data, and the object becomes open.
 const MOST_MEMBERS: usize = 256;
+
+/// The deepest level of the tree; what lies below may be any JSON. A schema is nested up to four times as deep as its
+/// records, and readers of JSON stop at 128 levels.
+pub(super) const DEEPEST: usize = 24;
+
+/// A path that less than one in so many records has is rare.
+const RARE: u64 = 50;
+
+/// The most spellings of a name that are kept.
+const MOST_SPELLINGS: usize = 8;
 
 /// The values at one path, by type.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,30 +33,22 @@ pub(super) struct Node {
     pub strings: Option<Box<StringProfile>>,
     pub object: Option<Box<ObjectProfile>>,
     pub array: Option<Box<ArrayProfile>>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct NumberProfile {
-    pub seen: u64,
-    pub integers: u64,
-    /// Numbers that are written with an exponent.
-    pub exponents: u64,
-    pub least: Option<Number>,
-    pub most: Option<Number>,
-    pub values: DistinctValues,
+    /// Objects and arrays at the deepest level.
+    pub deeper: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ArrayProfile {
     pub shortest: usize,
     pub longest: usize,
+    pub seen: u64,
     pub elements: Node,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ObjectProfile {
-    /// The number of objects seen.
-    pub seen: u64,
+    /// The number of objects seen, and where new names were seen.
+    pub novelty: Novelty,
     /// The properties in the order in which they were first seen.
     pub properties: Vec<Property>,
     /// Whether some properties were not kept because of a limit; unknown properties are then no violation.
@@ -58,32 +60,43 @@ pub(super) struct ObjectProfile {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Property {
     pub name: String,
-    /// The number of objects that have the property.
-    pub seen: u64,
+    /// The ways in which the name is written in JSON, without quotes.
+    pub spellings: Vec<String>,
+    /// The objects that have the property.
+    pub times: Times,
     /// The properties that followed this one in some object: a bit set over their numbers.
     later: Vec<u64>,
     pub node: Node,
 }
 
+/// What bounds a profile: the paths that it has, and the size of values that no path describes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Budget {
+    pub paths: usize,
+    pub anywhere: Anywhere,
+}
+
 impl Node {
-    pub fn learn(&mut self, value: &Json, paths: &mut usize) {
+    pub fn learn(&mut self, value: &Json, depth: usize, budget: &mut Budget) {
         match value {
             Json::Null => self.nulls += 1,
             Json::Bool(value) => self.booleans[usize::from(*value)] += 1,
             Json::Number(number) => self.numbers.add(number),
             Json::Text(text) => self.strings.get_or_insert_default().add(text),
-            Json::Object(members) => self.object.get_or_insert_default().learn(members, paths),
+            Json::Object(_) | Json::Array(_) if depth == DEEPEST => {
+                self.deeper += 1;
+                budget.anywhere.add(value);
+            }
+            Json::Object(members) => self.object.get_or_insert_default().learn(members, depth, budget),
             Json::Array(elements) => {
-                let array = self.array.get_or_insert_with(|| {
-                    Box::new(ArrayProfile {
-                        shortest: elements.len(),
-                        longest: elements.len(),
-                        elements: Node::default(),
-                    })
-                });
+                let array = self.array.get_or_insert_default();
+                if array.seen == 0 {
+                    array.shortest = elements.len();
+                }
+                array.seen += 1;
                 array.shortest = array.shortest.min(elements.len());
                 array.longest = array.longest.max(elements.len());
-                elements.iter().for_each(|element| array.elements.learn(element, paths));
+                elements.iter().for_each(|element| array.elements.learn(element, depth + 1, budget));
             }
         }
     }
@@ -100,6 +113,26 @@ impl Node {
         }
     }
 
+    /// The number of values seen.
+    pub fn seen(&self) -> u64 {
+        let [object, array] =
+            [self.object.as_ref().map(|object| object.novelty.seen), self.array.as_ref().map(|array| array.seen)];
+        let strings = self.strings.as_ref().map(|strings| strings.seen);
+        let parts = [
+            object,
+            array,
+            strings,
+            Some(self.nulls + self.booleans[0] + self.booleans[1] + self.numbers.seen + self.deeper),
+        ];
+        parts.into_iter().flatten().sum()
+    }
+
+    /// Whether so few values were seen among many records that the next one may be anything.
+    pub fn is_rare(&self, records: u64) -> bool {
+        let seen = self.seen();
+        (1..ENOUGH).contains(&seen) && RARE * seen < records
+    }
+
     /// Whether the booleans are a closed category, by the rule of [`DistinctValues::closed`].
     pub fn closed_booleans(&self) -> bool {
         let [no, yes] = self.booleans;
@@ -107,42 +140,29 @@ impl Node {
     }
 }
 
-impl NumberProfile {
-    fn add(&mut self, number: &Number) {
-        self.seen += 1;
-        self.integers += u64::from(!number.is_f64());
-        let text = number.to_string();
-        self.exponents += u64::from(text.contains('e'));
-        self.values.add(&text);
-        let value = |number: &Number| number.as_f64().unwrap_or(f64::NAN);
-        if self.least.as_ref().is_none_or(|least| value(number) < value(least)) {
-            self.least = Some(number.clone());
-        }
-        if self.most.as_ref().is_none_or(|most| value(number) > value(most)) {
-            self.most = Some(number.clone());
-        }
-    }
-}
-
 impl ObjectProfile {
-    pub fn learn(&mut self, members: &[(Cow<str>, Json)], paths: &mut usize) {
-        self.seen += 1;
+    pub fn learn(&mut self, members: &[(Text, Json)], depth: usize, budget: &mut Budget) {
+        let known = self.properties.len();
         let mut order = Vec::with_capacity(members.len());
         for (name, value) in members {
             let expected = order.last().map_or(0, |&last| last + 1);
-            let Some(found) = self.find(name, expected).or_else(|| self.grow(name, paths)) else {
+            let Some(found) = self.find(&name.value, expected).or_else(|| self.grow(&name.value, budget)) else {
                 self.open = true;
+                budget.anywhere.add_text(name);
+                budget.anywhere.add(value);
                 continue;
             };
             let member = &mut self.properties[found];
+            member.learn_spelling(name.raw);
             if order.contains(&found) {
                 self.doubled = true;
             } else {
-                member.seen += 1;
+                member.times.add(self.novelty.seen + 1);
             }
-            member.node.learn(value, paths);
+            member.node.learn(value, depth + 1, budget);
             order.push(found);
         }
+        self.novelty.add(self.properties.len() > known);
         let mut later = vec![0; self.properties.len().div_ceil(64)];
         for &number in order.iter().rev() {
             let known = &mut self.properties[number].later;
@@ -150,6 +170,16 @@ impl ObjectProfile {
             known.iter_mut().zip(&later).for_each(|(known, later)| *known |= later);
             later[number / 64] |= 1 << (number % 64);
         }
+    }
+
+    /// Whether objects with other names are to be expected: some were not kept, or the names are not settled.
+    pub fn is_open(&self) -> bool {
+        self.open || !self.novelty.is_settled(self.properties.iter().map(|member| member.times))
+    }
+
+    /// Whether every object has the property, and so many objects were seen that the next one will.
+    pub fn requires(&self, member: &Property) -> bool {
+        member.times.count == self.novelty.seen && member.times.count >= ENOUGH
     }
 
     /// The number of the property `name`. Most objects repeat their order, so the `expected` number is tried first.
@@ -160,12 +190,13 @@ impl ObjectProfile {
         }
     }
 
-    fn grow(&mut self, name: &str, paths: &mut usize) -> Option<usize> {
-        if self.properties.len() >= MOST_MEMBERS || *paths >= MOST_PATHS {
+    fn grow(&mut self, name: &str, budget: &mut Budget) -> Option<usize> {
+        if self.properties.len() >= MOST_MEMBERS || budget.paths >= MOST_PATHS {
             return None;
         }
-        *paths += 1;
-        self.properties.push(Property { name: name.to_string(), seen: 0, later: Vec::new(), node: Node::default() });
+        budget.paths += 1;
+        let (name, spellings, later) = (name.to_string(), Vec::new(), Vec::new());
+        self.properties.push(Property { name, spellings, times: Times::default(), later, node: Node::default() });
         Some(self.properties.len() - 1)
     }
 
@@ -179,19 +210,42 @@ impl ObjectProfile {
         self.precedes(second, first) && !self.precedes(first, second)
     }
 
-    /// The properties in an order that contradicts no order that always holds; among several such orders, the property that
-    /// was first seen comes first.
-    pub fn usual_order(&self) -> Vec<usize> {
-        let mut left: Vec<usize> = (0..self.properties.len()).collect();
-        let mut order = Vec::with_capacity(left.len());
-        while !left.is_empty() {
-            let is_free = |&&member: &&usize| !left.iter().any(|&other| self.is_reversed(member, other));
-            // Pairwise orders may form a cycle; then the first property left is taken.
-            let next = left.iter().find(is_free).or(left.first()).copied().unwrap_or_default();
-            left.retain(|&member| member != next);
-            order.push(next);
+    /// The properties in an order that contradicts no order that always holds, in groups: within a group the order varies.
+    /// Otherwise the property that was first seen comes first.
+    pub fn usual_order(&self) -> Vec<Vec<usize>> {
+        let count = self.properties.len();
+        // Reachability along "came before": two properties that reach each other have no order.
+        let mut reaches: Vec<Vec<u64>> = self.properties.iter().map(|member| member.later.clone()).collect();
+        reaches.iter_mut().for_each(|bits| bits.resize(count.div_ceil(64), 0));
+        for middle in 0..count {
+            let through = reaches[middle].clone();
+            for from in &mut reaches {
+                if from[middle / 64] >> (middle % 64) & 1 == 1 {
+                    from.iter_mut().zip(&through).for_each(|(bits, more)| *bits |= more);
+                }
+            }
         }
-        order
+        let reaches = |from: usize, to: usize| reaches[from][to / 64] >> (to % 64) & 1 == 1;
+        let mut left: Vec<usize> = (0..count).collect();
+        let mut groups = Vec::new();
+        while let Some(&first) = left.first() {
+            // The groups form no circle, so some property has only those of its own group before it.
+            let is_next = |&member: &usize| left.iter().all(|&other| !reaches(other, member) || reaches(member, other));
+            let next = left.iter().copied().find(is_next).unwrap_or(first);
+            let is_with = |member: &usize| *member == next || reaches(next, *member) && reaches(*member, next);
+            let (group, rest): (Vec<usize>, Vec<usize>) = left.iter().copied().partition(is_with);
+            groups.push(group);
+            left = rest;
+        }
+        groups
+    }
+}
+
+impl Property {
+    fn learn_spelling(&mut self, raw: &str) {
+        if self.spellings.len() < MOST_SPELLINGS && !self.spellings.iter().any(|known| known == raw) {
+            self.spellings.push(raw.to_string());
+        }
     }
 }
 

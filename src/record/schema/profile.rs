@@ -1,32 +1,28 @@
 //! The profile of a corpus: what its records have in common, learnt record by record.
 
-use super::node::Node;
-use super::tree::{Json, spaces_after};
+use super::node::{Budget, Node};
+use super::spaces::Spaces;
+use crate::record::json::{Gap, Json};
+use std::collections::BTreeMap;
 
 /// What the records of a corpus have in common.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
     /// The number of records learnt.
     pub(super) records: u64,
-    pub(super) paths: usize,
+    pub(super) budget: Budget,
     pub(super) root: Node,
-    /// The numbers of records without and with a space after the first comma, and after the first colon.
-    spaces: [[u64; 2]; 2],
+    spaces: Spaces,
 }
 
 impl Profile {
     /// Learns one record without its prefix. A record that is not a JSON object is ignored.
     pub fn observe(&mut self, record: &[u8]) {
-        let Some(tree) = Json::of_record(record) else {
+        let Some(tree) = Json::with_gaps(record, &mut |gap, white| self.spaces.add(gap, white)) else {
             return;
         };
         self.records += 1;
-        for (counts, space) in self.spaces.iter_mut().zip(spaces_after(record)) {
-            if let Some(space) = space {
-                counts[usize::from(space)] += 1;
-            }
-        }
-        self.root.learn(&tree, &mut self.paths);
+        self.root.learn(&tree, 0, &mut self.budget);
     }
 
     /// The number of records learnt.
@@ -34,11 +30,16 @@ impl Profile {
         self.records
     }
 
-    /// The separators between members or elements and between a name and its value in most records: `(", ", ": ")` or
+    /// The separators between members or elements and between a name and its value that most have: `(", ", ": ")` or
     /// `(",", ":")`.
     pub fn separators(&self) -> (String, String) {
-        let space = |counts: [u64; 2]| if counts[1] > counts[0] { " " } else { "" };
-        (format!(",{}", space(self.spaces[0])), format!(":{}", space(self.spaces[1])))
+        let most = |gap, sign| format!("{sign}{}", if self.spaces.is_mostly_a_space(gap) { " " } else { "" });
+        (most(Gap::BehindComma, ','), most(Gap::BehindColon, ':'))
+    }
+
+    /// The white space that some record has, as regular expressions; gaps without any are left out.
+    pub fn gaps(&self) -> BTreeMap<Gap, String> {
+        self.spaces.written()
     }
 
     /// The paths whose strings are random: identifiers, tokens, times. Their next value cannot be predicted. So a model that

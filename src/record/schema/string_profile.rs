@@ -2,13 +2,17 @@
 
 use super::string_format::StringFormat;
 use super::string_shape::StringShape;
-use super::values::{DistinctValues, ENOUGH};
+use super::values::{DistinctValues, ENOUGH, Novelty, Times};
+use super::written::{self, Spelling};
+use crate::record::json::Text;
 use std::collections::BTreeMap;
 
 /// The most shapes of a path. A path with more strings of different shapes has no pattern.
 const MOST_SHAPES: usize = 8;
 /// The shortest string that counts as a base64 token by its alphabet and fixed length.
 const SHORTEST_TOKEN: usize = 16;
+/// The longest strings whose characters a grammar counts.
+const MOST_COUNTED: usize = 2000;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct StringProfile {
@@ -18,8 +22,11 @@ pub(super) struct StringProfile {
     /// The length of the longest string in characters.
     longest: usize,
     pub values: DistinctValues,
-    formats: Vec<(StringFormat, u64)>,
+    formats: Vec<(StringFormat, Times)>,
     unformatted: UnformattedStrings,
+    /// New formats and shapes.
+    novelty: Novelty,
+    spelling: Spelling,
 }
 
 /// The strings without a standard format.
@@ -41,41 +48,51 @@ impl Default for UnformattedStrings {
 /// The rule that the strings at a path follow.
 pub(super) enum StringRule<'a> {
     /// One of these values.
-    Category(&'a BTreeMap<String, u64>),
+    Category(&'a BTreeMap<String, Times>),
     /// A string of one of these formats or shapes, or a base64 token of this length.
-    Pattern { formats: &'a [(StringFormat, u64)], shapes: &'a [StringShape], token: Option<usize> },
+    Pattern { formats: &'a [(StringFormat, Times)], shapes: &'a [StringShape], token: Option<usize> },
     /// Any string; the longest one seen had this many characters.
     Free { longest: usize },
 }
 
 impl StringProfile {
-    pub fn add(&mut self, text: &str) {
+    pub fn add(&mut self, text: &Text) {
+        let format = StringFormat::of(&text.value);
+        self.spelling.add(text, format.is_some());
+        let text = &text.value[..];
         self.seen += 1;
         self.spaced += u64::from(text.contains(char::is_whitespace));
         self.longest = self.longest.max(text.chars().count());
         self.values.add(text);
-        match StringFormat::of(text) {
-            None => self.unformatted.add(text),
+        let is_new = match format {
+            None => self.unformatted.add(text, self.seen),
             Some(format) => match self.formats.iter_mut().find(|(known, _)| *known == format) {
-                Some((_, seen)) => *seen += 1,
-                None => self.formats.push((format, 1)),
+                Some((_, times)) => {
+                    times.add(self.seen);
+                    false
+                }
+                None => {
+                    self.formats.push((format, Times { count: 1, last: self.seen }));
+                    true
+                }
             },
-        }
+        };
+        self.novelty.add(is_new);
     }
 
     /// The rule of these strings: a closed category, else patterns if every string matches one, else any string. A standard
-    /// format counts from its first string on; shapes and tokens need [`ENOUGH`] strings, and at most 1 % of the strings may
-    /// have a shape that occurred only once.
+    /// format counts from its first string on; shapes and tokens need [`ENOUGH`] strings. Where formats and shapes are not
+    /// settled, any string is allowed.
     pub fn rule(&self) -> StringRule<'_> {
         if let Some(values) = self.values.closed() {
             return StringRule::Category(values);
         }
         let formats = &self.formats[..];
         let UnformattedStrings { seen, token, shapes } = &self.unformatted;
-        let usual = |shapes: &&Vec<StringShape>| {
-            100 * shapes.iter().filter(|shape| shape.seen == 1).count() as u64 <= *seen && *seen >= ENOUGH
-        };
-        match (shapes.as_ref().filter(usual), token) {
+        let kinds = formats.iter().map(|(_, times)| *times);
+        let kinds = kinds.chain(shapes.iter().flatten().map(|shape| shape.times));
+        match (shapes.as_ref().filter(|_| *seen >= ENOUGH), token) {
+            _ if self.seen > 1 && !self.novelty.is_settled(kinds) => StringRule::Free { longest: self.longest },
             _ if *seen == 0 => StringRule::Pattern { formats, shapes: &[], token: None },
             (Some(shapes), _) => StringRule::Pattern { formats, shapes, token: None },
             (None, &Some(length)) if *seen >= ENOUGH => {
@@ -85,26 +102,72 @@ impl StringProfile {
         }
     }
 
+    /// A regular expression for the strings with their quotes as they may be written; `None` where the rule itself says it.
+    pub fn written(&self) -> Option<String> {
+        let spelling = &self.spelling;
+        match self.rule() {
+            StringRule::Category(values) if spelling.is_odd() => {
+                let values: Vec<String> = values.keys().map(|value| written::any_spelling(value)).collect();
+                Some(format!("\"({})\"", values.join("|")))
+            }
+            StringRule::Pattern { .. } if spelling.hides_runs() => Some(spelling.any_text(self.most_characters())),
+            StringRule::Pattern { formats, shapes, token } => {
+                let special = spelling.is_odd() || shapes.iter().any(StringShape::has_escapes);
+                let shape = |shape: &StringShape| shape.regex(&|sign| written::sign(sign, spelling.is_odd()));
+                special.then(|| format!("\"({})\"", alternatives(formats, shapes, token, &shape).join("|")))
+            }
+            StringRule::Free { .. } => spelling.has_halves().then(|| spelling.any_text(self.most_characters())),
+            StringRule::Category(_) => None,
+        }
+    }
+
+    /// The most characters of a string without a pattern: twice the most seen, or any number where that is many, because a
+    /// grammar has a state for each.
+    pub fn most_characters(&self) -> Option<usize> {
+        Some(2 * self.longest).filter(|&most| most <= MOST_COUNTED)
+    }
+
     /// Whether the strings rarely repeat and are not running text: there are at least [`ENOUGH`], at least 90 % of them are
     /// distinct, and only times contain white space.
     pub fn is_random(&self) -> bool {
-        let times: u64 =
-            self.formats.iter().filter(|(format, _)| matches!(format, StringFormat::Time { .. })).map(|f| f.1).sum();
+        let times: u64 = self
+            .formats
+            .iter()
+            .filter(|(format, _)| matches!(format, StringFormat::Time { .. }))
+            .map(|f| f.1.count)
+            .sum();
         self.seen >= ENOUGH && self.spaced <= times && self.values.distinct_share() >= 0.9
     }
 }
 
+/// Regular expressions without anchors for the parts of a pattern.
+fn alternatives(
+    formats: &[(StringFormat, Times)],
+    shapes: &[StringShape],
+    token: Option<usize>,
+    shape: &dyn Fn(&StringShape) -> String,
+) -> Vec<String> {
+    let token = token.map(|length| format!("[A-Za-z0-9+/_=-]{{{length}}}"));
+    formats.iter().map(|(format, _)| format.regex()).chain(shapes.iter().map(shape)).chain(token).collect()
+}
+
 impl UnformattedStrings {
-    fn add(&mut self, text: &str) {
+    /// Returns whether the string has a new shape.
+    fn add(&mut self, text: &str, place: u64) -> bool {
         let fits = is_token(text) && (self.seen == 0 || self.token == Some(text.len()));
         self.token = fits.then_some(text.len());
         self.seen += 1;
-        let Some(shapes) = &mut self.shapes else { return };
-        match StringShape::of(text) {
-            Some(shape) if shapes.iter_mut().any(|known| known.merge(&shape)) => (),
-            Some(shape) if shapes.len() < MOST_SHAPES => shapes.push(shape),
-            _ => self.shapes = None,
+        let Some(shapes) = &mut self.shapes else { return false };
+        let Some(mut shape) = StringShape::of(text) else {
+            self.shapes = None;
+            return true;
+        };
+        shape.times = Times { count: 1, last: place };
+        let covered = shapes.iter().any(|known| known.covers(&shape));
+        if !shapes.iter_mut().any(|known| known.merge(&shape)) {
+            if shapes.len() < MOST_SHAPES { shapes.push(shape) } else { self.shapes = None }
         }
+        !covered
     }
 }
 
@@ -131,9 +194,7 @@ impl StringRule<'_> {
     /// An anchored regular expression; `None` if the rule is not a pattern.
     pub fn regex(&self) -> Option<String> {
         let StringRule::Pattern { formats, shapes, token } = self else { return None };
-        let token = token.map(|length| format!("[A-Za-z0-9+/_=-]{{{length}}}"));
-        let formats = formats.iter().map(|(format, _)| format.regex());
-        let parts: Vec<String> = formats.chain(shapes.iter().map(StringShape::regex)).chain(token).collect();
+        let parts = alternatives(formats, shapes, *token, &|shape| shape.regex(&written::escape_sign));
         match &parts[..] {
             [one] => Some(format!("^{one}$")),
             several => Some(format!("^({})$", several.join("|"))),
@@ -147,7 +208,10 @@ mod tests {
 
     fn of(text: impl Fn(u64) -> String, n: u64) -> StringProfile {
         let mut strings = StringProfile::default();
-        (0..n).for_each(|i| strings.add(&text(i)));
+        (0..n).for_each(|i| {
+            let value = text(i);
+            strings.add(&Text { raw: &value, value: value.as_str().into() });
+        });
         strings
     }
 

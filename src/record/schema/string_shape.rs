@@ -1,5 +1,7 @@
 //! The shape of a string: its punctuation as it is written, and its runs of letters and digits by kind and length.
 
+use super::values::Times;
+
 const DIGIT: u8 = 1;
 const HEX_LOWER: u8 = 2;
 const LOWER: u8 = 4;
@@ -17,7 +19,7 @@ pub(super) struct StringShape {
     /// The string with each run replaced by `a`, such as `a-a.a`.
     outline: String,
     runs: Vec<CharRun>,
-    pub seen: u64,
+    pub times: Times,
 }
 
 /// One run: the kinds of characters that occur in it, and its lengths.
@@ -31,7 +33,7 @@ struct CharRun {
 impl StringShape {
     /// The shape of one string; `None` if the string is too long or contains anything but printable ASCII.
     pub fn of(text: &str) -> Option<Self> {
-        let mut shape = StringShape { outline: String::new(), runs: Vec::new(), seen: 1 };
+        let mut shape = StringShape { outline: String::new(), runs: Vec::new(), times: Times { count: 1, last: 0 } };
         let mut inside = false;
         for byte in text.bytes() {
             let kind = kind(byte);
@@ -57,7 +59,7 @@ impl StringShape {
     pub fn merge(&mut self, other: &StringShape) -> bool {
         let same = self.outline == other.outline;
         if same {
-            self.seen += other.seen;
+            self.times = Times { count: self.times.count + other.times.count, last: other.times.last };
             for (mine, other) in self.runs.iter_mut().zip(&other.runs) {
                 mine.kinds |= other.kinds;
                 mine.shortest = mine.shortest.min(other.shortest);
@@ -76,15 +78,19 @@ impl StringShape {
         self.outline == other.outline && self.runs.iter().zip(&other.runs).all(fits)
     }
 
-    /// A regular expression without anchors for the strings that this shape covers.
-    pub fn regex(&self) -> String {
+    /// A regular expression without anchors for the strings that this shape covers; `punctuation` gives that of a sign.
+    pub fn regex(&self, punctuation: &dyn Fn(char) -> String) -> String {
         let mut runs = self.runs.iter();
         let mut part = |sign: char| match sign {
             'a' => runs.next().map(CharRun::regex).unwrap_or_default(),
-            sign if r"\.+*?()|[]{}^$".contains(sign) => format!(r"\{sign}"),
-            sign => sign.to_string(),
+            sign => punctuation(sign),
         };
         self.outline.chars().map(&mut part).collect()
+    }
+
+    /// Whether JSON writes one of the signs with a backslash.
+    pub fn has_escapes(&self) -> bool {
+        self.outline.contains(['"', '\\'])
     }
 }
 
@@ -140,6 +146,10 @@ mod tests {
     use super::*;
     use regex::Regex;
 
+    fn plain(shape: &StringShape) -> String {
+        shape.regex(&super::super::written::escape_sign)
+    }
+
     fn of(texts: &[&str]) -> StringShape {
         let mut shapes = texts.iter().map(|text| StringShape::of(text).unwrap());
         let mut shape = shapes.next().unwrap();
@@ -161,7 +171,7 @@ mod tests {
             (&["{(a)}"], r"\{\([a-z]{1}\)\}"),
         ] {
             let shape = of(texts);
-            assert_eq!(shape.regex(), expected);
+            assert_eq!(plain(&shape), expected);
             let regex = Regex::new(&format!("^{expected}$")).unwrap();
             assert!(texts.iter().all(|text| regex.is_match(text) && shape.covers(&StringShape::of(text).unwrap())));
         }
@@ -175,7 +185,7 @@ mod tests {
     #[test]
     fn covering_agrees_with_the_regular_expression() {
         let shape = of(&["ab12ef-XX", "00ffee-YYYY"]);
-        let regex = Regex::new(&format!("^{}$", shape.regex())).unwrap();
+        let regex = Regex::new(&format!("^{}$", plain(&shape))).unwrap();
         for text in ["ab12ef-X", "ab12eg-X", "ab12e-X", "ab12ef-YYYYY", "AB12ef-X", "ab12ef-", "ab12ef_X", "ab12ef-x"] {
             assert_eq!(shape.covers(&StringShape::of(text).unwrap()), regex.is_match(text), "{text}: {regex}");
         }

@@ -93,11 +93,11 @@ fn the_schema_says_what_was_learnt() {
             "kind": { "enum": ["login", "logout"] },
             "extra": {
                 "type": "object",
-                "properties": { "b": { "type": "integer", "minimum": 1, "maximum": 1 } },
-                "required": ["b"],
+                "properties": { "b": { "type": "integer", "minimum": 0, "x-written": "(0|[1-9][0-9]{0,2})" } },
+                "required": [],
                 "additionalProperties": false
             },
-            "code": { "type": "integer", "minimum": 0, "maximum": 39 },
+            "code": { "type": "integer", "minimum": 0, "x-written": "(0|[1-9][0-9]{0,3})" },
             "ip": { "type": "string", "pattern": schema["properties"]["ip"]["pattern"] },
             "tags": { "type": "array", "minItems": 1, "maxItems": 1, "items": { "const": "x" } },
             "empty": { "type": "array", "minItems": 0, "maxItems": 0 },
@@ -137,11 +137,11 @@ fn memory_is_bounded_by_opening_objects() {
         })
         .collect();
     let profile = of(wide.iter().map(String::as_bytes));
-    assert!(profile.paths <= MOST_PATHS);
+    assert!(profile.budget.paths <= MOST_PATHS);
     assert_eq!(faults(&profile, r#"{"m":{"unheard of":{}}, "n1":1}"#), [], "an open object takes any name");
     assert!(profile.to_json_schema()["properties"]["m"].get("additionalProperties").is_none());
     let many: Vec<String> = (0..5000).map(|i| format!("{{\"k{}\":{{\"v{i}\":1}}}}", i % 200)).collect();
-    assert_eq!(of(many.iter().map(String::as_bytes)).paths, MOST_PATHS);
+    assert_eq!(of(many.iter().map(String::as_bytes)).budget.paths, MOST_PATHS);
 }
 
 #[test]
@@ -152,14 +152,42 @@ fn separators_are_those_of_most_records() {
 }
 
 #[test]
-fn numbers_that_no_grammar_can_bound_are_unbounded() {
+fn numbers_are_bounded_as_far_as_they_can_be() {
     let schema = |numbers: &[&str]| {
         let records: Vec<String> = (0..40).map(|i| format!("{{\"n\":{}}}", numbers[i % numbers.len()])).collect();
         of(records.iter().map(String::as_bytes)).to_json_schema()["properties"]["n"].clone()
     };
-    assert_eq!(schema(&["7", "18446744073709551615"]), json!({ "type": "integer" }));
-    assert_eq!(schema(&["0.5", "-5.1e-09"]), json!({ "type": "number" }));
-    assert_eq!(schema(&["0.5", "1.5"]), json!({ "enum": [0.5, 1.5] }));
+    let huge = "7|18446744073709551615";
+    assert_eq!(schema(&["7", "18446744073709551615"])["x-written"], json!("(18446744073709551615|7)"), "{huge}");
+    assert_eq!(schema(&["7", "18446744073709551615"])["type"], "integer");
+    assert_eq!(schema(&["0.5", "-5.1e-09"]), json!({ "enum": [-5.1e-9, 0.5], "x-written": "(-5\\.1e-09|0\\.5)" }));
+    assert_eq!(schema(&["0.50", "1.0"]), json!({ "enum": [0.5, 1.0], "x-written": "(0\\.50|1\\.0)" }));
+    assert_eq!(schema(&["1e999", "2"])["type"], "number", "no value of a schema");
+}
+
+#[test]
+fn records_of_any_depth_make_a_schema_that_is_read_again() {
+    let deep: Vec<String> = (1..127).map(|n| "{\"a\":[".repeat(n / 2) + "1" + &"]}".repeat(n / 2)).collect();
+    let objects = "{\"b\":".repeat(126) + "1" + &"}".repeat(126);
+    let profile = of(deep.iter().chain([&objects]).map(String::as_bytes));
+    let text = json!({ "schema": [profile.to_json_schema()] }).to_string();
+    assert!(serde_json::from_str::<Value>(&text).is_ok(), "{} bytes", text.len());
+    assert_eq!(faults(&profile, &objects), []);
+    assert_eq!(faults(&profile, &deep[60]), []);
+}
+
+#[test]
+fn what_came_until_the_end_may_come_again() {
+    // A new name, value and shape in the last records: none of them closes.
+    let old = |i: u64| format!("{{\"a\":\"x\",\"s\":\"n{i}\"}}");
+    let records: Vec<String> =
+        (0..60).map(old).chain((0..9).map(|i| format!("{{\"a\":\"y\",\"s\":\"n{}-\",\"k{i}\":1}}", i % 3))).collect();
+    let profile = of(records.iter().map(String::as_bytes));
+    assert_eq!(faults(&profile, "{\"a\":\"z\",\"s\":\"n/1/2\",\"k77\":1}"), []);
+    let settled = of(records[..60].iter().map(String::as_bytes));
+    let found = faults(&settled, "{\"a\":\"z\",\"s\":\"n/1/2\",\"k77\":1}");
+    let expected = [("a", Fault::UnknownValue), ("s", Fault::Pattern), ("k77", Fault::UnknownPath)];
+    assert_eq!(found, expected.map(|(path, fault)| (path.to_string(), fault)));
 }
 
 #[test]

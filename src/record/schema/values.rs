@@ -10,16 +10,59 @@ pub const ENOUGH: u64 = 30;
 /// The number of distinct values in a sample.
 const SAMPLE: usize = 256;
 
+/// Where in a sequence something new was last seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Novelty {
+    pub seen: u64,
+    last_new: u64,
+}
+
+impl Novelty {
+    /// Takes in the next of the sequence, and whether it has something new.
+    pub fn add(&mut self, is_new: bool) {
+        self.seen += 1;
+        if is_new {
+            self.last_new = self.seen;
+        }
+    }
+
+    /// Whether the sequence is settled: its second half had nothing new, and at most 0.1 % of it are things that occurred
+    /// once or that ceased in the first half. Then the next one is hardly new. The share of what occurred once is the
+    /// estimate of Good and Turing (Good, "The population frequencies of species", Biometrika 1953), which is right where the
+    /// order means nothing; the halves tell where novelties come in bursts, as in logs they do. A record has a hundred
+    /// paths, and one novelty makes it new.
+    pub fn is_settled(&self, mut kinds: impl Iterator<Item = Times>) -> bool {
+        let half = self.seen / 2;
+        let past = |times: &Times| times.count == 1 || times.last <= half;
+        let lost: u64 = kinds.by_ref().filter(past).map(|times| times.count).sum();
+        self.last_new <= half.max(1) && 1000 * lost <= self.seen
+    }
+}
+
+/// How often something was seen, and where last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Times {
+    pub count: u64,
+    pub last: u64,
+}
+
+impl Times {
+    pub fn add(&mut self, place: u64) {
+        self.count += 1;
+        self.last = place;
+    }
+}
+
 /// The values of a path, as text, with their counts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum DistinctValues {
-    Few(BTreeMap<String, u64>),
+    Few(BTreeMap<String, Times>, Novelty),
     Many(HashSample),
 }
 
 impl Default for DistinctValues {
     fn default() -> Self {
-        DistinctValues::Few(BTreeMap::new())
+        DistinctValues::Few(BTreeMap::new(), Novelty::default())
     }
 }
 
@@ -27,14 +70,18 @@ impl DistinctValues {
     pub fn add(&mut self, value: &str) {
         match self {
             DistinctValues::Many(sample) => sample.add(hash(value), 1),
-            DistinctValues::Few(few) => {
-                if let Some(count) = few.get_mut(value) {
-                    *count += 1;
-                } else if few.len() < MOST_CATEGORIES && value.len() <= LONGEST_CATEGORY {
-                    few.insert(value.to_string(), 1);
+            DistinctValues::Few(few, novelty) => {
+                if let Some(times) = few.get_mut(value) {
+                    novelty.add(false);
+                    times.add(novelty.seen);
+                    return;
+                }
+                novelty.add(true);
+                if few.len() < MOST_CATEGORIES && value.len() <= LONGEST_CATEGORY {
+                    few.insert(value.to_string(), Times { count: 1, last: novelty.seen });
                 } else {
                     let mut sample = HashSample::default();
-                    few.iter().for_each(|(value, &count)| sample.add(hash(value), count));
+                    few.iter().for_each(|(value, times)| sample.add(hash(value), times.count));
                     sample.add(hash(value), 1);
                     *self = DistinctValues::Many(sample);
                 }
@@ -42,20 +89,17 @@ impl DistinctValues {
         }
     }
 
-    /// The values, if they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are distinct,
-    /// and the probability that the next value is new is at most 1 %. The Good-Turing estimate of this probability is the
-    /// share of values seen exactly once (Good, "The population frequencies of species", Biometrika 1953).
-    pub fn closed(&self) -> Option<&BTreeMap<String, u64>> {
-        let DistinctValues::Few(few) = self else { return None };
-        let seen: u64 = few.values().sum();
-        let singles = few.values().filter(|&&count| count == 1).count() as u64;
-        (seen >= ENOUGH && 100 * singles <= seen).then_some(few)
+    /// The values, if they are a closed category: at least [`ENOUGH`] were seen, at most [`MOST_CATEGORIES`] are distinct, and
+    /// they are settled.
+    pub fn closed(&self) -> Option<&BTreeMap<String, Times>> {
+        let DistinctValues::Few(few, novelty) = self else { return None };
+        (novelty.seen >= ENOUGH && novelty.is_settled(few.values().copied())).then_some(few)
     }
 
     /// The share of distinct values among the values seen: 1 if none repeats, 0 if none was seen.
     pub fn distinct_share(&self) -> f64 {
         match self {
-            DistinctValues::Few(few) => few.len() as f64 / few.values().sum::<u64>().max(1) as f64,
+            DistinctValues::Few(few, novelty) => few.len() as f64 / novelty.seen.max(1) as f64,
             DistinctValues::Many(sample) => {
                 sample.lowest.len() as f64 / sample.lowest.values().sum::<u64>().max(1) as f64
             }
@@ -109,11 +153,16 @@ mod tests {
     #[test]
     fn a_category_is_closed_when_a_new_value_is_unlikely() {
         let often = |value, times| std::iter::repeat_n(value, times);
+        let mixed = |times: usize, first: &'static str| {
+            [first, "a", "b", "a"].into_iter().chain((0..times).map(|i| ["a", "b"][i % 2]))
+        };
         assert!(of(often("a", 29)).closed().is_none(), "too few to say");
         assert!(of(often("a", 30)).closed().is_some());
-        assert!(of(often("a", 98).chain(["b"])).closed().is_none(), "1 of 99 is more than 1 %");
-        assert!(of(often("a", 99).chain(["b"])).closed().is_some());
-        assert!(of(often("a", 98).chain(["b", "c"])).closed().is_none());
+        assert!(of(mixed(100, "a")).closed().is_some());
+        assert!(of(mixed(900, "c")).closed().is_none(), "1 of 904 is more than 0.1 %");
+        assert!(of(mixed(1000, "c")).closed().is_some());
+        assert!(of(mixed(1000, "c").chain(["d"])).closed().is_none(), "new values come until the end");
+        assert!(of(often("a", 100).chain(often("b", 120))).closed().is_none(), "values come and go");
         let long = "x".repeat(LONGEST_CATEGORY + 1);
         assert!(of(often(&long, 100)).closed().is_none());
     }

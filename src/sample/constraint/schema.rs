@@ -88,8 +88,8 @@ pub fn drop_unwritable(schema: &mut Value, is_writable: &dyn Fn(&str) -> bool) -
             dropped += 1;
         }
     }
-    let inner: Vec<&mut Value> = members.iter_mut().flat_map(|(key, value)| subschemas_mut(key, value)).collect();
-    dropped + inner.into_iter().map(|schema| drop_unwritable(schema, is_writable)).sum::<usize>()
+    let inner: Vec<_> = members.iter_mut().flat_map(|(key, value)| subschemas_mut(key, value)).collect();
+    dropped + inner.into_iter().map(|(_, schema)| drop_unwritable(schema, is_writable)).sum::<usize>()
 }
 
 /// The compiler's `message` as an error that names the place in the schema, if it can be found.
@@ -114,9 +114,10 @@ pub fn refusal(schema: &Value, name: &str, message: &str) -> Error {
     }
     match find(schema, &|key, value| key == "pattern" && value.as_str().is_some_and(|text| message.contains(text))) {
         Some((at, _)) => Error::failed(format!("{name}: {at}: {message}")),
-        None => Error::failed(format!(
+        None if message.contains("Unsatisfiable") || message.contains("NoExtension") => Error::failed(format!(
             "{name}: no record fits the schema, or the model's tokenizer cannot encode one: {message}"
         )),
+        None => Error::failed(format!("{name}: there is no grammar for the schema: {message}")),
     }
 }
 
@@ -138,7 +139,6 @@ fn find(schema: &Value, fits: &dyn Fn(&str, &Value) -> bool) -> Option<(String, 
 
 /// The schemas in the value of a keyword, with the steps of a JSON pointer (RFC 6901) that lead to them.
 fn subschemas<'a>(key: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
-    let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
     match value {
         Value::Object(named) if BY_NAME.contains(&key) => {
             named.iter().map(|(name, inner)| (format!("/{}", escaped(name)), inner)).collect()
@@ -152,15 +152,24 @@ fn subschemas<'a>(key: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
 }
 
 /// Like `subschemas`, but mutable.
-fn subschemas_mut<'a>(key: &str, value: &'a mut Value) -> Vec<&'a mut Value> {
+pub fn subschemas_mut<'a>(key: &str, value: &'a mut Value) -> Vec<(String, &'a mut Value)> {
     if SINGLE.contains(&key) && value.is_object() {
-        return vec![value];
+        return vec![(String::new(), value)];
     }
     match value {
-        Value::Object(named) if BY_NAME.contains(&key) => named.values_mut().collect(),
-        Value::Array(list) if LISTED.contains(&key) || key == "items" => list.iter_mut().collect(),
+        Value::Object(named) if BY_NAME.contains(&key) => {
+            named.iter_mut().map(|(name, inner)| (format!("/{}", escaped(name)), inner)).collect()
+        }
+        Value::Array(list) if LISTED.contains(&key) || key == "items" => {
+            list.iter_mut().enumerate().map(|(i, inner)| (format!("/{i}"), inner)).collect()
+        }
         _ => Vec::new(),
     }
+}
+
+/// A name as a step of a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Whether a 64-bit float can represent every integer in `value`.

@@ -1,12 +1,19 @@
 use super::*;
-use serde_json::json;
+use crate::Result;
+use crate::tokens::Tokenizer;
+use serde_json::{Value, json};
+use std::sync::Arc;
 
-fn constraint(schema: Value) -> Result<Constraint> {
-    Constraint::schema(schema, "s.json", &Separators::default(), false, &Tokenizer::bytes(), 256)
+fn compiler(tokenizer: &Tokenizer) -> GrammarCompiler {
+    GrammarCompiler::new(tokenizer, tokenizer.vocab_size(), false).unwrap()
+}
+
+fn constraint(schema: Value) -> Result<Arc<Constraint>> {
+    compiler(&Tokenizer::bytes()).schema(schema, "s.json", &Separators::default(), &[]).map(Arc::new)
 }
 
 /// How far the bytes are read, and whether the record may end there.
-fn reads(constraint: &Constraint, text: &str) -> (usize, bool) {
+fn reads(constraint: &Arc<Constraint>, text: &str) -> (usize, bool) {
     let mut guide = constraint.guide();
     for (at, &byte) in text.as_bytes().iter().enumerate() {
         let allowed = guide.allowed().unwrap();
@@ -20,27 +27,30 @@ fn reads(constraint: &Constraint, text: &str) -> (usize, bool) {
 }
 
 #[track_caller]
-fn takes(constraint: &Constraint, texts: &[&str]) {
+fn takes(constraint: &Arc<Constraint>, texts: &[&str]) {
     texts.iter().for_each(|text| assert_eq!(reads(constraint, text), (text.len(), true), "{text}"));
 }
 
 /// Each text is refused at the byte given.
 #[track_caller]
-fn refuses(constraint: &Constraint, texts: &[(&str, usize)]) {
+fn refuses(constraint: &Arc<Constraint>, texts: &[(&str, usize)]) {
     texts.iter().for_each(|(text, at)| assert_eq!(reads(constraint, text), (*at, false), "{text}"));
 }
 
 #[test]
 fn any_object_is_json() {
-    let json = Constraint::json(&Separators::default(), false, &Tokenizer::bytes(), 256).unwrap();
+    let json = Arc::new(compiler(&Tokenizer::bytes()).json(&Separators::default(), &[], None).unwrap());
     takes(
         &json,
-        &["{}", r#"{"a": [1, {"b": null}, []], "c": -1.5e3, "é": "\u00e9\n\"", "a": true}"#, r#"{"a":[1,2]}"#],
+        &["{}", r#"{"a": [1, {"b": null}, []], "c": -1.5e3, "é": "\u00e9\n\"", "d": true}"#, r#"{"a":[1,2]}"#],
     );
     refuses(&json, &[("[1]", 0), ("7", 0), (r#"{"a": 01}"#, 7), (r#"{"a": 1,}"#, 8), ("{\"a\": \"\t", 7), ("{\n", 1)]);
     // A valid beginning, but not the end of a record.
     assert_eq!(reads(&json, r#"{"a": [1"#), (8, false));
     assert_eq!(reads(&json, r#"{"a": 1e999}"#), (12, false), "no parser holds that number");
+    assert_eq!(reads(&json, r#"{"a": 1, "a": 2}"#), (16, false), "readers disagree on a name that occurs twice");
+    let digits = "1".repeat(40);
+    assert!(reads(&json, &format!("{{\"a\": {digits}")).0 < 30, "no number runs on");
 }
 
 #[test]
@@ -49,13 +59,19 @@ fn separators_are_those_of_the_training_records() {
     let tokenizer = Tokenizer::bytes();
     let like = |item, key| {
         let separators = Separators::exactly(item, key).unwrap();
-        Constraint::schema(any(), "s.json", &separators, false, &tokenizer, 256).unwrap()
+        let compiler = compiler(&tokenizer);
+        let json = Arc::new(compiler.json(&separators, &[], None).unwrap());
+        [Arc::new(compiler.schema(any(), "s.json", &separators, &[]).unwrap()), json]
     };
     let (python, compact) = (r#"{"a": 1, "b": 2}"#, r#"{"a":1,"b":2}"#);
-    takes(&like(", ", ": "), &[python]);
-    refuses(&like(", ", ": "), &[(compact, 5)]);
-    takes(&like(",", ":"), &[compact]);
-    refuses(&like(",", ":"), &[(python, 5)]);
+    for constraint in like(", ", ": ") {
+        takes(&constraint, &[python]);
+        refuses(&constraint, &[(compact, 5)]);
+    }
+    for constraint in like(",", ":") {
+        takes(&constraint, &[compact]);
+        refuses(&constraint, &[(python, 5)]);
+    }
     takes(&constraint(any()).unwrap(), &[python, compact]);
     for (item, key) in [(",", "="), ("", ":"), (".", ":"), (",\n", ":"), (",.*", ":")] {
         assert_eq!(Separators::exactly(item, key), None, "{item:?} {key:?}");
@@ -118,12 +134,13 @@ fn a_free_beginning_ends_with_the_first_brace() {
     let tokenizer = Tokenizer::train_bpe([record.as_bytes(); 50].into_iter(), 290).unwrap();
     let vocab = tokenizer.vocab_size() + 7;
     let schema = json!({ "properties": { "a": { "type": "integer" } }, "additionalProperties": false });
-    let constraint = Constraint::schema(schema, "s", &Separators::default(), true, &tokenizer, vocab).unwrap();
+    let compiler = GrammarCompiler::new(&tokenizer, vocab, true).unwrap();
+    let constraint = Arc::new(compiler.schema(schema, "s", &Separators::default(), &[]).unwrap());
     let over: Vec<u32> = (0..vocab as u32).filter(|&t| tokenizer.token_bytes(t).starts_with(b" {\"")).collect();
     assert!(!over.is_empty(), "the vocabulary has a token that reaches over the brace");
     let mut tokens = Vec::new();
     tokenizer.encode(record.as_bytes(), &mut tokens).unwrap();
-    assert_eq!(constraint.guide().read_prompt(&tokens, &tokenizer), Ok(()));
+    assert_eq!(constraint.guide().read_prompt(&tokens, &[], &tokenizer), Ok(()));
     let allowed = constraint.guide().allowed().unwrap();
     assert_eq!(allowed.len(), vocab.div_ceil(32));
     let is_allowed = |token: u32| allowed[token as usize / 32] >> (token % 32) & 1 == 1;
@@ -139,7 +156,7 @@ fn a_free_beginning_ends_with_the_first_brace() {
     assert_eq!(guide.confirm(record.as_bytes()), Ok(()));
     let mut refused = Vec::new();
     tokenizer.encode(br#"jtaylor {"b"#, &mut refused).unwrap();
-    assert!(constraint.guide().read_prompt(&refused, &tokenizer).is_err_and(|read| read < 11));
+    assert!(constraint.guide().read_prompt(&refused, &[], &tokenizer).is_err_and(|read| read < 11));
 }
 
 #[test]
@@ -150,15 +167,13 @@ fn what_the_tokenizer_lacks_is_not_generated() {
         "properties": { "a": { "enum": ["b", "é"] }, "é": { "type": "integer" } },
         "required": ["a"], "additionalProperties": false,
     });
-    let vocab = tokenizer.vocab_size();
-    let constraint =
-        |schema| Constraint::schema(schema, "s", &Separators::default(), false, &tokenizer, vocab).map(|_| ());
+    let constraint = |schema| compiler(&tokenizer).schema(schema, "s", &Separators::default(), &[]).map(|_| ());
     constraint(schema).unwrap();
     let none = json!({ "properties": { "a": { "enum": ["é"] } }, "required": ["a"] });
     assert!(constraint(none).is_err(), "nothing is left to write");
     // A start that the tokenizer cannot encode is an error too.
     let braceless = Tokenizer::chars(&"ab".chars().collect());
-    assert!(Constraint::json(&Separators::default(), false, &braceless, braceless.vocab_size()).is_err());
+    assert!(compiler(&braceless).json(&Separators::default(), &[], None).is_err());
 }
 
 #[test]
@@ -166,14 +181,48 @@ fn a_dead_end_is_told() {
     // No digit 2: after "1" only 2 would do.
     let tokenizer = Tokenizer::chars(&r#"{"a: 1}"#.chars().collect());
     let schema = json!({ "properties": { "a": { "const": 12 } }, "required": ["a"] });
-    let vocab = tokenizer.vocab_size();
-    let constraint = Constraint::schema(schema, "s", &Separators::default(), false, &tokenizer, vocab).unwrap();
+    let constraint = Arc::new(compiler(&tokenizer).schema(schema, "s", &Separators::default(), &[]).unwrap());
     let mut tokens = Vec::new();
     tokenizer.encode(br#"{"a": 1"#, &mut tokens).unwrap();
     let mut guide = constraint.guide();
     tokens.iter().for_each(|&token| guide.consume(token, tokenizer.token_bytes(token)).unwrap());
     assert_eq!(guide.allowed(), Err(DeadEnd::NoToken));
     assert_eq!(guide.allowed(), Err(DeadEnd::NoToken), "and stays so");
+}
+
+#[test]
+fn what_can_be_satisfied_is_not_called_impossible() {
+    let counts = constraint(json!({
+        "properties": { "a": { "maxLength": 2.0, "minLength": 1.0 }, "b": { "minItems": 1.0, "maxItems": 1.0 } },
+        "required": ["a", "b"], "minProperties": 2.0, "additionalProperties": false,
+    }))
+    .unwrap();
+    takes(&counts, &[r#"{"a": "xy", "b": [1]}"#]);
+    refuses(&counts, &[(r#"{"a": "xyz"#, 9), (r#"{"a": ""#, 7)]);
+}
+
+#[test]
+fn patterns_and_formats_mean_what_the_standard_says() {
+    let event = constraint(json!({
+        "properties": {
+            "day": { "type": "string", "format": "date", "maxLength": 10 },
+            "time": { "type": "string", "format": "time" },
+            "host": { "type": "string", "format": "hostname" },
+            "code": { "type": "string", "pattern": "^\\d\\s$" },
+        },
+        "additionalProperties": false,
+    }))
+    .unwrap();
+    takes(&event, &[r#"{"day": "2020-02-29", "time": "23:59:59Z", "host": "a-b.example.org", "code": "7 "}"#]);
+    refuses(
+        &event,
+        &[
+            (r#"{"day": "2021-02-29"#, 18),
+            (r#"{"time": "23:59:60"#, 16),
+            (r#"{"host": "xn--"#, 13),
+            ("{\"code\": \"\u{661}", 10),
+        ],
+    );
 }
 
 #[test]
@@ -188,7 +237,7 @@ fn mistakes_in_schemas_are_named() {
     is_refused(json!(false), &["nothing fits"]);
     is_refused(json!({ "type": "array" }), &["object", "array"]);
     is_refused(json!({ "type": ["string", "null"] }), &["object", "string"]);
-    is_refused(json!({ "properties": 7 }), &["no record fits", "properties must be an object"]);
+    is_refused(json!({ "properties": 7 }), &["no grammar for the schema", "properties must be an object"]);
     is_refused(json!({ "type": 7 }), &["\"type\"", "a number"]);
     is_refused(json!({ "anyOf": [{ "type": "array" }, { "type": "null" }] }), &["no record fits"]);
     is_refused(json!({ "properties": { "a/b": { "not": {} } } }), &["/properties/a~1b/not", "\"not\""]);
@@ -210,6 +259,15 @@ fn mistakes_in_schemas_are_named() {
     is_refused(
         json!({ "properties": { "a": { "minimum": 3, "maximum": 2, "type": "integer" } }, "required": ["a"] }),
         &["no record fits"],
+    );
+    // Not that nothing fits it.
+    is_refused(
+        json!({ "patternProperties": { "a*": {}, "aaa*": {} } }),
+        &["no grammar for the schema", "not disjoint"],
+    );
+    is_refused(
+        json!({ "properties": { "a": { "pattern": "\\bx" } } }),
+        &["/properties/a/pattern", "does not mean the same"],
     );
     is_refused(json!({ "properties": { "a": { "const": 9007199254740993u64 } } }), &["/properties/a/const", "2^53"]);
     is_refused(json!({ "properties": { "a": { "minimum": 1u64 << 60 } } }), &["/properties/a/minimum", "2^53"]);

@@ -1,0 +1,212 @@
+//! The grammar of a learnt schema: JSON as the training records write it, byte for byte. It is text in the notation of the
+//! llguidance crate (that of Lark): rules in small letters, regular expressions for the tokens of JSON in capitals.
+
+use super::object::{Member, Object};
+use super::writer::Writer;
+use crate::record::json::Gap;
+use crate::record::schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, SPELLINGS, WRITTEN};
+use crate::record::schema::{any_number, any_text, plain_spelling};
+use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Keywords that a learnt schema has.
+const KNOWN: [&str; 19] = [
+    "$schema",
+    "type",
+    "const",
+    "enum",
+    "anyOf",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "minItems",
+    "maxItems",
+    "pattern",
+    "maxLength",
+    "minimum",
+    "maximum",
+    WRITTEN,
+    SPELLINGS,
+    ANY_ORDER,
+    ANYWHERE,
+];
+
+/// The grammar of a learnt schema. `gaps` is the white space of the records; `prefixed`: the text before the object is read
+/// elsewhere; `name` is the schema's file, for messages.
+pub fn grammar(schema: &Value, gaps: &BTreeMap<Gap, String>, prefixed: bool, name: &str) -> Result<String> {
+    let mut compiler = Compiler { writer: Writer::new(gaps), name, anything: None };
+    if let Some([text, number]) = schema.get(ANYWHERE).and_then(Value::as_array).map(Vec::as_slice) {
+        compiler.anything(text.as_str().unwrap_or_default(), number.as_str().unwrap_or_default());
+    }
+    let front = if prefixed { String::new() } else { compiler.writer.gap(Gap::Front) };
+    let back = compiler.writer.gap(Gap::Back);
+    let object = compiler.object(schema, "", [&front, &back])?;
+    Ok(compiler.writer.finish(&object))
+}
+
+struct Compiler<'a> {
+    writer: Writer<'a>,
+    name: &'a str,
+    /// The rule of any value, once it is written.
+    anything: Option<String>,
+}
+
+impl Compiler<'_> {
+    fn refused(&self, pointer: &str, what: &str) -> Error {
+        Error::failed(format!(
+            "{}: {pointer}: {what} is not what prepare writes there; for a schema of your own use --schema FILE",
+            self.name
+        ))
+    }
+
+    /// The expression of a value; None if nothing fits.
+    fn value(&mut self, schema: &Value, pointer: &str) -> Result<Option<String>> {
+        let keywords = match schema {
+            Value::Bool(false) => return Ok(None),
+            Value::Bool(true) => return Ok(Some(self.any_value())),
+            Value::Object(keywords) => keywords,
+            _ => return Err(self.refused(pointer, "a schema that is no object")),
+        };
+        if let Some(key) = keywords.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            return Err(self.refused(&format!("{pointer}/{key}"), &format!("\"{key}\"")));
+        }
+        if let Some(written) = keywords.get(WRITTEN).and_then(Value::as_str) {
+            return Ok(Some(self.writer.terminal(written)));
+        }
+        if let Some(options) = keywords.get("anyOf").and_then(Value::as_array) {
+            let options = options.iter().enumerate();
+            let options: Result<Vec<_>> =
+                options.map(|(i, option)| self.value(option, &format!("{pointer}/anyOf/{i}"))).collect();
+            let options: Vec<String> = options?.into_iter().flatten().collect();
+            return Ok((!options.is_empty()).then(|| format!("({})", options.join(" | "))));
+        }
+        if let Some(values) = keywords.get("const").map(std::slice::from_ref).or(list(keywords, "enum")) {
+            let values: Vec<String> = values.iter().map(|value| regex::escape(&value.to_string())).collect();
+            return Ok((!values.is_empty()).then(|| self.writer.terminal(&format!("({})", values.join("|")))));
+        }
+        match keywords.get("type") {
+            None => Ok(Some(self.any_value())),
+            Some(Value::String(kind)) => self.of_kind(kind, schema, keywords, pointer),
+            Some(_) => Err(self.refused(&format!("{pointer}/type"), "a list of types")),
+        }
+    }
+
+    fn of_kind(
+        &mut self,
+        kind: &str,
+        schema: &Value,
+        keywords: &Map<String, Value>,
+        pointer: &str,
+    ) -> Result<Option<String>> {
+        let text = |key: &str| keywords.get(key).and_then(Value::as_str);
+        let regex = match kind {
+            "null" => "null".to_string(),
+            "boolean" => "(true|false)".to_string(),
+            "object" => return self.object(schema, pointer, ["", ""]).map(Some),
+            "array" => return self.array(keywords, pointer).map(Some),
+            "string" => {
+                match text("pattern").map(|pattern| pattern.strip_prefix('^').and_then(|p| p.strip_suffix('$'))) {
+                    Some(Some(pattern)) => format!("\"{pattern}\""),
+                    Some(None) => return Err(self.refused(&format!("{pointer}/pattern"), "a pattern without anchors")),
+                    None => any_text(count(keywords, "maxLength"), false),
+                }
+            }
+            "integer" | "number" if keywords.contains_key("minimum") || keywords.contains_key("maximum") => {
+                return Err(self.refused(pointer, &format!("a range without \"{WRITTEN}\"")));
+            }
+            "integer" => "-?(0|[1-9][0-9]{0,20})".to_string(),
+            "number" => any_number(),
+            other => return Err(self.refused(&format!("{pointer}/type"), &format!("\"{other}\""))),
+        };
+        Ok(Some(self.writer.terminal(&regex)))
+    }
+
+    fn object(&mut self, schema: &Value, pointer: &str, around: [&str; 2]) -> Result<String> {
+        let none = Map::new();
+        let named = |key: &str| schema.get(key).and_then(Value::as_object).unwrap_or(&none);
+        let (properties, spellings) = (named("properties"), named(SPELLINGS));
+        let required = schema.as_object().and_then(|keywords| list(keywords, "required")).unwrap_or_default();
+        let mut members = Vec::with_capacity(properties.len());
+        for (name, property) in properties {
+            let at = format!("{pointer}/properties/{name}");
+            let odd = spellings.get(name).and_then(Value::as_array).map(|regexes| {
+                let regexes: Vec<&str> = regexes.iter().filter_map(Value::as_str).collect();
+                format!("({})", regexes.join("|"))
+            });
+            let is_required = required.iter().any(|one| one == name);
+            let spelling = odd.unwrap_or_else(|| plain_spelling(name));
+            match self.value(property, &at)? {
+                Some(value) => {
+                    let key = self.writer.name_and_colon(&spelling);
+                    let text = format!("{} {value}", self.writer.terminal(&key));
+                    members.push(Member { name: name.clone(), spelling, text: Some(text), is_required });
+                }
+                None if is_required => return Err(self.refused(&at, "a required member without a value")),
+                None => members.push(Member { name: name.clone(), spelling, text: None, is_required }),
+            }
+        }
+        let groups = schema.get(ANY_ORDER).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let groups = groups.iter().map(|group| {
+            let names = group.as_array().map_or(&[][..], Vec::as_slice).iter();
+            names.filter_map(|name| Some(name.as_str()?.to_string())).collect()
+        });
+        let rest = match schema.get("additionalProperties") {
+            None => Some(self.any_value()),
+            Some(rest) => self.value(rest, &format!("{pointer}/additionalProperties"))?,
+        };
+        let object = Object { members, groups: groups.collect(), rest, most_ordered: MOST_ORDERED };
+        Ok(object.write(&mut self.writer, around))
+    }
+
+    fn array(&mut self, keywords: &Map<String, Value>, pointer: &str) -> Result<String> {
+        let (least, most) = (count(keywords, "minItems").unwrap_or(0), count(keywords, "maxItems"));
+        let item = match keywords.get("items") {
+            None if most == Some(0) => None,
+            None => Some(self.any_value()),
+            Some(items) => self.value(items, &format!("{pointer}/items"))?,
+        };
+        let [open, close, empty] = self.writer.brackets([r"\[", r"\]"], ["", ""]);
+        let Some(item) = item.filter(|_| most != Some(0)) else { return Ok(empty) };
+        let comma = self.writer.comma();
+        let more = match most {
+            Some(1) => String::new(),
+            Some(most) => format!("({comma} {item}){{{},{}}}", least.saturating_sub(1), most.saturating_sub(1)),
+            None => format!("({comma} {item}){{{},}}", least.saturating_sub(1)),
+        };
+        let some = format!("{open} {item} {more} {close}");
+        Ok(self.writer.rule(&if least == 0 { format!("{empty} | {some}") } else { some }))
+    }
+
+    fn any_value(&mut self) -> String {
+        match &self.anything {
+            Some(rule) => rule.clone(),
+            None => self.anything(&any_text(None, false), &any_number()),
+        }
+    }
+
+    /// Writes the rule of any value with these strings and numbers.
+    fn anything(&mut self, text: &str, number: &str) -> String {
+        let scalar = self.writer.terminal(&format!("({text}|{number}|true|false|null)"));
+        let name = self.writer.terminal(&format!("{text}{}", self.writer.colon()));
+        let comma = self.writer.comma();
+        let [open, close, empty] = self.writer.brackets([r"\{", r"\}"], ["", ""]);
+        let [first, last, none] = self.writer.brackets([r"\[", r"\]"], ["", ""]);
+        let rule = format!(
+            "{scalar} | {empty} | {none} | {open} {name} anything ({comma} {name} anything)* {close} \
+             | {first} anything ({comma} anything)* {last}"
+        );
+        self.writer.named_rule("anything", &rule);
+        self.anything = Some("anything".to_string());
+        "anything".to_string()
+    }
+}
+
+fn list<'a>(keywords: &'a Map<String, Value>, key: &str) -> Option<&'a [Value]> {
+    keywords.get(key).and_then(Value::as_array).map(Vec::as_slice)
+}
+
+fn count(keywords: &Map<String, Value>, key: &str) -> Option<usize> {
+    keywords.get(key).and_then(Value::as_u64).map(|count| count as usize)
+}
