@@ -1,7 +1,7 @@
 //! Streams records from files, a pipe or a growing file: a reader thread with a short queue.
 
 use super::collect::{BadRecords, ReadOptions};
-use super::follow::follow;
+use super::follow::{Begin, Reader, segments};
 use super::line_splitter::{InputRecord, LineSplitter, RecordSender};
 use super::read::read_records;
 use crate::{Error, Result};
@@ -20,8 +20,8 @@ pub enum Input {
     Stdin,
     /// A file, folder or glob in any format that `prepare` reads, up to its end.
     Path(PathBuf),
-    /// The lines of a file that grows, from its beginning or only the lines that are still to come.
-    Growing { path: PathBuf, from_end: bool },
+    /// The lines of a file that grows, of which `records` were read before.
+    Growing { path: PathBuf, begin: Begin, records: u64 },
 }
 
 /// How long [`Feed::next`] waits for a record before it checks whether to stop.
@@ -41,7 +41,8 @@ impl Feed {
         let (sender, lines) = sync_channel(queue);
         let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
-                let mut out = RecordSender::new(&sender, number);
+                let before = if let Input::Growing { records, .. } = input { *records } else { 0 };
+                let mut out = RecordSender::new(&sender, number, before);
                 if let Err(error) = read(input, LineSplitter::new(longest, tables), &mut out) {
                     // The send fails only if the receiver is gone, and then nobody needs the error.
                     let _ = sender.send(Err(error));
@@ -52,21 +53,19 @@ impl Feed {
         Feed { lines, reader: Some(reader), failed: None }
     }
 
-    /// Waits for a record and returns it with those already in the queue, at most `most` of them. Returns `None` at the end
-    /// or after `stop` was set. A read error comes after all records that were read before it.
+    /// Returns the records in the queue, at most `most` of them, and waits a moment for the first: none if there is none yet.
+    /// Returns `None` at the end or after `stop` was set. A read error comes after all records that were read before it.
     pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let first = loop {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            match self.lines.recv_timeout(POLL_INTERVAL) {
-                Ok(line) => break line?,
-                Err(RecvTimeoutError::Timeout) => (),
-                Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),
-            }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let first = match self.lines.recv_timeout(POLL_INTERVAL) {
+            Ok(line) => line?,
+            Err(RecvTimeoutError::Timeout) => return Ok(Some(Vec::new())),
+            Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),
         };
         let mut batch = vec![first];
         while batch.len() < most
@@ -95,7 +94,7 @@ impl Feed {
 fn read(input: &Input, mut lines: LineSplitter, out: &mut RecordSender) -> Result<()> {
     match input {
         Input::Path(path) => read_path(path, lines.longest, out),
-        Input::Growing { path, from_end } => follow(path, *from_end, lines, out),
+        Input::Growing { path, begin, .. } => follow(path, begin, lines, out),
         Input::Stdin => {
             let mut stdin = std::io::stdin().lock();
             let mut buffer = vec![0; 1 << 16];
@@ -111,11 +110,38 @@ fn read(input: &Input, mut lines: LineSplitter, out: &mut RecordSender) -> Resul
     }
 }
 
+/// Sends the lines of a growing file until the receiver is gone. What is lost is a warning with its number of bytes.
+fn follow(path: &Path, begin: &Begin, mut lines: LineSplitter, out: &mut RecordSender) -> Result<()> {
+    let failed = |e| Error::io("read", path, e);
+    let mut buffer = vec![0; 1 << 16];
+    for segment in segments(path, begin)? {
+        out.reads(&segment);
+        let mut reader = Reader::new(segment);
+        if reader.at() > 0 {
+            lines.learn(reader.beginning()).map_err(failed)?;
+        }
+        lines.begin(reader.at());
+        while let n @ 1.. = reader.read(&mut buffer).map_err(failed)? {
+            lines.push(&buffer[..n], out)?;
+        }
+        lines.end(out)?;
+        if let lost @ 1.. = reader.lost() {
+            tracing::warn!(
+                "{}: the file was truncated before it was read to its end, and no copy of it was found: at least {lost} bytes \
+                 are lost",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Bad records are sent as text: the scorer reports what is wrong with each.
 fn read_path(path: &Path, longest: usize, out: &mut RecordSender) -> Result<()> {
     let options = ReadOptions { bad_records: BadRecords::Keep, max_record_bytes: longest, ..ReadOptions::default() };
     let inputs = [path.to_owned()];
-    read_records(&inputs, &options, &ProgressBar::hidden(), &mut |record| out.send(Ok(record.to_vec()))).map(|_| ())
+    read_records(&inputs, &options, &ProgressBar::hidden(), &mut |record| out.send(Ok(record.to_vec()), None))
+        .map(|_| ())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! the order of keys stay byte for byte; white space outside strings is removed.
 
 use super::collect::Collector;
-use super::lines::object_fault;
+use crate::record::json::object_fault;
 use crate::{Error, Result};
 use std::io::BufRead;
 
@@ -23,6 +23,9 @@ const WRAPPERS: &[&[u8]] = &[
     b"\"data\"",
     b"\"hits\"",
 ];
+
+/// The number of names that a warning lists.
+const LISTED: usize = 20;
 
 /// Whether `key` (a JSON string with its quotes) is a key that wraps records.
 pub(super) fn wraps(key: &[u8]) -> bool {
@@ -212,7 +215,8 @@ impl<R: BufRead> Scanner<R> {
         }
         for name in names.iter().filter(|name| !name.starts_with(b"\"@")) {
             let name = String::from_utf8_lossy(name).into_owned();
-            if !self.dropped.contains(&name) {
+            // A bound, because each name is compared with all before it.
+            if self.dropped.len() < LISTED && !self.dropped.contains(&name) {
                 self.dropped.push(name);
             }
         }

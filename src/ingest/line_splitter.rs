@@ -1,8 +1,10 @@
 //! Splits the bytes of a stream into lines, and sends them as records to the queue of a [`super::Feed`].
 
+use super::follow::{Position, Segment};
 use super::w3c_zeek::HeadedTable;
 use crate::{Error, Result};
 use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 /// One record of an input, or the reason why a line of it is not a record.
@@ -13,6 +15,8 @@ pub struct InputRecord {
     /// The number of the record within the input, from 1; empty lines do not count.
     pub number: u64,
     pub record: std::result::Result<Vec<u8>, String>,
+    /// Where the record ends, if its input is a growing file.
+    pub end: Option<Position>,
 }
 
 /// The sending end of the queue, for one input.
@@ -20,16 +24,26 @@ pub(super) struct RecordSender<'a> {
     sender: &'a SyncSender<Result<InputRecord>>,
     input: usize,
     records: u64,
+    /// The growing file that is read.
+    segment: Option<Arc<Segment>>,
 }
 
 impl<'a> RecordSender<'a> {
-    pub fn new(sender: &'a SyncSender<Result<InputRecord>>, input: usize) -> Self {
-        RecordSender { sender, input, records: 0 }
+    /// A sender for an input of which `records` were read before.
+    pub fn new(sender: &'a SyncSender<Result<InputRecord>>, input: usize, records: u64) -> Self {
+        RecordSender { sender, input, records, segment: None }
     }
 
-    pub fn send(&mut self, record: std::result::Result<Vec<u8>, String>) -> Result<()> {
+    /// From here on records come from this file.
+    pub fn reads(&mut self, segment: &Arc<Segment>) {
+        self.segment = Some(segment.clone());
+    }
+
+    /// Sends a record; `end` is the offset behind it and its line end, where that is known.
+    pub fn send(&mut self, record: std::result::Result<Vec<u8>, String>, end: Option<u64>) -> Result<()> {
         self.records += 1;
-        let line = InputRecord { input: self.input, number: self.records, record };
+        let end = self.segment.as_ref().zip(end).map(|(segment, end)| segment.position(end));
+        let line = InputRecord { input: self.input, number: self.records, record, end };
         self.sender.send(Ok(line)).map_err(|_| Error::failed("the records are no longer wanted"))
     }
 }
@@ -41,6 +55,8 @@ pub(super) struct LineSplitter {
     /// Whether the current line is too long and has been reported.
     skipping: bool,
     started: bool,
+    /// The offset behind the last line.
+    offset: u64,
     /// The table that the lines may be rows of; `None` if lines are plain text.
     table: Option<HeadedTable>,
 }
@@ -55,6 +71,7 @@ impl LineSplitter {
             line: Vec::new(),
             skipping: false,
             started: false,
+            offset: 0,
             table: tables.then(HeadedTable::default),
         }
     }
@@ -73,9 +90,15 @@ impl LineSplitter {
         Ok(())
     }
 
+    /// From here on the bytes are those of another file, from offset `at` on.
+    pub fn begin(&mut self, at: u64) {
+        (self.offset, self.started) = (at, at > 0);
+    }
+
     pub fn push(&mut self, bytes: &[u8], out: &mut RecordSender) -> Result<()> {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             let text = part.strip_suffix(b"\n").unwrap_or(part);
+            self.offset += part.len() as u64;
             if !self.skipping {
                 self.line.extend_from_slice(text);
             }
@@ -112,22 +135,18 @@ impl LineSplitter {
             Some(table) => table.record(line),
             None => Some(Ok(line)),
         };
-        record.map_or(Ok(()), |record| out.send(record))
-    }
-
-    /// Discards an unfinished line.
-    pub fn forget(&mut self) {
-        self.line.clear();
-        self.skipping = false;
+        record.map_or(Ok(()), |record| out.send(record, Some(self.offset)))
     }
 
     fn too_long(&mut self, out: &mut RecordSender) -> Result<()> {
         self.line = Vec::new();
         self.skipping = true;
-        out.send(Err(format!(
+        let fault = format!(
             "the line is longer than {} bytes and is left out; raise --max-record-bytes if it is a record",
             self.longest
-        )))
+        );
+        // Its rest is still to come: who resumed here would take it for a record.
+        out.send(Err(fault), None)
     }
 }
 
@@ -139,7 +158,7 @@ mod tests {
     /// The records that `fill` sends.
     fn sent(fill: impl FnOnce(&mut RecordSender)) -> Vec<std::result::Result<String, String>> {
         let (sender, receiver) = sync_channel(100);
-        fill(&mut RecordSender::new(&sender, 0));
+        fill(&mut RecordSender::new(&sender, 0, 0));
         drop(sender);
         receiver
             .iter()

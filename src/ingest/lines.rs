@@ -2,7 +2,7 @@
 
 use super::collect::Collector;
 use crate::Result;
-use serde::de::IgnoredAny;
+use crate::record::json::object_fault;
 use std::io::{BufRead, Read};
 
 /// Passes every line with its number to `line`. Memory: one line, bounded by the record limit.
@@ -42,16 +42,4 @@ pub(super) fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Resu
         None => out.record(record, number),
         Some((column, fault)) => out.bad(number, column, &fault, record),
     }
-}
-
-/// The reason why `record` is not exactly one JSON object, and its column (from 1); `None` if it is one.
-pub(super) fn object_fault(record: &[u8]) -> Option<(u64, String)> {
-    let start = record.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
-    if record.get(start) != Some(&b'{') {
-        return Some((start as u64 + 1, "expected a JSON object, found something that does not begin with {".into()));
-    }
-    let error = serde_json::from_slice::<IgnoredAny>(record).err()?;
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or(&text);
-    Some((error.column() as u64, format!("expected one whole JSON object, found broken JSON ({reason})")))
 }

@@ -30,6 +30,7 @@ mod w3c_zeek;
 pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
 pub use compression::Compression;
 pub use feed::{Feed, Input};
+pub use follow::{Begin, FollowState, Position};
 pub use format::InputFormat;
 pub use line_splitter::InputRecord;
 pub(crate) use read::check_prefixes;

@@ -3,7 +3,7 @@
 use super::format::InputFormat;
 use super::json::wraps;
 use super::w3c_zeek;
-use serde::de::IgnoredAny;
+use crate::record::json::{Scanner, Step, object_fault};
 
 /// The number of bytes of a file that are examined.
 pub(super) const PEEK: usize = 1 << 16;
@@ -37,7 +37,7 @@ fn object(text: &[u8], complete: bool) -> InputFormat {
     let mut lines = text.split(|&b| b == b'\n').peekable();
     let first = lines.next().unwrap_or_default();
     let first_is_whole = complete || lines.peek().is_some();
-    let parses = |line: &[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    let parses = |line: &[u8]| object_fault(line).is_none();
     if !first_is_whole || parses(first) {
         return InputFormat::Jsonl;
     }
@@ -51,11 +51,7 @@ fn object(text: &[u8], complete: bool) -> InputFormat {
 
 /// Whether the first value is valid JSON, complete or cut off by the end of `text`.
 fn first_value_holds(text: &[u8]) -> bool {
-    match serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().next() {
-        Some(Ok(_)) => true,
-        Some(Err(error)) => error.is_eof(),
-        None => false,
-    }
+    !text.is_empty() && !matches!(Scanner::new().push(text), Step::Broken(..))
 }
 
 fn is_array_of_objects(text: &[u8]) -> bool {
@@ -71,48 +67,38 @@ fn is_array_of_objects(text: &[u8]) -> bool {
 
 /// Whether the file is one document that wraps records: an object with an array of objects under a wrapper key, as in
 /// `{"count":2,"Records":[{`, and with no further line after it. Further lines make the object a record among others.
+///
+/// One pass, whatever the depth: only the outermost objects are searched for keys.
 pub(super) fn is_wrapper(head: &[u8]) -> bool {
     let text = head.trim_ascii_start();
-    let rest = first_value_end(text).map(|end| &text[end..]);
-    let lines_follow = rest.is_some_and(|rest| {
+    let (mut scanner, mut at, mut wrapper) = (Scanner::watching(), 0, false);
+    let end = loop {
+        match scanner.push(&text[at..]) {
+            Step::Array(length) => {
+                at += length;
+                let wrapped = (1..scanner.depth()).all(|depth| wraps(&text[scanner.name(depth)]));
+                wrapper |= wrapped && matches!(text[at..].trim_ascii_start().first(), Some(b'{' | b']'));
+            }
+            Step::End(length) => break Some(at + length),
+            Step::More | Step::Broken(..) => break None,
+        }
+    };
+    let lines_follow = end.is_some_and(|end| {
+        let rest = &text[end..];
         let next = rest.trim_ascii_start();
         !next.is_empty() && rest[..rest.len() - next.len()].contains(&b'\n')
     });
-    text.starts_with(b"{") && has_wrapper_key(&text[1..]) && !lines_follow
+    text.starts_with(b"{") && wrapper && !lines_follow
 }
 
 /// Whether `head` contains the end of its first value, or shows that this value is broken, and something other than white
 /// space after it.
 pub(super) fn sees_past_first(head: &[u8]) -> bool {
     let text = head.trim_ascii_start();
-    first_value_end(text).map_or(!first_value_holds(text), |end| !text[end..].trim_ascii().is_empty())
-}
-
-/// The offset at which the first value ends; `None` if the value is cut off or broken.
-fn first_value_end(text: &[u8]) -> Option<usize> {
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    Some(values.byte_offset())
-}
-
-/// Whether some visible member of an object has a wrapper key and an array of objects as its value. `rest` is the object
-/// without its opening brace.
-fn has_wrapper_key(mut rest: &[u8]) -> bool {
-    loop {
-        rest = rest.trim_ascii_start();
-        let Some(end) = first_value_end(rest).filter(|_| rest.starts_with(b"\"")) else { return false };
-        let (key, after) = rest.split_at(end);
-        let Some(value) = after.trim_ascii_start().strip_prefix(b":") else { return false };
-        let value = value.trim_ascii_start();
-        let is_array = |inside: &[u8]| matches!(inside.trim_ascii_start().first(), Some(b'{' | b']'));
-        if wraps(key)
-            && (value.strip_prefix(b"[").is_some_and(is_array) || value.strip_prefix(b"{").is_some_and(has_wrapper_key))
-        {
-            return true;
-        }
-        let Some(end) = first_value_end(value) else { return false };
-        let Some(next) = value[end..].trim_ascii_start().strip_prefix(b",") else { return false };
-        rest = next;
+    match Scanner::new().push(text) {
+        Step::End(end) => !text[end..].trim_ascii().is_empty(),
+        Step::Broken(..) => true,
+        Step::More | Step::Array(_) => false,
     }
 }
 

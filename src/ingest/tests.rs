@@ -153,6 +153,30 @@ fn a_wrapper_is_the_only_document_of_its_file() {
     assert!(error(b"{\"Records\":[{\"a\":1}],\"b").contains("cut in the middle"));
 }
 
+/// Wrappers in wrappers, megabytes deep, take one pass and a bounded stack, also on the small stack of a thread.
+#[test]
+fn nested_wrappers_take_the_time_of_their_length() {
+    for text in [
+        b"{\"hits\":".repeat(500_000),
+        b"{\"data\":[".repeat(500_000),
+        [b"{\"data\":{}},".repeat(300_000), b"x".to_vec()].concat(),
+    ] {
+        let read = std::thread::spawn(move || {
+            let begin = std::time::Instant::now();
+            let message = error(&text);
+            assert!(!message.is_empty());
+            begin.elapsed()
+        });
+        let took = read.join().unwrap();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    }
+    // A wrapper with many other members, whose names are compared with one another.
+    let many: String = (0..50_000).map(|i| format!(",\"k{i}\":{i}")).collect();
+    let begin = std::time::Instant::now();
+    assert_eq!(records(format!("{{\"Records\":[{{\"a\":1}}]{many}}}").as_bytes()), ["{\"a\":1}"]);
+    assert!(begin.elapsed() < std::time::Duration::from_secs(5));
+}
+
 #[test]
 fn what_is_no_text_is_refused_unless_asked_for() {
     for (bytes, what) in [

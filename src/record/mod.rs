@@ -2,6 +2,7 @@
 
 pub mod fields;
 mod form;
+pub mod json;
 mod prefix;
 mod records;
 pub mod schema;

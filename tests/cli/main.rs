@@ -12,6 +12,7 @@ mod detection;
 mod emulator;
 mod evaluate;
 mod finetune;
+mod follow;
 mod generate;
 mod gpu_errors;
 mod json_schema;

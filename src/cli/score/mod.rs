@@ -8,7 +8,7 @@ use super::values;
 use clap::Args;
 use explain::ExplainArgs;
 use logwright::finding::Finding;
-use logwright::ingest::{Feed, Input, InputRecord};
+use logwright::ingest::{Begin, Feed, FollowState, Input, InputRecord};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::score::session::Sessions;
@@ -42,12 +42,16 @@ pub struct ScoreArgs {
     /// --follow too) may be JSON, text, or rows after a #Fields line (Zeek, IIS)
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
-    /// Follow one growing file, also across rotations, until Ctrl-C
+    /// Follow one growing file until Ctrl-C, also across rotations: each file is held until it is read to its end
     #[arg(long)]
     follow: bool,
     /// With --follow: score only what is written from now on
     #[arg(long, requires = "follow")]
     from_end: bool,
+    /// With --follow: keep in this file how far the log was answered, and resume there after a restart, also across rotation.
+    /// Every record is answered at least once: after a kill, those of the last moments are answered again
+    #[arg(long, value_name = "FILE", requires = "follow")]
+    state: Option<PathBuf>,
     /// Learn the statistics of normal records and the threshold from these records; saved as RUN/calibration.json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     calibrate: Option<PathBuf>,
@@ -123,7 +127,7 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    ScoreStream::new(&args, detector, page).run(&mut scorer, stop)
+    ScoreStream::new(&args, detector, page)?.run(&mut scorer, stop)
 }
 
 impl ScoreArgs {
@@ -174,6 +178,12 @@ impl ScoreArgs {
                  --no-calibration scores records)",
             ));
         }
+        if method.group.is_some() && self.state.is_some() {
+            return Err(Error::usage(
+                "--state: it holds how far records were answered, not the open sessions of --group-by (or of \
+                 RUN/calibration.json: --no-calibration scores records)",
+            ));
+        }
         if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
             return Err(Error::usage(
                 "--aggregate excess: this needs the statistics of normal records; calibrate first (--calibrate NORMAL)",
@@ -187,10 +197,21 @@ impl ScoreArgs {
         Feed::start(inputs, self.max_record_bytes as usize, 2 * usize::from(self.batch), tables)
     }
 
-    fn streams(&self) -> Vec<Input> {
+    fn state(&self) -> Result<Option<FollowState>> {
+        let both = self.state.as_ref().zip(self.inputs.first());
+        both.map(|(state, followed)| FollowState::open(state, followed)).transpose()
+    }
+
+    fn streams(&self, state: Option<&FollowState>) -> Vec<Input> {
         let of = |path: &PathBuf| match path.to_str() {
             Some("-") => Input::Stdin,
-            _ if self.follow => Input::Growing { path: path.clone(), from_end: self.from_end },
+            _ if self.follow => {
+                let begin = if self.from_end { Begin::End } else { Begin::Start };
+                let saved = state.and_then(FollowState::resume);
+                let (begin, records) =
+                    saved.map_or((begin, 0), |(position, records)| (Begin::Behind(position), records));
+                Input::Growing { path: path.clone(), begin, records }
+            }
             _ => Input::Path(path.clone()),
         };
         if self.inputs.is_empty() { vec![Input::Stdin] } else { self.inputs.iter().map(of).collect() }
@@ -203,7 +224,7 @@ type LineResult = std::result::Result<ScoredRecord, String>;
 /// Measures the lines of a batch together; each keeps its input and number.
 fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, LineResult)>> {
     let (mut places, mut records) = (Vec::new(), Vec::new());
-    for InputRecord { input, number, record } in lines {
+    for InputRecord { input, number, record, .. } in lines {
         let fault = record.map(|record| records.push(record)).err();
         places.push((input, number, fault));
     }
@@ -278,6 +299,8 @@ struct ScoreStream<'a> {
     args: &'a ScoreArgs,
     detector: Detector,
     inputs: Vec<Input>,
+    /// How far a growing file was answered, where that is to be kept.
+    state: Option<FollowState>,
     /// Open sessions, where records are grouped.
     grouped: Option<Grouped>,
     page: explain::Page,
@@ -288,10 +311,11 @@ struct ScoreStream<'a> {
 }
 
 impl<'a> ScoreStream<'a> {
-    fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Self {
+    fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Result<Self> {
         let grouped = detector.method.group.clone().map(Grouped::new);
-        let (inputs, colour) = (args.streams(), args.explain.colour());
-        ScoreStream { args, detector, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
+        let state = args.state()?;
+        let (inputs, colour) = (args.streams(state.as_ref()), args.explain.colour());
+        Ok(ScoreStream { args, detector, inputs, state, grouped, page, colour, records: 0, broken: 0, anomalies: 0 })
     }
 
     fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
@@ -318,6 +342,7 @@ impl<'a> ScoreStream<'a> {
             }
         }
         self.flush()?;
+        self.state.as_mut().map_or(Ok(()), FollowState::save)?;
         self.page.write(&self.detector)?;
         self.conclude(begin.elapsed().as_secs_f64());
         match is_stopped() && !self.args.follow {
@@ -327,6 +352,10 @@ impl<'a> ScoreStream<'a> {
     }
 
     fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
+        if lines.is_empty() {
+            return self.state.as_mut().map_or(Ok(()), FollowState::idle);
+        }
+        let answered = lines.iter().rev().find_map(|line| Some((line.end?, line.number)));
         for (input, number, outcome) in measure(scorer, lines)? {
             self.records += 1;
             match outcome {
@@ -335,7 +364,11 @@ impl<'a> ScoreStream<'a> {
                 Ok(measured) => self.record(scorer, input, number, &measured)?,
             }
         }
-        self.flush()
+        self.flush()?;
+        match (&mut self.state, answered) {
+            (Some(state), Some((end, records))) => state.advance(end, records),
+            _ => Ok(()),
+        }
     }
 
     fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
