@@ -6,8 +6,10 @@ pub mod json;
 mod prefix;
 mod records;
 pub mod schema;
+mod words;
 
 pub use form::Form;
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};
+pub use words::text_fields;

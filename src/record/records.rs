@@ -31,13 +31,17 @@ pub struct Records {
     /// names.
     #[serde(default)]
     pub pseudonymised: bool,
+    /// The pattern of lines that begin a record, where records of text have several lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_start: Option<String>,
 }
 
 impl Records {
     /// The description of a corpus about which nothing is known.
     pub fn unknown() -> Self {
         let (prefixes, combinations) = (Vec::new(), Vec::new());
-        Records { form: Form::Text, prefixes, combinations, schema: None, separators: None, pseudonymised: false }
+        let (schema, separators, record_start) = (None, None, None);
+        Records { form: Form::Text, prefixes, combinations, schema, separators, pseudonymised: false, record_start }
     }
 
     /// Reads `folder`/records.json; `None` if the folder has none, as folders of other programs do.
@@ -118,7 +122,7 @@ impl RecordsBuilder {
         let schema = learnt.then(|| profile.to_json_schema());
         let separators = learnt.then(|| profile.separators());
         let combinations = combinations.into_iter().collect();
-        Records { form, prefixes, combinations, schema, separators, pseudonymised: false }
+        Records { form, prefixes, combinations, schema, separators, pseudonymised: false, record_start: None }
     }
 }
 

@@ -177,6 +177,42 @@ fn a_restart_resumes_behind_what_was_answered_also_after_a_rotation() {
     interrupted(child).has(0, &["the file that the state names is gone"]);
 }
 
+/// No newline has to come for an object to be whole.
+#[test]
+fn objects_of_a_growing_file_may_stand_in_any_arrangement() {
+    let home = own();
+    let (log, all) = (home.path().join("app.log"), records(home.path()));
+    let [a, b, c] = [0, 1, 2].map(|i| all[i].trim_end().to_string());
+    append(&log, &[a.clone() + &b]);
+    let mut child = start(home.path(), "score --model run app.log --follow --state app.state");
+    let lines = Lines::of(&mut child);
+    assert_eq!(numbers(&lines, 2), [1, 2]);
+    append(&log, &[c[..30].to_string()]);
+    std::thread::sleep(Duration::from_millis(100));
+    append(&log, &[c[30..].to_string() + "\n{\"Records\":[" + &a + "," + &b + "]}"]);
+    assert_eq!(numbers(&lines, 3), [3, 4, 5]);
+    interrupted(child).has(0, &["5 records"]);
+    // Records of a wrapper are answered again together.
+    let mut child = start(home.path(), "score --model run app.log --follow --state app.state");
+    assert_eq!(numbers(&Lines::of(&mut child), 2), [4, 5]);
+    interrupted(child).has(0, &[]);
+}
+
+/// Nothing says that a stack trace is complete but that nothing follows.
+#[test]
+fn an_event_of_several_lines_is_answered_when_nothing_follows_for_a_while() {
+    let home = own();
+    let log = home.path().join("app.log");
+    append(&log, &["2024-03-01 a\n\tb\n".to_string()]);
+    let mut child = start(home.path(), "score --model run app.log --follow --record-start=^2024");
+    let lines = Lines::of(&mut child);
+    let first = lines.next();
+    assert_eq!((&first["record"], first["error"].is_string()), (&1.into(), true), "{first}");
+    append(&log, &["2024-03-01 c\n".to_string()]);
+    assert_eq!(lines.next()["record"], 2);
+    interrupted(child).has(0, &["2 records"]);
+}
+
 #[test]
 fn a_kill_repeats_records_and_loses_none() {
     let home = own();

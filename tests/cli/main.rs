@@ -11,6 +11,7 @@ mod detection;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod evaluate;
+mod field;
 mod finetune;
 mod follow;
 mod generate;

@@ -8,7 +8,7 @@ use super::values;
 use clap::Args;
 use explain::ExplainArgs;
 use logwright::finding::Finding;
-use logwright::ingest::{Begin, Feed, FollowState, Input, InputRecord};
+use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, InputRecord, ReadOptions, RecordStart};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::score::session::Sessions;
@@ -38,10 +38,16 @@ pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines (of
-    /// --follow too) may be JSON, text, or rows after a #Fields line (Zeek, IIS)
+    /// Files, folders or patterns in any format that prepare reads; - for standard input, the default
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
+    /// Format of all inputs [default: detected for each; a stream may have to show 20 rows of a table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<InputFormat>,
+    /// Lines of text that fit this regular expression begin a record, others continue it; '' takes each line as a record
+    /// [default: as in the logs that the model was trained on]
+    #[arg(long, value_name = "REGEX")]
+    record_start: Option<String>,
     /// Follow one growing file until Ctrl-C, also across rotations: each file is held until it is read to its end
     #[arg(long)]
     follow: bool,
@@ -82,7 +88,7 @@ pub struct ScoreArgs {
     /// Number of fields to print per record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_fields: usize,
-    /// Maximum length of a record in bytes; a longer line of a stream is reported and skipped, in a file it is an error
+    /// Maximum length of a record in bytes; a longer one is reported and skipped
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
     /// Number of available records to compute at once: 1 suits a CPU, a GPU needs more (which may change the last digits)
@@ -192,9 +198,18 @@ impl ScoreArgs {
         Ok(method)
     }
 
-    fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Feed {
-        let tables = scorer.records.form != Form::Text;
-        Feed::start(inputs, self.max_record_bytes as usize, 2 * usize::from(self.batch), tables)
+    fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
+        // Records are joined as those were that the model has learnt.
+        let start = self.record_start.as_deref().or(scorer.records.record_start.as_deref());
+        let options = ReadOptions {
+            format: self.format,
+            max_record_bytes: self.max_record_bytes as usize,
+            answer_faults: true,
+            record_start: RecordStart::parse(start.unwrap_or(""))?,
+            text_only: scorer.records.form == Form::Text,
+            ..ReadOptions::default()
+        };
+        Ok(Feed::start(inputs, options, 2 * usize::from(self.batch)))
     }
 
     fn state(&self) -> Result<Option<FollowState>> {
@@ -249,7 +264,7 @@ fn calibrate(
     stop: &AtomicBool,
 ) -> Result<Option<Calibration>> {
     let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
-    let mut feed = args.feed(vec![input], scorer);
+    let mut feed = args.feed(vec![input], scorer)?;
     let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
     let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
     while let Some(lines) = feed.next(args.batch.into(), stop)? {
@@ -323,7 +338,7 @@ impl<'a> ScoreStream<'a> {
         if self.args.explain.explain {
             self.print(&logwright::report::explain::legend(self.colour))?;
         }
-        let mut feed = self.args.feed(self.inputs.clone(), scorer);
+        let mut feed = self.args.feed(self.inputs.clone(), scorer)?;
         let mut ended = Ok(());
         loop {
             match feed.next(self.args.batch.into(), stop) {

@@ -2,13 +2,16 @@
 
 use super::position::{FileId, HEAD, Position, id};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long to wait before a file without new data is read again.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long nothing may come before a read says so.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a replaced file is still read: its writer learns of the rotation only after the new file is there.
 const GRACE: Duration = Duration::from_millis(100);
@@ -53,6 +56,11 @@ impl Segment {
     pub fn position(&self, offset: u64) -> Position {
         let state = self.state();
         Position::new(state.id, offset, &state.head)
+    }
+
+    /// The number of bytes that were there and can no longer be read.
+    pub fn lost(&self) -> u64 {
+        self.state().lost
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -118,10 +126,6 @@ impl Reader {
         self.0.state().at
     }
 
-    pub fn lost(&self) -> u64 {
-        self.0.state().lost
-    }
-
     /// Reads the file from its beginning, up to where this reader is.
     pub fn beginning(&self) -> impl Read + use<> {
         let state = self.0.state();
@@ -130,13 +134,16 @@ impl Reader {
 }
 
 impl Read for Reader {
+    /// Errors: `WouldBlock` if nothing came for a while; reading can go on.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begin = Instant::now();
         loop {
             let read = self.0.state().read(buffer);
             match read {
                 Ok(Some(n)) => return Ok(n),
+                Ok(None) if begin.elapsed() > PATIENCE => return Err(ErrorKind::WouldBlock.into()),
                 Ok(None) => std::thread::sleep(PAUSE),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
