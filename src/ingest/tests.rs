@@ -386,6 +386,19 @@ proptest! {
         }
     }
 
+    /// What is read once stays as it is: each record is a line of JSON lines, whatever was around it.
+    #[test]
+    fn records_of_json_are_json_lines(bytes in log_like(), json in any::<bool>()) {
+        let format = if json { InputFormat::Json } else { InputFormat::Jsonl };
+        let options = ReadOptions { format: Some(format), bad_records: BadRecords::Skip, ..Default::default() };
+        if let Ok((records, report)) = read_with(&bytes, &options) {
+            prop_assert_eq!(report.sources[0].skipped, report.bad_records);
+            let lines = records.iter().flat_map(|record| [record, &b"\n"[..]].concat()).collect::<Vec<_>>();
+            let strict = ReadOptions { format: Some(InputFormat::Jsonl), ..Default::default() };
+            prop_assert_eq!(read_with(&lines, &strict).unwrap().0, records);
+        }
+    }
+
     #[test]
     fn white_space_goes_and_the_value_stays(values in prop::collection::vec(json_value(), 1..5)) {
         // A key of its own keeps each value from looking like a wrapper of records.
