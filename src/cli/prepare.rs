@@ -10,7 +10,7 @@ use clap::Args;
 use logwright::dataset::{
     PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
 };
-use logwright::ingest::{BadRecords, InputFormat, ReadOptions};
+use logwright::ingest::{BadRecords, InputFormat, ReadOptions, RecordStart};
 use logwright::pseudonyms::SecretKey;
 use logwright::record::{Prefix, Records};
 use logwright::tokens::{MOST_VOCABULARY, Tokenizer, TokenizerKind};
@@ -21,9 +21,8 @@ use tracing::{info, warn};
 
 /// Turn raw logs into a data folder: token shards, a record index, a tokenizer.
 ///
-/// Reads JSON lines, JSON arrays, {"Records":[...]}, pretty-printed JSON, CSV and TSV with a header, Zeek and W3C logs, and
-/// plain text lines;
-/// gzip and zstd are decompressed. Format and compression are detected for each file. Files of a folder or pattern are read in
+/// Reads the formats that --help lists under --format, as UTF-8 or as UTF-16 with a byte order mark; gzip and zstd are
+/// decompressed. Format, character set and compression are detected for each file. Files of a folder or pattern are read in
 /// the order of their names, rotated ones from the oldest (app.2.gz, app.1, app), each file once. The data folder appears
 /// complete or not at all; in the meantime one decompressed copy of the logs is on the disk as well.
 #[derive(Args)]
@@ -64,6 +63,10 @@ pub struct PrepareArgs {
     /// Format of all inputs [default: detected for each file]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<InputFormat>,
+    /// Lines of text that fit this regular expression begin a record, others continue it; '' takes each line as a record
+    /// [default: found where 95 % of the lines fit a known beginning or continuation, such as those of stack traces]
+    #[arg(long, value_name = "REGEX")]
+    record_start: Option<String>,
     /// What to do with a record that does not have the expected format
     #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
     bad_records: BadRecords,
@@ -187,6 +190,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
         read: ReadOptions {
             format: args.format,
             bad_records: args.bad_records,
+            record_start: args.record_start.as_deref().map_or(Ok(RecordStart::Find), RecordStart::parse)?,
             max_record_bytes: args.max_record_bytes,
             prefixes,
             leave_out,
@@ -236,6 +240,9 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     }
     if report.empty_lines > 0 {
         info!("{} empty lines skipped", report.empty_lines);
+    }
+    for (what, count) in &report.announced {
+        info!("{count} {what}");
     }
 }
 

@@ -91,7 +91,10 @@ impl SplitWriters {
             val,
             sources: report.sources.clone(),
         };
-        Ok((meta, Records { pseudonymised: options.pseudonymise.is_some(), ..self.builder.finish() }))
+        let starts: Vec<String> = report.record_starts.iter().cloned().collect();
+        let record_start = Some(starts.join("|")).filter(|start| !start.is_empty());
+        let pseudonymised = options.pseudonymise.is_some();
+        Ok((meta, Records { pseudonymised, record_start, ..self.builder.finish() }))
     }
 }
 

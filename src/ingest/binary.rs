@@ -37,6 +37,18 @@ pub(super) fn kind(head: &[u8]) -> Option<&'static str> {
     many.then_some("binary data")
 }
 
+/// Whether a tar archive begins here: by its mark, or, of those before POSIX, by the checksum of its first header.
+pub(super) fn is_tar(head: &[u8]) -> bool {
+    if head.get(257..262) == Some(b"ustar") {
+        return true;
+    }
+    let Some(header) = head.get(..512) else { return false };
+    let written = std::str::from_utf8(&header[148..156]).ok().map(|sum| sum.trim_matches(['\0', ' ']));
+    let written = written.and_then(|sum| u32::from_str_radix(sum, 8).ok());
+    let summed = |(at, &byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u32::from(byte) };
+    header[0] != 0 && written == Some(header.iter().enumerate().map(summed).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +62,20 @@ mod tests {
         assert!(kind(&utf16[1..]).unwrap().contains("UTF-16"));
         assert!(kind(b"\x7fELF\x02\x01").unwrap().contains("ELF"));
         assert!(kind(b"\x1f\x8b\x08\0").unwrap().contains("gzip inside"));
+    }
+
+    #[test]
+    fn archives_are_seen() {
+        let mut header = [0; 512];
+        header[..5].copy_from_slice(b"a.log");
+        header[100..107].copy_from_slice(b"0000644");
+        let sum = header.iter().map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert!(is_tar(&header));
+        header[0] = b'b';
+        assert!(!is_tar(&header) && !is_tar(&[0; 512]) && !is_tar(b"a line of text\n"));
+        header[257..262].copy_from_slice(b"ustar");
+        assert!(is_tar(&header));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 use super::compression::Compression;
 use super::format::InputFormat;
+use super::record_start::RecordStart;
 use crate::record::{Prefix, put_prefix};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io;
 
@@ -26,6 +28,12 @@ pub struct ReadOptions {
     pub prefixes: Vec<Prefix>,
     /// Folders that are not read although an input contains them, such as the output folder.
     pub leave_out: Vec<std::path::PathBuf>,
+    /// Whether a model reads the records: its answer to a bad or too long one is what is wrong with it, and reading goes on.
+    pub answer_faults: bool,
+    /// Which lines of text begin a record.
+    pub record_start: RecordStart,
+    /// Whether records are text: a format that would make JSON of them is read as lines.
+    pub text_only: bool,
 }
 
 impl Default for ReadOptions {
@@ -39,6 +47,9 @@ impl Default for ReadOptions {
             require_utf8: false,
             prefixes: Vec::new(),
             leave_out: Vec::new(),
+            answer_faults: false,
+            record_start: RecordStart::Lines,
+            text_only: false,
         }
     }
 }
@@ -71,6 +82,10 @@ pub struct ReadReport {
     pub lossy_rows: u64,
     /// For each prefix, the number of records that lack its field and get the placeholder `-`.
     pub missing_prefix: Vec<u64>,
+    /// What is part of the files but no record, and how often it was left out or joined.
+    pub announced: BTreeMap<&'static str, u64>,
+    /// The patterns by which lines of text were joined.
+    pub record_starts: BTreeSet<String>,
     pub sources: Vec<SourceReport>,
 }
 
@@ -88,89 +103,124 @@ pub struct SourceReport {
     pub skipped: u64,
 }
 
+/// What the sink receives.
+pub(super) enum Taken<'a> {
+    /// A record with its prefix. `end` is the offset in the stream behind it, where reading can resume there.
+    Record { record: &'a [u8], end: Option<u64> },
+    /// The reason why a record was left out, where faults are to be answered.
+    Fault { fault: String, end: Option<u64> },
+}
+
+/// Where a record stands in its source.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    /// Line and column of its first byte, from 1.
+    pub line: u64,
+    pub column: u64,
+    /// The offset in the stream behind it and its line end. `None` in the middle of a document.
+    pub end: Option<u64>,
+}
+
+impl Place {
+    pub fn of_line(line: u64, end: u64) -> Self {
+        Place { line, column: 1, end: Some(end) }
+    }
+}
+
 /// Receives the records of one source and passes them to the sink.
 pub(super) struct Collector<'a> {
     pub options: &'a ReadOptions,
     pub source: SourceReport,
+    /// What messages call the format that was found.
+    pub label: &'static str,
     pub report: &'a mut ReadReport,
-    pub sink: &'a mut dyn FnMut(&[u8]) -> Result<()>,
+    pub sink: &'a mut dyn FnMut(Taken) -> Result<()>,
     /// Buffer for a record with its prefix, reused from record to record.
     pub scratch: Vec<u8>,
 }
 
 impl Collector<'_> {
-    /// Takes a valid record that began at `line`.
-    pub fn record(&mut self, record: &[u8], line: u64) -> Result<()> {
+    /// Takes a valid record.
+    pub fn record(&mut self, record: &[u8], place: Place) -> Result<()> {
         debug_assert!(!record.contains(&b'\n'));
         self.report.nul_records += u64::from(record.contains(&0));
         if let Err(error) = std::str::from_utf8(record) {
             if self.options.require_utf8 {
-                return Err(self.not_utf8(line, error.valid_up_to(), "record"));
+                return Err(self.not_utf8(place.line, error.valid_up_to(), "record"));
             }
             self.report.invalid_utf8_records += 1;
         }
         if self.options.prefixes.is_empty() {
-            return self.emit(record);
+            return self.emit(record, place.end);
         }
         let mut whole = std::mem::take(&mut self.scratch);
         whole.clear();
         put_prefix(&self.options.prefixes, record, &mut self.report.missing_prefix, &mut whole);
         whole.extend_from_slice(record);
-        let done = self.emit(&whole);
+        let done = self.emit(&whole, place.end);
         self.scratch = whole;
         done
     }
 
-    fn emit(&mut self, record: &[u8]) -> Result<()> {
+    fn emit(&mut self, record: &[u8], end: Option<u64>) -> Result<()> {
         self.source.records += 1;
         self.source.bytes += record.len() as u64 + 1;
-        (self.sink)(record)
+        (self.sink)(Taken::Record { record, end })
     }
 
     pub fn empty_line(&mut self) {
         self.report.empty_lines += 1;
     }
 
+    /// Counts something that is no record of its own, for the summary.
+    pub fn announce(&mut self, what: &'static str) {
+        *self.report.announced.entry(what).or_default() += 1;
+    }
+
     /// Takes a record that violates the format. `fault` says what was expected and found; `kept` replaces the record under
     /// `--bad-records keep`.
-    pub fn bad(&mut self, line: u64, column: u64, fault: &str, kept: &[u8]) -> Result<()> {
-        let place = format!("{}:{line}:{column}", self.source.name);
+    pub fn bad(&mut self, place: Place, fault: &str, kept: &[u8]) -> Result<()> {
+        let shown = format!("{}:{}:{}", self.source.name, place.line, place.column);
+        if self.options.answer_faults {
+            self.source.skipped += 1;
+            let fault = format!("line {}, column {}: {fault}", place.line, place.column);
+            return (self.sink)(Taken::Fault { fault, end: place.end });
+        }
         if self.options.bad_records == BadRecords::Fail {
             return Err(Error::failed(format!(
-                "{place}: {fault} (the file is read as {}; if it mixes formats, split it or choose one with `prepare \
-                 --format`); `prepare --bad-records skip` leaves such records out, `--bad-records keep` takes them as text",
-                self.source.format.label()
+                "{shown}: {fault} ({} records read so far; the file is read as {}; if it mixes formats, split it or choose one \
+                 with `prepare --format`); `prepare --bad-records skip` leaves such records out, `--bad-records keep` takes them \
+                 as text",
+                self.source.records, self.label
             )));
         }
         self.report.bad_records += 1;
         if self.report.bad_places.len() < LISTED_PLACES {
-            self.report.bad_places.push(place);
+            self.report.bad_places.push(shown);
         }
-        if self.options.bad_records == BadRecords::Keep {
-            return self.record(kept, line);
+        if self.options.bad_records == BadRecords::Keep && !kept.trim_ascii().is_empty() {
+            return self.record(kept, place);
         }
         self.source.skipped += 1;
         Ok(())
     }
 
-    /// The error for a record that began at `line` and is longer than the limit.
-    pub fn too_long(&self, line: u64) -> Error {
-        Error::failed(format!(
-            "{}:{line}: a record longer than {} bytes, the limit; if it is a record, raise --max-record-bytes; if not, \
+    /// Takes note of a record that is longer than the limit; the decoder leaves it out. An error where faults are not answered.
+    pub fn too_long(&mut self, line: u64) -> Result<()> {
+        let limit = self.options.max_record_bytes;
+        if self.options.answer_faults {
+            self.source.skipped += 1;
+            let fault = format!(
+                "line {line}: a record longer than {limit} bytes is left out; raise --max-record-bytes if it is one"
+            );
+            // Its rest is still to come: who resumed here would take it for a record.
+            return (self.sink)(Taken::Fault { fault, end: None });
+        }
+        Err(Error::failed(format!(
+            "{}:{line}: a record longer than {limit} bytes, the limit; if it is a record, raise --max-record-bytes; if not, \
              the file may lack line ends or have another format (see `prepare --format`)",
-            self.source.name, self.options.max_record_bytes
-        ))
-    }
-
-    /// The error for a document whose structure is broken at a place where reading cannot continue.
-    pub fn broken(&self, line: u64, column: u64, fault: &str) -> Error {
-        Error::failed(format!(
-            "{}:{line}:{column}: {fault} ({} records read so far; the file is read as {}); repair or fetch the file \
-             again, split it if it mixes formats, or choose a format with --format",
-            self.source.name,
-            self.source.records,
-            self.source.format.label()
-        ))
+            self.source.name
+        )))
     }
 
     /// The error for a read that failed near `line`.
@@ -196,6 +246,13 @@ pub(super) fn read_error(name: &str, compression: Compression, records: u64, lin
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
     };
+    if error.to_string().contains("ictionary") {
+        let _ = write!(
+            message,
+            "{error}: it was compressed with a dictionary; pipe it in: zstd -dc -D DICTIONARY {name} | logwright prepare - ..."
+        );
+        return Error::failed(message);
+    }
     let _ = write!(
         message,
         "the {tool} data is truncated or damaged ({error}); fetch the file again, or save the intact part with \

@@ -1,9 +1,10 @@
 //! Decompresses gzip (any number of members) and zstd, detected by their first bytes and never by the file name.
 
+use super::head::Head;
 use crate::{Error, Result};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,74 +20,74 @@ const FOREIGN: &[(&[u8], &str, &str)] = &[
     (b"\xfd7zXZ\0", "xz", "pipe it in: xz -dc FILE | logwright prepare - ..."),
     (b"\x04\x22\x4d\x18", "lz4", "pipe it in: lz4 -dc FILE | logwright prepare - ..."),
     (b"PK\x03\x04", "a zip archive", "unpack it and give the folder"),
+    (b"PK\x05\x06", "an empty zip archive", "there is nothing in it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and give the folder"),
     (b"PAR1", "Parquet", "convert it to JSON lines or CSV"),
     (b"ElfFile\0", "a Windows event log (EVTX)", "convert it to JSON lines"),
 ];
 
+const GZIP: &[u8] = b"\x1f\x8b";
+
+/// The beginning of a frame, and of one that holds no data, such as pzstd writes in front (its first byte is from 0x50 to 0x5f).
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
+
+/// The longest window that is decompressed: all that `zstd --long` and `--ultra` make. Its memory is taken as it fills.
+const WINDOW_LOG: u32 = 31;
+
 /// Returns the decompressed stream of `raw`. `name` is for messages.
 pub(super) fn open(name: &str, mut raw: Box<dyn Read>) -> Result<(Compression, Box<dyn Read>)> {
-    let head = Head::read(&mut *raw, 8);
+    let head = Head::read(&mut *raw, 8, |bytes| !may_be_packed(bytes));
     for (magic, what, remedy) in FOREIGN {
         if head.bytes.starts_with(magic) {
             return Err(Error::failed(format!("{name}: this is {what}, which logwright does not read; {remedy}")));
         }
     }
-    if head.bytes.starts_with(b"\x1f\x8b") {
+    if head.bytes.starts_with(GZIP) {
         let inner = BufReader::with_capacity(1 << 18, head.before(raw));
-        return Ok((Compression::Gzip, Box::new(MultiGzDecoder::new(inner))));
+        return Ok((Compression::Gzip, Box::new(Members(Some(GzDecoder::new(inner))))));
     }
-    if head.bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-        let decoder = zstd::stream::read::Decoder::new(head.before(raw));
+    if head.bytes.starts_with(ZSTD) || is_skippable(&head.bytes) {
+        let decoder = zstd::stream::read::Decoder::new(head.before(raw)).and_then(|mut decoder| {
+            decoder.window_log_max(WINDOW_LOG)?;
+            Ok(decoder)
+        });
         let decoder = decoder.map_err(|e| Error::failed(format!("{name}: cannot start zstd: {e}")))?;
         return Ok((Compression::Zstd, Box::new(decoder)));
     }
     Ok((Compression::None, head.before(raw)))
 }
 
-/// The first bytes of a stream, read in advance to detect what the stream holds.
-pub(super) struct Head {
-    pub bytes: Vec<u8>,
-    /// The error that ended the stream after `bytes`; the bytes before it are still read.
-    failed: Option<io::Error>,
-    /// Whether `bytes` is the whole stream.
-    pub complete: bool,
+fn is_skippable(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x50..=0x5f, rest @ ..] if rest.starts_with(SKIPPABLE))
 }
 
-impl Head {
-    /// Reads up to `length` bytes of `reader`.
-    pub fn read(reader: &mut dyn Read, length: usize) -> Self {
-        let mut head = Self { bytes: Vec::new(), failed: None, complete: false };
-        head.extend(reader, length);
-        head
-    }
+/// Whether the first bytes of a stream, however few, may be those of a container.
+fn may_be_packed(bytes: &[u8]) -> bool {
+    let magic = FOREIGN.iter().map(|(magic, ..)| *magic).chain([GZIP, ZSTD]);
+    let skippable = bytes.is_empty()
+        || matches!(bytes, [0x50..=0x5f, rest @ ..] if rest.starts_with(SKIPPABLE) || SKIPPABLE.starts_with(rest));
+    skippable || magic.into_iter().any(|magic| magic.starts_with(bytes) || bytes.starts_with(magic))
+}
 
-    /// Reads up to `length` further bytes.
-    pub fn extend(&mut self, reader: &mut dyn Read, length: usize) {
-        let before = self.bytes.len();
-        self.failed = reader.take(length as u64).read_to_end(&mut self.bytes).err();
-        self.complete = self.failed.is_none() && self.bytes.len() - before < length;
-    }
+/// The members of a gzip stream. Zeros behind them are padding, which tapes and some object stores add.
+struct Members<R: BufRead>(Option<GzDecoder<R>>);
 
-    /// Whether nothing readable follows `bytes`.
-    pub fn stopped(&self) -> bool {
-        self.complete || self.failed.is_some()
-    }
-
-    /// The stream from its beginning: `bytes`, then `rest` or the error that ended the stream.
-    pub fn before(self, rest: Box<dyn Read>) -> Box<dyn Read> {
-        let start = Cursor::new(self.bytes);
-        match self.failed {
-            Some(error) => Box::new(start.chain(Failing(Some(error)))),
-            None => Box::new(start.chain(rest)),
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let n = member.read(buffer)?;
+            if n > 0 || buffer.is_empty() {
+                return Ok(n);
+            }
+            let mut rest = self.0.take().expect("it was just read").into_inner();
+            while let zeros @ 1.. = rest.fill_buf()?.iter().take_while(|&&byte| byte == 0).count() {
+                rest.consume(zeros);
+            }
+            if !rest.fill_buf()?.is_empty() {
+                self.0 = Some(GzDecoder::new(rest));
+            }
         }
-    }
-}
-
-/// A stream that fails once and then ends.
-struct Failing(Option<io::Error>);
-
-impl Read for Failing {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.0.take().map_or(Ok(0), Err)
+        Ok(0)
     }
 }

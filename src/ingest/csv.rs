@@ -1,145 +1,210 @@
 //! CSV and TSV with a header: each row becomes a JSON object, names in the header's order, every value a string.
 
-use super::collect::Collector;
-use crate::{Error, Result};
-use csv::ByteRecord;
-use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
-use std::io::{self, Read};
-use std::rc::Rc;
+use super::collect::{Collector, Place};
+use super::rows::{names, object};
+use super::window::Window;
+use crate::Result;
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 /// Reads the header and then rows until the end. Memory: one row, bounded by the record limit.
 ///
 /// Quoted values may hold line ends (`\n` in the JSON string). Bytes that are not UTF-8 become U+FFFD and are counted,
-/// since JSON cannot hold them, or are an error where the options say so. A first line `sep=;` is skipped. A row with more
-/// or fewer fields than the header is a bad record; if it is kept, surplus fields are named `column_N`. The CSV parser
-/// skips empty lines without counting them.
-pub(super) fn read(reader: impl Read, delimiter: u8, out: &mut Collector) -> Result<()> {
-    let limit = out.options.max_record_bytes;
-    let left = Rc::new(Cell::new(0));
-    let unclosed = Rc::new(Cell::new(false));
-    let quotes = Quotes { inner: reader, delimiter, state: Quote::FieldStart, unclosed: unclosed.clone() };
-    let reader = Budget { inner: quotes, left: left.clone() };
-    let mut rows = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(reader);
-    let mut row = ByteRecord::new();
-    let mut keys: Option<Vec<String>> = None;
-    let mut record = Vec::new();
+/// since JSON cannot hold them, or are an error where the options say so. A first line `sep=;`, lines `#TYPE` (PowerShell) and
+/// repeated headers are left out. If the first row has one field more than the header (Event Viewer does not name its last
+/// column), all have. A row with more or fewer fields is a bad record; if it is kept, surplus fields are named `column_N`.
+/// Empty lines are not counted.
+pub(super) fn read(window: &mut Window, delimiter: u8, out: &mut Collector) -> Result<()> {
+    let mut rows = Rows::new(delimiter);
+    let mut table: Option<Table> = None;
+    let (mut record, mut begun) = (Vec::new(), false);
     loop {
-        // The parser may read one buffer ahead.
-        left.set(limit.saturating_add(1 << 14));
-        let line = rows.position().line();
-        if !rows.read_byte_record(&mut row).map_err(|e| table_error(e, line, left.get(), out))? {
-            return Ok(());
+        skip_line_ends(window, out)?;
+        let line = window.line();
+        match rows.next(window, out)? {
+            Row::None => return Ok(()),
+            Row::TooLong => {
+                out.too_long(line)?;
+                continue;
+            }
+            Row::Unclosed => {
+                let place = Place { line, column: 1, end: None };
+                return out.bad(place, "a quote of the row that begins here is never closed", &[]);
+            }
+            Row::Whole => {}
         }
-        let line = row.position().map_or(line, |p| p.line());
-        if unclosed.get() {
-            return Err(out.broken(line, 1, "a quote of the row that begins here is never closed"));
-        }
-        if let Some(error) = row.iter().find_map(|cell| std::str::from_utf8(cell).err())
+        let place = Place::of_line(line, window.offset());
+        if let Some(error) = rows.cells().find_map(|cell| std::str::from_utf8(cell).err())
             && out.options.require_utf8
         {
             return Err(out.not_utf8(line, error.valid_up_to(), "cell"));
         }
-        let Some(keys) = &keys else {
-            if !row.get(0).is_some_and(|cell| line == 1 && cell == b"sep=") {
-                keys = Some(names(&row));
-                log_columns(keys.as_deref().unwrap_or_default(), out);
+        if rows.cells().next().is_some_and(|cell| cell.starts_with(b"#TYPE ")) {
+            out.announce("lines #TYPE");
+            continue;
+        }
+        let Some(table) = &mut table else {
+            if std::mem::replace(&mut begun, true) || rows.cells().next() != Some(b"sep=") {
+                table = Some(Table::new(&rows));
+                log_columns(rows.count, out);
             }
             continue;
         };
-        let invalid = object(keys, &row, &mut record);
-        if record.len() > limit {
-            return Err(out.too_long(line));
+        if table.is_header(&rows) {
+            out.announce("repeated headers");
+            continue;
+        }
+        table.begin(&rows, out);
+        let invalid = object(&table.keys, rows.cells(), &mut record);
+        if record.len() > out.options.max_record_bytes {
+            out.too_long(line)?;
+            continue;
         }
         out.report.lossy_rows += u64::from(invalid);
-        if row.len() == keys.len() {
-            out.record(&record, line)?;
+        if rows.count == table.keys.len() {
+            out.record(&record, place)?;
         } else {
-            let fault = format!("expected {} fields as in the header, found {}", keys.len(), row.len());
-            out.bad(line, 1, &fault, &record)?;
+            let fault = format!("expected {} fields as in the header, found {}", table.keys.len(), rows.count);
+            out.bad(place, &fault, &record)?;
+        }
+    }
+}
+
+/// The columns of a table.
+struct Table {
+    header: Vec<Vec<u8>>,
+    keys: Vec<String>,
+    begun: bool,
+}
+
+impl Table {
+    fn new(rows: &Rows) -> Self {
+        Table { header: rows.cells().map(<[u8]>::to_vec).collect(), keys: names(rows.cells()), begun: false }
+    }
+
+    fn is_header(&self, rows: &Rows) -> bool {
+        rows.count == self.header.len() && rows.cells().zip(&self.header).all(|(cell, name)| cell == name)
+    }
+
+    /// The first row may have one field without a name.
+    fn begin(&mut self, rows: &Rows, out: &mut Collector) {
+        if !std::mem::replace(&mut self.begun, true) && rows.count == self.header.len() + 1 {
+            self.keys = names(self.header.iter().map(Vec::as_slice).chain([&b""[..]]));
+            let last = &self.keys[self.header.len()];
+            tracing::info!(
+                "{}: the header has no name for the last field of the rows; it is called {last}",
+                out.source.name
+            );
         }
     }
 }
 
 /// Logs a format that was detected, not chosen, so that a user notices text that is read as a table.
-fn log_columns(keys: &[String], out: &Collector) {
+fn log_columns(columns: usize, out: &Collector) {
     if out.options.format.is_none() {
         // The message holds no names: if the file has no header, they are the first record.
-        let (name, format, columns) = (&out.source.name, out.source.format.label(), keys.len());
+        let (name, format) = (&out.source.name, out.label);
         tracing::info!(
             "{name}: read as {format}, its first line as the names of {columns} columns; --format text takes lines as they are"
         );
     }
 }
 
-fn table_error(error: csv::Error, line: u64, left: usize, out: &Collector) -> Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(_) if left == 0 => out.too_long(line),
-        csv::ErrorKind::Io(error) => out.read_error(line, error),
-        other => out.broken(line, 1, &format!("expected a row of the table, found {other:?}")),
+/// Line ends before a row, so that the row's line is known.
+fn skip_line_ends(window: &mut Window, out: &Collector) -> Result<()> {
+    loop {
+        let bytes = window.bytes();
+        let n = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let all = n == bytes.len();
+        window.advance(n);
+        if !all || !window.fill().map_err(|e| out.read_error(window.line(), e))? {
+            return Ok(());
+        }
     }
 }
 
-/// The keys of the objects, all distinct: an empty name becomes `column_N` (from 1), a repeated one gets `_2`, `_3` ...
-pub(super) fn names<'a>(header: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let mut used = HashSet::new();
-    // The last suffix of each name, so that a name that repeats many times is not counted from 2 each time.
-    let mut copies: HashMap<String, usize> = HashMap::new();
-    let unique = |(i, cell): (usize, &[u8])| {
-        let name = String::from_utf8_lossy(cell.trim_ascii()).into_owned();
-        let name = if name.is_empty() { format!("column_{}", i + 1) } else { name };
-        let mut candidate = name.clone();
-        while !used.insert(candidate.clone()) {
-            let copy = copies.entry(name.clone()).or_insert(1);
-            *copy += 1;
-            candidate = format!("{name}_{copy}");
-        }
-        candidate
-    };
-    header.into_iter().enumerate().map(unique).collect()
+enum Row {
+    Whole,
+    TooLong,
+    /// The source ends inside quotes.
+    Unclosed,
+    None,
 }
 
-/// Writes the row as a JSON object into `record`. Returns whether a value was not UTF-8.
-pub(super) fn object<'a>(keys: &[String], row: impl IntoIterator<Item = &'a [u8]>, record: &mut Vec<u8>) -> bool {
-    let mut invalid = false;
-    record.clear();
-    record.push(b'{');
-    for (i, cell) in row.into_iter().enumerate() {
-        if i > 0 {
-            record.push(b',');
-        }
-        match keys.get(i) {
-            Some(key) => json_string(key, record),
-            None => json_string(&format!("column_{}", i + 1), record),
-        }
-        record.push(b':');
-        let text = String::from_utf8_lossy(cell);
-        invalid |= matches!(text, std::borrow::Cow::Owned(_));
-        json_string(&text, record);
+/// Cuts rows out of a window.
+pub(super) struct Rows {
+    core: Reader,
+    quotes: Quotes,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+    count: usize,
+}
+
+impl Rows {
+    pub fn new(delimiter: u8) -> Self {
+        let core = ReaderBuilder::new().delimiter(delimiter).build();
+        let quotes = Quotes { delimiter, state: Quote::FieldStart };
+        Rows { core, quotes, text: vec![0; 1 << 12], ends: vec![0; 64], count: 0 }
     }
-    record.push(b'}');
-    invalid
-}
 
-fn json_string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a string and a vector cannot fail");
-}
+    fn cells(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).take(self.count).map(|(start, &end)| &self.text[start..end])
+    }
 
-/// Stops a reader after a number of bytes, so that a quote that is never closed does not read the whole file into memory.
-struct Budget<R> {
-    inner: R,
-    left: Rc<Cell<usize>>,
-}
-
-impl<R: Read> Read for Budget<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(self.left.get());
-        if length == 0 {
-            return Err(io::Error::other("the row is too long"));
+    fn next(&mut self, window: &mut Window, out: &Collector) -> Result<Row> {
+        let limit = out.options.max_record_bytes;
+        let (mut used, mut long) = (0, false);
+        self.count = 0;
+        loop {
+            if window.bytes().is_empty() {
+                window.fill().map_err(|e| out.read_error(window.line(), e))?;
+            }
+            let input = window.bytes();
+            let at_end = input.is_empty();
+            let (result, read, wrote, fields) =
+                self.core.read_record(input, &mut self.text[used..], &mut self.ends[self.count..]);
+            self.quotes.push(&input[..read]);
+            window.advance(read);
+            (used, self.count) = (used + wrote, self.count + fields);
+            if used > limit || self.count > limit {
+                // The rest of the row is passed over.
+                (used, self.count, long) = (0, 0, true);
+            }
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::End => return Ok(Row::None),
+                ReadRecordResult::Record if long => return Ok(Row::TooLong),
+                ReadRecordResult::Record if at_end && self.quotes.state == Quote::Quoted => return Ok(Row::Unclosed),
+                ReadRecordResult::Record => return Ok(Row::Whole),
+            }
         }
-        let read = self.inner.read(&mut buffer[..length])?;
-        self.left.set(self.left.get() - read);
-        Ok(read)
+    }
+}
+
+impl Rows {
+    /// The next row of a text, which is moved behind it. `None` where the text holds no whole row any more; `complete`: the text ends
+    /// its last row.
+    pub fn next_of(&mut self, text: &mut &[u8], complete: bool) -> Option<Vec<Vec<u8>>> {
+        let mut used = 0;
+        self.count = 0;
+        loop {
+            if text.is_empty() && !complete {
+                return None;
+            }
+            let (result, read, wrote, fields) =
+                self.core.read_record(text, &mut self.text[used..], &mut self.ends[self.count..]);
+            *text = &text[read..];
+            (used, self.count) = (used + wrote, self.count + fields);
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::End => return None,
+                ReadRecordResult::Record => return Some(self.cells().map(<[u8]>::to_vec).collect()),
+            }
+        }
     }
 }
 
@@ -153,18 +218,14 @@ enum Quote {
 }
 
 /// Tracks the quotes of a table as the parser does, because the parser takes the end of the file for a closing quote.
-struct Quotes<R> {
-    inner: R,
+struct Quotes {
     delimiter: u8,
     state: Quote,
-    /// Set at the end of the stream if a quote is still open.
-    unclosed: Rc<Cell<bool>>,
 }
 
-impl<R: Read> Read for Quotes<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        for &byte in &buffer[..read] {
+impl Quotes {
+    fn push(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
             self.state = match (self.state, byte) {
                 (Quote::Quoted, b'"') => Quote::Closing,
                 (Quote::Quoted, _) | (Quote::FieldStart | Quote::Closing, b'"') => Quote::Quoted,
@@ -173,7 +234,5 @@ impl<R: Read> Read for Quotes<R> {
                 _ => Quote::Plain,
             };
         }
-        self.unclosed.set(read == 0 && self.state == Quote::Quoted);
-        Ok(read)
     }
 }

@@ -1,12 +1,14 @@
 //! Streams records from files, a pipe or a growing file: a reader thread with a short queue.
 
-use super::collect::{BadRecords, ReadOptions};
-use super::follow::follow;
-use super::line_splitter::{InputRecord, LineSplitter, RecordSender};
-use super::read::read_records;
+use super::collect::{ReadOptions, ReadReport};
+use super::follow::{Begin, Reader, segments};
+use super::prelude::prelude;
+use super::queue::{InputRecord, RecordSender};
+use super::read::{decode, open, read_all};
+use super::sniff::PEEK;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -16,12 +18,12 @@ use std::time::Duration;
 /// A source of records for a [`Feed`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// The lines of standard input.
+    /// Standard input in any format that `prepare` reads.
     Stdin,
     /// A file, folder or glob in any format that `prepare` reads, up to its end.
     Path(PathBuf),
-    /// The lines of a file that grows, from its beginning or only the lines that are still to come.
-    Growing { path: PathBuf, from_end: bool },
+    /// A file that grows, in any such format, of which `records` were read before.
+    Growing { path: PathBuf, begin: Begin, records: u64 },
 }
 
 /// How long [`Feed::next`] waits for a record before it checks whether to stop.
@@ -35,14 +37,14 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts to read. At most `queue` records wait, each of at most `longest` bytes, which bounds the memory. `tables` says
-    /// that records are JSON, so that lines below a line `#Fields` become objects (see `w3c_zeek.rs`).
-    pub fn start(inputs: Vec<Input>, longest: usize, queue: usize, tables: bool) -> Self {
+    /// Starts to read. At most `queue` records wait, each of at most as many bytes as the options allow, which bounds the memory.
+    pub fn start(inputs: Vec<Input>, options: ReadOptions, queue: usize) -> Self {
         let (sender, lines) = sync_channel(queue);
         let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
-                let mut out = RecordSender::new(&sender, number);
-                if let Err(error) = read(input, LineSplitter::new(longest, tables), &mut out) {
+                let before = if let Input::Growing { records, .. } = input { *records } else { 0 };
+                let mut out = RecordSender::new(&sender, number, before);
+                if let Err(error) = read(input, &options, &mut out) {
                     // The send fails only if the receiver is gone, and then nobody needs the error.
                     let _ = sender.send(Err(error));
                     return;
@@ -52,21 +54,19 @@ impl Feed {
         Feed { lines, reader: Some(reader), failed: None }
     }
 
-    /// Waits for a record and returns it with those already in the queue, at most `most` of them. Returns `None` at the end
-    /// or after `stop` was set. A read error comes after all records that were read before it.
+    /// Returns the records in the queue, at most `most` of them, and waits a moment for the first: none if there is none yet.
+    /// Returns `None` at the end or after `stop` was set. A read error comes after all records that were read before it.
     pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let first = loop {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            match self.lines.recv_timeout(POLL_INTERVAL) {
-                Ok(line) => break line?,
-                Err(RecvTimeoutError::Timeout) => (),
-                Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),
-            }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let first = match self.lines.recv_timeout(POLL_INTERVAL) {
+            Ok(line) => line?,
+            Err(RecvTimeoutError::Timeout) => return Ok(Some(Vec::new())),
+            Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),
         };
         let mut batch = vec![first];
         while batch.len() < most
@@ -92,30 +92,54 @@ impl Feed {
     }
 }
 
-fn read(input: &Input, mut lines: LineSplitter, out: &mut RecordSender) -> Result<()> {
+fn read(input: &Input, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
     match input {
-        Input::Path(path) => read_path(path, lines.longest, out),
-        Input::Growing { path, from_end } => follow(path, *from_end, lines, out),
-        Input::Stdin => {
-            let mut stdin = std::io::stdin().lock();
-            let mut buffer = vec![0; 1 << 16];
-            loop {
-                match stdin.read(&mut buffer) {
-                    Ok(0) => return lines.end(out),
-                    Ok(n) => lines.push(&buffer[..n], out)?,
-                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => (),
-                    Err(e) => return Err(Error::failed(format!("cannot read standard input: {e}"))),
-                }
-            }
-        }
+        Input::Growing { path, begin, .. } => follow(path, begin, options, out),
+        Input::Path(path) => read_path(path, options, out),
+        Input::Stdin => read_path(Path::new("-"), options, out),
     }
 }
 
-/// Bad records are sent as text: the scorer reports what is wrong with each.
-fn read_path(path: &Path, longest: usize, out: &mut RecordSender) -> Result<()> {
-    let options = ReadOptions { bad_records: BadRecords::Keep, max_record_bytes: longest, ..ReadOptions::default() };
+fn read_path(path: &Path, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
     let inputs = [path.to_owned()];
-    read_records(&inputs, &options, &ProgressBar::hidden(), &mut |record| out.send(Ok(record.to_vec()))).map(|_| ())
+    read_all(&inputs, options, &ProgressBar::hidden(), &mut |taken| out.send(taken)).map(|_| ())
+}
+
+/// Sends the records of a growing file until the receiver is gone. What is lost is a warning with its number of bytes.
+fn follow(path: &Path, begin: &Begin, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
+    let failed = |e| Error::io("read", path, e);
+    let name = path.display().to_string();
+    for segment in segments(path, begin)? {
+        let reader = Reader::new(segment.clone());
+        let (at, mut resumed, mut lines) = (reader.at(), None, Vec::new());
+        if at > 0 {
+            let mut head = Vec::new();
+            reader.beginning().take(PEEK as u64).read_to_end(&mut head).map_err(failed)?;
+            if let Some((format, names)) = prelude(&head, options.format) {
+                (resumed, lines) = (Some(format), names);
+            }
+        }
+        let begin = at - (lines.len() as u64).min(at);
+        let raw = Box::new(Cursor::new(lines).chain(reader));
+        let Some(mut opened) = open(&name, raw, 0, resumed, options)? else { continue };
+        if at > 0 {
+            opened.window.begins_at(begin);
+        }
+        if !opened.seekable {
+            tracing::info!(
+                "{name}: compressed or in UTF-16, so the place of a record in the file is not known (--state, --from-end)"
+            );
+        }
+        out.reads(Some(&segment).filter(|_| opened.seekable));
+        decode(opened, true, options, &mut ReadReport::default(), &mut |taken| out.send(taken))?;
+        if let lost @ 1.. = segment.lost() {
+            tracing::warn!(
+                "{name}: the file was truncated before it was read to its end, and no copy of it was found: at least {lost} \
+                 bytes are lost"
+            );
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -128,7 +152,7 @@ mod tests {
         let file = home.path().join("a.log");
         std::fs::write(&file, "one\ntwo\nthree\n").unwrap();
         let missing = home.path().join("none.log");
-        let mut feed = Feed::start(vec![Input::Path(file), Input::Path(missing)], 100, 8, false);
+        let mut feed = Feed::start(vec![Input::Path(file), Input::Path(missing)], ReadOptions::default(), 8);
         let (stop, mut seen) = (AtomicBool::new(false), Vec::new());
         let failure = loop {
             match feed.next(2, &stop) {

@@ -1,57 +1,72 @@
 //! Formats with one record per line. Text and JSON lines keep the bytes of each line; only the line end is removed.
 
-use super::collect::Collector;
+use super::collect::{Collector, Place};
+use super::window::{Line, Window};
 use crate::Result;
-use serde::de::IgnoredAny;
-use std::io::{BufRead, Read};
+use crate::record::json::object_fault;
+use std::io::ErrorKind;
 
-/// Passes every line with its number to `line`. Memory: one line, bounded by the record limit.
+/// What copytruncate leaves where a writer goes on at its old offset.
+pub(super) const HOLE: &str = "holes of NUL bytes between lines";
+
+/// Passes every line to `line`. Memory: one line, bounded by the record limit.
 ///
-/// Lines of white space are skipped and counted; `\r\n` ends a line as `\n` does; the last line needs no line end.
-pub(super) fn read(
-    mut reader: impl BufRead,
+/// Lines of white space are skipped and counted; `\r\n` ends a line as `\n` does; the last line needs no line end. NULs before
+/// a line are no part of it.
+pub(super) fn each(
+    window: &mut Window,
     out: &mut Collector,
-    mut line: impl FnMut(&[u8], u64, &mut Collector) -> Result<()>,
+    line: impl FnMut(&[u8], Place, &mut Collector) -> Result<()>,
 ) -> Result<()> {
+    until_idle(window, out, line).map(|_| ())
+}
+
+/// The same up to the end, or until a window that reports so has received nothing for a while: then it returns true.
+pub(super) fn until_idle(
+    window: &mut Window,
+    out: &mut Collector,
+    mut line: impl FnMut(&[u8], Place, &mut Collector) -> Result<()>,
+) -> Result<bool> {
     let limit = out.options.max_record_bytes;
-    let mut bytes = Vec::new();
-    for number in 1.. {
-        bytes.clear();
-        // Two bytes more than the limit leave room for "\r\n".
-        let mut bounded = reader.by_ref().take((limit as u64).saturating_add(2));
-        if bounded.read_until(b'\n', &mut bytes).map_err(|e| out.read_error(number, e))? == 0 {
-            break;
+    loop {
+        if window.bytes().first() == Some(&0) {
+            window.skip_bytes(0).map_err(|e| out.read_error(window.line(), e))?;
+            out.announce(HOLE);
         }
-        let record = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let record = record.strip_suffix(b"\r").unwrap_or(record);
-        if record.len() > limit {
-            return Err(out.too_long(number));
+        let number = window.line();
+        let next = match window.next_line(limit) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            next => next.map_err(|e| out.read_error(number, e))?,
+        };
+        match next {
+            Line::None => return Ok(false),
+            // A hole of any length; it was not in sight before.
+            Line::TooLong | Line::Whole(..) if window.bytes().first() == Some(&0) => {}
+            Line::TooLong => {
+                out.too_long(number)?;
+                window.skip_line().map_err(|e| out.read_error(number, e))?;
+            }
+            Line::Whole(length, all) => {
+                let text = &window.bytes()[..length];
+                match text.trim_ascii().is_empty() {
+                    true => out.empty_line(),
+                    false => line(text, Place::of_line(number, window.offset() + all as u64), out)?,
+                }
+                window.advance(all);
+            }
         }
-        if record.trim_ascii().is_empty() {
-            out.empty_line();
-            continue;
-        }
-        line(record, number, out)?;
     }
-    Ok(())
 }
 
-/// Takes one line of a JSON lines file.
-pub(super) fn json_line(record: &[u8], number: u64, out: &mut Collector) -> Result<()> {
+/// Takes one line of a file of JSON lines, whatever its object wraps.
+pub(super) fn json_line(record: &[u8], place: Place, out: &mut Collector) -> Result<()> {
     match object_fault(record) {
-        None => out.record(record, number),
-        Some((column, fault)) => out.bad(number, column, &fault, record),
+        None => out.record(record, place),
+        Some((column, fault)) => out.bad(Place { column, ..place }, &fault, record),
     }
 }
 
-/// The reason why `record` is not exactly one JSON object, and its column (from 1); `None` if it is one.
-pub(super) fn object_fault(record: &[u8]) -> Option<(u64, String)> {
-    let start = record.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
-    if record.get(start) != Some(&b'{') {
-        return Some((start as u64 + 1, "expected a JSON object, found something that does not begin with {".into()));
-    }
-    let error = serde_json::from_slice::<IgnoredAny>(record).err()?;
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or(&text);
-    Some((error.column() as u64, format!("expected one whole JSON object, found broken JSON ({reason})")))
+/// Takes one line as it is.
+pub(super) fn text_line(record: &[u8], place: Place, out: &mut Collector) -> Result<()> {
+    out.record(record, place)
 }

@@ -1,36 +1,51 @@
 //! Raw machine logs -> records.
 //!
-//! A *record* is one log entry as bytes with no newline inside it. Files, folders, globs and standard input are read
-//! one after another in bounded memory; each file's compression and format are detected from its first bytes.
+//! A *record* is one log entry as bytes with no newline inside it. Files, folders, globs, standard input and growing files are
+//! read one after another in bounded memory; compression, character set and format are detected from the first bytes.
 //!
 //! ```text
-//! inputs -> compression -> sniff -> lines | json | csv | w3c_zeek -> collect (checks, prefix) -> sink
+//! inputs, follow -> compression -> charset -> window -> sniff -> a decoder of FORMATS -> collect (checks, prefix) -> sink
 //! ```
 //!
-//! [`Feed`] reads the same formats as a stream, for `score`: from a pipe or from a file that is still being written.
+//! [`read_records`] passes the records of files on, [`Feed`] those of any source as they come, for `score`. Both read the same
+//! stream, so a file, a pipe and a growing file give the same records.
 
 mod binary;
+mod cef;
+mod charset;
 mod collect;
 mod compression;
+mod cri;
 mod csv;
+mod events;
 mod feed;
 mod follow;
 mod format;
+mod formats;
 mod glob;
+mod head;
 mod inputs;
 mod json;
-mod line_splitter;
 mod lines;
+mod prelude;
+mod queue;
 mod read;
+mod record_start;
+mod rows;
 mod sniff;
+mod stdin;
+mod syslog;
 #[cfg(test)]
 mod tests;
 mod w3c_zeek;
+mod window;
 
 pub use collect::{BadRecords, ReadOptions, ReadReport, SourceReport};
 pub use compression::Compression;
 pub use feed::{Feed, Input};
+pub use follow::{Begin, FollowState, Position};
 pub use format::InputFormat;
-pub use line_splitter::InputRecord;
+pub use queue::InputRecord;
 pub(crate) use read::check_prefixes;
 pub use read::read_records;
+pub use record_start::RecordStart;

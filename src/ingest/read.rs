@@ -1,55 +1,74 @@
-//! `read_records`: takes every input from its bytes to the sink.
+//! `read_records`: takes every input from its bytes to the sink, and `read_source` one of them.
 
-use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, read_error};
-use super::compression::{self, Compression, Head};
+use super::charset;
+use super::collect::{Collector, ReadOptions, ReadReport, SourceReport, Taken};
+use super::compression::{self, Compression};
 use super::format::InputFormat;
+use super::formats::{Known, recognise};
 use super::inputs::{self, Source};
-use super::sniff::{self, PEEK};
-use super::w3c_zeek::HeadedTable;
-use super::{binary, csv, json, lines};
+use super::record_start::RecordStart;
+use super::sniff::{self, Beginning};
+use super::stdin::Stdin;
+use super::window::Window;
+use super::{binary, events};
 use crate::record::Prefix;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
+use regex::bytes::Regex;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::Read;
 use std::path::PathBuf;
-
-/// The most bytes that are read in advance to find the end of the first object, whatever the limit of a record.
-const FIRST_OBJECT: usize = 64 << 20;
 
 /// Reads every record of `inputs` (files, folders, globs, `-`) in order and passes it to `sink` without its newline.
 ///
-/// | format | a record is |
-/// |---|---|
-/// | text | a line, byte for byte |
-/// | JSON lines | a line that holds one object, byte for byte |
-/// | JSON | an object: an element of an array, of the array in a wrapper such as `{"Records":[...]}` or `{"hits":{"hits":[...]}}` (if the file holds nothing else; the wrapper's other members are left out with a warning), or one of several pretty-printed objects; white space outside strings is removed |
-/// | CSV, TSV | a row, as a JSON object with the header's names in order and every value a string; a repeated name gets `_2`, an empty one becomes `column_3` |
-/// | W3C, Zeek | a row below a line `#Fields: ...` or `#fields`, as an object in the same way; other lines that begin with `#` are left out |
+/// `FORMATS` says what a record of each format is. Lines may end in `\r\n`; empty ones are skipped and counted; UTF-16 with a
+/// byte order mark is read, and the mark of UTF-8 removed; the last line needs no newline. With [`ReadOptions::prefixes`]
+/// each record becomes `VALUE... RECORD`, as in `jtaylor {"time": ...}`. Memory is bounded by a few times `max_record_bytes`.
+/// `progress` counts stored bytes. A file that was found in a folder or by a glob, and is no log, is left out with a warning.
 ///
-/// Lines may end in `\r\n`; empty ones are skipped and counted; a byte order mark is removed; the last line needs no
-/// newline. With [`ReadOptions::prefixes`] each record becomes `VALUE... RECORD`, as in `jtaylor {"time": ...}`.
-/// Memory is bounded by a few times `max_record_bytes`. `progress` counts stored bytes.
-///
-/// Errors name the file and place: nothing to read, a damaged stream, a record that is too long or (as the options say)
-/// bad, no record in all inputs, no record with the prefix field. Errors of `sink` are returned unchanged.
+/// Errors name the file and place: nothing to read, a damaged stream, a named file that is no log, a record that is too long
+/// or (as the options say) bad, no record in all inputs, no record with the prefix field. Errors of `sink` are returned
+/// unchanged.
 pub fn read_records(
     inputs: &[PathBuf],
     options: &ReadOptions,
     progress: &ProgressBar,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<ReadReport> {
+    read_all(inputs, options, progress, &mut |taken| match taken {
+        Taken::Record { record, .. } => sink(record),
+        Taken::Fault { .. } => Ok(()),
+    })
+}
+
+/// [`read_records`] with a sink that also takes what is wrong with records that are left out.
+pub(super) fn read_all(
+    inputs: &[PathBuf],
+    options: &ReadOptions,
+    progress: &ProgressBar,
+    sink: &mut dyn FnMut(Taken) -> Result<()>,
+) -> Result<ReadReport> {
     let sources = inputs::expand(inputs, &options.leave_out)?;
     progress.set_length(sources.iter().map(|s| s.bytes).sum());
     let mut report = ReadReport::default();
     for source in &sources {
-        let done = read_source(source, options, progress, &mut report, sink)?;
+        let opened = open_file(source, progress).and_then(|raw| open(&source.name, raw, source.bytes, None, options));
+        let done = match opened {
+            Ok(Some(opened)) => decode(opened, false, options, &mut report, sink)?,
+            Ok(None) => empty_source(source, options)?,
+            Err(error) if source.named => return Err(error),
+            Err(error) => {
+                tracing::warn!("{error} (left out)");
+                *report.announced.entry("files that are no logs, left out").or_default() += 1;
+                continue;
+            }
+        };
         report.records += done.records;
         report.bytes += done.bytes;
         report.sources.push(done);
     }
     warn_of_mixture(&report);
-    if report.records == 0 {
+    if report.records == 0 && !options.answer_faults {
         return Err(no_records(inputs, &report));
     }
     check_prefixes(&options.prefixes, &report)?;
@@ -90,58 +109,124 @@ fn no_records(inputs: &[PathBuf], report: &ReadReport) -> Error {
     ))
 }
 
-fn read_source(
-    source: &Source,
+/// A source whose text is in sight, and what it is.
+pub(super) struct Opened {
+    pub window: Window<'static>,
+    pub report: SourceReport,
+    delimiter: u8,
+    start: Option<Regex>,
+    /// Whether an offset in the text is one in the file.
+    pub seekable: bool,
+}
+
+/// Unpacks a stream of `stored` bytes and finds its format, unless it is `resumed` in a file of a known format. `None`: there is
+/// nothing in it.
+///
+/// Errors: what is no log.
+pub(super) fn open(
+    name: &str,
+    raw: Box<dyn Read>,
+    stored: u64,
+    resumed: Option<InputFormat>,
     options: &ReadOptions,
-    progress: &ProgressBar,
-    report: &mut ReadReport,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<SourceReport> {
-    let name = &source.name;
-    let (compression, mut stream) = compression::open(name, open(source, progress)?)?;
-    let mut head = Head::read(&mut *stream, PEEK);
-    if head.bytes.is_empty() {
-        return empty_source(source, compression, head, stream, options);
+) -> Result<Option<Opened>> {
+    let (compression, stream) = compression::open(name, raw)?;
+    let (stream, mark, utf16) = charset::open(name, stream)?;
+    let mut window = Window::new(stream, mark);
+    let mut report = SourceReport {
+        name: name.to_string(),
+        format: options.format.unwrap_or(InputFormat::Text),
+        compression,
+        stored_bytes: stored,
+        records: 0,
+        bytes: 0,
+        skipped: 0,
+    };
+    let failed = |e| super::collect::read_error(name, compression, 0, 1, &e);
+    while window.bytes().is_empty() && window.fill().map_err(failed)? {}
+    if window.bytes().is_empty() {
+        return Ok(None);
     }
-    strip_mark(name, &mut head)?;
-    if options.format.is_none()
-        && let Some(what) = binary::kind(&head.bytes)
-    {
-        return Err(Error::failed(format!(
+    let format = loop {
+        let seen = Beginning::new(window.bytes(), window.ended());
+        match options.format.or(resumed).or_else(|| recognise(&seen)) {
+            Some(format) => break format,
+            None => window.look_further(),
+        }
+    };
+    refuse(name, window.bytes(), options)?;
+    let seen = Beginning::new(window.bytes(), window.ended());
+    report.format = if options.text_only && format.gives_json() { InputFormat::Text } else { format };
+    if report.format == InputFormat::Text && options.format.or(resumed).is_none() {
+        warn_of_lines(name, &seen);
+    }
+    let delimiter = sniff::delimiter(seen.text());
+    let chosen = options.format.is_some();
+    let start =
+        if report.format == InputFormat::Text { record_start(name, &mut window, chosen, options) } else { None };
+    tracing::debug!(file = %name, format = ?report.format, ?compression, "reading");
+    Ok(Some(Opened { window, report, delimiter, start, seekable: compression == Compression::None && !utf16 }))
+}
+
+/// The pattern of lines that begin a record, as the user gave it or as the beginning of a text shows it.
+fn record_start(name: &str, window: &mut Window, chosen: bool, options: &ReadOptions) -> Option<Regex> {
+    match &options.record_start {
+        RecordStart::Pattern(start) => Some(start.clone()),
+        RecordStart::Find if !chosen => {
+            while window.bytes().len() < sniff::PEEK && !window.ended() {
+                window.look_further();
+            }
+            let start = events::find(&Beginning::new(window.bytes(), window.ended()))?;
+            tracing::info!(
+                "{name}: records of several lines: a line that fits {start} begins one, others continue it; --record-start '' takes \
+                 each line as a record"
+            );
+            Some(start)
+        }
+        RecordStart::Find | RecordStart::Lines => None,
+    }
+}
+
+/// Refuses what is no text.
+fn refuse(name: &str, head: &[u8], options: &ReadOptions) -> Result<()> {
+    if binary::is_tar(head) {
+        return Err(Error::failed(format!("{name}: this is a tar archive; unpack it (tar -xf) and name the folder")));
+    }
+    match binary::kind(head) {
+        Some(what) if options.format.is_none() => Err(Error::failed(format!(
             "{name}: this seems to be {what}, expected logs as text; leave it out, convert it, or read it unchanged with \
              --format text"
-        )));
+        ))),
+        _ => Ok(()),
     }
-    if matches!(options.format, None | Some(InputFormat::Json)) {
-        see_first_object(&mut head, &mut *stream, options.max_record_bytes);
-    }
-    let format = options.format.unwrap_or_else(|| sniff::format(&head.bytes, head.complete));
-    let wrapper = sniff::is_wrapper(&head.bytes);
-    let delimiter = sniff::delimiter(&head.bytes);
-    if format == InputFormat::Text {
-        warn_of_lines(name, &head.bytes);
-    }
-    tracing::debug!(file = %name, ?format, ?compression, "reading");
-    let reader = BufReader::with_capacity(1 << 18, head.before(stream));
-    let mut collector =
-        Collector { options, source: source_report(source, format, compression), report, sink, scratch: Vec::new() };
-    match format {
-        InputFormat::Text => lines::read(reader, &mut collector, |line, number, out| out.record(line, number))?,
-        InputFormat::Jsonl => lines::read(reader, &mut collector, lines::json_line)?,
-        InputFormat::W3c => {
-            let mut table = HeadedTable::default();
-            lines::read(reader, &mut collector, |line, number, out| table.line(line, number, out))?;
-        }
-        InputFormat::Json => json::read(reader, wrapper, &mut collector)?,
-        InputFormat::Csv => csv::read(reader, delimiter, &mut collector)?,
-        InputFormat::Tsv => csv::read(reader, b'\t', &mut collector)?,
-    }
+}
+
+/// Decodes an open source to its end.
+pub(super) fn decode(
+    opened: Opened,
+    live: bool,
+    options: &ReadOptions,
+    report: &mut ReadReport,
+    sink: &mut dyn FnMut(Taken) -> Result<()>,
+) -> Result<SourceReport> {
+    let Opened { mut window, report: source, delimiter, start, .. } = opened;
+    report.record_starts.extend(start.iter().map(|start| start.as_str().to_string()));
+    let row = source.format.row();
+    let known = Known { live, delimiter, chosen: options.format.is_some(), start };
+    let mut collector = Collector { options, source, label: row.label, report, sink, scratch: Vec::new() };
+    (row.decode)(&mut window, &known, &mut collector)?;
     Ok(collector.source)
 }
 
 /// Warns of text whose lines are probably not the intended records.
-fn warn_of_lines(name: &str, head: &[u8]) {
-    match head.trim_ascii_start() {
+fn warn_of_lines(name: &str, seen: &Beginning) {
+    if let Some((line, column, fault)) = sniff::nearly_json(seen) {
+        tracing::warn!(
+            "{name}:{line}:{column}: {fault}; the lines look like JSON but are not, so each is read as text; mend them, or give \
+             --format jsonl to have each such line reported"
+        );
+    }
+    match seen.text().trim_ascii_start() {
         [b'#', ..] => {
             tracing::warn!("{name}: the lines that begin with # are kept as records; remove them if they are not logs");
         }
@@ -153,63 +238,25 @@ fn warn_of_lines(name: &str, head: &[u8]) {
     }
 }
 
-/// Extends `head` past the end of the first object, for [`sniff::is_wrapper`], but at most to the length limit of a record
-/// (a longer object is no record anyway) or to [`FIRST_OBJECT`].
-fn see_first_object(head: &mut Head, stream: &mut dyn Read, limit: usize) {
-    while head.bytes.trim_ascii_start().starts_with(b"{")
-        && !head.stopped()
-        && head.bytes.len() <= limit.min(FIRST_OBJECT)
-        && !sniff::sees_past_first(&head.bytes)
-    {
-        head.extend(stream, head.bytes.len());
-    }
-}
-
-fn open(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {
+fn open_file(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {
     let raw: Box<dyn Read> = match &source.path {
-        None => Box::new(io::stdin()),
+        None => Box::new(Stdin::open()?),
         Some(path) => Box::new(File::open(path).map_err(|e| Error::io("open", path, e))?),
     };
     Ok(Box::new(progress.wrap_read(raw)))
 }
 
-fn source_report(source: &Source, format: InputFormat, compression: Compression) -> SourceReport {
-    let (name, stored_bytes) = (source.name.clone(), source.bytes);
-    SourceReport { name, format, compression, stored_bytes, records: 0, bytes: 0, skipped: 0 }
-}
-
-/// Handles a source without any bytes: a read error, an empty file that the user named (an error), or an empty file that
-/// was found (a warning).
-fn empty_source(
-    source: &Source,
-    compression: Compression,
-    head: Head,
-    stream: Box<dyn Read>,
-    options: &ReadOptions,
-) -> Result<SourceReport> {
-    if let Err(error) = head.before(stream).read(&mut [0]) {
-        return Err(read_error(&source.name, compression, 0, 1, &error));
-    }
-    if source.named {
+/// Handles a source without any bytes: an empty file that the user named (an error), or one that was found (a warning).
+fn empty_source(source: &Source, options: &ReadOptions) -> Result<SourceReport> {
+    // A pipe without records is no fault where each record gets its answer.
+    let quiet = source.path.is_none() && options.answer_faults;
+    if source.named && !quiet {
         return Err(Error::failed(format!("{}: the file is empty; name a file with logs", source.name)));
     }
-    tracing::warn!("{}: the file is empty", source.name);
-    Ok(source_report(source, options.format.unwrap_or(InputFormat::Text), compression))
-}
-
-/// Removes a UTF-8 byte order mark; refuses UTF-16 and UTF-32, and archives inside a compressed stream.
-fn strip_mark(name: &str, head: &mut Head) -> Result<()> {
-    if head.bytes.starts_with(b"\xff\xfe") || head.bytes.starts_with(b"\xfe\xff") {
-        return Err(Error::failed(format!(
-            "{name}: the file is UTF-16 (it begins with its byte order mark), expected UTF-8; convert it: iconv -f \
-             UTF-16 -t UTF-8 {name} > utf8.log"
-        )));
+    if !quiet {
+        tracing::warn!("{}: the file is empty", source.name);
     }
-    if head.bytes.get(257..262) == Some(b"ustar") {
-        return Err(Error::failed(format!("{name}: this is a tar archive; unpack it (tar -xf) and name the folder")));
-    }
-    if head.bytes.starts_with(b"\xef\xbb\xbf") {
-        head.bytes.drain(..3);
-    }
-    Ok(())
+    let format = options.format.unwrap_or(InputFormat::Text);
+    let (name, stored_bytes) = (source.name.clone(), source.bytes);
+    Ok(SourceReport { name, format, compression: Compression::None, stored_bytes, records: 0, bytes: 0, skipped: 0 })
 }

@@ -1,118 +1,168 @@
-//! Detects the format of a file from its (decompressed) beginning.
+//! Recognises the format of a source by its (decompressed) beginning. Each function is the test of one row of `FORMATS`.
+//!
+//! A stream is not asked for more than it takes to decide, because who writes to it may wait for an answer; and what decides is
+//! the text alone, not in how many pieces it came.
 
-use super::format::InputFormat;
-use super::json::wraps;
+use super::csv::Rows;
+use super::syslog;
 use super::w3c_zeek;
-use serde::de::IgnoredAny;
+use crate::record::json::{DEEPEST, Scanner, Step, object_fault};
 
-/// The number of bytes of a file that are examined.
+/// The number of bytes of a source that are examined at most.
 pub(super) const PEEK: usize = 1 << 16;
 
 /// The most rows that are compared with a header, and the fewest that make a table.
 const ROWS: usize = 20;
 const MIN_ROWS: usize = 3;
 
-/// The format of a file that begins with `head`; `complete` says that `head` is the whole file.
-///
-/// Brackets alone prove nothing: Apache error logs and many other text logs begin with `[`. The file is JSON if the first
-/// value parses or is still incomplete at the end of `head`; it is a table if the header looks like names and the rows
-/// fit it.
-pub(super) fn format(head: &[u8], complete: bool) -> InputFormat {
-    let text = head.trim_ascii_start();
-    match text.first() {
-        Some(b'{') => object(text, complete),
-        Some(b'[') if is_array_of_objects(text) => InputFormat::Json,
-        Some(b'#') if w3c_zeek::is_headed(text) => InputFormat::W3c,
-        _ if is_table(head, b'\t', complete) => InputFormat::Tsv,
-        _ if is_table(head, delimiter(head), complete) => InputFormat::Csv,
-        _ => InputFormat::Text,
+/// Whether the source has a format.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+    /// More must be seen to know.
+    More,
+}
+
+use Answer::{More, No, Yes};
+
+impl Answer {
+    fn of(is: bool) -> Self {
+        if is { Yes } else { No }
     }
 }
 
-/// The format of a file that begins with `{`.
-fn object(text: &[u8], complete: bool) -> InputFormat {
-    if is_wrapper(text) {
-        return InputFormat::Json;
+/// What has been seen of a source.
+#[derive(Clone, Copy)]
+pub(super) struct Beginning<'a> {
+    text: &'a [u8],
+    /// Whether the text is the whole source.
+    complete: bool,
+    /// Whether it is as much as is examined.
+    full: bool,
+}
+
+impl<'a> Beginning<'a> {
+    /// The beginning of a source of which `bytes` were read, all of them if it has `ended`. NULs in front are a hole that
+    /// copytruncate has left.
+    pub fn new(bytes: &'a [u8], ended: bool) -> Self {
+        let seen = &bytes[..bytes.len().min(PEEK)];
+        let text = &seen[seen.iter().take_while(|&&byte| byte == 0).count()..];
+        Beginning { text, complete: ended && bytes.len() <= PEEK, full: bytes.len() >= PEEK }
     }
-    let mut lines = text.split(|&b| b == b'\n').peekable();
-    let first = lines.next().unwrap_or_default();
-    let first_is_whole = complete || lines.peek().is_some();
-    let parses = |line: &[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    if !first_is_whole || parses(first) {
-        return InputFormat::Jsonl;
-    }
-    // The first line is no object: the file is pretty-printed JSON, or JSON lines whose first line is bad, or text.
-    if first_value_holds(text) {
-        return InputFormat::Json;
-    }
-    let good = lines.take(ROWS).filter(|line| line.starts_with(b"{") && parses(line)).count();
-    if good > 0 { InputFormat::Jsonl } else { InputFormat::Text }
-}
 
-/// Whether the first value is valid JSON, complete or cut off by the end of `text`.
-fn first_value_holds(text: &[u8]) -> bool {
-    match serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().next() {
-        Some(Ok(_)) => true,
-        Some(Err(error)) => error.is_eof(),
-        None => false,
+    pub fn text(&self) -> &'a [u8] {
+        self.text
     }
-}
 
-fn is_array_of_objects(text: &[u8]) -> bool {
-    let inside = text[1..].trim_ascii_start();
-    match inside.first() {
-        Some(b'{') => first_value_holds(inside),
-        // An empty array, or one that `text` cuts off right after its bracket.
-        Some(b']') => matches!(inside[1..].trim_ascii_start().first(), None | Some(b'[' | b'{')),
-        Some(_) => false,
-        None => true,
+    /// Whether nothing more will be seen.
+    pub fn is_last(&self) -> bool {
+        self.complete || self.full
+    }
+
+    fn trimmed(&self) -> &'a [u8] {
+        self.text.trim_ascii_start()
+    }
+
+    /// The lines that are not empty, as far as they are whole.
+    pub fn whole_lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let complete = self.complete;
+        self.lines().filter(move |(_, whole)| *whole || complete).map(|(line, _)| line)
+    }
+
+    fn more_or(&self, answer: Answer) -> Answer {
+        if self.is_last() { answer } else { More }
+    }
+
+    /// The first lines that are not empty, and whether a line end follows each.
+    fn lines(&self) -> impl Iterator<Item = (&'a [u8], bool)> + Clone + use<'a> {
+        let whole = |line: &'a [u8]| (line.trim_ascii_end(), line.ends_with(b"\n"));
+        self.text.split_inclusive(|&b| b == b'\n').map(whole).filter(|(line, _)| !line.is_empty())
     }
 }
 
-/// Whether the file is one document that wraps records: an object with an array of objects under a wrapper key, as in
-/// `{"count":2,"Records":[{`, and with no further line after it. Further lines make the object a record among others.
-pub(super) fn is_wrapper(head: &[u8]) -> bool {
-    let text = head.trim_ascii_start();
-    let rest = first_value_end(text).map(|end| &text[end..]);
-    let lines_follow = rest.is_some_and(|rest| {
-        let next = rest.trim_ascii_start();
-        !next.is_empty() && rest[..rest.len() - next.len()].contains(&b'\n')
-    });
-    text.starts_with(b"{") && has_wrapper_key(&text[1..]) && !lines_follow
-}
-
-/// Whether `head` contains the end of its first value, or shows that this value is broken, and something other than white
-/// space after it.
-pub(super) fn sees_past_first(head: &[u8]) -> bool {
-    let text = head.trim_ascii_start();
-    first_value_end(text).map_or(!first_value_holds(text), |end| !text[end..].trim_ascii().is_empty())
-}
-
-/// The offset at which the first value ends; `None` if the value is cut off or broken.
-fn first_value_end(text: &[u8]) -> Option<usize> {
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    Some(values.byte_offset())
-}
-
-/// Whether some visible member of an object has a wrapper key and an array of objects as its value. `rest` is the object
-/// without its opening brace.
-fn has_wrapper_key(mut rest: &[u8]) -> bool {
-    loop {
-        rest = rest.trim_ascii_start();
-        let Some(end) = first_value_end(rest).filter(|_| rest.starts_with(b"\"")) else { return false };
-        let (key, after) = rest.split_at(end);
-        let Some(value) = after.trim_ascii_start().strip_prefix(b":") else { return false };
-        let value = value.trim_ascii_start();
-        let is_array = |inside: &[u8]| matches!(inside.trim_ascii_start().first(), Some(b'{' | b']'));
-        if wraps(key)
-            && (value.strip_prefix(b"[").is_some_and(is_array) || value.strip_prefix(b"{").is_some_and(has_wrapper_key))
-        {
-            return true;
+/// Brackets alone prove nothing: many text logs begin with them. The first value must parse, or be cut off by the end of what is
+/// seen; of JSON lines with a bad first line another line must.
+pub(super) fn json_lines(seen: &Beginning) -> Answer {
+    let text = seen.trimmed();
+    if text.first() != Some(&b'{') {
+        return No;
+    }
+    let mut scanner = Scanner::new();
+    match scanner.push(text) {
+        Step::End(end) => Answer::of(!text[..end].contains(&b'\n')),
+        // Only JSON is nested so deep, though too deep for a record.
+        Step::Broken(..) if scanner.depth() == DEEPEST => Yes,
+        Step::More | Step::Array(_) => seen.more_or(Answer::of(!text.contains(&b'\n'))),
+        Step::Broken(..) => {
+            let others = seen.lines().skip(1).filter(|(_, whole)| *whole || seen.is_last()).take(ROWS);
+            let good = others.clone().any(|(line, _)| line.starts_with(b"{") && object_fault(line).is_none());
+            if good {
+                Yes
+            } else if others.count() == ROWS {
+                No
+            } else {
+                seen.more_or(No)
+            }
         }
-        let Some(end) = first_value_end(value) else { return false };
-        let Some(next) = value[end..].trim_ascii_start().strip_prefix(b",") else { return false };
-        rest = next;
+    }
+}
+
+/// Objects over several lines, or an array of objects.
+pub(super) fn json(seen: &Beginning) -> Answer {
+    let text = seen.trimmed();
+    let begins = |value: &[u8]| {
+        let mut scanner = Scanner::new();
+        match scanner.push(value) {
+            Step::End(_) => Yes,
+            Step::Broken(..) => Answer::of(scanner.depth() == DEEPEST),
+            Step::More | Step::Array(_) => seen.more_or(Yes),
+        }
+    };
+    match text.first() {
+        Some(b'{') => begins(text),
+        Some(b'[') => {
+            let inside = text[1..].trim_ascii_start();
+            match inside.first() {
+                Some(b'{') => begins(inside),
+                // An empty array, which text may begin with as well.
+                Some(b']') => match inside[1..].trim_ascii_start().first() {
+                    None => seen.more_or(Yes),
+                    next => Answer::of(matches!(next, Some(b'[' | b'{'))),
+                },
+                Some(_) => No,
+                None => seen.more_or(Yes),
+            }
+        }
+        _ => No,
+    }
+}
+
+/// A line of names before the first row of a W3C or Zeek log.
+pub(super) fn headed(seen: &Beginning) -> Answer {
+    for (line, whole) in seen.lines() {
+        if !line.trim_ascii_start().starts_with(b"#") {
+            return No;
+        }
+        if (whole || seen.is_last()) && w3c_zeek::is_header(line) {
+            return Yes;
+        }
+    }
+    if seen.trimmed().starts_with(b"#") { seen.more_or(No) } else { No }
+}
+
+/// A message behind its length.
+pub(super) fn counted(seen: &Beginning) -> Answer {
+    let text = seen.trimmed();
+    let undecided = text.len() < 16 && text.iter().all(|byte| byte.is_ascii_digit() || b" <".contains(byte));
+    if undecided && !text.is_empty() { seen.more_or(No) } else { Answer::of(syslog::frame(text).is_some()) }
+}
+
+/// A first line that fits.
+pub(super) fn first_line(seen: &Beginning, fits: fn(&[u8]) -> bool) -> Answer {
+    match seen.lines().next() {
+        Some((line, whole)) if whole || seen.is_last() => Answer::of(fits(line)),
+        _ => seen.more_or(No),
     }
 }
 
@@ -128,32 +178,65 @@ pub(super) fn delimiter(head: &[u8]) -> u8 {
     }
 }
 
-/// Whether the file has a header of distinct names and at least three rows with as many fields that look unlike it.
+/// A header of distinct names and at least three rows with as many fields, or all with one more, that look unlike it.
 ///
 /// Text with commas fails one of these conditions: its first line has spaces after commas, times, numbers or symbols; its
 /// lines differ in their number of commas; many lines repeat words of the first line in the same column; or all columns
 /// hold only words that could be names (a table has times, numbers or sentences in at least one column).
-fn is_table(head: &[u8], delimiter: u8, complete: bool) -> bool {
-    let seen = if complete { head } else { &head[..head.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)] };
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(seen);
-    let mut rows = reader.byte_records().map_while(Result::ok).skip_while(|row| row.get(0) == Some(b"sep="));
-    let Some(header) = rows.next() else { return false };
+pub(super) fn table(seen: &Beginning, delimiter: u8) -> Answer {
+    let mut reader = Rows::new(delimiter);
+    let mut rest = seen.text;
+    let mut rows: Vec<Vec<Vec<u8>>> = Vec::new();
+    while rows.len() <= ROWS
+        && let Some(row) = reader.next_of(&mut rest, seen.complete)
+    {
+        let is_mark = rows.is_empty() && (row[0] == b"sep=" || row[0].starts_with(b"#TYPE "));
+        if !is_mark {
+            rows.push(row);
+        }
+    }
+    let Some((header, rows)) = rows.split_first() else { return seen.more_or(No) };
     let unique = header.iter().collect::<std::collections::BTreeSet<_>>().len() == header.len();
-    if header.len() < 2 || !unique || !header.iter().all(is_name) {
-        return false;
+    if header.len() < 2 || !unique || !header.iter().all(|name| is_name(name)) {
+        return No;
     }
-    let mut rows: Vec<_> = rows.take(ROWS + 1).collect();
-    if !complete {
-        // The last visible row may be cut inside quotes.
-        rows.pop();
+    fitting(seen, header, rows)
+}
+
+/// Names and rows between single spaces.
+pub(super) fn spaced(seen: &Beginning) -> Answer {
+    let whole = seen.lines().filter(|(_, whole)| *whole || seen.complete).take(ROWS + 1);
+    let lines: Vec<Vec<Vec<u8>>> =
+        whole.map(|(line, _)| line.split(|&b| b == b' ').map(<[u8]>::to_vec).collect()).collect();
+    let Some((header, rows)) = lines.split_first() else { return seen.more_or(No) };
+    let is_word = |name: &Vec<u8>| {
+        is_name(name)
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte))
+            && name[0].is_ascii_lowercase()
+    };
+    let unique = header.iter().collect::<std::collections::BTreeSet<_>>().len() == header.len();
+    if header.len() < 4 || !unique || !header.iter().all(is_word) {
+        return No;
     }
-    let repeats = |row: &&csv::ByteRecord| header.iter().zip(*row).any(|(name, cell)| name == cell);
-    let unlike =
-        |column: usize| rows.iter().all(|row| row.get(column).is_some_and(|cell| !cell.is_empty() && !is_name(cell)));
-    rows.len() >= MIN_ROWS
-        && rows.iter().all(|row| row.len() == header.len())
-        && 4 * rows.iter().filter(repeats).count() <= rows.len()
-        && (0..header.len()).any(unlike)
+    fitting(seen, header, rows)
+}
+
+/// Whether the rows fit the header, as far as they are seen.
+fn fitting(seen: &Beginning, header: &[Vec<u8>], rows: &[Vec<Vec<u8>>]) -> Answer {
+    // A repeated header is no row.
+    let rows: Vec<&Vec<Vec<u8>>> = rows.iter().filter(|row| row.as_slice() != header).collect();
+    let Some(columns) = rows.first().map(|row| row.len()) else { return seen.more_or(No) };
+    if ![header.len(), header.len() + 1].contains(&columns) || rows.iter().any(|row| row.len() != columns) {
+        return No;
+    }
+    if rows.len() < ROWS && !seen.is_last() {
+        return More;
+    }
+    let repeats = |row: &&&Vec<Vec<u8>>| header.iter().zip(row.iter()).any(|(name, cell)| name == cell);
+    let unlike = |column: usize| rows.iter().all(|row| !row[column].is_empty() && !is_name(&row[column]));
+    Answer::of(
+        rows.len() >= MIN_ROWS && 4 * rows.iter().filter(repeats).count() <= rows.len() && (0..columns).any(unlike),
+    )
 }
 
 /// Whether the cell looks like the name of a column: it is short, begins with a letter, and holds only characters that are
@@ -169,75 +252,18 @@ fn is_name(cell: &[u8]) -> bool {
         && !text.contains(": ")
 }
 
+/// The first line that is not JSON, its column and the reason, where a source that is read as text is nearly JSON lines.
+pub(super) fn nearly_json(seen: &Beginning) -> Option<(usize, u64, String)> {
+    let lines =
+        || seen.lines().filter(|(_, whole)| *whole || seen.complete).take(ROWS).map(|(line, _)| line.trim_ascii());
+    let alike = lines().filter(|line| line.starts_with(b"{") && line.ends_with(b"}") && line.contains(&b'"')).count();
+    let (number, (column, fault)) = lines().enumerate().find_map(|(i, line)| Some((i + 1, object_fault(line)?)))?;
+    (alike > 0 && 10 * alike >= 8 * lines().count()).then_some((number, column, fault))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(text: &str, want: InputFormat) {
-        assert_eq!(format(text.as_bytes(), true), want, "{text}");
-    }
-
-    #[test]
-    fn json_lines() {
-        check("{\"a\":1}\n{\"a\":2}\n", InputFormat::Jsonl);
-        check("{\"a\":1}", InputFormat::Jsonl);
-        check("\n\n  {\"events\":[1,2]}\n{\"events\":[3]}\n", InputFormat::Jsonl);
-        check("{\"a\":1\n{\"a\":2}\n{\"a\":3}\n", InputFormat::Jsonl);
-        check("{\"a\":1}\nplain text\n", InputFormat::Jsonl);
-        check("{\"events\":[{}],\"b\":1}\n{\"events\":[{}]}\n", InputFormat::Jsonl);
-        check("{\"items\":[]}\n\n{\"items\":[{}]}\n", InputFormat::Jsonl);
-        assert_eq!(
-            format(b"{\"long\":\"aaaa", false),
-            InputFormat::Jsonl,
-            "the first line is longer than what is seen"
-        );
-    }
-
-    #[test]
-    fn json_documents() {
-        check("[{\"a\":1},\n{\"a\":2}]", InputFormat::Json);
-        check("[\n  {\n    \"a\": 1\n  }\n]\n", InputFormat::Json);
-        check("{\"Records\":[{\"a\":1}]}", InputFormat::Json);
-        check("{\"n\":60,\"m\":{\"x\":[1]},\"Records\":[{\"a\":1}]}\n", InputFormat::Json);
-        check("{\"Records\":[{\"a\":1}]}{\"Records\":[{\"a\":1}]}", InputFormat::Json);
-        check("{\"Records\":[{\"a\":1},", InputFormat::Json);
-        check("{\"@odata.context\": \"x\", \"value\": [ {\"a\":1}]}", InputFormat::Json);
-        check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", InputFormat::Json);
-        check("[{\"a\":1},{\"b", InputFormat::Json);
-        check("{\"took\":1,\"hits\":{\"total\":{\"value\":2},\"hits\":[{\"_id\":1}]}}", InputFormat::Json);
-        check("[]", InputFormat::Json);
-    }
-
-    #[test]
-    fn text_that_looks_like_something_else() {
-        check("[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok\n", InputFormat::Text);
-        check("[2024-01-01 00:00:00] {\"a\":1}\n", InputFormat::Text);
-        check("[1, 2] starting\n[1, 3] starting\n", InputFormat::Text);
-        check("{main} started\n{main} stopped\n", InputFormat::Text);
-        check("[] done\n", InputFormat::Text);
-        check("Jan  1 00:00:00 host sshd[1]: Accepted for a, b, c\nJan  1 00:00:01 host x, y, z\n", InputFormat::Text);
-        check("error,disk,full\nerror,disk,gone\n", InputFormat::Text);
-        check("started, waiting, done\nstopped, waiting, done\n", InputFormat::Text);
-        check("1,2,3\n4,5,6\n", InputFormat::Text);
-        check("a,b,c\n1,2\n", InputFormat::Text);
-        check("one line", InputFormat::Text);
-        check("Warning,disk,full\nError,net,down\nInfo,cpu,idle\nInfo,cpu,busy\n", InputFormat::Text);
-        check("Warning,disk,1\nWarning,net,2\nInfo,cpu,3\n", InputFormat::Text);
-        check("time,user\n1,bob\n2,al\n", InputFormat::Text);
-        check("time,time\n1,bob\n2,al\n3,jo\n", InputFormat::Text);
-    }
-
-    #[test]
-    fn tables() {
-        check("time,user name,src.ip\n2024,bob,1.2.3.4\n2025,al,\"a,b\"\n2026,jo,\n", InputFormat::Csv);
-        check("time,\"two\"\n1,\"line\nbreak\"\n2,x\n3,y\n", InputFormat::Csv);
-        check("time\tuser\n1\tbob\n2\tal\n3\tjo\n", InputFormat::Tsv);
-        check("time,user\r\n1,bob\r\n2,al\r\n3,jo\r\n", InputFormat::Csv);
-        check("TimeGenerated [UTC],Identity\n2024-01-01,bob\n2024-01-02,al\n2024-01-03,jo\n", InputFormat::Csv);
-        check("time,user\n1,bob\n2,user\n3,jo\n4,al\n", InputFormat::Csv);
-        check("time;user\n1;a,b\n2;al\n3;jo\n", InputFormat::Csv);
-        check("sep=|\r\ntime|user\r\n1|bob\r\n2|al\r\n3|jo\r\n", InputFormat::Csv);
-    }
 
     #[test]
     fn delimiters() {

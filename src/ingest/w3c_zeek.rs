@@ -4,8 +4,9 @@
 //! One file reads both: they differ only in the line of names, names may change in the middle of a file, and a stream does
 //! not say in advance which of the two it holds.
 
-use super::collect::Collector;
-use super::csv;
+use super::collect::{Collector, Place};
+use super::window::Window;
+use super::{lines, rows};
 use crate::Result;
 use std::borrow::Cow;
 
@@ -16,10 +17,9 @@ struct TableHeader {
     separator: Option<u8>,
 }
 
-/// Whether a file that begins with `head` has a line of names before its first row.
-pub(super) fn is_headed(head: &[u8]) -> bool {
-    let comments = head.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_start);
-    comments.take_while(|line| line.is_empty() || line.starts_with(b"#")).any(|line| TableHeader::read(line).is_some())
+/// Whether this is a line of names.
+pub(super) fn is_header(line: &[u8]) -> bool {
+    TableHeader::read(line).is_some()
 }
 
 impl TableHeader {
@@ -41,7 +41,7 @@ impl TableHeader {
             Some(separator) => names.split(|&b| b == separator).collect(),
             None => words(names),
         };
-        let keys = csv::names(cells.into_iter().filter(|name| !name.is_empty()));
+        let keys = rows::names(cells.into_iter().filter(|name| !name.is_empty()));
         (!keys.is_empty()).then_some(TableHeader { keys, separator })
     }
 
@@ -119,6 +119,23 @@ pub(super) struct HeadedTable {
     record: Vec<u8>,
 }
 
+/// Reads a table whose first line has the names, and whose cells are separated by spaces (flow logs of AWS).
+pub(super) fn read_spaced(window: &mut Window, out: &mut Collector) -> Result<()> {
+    let (mut table, mut header) = (HeadedTable::default(), Vec::new());
+    lines::each(window, out, |line, place, out| match table.header {
+        None => {
+            table.header = TableHeader::read(&[b"#Fields: ", line].concat());
+            header = line.to_vec();
+            Ok(())
+        }
+        Some(_) if line == header => {
+            out.announce("repeated headers");
+            Ok(())
+        }
+        Some(_) => table.line(line, place, out),
+    })
+}
+
 /// The kinds of lines in a file with such a table.
 enum TableLine {
     /// A line of names or a comment. Names may change within a file, for instance in concatenated files.
@@ -138,44 +155,33 @@ impl HeadedTable {
         }
         let Some(header) = &self.header else { return TableLine::Unnamed };
         let cells = header.cells(line);
-        let lossy = csv::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record);
+        let lossy = rows::object(&header.keys, cells.iter().map(|cell| &**cell), &mut self.record);
         let (names, found) = (header.keys.len(), cells.len());
-        let fault = || format!("expected {names} fields as the last line #Fields says, found {found}");
+        let fault = || format!("expected {names} fields as the line of names says, found {found}");
         TableLine::Object { lossy, fault: (names != found).then(fault) }
     }
 
     /// Takes a line (without its line end) of a file and passes its record to the collector.
-    pub(super) fn line(&mut self, line: &[u8], number: u64, out: &mut Collector) -> Result<()> {
+    pub(super) fn line(&mut self, line: &[u8], place: Place, out: &mut Collector) -> Result<()> {
         if let Some(error) = std::str::from_utf8(line).err().filter(|_| out.options.require_utf8) {
-            return Err(out.not_utf8(number, error.valid_up_to(), "row"));
+            return Err(out.not_utf8(place.line, error.valid_up_to(), "row"));
         }
         match self.read(line) {
-            TableLine::Directive => Ok(()),
-            TableLine::Unnamed => {
-                out.bad(number, 1, "expected a line #Fields with names before the first row, found none", line)
+            TableLine::Directive => {
+                out.announce("lines of names and comments");
+                Ok(())
             }
-            TableLine::Object { .. } if self.record.len() > out.options.max_record_bytes => Err(out.too_long(number)),
+            TableLine::Unnamed => {
+                out.bad(place, "expected a line #Fields with names before the first row, found none", line)
+            }
+            TableLine::Object { .. } if self.record.len() > out.options.max_record_bytes => out.too_long(place.line),
             TableLine::Object { lossy, fault } => {
                 out.report.lossy_rows += u64::from(lossy);
                 match fault {
-                    None => out.record(&self.record, number),
-                    Some(fault) => out.bad(number, 1, &fault, &self.record),
+                    None => out.record(&self.record, place),
+                    Some(fault) => out.bad(place, &fault, &self.record),
                 }
             }
-        }
-    }
-
-    /// The record in a line of a stream that may hold such a table or JSON lines: a row as an object, any other line
-    /// unchanged. `None` for lines that begin with `#`; the error says why a row is not a record.
-    pub fn record(&mut self, line: Vec<u8>) -> Option<std::result::Result<Vec<u8>, String>> {
-        if line.starts_with(b"{") {
-            return Some(Ok(line));
-        }
-        match self.read(&line) {
-            TableLine::Directive => None,
-            TableLine::Unnamed => Some(Ok(line)),
-            TableLine::Object { fault: Some(fault), .. } => Some(Err(fault)),
-            TableLine::Object { fault: None, .. } => Some(Ok(std::mem::take(&mut self.record))),
         }
     }
 }
@@ -214,11 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_a_line_of_names_before_the_first_row() {
-        assert!(is_headed(b"#Software: IIS\r\n\r\n #Fields: date time\r\n2026-01-01 08:00\r\n"));
-        assert!(is_headed(b"#separator \\x09\n#fields\tts\tuid\n#types\ttime\tstring\n"));
-        for text in ["#!/bin/sh\n# Fields: a\n", "a b\n#Fields: c\n", "#Fields:\n#fields\n", "#fieldset x\n", ""] {
-            assert!(!is_headed(text.as_bytes()), "{text}");
+    fn a_header_is_a_line_of_names() {
+        assert!(is_header(b" #Fields: date time\r") && is_header(b"#fields\tts\tuid"));
+        for text in ["#!/bin/sh", "# Fields: a", "a b", "#Fields:", "#fields", "#fieldset x", ""] {
+            assert!(!is_header(text.as_bytes()), "{text}");
         }
     }
 }

@@ -1,13 +1,11 @@
 //! The leaves of a JSON record and their byte ranges. Scoring, pseudonyms, schemas and fidelity reports all call such a leaf
 //! a *field*.
 
+use super::json::DEEPEST;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::ops::Range;
-
-/// A record must not be nested deeper than this. It is the limit of serde_json's own parser, which raw values bypass.
-const DEEPEST: usize = 128;
 
 /// A value that contains no other value: a string, number, boolean, null, or an empty object or array.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +88,11 @@ fn collect<'a>(
     found: &mut Vec<Leaf<'a>>,
 ) -> Option<()> {
     let raw = value.get();
-    if depth > DEEPEST {
-        return None;
-    }
     if raw.starts_with(['{', '[']) {
+        // serde_json's own limit, which raw values bypass.
+        if depth == DEEPEST {
+            return None;
+        }
         let Members(members) = serde_json::from_str(raw).ok()?;
         let separator = if path.is_empty() { "" } else { "." };
         for (name, member) in &members {

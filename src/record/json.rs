@@ -1,261 +1,336 @@
-//! What a JSON record is, and its tree as it is written: order and spelling of names, spelling of numbers and strings.
+//! What a JSON value is: a scanner in one pass that takes bytes as they arrive. Every reader of records asks it, so all agree
+//! on which records are objects.
 //!
-//! One meaning for learning, for the verdict on generated records and for grammars: RFC 8259, in UTF-8, an object, at most
-//! 127 levels deep. The range of numbers and escapes of half characters (`"\ud800"`) are the reader's business.
+//! RFC 8259, with a bound on depth: strings hold no control characters, numbers have no leading zeros, nothing follows a
+//! value. Bytes that are not UTF-8 are found by [`object_fault`], which sees the record as a whole.
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::HashSet;
-
-/// The most levels of objects and arrays in each other. Readers differ, and this is the limit of serde_json.
+/// A value may be nested this deep: the object itself is 1. Readers differ, and this is the limit of serde_json.
 pub const DEEPEST: usize = 127;
 
-/// A JSON value; its parts borrow from the record.
-#[derive(Debug, PartialEq)]
-pub enum Json<'a> {
-    Null,
-    Bool(bool),
-    /// The number as it is written.
-    Number(&'a str),
-    Text(Text<'a>),
-    /// The members in their order; a name may occur twice.
-    Object(Vec<(Text<'a>, Json<'a>)>),
-    Array(Vec<Json<'a>>),
+/// Names of members are remembered down to this depth, to find arrays of records in wrappers.
+pub const NAMED: usize = 3;
+
+/// What a piece of text does to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The value goes on behind the piece.
+    More,
+    /// The value ends behind this many bytes of the piece.
+    End(usize),
+    /// An array opens in an object, no deeper than [`NAMED`], behind this many bytes of the piece; the scan continues from
+    /// there. Only a scanner that watches for arrays stops here.
+    Array(usize),
+    /// The byte at this offset of the piece is wrong, and why.
+    Broken(usize, &'static str),
 }
 
-/// A string.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Text<'a> {
-    /// As it is written, without its quotes.
-    pub raw: &'a str,
-    /// Its escapes resolved; `raw` itself where an escape stands for half a character.
-    pub value: Cow<'a, str>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Value,
+    ValueOrEnd,
+    NameOrEnd,
+    Name,
+    Colon,
+    After,
+    String,
+    Escape,
+    /// This many hexadecimal digits are still to come.
+    Hex(u8),
+    Minus,
+    Zero,
+    Integer,
+    Point,
+    Fraction,
+    Exponent,
+    ExponentSign,
+    ExponentDigits,
+    /// The rest of `true`, `false` or `null`.
+    Word(&'static [u8]),
 }
 
-impl Text<'_> {
-    /// Whether no other spelling is shorter: only quotes, backslashes and control characters are escaped, in lower case.
-    pub fn is_plain(&self) -> bool {
-        !self.raw.contains('\\')
-            || serde_json::to_string(&self.value).is_ok_and(|plain| plain[1..plain.len() - 1] == *self.raw)
+/// Scans one value. Memory: constant.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    state: State,
+    depth: usize,
+    /// For each open bracket one bit, the innermost lowest: 1 for an object.
+    objects: u128,
+    /// Whether the string being read is the name of a member.
+    naming: bool,
+    watch: bool,
+    /// Bytes of earlier pieces.
+    before: usize,
+    /// The last name at each depth from 1, as offsets from the beginning of the value, quotes included.
+    names: [(usize, usize); NAMED],
+}
+
+/// Bytes that go on inside a string.
+const INSIDE: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = false;
+        byte += 1;
     }
-}
+    table[b'"' as usize] = false;
+    table[b'\\' as usize] = false;
+    table
+};
 
-/// Where white space may stand in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gap {
-    /// Before and behind the object of the record.
-    Front,
-    Back,
-    /// Behind the opening and before the closing bracket of an object or array that is not empty.
-    Open,
-    Close,
-    /// Between the brackets of an empty one.
-    Empty,
-    BeforeComma,
-    BehindComma,
-    BeforeColon,
-    BehindColon,
-}
+const STRING_END: &str = "a control character inside a string";
+const VALUE: &str = "expected a value";
+const NUMBER: &str = "expected a digit of a number";
 
-impl Gap {
-    /// All kinds, in their order.
-    pub const ALL: [Gap; 9] = [
-        Gap::Front,
-        Gap::Back,
-        Gap::Open,
-        Gap::Close,
-        Gap::Empty,
-        Gap::BeforeComma,
-        Gap::BehindComma,
-        Gap::BeforeColon,
-        Gap::BehindColon,
-    ];
-}
-
-/// Whether `body` is one JSON object; else the byte offset of the error and the reason.
-pub fn check_object(body: &[u8]) -> Result<(), (usize, String)> {
-    let first = body.iter().position(|b| !b" \t\r\n".contains(b));
-    match first.map(|i| (i, body[i])) {
-        None => return Err((body.len(), "no JSON object".into())),
-        Some((i, byte)) if byte != b'{' => return Err((i, "expected `{`".into())),
-        Some(_) => (),
-    }
-    // `IgnoredAny` does not check the bytes inside strings, so the encoding is checked first.
-    std::str::from_utf8(body).map_err(|e| (e.valid_up_to(), "invalid UTF-8".into()))?;
-    serde_json::from_slice::<IgnoredAny>(body).map_err(|e| (error_offset(body), reason(&e)))?;
-    match too_deep(body) {
-        None => Ok(()),
-        Some(at) => Err((at, format!("nested deeper than {DEEPEST} levels"))),
-    }
-}
-
-/// The offset of the first bracket that is nested too deep, in valid JSON.
-fn too_deep(body: &[u8]) -> Option<usize> {
-    let (mut depth, mut inside, mut escaped) = (0, false, false);
-    body.iter().position(|byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = inside,
-            b'"' => inside = !inside,
-            b'{' | b'[' if !inside => depth += 1,
-            b'}' | b']' if !inside => depth -= 1,
-            _ => (),
-        }
-        depth > DEEPEST
-    })
-}
-
-/// Byte offset of the first byte that no valid object can have there; the length where the text only ends too early.
-///
-/// The column of serde_json is off by one for some errors. A prefix of the text is hopeless if it fails for another reason than
-/// its end; every longer prefix is then hopeless too, so bisection finds the shortest one.
-fn error_offset(body: &[u8]) -> usize {
-    let hopeless = |length: usize| serde_json::from_slice::<IgnoredAny>(&body[..length]).is_err_and(|e| !e.is_eof());
-    let (mut fine, mut failing) = (0, body.len() + 1);
-    while failing - fine > 1 {
-        let middle = (fine + failing) / 2;
-        if hopeless(middle) { failing = middle } else { fine = middle }
-    }
-    fine
-}
-
-/// The message without its " at line 1 column 77".
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(reason, _)| reason.to_string())
-}
-
-impl<'a> Json<'a> {
-    /// The record as a JSON object; `None` if it is anything else.
-    pub fn of_record(record: &'a [u8]) -> Option<Self> {
-        Self::with_gaps(record, &mut |_, _| {})
+impl Scanner {
+    pub fn new() -> Self {
+        let names = [(0, 0); NAMED];
+        Self { state: State::Value, depth: 0, objects: 0, naming: false, watch: false, before: 0, names }
     }
 
-    /// The same, and each piece of white space (mostly empty) on the way.
-    pub fn with_gaps(record: &'a [u8], gap: &mut dyn FnMut(Gap, &'a str)) -> Option<Self> {
-        check_object(record).ok()?;
-        let text = std::str::from_utf8(record).ok()?;
-        let mut reader = Reader { text, at: 0, gap };
-        reader.space(Gap::Front);
-        let tree = reader.value();
-        reader.space(Gap::Back);
-        Some(tree)
+    /// A scanner that stops where an array opens in an object.
+    pub fn watching() -> Self {
+        Self { watch: true, ..Self::new() }
     }
 
-    /// The first name that occurs twice in one object, and the offset of its second occurrence. `record` is what the tree
-    /// was read from.
-    pub fn doubled_name(&self, record: &[u8]) -> Option<(usize, String)> {
-        let inner = |value: &Json| value.doubled_name(record);
-        match self {
-            Json::Array(elements) => elements.iter().find_map(inner),
-            Json::Object(members) => {
-                let mut seen = HashSet::with_capacity(members.len());
-                members.iter().find_map(|(name, value)| {
-                    let doubled = !seen.insert(&name.value);
-                    // Raw text borrows from the record, so the difference of addresses is the offset.
-                    let at = name.raw.as_ptr() as usize - record.as_ptr() as usize - 1;
-                    doubled.then(|| (at, name.value.to_string())).or_else(|| value.doubled_name(record))
-                })
+    /// The number of brackets that are open.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The offsets of the last name at a depth from 1 to [`NAMED`], quotes included.
+    pub fn name(&self, depth: usize) -> std::ops::Range<usize> {
+        let (start, end) = self.names[depth - 1];
+        start..end
+    }
+
+    /// Whether the end of the input here ends the value: a number at the top level has no other end.
+    pub fn ends_here(&self) -> bool {
+        self.depth == 0 && self.is_whole_number()
+    }
+
+    fn is_whole_number(&self) -> bool {
+        use State::{ExponentDigits, Fraction, Integer, Zero};
+        matches!(self.state, Zero | Integer | Fraction | ExponentDigits)
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
+    /// Whether the innermost brackets that are open, up to [`NAMED`] of them, are all objects.
+    fn in_objects_only(&self) -> bool {
+        (1..=NAMED).contains(&self.depth) && self.objects & ((1 << self.depth) - 1) == (1 << self.depth) - 1
+    }
+
+    /// Takes the next piece of the value.
+    pub fn push(&mut self, piece: &[u8]) -> Step {
+        let mut at = 0;
+        while let Some(&byte) = piece.get(at) {
+            if self.state == State::String {
+                let rest = &piece[at..];
+                at += rest.iter().position(|&b| !INSIDE[usize::from(b)]).unwrap_or(rest.len());
+                if at == piece.len() {
+                    break;
+                }
+                match piece[at] {
+                    b'"' => self.close_string(self.before + at + 1),
+                    b'\\' => self.state = State::Escape,
+                    _ => return self.stopped(at, Step::Broken(at, STRING_END)),
+                }
+                at += 1;
+                if self.state == State::After && self.depth == 0 {
+                    return self.stopped(at, Step::End(at));
+                }
+                continue;
             }
-            _ => None,
+            let number = self.is_whole_number();
+            match self.byte(byte, at) {
+                Ok(Turn::Next) => at += 1,
+                Ok(Turn::Array) => return self.stopped(at + 1, Step::Array(at + 1)),
+                Ok(Turn::Done) => return self.stopped(at + 1, Step::End(at + 1)),
+                // A number ends before the byte that follows it.
+                Ok(Turn::Again) if self.depth == 0 => return self.stopped(at, Step::End(at)),
+                Ok(Turn::Again) => debug_assert!(number),
+                Err(fault) => return self.stopped(at, Step::Broken(at, fault)),
+            }
+        }
+        self.stopped(piece.len(), Step::More)
+    }
+
+    fn stopped(&mut self, at: usize, step: Step) -> Step {
+        self.before += at;
+        step
+    }
+
+    fn close_string(&mut self, end: usize) {
+        if self.naming {
+            self.naming = false;
+            self.state = State::Colon;
+            if let Some(name) = self.names.get_mut(self.depth - 1) {
+                name.1 = end;
+            }
+        } else {
+            self.state = State::After;
         }
     }
-}
 
-/// Reads text that is known to be valid, at most 127 levels deep.
-struct Reader<'a, 'g> {
-    text: &'a str,
-    at: usize,
-    gap: &'g mut dyn FnMut(Gap, &'a str),
-}
-
-impl<'a> Reader<'a, '_> {
-    fn peek(&self) -> u8 {
-        self.text.as_bytes().get(self.at).copied().unwrap_or(b'}')
-    }
-
-    /// Passes over bytes that fit and returns them.
-    fn run(&mut self, fits: impl Fn(u8) -> bool) -> &'a str {
-        let start = self.at;
-        let rest = &self.text.as_bytes()[start..];
-        self.at += rest.iter().position(|&byte| !fits(byte)).unwrap_or(rest.len());
-        &self.text[start..self.at]
-    }
-
-    fn white(&mut self) -> &'a str {
-        self.run(|byte| b" \t\r\n".contains(&byte))
-    }
-
-    fn space(&mut self, gap: Gap) {
-        let white = self.white();
-        (self.gap)(gap, white);
-    }
-
-    fn value(&mut self) -> Json<'a> {
-        match self.peek() {
-            b'{' => Json::Object(self.items(b'}', |reader| {
-                let name = reader.string();
-                reader.space(Gap::BeforeColon);
-                reader.at += 1;
-                reader.space(Gap::BehindColon);
-                (name, reader.value())
-            })),
-            b'[' => Json::Array(self.items(b']', Self::value)),
-            b'"' => Json::Text(self.string()),
-            _ => match self.run(|byte| !b" \t\r\n,]}".contains(&byte)) {
-                "null" => Json::Null,
-                "true" => Json::Bool(true),
-                "false" => Json::Bool(false),
-                number => Json::Number(number),
+    fn byte(&mut self, byte: u8, at: usize) -> Result<Turn, &'static str> {
+        use State::*;
+        let space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        self.state = match (self.state, byte) {
+            (Value | ValueOrEnd | NameOrEnd | Name | Colon | After, _) if space => return Ok(Turn::Next),
+            (ValueOrEnd, b']') | (NameOrEnd, b'}') => return Ok(self.close()),
+            (Value | ValueOrEnd, _) => return self.begin(byte),
+            (NameOrEnd | Name, b'"') => {
+                self.naming = true;
+                if let Some(name) = self.names.get_mut(self.depth - 1) {
+                    *name = (self.before + at, 0);
+                }
+                String
+            }
+            (NameOrEnd, _) => return Err("expected the name of a member or }"),
+            (Name, _) => return Err("expected the name of a member"),
+            (Colon, b':') => Value,
+            (Colon, _) => return Err("expected : after the name of a member"),
+            (After, b',') => {
+                if self.in_object() {
+                    Name
+                } else {
+                    Value
+                }
+            }
+            (After, b'}') if self.in_object() => return Ok(self.close()),
+            (After, b']') if !self.in_object() => return Ok(self.close()),
+            (After, _) if self.in_object() => return Err("expected , or } after a member"),
+            (After, _) => return Err("expected , or ] after an element"),
+            (Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => String,
+            (Escape, b'u') => Hex(4),
+            (Escape, _) => return Err("an unknown escape in a string"),
+            (Hex(left), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                if left == 1 {
+                    String
+                } else {
+                    Hex(left - 1)
+                }
+            }
+            (Hex(_), _) => return Err("expected four hexadecimal digits after \\u"),
+            (Word([first, rest @ ..]), _) if *first == byte => match rest {
+                [] => return Ok(self.plain_end()),
+                rest => Word(rest),
             },
-        }
-    }
-
-    /// The items between an opening bracket and the closing one.
-    fn items<T>(&mut self, close: u8, item: impl Fn(&mut Self) -> T) -> Vec<T> {
-        let mut items = Vec::new();
-        self.at += 1;
-        let white = self.white();
-        if self.peek() == close {
-            (self.gap)(Gap::Empty, white);
-            self.at += 1;
-            return items;
-        }
-        (self.gap)(Gap::Open, white);
-        loop {
-            items.push(item(self));
-            let white = self.white();
-            let ends = self.peek() == close;
-            (self.gap)(if ends { Gap::Close } else { Gap::BeforeComma }, white);
-            self.at += 1;
-            if ends {
-                return items;
+            (Word(_), _) => return Err("expected true, false or null"),
+            (Minus, b'0') => Zero,
+            (Minus, b'1'..=b'9') => Integer,
+            (Integer, b'0'..=b'9') => Integer,
+            (Zero | Integer, b'.') => Point,
+            (Point | Fraction, b'0'..=b'9') => Fraction,
+            (Zero | Integer | Fraction, b'e' | b'E') => Exponent,
+            (Exponent, b'+' | b'-') => ExponentSign,
+            (Exponent | ExponentSign | ExponentDigits, b'0'..=b'9') => ExponentDigits,
+            (Minus | Point | Exponent | ExponentSign, _) => return Err(NUMBER),
+            (Zero | Integer | Fraction | ExponentDigits, _) => {
+                self.state = After;
+                return Ok(Turn::Again);
             }
-            self.space(Gap::BehindComma);
-        }
-    }
-
-    fn string(&mut self) -> Text<'a> {
-        self.at += 1;
-        let start = self.at;
-        loop {
-            self.run(|byte| byte != b'"' && byte != b'\\');
-            if self.peek() != b'\\' {
-                break;
-            }
-            self.at += 2;
-        }
-        let raw = &self.text[start..self.at];
-        self.at += 1;
-        let quoted = &self.text[start - 1..self.at];
-        let value = match raw.contains('\\') {
-            true => serde_json::from_str::<String>(quoted).map_or(Cow::Borrowed(raw), Cow::Owned),
-            false => Cow::Borrowed(raw),
+            (String, _) => unreachable!("strings are scanned in `push`"),
         };
-        Text { raw, value }
+        Ok(Turn::Next)
     }
+
+    /// The first byte of a value.
+    fn begin(&mut self, byte: u8) -> Result<Turn, &'static str> {
+        self.state = match byte {
+            b'{' | b'[' => return self.open(byte == b'{'),
+            b'"' => State::String,
+            b'-' => State::Minus,
+            b'0' => State::Zero,
+            b'1'..=b'9' => State::Integer,
+            b't' => State::Word(b"rue"),
+            b'f' => State::Word(b"alse"),
+            b'n' => State::Word(b"ull"),
+            _ => return Err(VALUE),
+        };
+        Ok(Turn::Next)
+    }
+
+    fn open(&mut self, object: bool) -> Result<Turn, &'static str> {
+        if self.depth == DEEPEST {
+            return Err("nested deeper than 127 levels");
+        }
+        let listed = !object && self.watch && self.in_objects_only();
+        self.depth += 1;
+        self.objects = self.objects << 1 | u128::from(object);
+        self.state = if object { State::NameOrEnd } else { State::ValueOrEnd };
+        Ok(if listed { Turn::Array } else { Turn::Next })
+    }
+
+    fn close(&mut self) -> Turn {
+        self.depth -= 1;
+        self.objects >>= 1;
+        self.plain_end()
+    }
+
+    fn plain_end(&mut self) -> Turn {
+        self.state = State::After;
+        if self.depth == 0 { Turn::Done } else { Turn::Next }
+    }
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a byte outside strings does.
+enum Turn {
+    Next,
+    /// It opened an array that is watched for.
+    Array,
+    /// It ended the value.
+    Done,
+    /// It follows a number, and belongs to what is around it.
+    Again,
+}
+
+/// Whether `record` is exactly one JSON object in UTF-8, with white space around it or without; else the offset of the first
+/// byte that no object can have there (the length where the text only ends too early) and the reason.
+pub fn check_object(record: &[u8]) -> Result<(), (usize, String)> {
+    let wrong = |at: usize, reason: &str| Err((at, reason.to_string()));
+    let is_space = |byte: &u8| b" \t\r\n".contains(byte);
+    let Some(start) = record.iter().position(|byte| !is_space(byte)) else {
+        return wrong(record.len(), "no JSON object");
+    };
+    if record[start] != b'{' {
+        return wrong(start, "expected `{`");
+    }
+    let (text, foreign) = match std::str::from_utf8(record) {
+        Ok(_) => (record, false),
+        Err(error) => (&record[..error.valid_up_to()], true),
+    };
+    let end = match Scanner::new().push(&text[start..]) {
+        Step::Broken(at, reason) => return wrong(start + at, reason),
+        Step::More | Step::Array(_) if !foreign => return wrong(text.len(), "it ends before its last bracket"),
+        Step::More | Step::Array(_) => text.len(),
+        Step::End(length) => start + length,
+    };
+    match text[end..].iter().position(|byte| !is_space(byte)) {
+        Some(more) => wrong(end + more, "something follows the object"),
+        None if foreign => wrong(text.len(), "invalid UTF-8"),
+        None => Ok(()),
+    }
+}
+
+/// The reason why `record` is not exactly one JSON object in UTF-8, as a sentence, and its column (from 1); `None` if it is one.
+pub fn object_fault(record: &[u8]) -> Option<(u64, String)> {
+    let (at, reason) = check_object(record).err()?;
+    let found = match record.get(at) {
+        Some(_) if record[..at].trim_ascii().is_empty() => {
+            "expected a JSON object, found something that does not begin with {".to_string()
+        }
+        _ => format!("expected one whole JSON object, found broken JSON ({reason})"),
+    };
+    Some((at as u64 + 1, found))
 }
 
 #[cfg(test)]
@@ -263,68 +338,126 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn order_spelling_and_doubled_names_are_kept() {
-        let record = br#"{"b": 1.0, "a": [null, "x\n\/"], "b": 2.50}"#;
-        let tree = Json::of_record(record).unwrap();
-        assert_eq!(tree.doubled_name(record), Some((33, "b".to_string())));
-        let Json::Object(members) = tree else { panic!("an object") };
-        let names: Vec<_> = members.iter().map(|(name, _)| name.raw).collect();
-        assert_eq!(names, ["b", "a", "b"]);
-        assert_eq!((&members[0].1, &members[2].1), (&Json::Number("1.0"), &Json::Number("2.50")));
-        let text = Text { raw: r"x\n\/", value: "x\n/".into() };
-        assert!(!text.is_plain());
-        assert_eq!(members[1].1, Json::Array(vec![Json::Null, Json::Text(text)]));
-        for (record, at) in [(r#"{"a": {"x": 1}, "b": {"x": 2}}"#, None), (r#"{"l":[{"a":1,"\u0061":2}]}"#, Some(13))] {
-            let found = Json::of_record(record.as_bytes()).unwrap().doubled_name(record.as_bytes());
-            assert_eq!(found.map(|(at, _)| at), at, "{record}");
+    fn value(text: &[u8]) -> bool {
+        let mut scanner = Scanner::new();
+        match scanner.push(text) {
+            Step::End(length) => text[length..].trim_ascii().is_empty(),
+            Step::More => scanner.ends_here(),
+            Step::Broken(..) | Step::Array(_) => false,
         }
     }
 
     #[test]
-    fn what_is_no_object_is_no_tree() {
-        let deep = |levels: usize| "{\"a\":".repeat(levels) + "1" + &"}".repeat(levels);
-        for record in ["", "[1]", "text", "jdoe {\"a\":1}", "{\"a\":1", "{\"a\":10 20}", &deep(128)] {
-            assert_eq!(Json::of_record(record.as_bytes()), None, "{record}");
+    fn values_are_those_of_the_rfc() {
+        for good in [
+            "{}",
+            "[]",
+            " [ 1 , 2 ] ",
+            "0",
+            "-0",
+            "1.50",
+            "-1E+5",
+            "10e-2",
+            "\"\\u00e9\\n\"",
+            "true",
+            "false",
+            "null",
+            "{\"a\":{\"b\":[{}]},\"c\":\"\u{7f}\"}",
+        ] {
+            assert!(value(good.as_bytes()), "{good}");
         }
-        assert_eq!(Json::of_record(b"{\"a\":\"\xff\"}"), None);
-        for record in [r#"{"a":1e999}"#, r#"{"a":"\ud800"}"#, &deep(127)] {
-            assert!(Json::of_record(record.as_bytes()).is_some(), "{record}");
+        for bad in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "NaN",
+            "tru",
+            "'a'",
+            "\"\t\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "{\"a\" 1}",
+            "{a:1}",
+            "[1 2]",
+            "{\"a\":10 20}",
+            "[fal se]",
+            "[- 1]",
+            "1 2",
+            "{]",
+            "[}",
+            "{\"a\":[}]",
+        ] {
+            assert!(!value(bad.as_bytes()), "{bad}");
         }
     }
 
     #[test]
-    fn gaps_are_told_apart() {
-        let mut found = Vec::new();
-        let text = " {  \"a\" :  [ ],\"b\":[1 , 2 ]} ";
-        Json::with_gaps(text.as_bytes(), &mut |gap, white| found.push((gap, white.len()))).unwrap();
-        let inside = [(Gap::Front, 1), (Gap::Open, 2), (Gap::BeforeColon, 1), (Gap::BehindColon, 2), (Gap::Empty, 1)];
-        let then = [(Gap::BeforeComma, 0), (Gap::BehindComma, 0), (Gap::BeforeColon, 0), (Gap::BehindColon, 0)];
-        let list = [(Gap::Open, 0), (Gap::BeforeComma, 1), (Gap::BehindComma, 1), (Gap::Close, 1)];
-        assert_eq!(found, [&inside[..], &then, &list, &[(Gap::Close, 0), (Gap::Back, 1)]].concat());
+    fn depth_is_bounded() {
+        let nested = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
+        assert_eq!(object_fault(nested(DEEPEST).as_bytes()), None);
+        let (column, reason) = object_fault(nested(DEEPEST + 1).as_bytes()).unwrap();
+        assert_eq!((column, reason.contains("127 levels")), (127 * 5 + 1, true));
+    }
+
+    #[test]
+    fn an_object_is_utf8_and_alone() {
+        assert_eq!(object_fault(b" {\"a\":\"\xc3\xa9\"} "), None);
+        for (bad, column, reason) in [
+            (&b"{\"a\":\"\xff\"}"[..], 7, "invalid UTF-8"),
+            (b"[1]", 1, "does not begin with {"),
+            (b"{\"a\":}", 6, "expected a value"),
+            (b"{}{}", 3, "something follows"),
+            (b"{\"a\":1", 7, "before its last bracket"),
+            (b"{\"x\":NaN}", 6, "expected a value"),
+        ] {
+            let fault = object_fault(bad).unwrap();
+            assert!(fault.0 == column && fault.1.contains(reason), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn arrays_in_objects_are_seen_with_their_names() {
+        let text = b"{\"n\":[1],\"hits\":{\"t\":{},\"hits\":[{\"x\":[{}]}]},\"l\":[[2]]}";
+        let (mut scanner, mut at, mut seen) = (Scanner::watching(), 0, Vec::new());
+        while let Step::Array(length) = scanner.push(&text[at..]) {
+            at += length;
+            let names =
+                (1..scanner.depth()).map(|depth| String::from_utf8_lossy(&text[scanner.name(depth)]).into_owned());
+            seen.push((at, names.collect::<Vec<_>>().join(".")));
+        }
+        assert_eq!(
+            seen.iter().map(|(_, names)| names.as_str()).collect::<Vec<_>>(),
+            ["\"n\"", "\"hits\".\"hits\"", "\"l\""]
+        );
+        assert!(seen.iter().all(|(at, _)| text[at - 1] == b'['));
     }
 
     proptest! {
-        /// The reader agrees with another one wherever that one can hold the value.
         #[test]
-        fn the_tree_is_that_of_another_reader(text in r#"\{("[ab\\"n/]{0,3}"[ ]?:[ ]?(1|-0\.50|\[1?,?2?\]|"\\u0041é"|null|\{\}),?){0,3}\}"#) {
-            let tree = Json::of_record(text.as_bytes());
-            let other = serde_json::from_str::<serde_json::Value>(&text).ok();
-            prop_assert_eq!(tree.is_some(), other.is_some());
-            if let (Some(tree), Some(other)) = (tree, other) {
-                prop_assert_eq!(value(&tree), other);
+        fn pieces_of_any_size_and_serde_give_the_same(
+            text in prop::collection::vec(prop::sample::select(b"{}[]\",:\\u0123456789.eE+-truefalsn \t\n\xc3\xa9\x01".to_vec()), 0..24),
+            size in 1..5usize,
+        ) {
+            prop_assert_eq!(value(&text), serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok());
+            let whole = Scanner::new().push(&text);
+            let (mut scanner, mut used, mut pieces) = (Scanner::new(), 0, Step::More);
+            for piece in text.chunks(size) {
+                pieces = match scanner.push(piece) {
+                    Step::More => { used += piece.len(); continue }
+                    Step::End(at) => Step::End(used + at),
+                    Step::Array(at) => Step::Array(used + at),
+                    Step::Broken(at, why) => Step::Broken(used + at, why),
+                };
+                break;
             }
-        }
-    }
-
-    fn value(tree: &Json) -> serde_json::Value {
-        match tree {
-            Json::Null => serde_json::Value::Null,
-            Json::Bool(value) => (*value).into(),
-            Json::Number(number) => serde_json::from_str(number).unwrap(),
-            Json::Text(text) => text.value.to_string().into(),
-            Json::Array(elements) => elements.iter().map(value).collect(),
-            Json::Object(members) => members.iter().map(|(name, it)| (name.value.to_string(), value(it))).collect(),
+            prop_assert_eq!(whole, pieces);
         }
     }
 }

@@ -3,11 +3,13 @@
 pub mod fields;
 mod form;
 pub mod json;
+pub mod json_tree;
 mod prefix;
 mod records;
 pub mod schema;
 mod time;
 mod wanted;
+mod words;
 
 pub use form::Form;
 pub(crate) use prefix::put as put_prefix;
@@ -15,3 +17,4 @@ pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_valu
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};
 pub use time::seconds;
 pub use wanted::Wanted;
+pub use words::text_fields;

@@ -2,7 +2,7 @@
 //! generation and scoring read it from the model's folder.
 
 use super::form::Form;
-use super::json::Gap;
+use super::json_tree::Gap;
 use super::prefix::{self, Prefix};
 use super::schema::Profile;
 use crate::{Error, Result, files};
@@ -46,6 +46,9 @@ pub struct Records {
     /// names.
     #[serde(default)]
     pub pseudonymised: bool,
+    /// The pattern of lines that begin a record, where records of text have several lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_start: Option<String>,
 }
 
 impl Records {
@@ -61,6 +64,7 @@ impl Records {
             separators: None,
             gaps: BTreeMap::new(),
             pseudonymised: false,
+            record_start: None,
         }
     }
 

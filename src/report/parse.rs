@@ -1,7 +1,8 @@
 //! Is a generated record complete, and is it valid? The verdict on one record, and the rates over many.
 
 use crate::record::Form;
-use crate::record::json::{self, Json};
+use crate::record::json;
+use crate::record::json_tree::Json;
 use serde::Serialize;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -2,6 +2,7 @@
 
 use super::surprisal::Surprisals;
 use crate::record::fields::{body_start, leaves};
+use crate::record::text_fields;
 use crate::tokens::Tokenizer;
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ pub const PREFIX: &str = "(prefix)";
 /// A field with its surprisal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldSurprisal {
-    /// In a JSON record the path of the leaf, `resources.*.arn`; in a line of text the number of the word as in awk, `$7`; or
+    /// In a JSON record the path of the leaf, `resources.*.arn`; in a line of text `status` or `$7` (see [`text_fields`]); or
     /// [`END`] or [`PREFIX`].
     pub path: String,
     /// Bytes that belong to the field: from the end of the one before to its own end, so that its name and the punctuation
@@ -86,31 +87,11 @@ fn cut_into_fields(record: &[u8]) -> Vec<FieldSurprisal> {
             leaves.into_iter().for_each(|leaf| add(leaf.path, leaf.span.clone(), leaf.span.end));
         }
         None => {
-            words(record)
-                .into_iter()
-                .enumerate()
-                .for_each(|(i, word)| add(format!("${}", i + 1), word.clone(), word.end));
+            text_fields(record).into_iter().for_each(|(path, value)| add(path, value.clone(), value.end));
         }
     }
     add(END.into(), record.len()..record.len(), record.len() + 1);
     fields
-}
-
-/// The words between white space.
-fn words(line: &[u8]) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
-    let mut start = None;
-    for (at, byte) in line.iter().chain(b" ").enumerate() {
-        match (byte.is_ascii_whitespace(), start) {
-            (false, None) => start = Some(at),
-            (true, Some(first)) => {
-                words.push(first..at);
-                start = None;
-            }
-            _ => (),
-        }
-    }
-    words
 }
 
 #[cfg(test)]

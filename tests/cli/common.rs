@@ -1,8 +1,9 @@
 //! What the end-to-end tests share: running the program, and a small prepared corpus.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::Duration;
 
 /// The built program.
 pub fn logwright() -> Command {
@@ -92,4 +93,21 @@ pub fn text_of(path: &Path) -> String {
         false => file.read_to_string(&mut text).unwrap(),
     };
     text
+}
+
+/// Lines of a child as they come, within half a minute.
+pub struct Lines(pub std::sync::mpsc::Receiver<String>);
+
+impl Lines {
+    pub fn of(child: &mut Child) -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Lines(receiver)
+    }
+
+    #[track_caller]
+    pub fn next(&self) -> serde_json::Value {
+        serde_json::from_str(&self.0.recv_timeout(Duration::from_secs(30)).expect("a line")).unwrap()
+    }
 }

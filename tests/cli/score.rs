@@ -1,6 +1,6 @@
 //! `logwright score` end to end, and surprisals against the plain losses of the CPU engine.
 
-use crate::common::{SMALL, Said, corpus, logwright, names, run};
+use crate::common::{Lines, SMALL, Said, corpus, logwright, names, run};
 use logwright::cpu::CpuEngine;
 use logwright::engine::{Batch, Engine, IGNORE};
 use logwright::gpt::{Config, Layout, init};
@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn engine(context: usize) -> CpuEngine {
     let config = Config { layers: 2, heads: 2, channels: 16, context, vocab: 256, bias: false };
@@ -88,7 +88,7 @@ fn home() -> &'static Path {
 }
 
 /// A folder of its own with a copy of the model.
-fn own() -> tempfile::TempDir {
+pub fn own() -> tempfile::TempDir {
     let own = tempfile::tempdir().unwrap();
     let best = home().join("run/best");
     std::fs::create_dir_all(own.path().join("run/best")).unwrap();
@@ -99,7 +99,7 @@ fn own() -> tempfile::TempDir {
     own
 }
 
-fn lines(said: &Said) -> Vec<Value> {
+pub fn lines(said: &Said) -> Vec<Value> {
     said.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
@@ -110,7 +110,7 @@ fn head(home: &Path, name: &str, from: usize, count: usize) {
 }
 
 /// Starts a scoring with pipes.
-fn start(home: &Path, line: &str) -> Child {
+pub fn start(home: &Path, line: &str) -> Child {
     let mut command = logwright();
     command.args(line.split_whitespace()).current_dir(home);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -271,56 +271,6 @@ fn a_verdict_leaves_while_the_pipe_stays_open_and_a_closed_reader_ends_it() {
     let mut messages = String::new();
     child.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
     assert!(status.success() && !messages.contains("panicked"), "{status} {messages}");
-}
-
-/// Lines of a child as they come, within half a minute.
-struct Lines(std::sync::mpsc::Receiver<String>);
-
-impl Lines {
-    fn of(child: &mut Child) -> Self {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Lines(receiver)
-    }
-
-    #[track_caller]
-    fn next(&self) -> Value {
-        serde_json::from_str(&self.0.recv_timeout(Duration::from_secs(30)).expect("a line")).unwrap()
-    }
-}
-
-#[test]
-fn a_growing_file_is_followed_over_rotations_until_interrupted() {
-    let home = own();
-    let text = std::fs::read_to_string(home.path().join("corpus.jsonl")).unwrap();
-    let records: Vec<&str> = text.lines().take(6).collect();
-    let log = home.path().join("app.log");
-    std::fs::write(&log, format!("{}\n{}", records[0], &records[1][..40])).unwrap();
-    let mut child = start(home.path(), "score --model run app.log --follow");
-    let lines = Lines::of(&mut child);
-    let append = |path: &Path, text: &str| {
-        std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-    };
-    assert_eq!(lines.next()["record"], 1);
-    append(&log, &format!("{}\n", &records[1][40..]));
-    let second = lines.next();
-    assert_eq!((&second["record"], second.get("error")), (&2.into(), None), "a line in two pieces is one");
-    std::fs::rename(&log, home.path().join("app.log.1")).unwrap();
-    append(&home.path().join("app.log.1"), &format!("{}\n", records[2]));
-    std::fs::write(&log, format!("{}\n", records[3])).unwrap();
-    assert_eq!([lines.next(), lines.next()].map(|line| line["record"].as_u64().unwrap()), [3, 4]);
-    std::fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    append(&log, &format!("{}\n", records[4]));
-    let fifth = lines.next();
-    assert_eq!((&fifth["record"], fifth.get("error")), (&5.into(), None));
-    // SAFETY: the child is running, and a signal does nothing to this process.
-    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
-    let begin = Instant::now();
-    let said = Said::from(child.wait_with_output().unwrap());
-    said.has(0, &["5 records", "the file was replaced", "the file was truncated"]);
-    assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
 /// A stream, and a file of which only the end is followed, give what the whole file gives.

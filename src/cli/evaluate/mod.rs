@@ -13,11 +13,14 @@ use super::stdout::print_line;
 use super::values;
 use clap::Args;
 use detection::LabelArgs;
+use indicatif::ProgressBar;
 use logwright::dataset::{Dataset, Sampler, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
+use logwright::ingest::{BadRecords, ReadOptions, RecordStart, read_records};
 use logwright::model_folder::LoadedModel;
+use logwright::record::Form;
 use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, REPORT_FILES, write_report};
 use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
@@ -40,7 +43,7 @@ pub struct EvaluateArgs {
     /// Data folder: compute the loss on its validation split
     #[arg(long, value_name = "DATA", required_unless_present = "text", conflicts_with = "text")]
     data: Option<PathBuf>,
-    /// Text file: compute the loss on its lines, each a record, in consecutive windows of the model's context length
+    /// File in any format that prepare reads: compute the loss on its records, in consecutive windows of the model's context length
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Generated records to compare with --data: one per line, raw or as JSON lines of generate (- for standard input)
@@ -174,25 +177,28 @@ fn on_data(engine: &mut dyn Engine, data: &Dataset, args: &EvaluateArgs) -> Resu
     finite(LanguageModel::new(loss.sum, loss.targets, data.val.tokens(), data.val.bytes()))
 }
 
-/// Loss on a text: the stream starts with a separator, and one follows each line.
+/// Loss on the records of a file, read as `prepare` reads them: the stream starts with a separator, and one follows each record.
 fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<LanguageModel> {
     let Reader { tokenizer, records, .. } = *reader;
-    let text = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
-    let lines = text.strip_suffix(b"\n").unwrap_or(&text).split(|&byte| byte == b'\n');
-    if text.is_empty() {
-        return Err(Error::failed(format!("{}: contains no text to evaluate on", path.display())));
-    }
-    let mut stream = vec![tokenizer.separator()];
-    for (number, line) in lines.enumerate() {
-        let encoded = tokenizer.encode(&records.with_prefix(line), &mut stream);
-        encoded.map_err(|e| Error::failed(format!("{}:{}: {e}", path.display(), number + 1)))?;
+    let options = ReadOptions {
+        bad_records: BadRecords::Keep,
+        record_start: RecordStart::parse(records.record_start.as_deref().unwrap_or(""))?,
+        text_only: records.form == Form::Text,
+        ..ReadOptions::default()
+    };
+    let (mut stream, mut number) = (vec![tokenizer.separator()], 0);
+    let read = read_records(&[path.to_owned()], &options, &ProgressBar::hidden(), &mut |record| {
+        number += 1;
+        let encoded = tokenizer.encode(&records.with_prefix(record), &mut stream);
+        encoded.map_err(|e| Error::failed(format!("{}: record {number}: {e}", path.display())))?;
         stream.push(tokenizer.separator());
-    }
+        Ok(())
+    })?;
     if let Some(out) = logits {
         write_logits(reader.engine, &stream, out)?;
     }
     let loss = stream_loss(reader.engine, &stream)?;
-    finite(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, text.len() as u64))
+    finite(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, read.bytes))
 }
 
 fn finite(language: LanguageModel) -> Result<LanguageModel> {

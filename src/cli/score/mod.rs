@@ -10,7 +10,7 @@ use super::values;
 use clap::Args;
 use explain::ExplainArgs;
 use logwright::finding::Finding;
-use logwright::ingest::{Feed, Input, InputRecord};
+use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, InputRecord, ReadOptions, RecordStart};
 use logwright::model_folder::LoadedModel;
 use logwright::record::Form;
 use logwright::report::visible;
@@ -41,16 +41,26 @@ pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
-    /// Files, folders or patterns in any format that prepare reads; - for lines on standard input, the default. Lines (of
-    /// --follow too) may be JSON, text, or rows after a #Fields line (Zeek, IIS)
+    /// Files, folders or patterns in any format that prepare reads; - for standard input, the default
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
-    /// Follow one growing file, also across rotations, until Ctrl-C
+    /// Format of all inputs [default: detected for each; a stream may have to show 20 rows of a table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<InputFormat>,
+    /// Lines of text that fit this regular expression begin a record, others continue it; '' takes each line as a record
+    /// [default: as in the logs that the model was trained on]
+    #[arg(long, value_name = "REGEX")]
+    record_start: Option<String>,
+    /// Follow one growing file until Ctrl-C, also across rotations: each file is held until it is read to its end
     #[arg(long)]
     follow: bool,
     /// With --follow: score only what is written from now on
     #[arg(long, requires = "follow")]
     from_end: bool,
+    /// With --follow: keep in this file how far the log was answered, and resume there after a restart, also across rotation.
+    /// Every record is answered at least once: after a kill, those of the last moments are answered again
+    #[arg(long, value_name = "FILE", requires = "follow")]
+    state: Option<PathBuf>,
     /// Learn the statistics of normal records and the threshold from these records; saved as RUN/calibration.json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     calibrate: Option<PathBuf>,
@@ -81,7 +91,7 @@ pub struct ScoreArgs {
     /// Number of fields to print per record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = values::whole::<usize>(0..=values::MOST))]
     top_fields: usize,
-    /// Maximum length of a record in bytes; a longer line of a stream is reported and skipped, in a file it is an error
+    /// Maximum length of a record in bytes; a longer one is reported and skipped
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_record_bytes: u32,
     /// Number of available records to compute at once: 1 suits a CPU, a GPU needs more (which may change the last digits)
@@ -132,7 +142,7 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    ScoreStream::new(&args, detector, page).run(&mut scorer, stop)
+    ScoreStream::new(&args, detector, page)?.run(&mut scorer, stop)
 }
 
 impl ScoreArgs {
@@ -180,6 +190,12 @@ impl ScoreArgs {
                  --no-calibration scores records)",
             ));
         }
+        if method.group.is_some() && self.state.is_some() {
+            return Err(Error::usage(
+                "--state: it holds how far records were answered, not the open sessions of --group-by (or of \
+                 RUN/calibration.json: --no-calibration scores records)",
+            ));
+        }
         if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
             return Err(Error::usage(
                 "--aggregate excess: this needs the statistics of normal records; calibrate first (--calibrate NORMAL)",
@@ -193,15 +209,35 @@ impl ScoreArgs {
         self.inputs.iter().chain(&self.calibrate).chain([&self.model]).map(PathBuf::as_path).collect()
     }
 
-    fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Feed {
-        let tables = scorer.records.form != Form::Text;
-        Feed::start(inputs, self.max_record_bytes as usize, 2 * usize::from(self.batch), tables)
+    fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
+        // Records are joined as those were that the model has learnt.
+        let start = self.record_start.as_deref().or(scorer.records.record_start.as_deref());
+        let options = ReadOptions {
+            format: self.format,
+            max_record_bytes: self.max_record_bytes as usize,
+            answer_faults: true,
+            record_start: RecordStart::parse(start.unwrap_or(""))?,
+            text_only: scorer.records.form == Form::Text,
+            ..ReadOptions::default()
+        };
+        Ok(Feed::start(inputs, options, 2 * usize::from(self.batch)))
     }
 
-    fn streams(&self) -> Vec<Input> {
+    fn state(&self) -> Result<Option<FollowState>> {
+        let both = self.state.as_ref().zip(self.inputs.first());
+        both.map(|(state, followed)| FollowState::open(state, followed)).transpose()
+    }
+
+    fn streams(&self, state: Option<&FollowState>) -> Vec<Input> {
         let of = |path: &PathBuf| match path.to_str() {
             Some("-") => Input::Stdin,
-            _ if self.follow => Input::Growing { path: path.clone(), from_end: self.from_end },
+            _ if self.follow => {
+                let begin = if self.from_end { Begin::End } else { Begin::Start };
+                let saved = state.and_then(FollowState::resume);
+                let (begin, records) =
+                    saved.map_or((begin, 0), |(position, records)| (Begin::Behind(position), records));
+                Input::Growing { path: path.clone(), begin, records }
+            }
             _ => Input::Path(path.clone()),
         };
         if self.inputs.is_empty() { vec![Input::Stdin] } else { self.inputs.iter().map(of).collect() }
@@ -214,7 +250,7 @@ type LineResult = std::result::Result<ScoredRecord, String>;
 /// Measures the lines of a batch together; each keeps its input and number.
 fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, LineResult)>> {
     let (mut places, mut records) = (Vec::new(), Vec::new());
-    for InputRecord { input, number, record } in lines {
+    for InputRecord { input, number, record, .. } in lines {
         let fault = record.map(|record| records.push(record)).err();
         places.push((input, number, fault));
     }
@@ -239,7 +275,7 @@ fn calibrate(
     stop: &AtomicBool,
 ) -> Result<Option<Calibration>> {
     let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
-    let mut feed = args.feed(vec![input], scorer);
+    let mut feed = args.feed(vec![input], scorer)?;
     let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
     let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
     while let Some(lines) = feed.next(args.batch.into(), stop)? {
@@ -289,6 +325,8 @@ struct ScoreStream<'a> {
     args: &'a ScoreArgs,
     detector: Detector,
     inputs: Vec<Input>,
+    /// How far a growing file was answered, where that is to be kept.
+    state: Option<FollowState>,
     /// Open sessions, where records are grouped.
     grouped: Option<Grouped>,
     page: explain::Page,
@@ -299,10 +337,11 @@ struct ScoreStream<'a> {
 }
 
 impl<'a> ScoreStream<'a> {
-    fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Self {
+    fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Result<Self> {
         let grouped = detector.method.group.clone().map(Grouped::new);
-        let (inputs, colour) = (args.streams(), args.explain.colour());
-        ScoreStream { args, detector, inputs, grouped, page, colour, records: 0, broken: 0, anomalies: 0 }
+        let state = args.state()?;
+        let (inputs, colour) = (args.streams(state.as_ref()), args.explain.colour());
+        Ok(ScoreStream { args, detector, inputs, state, grouped, page, colour, records: 0, broken: 0, anomalies: 0 })
     }
 
     fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
@@ -310,7 +349,7 @@ impl<'a> ScoreStream<'a> {
         if self.args.explain.explain {
             self.print(&logwright::report::explain::legend(self.colour))?;
         }
-        let mut feed = self.args.feed(self.inputs.clone(), scorer);
+        let mut feed = self.args.feed(self.inputs.clone(), scorer)?;
         let mut ended = Ok(());
         loop {
             match feed.next(self.args.batch.into(), stop) {
@@ -329,6 +368,7 @@ impl<'a> ScoreStream<'a> {
             }
         }
         self.flush()?;
+        self.state.as_mut().map_or(Ok(()), FollowState::save)?;
         self.page.write(&self.detector)?;
         self.conclude(begin.elapsed().as_secs_f64());
         match is_stopped() && !self.args.follow {
@@ -338,6 +378,10 @@ impl<'a> ScoreStream<'a> {
     }
 
     fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
+        if lines.is_empty() {
+            return self.state.as_mut().map_or(Ok(()), FollowState::idle);
+        }
+        let answered = lines.iter().rev().find_map(|line| Some((line.end?, line.number)));
         for (input, number, outcome) in measure(scorer, lines)? {
             self.records += 1;
             match outcome {
@@ -346,7 +390,11 @@ impl<'a> ScoreStream<'a> {
                 Ok(measured) => self.record(scorer, input, number, &measured)?,
             }
         }
-        self.flush()
+        self.flush()?;
+        match (&mut self.state, answered) {
+            (Some(state), Some((end, records))) => state.advance(end, records),
+            _ => Ok(()),
+        }
     }
 
     fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {

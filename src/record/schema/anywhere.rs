@@ -2,7 +2,7 @@
 //! digits of their numbers, so that nothing runs on without end.
 
 use super::written;
-use crate::record::json::{Json, Text};
+use crate::record::json_tree::{Json, Text};
 
 /// Digits that are allowed in any case: before the point, behind it, and in the exponent.
 const DIGITS: [usize; 3] = [20, 20, 3];

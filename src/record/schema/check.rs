@@ -3,7 +3,7 @@
 use super::node::{Node, ObjectProfile, join};
 use super::profile::Profile;
 use super::string_profile::StringRule;
-use crate::record::json::{Json, Text};
+use crate::record::json_tree::{Json, Text};
 use serde::Serialize;
 
 /// The most characters of a value that a violation quotes.

@@ -5,7 +5,7 @@ use super::anywhere::Anywhere;
 use super::number_profile::NumberProfile;
 use super::string_profile::StringProfile;
 use super::values::{ENOUGH, Novelty, Times};
-use crate::record::json::{Json, Text};
+use crate::record::json_tree::{Json, Text};
 
 /// The most paths of a profile. An object that would exceed it becomes open.
 pub(super) const MOST_PATHS: usize = 4096;

@@ -2,7 +2,7 @@
 
 use super::node::{Budget, Node};
 use super::spaces::Spaces;
-use crate::record::json::{Gap, Json};
+use crate::record::json_tree::{Gap, Json};
 use std::collections::BTreeMap;
 
 /// What the records of a corpus have in common.

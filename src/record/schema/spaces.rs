@@ -1,6 +1,6 @@
 //! The white space of records.
 
-use crate::record::json::Gap;
+use crate::record::json_tree::Gap;
 use std::collections::BTreeMap;
 
 const GAPS: usize = Gap::ALL.len();

@@ -4,7 +4,7 @@ use super::string_format::StringFormat;
 use super::string_shape::StringShape;
 use super::values::{DistinctValues, ENOUGH, Novelty, Times};
 use super::written::{self, Spelling};
-use crate::record::json::Text;
+use crate::record::json_tree::Text;
 use std::collections::BTreeMap;
 
 /// The most shapes of a path. A path with more strings of different shapes has no pattern.

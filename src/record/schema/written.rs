@@ -1,6 +1,6 @@
 //! How strings are spelled in JSON, as regular expressions over the text between the quotes.
 
-use crate::record::json::Text;
+use crate::record::json_tree::Text;
 
 /// A character that may stand as it is, and the short escapes.
 const PLAIN: &str = r#"[^"\\\x00-\x1f]|\\["\\/bfnrt]"#;
@@ -140,9 +140,9 @@ mod tests {
     fn what_is_odd_about_a_spelling_is_seen() {
         let of = |raw: &str, is_formatted: bool| {
             let record = format!("{{\"a\":\"{raw}\"}}");
-            let tree = crate::record::json::Json::of_record(record.as_bytes()).unwrap();
-            let crate::record::json::Json::Object(members) = tree else { panic!("an object") };
-            let crate::record::json::Json::Text(text) = &members[0].1 else { panic!("a string") };
+            let tree = crate::record::json_tree::Json::of_record(record.as_bytes()).unwrap();
+            let crate::record::json_tree::Json::Object(members) = tree else { panic!("an object") };
+            let crate::record::json_tree::Json::Text(text) = &members[0].1 else { panic!("a string") };
             let mut spelling = Spelling::default();
             spelling.add(text, is_formatted);
             (spelling.odd, spelling.runs, spelling.halves)

@@ -3,7 +3,7 @@
 
 use super::object::{Member, Object};
 use super::writer::Writer;
-use crate::record::json::Gap;
+use crate::record::json_tree::Gap;
 use crate::record::schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, SPELLINGS, WRITTEN};
 use crate::record::schema::{any_number, any_text, plain_spelling};
 use crate::{Error, Result};

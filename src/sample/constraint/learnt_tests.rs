@@ -1,7 +1,7 @@
 //! The grammar of a learnt schema reads the records that it was learnt from, byte for byte.
 
 use super::{Constraint, GrammarCompiler};
-use crate::record::json::Json;
+use crate::record::json_tree::Json;
 use crate::record::{Form, Records, RecordsBuilder};
 use crate::test_data::{content, real, sampled};
 use crate::tokens::Tokenizer;

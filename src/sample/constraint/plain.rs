@@ -1,7 +1,7 @@
 //! What a grammar over bytes cannot check: that a name occurs twice, or escaped (`"\u0061"` for `"a"`), or that a number is too
 //! large.
 
-use crate::record::json::Json;
+use crate::record::json_tree::Json;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The white space between the parts of a record, where no schema learnt from records says it.
 
-use crate::record::json::Gap;
+use crate::record::json_tree::Gap;
 use llguidance::JsonCompileOptions;
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Writes a grammar in the notation of the llguidance crate: rules, and the regular expressions of JSON's tokens.
 
-use crate::record::json::Gap;
+use crate::record::json_tree::Gap;
 use crate::record::schema::any_text;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;

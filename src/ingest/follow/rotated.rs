@@ -1,0 +1,48 @@
+//! The files that rotation has made of a log: those of its folder whose names begin with its name.
+
+use super::position::{FileId, id};
+use std::fs::{self, File, Metadata};
+use std::path::{Path, PathBuf};
+
+/// Ends of the names of files that hold compressed copies.
+const COMPRESSED: [&str; 5] = [".gz", ".zst", ".xz", ".bz2", ".lz4"];
+
+/// A rotated file that can be read as it is.
+pub(super) struct Rotated {
+    pub path: PathBuf,
+    pub meta: Metadata,
+}
+
+impl Rotated {
+    pub fn id(&self) -> FileId {
+        id(&self.meta)
+    }
+
+    pub fn open(&self) -> Option<File> {
+        File::open(&self.path).ok()
+    }
+}
+
+/// The rotated files of a log (`app.log.1`, `app.log-20260101`, `app.log.old`), the one that was written to longest ago first.
+pub(super) fn rotated(path: &Path) -> Vec<Rotated> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let mut found = Vec::new();
+    // A folder that cannot be listed has no rotated files that could be read.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, own) = (entry.path(), entry.file_name());
+        let suffix = own.as_encoded_bytes().strip_prefix(name).unwrap_or_default();
+        let numbered = suffix.iter().any(u8::is_ascii_digit) || suffix == b".old";
+        let compressed = COMPRESSED.iter().any(|end| suffix.ends_with(end.as_bytes()));
+        if matches!(suffix.first(), Some(b'.' | b'-' | b'_'))
+            && numbered
+            && !compressed
+            && let Ok(meta) = entry.metadata()
+            && meta.is_file()
+        {
+            found.push(Rotated { path, meta });
+        }
+    }
+    found.sort_by_cached_key(|file| (file.meta.modified().ok(), file.path.clone()));
+    found
+}
