@@ -99,7 +99,7 @@ pub fn temporary(folder: &Path) -> Result<File> {
 
 /// Creates a private folder and the parents that it lacks; one that exists stays as it is.
 pub fn create_folders(path: &Path) -> Result<()> {
-    missing_folders(path).map_err(|e| Error::io("create the folder", path, e))
+    missing_folders(path).map_err(|e| Error::io("create", path, e))
 }
 
 fn missing_folders(path: &Path) -> io::Result<()> {
@@ -108,7 +108,9 @@ fn missing_folders(path: &Path) -> io::Result<()> {
     }
     missing_folders(&parent(path))?;
     match create_folder(path).and_then(|()| open_folder(path)) {
+        // Another process was faster, or something else has this name.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
         made => made,
     }
 }

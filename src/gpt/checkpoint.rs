@@ -190,10 +190,10 @@ impl StoredModel {
     pub fn open(folder: &Path) -> Result<Self> {
         let config = read_shape(folder)?;
         let tensors = TensorFile::open(&folder.join("model.safetensors"))?;
-        if config.layers > tensors.len() {
+        if config.layers > tensors.count() {
             return Err(tensors.refuse(format!(
                 "its {} tensors are too few for the {} layers of config.json: they do not belong together",
-                tensors.len(),
+                tensors.count(),
                 config.layers
             )));
         }

@@ -72,7 +72,7 @@ impl TensorFile {
     }
 
     /// Number of tensors.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.tensors.len()
     }
 

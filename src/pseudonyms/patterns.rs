@@ -60,10 +60,12 @@ impl TextPatterns {
 
     /// The numbers of the patterns that match the text, in the order of precedence.
     pub fn matching(&self, text: &str) -> Vec<usize> {
-        let literals =
-            self.literals.0.find_overlapping_iter(text).map(|found| self.literals.1[found.pattern().as_usize()]);
-        let regexes = self.regexes.0.matches(text).into_iter().map(|number| self.regexes.1[number]);
-        let mut numbers: Vec<usize> = literals.chain(regexes).collect();
+        let mut numbers: Vec<usize> = self.regexes.0.matches(text).into_iter().map(|at| self.regexes.1[at]).collect();
+        let (automaton, literals) = &self.literals;
+        // The built-in rules have none.
+        if !literals.is_empty() {
+            numbers.extend(automaton.find_overlapping_iter(text).map(|found| literals[found.pattern().as_usize()]));
+        }
         numbers.sort_unstable();
         numbers.dedup();
         numbers
