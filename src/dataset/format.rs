@@ -191,6 +191,9 @@ fn check(
     if (header.split, header.shard) != (split_code(split), shard) {
         return Err(format!("this file belongs elsewhere: it is shard {} of split {}", header.shard, header.split));
     }
+    if header.to_bytes() != *head {
+        return Err("the reserved bytes of the header are not zero".to_string());
+    }
     if header.count.checked_mul(u64::from(header.width)) != Some(length) {
         let count = header.count;
         return Err(format!("truncated or too long: the header counts {count} numbers, found {length} bytes"));

@@ -126,19 +126,23 @@ impl Config {
         expect("scale_attn_by_inverse_layer_idx", json!(false))?;
         expect("add_cross_attention", json!(false))?;
         expect("layer_norm_epsilon", json!(LAYERNORM_EPSILON))?;
-        if let Some(inner) = config["n_inner"]
-            .as_u64()
-            .filter(|&inner| inner != config["n_embd"].as_u64().unwrap_or(0).saturating_mul(4))
+        let inner = &config["n_inner"];
+        if !inner.is_null() && inner.as_u64() != config["n_embd"].as_u64().and_then(|channels| channels.checked_mul(4))
         {
             return Err(Error::failed(format!("\"n_inner\" is {inner}; this engine computes 4 x n_embd only")));
         }
+        let bias = match &config["bias"] {
+            Value::Null => true,
+            Value::Bool(bias) => *bias,
+            other => return Err(Error::failed(format!("\"bias\" is {other}; expected true or false"))),
+        };
         let read = Config {
             layers: number("n_layer")?,
             heads: number("n_head")?,
             channels: number("n_embd")?,
             context: number("n_positions")?,
             vocab: number("vocab_size")?,
-            bias: config["bias"].as_bool().unwrap_or(true),
+            bias,
         };
         read.check()?;
         Ok(read)

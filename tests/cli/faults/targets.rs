@@ -35,7 +35,6 @@ pub static TARGETS: &[Target] = &[
     target("corpus.jsonl.gz", Packed, "prepare corpus.jsonl.gz --tokenizer bytes --out out"),
     target("corpus.jsonl.zst", Packed, "prepare corpus.jsonl.zst --tokenizer bytes --out out"),
     target("three.jsonl", Log, SCORE),
-    target("three.jsonl", Log, "score --model run - --device cpu"),
     target("three.jsonl", Log, "evaluate --model run/best --data data --generated three.jsonl --device cpu"),
     // A data folder.
     target("data/meta.json", Json, TRAIN),
