@@ -436,20 +436,23 @@ fn names_of_files_do_not_control_the_terminal() {
 #[test]
 fn nohup_outlives_its_terminal() {
     let home = corpus(60, BYTES);
-    let flags = format!("--data data --out run {SMALL} --steps 100000 --save-every 1");
+    let flags = format!("--data data --out run {SMALL} --steps 1000000 --save-every 0 --eval-every 0");
     let line = format!("trap '' HUP; exec \"$0\" train {flags}");
-    let mut child = Command::new("bash")
-        .args(["-c", &line, PROGRAM])
-        .current_dir(home.path())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    while !home.path().join("run/last").exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut command = Command::new("bash");
+    let mut child =
+        command.args(["-c", &line, PROGRAM]).current_dir(home.path()).stderr(Stdio::null()).spawn().unwrap();
+    let steps = || fs::read_to_string(home.path().join("run/metrics.jsonl")).unwrap_or_default().lines().count();
+    let reaches = |child: &mut Child, step: usize| {
+        while steps() < step && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        steps() >= step
+    };
+    assert!(reaches(&mut child, 1));
     send(&child, libc::SIGHUP);
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none(), "the terminal is gone, and the run goes on");
+    // A run that obeys the signal stops after the step that it is in.
+    let later = steps() + 500;
+    assert!(reaches(&mut child, later), "the terminal is gone, and the run goes on");
     send(&child, libc::SIGTERM);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
