@@ -9,6 +9,8 @@ use std::time::Duration;
 const MUCH: f64 = 0.1;
 /// The number of paths that a warning names.
 const NAMED: usize = 5;
+/// The most characters of a path that a warning shows.
+const LONGEST: usize = 60;
 
 /// What the grammar cost over all records.
 #[derive(Default)]
@@ -78,7 +80,10 @@ impl GrammarCost {
     fn hardest(&self) -> String {
         let mut paths: Vec<_> = self.paths.iter().collect();
         paths.sort_by(|a, b| b.1.total_cmp(a.1));
-        let share = |(path, removed): &(&String, &f64)| format!("{path} ({:.0} %)", 100.0 * *removed / self.removed);
+        // Names are generated too, so they may be long or not printable.
+        let short = |path: &str| path.chars().take(LONGEST).collect::<String>().escape_debug().to_string();
+        let share =
+            |(path, removed): &(&String, &f64)| format!("{} ({:.0} %)", short(path), 100.0 * *removed / self.removed);
         paths.iter().take(NAMED).map(share).collect::<Vec<_>>().join(", ")
     }
 }

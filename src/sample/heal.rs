@@ -7,6 +7,8 @@ use crate::tokens::Tokenizer;
 
 /// Bytes that may follow a prompt, for a look at which tokens depend on it: of each kind that a tokenizer distinguishes.
 const NEXT: &[u8] = b"0a7fgAGz\"\\ .,:-_@/{}[]()<>=+%&|;'#!?*~$^`\xc3";
+/// Longer texts that may follow: ends of names and values, with which a tokenizer joins what comes before.
+const NEXT_TEXTS: [&[u8]; 6] = [b"\": \"", b"\":\"", b"\": 1", b"a\": {\"", b"\", \"a\": \"", b"\",\"a\":\""];
 
 /// The longest end of a prompt that is taken back because it may be the beginning of an identifier.
 const LONGEST: usize = 64;
@@ -17,11 +19,11 @@ pub fn heal(tokens: &mut Vec<u32>, prompt: &[u8], tokenizer: &Tokenizer) -> Resu
     let mut kept = prompt.len() - open_end(prompt, tokenizer);
     let mut count = tokens.len();
     let mut with_next = Vec::with_capacity(tokens.len() + 1);
-    for &next in NEXT {
+    for next in NEXT.chunks(1).chain(NEXT_TEXTS) {
         with_next.clear();
         with_next.push(tokens[0]);
         // A tokenizer of characters lacks some.
-        if tokenizer.encode(&[prompt, &[next]].concat(), &mut with_next).is_ok() {
+        if tokenizer.encode(&[prompt, next].concat(), &mut with_next).is_ok() {
             count = count.min(tokens.iter().zip(&with_next).take_while(|(a, b)| a == b).count());
         }
     }

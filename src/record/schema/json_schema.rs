@@ -2,7 +2,8 @@
 //!
 //! A JSON Schema speaks of values; how they are written stands in keywords of its own, which other readers pass over:
 //! `x-written` is a regular expression for a value as JSON text, `x-spellings` lists the spellings of names that are written
-//! with needless escapes, and `x-any-order` lists groups of names that follow each other in any order.
+//! with needless escapes, and `x-any-order` lists groups of names that follow each other in any order; `true` stands for all
+//! names that are not required, among names that the schema does not know.
 
 use super::node::{ArrayProfile, Node, ObjectProfile, Property};
 use super::number_profile::NumberProfile;
@@ -97,7 +98,7 @@ impl StringProfile {
     fn schema(&self) -> Value {
         let mut schema = match self.rule() {
             StringRule::Category(values) => one_of(values.keys().map(|value| value.as_str().into()).collect()),
-            StringRule::Free { .. } => match self.most_characters() {
+            StringRule::Free => match self.most_characters() {
                 Some(most) => json!({ "type": "string", "maxLength": most }),
                 None => json!({ "type": "string" }),
             },
@@ -118,28 +119,26 @@ fn one_of(mut values: Vec<Value>) -> Value {
 impl ObjectProfile {
     fn schema(&self, records: u64) -> Value {
         let order = self.usual_order();
-        let is_many = |group: &&Vec<usize>| group.len() > MOST_ORDERED;
-        let mixed: Vec<usize> = order.iter().filter(is_many).flatten().copied().collect();
-        let members = || order.iter().flatten().map(|&number| &self.properties[number]);
-        let names = |group: &Vec<usize>| -> Vec<&str> {
-            group.iter().map(|&number| self.properties[number].name.as_str()).collect()
-        };
-        let required: Vec<&str> = order
-            .iter()
-            .flatten()
-            .filter(|number| !mixed.contains(number))
-            .map(|&n| &self.properties[n])
-            .filter(|member| self.requires(member))
-            .map(|member| member.name.as_str())
-            .collect();
+        let is_open = self.is_open();
+        let member = |&number: &usize| &self.properties[number];
+        // Of names in any order a grammar requires none, unless they are few.
+        let most = if is_open { 1 } else { MOST_ORDERED };
+        let ordered = order.iter().filter(|group| group.len() <= most).flatten().map(member);
+        let required: Vec<&str> =
+            ordered.filter(|member| self.requires(member)).map(|member| member.name.as_str()).collect();
+        let members = || order.iter().flatten().map(member);
         let properties: Map<String, Value> =
             members().map(|member| (member.name.clone(), member.node.schema(records))).collect();
         let mut schema = json!({ "type": "object", "properties": properties, "required": required });
-        if !self.is_open() {
+        if !is_open {
             schema["additionalProperties"] = false.into();
         }
+        let names = |group: &Vec<usize>| group.iter().map(|number| member(number).name.as_str()).collect();
         let groups: Vec<Vec<&str>> = order.iter().filter(|group| group.len() > 1).map(names).collect();
-        if !groups.is_empty() {
+        if is_open && required.len() < self.properties.len() {
+            // New names come, and so do new orders of the old ones.
+            schema[ANY_ORDER] = true.into();
+        } else if !groups.is_empty() {
             schema[ANY_ORDER] = json!(groups);
         }
         let odd: Map<String, Value> = members().filter_map(Property::odd_spellings).collect();

@@ -51,8 +51,8 @@ pub(super) enum StringRule<'a> {
     Category(&'a BTreeMap<String, Times>),
     /// A string of one of these formats or shapes, or a base64 token of this length.
     Pattern { formats: &'a [(StringFormat, Times)], shapes: &'a [StringShape], token: Option<usize> },
-    /// Any string; the longest one seen had this many characters.
-    Free { longest: usize },
+    /// Any string.
+    Free,
 }
 
 impl StringProfile {
@@ -81,8 +81,8 @@ impl StringProfile {
     }
 
     /// The rule of these strings: a closed category, else patterns if every string matches one, else any string. A standard
-    /// format counts from its first string on; shapes and tokens need [`ENOUGH`] strings. Where formats and shapes are not
-    /// settled, any string is allowed.
+    /// format counts from its first string on; shapes and tokens need [`ENOUGH`] strings and many values, because it is new
+    /// values that may bring new shapes. Where formats and shapes are not settled, any string is allowed.
     pub fn rule(&self) -> StringRule<'_> {
         if let Some(values) = self.values.closed() {
             return StringRule::Category(values);
@@ -91,14 +91,13 @@ impl StringProfile {
         let UnformattedStrings { seen, token, shapes } = &self.unformatted;
         let kinds = formats.iter().map(|(_, times)| *times);
         let kinds = kinds.chain(shapes.iter().flatten().map(|shape| shape.times));
-        match (shapes.as_ref().filter(|_| *seen >= ENOUGH), token) {
-            _ if self.seen > 1 && !self.novelty.is_settled(kinds) => StringRule::Free { longest: self.longest },
+        let many = *seen >= ENOUGH && (self.values.are_many() || self.values.distinct_share() >= 0.9);
+        match (shapes.as_ref().filter(|_| many), token) {
+            _ if self.seen > 1 && !self.novelty.is_settled(kinds) => StringRule::Free,
             _ if *seen == 0 => StringRule::Pattern { formats, shapes: &[], token: None },
             (Some(shapes), _) => StringRule::Pattern { formats, shapes, token: None },
-            (None, &Some(length)) if *seen >= ENOUGH => {
-                StringRule::Pattern { formats, shapes: &[], token: Some(length) }
-            }
-            _ => StringRule::Free { longest: self.longest },
+            (None, &Some(length)) if many => StringRule::Pattern { formats, shapes: &[], token: Some(length) },
+            _ => StringRule::Free,
         }
     }
 
@@ -116,7 +115,7 @@ impl StringProfile {
                 let shape = |shape: &StringShape| shape.regex(&|sign| written::sign(sign, spelling.is_odd()));
                 special.then(|| format!("\"({})\"", alternatives(formats, shapes, token, &shape).join("|")))
             }
-            StringRule::Free { .. } => spelling.has_halves().then(|| spelling.any_text(self.most_characters())),
+            StringRule::Free => spelling.has_halves().then(|| spelling.any_text(self.most_characters())),
             StringRule::Category(_) => None,
         }
     }
@@ -178,7 +177,7 @@ fn is_token(text: &str) -> bool {
 impl StringRule<'_> {
     pub fn matches(&self, text: &str) -> bool {
         match self {
-            StringRule::Free { .. } => true,
+            StringRule::Free => true,
             StringRule::Category(values) => values.contains_key(text),
             StringRule::Pattern { formats, shapes, token } => {
                 let formed =
@@ -248,7 +247,7 @@ mod tests {
     fn forms_and_shapes_stand_side_by_side() {
         let mixed = of(|i| if i % 3 == 0 { format!("host-{i}") } else { format!("10.0.{}.{}", i / 200, i % 200) }, 300);
         let found = regex(&mixed).unwrap();
-        assert!(found.starts_with("^((") && found.ends_with(r"|[a-z]{1,4}-[0-9]{1,4})$"), "{found}");
+        assert!(found.starts_with("^((") && found.ends_with(r"|[a-z]{1,8}-[0-9]{1,6})$"), "{found}");
         assert!(mixed.rule().matches("host-7") && mixed.rule().matches("1.2.3.4") && !mixed.rule().matches("1.2.3"));
     }
 
@@ -256,12 +255,12 @@ mod tests {
     fn text_of_all_kinds_is_free() {
         let free = of(|i| format!("{}{}", "-".repeat(i as usize % 20), noise(i)), 200);
         assert!(
-            matches!(free.rule(), StringRule::Free { longest: 30..=39 }),
+            matches!(free.rule(), StringRule::Free) && matches!(free.most_characters(), Some(60..=78)),
             "the longest has 19 dashes and 20 digits"
         );
         assert!(regex(&free).is_none());
         let few = of(|i| format!("word{i}"), ENOUGH - 1);
-        assert!(matches!(few.rule(), StringRule::Free { .. }));
+        assert!(matches!(few.rule(), StringRule::Free));
     }
 
     #[test]

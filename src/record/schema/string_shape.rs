@@ -112,9 +112,9 @@ impl CharRun {
         self.shortest == self.longest && self.shortest >= FIXED
     }
 
-    /// The allowed lengths: the fixed length, or any length up to the next power of two of the longest.
+    /// The allowed lengths: the fixed length, or any length up to twice the longest.
     fn lengths(&self) -> (u32, u32) {
-        if self.is_fixed() { (self.shortest, self.shortest) } else { (1, self.longest.next_power_of_two()) }
+        if self.is_fixed() { (self.shortest, self.shortest) } else { (1, 2 * self.longest) }
     }
 
     fn regex(&self) -> String {
@@ -160,15 +160,15 @@ mod tests {
     #[test]
     fn shapes_say_kinds_and_lengths() {
         for (texts, expected) in [
-            (&["JOSEPHTAYLOR-LT", "AARONCOLE-PC"][..], "[A-Z]{1,16}-[A-Z]{1,2}"),
+            (&["JOSEPHTAYLOR-LT", "AARONCOLE-PC"][..], "[A-Z]{1,24}-[A-Z]{1,4}"),
             (&["0123456789ab", "ba9876543210"], "[0-9a-f]{12}"),
             (&["123837392027", "000000000000"], "[0-9]{12}"),
             (&["AIDATFQR7NSC", "AKIA0FQR7NSC"], "[0-9A-Z]{12}"),
-            (&["i-0ab1", "i-9ff"], r"[a-z]{1}-[0-9a-z]{1,4}"),
+            (&["i-0ab1", "i-9ff"], r"[a-z]{1,2}-[0-9a-z]{1,8}"),
             (&["decade", "facade"], "[a-z]{6}"),
-            (&["C:\\a.exe", "D:\\b.exe"], r"[A-Z]{1}:\\[a-z]{1}\.[a-z]{1,4}"),
+            (&["C:\\a.exe", "D:\\b.exe"], r"[A-Z]{1,2}:\\[a-z]{1,2}\.[a-z]{1,6}"),
             (&["", ""], ""),
-            (&["{(a)}"], r"\{\([a-z]{1}\)\}"),
+            (&["{(a)}"], r"\{\([a-z]{1,2}\)\}"),
         ] {
             let shape = of(texts);
             assert_eq!(plain(&shape), expected);

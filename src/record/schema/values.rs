@@ -96,6 +96,11 @@ impl DistinctValues {
         (novelty.seen >= ENOUGH && novelty.is_settled(few.values().copied())).then_some(few)
     }
 
+    /// Whether there are more distinct values than a closed category may have.
+    pub fn are_many(&self) -> bool {
+        matches!(self, DistinctValues::Many(_))
+    }
+
     /// The share of distinct values among the values seen: 1 if none repeats, 0 if none was seen.
     pub fn distinct_share(&self) -> f64 {
         match self {

@@ -1,8 +1,9 @@
 //! Fields that a condition fixes: `--where user=jtaylor` asks for records whose field `user` says so.
 
+use super::learnt::FIXED;
 use crate::record::Wanted;
 use crate::record::schema::WRITTEN;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Fixes the field in a learnt schema. None if the schema has no such member, or only in an array.
 pub fn in_learnt(schema: &mut Value, wanted: &Wanted) -> Option<()> {
@@ -25,7 +26,7 @@ pub fn in_learnt(schema: &mut Value, wanted: &Wanted) -> Option<()> {
     if written.is_empty() {
         return None;
     }
-    object["properties"][name.as_str()] = json!({ WRITTEN: format!("({})", written.join("|")) });
+    object["properties"][name.as_str()][FIXED] = format!("({})", written.join("|")).into();
     require(object, &name);
     Some(())
 }

@@ -7,11 +7,18 @@ use crate::record::json_tree::Gap;
 use crate::record::schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, SPELLINGS, WRITTEN};
 use crate::record::schema::{any_number, any_text, plain_spelling};
 use crate::{Error, Result};
+use llguidance::derivre::{RegexAst, RegexBuilder};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// Enough for the regular expressions of fields, which are short.
+const MOST_WORK: u64 = 1_000_000;
+
+/// The keyword of a field that a condition fixes: a regular expression for it as it is written.
+pub const FIXED: &str = "x-fixed";
+
 /// Keywords that a learnt schema has.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "$schema",
     "type",
     "const",
@@ -28,6 +35,7 @@ const KNOWN: [&str; 19] = [
     "minimum",
     "maximum",
     WRITTEN,
+    FIXED,
     SPELLINGS,
     ANY_ORDER,
     ANYWHERE,
@@ -72,40 +80,59 @@ impl Compiler<'_> {
         if let Some(key) = keywords.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(self.refused(&format!("{pointer}/{key}"), &format!("\"{key}\"")));
         }
-        if let Some(written) = keywords.get(WRITTEN).and_then(Value::as_str) {
-            return Ok(Some(self.writer.terminal(written)));
+        if let Some(fixed) = keywords.get(FIXED).and_then(Value::as_str) {
+            return self.fixed(fixed, keywords, pointer).map(Some);
         }
-        if let Some(options) = keywords.get("anyOf").and_then(Value::as_array) {
+        if let Some(options) = list(keywords, "anyOf") {
             let options = options.iter().enumerate();
             let options: Result<Vec<_>> =
                 options.map(|(i, option)| self.value(option, &format!("{pointer}/anyOf/{i}"))).collect();
             let options: Vec<String> = options?.into_iter().flatten().collect();
             return Ok((!options.is_empty()).then(|| format!("({})", options.join(" | "))));
         }
-        if let Some(values) = keywords.get("const").map(std::slice::from_ref).or(list(keywords, "enum")) {
-            let values: Vec<String> = values.iter().map(|value| regex::escape(&value.to_string())).collect();
-            return Ok((!values.is_empty()).then(|| self.writer.terminal(&format!("({})", values.join("|")))));
+        if let Some(regex) = self.scalar(keywords, pointer)? {
+            return Ok(Some(self.writer.terminal(&regex)));
         }
-        match keywords.get("type") {
+        match keywords.get("type").and_then(Value::as_str) {
+            _ if keywords.contains_key("enum") => Ok(None),
             None => Ok(Some(self.any_value())),
-            Some(Value::String(kind)) => self.of_kind(kind, schema, keywords, pointer),
-            Some(_) => Err(self.refused(&format!("{pointer}/type"), "a list of types")),
+            Some("object") => self.object(schema, pointer, ["", ""]).map(Some),
+            Some(_) => self.array(keywords, pointer).map(Some),
         }
     }
 
-    fn of_kind(
-        &mut self,
-        kind: &str,
-        schema: &Value,
-        keywords: &Map<String, Value>,
-        pointer: &str,
-    ) -> Result<Option<String>> {
+    /// What a condition asks for, within what the schema says of strings, numbers and the like; against the schema where that
+    /// is not possible, because what never occurred may be asked for.
+    fn fixed(&mut self, fixed: &str, keywords: &Map<String, Value>, pointer: &str) -> Result<String> {
+        let options = list(keywords, "anyOf").unwrap_or_default().iter().filter_map(Value::as_object);
+        let regexes: Result<Vec<_>> = options.chain([keywords]).map(|option| self.scalar(option, pointer)).collect();
+        let regexes: Vec<String> = regexes?.into_iter().flatten().collect();
+        let usual = format!("({})", regexes.join("|"));
+        Ok(match regexes.is_empty() || exclude_each_other(fixed, &usual) {
+            true => self.writer.terminal(fixed),
+            false => self.writer.both(fixed, &usual),
+        })
+    }
+
+    /// The regular expression of values that contain no others; None if the schema is not of such values.
+    fn scalar(&self, keywords: &Map<String, Value>, pointer: &str) -> Result<Option<String>> {
         let text = |key: &str| keywords.get(key).and_then(Value::as_str);
-        let regex = match kind {
+        if let Some(written) = text(WRITTEN) {
+            return Ok(Some(written.to_string()));
+        }
+        if let Some(values) = keywords.get("const").map(std::slice::from_ref).or(list(keywords, "enum")) {
+            let values: Vec<String> = values.iter().map(|value| regex::escape(&value.to_string())).collect();
+            return Ok((!values.is_empty()).then(|| format!("({})", values.join("|"))));
+        }
+        let kind = match keywords.get("type") {
+            None => return Ok(None),
+            Some(kind) => kind.as_str().ok_or_else(|| self.refused(&format!("{pointer}/type"), "a list of types"))?,
+        };
+        let ranged = keywords.contains_key("minimum") || keywords.contains_key("maximum");
+        Ok(Some(match kind {
             "null" => "null".to_string(),
             "boolean" => "(true|false)".to_string(),
-            "object" => return self.object(schema, pointer, ["", ""]).map(Some),
-            "array" => return self.array(keywords, pointer).map(Some),
+            "object" | "array" => return Ok(None),
             "string" => {
                 match text("pattern").map(|pattern| pattern.strip_prefix('^').and_then(|p| p.strip_suffix('$'))) {
                     Some(Some(pattern)) => format!("\"{pattern}\""),
@@ -113,14 +140,13 @@ impl Compiler<'_> {
                     None => any_text(count(keywords, "maxLength"), false),
                 }
             }
-            "integer" | "number" if keywords.contains_key("minimum") || keywords.contains_key("maximum") => {
+            "integer" | "number" if ranged => {
                 return Err(self.refused(pointer, &format!("a range without \"{WRITTEN}\"")));
             }
             "integer" => "-?(0|[1-9][0-9]{0,20})".to_string(),
             "number" => any_number(),
             other => return Err(self.refused(&format!("{pointer}/type"), &format!("\"{other}\""))),
-        };
-        Ok(Some(self.writer.terminal(&regex)))
+        }))
     }
 
     fn object(&mut self, schema: &Value, pointer: &str, around: [&str; 2]) -> Result<String> {
@@ -147,6 +173,7 @@ impl Compiler<'_> {
                 None => members.push(Member { name: name.clone(), spelling, text: None, is_required }),
             }
         }
+        let any_order = schema.get(ANY_ORDER) == Some(&Value::Bool(true));
         let groups = schema.get(ANY_ORDER).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let groups = groups.iter().map(|group| {
             let names = group.as_array().map_or(&[][..], Vec::as_slice).iter();
@@ -156,7 +183,7 @@ impl Compiler<'_> {
             None => Some(self.any_value()),
             Some(rest) => self.value(rest, &format!("{pointer}/additionalProperties"))?,
         };
-        let object = Object { members, groups: groups.collect(), rest, most_ordered: MOST_ORDERED };
+        let object = Object { members, groups: groups.collect(), any_order, rest, most_ordered: MOST_ORDERED };
         Ok(object.write(&mut self.writer, around))
     }
 
@@ -201,6 +228,14 @@ impl Compiler<'_> {
         self.anything = Some("anything".to_string());
         "anything".to_string()
     }
+}
+
+/// Whether no text fits two regular expressions.
+fn exclude_each_other(one: &str, other: &str) -> bool {
+    let mut builder = RegexBuilder::new();
+    let both = RegexAst::And(vec![RegexAst::Regex(one.to_string()), RegexAst::Regex(other.to_string())]);
+    let both = builder.mk(&both).and_then(|both| builder.to_regex_limited(both, MOST_WORK));
+    both.is_ok_and(|mut both| both.always_empty())
 }
 
 fn list<'a>(keywords: &'a Map<String, Value>, key: &str) -> Option<&'a [Value]> {

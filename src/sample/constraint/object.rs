@@ -17,6 +17,8 @@ pub(super) struct Object {
     pub members: Vec<Member>,
     /// Names that follow each other in any order.
     pub groups: Vec<Vec<String>>,
+    /// Whether the members that are not required stand anywhere.
+    pub any_order: bool,
     /// The value of members with other names, if there may be some.
     pub rest: Option<String>,
     /// The most names of a group of which all orders are listed.
@@ -34,9 +36,16 @@ impl Object {
     pub fn write(&self, writer: &mut Writer, around: [&str; 2]) -> String {
         let [open, close, empty] = writer.brackets([r"\{", r"\}"], around);
         let comma = writer.comma();
-        let others = self.rest.as_ref().map(|value| {
+        let mut anywhere: Vec<String> = Vec::new();
+        if self.any_order {
+            anywhere.extend(self.members.iter().filter(|member| !member.is_required).filter_map(|m| m.text.clone()));
+        }
+        if let Some(value) = &self.rest {
             let taken: Vec<&str> = self.members.iter().map(|member| member.spelling.as_str()).collect();
-            let other = format!("{} {value}", writer.other_names(&taken));
+            anywhere.push(format!("{} {value}", writer.other_names(&taken)));
+        }
+        let others = (!anywhere.is_empty()).then(|| {
+            let other = writer.rule(&anywhere.join(" | "));
             writer.rule(&format!("{other} ({comma} {other})*"))
         });
         let mut items = self.items(&comma, writer);
@@ -73,7 +82,7 @@ impl Object {
         let mut items = Vec::new();
         let mut done: Vec<&str> = Vec::new();
         for member in &self.members {
-            let Some(text) = &member.text else { continue };
+            let Some(text) = member.text.as_ref().filter(|_| member.is_required || !self.any_order) else { continue };
             let Some(group) = self.groups.iter().find(|group| group.contains(&member.name)) else {
                 items.push(Item { text: text.clone(), is_required: member.is_required });
                 continue;

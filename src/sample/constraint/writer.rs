@@ -44,6 +44,11 @@ impl<'a> Writer<'a> {
         self.define(slashed(regex))
     }
 
+    /// A terminal for what fits two regular expressions.
+    pub fn both(&mut self, one: &str, other: &str) -> String {
+        self.define(format!("{} & {}", slashed(one), slashed(other)))
+    }
+
     /// A terminal for a definition in the notation of terminals.
     fn define(&mut self, definition: String) -> String {
         let next = self.terminals.len();
