@@ -3,12 +3,14 @@
 pub mod fields;
 mod form;
 pub mod json;
+mod object;
 mod prefix;
 mod records;
 pub mod schema;
 mod words;
 
 pub use form::Form;
+pub use object::object_fault;
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};
