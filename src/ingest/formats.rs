@@ -287,6 +287,9 @@ mod tests {
         check("[\n  {\n    \"a\": 1\n  }\n]\n", InputFormat::Json);
         check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", InputFormat::Json);
         check("[{\"a\":1},{\"b", InputFormat::Json);
+        check("[{\"a\": 10 20}]", InputFormat::Json);
+        check("{\n \"a\": 10 20\n}\n", InputFormat::Json);
+        check("{\"Records\":[{\"a\": 10 20}]}", InputFormat::Json);
         check("[]", InputFormat::Json);
     }
 

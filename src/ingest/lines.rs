@@ -3,7 +3,7 @@
 use super::collect::{Collector, Place};
 use super::window::{Line, Window};
 use crate::Result;
-use crate::record::json::object_fault;
+use crate::record::object_fault;
 use std::io::ErrorKind;
 
 /// What copytruncate leaves where a writer goes on at its old offset.
@@ -52,7 +52,7 @@ pub(super) fn until_idle(
                     true => out.empty_line(),
                     false => line(text, Place::of_line(number, window.offset() + all as u64), out)?,
                 }
-                window.advance(all);
+                window.take_line(all);
             }
         }
     }

@@ -4,9 +4,11 @@
 //! the text alone, not in how many pieces it came.
 
 use super::csv::Rows;
+use super::json::wraps_records;
 use super::syslog;
 use super::w3c_zeek;
-use crate::record::json::{DEEPEST, Scanner, Step, object_fault};
+use crate::record::json::{DEEPEST, Scanner, Step};
+use crate::record::object_fault;
 
 /// The number of bytes of a source that are examined at most.
 pub(super) const PEEK: usize = 1 << 16;
@@ -108,22 +110,37 @@ pub(super) fn json_lines(seen: &Beginning) -> Answer {
     }
 }
 
+fn ends_line(text: &[u8]) -> bool {
+    text.iter().find(|byte| !b" \t\r".contains(byte)) == Some(&b'\n')
+}
+
 /// Objects over several lines, or an array of objects.
 pub(super) fn json(seen: &Beginning) -> Answer {
     let text = seen.trimmed();
     let begins = |value: &[u8]| {
-        let mut scanner = Scanner::new();
-        match scanner.push(value) {
-            Step::End(_) => Yes,
-            Step::Broken(..) => Answer::of(scanner.depth() == DEEPEST),
-            Step::More | Step::Array(_) => seen.more_or(Yes),
+        let (mut scanner, mut at) = (Scanner::watching(), 0);
+        loop {
+            match scanner.push(&value[at..]) {
+                Step::End(_) => return Yes,
+                Step::Broken(..) => return Answer::of(scanner.depth() == DEEPEST),
+                Step::More => return seen.more_or(Yes),
+                // Whatever is broken in it: no text holds records so.
+                Step::Array(length) => at += length,
+            }
+            if wraps_records(value, &scanner) && value[at..].trim_ascii_start().starts_with(b"{") {
+                return Yes;
+            }
         }
     };
+    // Text does not begin so, even if the first object is broken.
+    let names = |inside: &[u8]| inside.trim_ascii_start().starts_with(b"\"");
     match text.first() {
+        Some(b'{') if ends_line(&text[1..]) && names(&text[1..]) => Yes,
         Some(b'{') => begins(text),
         Some(b'[') => {
             let inside = text[1..].trim_ascii_start();
             match inside.first() {
+                Some(b'{') if names(&inside[1..]) => Yes,
                 Some(b'{') => begins(inside),
                 // An empty array, which text may begin with as well.
                 Some(b']') => match inside[1..].trim_ascii_start().first() {

@@ -134,6 +134,13 @@ impl<'a> Window<'a> {
         self.offset += n as u64;
     }
 
+    /// Takes a line of `n` bytes with its line end, as `next_line` found it.
+    pub fn take_line(&mut self, n: usize) {
+        self.start += n;
+        self.offset += n as u64;
+        (self.line, self.line_start) = (self.line + 1, self.offset);
+    }
+
     /// Reads until the next line is whole. `\r\n` ends a line as `\n` does, and the last line needs no line end.
     pub fn next_line(&mut self, limit: usize) -> io::Result<Line> {
         let mut searched = 0;

@@ -2,7 +2,7 @@
 //! on which records are objects.
 //!
 //! RFC 8259, with a bound on depth: strings hold no control characters, numbers have no leading zeros, nothing follows a
-//! value. Bytes that are not UTF-8 are found by [`object_fault`], which sees the record as a whole.
+//! value. Bytes that are not UTF-8 are found by `object_fault`, which sees the record as a whole.
 
 /// A value may be nested this deep: the object itself is 1. Readers differ, and this is the limit of serde_json.
 pub const DEEPEST: usize = 127;
@@ -77,6 +77,27 @@ const INSIDE: [bool; 256] = {
     table
 };
 
+/// The number of bytes at the beginning that go on inside a string; eight at a time, as most strings are short.
+fn inside(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of a byte is set where the byte is below 0x20, a quote or a backslash; borrows reach only higher bytes.
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let quote = word ^ (ONES * b'"' as u64);
+        let backslash = word ^ (ONES * b'\\' as u64);
+        let found = (control | quote.wrapping_sub(ONES) & !quote | backslash.wrapping_sub(ONES) & !backslash) & HIGH;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().position(|&byte| !INSIDE[usize::from(byte)]).unwrap_or(bytes.len() - at)
+}
+
 const STRING_END: &str = "a control character inside a string";
 const VALUE: &str = "expected a value";
 const NUMBER: &str = "expected a digit of a number";
@@ -127,8 +148,7 @@ impl Scanner {
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
             if self.state == State::String {
-                let rest = &piece[at..];
-                at += rest.iter().position(|&b| !INSIDE[usize::from(b)]).unwrap_or(rest.len());
+                at += inside(&piece[at..]);
                 if at == piece.len() {
                     break;
                 }
@@ -141,6 +161,7 @@ impl Scanner {
                 if self.state == State::After && self.depth == 0 {
                     return self.stopped(at, Step::End(at));
                 }
+                at = self.next_string(piece, at);
                 continue;
             }
             let number = self.is_whole_number();
@@ -157,11 +178,13 @@ impl Scanner {
         self.stopped(piece.len(), Step::More)
     }
 
+    #[inline(always)]
     fn stopped(&mut self, at: usize, step: Step) -> Step {
         self.before += at;
         step
     }
 
+    #[inline(always)]
     fn close_string(&mut self, end: usize) {
         if self.naming {
             self.naming = false;
@@ -174,18 +197,48 @@ impl Scanner {
         }
     }
 
+    /// Takes what mostly follows a string, in one step: a colon or comma, perhaps a space, and the quote of the next string.
+    #[inline(always)]
+    fn next_string(&mut self, piece: &[u8], mut at: usize) -> usize {
+        let name = match (self.state, piece.get(at)) {
+            (State::Colon, Some(b':')) => false,
+            (State::After, Some(b',')) if self.in_object() => true,
+            _ => return at,
+        };
+        self.state = if name { State::Name } else { State::Value };
+        at += 1;
+        if piece.get(at) == Some(&b' ') {
+            at += 1;
+        }
+        if piece.get(at) == Some(&b'"') {
+            if name {
+                self.begin_name(at);
+            } else {
+                self.state = State::String;
+            }
+            at += 1;
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn begin_name(&mut self, at: usize) {
+        (self.naming, self.state) = (true, State::String);
+        if let Some(name) = self.names.get_mut(self.depth - 1) {
+            *name = (self.before + at, 0);
+        }
+    }
+
+    #[inline(always)]
     fn byte(&mut self, byte: u8, at: usize) -> Result<Turn, &'static str> {
         use State::*;
-        let space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let space = is_space(byte);
         self.state = match (self.state, byte) {
             (Value | ValueOrEnd | NameOrEnd | Name | Colon | After, _) if space => return Ok(Turn::Next),
             (ValueOrEnd, b']') | (NameOrEnd, b'}') => return Ok(self.close()),
             (Value | ValueOrEnd, _) => return self.begin(byte),
             (NameOrEnd | Name, b'"') => {
-                self.naming = true;
-                if let Some(name) = self.names.get_mut(self.depth - 1) {
-                    *name = (self.before + at, 0);
-                }
+                self.begin_name(at);
                 String
             }
             (NameOrEnd, _) => return Err("expected the name of a member or }"),
@@ -238,6 +291,7 @@ impl Scanner {
     }
 
     /// The first byte of a value.
+    #[inline(always)]
     fn begin(&mut self, byte: u8) -> Result<Turn, &'static str> {
         self.state = match byte {
             b'{' | b'[' => return self.open(byte == b'{'),
@@ -293,44 +347,8 @@ enum Turn {
     Again,
 }
 
-/// Whether `record` is exactly one JSON object in UTF-8, with white space around it or without; else the offset of the first
-/// byte that no object can have there (the length where the text only ends too early) and the reason.
-pub fn check_object(record: &[u8]) -> Result<(), (usize, String)> {
-    let wrong = |at: usize, reason: &str| Err((at, reason.to_string()));
-    let is_space = |byte: &u8| b" \t\r\n".contains(byte);
-    let Some(start) = record.iter().position(|byte| !is_space(byte)) else {
-        return wrong(record.len(), "no JSON object");
-    };
-    if record[start] != b'{' {
-        return wrong(start, "expected `{`");
-    }
-    let (text, foreign) = match std::str::from_utf8(record) {
-        Ok(_) => (record, false),
-        Err(error) => (&record[..error.valid_up_to()], true),
-    };
-    let end = match Scanner::new().push(&text[start..]) {
-        Step::Broken(at, reason) => return wrong(start + at, reason),
-        Step::More | Step::Array(_) if !foreign => return wrong(text.len(), "it ends before its last bracket"),
-        Step::More | Step::Array(_) => text.len(),
-        Step::End(length) => start + length,
-    };
-    match text[end..].iter().position(|byte| !is_space(byte)) {
-        Some(more) => wrong(end + more, "something follows the object"),
-        None if foreign => wrong(text.len(), "invalid UTF-8"),
-        None => Ok(()),
-    }
-}
-
-/// The reason why `record` is not exactly one JSON object in UTF-8, as a sentence, and its column (from 1); `None` if it is one.
-pub fn object_fault(record: &[u8]) -> Option<(u64, String)> {
-    let (at, reason) = check_object(record).err()?;
-    let found = match record.get(at) {
-        Some(_) if record[..at].trim_ascii().is_empty() => {
-            "expected a JSON object, found something that does not begin with {".to_string()
-        }
-        _ => format!("expected one whole JSON object, found broken JSON ({reason})"),
-    };
-    Some((at as u64 + 1, found))
+pub(super) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 #[cfg(test)]
@@ -399,30 +417,6 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_bounded() {
-        let nested = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
-        assert_eq!(object_fault(nested(DEEPEST).as_bytes()), None);
-        let (column, reason) = object_fault(nested(DEEPEST + 1).as_bytes()).unwrap();
-        assert_eq!((column, reason.contains("127 levels")), (127 * 5 + 1, true));
-    }
-
-    #[test]
-    fn an_object_is_utf8_and_alone() {
-        assert_eq!(object_fault(b" {\"a\":\"\xc3\xa9\"} "), None);
-        for (bad, column, reason) in [
-            (&b"{\"a\":\"\xff\"}"[..], 7, "invalid UTF-8"),
-            (b"[1]", 1, "does not begin with {"),
-            (b"{\"a\":}", 6, "expected a value"),
-            (b"{}{}", 3, "something follows"),
-            (b"{\"a\":1", 7, "before its last bracket"),
-            (b"{\"x\":NaN}", 6, "expected a value"),
-        ] {
-            let fault = object_fault(bad).unwrap();
-            assert!(fault.0 == column && fault.1.contains(reason), "{fault:?}");
-        }
-    }
-
-    #[test]
     fn arrays_in_objects_are_seen_with_their_names() {
         let text = b"{\"n\":[1],\"hits\":{\"t\":{},\"hits\":[{\"x\":[{}]}]},\"l\":[[2]]}";
         let (mut scanner, mut at, mut seen) = (Scanner::watching(), 0, Vec::new());
@@ -440,6 +434,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bytes_inside_strings_are_found_eight_at_a_time(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let one_by_one = bytes.iter().position(|&byte| !INSIDE[usize::from(byte)]).unwrap_or(bytes.len());
+            prop_assert_eq!(inside(&bytes), one_by_one);
+            let plain: Vec<u8> = bytes.iter().map(|byte| byte | 0x80).chain(bytes.iter().copied()).collect();
+            let one_by_one = plain.iter().position(|&byte| !INSIDE[usize::from(byte)]).unwrap_or(plain.len());
+            prop_assert_eq!(inside(&plain), one_by_one);
+        }
+
         #[test]
         fn pieces_of_any_size_and_serde_give_the_same(
             text in prop::collection::vec(prop::sample::select(b"{}[]\",:\\u0123456789.eE+-truefalsn \t\n\xc3\xa9\x01".to_vec()), 0..24),

@@ -1,6 +1,6 @@
 //! The tree of a JSON record as it is written: order and spelling of names, spelling of numbers and strings.
 
-use super::json::check_object;
+use super::object::check_object;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashSet;

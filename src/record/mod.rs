@@ -4,6 +4,7 @@ pub mod fields;
 mod form;
 pub mod json;
 pub mod json_tree;
+mod object;
 mod prefix;
 mod records;
 pub mod schema;
@@ -12,6 +13,7 @@ mod wanted;
 mod words;
 
 pub use form::Form;
+pub use object::{check_object, object_fault};
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};

@@ -1,8 +1,7 @@
 //! Is a generated record complete, and is it valid? The verdict on one record, and the rates over many.
 
-use crate::record::Form;
-use crate::record::json;
 use crate::record::json_tree::Json;
+use crate::record::{self, Form};
 use serde::Serialize;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -44,9 +43,9 @@ pub fn verdict(text: &[u8], ended: bool, form: Form) -> Verdict {
     }
 }
 
-/// [`json::check_object`], and no name occurs twice in one object.
+/// [`record::check_object`], and no name occurs twice in one object.
 fn check_object(body: &[u8]) -> Result<(), (usize, String)> {
-    json::check_object(body)?;
+    record::check_object(body)?;
     match Json::of_record(body).and_then(|tree| tree.doubled_name(body)) {
         None => Ok(()),
         Some((at, name)) => Err((at, format!("the name {} occurs twice in one object", quoted(&name)))),

@@ -1,6 +1,7 @@
 //! The files that rotation has made of a log: those of its folder whose names begin with its name.
 
 use super::position::{FileId, id};
+use std::cmp::Reverse;
 use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,50 @@ pub(super) fn rotated(path: &Path) -> Vec<Rotated> {
             found.push(Rotated { path, meta });
         }
     }
-    found.sort_by_cached_key(|file| (file.meta.modified().ok(), file.path.clone()));
+    found.sort_by_cached_key(|file| (file.meta.modified().ok(), Reverse(number(&file.path)), file.path.clone()));
     found
+}
+
+/// The number at the end of a rotated name, which grows with age; 0 for a date. Times alone do not tell: two files that are
+/// written within a few milliseconds have the same.
+fn number(path: &Path) -> u32 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    if digits < 6 { name[name.len() - digits..].parse().unwrap_or(0) } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_files_come_in_their_order() {
+        let home = tempfile::tempdir().unwrap();
+        let log = home.path().join("app.log");
+        let time = std::time::SystemTime::now();
+        for name in [
+            "app.log",
+            "app.log.1",
+            "app.log.2",
+            "app.log.10",
+            "app.log.3.gz",
+            "app.log.lock",
+            "other.log.1",
+            "app.logs.1",
+        ] {
+            fs::write(home.path().join(name), "x").unwrap();
+            File::options().write(true).open(home.path().join(name)).unwrap().set_modified(time).unwrap();
+        }
+        let names = || {
+            rotated(&log)
+                .iter()
+                .map(|file| file.path.file_name().unwrap().to_str().unwrap().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["app.log.10", "app.log.2", "app.log.1"]);
+        let old = home.path().join("app.log-20260101");
+        fs::write(&old, "x").unwrap();
+        File::options().write(true).open(&old).unwrap().set_modified(time - std::time::Duration::from_secs(9)).unwrap();
+        assert_eq!(names()[0], "app.log-20260101");
+    }
 }

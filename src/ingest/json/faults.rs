@@ -7,7 +7,8 @@ use crate::ingest::collect::{Collector, Place};
 use crate::ingest::window::{Line, Window};
 use memchr::memchr;
 
-const CUT: &str = "the JSON is cut in the middle: expected more, found the end of the file";
+const CUT: &str =
+    "the JSON is cut in the middle: expected more, found the end of the file; repair or fetch the file again";
 
 impl Objects {
     /// The value at the beginning of the window is broken at byte `at`. At the top level, reading goes on with the next line, or

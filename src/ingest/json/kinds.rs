@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ingest::collect::{Collector, Place};
-use crate::record::json::object_fault;
+use crate::record::object_fault;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 

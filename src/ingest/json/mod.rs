@@ -32,6 +32,11 @@ pub(super) fn read(window: &mut Window, live: bool, out: &mut Collector) -> Resu
     Ok(())
 }
 
+/// Whether the array that has just opened in the value that begins with `text` may hold the records of its object.
+pub(super) fn wraps_records(text: &[u8], scanner: &Scanner) -> bool {
+    wraps(text, scanner) != Wraps::No
+}
+
 #[derive(Default)]
 struct Objects {
     live: bool,
@@ -121,6 +126,12 @@ impl Objects {
             Value::Passed(_) => Ok(()),
             Value::Wrapper(at, scanner) => self.unwrap(window, at, *scanner, out).map(|_| ()),
             Value::End(length) => {
+                // As far as it is there: a record does not wait for what follows.
+                let follows = window.bytes()[length..].iter().position(|byte| !b" \t\r".contains(byte));
+                let follows = follows.map(|at| length + at);
+                if let Some(at) = follows.filter(|&at| !b"\n{[\0".contains(&window.bytes()[at])) {
+                    return self.broken(window, at, "something follows the object", Level::Top, out).map(|_| ());
+                }
                 let text = &window.bytes()[..length];
                 let line = memchr(b'\n', text).is_none();
                 if !line {
@@ -248,6 +259,7 @@ impl Objects {
     fn drop_names(&mut self, names: Vec<String>) {
         for name in names.into_iter().filter(|name| !is_of_the_page(name)) {
             // A bound, because each name is compared with all before it.
+            let name = format!("{name:?}");
             if self.dropped.len() < LISTED && !self.dropped.contains(&name) {
                 self.dropped.push(name);
             }
