@@ -132,9 +132,6 @@ const MOST_PARALLEL: u64 = 1024;
 /// Most records per prompt.
 const MOST_RECORDS: u64 = 1 << 40;
 
-/// The number of records whose conditions are checked before the first one is generated.
-const CHECKED: usize = 10_000;
-
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum OutputFormat {
     Raw,
