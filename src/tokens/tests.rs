@@ -156,8 +156,8 @@ fn too_small_a_vocabulary_is_wrong_use_and_too_little_data_is_not() {
 
 #[test]
 fn saved_and_loaded_is_the_same() {
-    let folder = tempfile::tempdir().unwrap();
     for tokenizer in [Tokenizer::bytes(), Tokenizer::chars(&"ab\n{é".chars().collect()), trained(512)] {
+        let folder = tempfile::tempdir().unwrap();
         tokenizer.save(folder.path()).unwrap();
         let loaded = Tokenizer::load(folder.path()).unwrap();
         assert_eq!(
