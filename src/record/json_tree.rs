@@ -28,11 +28,27 @@ pub struct Text<'a> {
 }
 
 impl Text<'_> {
-    /// Whether no other spelling is shorter: only quotes, backslashes and control characters are escaped, in lower case.
+    /// Whether it is spelt as serde_json spells it: only quotes, backslashes and control characters are escaped, and these in
+    /// the shortest way and in lower case.
     pub fn is_plain(&self) -> bool {
-        !self.raw.contains('\\')
-            || serde_json::to_string(&self.value).is_ok_and(|plain| plain[1..plain.len() - 1] == *self.raw)
+        let mut rest = self.raw;
+        while let Some(at) = rest.find('\\') {
+            let escape = &rest.as_bytes()[at + 1..];
+            let length = match escape[0] {
+                b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't' => 1,
+                b'u' if is_control(&escape[1..5]) => 5,
+                _ => return false,
+            };
+            rest = &rest[at + 1 + length..];
+        }
+        true
     }
+}
+
+/// Whether four digits are the plain ones of a control character without a letter of its own.
+fn is_control(digits: &[u8]) -> bool {
+    let [b'0', b'0', high @ (b'0' | b'1'), low @ (b'0'..=b'9' | b'a'..=b'f')] = digits else { return false };
+    *high == b'1' || !b"89acd".contains(low)
 }
 
 /// Where white space may stand in JSON.
@@ -126,6 +142,9 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn white(&mut self) -> &'a str {
+        if self.peek() > b' ' {
+            return "";
+        }
         self.run(|byte| b" \t\r\n".contains(&byte))
     }
 
@@ -213,6 +232,17 @@ mod tests {
         let names: Vec<_> = members.iter().map(|(name, _)| name.raw).collect();
         assert_eq!(names, ["b", "a", "b"]);
         assert_eq!((&members[0].1, &members[2].1), (&Json::Number("1.0"), &Json::Number("2.50")));
+        for (raw, is_plain) in [
+            (r#"a\"\\\n\u0007\u001fé"#, true),
+            (r"\/", false),
+            (r"\u001F", false),
+            (r"\u0008", false),
+            (r"\u00e9", false),
+        ] {
+            let value = serde_json::from_str::<String>(&format!("\"{raw}\"")).unwrap();
+            assert_eq!(serde_json::to_string(&value).unwrap() == format!("\"{raw}\""), is_plain, "{raw}");
+            assert_eq!(Text { raw, value: value.into() }.is_plain(), is_plain, "{raw}");
+        }
         let text = Text { raw: r"x\n\/", value: "x\n/".into() };
         assert!(!text.is_plain());
         assert_eq!(members[1].1, Json::Array(vec![Json::Null, Json::Text(text)]));

@@ -62,7 +62,7 @@ mod tests {
         for record in records {
             let mut whole = vec![tokenizer.separator()];
             tokenizer.encode(record, &mut whole).unwrap();
-            for cut in 0..=record.len() {
+            for cut in (0..=record.len()).step_by(5) {
                 let mut tokens = vec![tokenizer.separator()];
                 tokenizer.encode(&record[..cut], &mut tokens).unwrap();
                 let back = heal(&mut tokens, &record[..cut], tokenizer).unwrap();
@@ -78,15 +78,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_what_training_has_there() {
-        for file in ["azure_ad.jsonl.gz", "cloudtrail.jsonl.gz", "apache.log.gz"] {
+        for (file, vocab) in [("azure_ad.jsonl.gz", 2000), ("cloudtrail.jsonl.gz", 400), ("apache.log.gz", 400)] {
             let text = content(&sampled(file));
             let records: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(|record| !record.is_empty()).collect();
-            for vocab in [400, 2000] {
-                let tokenizer = Tokenizer::train_bpe(records.iter().copied(), vocab).unwrap();
-                let (wrong, all) = unnatural(&records[..2], &tokenizer);
-                println!("{file} {vocab}: {wrong} of {all}");
-                assert!(50 * wrong <= all, "{file}, {vocab} tokens: {wrong} of {all} beginnings");
-            }
+            let tokenizer = Tokenizer::train_bpe(records.iter().copied(), vocab).unwrap();
+            let (wrong, all) = unnatural(&records[..2], &tokenizer);
+            assert!(200 * wrong <= all, "{file}, {vocab} tokens: {wrong} of {all} beginnings");
         }
     }
 

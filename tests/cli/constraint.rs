@@ -260,7 +260,7 @@ fn conditions_hold_under_a_grammar_and_can_be_asked_for_without_one() {
         let whole = said.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let whole: Vec<Value> = whole.filter(|line| line["ended"] == true).collect();
         // Any JSON runs on without end in the hands of a model that has learnt nothing.
-        assert!(whole.len() >= if grammar == "--json" { 0 } else { 6 }, "{grammar}: {}", said.err);
+        assert!(whole.len() >= if grammar == "--json" { 0 } else { 4 }, "{grammar}: {}", said.err);
         for line in whole {
             let record: Value = serde_json::from_str(line["text"].as_str().unwrap()).unwrap();
             assert_eq!((&record["who"]["user"], &record["code"]), (&"bob".into(), &3.into()), "{grammar}");

@@ -6,6 +6,7 @@ use super::number_profile::NumberProfile;
 use super::string_profile::StringProfile;
 use super::values::{ENOUGH, Novelty, Times};
 use crate::record::json_tree::{Json, Text};
+use std::borrow::Cow;
 
 /// The most paths of a profile. An object that would exceed it becomes open.
 pub(super) const MOST_PATHS: usize = 4096;
@@ -17,8 +18,9 @@ const MOST_MEMBERS: usize = 256;
 /// records, and readers of JSON stop at 128 levels.
 pub(super) const DEEPEST: usize = 24;
 
-/// A path that less than one in so many records has is rare.
-const RARE: u64 = 50;
+/// The number of records in a block. Logs come in bursts, so a hundred records of one script say less of the next one than
+/// thirty blocks.
+const BLOCK: u64 = 16;
 
 /// The most spellings of a name that are kept.
 const MOST_SPELLINGS: usize = 8;
@@ -35,6 +37,9 @@ pub(super) struct Node {
     pub array: Option<Box<ArrayProfile>>,
     /// Objects and arrays at the deepest level.
     pub deeper: u64,
+    /// The number of blocks of records that have a value here, and the end of the last one.
+    blocks: u64,
+    block_end: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +67,7 @@ pub(super) struct Property {
     pub name: String,
     /// The ways in which the name is written in JSON, without quotes.
     pub spellings: Vec<String>,
+    is_written_as_it_is: bool,
     /// The objects that have the property.
     pub times: Times,
     /// The properties that followed this one in some object: a bit set over their numbers.
@@ -73,11 +79,17 @@ pub(super) struct Property {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Budget {
     pub paths: usize,
+    /// The number of records learnt before.
+    pub records: u64,
     pub anywhere: Anywhere,
 }
 
 impl Node {
     pub fn learn(&mut self, value: &Json, depth: usize, budget: &mut Budget) {
+        if budget.records >= self.block_end {
+            self.blocks += 1;
+            self.block_end = (budget.records / BLOCK + 1) * BLOCK;
+        }
         match value {
             Json::Null => self.nulls += 1,
             Json::Bool(value) => self.booleans[usize::from(*value)] += 1,
@@ -113,24 +125,9 @@ impl Node {
         }
     }
 
-    /// The number of values seen.
-    pub fn seen(&self) -> u64 {
-        let [object, array] =
-            [self.object.as_ref().map(|object| object.novelty.seen), self.array.as_ref().map(|array| array.seen)];
-        let strings = self.strings.as_ref().map(|strings| strings.seen);
-        let parts = [
-            object,
-            array,
-            strings,
-            Some(self.nulls + self.booleans[0] + self.booleans[1] + self.numbers.seen + self.deeper),
-        ];
-        parts.into_iter().flatten().sum()
-    }
-
-    /// Whether so few values were seen among many records that the next one may be anything.
+    /// Whether values were seen in so few of the blocks of all records that the next one may be anything.
     pub fn is_rare(&self, records: u64) -> bool {
-        let seen = self.seen();
-        (1..ENOUGH).contains(&seen) && RARE * seen < records
+        (1..ENOUGH).contains(&self.blocks) && 2 * self.blocks < records.div_ceil(BLOCK)
     }
 
     /// Whether the booleans are a closed category, by the rule of [`DistinctValues::closed`].
@@ -153,7 +150,7 @@ impl ObjectProfile {
                 continue;
             };
             let member = &mut self.properties[found];
-            member.learn_spelling(name.raw);
+            member.learn_spelling(name);
             if order.contains(&found) {
                 self.doubled = true;
             } else {
@@ -195,8 +192,14 @@ impl ObjectProfile {
             return None;
         }
         budget.paths += 1;
-        let (name, spellings, later) = (name.to_string(), Vec::new(), Vec::new());
-        self.properties.push(Property { name, spellings, times: Times::default(), later, node: Node::default() });
+        self.properties.push(Property {
+            name: name.to_string(),
+            spellings: Vec::new(),
+            is_written_as_it_is: false,
+            times: Times::default(),
+            later: Vec::new(),
+            node: Node::default(),
+        });
         Some(self.properties.len() - 1)
     }
 
@@ -242,9 +245,15 @@ impl ObjectProfile {
 }
 
 impl Property {
-    fn learn_spelling(&mut self, raw: &str) {
-        if self.spellings.len() < MOST_SPELLINGS && !self.spellings.iter().any(|known| known == raw) {
-            self.spellings.push(raw.to_string());
+    fn learn_spelling(&mut self, name: &Text) {
+        // Nearly every name is written as it is.
+        let as_it_is = matches!(name.value, Cow::Borrowed(_));
+        if as_it_is && self.is_written_as_it_is {
+            return;
+        }
+        self.is_written_as_it_is |= as_it_is;
+        if self.spellings.len() < MOST_SPELLINGS && !self.spellings.iter().any(|known| known == name.raw) {
+            self.spellings.push(name.raw.to_string());
         }
     }
 }

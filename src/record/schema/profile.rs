@@ -21,6 +21,7 @@ impl Profile {
         let Some(tree) = Json::with_gaps(record, &mut |gap, white| self.spaces.add(gap, white)) else {
             return;
         };
+        self.budget.records = self.records;
         self.records += 1;
         self.root.learn(&tree, 0, &mut self.budget);
     }

@@ -16,6 +16,8 @@ pub(super) struct Spaces {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Whites {
+    /// The number of gaps without white space.
+    empty: u64,
     /// The pieces and how often they were seen, for the first [`MOST`].
     seen: Vec<(String, u64)>,
     longest: usize,
@@ -25,6 +27,11 @@ struct Whites {
 impl Spaces {
     pub fn add(&mut self, gap: Gap, white: &str) {
         let known = &mut self.gaps[gap as usize];
+        // Most gaps are always empty, and there are several for each member.
+        if white.is_empty() {
+            known.empty += 1;
+            return;
+        }
         known.longest = known.longest.max(white.len());
         if let Some((_, count)) = known.seen.iter_mut().find(|(text, _)| text == white) {
             *count += 1;
@@ -37,11 +44,11 @@ impl Spaces {
 
     /// Whether most of the gaps are one space.
     pub fn is_mostly_a_space(&self, gap: Gap) -> bool {
-        let seen = &self.gaps[gap as usize].seen;
-        let count = |wanted: &dyn Fn(&str) -> bool| -> u64 {
-            seen.iter().filter(|(text, _)| wanted(text)).map(|(_, count)| count).sum()
+        let Whites { empty, seen, .. } = &self.gaps[gap as usize];
+        let count = |is_space: bool| -> u64 {
+            seen.iter().filter(|(text, _)| (text == " ") == is_space).map(|(_, count)| count).sum()
         };
-        count(&|text| text == " ") > count(&|text| text != " ")
+        count(true) > count(false) + empty
     }
 
     /// Regular expressions for the gaps that are not always empty.
@@ -58,7 +65,7 @@ impl Whites {
         }
         let escaped = |text: &String| text.replace('\t', r"\t").replace('\r', r"\r").replace('\n', r"\n");
         let texts: Vec<String> = self.seen.iter().map(|(text, _)| escaped(text)).collect();
-        format!("({})", texts.join("|"))
+        format!("({}{})", texts.join("|"), if self.empty > 0 { "|" } else { "" })
     }
 }
 
@@ -76,7 +83,7 @@ mod tests {
         assert!(!spaces.is_mostly_a_space(Gap::BehindComma), "half of them");
         spaces.add(Gap::BehindComma, " ");
         assert!(spaces.is_mostly_a_space(Gap::BehindComma) && !spaces.is_mostly_a_space(Gap::BehindColon));
-        assert_eq!(spaces.written(), BTreeMap::from([(Gap::BehindComma, r"( ||\t)".to_string())]));
+        assert_eq!(spaces.written(), BTreeMap::from([(Gap::BehindComma, r"( |\t|)".to_string())]));
         (0..20).for_each(|length| spaces.add(Gap::Open, &" ".repeat(length)));
         assert_eq!(spaces.written()[&Gap::Open], r"[ \t\r\n]{0,19}");
     }

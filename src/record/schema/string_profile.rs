@@ -162,11 +162,12 @@ impl UnformattedStrings {
             return true;
         };
         shape.times = Times { count: 1, last: place };
-        let covered = shapes.iter().any(|known| known.covers(&shape));
-        if !shapes.iter_mut().any(|known| known.merge(&shape)) {
-            if shapes.len() < MOST_SHAPES { shapes.push(shape) } else { self.shapes = None }
+        match shapes.iter_mut().find_map(|known| known.learn(&shape)) {
+            Some(covered) => return !covered,
+            None if shapes.len() < MOST_SHAPES => shapes.push(shape),
+            None => self.shapes = None,
         }
-        !covered
+        true
     }
 }
 

@@ -55,27 +55,33 @@ impl StringShape {
         Some(shape)
     }
 
-    /// Merges `other` into this shape. Returns false, and changes nothing, if the outlines differ.
-    pub fn merge(&mut self, other: &StringShape) -> bool {
-        let same = self.outline == other.outline;
-        if same {
-            self.times = Times { count: self.times.count + other.times.count, last: other.times.last };
-            for (mine, other) in self.runs.iter_mut().zip(&other.runs) {
-                mine.kinds |= other.kinds;
-                mine.shortest = mine.shortest.min(other.shortest);
-                mine.longest = mine.longest.max(other.longest);
-            }
+    /// Merges `other` into this shape, and returns whether it was covered before. None, and nothing changes, if the outlines
+    /// differ.
+    pub fn learn(&mut self, other: &StringShape) -> Option<bool> {
+        if self.outline != other.outline {
+            return None;
         }
-        same
+        let covered = self.covers_runs(other);
+        self.times = Times { count: self.times.count + other.times.count, last: other.times.last };
+        for (mine, other) in self.runs.iter_mut().zip(&other.runs) {
+            mine.kinds |= other.kinds;
+            mine.shortest = mine.shortest.min(other.shortest);
+            mine.longest = mine.longest.max(other.longest);
+        }
+        Some(covered)
     }
 
     /// Whether this shape, learnt from many strings, covers the shape of one string.
     pub fn covers(&self, other: &StringShape) -> bool {
+        self.outline == other.outline && self.covers_runs(other)
+    }
+
+    fn covers_runs(&self, other: &StringShape) -> bool {
         let fits = |(mine, other): (&CharRun, &CharRun)| {
             let (least, most) = mine.lengths();
             other.kinds & !mine.allowed() == 0 && (least..=most).contains(&other.longest)
         };
-        self.outline == other.outline && self.runs.iter().zip(&other.runs).all(fits)
+        self.runs.iter().zip(&other.runs).all(fits)
     }
 
     /// A regular expression without anchors for the strings that this shape covers; `punctuation` gives that of a sign.
@@ -153,7 +159,7 @@ mod tests {
     fn of(texts: &[&str]) -> StringShape {
         let mut shapes = texts.iter().map(|text| StringShape::of(text).unwrap());
         let mut shape = shapes.next().unwrap();
-        shapes.for_each(|other| assert!(shape.merge(&other)));
+        shapes.for_each(|other| assert!(shape.learn(&other).is_some()));
         shape
     }
 
@@ -175,7 +181,7 @@ mod tests {
             let regex = Regex::new(&format!("^{expected}$")).unwrap();
             assert!(texts.iter().all(|text| regex.is_match(text) && shape.covers(&StringShape::of(text).unwrap())));
         }
-        assert!(!of(&["a-b"]).merge(&StringShape::of("a_b").unwrap()));
+        assert_eq!(of(&["a-b"]).learn(&StringShape::of("a_b").unwrap()), None);
         assert_eq!(
             [StringShape::of("é"), StringShape::of("a\nb"), StringShape::of(&"-".repeat(100))],
             [None, None, None]
