@@ -114,7 +114,9 @@ impl Objects {
                 return self.too_long(window, out).map(|()| false);
             }
             if !fill(window, out)? {
-                return self.cut(window, Level::Wrapped, out).map(|_| false);
+                out.bad(Place { line, column, end: None }, fault, &one_line(window.bytes()))?;
+                window.advance(window.bytes().len());
+                return Ok(false);
             }
         }
     }
@@ -149,10 +151,13 @@ impl Objects {
     /// Passes over lines up to one that begins like a value.
     pub(super) fn resync(&mut self, window: &mut Window, out: &mut Collector) -> Result<()> {
         loop {
-            self.skip_line(window, out)?;
+            if self.line_holds {
+                self.skip_line(window, out)?;
+            }
             if window.bytes().is_empty() && !fill(window, out)? || matches!(window.bytes()[0], b'{' | b'[') {
                 return Ok(());
             }
+            self.line_holds = true;
         }
     }
 
