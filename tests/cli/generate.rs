@@ -228,7 +228,7 @@ fn mistakes_are_named() {
     run(home.path(), "generate --model run --parallel 100000").has(2, &["--parallel"]);
     run(home.path(), "evaluate --model run").has(2, &["--data"]);
     std::fs::write(home.path().join("odd"), "{\"a\": 1}\n\u{20ac}\n").unwrap();
-    run(home.path(), "evaluate --model run --text odd").has(1, &["odd:2"]);
+    run(home.path(), "evaluate --model run --text odd").has(1, &["odd: record 2"]);
     std::fs::write(home.path().join("empty"), "").unwrap();
     run(home.path(), "evaluate --model run --text empty").has(1, &["empty", "no text"]);
 }
