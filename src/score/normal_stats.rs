@@ -55,6 +55,11 @@ impl NormalStats {
         Ok(())
     }
 
+    /// Whether some path is the number of a word in a line of text, as `$1`.
+    pub fn has_numbered_paths(&self) -> bool {
+        self.paths.keys().any(|path| path.starts_with('$'))
+    }
+
     /// Number of paths.
     pub fn len(&self) -> usize {
         self.paths.len()

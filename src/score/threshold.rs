@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Name of the file in the folder that `--model` names.
 pub const FILE: &str = "calibration.json";
-/// Version of the file's layout.
-const VERSION: u32 = 1;
+/// Version of the file's layout and of the paths in it. Version 1 knew the fields of web server logs and of syslog by number.
+const VERSION: u32 = 2;
 
 /// How scores are made. Scores made in different ways cannot be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,9 +84,6 @@ impl Calibration {
         };
         let found: Self =
             serde_json::from_slice(&text).map_err(|e| refuse(format!("not a complete calibration ({e})")))?;
-        if found.version != VERSION {
-            return Err(refuse(format!("version {}, expected {VERSION}", found.version)));
-        }
         found.check().map_err(refuse)?;
         let expected = checksum(model)?;
         if found.model != expected {
@@ -101,7 +98,13 @@ impl Calibration {
 
     /// Checks every number, as nothing that `score --calibrate` writes fails it. The error names the member.
     fn check(&self) -> std::result::Result<(), String> {
-        let Calibration { method, threshold, fpr, scores, normal_stats, .. } = self;
+        let Calibration { version, method, threshold, fpr, scores, normal_stats, .. } = self;
+        match *version {
+            VERSION => {}
+            1 if !normal_stats.has_numbered_paths() => {}
+            1 => return Err("version 1, which knew the fields of text lines by other names".to_string()),
+            other => return Err(format!("version {other}, expected {VERSION}")),
+        }
         if !threshold.is_finite() {
             return Err(format!("threshold is {threshold}, expected a number"));
         }
@@ -199,6 +202,8 @@ mod tests {
         let check = |value: Value| serde_json::from_value::<Calibration>(value).unwrap().check();
         assert_eq!(check(good.clone()), Ok(()));
         for (pointer, value, part) in [
+            ("/version", json!(3), "version 3, expected 2"),
+            ("/usual/$1", json!({ "count": 4, "mean": 0.5, "deviation": 0.0 }), "version 1, which knew"),
             ("/fpr", json!(0.0), "fpr is 0"),
             ("/fpr", json!(-0.1), "fpr is -0.1"),
             ("/fpr", json!(1.0), "fpr is 1"),
@@ -216,7 +221,10 @@ mod tests {
             ("/taught", json!(0), "usual has statistics, but taught is 0"),
         ] {
             let mut bad = good.clone();
-            *bad.pointer_mut(pointer).unwrap() = value;
+            match bad.pointer_mut(pointer) {
+                Some(member) => *member = value,
+                None => drop(bad["usual"].as_object_mut().unwrap().insert("$1".into(), value)),
+            }
             let problem = check(bad).unwrap_err();
             assert!(problem.contains(part), "{pointer}: {problem}");
         }
