@@ -25,12 +25,16 @@ pub struct Text<'a> {
     pub raw: &'a str,
     /// Its escapes resolved; `raw` itself where an escape stands for half a character.
     pub value: Cow<'a, str>,
+    pub has_escapes: bool,
 }
 
 impl Text<'_> {
     /// Whether it is spelt as serde_json spells it: only quotes, backslashes and control characters are escaped, and these in
     /// the shortest way and in lower case.
     pub fn is_plain(&self) -> bool {
+        if !self.has_escapes {
+            return true;
+        }
         let mut rest = self.raw;
         while let Some(at) = rest.find('\\') {
             let escape = &rest.as_bytes()[at + 1..];
@@ -200,21 +204,23 @@ impl<'a> Reader<'a, '_> {
     fn string(&mut self) -> Text<'a> {
         self.at += 1;
         let start = self.at;
+        let mut has_escapes = false;
         loop {
             self.run(|byte| byte != b'"' && byte != b'\\');
             if self.peek() != b'\\' {
                 break;
             }
+            has_escapes = true;
             self.at += 2;
         }
         let raw = &self.text[start..self.at];
         self.at += 1;
         let quoted = &self.text[start - 1..self.at];
-        let value = match raw.contains('\\') {
+        let value = match has_escapes {
             true => serde_json::from_str::<String>(quoted).map_or(Cow::Borrowed(raw), Cow::Owned),
             false => Cow::Borrowed(raw),
         };
-        Text { raw, value }
+        Text { raw, value, has_escapes }
     }
 }
 
@@ -241,9 +247,9 @@ mod tests {
         ] {
             let value = serde_json::from_str::<String>(&format!("\"{raw}\"")).unwrap();
             assert_eq!(serde_json::to_string(&value).unwrap() == format!("\"{raw}\""), is_plain, "{raw}");
-            assert_eq!(Text { raw, value: value.into() }.is_plain(), is_plain, "{raw}");
+            assert_eq!(Text { raw, value: value.into(), has_escapes: true }.is_plain(), is_plain, "{raw}");
         }
-        let text = Text { raw: r"x\n\/", value: "x\n/".into() };
+        let text = Text { raw: r"x\n\/", value: "x\n/".into(), has_escapes: true };
         assert!(!text.is_plain());
         assert_eq!(members[1].1, Json::Array(vec![Json::Null, Json::Text(text)]));
         for (record, at) in [(r#"{"a": {"x": 1}, "b": {"x": 2}}"#, None), (r#"{"l":[{"a":1,"\u0061":2}]}"#, Some(13))] {

@@ -210,7 +210,7 @@ mod tests {
         let mut strings = StringProfile::default();
         (0..n).for_each(|i| {
             let value = text(i);
-            strings.add(&Text { raw: &value, value: value.as_str().into() });
+            strings.add(&Text { raw: &value, value: value.as_str().into(), has_escapes: false });
         });
         strings
     }
