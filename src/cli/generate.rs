@@ -193,7 +193,7 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         if tries == 0 {
             break;
         }
-        let again: Vec<(usize, usize)> = missing.drain(..).collect();
+        let again = std::mem::take(&mut missing);
         let (now, later) = again.split_at(again.len().min(tries));
         round.run(now.iter().copied(), &mut printer, &bar, &mut missing)?;
         missing.extend(later);
