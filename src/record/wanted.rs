@@ -107,7 +107,7 @@ mod tests {
             assert!(written.is_match(&quoted(fits)) && !written.is_match(&quoted(differs)), "{written}");
             let record = serde_json::json!({ (wanted.field()): fits }).to_string();
             assert_eq!(
-                super::super::prefix_values(&[wanted.prefix.clone()], record.as_bytes()),
+                super::super::prefix_values(std::slice::from_ref(&wanted.prefix), record.as_bytes()),
                 [Some(value.to_string())]
             );
         }
