@@ -131,7 +131,7 @@ fn a_header_that_asks_for_more_than_the_file_holds_takes_no_memory() {
             let header = String::from_utf8_lossy(&bytes[..3000]).into_owned();
             let at = header.find(from).unwrap();
             let to = format!("{to:width$}", width = from.len());
-            bytes[at..at + from.len()].copy_from_slice(to[..from.len()].as_bytes());
+            bytes[at..at + from.len()].copy_from_slice(&to.as_bytes()[..from.len()]);
         });
         run_in_little_memory(home.path(), READERS[0]).has(1, &["model.safetensors"]);
         fs::write(&file, &good).unwrap();

@@ -201,7 +201,7 @@ fn stranger(home: &Path, closed: &Path, line: &str) -> Said {
     let mut command = if is_root { Command::new(&program) } else { logwright() };
     match is_root {
         true => drop(command.uid(65534).gid(65534)),
-        false => fs::set_permissions(closed, fs::Permissions::from_mode(0)).unwrap(),
+        false => fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap(),
     }
     let said = command.args(line.split_whitespace()).current_dir(home).output().unwrap().into();
     fs::set_permissions(closed, fs::Permissions::from_mode(before)).unwrap();
