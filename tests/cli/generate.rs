@@ -230,7 +230,7 @@ fn mistakes_are_named() {
     std::fs::write(home.path().join("odd"), "{\"a\": 1}\n\u{20ac}\n").unwrap();
     run(home.path(), "evaluate --model run --text odd").has(1, &["odd: record 2"]);
     std::fs::write(home.path().join("empty"), "").unwrap();
-    run(home.path(), "evaluate --model run --text empty").has(1, &["empty", "no text"]);
+    run(home.path(), "evaluate --model run --text empty").has(1, &["empty: the file is empty"]);
 }
 
 #[test]
