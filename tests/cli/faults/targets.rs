@@ -51,6 +51,9 @@ pub static TARGETS: &[Target] = &[
     target("data/meta.json", Json, "evaluate --model run/best --data data --device cpu"),
     target("data/tokenizer.json", Json, "prepare corpus.jsonl --tokenizer-from data --out out"),
     target("data/records.json", Json, "prepare corpus.jsonl --tokenizer-from data --out out"),
+    target("bpe/tokenizer.json", Json, "prepare corpus.jsonl --tokenizer-from bpe --out out"),
+    target("char/tokenizer.json", Json, "prepare corpus.jsonl --tokenizer-from char --out out"),
+    target("planted/canaries.json", Json, "evaluate --model run/best --data planted --device cpu"),
     // A model folder, with checksums and, as other programs write them, without.
     target("run/best/config.json", Json, GENERATE),
     target("run/best/tokenizer.json", Json, GENERATE),
@@ -83,6 +86,7 @@ pub static TARGETS: &[Target] = &[
     target("rules.toml", Toml, "prepare corpus.jsonl --out out --pseudonymise --key-file key --rules rules.toml"),
     target("key", Text, "prepare corpus.jsonl --out out --pseudonymise --key-file key"),
     target("schema.json", Json, "generate --model run/best -n 1 --max-tokens 40 --schema schema.json --device cpu"),
+    target("prompts", Text, "generate --model run/best -n 1 --max-tokens 8 --prompts prompts --device cpu"),
     target("labels.jsonl", Text, "evaluate --model run --data data --labels labels.jsonl --device cpu"),
 ];
 
@@ -153,6 +157,10 @@ fn make() -> tempfile::TempDir {
     in_home("score --model run --calibrate corpus.jsonl --fpr 0.1 --device cpu");
     in_home("prepare corpus.jsonl --out named --pseudonymise --key-file key");
     fs::remove_dir_all(path.join("named")).unwrap();
+    in_home("prepare corpus.jsonl --out bpe --vocab-size 300");
+    in_home("prepare corpus.jsonl --out char --tokenizer char");
+    in_home("prepare corpus.jsonl --out planted --tokenizer-from data --canaries 2");
+    write("prompts", b"{\"time\n{\n");
     write("labels.jsonl", "0\n".repeat(6).as_bytes());
     copy_folder(&path.join("run/best"), &path.join("foreign"));
     fs::remove_file(path.join("foreign/checksums.json")).unwrap();
