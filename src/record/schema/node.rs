@@ -130,7 +130,7 @@ impl Node {
         (1..ENOUGH).contains(&self.blocks) && 2 * self.blocks < records.div_ceil(BLOCK)
     }
 
-    /// Whether the booleans are a closed category, by the rule of [`DistinctValues::closed`].
+    /// Whether the booleans are a closed category, by the rule of `DistinctValues::closed`.
     pub fn closed_booleans(&self) -> bool {
         let [no, yes] = self.booleans;
         no + yes >= ENOUGH && (no != 1 && yes != 1 || no + yes >= 100)
