@@ -16,3 +16,12 @@ pub use lock::Lock;
 pub use staged::{StagedFolder, recover, replace_folder};
 pub use unfinished::discard as discard_unfinished;
 pub use whole::{WholeFile, write_atomic};
+
+/// The names in a folder, sorted.
+#[cfg(test)]
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = entries.collect();
+    names.sort();
+    names
+}

@@ -174,15 +174,8 @@ fn remove_abandoned(parent: &Path, prefix: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::write_atomic;
+    use super::super::{names, write_atomic};
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = entries.collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn a_folder_is_replaced_whole() {

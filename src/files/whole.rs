@@ -96,14 +96,8 @@ fn sweep(folder: &Path, prefix: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names;
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = entries.collect();
-        names.sort();
-        names
-    }
 
     #[test]
     fn what_a_kill_left_is_swept_and_what_is_being_written_is_not() {

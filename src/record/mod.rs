@@ -8,15 +8,15 @@ mod object;
 mod prefix;
 mod records;
 pub mod schema;
+mod text_fields;
 mod time;
 mod wanted;
-mod words;
 
 pub use form::Form;
 pub use object::{check_object, object_fault};
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};
+pub use text_fields::text_fields;
 pub use time::seconds;
 pub use wanted::Wanted;
-pub use words::text_fields;
