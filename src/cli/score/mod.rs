@@ -33,10 +33,9 @@ mod sessions;
 ///
 /// Keys: record (its number in its input), source (if there are several), score, threshold, anomaly (null without a threshold;
 /// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the most unusual first: path, value, nats, and after
-/// a calibration expected and excess. Surprisal is minus the logarithm of the probability that the model gave a text, in nats:
-/// rare text has a high one. Paths are those of JSON leaves (resources.*.arn); lines of web servers and of syslog have fields by
-/// name (client, status; program, message.1); the words of other lines are $1, $2, ...; (end) is what follows the last field. For
-/// a line that is not a record, record and error are printed, and scoring continues.
+/// a calibration expected and excess. Surprisal is minus the logarithm of the probability that the model gave a text, in nats.
+/// Paths are those of JSON leaves (resources.*.arn); web logs and syslog have named fields (client, program); the words of
+/// other lines are $1, $2, ...; (end) is what follows the last field. For a line that is no record: record and error.
 #[derive(Args)]
 pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
