@@ -14,10 +14,11 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use logwright::engine::Engine;
 use logwright::model_folder::LoadedModel;
-use logwright::record::Records;
+use logwright::record::{Form, Records};
 use logwright::report::{Summary, Verdict, verdict};
 use logwright::sample::{Conditions, Control, GeneratedRecord, GenerationSettings, SamplingParams, generate};
 use logwright::tokens::Tokenizer;
+use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -284,6 +285,7 @@ impl Printer<'_> {
         let Printer { args, records, conditions, wishes, counts } = self;
         let verdict = verdict(&record.text, record.ended, records.form);
         let body = records.without_prefix(&record.text);
+        let logged = records.as_logged(&record.text);
         let as_asked = conditions.is_empty() || conditions.is_kept(body, number, args.n);
         counts.summary.add(&verdict);
         counts.cost.add(record, record.text.len() - body.len());
@@ -293,9 +295,9 @@ impl Printer<'_> {
             return Ok(false);
         }
         let written = match args.format {
-            OutputFormat::Raw => out.write_all(&[body, b"\n"].concat()),
+            OutputFormat::Raw => out.write_all(&[&logged, &b"\n"[..]].concat()),
             OutputFormat::Jsonl => {
-                let mut line = describe(record, body, &verdict)?;
+                let mut line = describe(record, &logged, &verdict)?;
                 if !conditions.is_empty() {
                     line["as_asked"] = (as_asked && verdict.is_valid()).into();
                 }
@@ -307,14 +309,21 @@ impl Printer<'_> {
 
     fn tell(&self, seconds: f64, is_guided: bool) {
         let Counts { summary, cost, left_out, as_asked, tokens } = &self.counts;
+        let speed = *tokens as f64 / seconds;
+        // Any complete line is a valid one of text.
+        let valid = match self.records.form {
+            Form::Text => String::new(),
+            _ => format!(
+                "; {} of the complete ones valid ({:.1} %)",
+                summary.parsed,
+                100.0 * summary.parsed_of_complete()
+            ),
+        };
         tracing::info!(
-            "{} records in {seconds:.1} s ({:.0} tokens/s): {} complete, {} cut off; {} of the complete ones valid ({:.1} %)",
-            summary.records,
-            *tokens as f64 / seconds,
+            "{} in {seconds:.1} s ({speed:.0} tokens/s): {} complete, {} cut off{valid}",
+            counted(summary.records, "record"),
             summary.complete,
-            summary.records - summary.complete,
-            summary.parsed,
-            100.0 * summary.parsed_of_complete()
+            summary.records - summary.complete
         );
         left_out.tell();
         if !self.conditions.is_empty() {

@@ -2,6 +2,7 @@
 
 use logwright::record::fields::paths_so_far;
 use logwright::sample::{DeadEnd, GeneratedRecord};
+use logwright::words::counted;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl GrammarCost {
             );
         }
         for (dead_end, count) in &self.dead_ends {
-            tracing::warn!("{count} records could not be finished: {}", dead_end.reason());
+            tracing::warn!("{} could not be finished: {}", counted(*count as u64, "record"), dead_end.reason());
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which generated records are printed, and how many are not, and why.
 
 use logwright::report::Verdict;
+use logwright::words::counted;
 
 /// Which records are printed besides those that are whole, valid and as asked.
 #[derive(Clone, Copy)]
@@ -36,14 +37,15 @@ impl LeftOut {
         let LeftOut { cut_off, broken, not_as_asked } = *self;
         if cut_off > 0 {
             tracing::warn!(
-                "{cut_off} records not printed: cut off before their end; raise --max-tokens, or see them with --format jsonl"
+                "{} not printed: cut off at --max-tokens; raise it, or see them with --format jsonl",
+                counted(cut_off, "record")
             );
         }
         if broken > 0 {
-            tracing::info!("{broken} records not printed: not valid (--only-valid)");
+            tracing::info!("{} not printed: not valid (--only-valid)", counted(broken, "record"));
         }
         if not_as_asked > 0 {
-            tracing::info!("{not_as_asked} records not printed: their fields are not as asked (--where, --from)");
+            tracing::info!("{} not printed: fields not as asked (--where, --from)", counted(not_as_asked, "record"));
         }
     }
 }

@@ -12,8 +12,9 @@ use logwright::dataset::{
 };
 use logwright::ingest::{BadRecords, InputFormat, ReadOptions, RecordStart};
 use logwright::pseudonyms::SecretKey;
-use logwright::record::{Prefix, Records};
+use logwright::record::{OpenedReport, Opening, Prefix, Records};
 use logwright::tokens::{MOST_VOCABULARY, Tokenizer, TokenizerKind};
+use logwright::words::counted;
 use logwright::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,8 +40,8 @@ pub struct PrepareArgs {
     /// How text becomes tokens: bpe is trained on these logs, bytes has one token per byte, char one per character (as nanoGPT)
     #[arg(long, value_enum, default_value_t = TokenizerKind::Bpe, value_name = "KIND")]
     tokenizer: TokenizerKind,
-    /// Use the tokenizer of this model or data folder, and its prefix fields unless others are given: to fine-tune or to
-    /// evaluate a model
+    /// Use the tokenizer of this model or data folder, and its prefix fields and opened strings unless others are given: to
+    /// fine-tune or to evaluate a model
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["tokenizer", "vocab_size"])]
     tokenizer_from: Option<PathBuf>,
     /// Substitute this character for those that a char tokenizer does not know, instead of failing there
@@ -67,6 +68,11 @@ pub struct PrepareArgs {
     /// [default: found where 95 % of the lines fit a known beginning or continuation, such as those of stack traces]
     #[arg(long, value_name = "REGEX")]
     record_start: Option<String>,
+    /// Open the JSON in the string at this path as fields, such as result._raw or records.*.message; may be repeated; '' leaves
+    /// all strings closed. What is generated has the strings again [default: all strings that hold a JSON object or array with a
+    /// string in it]
+    #[arg(long, value_name = "PATH")]
+    open: Vec<String>,
     /// What to do with a record that does not have the expected format
     #[arg(long, value_enum, default_value_t = BadRecords::Fail, value_name = "WHAT")]
     bad_records: BadRecords,
@@ -179,6 +185,10 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
     // A folder of inputs may contain the key, and records are not written over their originals.
     let leave_out = args.key_file.iter().chain(&args.rules).chain(&args.write_records).cloned().collect();
+    let open = match &known {
+        Some(known) if args.open.is_empty() => known.open.clone(),
+        _ => Opening::parse(&args.open),
+    };
     let prefixes = match known {
         Some(known) if args.prefix_field.is_empty() => known.prefixes,
         _ => args.prefix_field,
@@ -192,6 +202,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
             bad_records: args.bad_records,
             record_start: args.record_start.as_deref().map_or(Ok(RecordStart::Find), RecordStart::parse)?,
             max_record_bytes: args.max_record_bytes,
+            open,
             prefixes,
             leave_out,
             ..ReadOptions::default()
@@ -221,28 +232,52 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     let report = &prepared.report;
     if report.bad_records > 0 {
         let done = if options.read.bad_records == BadRecords::Keep { "kept unchanged" } else { "left out" };
-        warn!("{} bad records {done}; the first at {}", report.bad_records, report.bad_places.join(", "));
+        let records = counted(report.bad_records, "bad record");
+        warn!("{records} {done}; the first at {}", report.bad_places.join(", "));
     }
     if report.nul_records > 0 {
-        warn!("{} records contain NUL bytes; they are kept", report.nul_records);
+        warn!("{} with NUL bytes kept unchanged", counted(report.nul_records, "record"));
     }
     if report.invalid_utf8_records > 0 {
-        warn!("{} records contain bytes that are not UTF-8", report.invalid_utf8_records);
+        warn!("{} with bytes that are not UTF-8", counted(report.invalid_utf8_records, "record"));
     }
     if report.lossy_rows > 0 {
-        warn!("{} rows of tables contained bytes that are not UTF-8; U+FFFD replaces them", report.lossy_rows);
+        let rows = counted(report.lossy_rows, "row");
+        warn!("{rows} of tables with bytes that are not UTF-8; U+FFFD replaces each of these bytes");
     }
     for (prefix, missing) in options.read.prefixes.iter().zip(&report.missing_prefix).filter(|(_, n)| **n > 0) {
-        warn!("{missing} records lack the prefix field {}; their prefix is '-'", prefix.field());
+        warn!("{} without the prefix field {}: the prefix there is '-'", counted(*missing, "record"), prefix.field());
     }
     if prepared.replaced > 0 {
-        warn!("{} characters unknown to the tokenizer were replaced (--replace-unknown)", prepared.replaced);
+        let characters = counted(prepared.replaced, "character");
+        warn!("{characters} unknown to the tokenizer replaced (--replace-unknown)");
     }
     if report.empty_lines > 0 {
-        info!("{} empty lines skipped", report.empty_lines);
+        info!("{} skipped", counted(report.empty_lines, "empty line"));
     }
+    tell_opened(&report.opened, &options.read.open);
     for (what, count) in &report.announced {
         info!("{count} {what}");
+    }
+}
+
+fn tell_opened(report: &OpenedReport, asked: &Opening) {
+    let shown = |(path, count): (&String, &u64)| format!("{path} ({count})");
+    let paths: Vec<String> = report.opened.iter().map(shown).collect();
+    if !paths.is_empty() {
+        let how = if *asked == Opening::Found { "; --open '' leaves it closed" } else { "" };
+        info!("JSON in strings opened as fields: {}{how}", paths.join(", "));
+    }
+    if report.left > 0 {
+        info!(
+            "{} with JSON left closed: their escapes are not the shortest ones, so they could not be written back",
+            counted(report.left, "string")
+        );
+    }
+    if let Opening::At(paths) = asked {
+        for path in paths.iter().filter(|path| !report.opened.contains_key(*path)) {
+            warn!("--open {path}: no string there holds a JSON object or array with a string in it");
+        }
     }
 }
 
@@ -251,21 +286,24 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
     if let Some(replaced) = &prepared.pseudonyms {
         let places: u64 = replaced.by_class.values().sum();
         info!(
-            "{places} values in {} of {} records replaced with pseudonyms",
-            replaced.changed_records, replaced.records
+            "{} in {} of {} replaced with pseudonyms",
+            counted(places, "value"),
+            replaced.changed_records,
+            counted(replaced.records, "record")
         );
     }
     for source in &report.sources {
-        let (format, records) = (source.format.label(), source.records);
-        info!("{}: {format}, {records} records, {} bytes", source.name, source.bytes);
+        let (format, records) = (source.format.label(), counted(source.records, "record"));
+        info!("{}: {format}, {records}, {}", source.name, counted(source.bytes, "byte"));
     }
     let sum = |of: fn(&SplitCounts) -> u64| of(&meta.train) + of(&meta.val);
     let (records, bytes, tokens) = (sum(|split| split.records), sum(|split| split.bytes), sum(|split| split.tokens));
     if records > report.records {
-        info!("{} records with canaries added to the training split", records - report.records);
+        info!("{} with canaries added to the training split", counted(records - report.records, "record"));
     }
     info!(
-        "{records} records ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",
+        "{} ({} train, {} val), {tokens} tokens of {} ({}), {:.1} tokens/record, {:.3} bytes/token, longest {}",
+        counted(records, "record"),
         meta.train.records,
         meta.val.records,
         meta.vocab_size,

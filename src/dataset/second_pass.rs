@@ -5,7 +5,7 @@ use super::options::PrepareOptions;
 use super::split_assignment::SplitAssignment;
 use super::writer::{RecordCounts, SplitWriter};
 use crate::ingest::ReadReport;
-use crate::record::{Records, RecordsBuilder};
+use crate::record::{Form, Opening, Records, RecordsBuilder};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -94,7 +94,9 @@ impl SplitWriters {
         let starts: Vec<String> = report.record_starts.iter().cloned().collect();
         let record_start = Some(starts.join("|")).filter(|start| !start.is_empty());
         let pseudonymised = options.pseudonymise.is_some();
-        Ok((meta, Records { pseudonymised, record_start, ..self.builder.finish() }))
+        let learnt = self.builder.finish();
+        let open = if learnt.form == Form::Text { Opening::Nothing } else { options.read.open.clone() };
+        Ok((meta, Records { pseudonymised, record_start, open, ..learnt }))
     }
 }
 

@@ -4,7 +4,8 @@
 use super::compression::Compression;
 use super::format::InputFormat;
 use super::record_start::RecordStart;
-use crate::record::{Prefix, put_prefix};
+use crate::record::{OpenedReport, Opening, Prefix, put_prefix};
+use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ pub struct ReadOptions {
     pub max_record_bytes: usize,
     /// Whether a record that is not valid UTF-8 is an error (the character tokenizer has no token for such bytes).
     pub require_utf8: bool,
+    /// Which strings of JSON records are opened.
+    pub open: Opening,
     /// The prefixes that each record gets, in this order.
     pub prefixes: Vec<Prefix>,
     /// Folders that are not read although an input contains them, such as the output folder.
@@ -45,6 +48,7 @@ impl Default for ReadOptions {
             bad_records,
             max_record_bytes,
             require_utf8: false,
+            open: Opening::Nothing,
             prefixes: Vec::new(),
             leave_out: Vec::new(),
             answer_faults: false,
@@ -84,6 +88,8 @@ pub struct ReadReport {
     pub missing_prefix: Vec<u64>,
     /// What is part of the files but no record, and how often it was left out or joined.
     pub announced: BTreeMap<&'static str, u64>,
+    /// The strings with JSON that were opened.
+    pub opened: OpenedReport,
     /// The patterns by which lines of text were joined.
     pub record_starts: BTreeSet<String>,
     pub sources: Vec<SourceReport>,
@@ -150,6 +156,11 @@ impl Collector<'_> {
             }
             self.report.invalid_utf8_records += 1;
         }
+        let opened = match self.source.format.gives_json() {
+            true => self.options.open.open(record, &mut self.report.opened),
+            false => None,
+        };
+        let record = opened.as_deref().unwrap_or(record);
         if self.options.prefixes.is_empty() {
             return self.emit(record, place.end);
         }
@@ -188,10 +199,11 @@ impl Collector<'_> {
         }
         if self.options.bad_records == BadRecords::Fail {
             return Err(Error::failed(format!(
-                "{shown}: {fault} ({} records read so far; the file is read as {}; if it mixes formats, split it or choose one \
+                "{shown}: {fault} ({} read so far; the file is read as {}; if it mixes formats, split it or choose one \
                  with `prepare --format`); `prepare --bad-records skip` leaves such records out, `--bad-records keep` takes them \
                  as text",
-                self.source.records, self.label
+                counted(self.source.records, "record"),
+                self.label
             )));
         }
         self.report.bad_records += 1;
@@ -240,7 +252,8 @@ impl Collector<'_> {
 
 /// The error for a source whose reading fails; it says how far reading got.
 pub(super) fn read_error(name: &str, compression: Compression, records: u64, line: u64, error: &io::Error) -> Error {
-    let mut message = format!("{name}: cannot continue reading at line {line} ({records} records read so far): ");
+    let mut message =
+        format!("{name}: cannot continue reading at line {line} ({} read so far): ", counted(records, "record"));
     let tool = match compression {
         Compression::None => return Error::failed(message + &error.to_string()),
         Compression::Gzip => "gzip",

@@ -49,6 +49,11 @@ pub fn leaves(record: &[u8]) -> Option<Vec<Leaf<'_>>> {
     Some(found)
 }
 
+/// The path of a member of the object at `path`.
+pub(in crate::record) fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
+}
+
 /// The paths of the fields and the offsets at which they end, also of a record that is cut off: then without its last field.
 pub fn paths_so_far(record: &[u8]) -> Vec<(String, usize)> {
     let of = |record: &[u8]| {
@@ -94,10 +99,9 @@ fn collect<'a>(
             return None;
         }
         let Members(members) = serde_json::from_str(raw).ok()?;
-        let separator = if path.is_empty() { "" } else { "." };
         for (name, member) in &members {
             let name = name.as_deref().unwrap_or("*");
-            collect(member, format!("{path}{separator}{name}"), depth + 1, origin, found)?;
+            collect(member, joined(&path, name), depth + 1, origin, found)?;
         }
         if !members.is_empty() {
             return Some(());

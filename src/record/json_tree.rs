@@ -1,6 +1,8 @@
 //! The tree of a JSON record as it is written: order and spelling of names, spelling of numbers and strings.
 
+use super::json::is_space;
 use super::object::check_object;
+use super::opened::MARK;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,6 +18,8 @@ pub enum Json<'a> {
     /// The members in their order; a name may occur twice.
     Object(Vec<(Text<'a>, Json<'a>)>),
     Array(Vec<Json<'a>>),
+    /// A string that holds an object or array, opened: [`crate::record::Opening`].
+    Opened(Box<Json<'a>>),
 }
 
 /// A string.
@@ -111,6 +115,7 @@ impl<'a> Json<'a> {
         let inner = |value: &Json| value.doubled_name(record);
         match self {
             Json::Array(elements) => elements.iter().find_map(inner),
+            Json::Opened(value) => inner(value),
             Json::Object(members) => {
                 let mut seen = HashSet::with_capacity(members.len());
                 members.iter().find_map(|(name, value)| {
@@ -149,7 +154,7 @@ impl<'a> Reader<'a, '_> {
         if self.peek() > b' ' {
             return "";
         }
-        self.run(|byte| b" \t\r\n".contains(&byte))
+        self.run(is_space)
     }
 
     fn space(&mut self, gap: Gap) {
@@ -159,16 +164,14 @@ impl<'a> Reader<'a, '_> {
 
     fn value(&mut self) -> Json<'a> {
         match self.peek() {
-            b'{' => Json::Object(self.items(b'}', |reader| {
-                let name = reader.string();
-                reader.space(Gap::BeforeColon);
-                reader.at += 1;
-                reader.space(Gap::BehindColon);
-                (name, reader.value())
-            })),
-            b'[' => Json::Array(self.items(b']', Self::value)),
+            b'{' | b'[' => {
+                let is_opened = self.text[self.at + 1..].starts_with(MARK);
+                let value =
+                    if self.peek() == b'{' { self.object() } else { Json::Array(self.items(b']', Self::value)) };
+                if is_opened { Json::Opened(Box::new(value)) } else { value }
+            }
             b'"' => Json::Text(self.string()),
-            _ => match self.run(|byte| !b" \t\r\n,]}".contains(&byte)) {
+            _ => match self.run(|byte| !is_space(byte) && !b",]}".contains(&byte)) {
                 "null" => Json::Null,
                 "true" => Json::Bool(true),
                 "false" => Json::Bool(false),
@@ -177,11 +180,22 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    fn object(&mut self) -> Json<'a> {
+        Json::Object(self.items(b'}', |reader| {
+            let name = reader.string();
+            reader.space(Gap::BeforeColon);
+            reader.at += 1;
+            reader.space(Gap::BehindColon);
+            (name, reader.value())
+        }))
+    }
+
     /// The items between an opening bracket and the closing one.
     fn items<T>(&mut self, close: u8, item: impl Fn(&mut Self) -> T) -> Vec<T> {
         let mut items = Vec::new();
         self.at += 1;
         let white = self.white();
+        let white = white.strip_prefix(MARK).unwrap_or(white);
         if self.peek() == close {
             (self.gap)(Gap::Empty, white);
             self.at += 1;
@@ -302,6 +316,7 @@ mod tests {
             Json::Text(text) => text.value.to_string().into(),
             Json::Array(elements) => elements.iter().map(value).collect(),
             Json::Object(members) => members.iter().map(|(name, it)| (name.value.to_string(), value(it))).collect(),
+            Json::Opened(inner) => value(inner),
         }
     }
 }

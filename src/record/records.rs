@@ -3,6 +3,7 @@
 
 use super::form::Form;
 use super::json_tree::Gap;
+use super::opened::{self, OpenedReport, Opening};
 use super::prefix::{self, Prefix};
 use super::schema::Profile;
 use crate::{Error, Result, files};
@@ -19,8 +20,8 @@ pub const NAME: &str = "records.json";
 pub const MOST_COMBINATIONS: usize = 4096;
 
 /// The version of the file that this program writes. Files without one are of version 1, whose schema says nothing of how values
-/// are written; its grammar is that of any JSON Schema.
-const VERSION: u32 = 2;
+/// are written; its grammar is that of any JSON Schema. Records of files before version 3 have no opened strings.
+const VERSION: u32 = 3;
 
 fn first_version() -> u32 {
     1
@@ -46,6 +47,9 @@ pub struct Records {
     /// names.
     #[serde(default)]
     pub pseudonymised: bool,
+    /// Which strings with JSON are opened.
+    #[serde(default, skip_serializing_if = "Opening::is_nothing")]
+    pub open: Opening,
     /// The pattern of lines that begin a record, where records of text have several lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_start: Option<String>,
@@ -64,6 +68,7 @@ impl Records {
             separators: None,
             gaps: BTreeMap::new(),
             pseudonymised: false,
+            open: Opening::Nothing,
             record_start: None,
         }
     }
@@ -111,6 +116,17 @@ impl Records {
         let record = Some(self.without_prefix(record)).filter(|body| !body.is_empty()).unwrap_or(record);
         let text = prefix::text(&prefix::values(&self.prefixes, record));
         Cow::Owned([text.as_bytes(), record].concat())
+    }
+
+    /// A raw record as `prepare` reads it: its strings opened as those were of the training records.
+    pub fn as_read<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
+        self.open.open(record, &mut OpenedReport::default()).map_or(Cow::Borrowed(record), Cow::Owned)
+    }
+
+    /// A record of the model as the log had it: without its prefix, its opened strings closed.
+    pub fn as_logged<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
+        let body = self.without_prefix(record);
+        if self.open.is_nothing() { Cow::Borrowed(body) } else { Cow::Owned(opened::close(body)) }
     }
 
     /// The record without its prefix.

@@ -58,9 +58,24 @@ const ROWS: &[Row] = &[
     Row { input: "20trace/app.log", flags: "--format text", records: 40, bad: 0, says: &["text lines"] },
     Row { input: "20trace/app.log", flags: "--record-start=", records: 40, bad: 0, says: &["text lines"] },
     Row { input: "20trace/app.log", flags: "--record-start=^.*ERROR", records: 10, bad: 0, says: &[] },
-    row("24splunk/export.json", 20, &["JSON lines"]),
-    row("25cw/sub.json", 20, &["20 records from 4 objects that wrap arrays of records", "left out: \"logGroup\""]),
-    row("25cw/trail_lines.jsonl", 20, &["20 records from 4 objects"]),
+    row("24splunk/export.json", 20, &["JSON lines", "opened as fields: result._raw (20); --open ''"]),
+    Row {
+        input: "24splunk/export.json",
+        flags: "--open=result.x",
+        records: 20,
+        bad: 0,
+        says: &["--open result.x: no string"],
+    },
+    row(
+        "25cw/sub.json",
+        20,
+        &[
+            "opened as fields: message (20)",
+            "20 records from 4 wrappers of arrays of records",
+            "left out: \"logGroup\"",
+        ],
+    ),
+    row("25cw/trail_lines.jsonl", 20, &["20 records from 4 wrappers"]),
     row("26cef/cef.log", 20, &["CEF or LEEF events"]),
     row("26cef/leef1.log", 12, &["CEF or LEEF events"]),
     row("29nul/small.log", 30, &["1 holes of NUL bytes"]),
@@ -101,7 +116,7 @@ fn every_event_is_a_record_or_told() {
         let said = prepared(home.path(), path.to_str().unwrap(), flags, Stdio::null());
         said.has(0, says).has(0, &[&format!(" {records} records (")]);
         if *bad > 0 {
-            said.has(0, &[&format!("{bad} bad records left out")]);
+            said.has(0, &[&format!("{bad} bad record")]);
             prepared(home.path(), path.to_str().unwrap(), "", Stdio::null()).has(1, &["--bad-records skip"]);
         }
         prepared(home.path(), "-", flags, stdin(input)).has(0, &[&format!(" {records} records (")]);
@@ -126,6 +141,47 @@ fn a_file_and_a_pipe_get_the_same_answers() {
             assert_eq!(file.out.matches("\"error\":\"line ").count() as u64, *bad, "{}", file.out);
         }
     }
+}
+
+/// JSON in strings is fields of its own, and strings again wherever a record leaves the program.
+#[test]
+fn opened_strings_are_written_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (input, written) = (field("24splunk/export.json"), home.path().join("p.out"));
+    let flags = "--pseudonymise --key-file key --write-records p.out";
+    fs::write(home.path().join("keep.toml"), "builtin = false\n").unwrap();
+    prepared(home.path(), input.to_str().unwrap(), &format!("{flags} --rules keep.toml"), Stdio::null()).has(0, &[]);
+    assert_eq!(fs::read_to_string(&written).unwrap(), fs::read_to_string(&input).unwrap());
+    prepared(home.path(), input.to_str().unwrap(), flags, Stdio::null()).has(0, &[]);
+    let text = fs::read_to_string(&written).unwrap();
+    for line in text.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let inner: serde_json::Value = serde_json::from_str(record["result"]["_raw"].as_str().unwrap()).unwrap();
+        assert_eq!(inner["eventName"], "ConsoleLogin");
+    }
+    assert!(!text.contains("mkowalczyk") && !text.contains('\r'), "{text}");
+
+    prepared(
+        home.path(),
+        input.to_str().unwrap(),
+        "--prefix-field user=result._raw.userIdentity.userName",
+        Stdio::null(),
+    )
+    .has(0, &[]);
+    run(home.path(), &format!("train --data data --out run --steps 40 {SMALL}")).has(0, &[]);
+    let said = run(home.path(), "generate --model run --schema learned --where user=squigley -n 3 --only-valid");
+    said.has(0, &[]);
+    for line in said.out.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let inner: serde_json::Value = serde_json::from_str(record["result"]["_raw"].as_str().unwrap()).unwrap();
+        assert_eq!(inner["userIdentity"]["userName"], "squigley", "{line}");
+    }
+    fs::write(home.path().join("generated"), said.out).unwrap();
+    let said = run(home.path(), "evaluate --model run --data data --generated generated");
+    said.has(0, &[]);
+    assert!(said.out.contains("\"result._raw.eventName\""), "{}", said.out);
+    let said = run(home.path(), &format!("score --model run --explain {}", input.display()));
+    assert!(said.out.contains("result._raw."), "{}", said.out);
 }
 
 #[test]

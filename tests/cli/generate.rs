@@ -150,7 +150,7 @@ fn records_longer_than_the_context_go_on() {
         said.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["tokens"].as_u64());
     assert!(longest.max().unwrap().unwrap() > 48, "beyond the context of 48");
     let prompt = "x".repeat(100);
-    run(home.path(), &format!("generate --model run --prompt {prompt} --max-tokens 5")).has(0, &["1 records"]);
+    run(home.path(), &format!("generate --model run --prompt {prompt} --max-tokens 5")).has(0, &["1 record "]);
 }
 
 #[test]

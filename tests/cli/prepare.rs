@@ -92,7 +92,7 @@ fn files_of_different_formats_make_one_corpus() {
     fs::write(more.path().join("2.csv"), "time,user\n1,bob\n2,al\n3,jo\n").unwrap();
     fs::write(more.path().join("3"), zstd::encode_all(&b"Jan 1 host sshd: ok\r\n\nlast"[..], 1).unwrap()).unwrap();
     let said = case.prepare_from(&[&case.input, more.path(), Path::new("-")], b"from stdin", BYTES);
-    said.has(0, &["12 records (11 train, 1 val)", "MB/s", "tokens/record", "1 empty lines skipped"]);
+    said.has(0, &["12 records (11 train, 1 val)", "MB/s", "tokens/record", "1 empty line skipped"]);
     said.has(0, &["as the names of 2 columns; --format text", "3: plain text among inputs of JSON"]);
     let records = case.records();
     assert_eq!(records[3..6], [r#"{"i":3,"user":{"name":"u3@x.org"}}"#, r#"{"a":1}"#, r#"{"a":2}"#]);
@@ -178,7 +178,7 @@ fn what_is_left_out_or_doubtful_is_reported() {
     Case::new(b"#Fields: a b\n1 2\n3 4\n").prepare(HALF).has(0, &["rows below a line #Fields", "2 records"]);
     Case::new(b"{\"a\":1}").fails(2, BYTES, &["input.log: 1 record of 8 bytes, read as JSON lines", "--format"]);
     let lossy = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--format", "csv"];
-    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 rows of tables contained bytes that are not UTF-8"]);
+    Case::new(b"t,u\n1,\xff\n2,b\n").prepare(&lossy).has(0, &["1 row of tables with bytes that are not UTF-8"]);
     let case = Case::new(b"t,u\n1,\xff\n2,b\n");
     case.fails(1, &["--tokenizer", "char", "--format", "csv"], &["input.log:2: byte 1", "not valid UTF-8"]);
     let huge = ["--tokenizer", "bytes", "--val-fraction", "0.5", "--max-record-bytes", "18446744073709551615"];
@@ -219,7 +219,7 @@ fn one_line_of_50_megabytes() {
 fn nul_bytes_and_invalid_utf8() {
     let content = b"a\0b\nc\xff\xfed\nplain\n";
     let case = Case::new(content);
-    case.prepare(HALF).has(0, &["1 records contain NUL bytes", "1 records contain bytes that are not UTF-8"]);
+    case.prepare(HALF).has(0, &["1 record with NUL bytes", "1 record with bytes that are not UTF-8"]);
     let data = case.open();
     let mut ids = vec![0; data.train.tokens() as usize];
     data.train.read(0, &mut ids).unwrap();
@@ -234,7 +234,7 @@ fn truncated_and_cut_input() {
     let parts =
         ["input.log: cannot continue reading at line", "records read so far", "truncated", "fetch the file again"];
     Case::new(&whole[..whole.len() / 2]).fails(1, BYTES, &parts);
-    let cut = ["input.log:2:5: the JSON is cut in the middle", "1 records read so far", "repair or fetch"];
+    let cut = ["input.log:2:5: the JSON is cut in the middle", "1 record read so far", "repair or fetch"];
     Case::new(b"[{\"a\":1},\n{\"b\"").fails(1, BYTES, &cut);
 }
 
@@ -245,7 +245,7 @@ fn mixed_formats() {
     case.fails(1, BYTES, &parts);
     assert!(!case.prepare(BYTES).err.contains("secret"), "messages hold no record contents");
     let half = |flags: &[&'static str]| case.prepare(&[HALF, &["--overwrite"], flags].concat());
-    half(&["--bad-records", "skip"]).has(0, &["1 bad records left out", "input.log:2:1"]);
+    half(&["--bad-records", "skip"]).has(0, &["1 bad record left out", "input.log:2:1"]);
     assert_eq!(case.records(), ["{\"a\":1}", "{\"a\":2}"]);
     half(&["--bad-records", "keep"]).has(0, &["kept", "3 records"]);
     half(&["--format", "text"]).has(0, &["3 records"]);

@@ -124,7 +124,7 @@ fn a_record_is_described_and_agrees_with_evaluate() {
     let short = corpus.lines().min_by_key(|line| line.len()).unwrap();
     std::fs::write(home.path().join("one.jsonl"), format!("{short}\n")).unwrap();
     let said = run(home.path(), "score --model run one.jsonl --aggregate mean --top-fields 0");
-    let one = &lines(said.has(0, &["1 records"]))[0];
+    let one = &lines(said.has(0, &["1 record "]))[0];
     let evaluated = run(home.path(), "evaluate --model run --text one.jsonl");
     let loss = lines(&evaluated)[0]["loss"].as_f64().unwrap();
     assert!((one["score"].as_f64().unwrap() - loss).abs() < 1e-3, "{one} {loss}");
@@ -152,7 +152,7 @@ fn a_planted_oddity_is_the_top_field_after_calibration() {
     let at = text.find("\"location\": \"").unwrap() + 13;
     std::fs::write(home.path().join("odd.jsonl"), format!("{}{}{}", &text[..at], "#!", &text[at + 2..])).unwrap();
     let said = run(home.path(), "score --model run odd.jsonl one.jsonl");
-    let found = lines(said.has(0, &["records are anomalies"]));
+    let found = lines(said.has(0, &["anomalous record"]));
     let top = &found[0]["fields"][0];
     assert_eq!((&top["path"], &top["value"], &found[0]["anomaly"]), (&"location".into(), &"#!".into(), &true.into()));
     assert!(top["excess"].as_f64() > Some(2.0) && top["expected"].as_f64() < top["nats"].as_f64(), "{top}");
@@ -339,7 +339,7 @@ fn sessions_are_scored_by_key() {
     assert!((one[0]["score"].as_f64().unwrap() - alone[0]["score"].as_f64().unwrap()).abs() < 2e-4);
     let said =
         run(home.path(), "score --model run corpus.jsonl --calibrate corpus.jsonl --fpr 0.1 --group-by identity");
-    let sessions = lines(said.has(0, &["sessions are anomalies"]));
+    let sessions = lines(said.has(0, &["anomalous session"]));
     let inherited = lines(&run(home.path(), "score --model run corpus.jsonl"));
     assert_eq!(sessions, inherited, "scored as calibrated");
     let means = lines(&run(home.path(), &format!("score --model run corpus.jsonl {flags} mean --threshold 0")));

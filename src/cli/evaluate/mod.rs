@@ -153,8 +153,9 @@ fn open_data(tokenizer: &Tokenizer, folder: &Path, model: &Path) -> Result<Datas
 fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<GeneratedQuality>, Option<Privacy>)> {
     let sample = args.sample as usize;
     let read = read_generated(file, data.records.form, sample, args.seed)?;
-    let bodies = read.complete.iter().map(|record| data.records.without_prefix(record).to_vec());
-    let complete: Vec<Vec<u8>> = bodies.collect();
+    let like = &data.records;
+    let complete: Vec<Vec<u8>> =
+        read.complete.iter().map(|record| like.as_read(like.without_prefix(record)).into_owned()).collect();
     let mut validation = Reservoir::new(sample, args.seed);
     each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()))?;
     let validation = validation.into_sample();
@@ -182,6 +183,7 @@ fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<La
     let Reader { tokenizer, records, .. } = *reader;
     let options = ReadOptions {
         bad_records: BadRecords::Keep,
+        open: records.open.clone(),
         record_start: RecordStart::parse(records.record_start.as_deref().unwrap_or(""))?,
         text_only: records.form == Form::Text,
         ..ReadOptions::default()

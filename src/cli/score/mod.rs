@@ -18,6 +18,7 @@ use logwright::score::session::Sessions;
 use logwright::score::{
     Aggregate, CALIBRATION, Calibration, Calibrator, Detector, ScoredRecord, Scorer, ScoringMethod,
 };
+use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::{Value, json};
 use sessions::{GroupArgs, Grouped};
@@ -216,6 +217,7 @@ impl ScoreArgs {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
+            open: scorer.records.open.clone(),
             record_start: RecordStart::parse(start.unwrap_or(""))?,
             text_only: scorer.records.form == Form::Text,
             ..ReadOptions::default()
@@ -299,10 +301,8 @@ fn calibrate(
         open.finish().try_for_each(|session| sessions::teach_session(&mut calibrator, scorer, &group, session))?;
     }
     if broken > 0 {
-        tracing::warn!(
-            "{}: {broken} lines are not records that the model can read, or lack the key; they are left out",
-            normal.display()
-        );
+        let lines = counted(broken, "line");
+        tracing::warn!("{}: {lines} left out: no record that the model can read, or without the key", normal.display());
     }
     calibrator.finish(folder, args.fpr).map(Some)
 }
@@ -483,16 +483,10 @@ impl<'a> ScoreStream<'a> {
     }
 
     fn conclude(&self, seconds: f64) {
-        let what = if self.detector.method.group.is_some() { "sessions" } else { "records" };
-        let found = match self.detector.threshold {
-            Some(_) => format!(": {} {what} are anomalies", self.anomalies),
-            None => String::new(),
-        };
-        tracing::info!(
-            "{} records in {seconds:.1} s ({:.0} records/s){found}",
-            self.records,
-            self.records as f64 / seconds
-        );
+        let what = if self.detector.method.group.is_some() { "anomalous session" } else { "anomalous record" };
+        let found = self.detector.threshold.map_or(String::new(), |_| format!(": {}", counted(self.anomalies, what)));
+        let (records, speed) = (counted(self.records, "record"), self.records as f64 / seconds);
+        tracing::info!("{records} in {seconds:.1} s ({speed:.0} records/s){found}");
         if self.broken > 0 {
             tracing::warn!("{} of them could not be scored; their errors are on stdout", self.broken);
         }

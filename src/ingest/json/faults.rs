@@ -5,6 +5,7 @@ use super::{Level, Objects, Value};
 use crate::Result;
 use crate::ingest::collect::{Collector, Place};
 use crate::ingest::window::{Line, Window};
+use crate::words::counted;
 use memchr::memchr;
 
 const CUT: &str =
@@ -177,7 +178,8 @@ impl Objects {
     pub(super) fn tell(&self, out: &Collector) {
         let (name, records, wrappers) = (&out.source.name, out.source.records, self.unwrapped);
         if wrappers > 0 {
-            tracing::info!("{name}: {records} records from {wrappers} objects that wrap arrays of records");
+            let (records, wrappers) = (counted(records, "record"), counted(wrappers, "wrapper"));
+            tracing::info!("{name}: {records} from {wrappers} of arrays of records");
         }
         if !self.dropped.is_empty() {
             let dropped = self.dropped.join(", ");

@@ -13,6 +13,8 @@ pub(super) struct Anywhere {
     digits: [usize; 3],
     /// Whether a string has an escape of half a character.
     halves: bool,
+    /// Whether some string of the corpus is opened.
+    pub opened: bool,
 }
 
 impl Anywhere {
@@ -29,6 +31,10 @@ impl Anywhere {
             }
             Json::Text(text) => self.add_text(text),
             Json::Array(elements) => elements.iter().for_each(|element| self.add(element)),
+            Json::Opened(value) => {
+                self.opened = true;
+                self.add(value);
+            }
             Json::Object(members) => members.iter().for_each(|(name, value)| {
                 self.add_text(name);
                 self.add(value);
@@ -42,12 +48,15 @@ impl Anywhere {
         self.halves |= spelling.has_halves();
     }
 
-    /// Regular expressions for the strings and numbers where they are larger than what is allowed anyhow.
-    pub fn unusual(&self) -> Option<[String; 2]> {
-        let is_usual = self.digits.iter().zip(DIGITS).all(|(&seen, usual)| seen <= usual) && !self.halves;
+    /// Regular expressions for the strings, the numbers and the mark before objects and arrays where they are more than what is
+    /// allowed anyhow.
+    pub fn unusual(&self) -> Option<[String; 3]> {
+        let is_usual =
+            self.digits.iter().zip(DIGITS).all(|(&seen, usual)| seen <= usual) && !self.halves && !self.opened;
         (!is_usual).then(|| {
             let [whole, decimals, exponent] = [0, 1, 2].map(|part| self.digits[part].max(DIGITS[part]));
-            [written::text(None, self.halves), number([whole, decimals, exponent])]
+            let mark = if self.opened { r"(\r\r)?" } else { "" };
+            [written::text(None, self.halves), number([whole, decimals, exponent]), mark.to_string()]
         })
     }
 }
@@ -74,11 +83,14 @@ mod tests {
         assert_eq!(seen.unusual(), None);
         let long = "7".repeat(60);
         seen.add(&Json::of_record(format!("{{\"a\":[{{\"b\":{long}.{long}e999}}]}}").as_bytes()).unwrap());
-        let [text, number] = seen.unusual().unwrap();
+        let [text, number, mark] = seen.unusual().unwrap();
+        assert_eq!(mark, "");
         let whole = |regex: &str| Regex::new(&format!("^({regex})$")).unwrap();
         assert!(whole(&number).is_match(&format!("{long}.{long}e999")) && !whole(&any_number()).is_match(&long));
         assert!(!whole(&text).is_match(r#""\ud800""#));
         seen.add(&Json::of_record(br#"{"\ud800":1}"#).unwrap());
         assert!(whole(&seen.unusual().unwrap()[0]).is_match(r#""\ud800""#));
+        seen.add(&Json::of_record(b"{\"a\":{\r\r}}").unwrap());
+        assert_eq!(seen.unusual().unwrap()[2], r"(\r\r)?");
     }
 }

@@ -1,8 +1,9 @@
 //! Checks a record against the profile of a corpus.
 
-use super::node::{Node, ObjectProfile, join};
+use super::node::{Node, ObjectProfile};
 use super::profile::Profile;
 use super::string_profile::StringRule;
+use crate::record::fields::joined;
 use crate::record::json_tree::{Json, Text};
 use serde::Serialize;
 
@@ -66,10 +67,16 @@ impl Node {
             Json::Array(_) | Json::Object(_) if self.deeper > 0 => None,
             Json::Array(elements) => {
                 if let Some(array) = &self.array {
-                    let path = join(path, "*");
+                    let path = joined(path, "*");
                     elements.iter().for_each(|element| array.elements.check(element, &path, records, faults));
                 }
                 self.array.is_none().then_some(Fault::WrongType)
+            }
+            Json::Opened(value) => {
+                if let Some(opened) = &self.opened {
+                    opened.check(value, path, records, faults);
+                }
+                self.opened.is_none().then_some(Fault::WrongType)
             }
             Json::Object(members) => {
                 if let Some(object) = &self.object {
@@ -120,7 +127,7 @@ impl ObjectProfile {
         let mut order: Vec<usize> = Vec::with_capacity(members.len());
         for (name, value) in members {
             let name = &name.value;
-            let path = join(path, name);
+            let path = joined(path, name);
             let mut fault = |fault, found| faults.push(Violation { path: path.clone(), fault, found });
             let Some(number) = self.find(name, order.last().map_or(0, |&last| last + 1)) else {
                 if !self.is_open() {
@@ -138,7 +145,7 @@ impl ObjectProfile {
         }
         for (number, member) in self.properties.iter().enumerate() {
             if self.requires(member) && !order.contains(&number) {
-                let path = join(path, &member.name);
+                let path = joined(path, &member.name);
                 faults.push(Violation { path, fault: Fault::Missing, found: String::new() });
             }
         }
@@ -154,6 +161,7 @@ fn quote(value: &Json) -> String {
         Json::Text(text) => serde_json::Value::from(text.value.chars().take(QUOTED).collect::<String>()).to_string(),
         Json::Object(_) => "an object".to_string(),
         Json::Array(_) => "an array".to_string(),
+        Json::Opened(_) => "JSON in a string".to_string(),
     };
     text.chars().take(QUOTED).collect()
 }

@@ -3,7 +3,8 @@
 //! A JSON Schema speaks of values; how they are written stands in keywords of its own, which other readers pass over:
 //! `x-written` is a regular expression for a value as JSON text, `x-spellings` lists the spellings of names that are written
 //! with needless escapes, and `x-any-order` lists groups of names that follow each other in any order; `true` stands for all
-//! names that are not required, among names that the schema does not know.
+//! names that are not required, among names that the schema does not know. `x-opened` says that the value is a string of JSON,
+//! opened.
 
 use super::node::{ArrayProfile, Node, ObjectProfile, Property};
 use super::number_profile::NumberProfile;
@@ -16,7 +17,8 @@ use serde_json::{Map, Value, json};
 pub const WRITTEN: &str = "x-written";
 pub const SPELLINGS: &str = "x-spellings";
 pub const ANY_ORDER: &str = "x-any-order";
-/// The strings and numbers where any JSON is allowed, if some are larger than usual; at the top of the schema.
+pub const OPENED: &str = "x-opened";
+/// The strings, numbers and marks of opened strings where any JSON is allowed, if some are more than usual; at the top of the schema.
 pub const ANYWHERE: &str = "x-anywhere";
 
 /// The most names in any order of which a grammar lists all orders; of more, none is required.
@@ -45,6 +47,17 @@ impl Node {
         if self.is_rare(records) {
             return Value::Bool(true);
         }
+        let mut kinds = self.kinds(records);
+        match kinds.len() {
+            // No value was ever at this path: it is for the elements of an array that was always empty.
+            0 => Value::Bool(false),
+            1 => kinds.remove(0),
+            _ => json!({ "anyOf": kinds }),
+        }
+    }
+
+    /// A schema for each type of value.
+    fn kinds(&self, records: u64) -> Vec<Value> {
         let mut kinds = Vec::new();
         if self.nulls > 0 {
             kinds.push(json!({ "type": "null" }));
@@ -64,12 +77,14 @@ impl Node {
         if self.deeper > 0 {
             kinds.extend([json!({ "type": "object" }), json!({ "type": "array" })]);
         }
-        match kinds.len() {
-            // No value was ever at this path: it is for the elements of an array that was always empty.
-            0 => Value::Bool(false),
-            1 => kinds.remove(0),
-            _ => json!({ "anyOf": kinds }),
+        if let Some(opened) = &self.opened {
+            let inner = if opened.is_rare(records) { vec![json!({})] } else { opened.kinds(records) };
+            kinds.extend(inner.into_iter().map(|mut kind| {
+                kind[OPENED] = true.into();
+                kind
+            }));
         }
+        kinds
     }
 }
 

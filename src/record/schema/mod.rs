@@ -21,6 +21,6 @@ mod written;
 
 pub(crate) use anywhere::any_number;
 pub use check::{Fault, Violation};
-pub(crate) use json_schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, SPELLINGS, WRITTEN};
+pub(crate) use json_schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, OPENED, SPELLINGS, WRITTEN};
 pub use profile::Profile;
 pub(crate) use written::{any_character, plain as plain_spelling, text as any_text};

@@ -5,6 +5,7 @@ use super::anywhere::Anywhere;
 use super::number_profile::NumberProfile;
 use super::string_profile::StringProfile;
 use super::values::{ENOUGH, Novelty, Times};
+use crate::record::fields::joined;
 use crate::record::json_tree::{Json, Text};
 use std::borrow::Cow;
 
@@ -35,6 +36,8 @@ pub(super) struct Node {
     pub strings: Option<Box<StringProfile>>,
     pub object: Option<Box<ObjectProfile>>,
     pub array: Option<Box<ArrayProfile>>,
+    /// The objects and arrays in strings that are opened.
+    pub opened: Option<Box<Node>>,
     /// Objects and arrays at the deepest level.
     pub deeper: u64,
     /// The number of blocks of records that have a value here, and the end of the last one.
@@ -95,6 +98,10 @@ impl Node {
             Json::Bool(value) => self.booleans[usize::from(*value)] += 1,
             Json::Number(number) => self.numbers.add(number),
             Json::Text(text) => self.strings.get_or_insert_default().add(text),
+            Json::Opened(value) => {
+                budget.anywhere.opened = true;
+                self.opened.get_or_insert_default().learn(value, depth, budget);
+            }
             Json::Object(_) | Json::Array(_) if depth == DEEPEST => {
                 self.deeper += 1;
                 budget.anywhere.add(value);
@@ -118,10 +125,13 @@ impl Node {
             found.push(path.to_string());
         }
         for member in self.object.iter().flat_map(|object| &object.properties) {
-            member.node.random_paths(&join(path, &member.name), found);
+            member.node.random_paths(&joined(path, &member.name), found);
         }
         if let Some(array) = &self.array {
-            array.elements.random_paths(&join(path, "*"), found);
+            array.elements.random_paths(&joined(path, "*"), found);
+        }
+        if let Some(opened) = &self.opened {
+            opened.random_paths(path, found);
         }
     }
 
@@ -256,9 +266,4 @@ impl Property {
             self.spellings.push(name.raw.to_string());
         }
     }
-}
-
-/// The path of a property, as in [`crate::record::fields`].
-pub(super) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }

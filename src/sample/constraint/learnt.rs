@@ -4,7 +4,7 @@
 use super::object::{Member, Object};
 use super::writer::Writer;
 use crate::record::json_tree::Gap;
-use crate::record::schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, SPELLINGS, WRITTEN};
+use crate::record::schema::{ANY_ORDER, ANYWHERE, MOST_ORDERED, OPENED, SPELLINGS, WRITTEN};
 use crate::record::schema::{any_number, any_text, plain_spelling};
 use crate::{Error, Result};
 use llguidance::derivre::{RegexAst, RegexBuilder};
@@ -18,7 +18,7 @@ const MOST_WORK: u64 = 1_000_000;
 pub const FIXED: &str = "x-fixed";
 
 /// Keywords that a learnt schema has.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "$schema",
     "type",
     "const",
@@ -39,14 +39,16 @@ const KNOWN: [&str; 20] = [
     SPELLINGS,
     ANY_ORDER,
     ANYWHERE,
+    OPENED,
 ];
 
 /// The grammar of a learnt schema. `gaps` is the white space of the records; `prefixed`: the text before the object is read
 /// elsewhere; `name` is the schema's file, for messages.
 pub fn grammar(schema: &Value, gaps: &BTreeMap<Gap, String>, prefixed: bool, name: &str) -> Result<String> {
     let mut compiler = Compiler { writer: Writer::new(gaps), name, anything: None };
-    if let Some([text, number]) = schema.get(ANYWHERE).and_then(Value::as_array).map(Vec::as_slice) {
-        compiler.anything(text.as_str().unwrap_or_default(), number.as_str().unwrap_or_default());
+    if let Some([text, number, mark @ ..]) = schema.get(ANYWHERE).and_then(Value::as_array).map(Vec::as_slice) {
+        let text_of = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_string();
+        compiler.anything(&text_of(Some(text)), &text_of(Some(number)), &text_of(mark.first()));
     }
     let front = if prefixed { String::new() } else { compiler.writer.gap(Gap::Front) };
     let back = compiler.writer.gap(Gap::Back);
@@ -183,7 +185,8 @@ impl Compiler<'_> {
             None => Some(self.any_value()),
             Some(rest) => self.value(rest, &format!("{pointer}/additionalProperties"))?,
         };
-        let object = Object { members, groups: groups.collect(), any_order, rest, most_ordered: MOST_ORDERED };
+        let mark = schema.as_object().map_or("", mark);
+        let object = Object { mark, members, groups: groups.collect(), any_order, rest, most_ordered: MOST_ORDERED };
         Ok(object.write(&mut self.writer, around))
     }
 
@@ -194,7 +197,7 @@ impl Compiler<'_> {
             None => Some(self.any_value()),
             Some(items) => self.value(items, &format!("{pointer}/items"))?,
         };
-        let [open, close, empty] = self.writer.brackets([r"\[", r"\]"], ["", ""]);
+        let [open, close, empty] = self.writer.brackets([&format!(r"\[{}", mark(keywords)), r"\]"], ["", ""]);
         let Some(item) = item.filter(|_| most != Some(0)) else { return Ok(empty) };
         let comma = self.writer.comma();
         let more = match most {
@@ -209,17 +212,17 @@ impl Compiler<'_> {
     fn any_value(&mut self) -> String {
         match &self.anything {
             Some(rule) => rule.clone(),
-            None => self.anything(&any_text(None, false), &any_number()),
+            None => self.anything(&any_text(None, false), &any_number(), ""),
         }
     }
 
-    /// Writes the rule of any value with these strings and numbers.
-    fn anything(&mut self, text: &str, number: &str) -> String {
+    /// Writes the rule of any value with these strings and numbers, and this before objects and arrays.
+    fn anything(&mut self, text: &str, number: &str, mark: &str) -> String {
         let scalar = self.writer.terminal(&format!("({text}|{number}|true|false|null)"));
         let name = self.writer.terminal(&format!("{text}{}", self.writer.colon()));
         let comma = self.writer.comma();
-        let [open, close, empty] = self.writer.brackets([r"\{", r"\}"], ["", ""]);
-        let [first, last, none] = self.writer.brackets([r"\[", r"\]"], ["", ""]);
+        let [open, close, empty] = self.writer.brackets([&format!(r"\{{{mark}"), r"\}"], ["", ""]);
+        let [first, last, none] = self.writer.brackets([&format!(r"\[{mark}"), r"\]"], ["", ""]);
         let rule = format!(
             "{scalar} | {empty} | {none} | {open} {name} anything ({comma} {name} anything)* {close} \
              | {first} anything ({comma} anything)* {last}"
@@ -236,6 +239,11 @@ fn exclude_each_other(one: &str, other: &str) -> bool {
     let both = RegexAst::And(vec![RegexAst::Regex(one.to_string()), RegexAst::Regex(other.to_string())]);
     let both = builder.mk(&both).and_then(|both| builder.to_regex_limited(both, MOST_WORK));
     both.is_ok_and(|mut both| both.always_empty())
+}
+
+/// What an opened string has behind its first bracket, as a regular expression.
+fn mark(keywords: &Map<String, Value>) -> &'static str {
+    if keywords.get(OPENED) == Some(&Value::Bool(true)) { r"\r\r" } else { "" }
 }
 
 fn list<'a>(keywords: &'a Map<String, Value>, key: &str) -> Option<&'a [Value]> {

@@ -2,7 +2,7 @@
 
 use super::{Constraint, GrammarCompiler};
 use crate::record::json_tree::Json;
-use crate::record::{Form, Records, RecordsBuilder};
+use crate::record::{Form, OpenedReport, Opening, Records, RecordsBuilder};
 use crate::test_data::{content, real, sampled};
 use crate::tokens::Tokenizer;
 use proptest::prelude::*;
@@ -35,8 +35,20 @@ fn is_promised(record: &[u8]) -> bool {
     Json::of_record(record).is_some_and(|tree| tree.doubled_name(record).is_none())
 }
 
+/// The grammar reads the records, and the same with their strings opened.
 #[track_caller]
 fn reads_all(records: &[&[u8]]) {
+    reads_each(records);
+    let mut report = OpenedReport::default();
+    let mut open = |record: &&[u8]| Opening::Found.open(record, &mut report).unwrap_or(record.to_vec());
+    let opened: Vec<Vec<u8>> = records.iter().map(&mut open).collect();
+    if !report.opened.is_empty() {
+        reads_each(&opened.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    }
+}
+
+#[track_caller]
+fn reads_each(records: &[&[u8]]) {
     let constraint = constraint(&learn(records.iter().copied()));
     for record in records.iter().filter(|record| is_promised(record)) {
         if let Err(before) = read(&constraint, record) {
@@ -69,6 +81,31 @@ fn records_of_every_spelling_are_read() {
     let often: Vec<String> =
         (0..60).map(|i| format!(r#"{{"u":"x\/y","v":"2022\/01\/{:02}","w":"\u003d{i}"}}"#, i % 28)).collect();
     reads_all(&often.iter().map(String::as_bytes).collect::<Vec<_>>());
+}
+
+#[test]
+fn opened_strings_are_read_and_only_where_they_were() {
+    let open = |record: &str| Opening::Found.open(record.as_bytes(), &mut OpenedReport::default()).unwrap();
+    let inner = |i: usize| serde_json::json!({ "n": i, "deep": format!("[\n {{\"x\":\"{i}\"}}\r\n]\n") }).to_string();
+    let records: Vec<Vec<u8>> = (0..40)
+        .map(|i| open(&serde_json::json!({ "raw": inner(i), "plain": { "a": i }, "l": [inner(i)] }).to_string()))
+        .collect();
+    let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    reads_all(&records);
+    let constraint = constraint(&learn(records.iter().copied()));
+    let whole = String::from_utf8(records[0].to_vec()).unwrap();
+    assert!(read(&constraint, whole.replace("\"raw\":{\r\r", "\"raw\":{").as_bytes()).is_err());
+    assert!(read(&constraint, whole.replace("\"plain\":{", "\"plain\":{\r\r").as_bytes()).is_err());
+    let rare: Vec<Vec<u8>> = (0..400)
+        .map(|i| {
+            if i == 7 {
+                open(&serde_json::json!({ "a": i, "r": inner(i) }).to_string())
+            } else {
+                format!("{{\"a\":{i}}}").into_bytes()
+            }
+        })
+        .collect();
+    reads_all(&rare.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(super) struct Member {
 }
 
 pub(super) struct Object {
+    /// What stands behind the opening bracket, as a regular expression.
+    pub mark: &'static str,
     /// In their usual order.
     pub members: Vec<Member>,
     /// Names that follow each other in any order.
@@ -34,7 +36,7 @@ struct Item {
 impl Object {
     /// The expression of the object; `around` are regular expressions before and behind its brackets.
     pub fn write(&self, writer: &mut Writer, around: [&str; 2]) -> String {
-        let [open, close, empty] = writer.brackets([r"\{", r"\}"], around);
+        let [open, close, empty] = writer.brackets([&format!(r"\{{{}", self.mark), r"\}"], around);
         let comma = writer.comma();
         let mut anywhere: Vec<String> = Vec::new();
         if self.any_order {
