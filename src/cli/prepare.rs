@@ -241,6 +241,12 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     if report.invalid_utf8_records > 0 {
         warn!("{} with bytes that are not UTF-8", counted(report.invalid_utf8_records, "record"));
     }
+    if prepared.doubled > 0 {
+        warn!(
+            "{} of the training split with the same name twice in an object kept unchanged; generated ones are not valid",
+            counted(prepared.doubled, "record")
+        );
+    }
     if report.lossy_rows > 0 {
         let rows = counted(report.lossy_rows, "row");
         warn!("{rows} of tables with bytes that are not UTF-8; U+FFFD replaces each of these bytes");
@@ -256,8 +262,8 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
         info!("{} skipped", counted(report.empty_lines, "empty line"));
     }
     tell_opened(&report.opened, &options.read.open);
-    for (what, count) in &report.announced {
-        info!("{count} {what}");
+    for ((noun, rest), count) in &report.announced {
+        info!("{}{rest}", counted(*count, noun));
     }
 }
 

@@ -59,7 +59,7 @@ impl SynthArgs {
                 break;
             }
             if let Some(labels) = &mut labels {
-                labels.write(label(record, &sign_in).as_bytes())?;
+                labels.write(label(record + 1, &sign_in).as_bytes())?;
             }
             written += 1;
         }
@@ -84,7 +84,7 @@ fn labels_file(path: &Path) -> Result<WholeFile> {
     WholeFile::create(path, Access::Shared)
 }
 
-/// A line of the labels file: `{"record": 0, "attack": null, "episode": null}`.
+/// A line of the labels file: `{"record": 1, "attack": null, "episode": null}`; records count from 1, as those of `score`.
 fn label(record: usize, sign_in: &SignIn) -> String {
     let attack = sign_in.attack.map(|attack| attack.name());
     format!("{}\n", serde_json::json!({ "record": record, "attack": attack, "episode": sign_in.episode }))

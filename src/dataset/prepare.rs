@@ -8,7 +8,7 @@ use super::first_pass::{FirstPass, first_pass};
 use super::meta::Meta;
 use super::options::PrepareOptions;
 use super::plant::plant;
-use super::second_pass::{SplitWriters, tokenise};
+use super::second_pass::{SplitWriters, Written, tokenise};
 use super::split_assignment::SplitAssignment;
 use super::target::check_target;
 use crate::files::{StagedFolder, WholeFile, write_atomic};
@@ -24,6 +24,8 @@ pub struct Prepared {
     pub report: ReadReport,
     /// The number of characters that the tokenizer lacks and that were replaced.
     pub replaced: u64,
+    /// The number of training records in which an object has the same name twice.
+    pub doubled: u64,
     /// The report on pseudonyms, if names were to be replaced.
     pub pseudonyms: Option<PseudonymReport>,
 }
@@ -59,7 +61,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     // The temporary file is as large as the corpus, and not needed any more.
     drop(records_file);
     tokenizer.save(&staged.folder)?;
-    let (meta, records) = writers.finish(options, &report, &tokenizer)?;
+    let Written { meta, records, doubled } = writers.finish(options, &report, &tokenizer)?;
     records.save(&staged.folder)?;
     meta.save(&staged.folder)?;
     if let Some(pseudonyms) = &pseudonyms {
@@ -71,7 +73,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     staged.publish().map_err(|e| Error::failed(format!("--out: {e}")))?;
     written.map_or(Ok(()), WholeFile::publish)?;
     progress.finish_and_clear();
-    Ok(Prepared { meta, report, replaced, pseudonyms })
+    Ok(Prepared { meta, report, replaced, doubled, pseudonyms })
 }
 
 fn check_fraction(fraction: f64) -> Result<()> {

@@ -66,12 +66,7 @@ impl SplitWriters {
         Ok(())
     }
 
-    pub fn finish(
-        self,
-        options: &PrepareOptions,
-        report: &ReadReport,
-        tokenizer: &Tokenizer,
-    ) -> Result<(Meta, Records)> {
+    pub fn finish(self, options: &PrepareOptions, report: &ReadReport, tokenizer: &Tokenizer) -> Result<Written> {
         assert_eq!(self.next, report.records);
         let (train, longest_train) = self.train.finish()?;
         let (val, longest_val) = self.val.finish()?;
@@ -94,10 +89,19 @@ impl SplitWriters {
         let starts: Vec<String> = report.record_starts.iter().cloned().collect();
         let record_start = Some(starts.join("|")).filter(|start| !start.is_empty());
         let pseudonymised = options.pseudonymise.is_some();
+        let doubled = self.builder.doubled();
         let learnt = self.builder.finish();
         let open = if learnt.form == Form::Text { Opening::Nothing } else { options.read.open.clone() };
-        Ok((meta, Records { pseudonymised, record_start, open, ..learnt }))
+        Ok(Written { meta, records: Records { pseudonymised, record_start, open, ..learnt }, doubled })
     }
+}
+
+/// What the second pass learnt of the records.
+pub(super) struct Written {
+    pub meta: Meta,
+    pub records: Records,
+    /// The training records in which an object has the same name twice.
+    pub doubled: u64,
 }
 
 /// The records of one chunk and their tokens, including the separator of each record.

@@ -3,6 +3,7 @@
 use crate::record::fields;
 use crate::{Error, Result};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -22,6 +23,12 @@ const USUAL_FIELDS: [&str; 2] = ["attack", "label"];
 /// Maximum length of a line; no label is longer.
 const LONGEST_LINE: u64 = 1 << 20;
 
+/// The number of the record in a line that `synth --labels` wrote.
+fn numbered(line: &[u8]) -> Option<u64> {
+    let members: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    if members.keys().eq(["record", "attack", "episode"]) { members["record"].as_u64() } else { None }
+}
+
 /// Reads a labels file, one label per line, for a number of `records`.
 ///
 /// A line is a JSON object with the label in `field` (by default in `attack`, else in `label`), or the label alone:
@@ -32,9 +39,11 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// | `1`, `true` | an attack of no named kind |
 /// | any other text, one word or quoted | an attack of that kind |
 ///
+/// The lines that `synth --labels` writes count their records, from 1 (older files from 0); they must be in order.
+///
 /// # Errors
-/// A line that is not a label (an empty one too), a missing field, another number of labels than `records`. Errors name the
-/// file and the line.
+/// A line that is not a label (an empty one too), a missing field, another number of labels than `records`, a number of a record
+/// that is not the next one. Errors name the file and the line.
 pub fn read(path: &Path, field: Option<&str>, records: usize) -> Result<Vec<Label>> {
     let file = File::open(path).map_err(|e| Error::io("read the labels from", path, e))?;
     let labels = parse(BufReader::new(file), field, &path.display().to_string())?;
@@ -50,7 +59,7 @@ pub fn read(path: &Path, field: Option<&str>, records: usize) -> Result<Vec<Labe
 }
 
 fn parse(mut reader: impl BufRead, field: Option<&str>, name: &str) -> Result<Vec<Label>> {
-    let (mut labels, mut line) = (vec![], vec![]);
+    let (mut labels, mut line, mut first) = (vec![], vec![], None);
     loop {
         line.clear();
         let place = || format!("{name}:{}", labels.len() + 1);
@@ -64,7 +73,17 @@ fn parse(mut reader: impl BufRead, field: Option<&str>, name: &str) -> Result<Ve
         }
         let text = line.trim_ascii();
         let label = if text.starts_with(b"{") { of_object(text, field) } else { of_line(text, field) };
-        labels.push(label.map_err(|what| Error::failed(format!("{}: {what}", place())))?);
+        let label = label.map_err(|what| Error::failed(format!("{}: {what}", place())))?;
+        if let Some(record) = numbered(text) {
+            let expected = *first.get_or_insert(record.min(1)) + labels.len() as u64;
+            if record != expected {
+                let (place, remedy) = (place(), "is a line missing, or are they sorted?");
+                return Err(Error::failed(format!(
+                    "{place}: the label of record {record}, expected {expected}; {remedy}"
+                )));
+            }
+        }
+        labels.push(label);
     }
 }
 
@@ -170,10 +189,26 @@ mod tests {
     #[test]
     fn objects_hold_the_label_where_one_is_told_or_where_it_usually_is() {
         let text =
-            "{\"record\": 0, \"attack\": null, \"episode\": null}\n{\"attack\": \"token_replay\", \"label\": 0}\n";
+            "{\"record\": 1, \"attack\": null, \"episode\": null}\n{\"attack\": \"token_replay\", \"label\": 0}\n";
         assert_eq!(parsed(text, None), Ok(vec![None, some("token_replay")]));
         assert_eq!(parsed("{\"label\": true}\n{\"label\": 0}", None), Ok(vec![some(UNNAMED), None]));
         assert_eq!(parsed("{\"a\": {\"b\": \"x\"}, \"attack\": 0}", Some("a.b")), Ok(vec![some("x")]));
+    }
+
+    #[test]
+    fn numbered_lines_are_in_order() {
+        let text = |numbers: &[u64]| {
+            let line = |number: &u64| format!("{{\"record\": {number}, \"attack\": \"x\", \"episode\": null}}\n");
+            numbers.iter().map(line).collect::<String>()
+        };
+        for good in [[0, 1, 2], [1, 2, 3]] {
+            assert_eq!(parsed(&text(&good), None).unwrap().len(), 3);
+        }
+        for (bad, message) in [([1, 3, 2], "labels:2: the label of record 3, expected 2"), ([5, 6, 7], "expected 1")] {
+            let said = parsed(&text(&bad), None).unwrap_err();
+            assert!(said.contains(message), "{said}");
+        }
+        assert!(parsed("{\"record\": 9, \"attack\": null}\n{\"record\": 9, \"attack\": 1}\n", None).is_ok());
     }
 
     #[test]

@@ -86,8 +86,8 @@ pub struct ReadReport {
     pub lossy_rows: u64,
     /// For each prefix, the number of records that lack its field and get the placeholder `-`.
     pub missing_prefix: Vec<u64>,
-    /// What is part of the files but no record, and how often it was left out or joined.
-    pub announced: BTreeMap<&'static str, u64>,
+    /// What is part of the files but no record, as a noun and what follows it, and how often it was left out or joined.
+    pub announced: BTreeMap<(&'static str, &'static str), u64>,
     /// The strings with JSON that were opened.
     pub opened: OpenedReport,
     /// The patterns by which lines of text were joined.
@@ -184,8 +184,8 @@ impl Collector<'_> {
     }
 
     /// Counts something that is no record of its own, for the summary.
-    pub fn announce(&mut self, what: &'static str) {
-        *self.report.announced.entry(what).or_default() += 1;
+    pub fn announce(&mut self, noun: &'static str, rest: &'static str) {
+        *self.report.announced.entry((noun, rest)).or_default() += 1;
     }
 
     /// Takes a record that violates the format. `fault` says what was expected and found; `kept` replaces the record under

@@ -56,7 +56,7 @@ pub(super) fn read(window: &mut Window, out: &mut Collector) -> Result<()> {
             }
             Some((mut record, first)) => {
                 record.extend_from_slice(found.text);
-                out.announce("parts of lines, joined");
+                out.announce("part", " of lines, joined");
                 if found.partial && record.len() < limit / 2 {
                     parts.insert(found.stream.to_vec(), (record, Place { end: place.end, ..first }));
                     return Ok(());

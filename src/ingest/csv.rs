@@ -2,6 +2,7 @@
 
 use super::collect::{Collector, Place};
 use super::rows::{names, object};
+use super::sniff::TYPE;
 use super::window::Window;
 use crate::Result;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
@@ -38,8 +39,8 @@ pub(super) fn read(window: &mut Window, delimiter: u8, out: &mut Collector) -> R
         {
             return Err(out.not_utf8(line, error.valid_up_to(), "cell"));
         }
-        if rows.cells().next().is_some_and(|cell| cell.starts_with(b"#TYPE ")) {
-            out.announce("lines #TYPE");
+        if rows.cells().next().is_some_and(|cell| cell.starts_with(TYPE)) {
+            out.announce("line", " #TYPE");
             continue;
         }
         let Some(table) = &mut table else {
@@ -50,7 +51,7 @@ pub(super) fn read(window: &mut Window, delimiter: u8, out: &mut Collector) -> R
             continue;
         };
         if table.is_header(&rows) {
-            out.announce("repeated headers");
+            out.announce("repeated header", "");
             continue;
         }
         table.begin(&rows, out);

@@ -55,7 +55,7 @@ pub(super) fn read(window: &mut Window, start: &Regex, out: &mut Collector) -> R
             pending.event.extend_from_slice(b"\\n");
             pending.event.extend_from_slice(line);
             pending.place.end = place.end;
-            out.announce("lines that continue an event, joined");
+            out.announce("line", " of continued events, joined");
             Ok(())
         }
         before => match before.replace(Pending { event: line.to_vec(), place }) {

@@ -7,7 +7,7 @@ use crate::record::object_fault;
 use std::io::ErrorKind;
 
 /// What copytruncate leaves where a writer goes on at its old offset.
-pub(super) const HOLE: &str = "holes of NUL bytes between lines";
+pub(super) const HOLE: (&str, &str) = ("hole", " of NUL bytes between lines");
 
 /// Passes every line to `line`. Memory: one line, bounded by the record limit.
 ///
@@ -31,7 +31,7 @@ pub(super) fn until_idle(
     loop {
         if window.bytes().first() == Some(&0) {
             window.skip_bytes(0).map_err(|e| out.read_error(window.line(), e))?;
-            out.announce(HOLE);
+            out.announce(HOLE.0, HOLE.1);
         }
         let number = window.line();
         let next = match window.next_line(limit) {

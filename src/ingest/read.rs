@@ -59,7 +59,7 @@ pub(super) fn read_all(
             Err(error) if source.named => return Err(error),
             Err(error) => {
                 tracing::warn!("{error} (left out)");
-                *report.announced.entry("files that are no logs, left out").or_default() += 1;
+                *report.announced.entry(("file", " left out: no log")).or_default() += 1;
                 continue;
             }
         };

@@ -183,9 +183,12 @@ pub(super) fn first_line(seen: &Beginning, fits: fn(&[u8]) -> bool) -> Answer {
     }
 }
 
+/// What the first line of a table of PowerShell begins with.
+pub(super) const TYPE: &[u8] = b"#TYPE ";
+
 /// The separator of a CSV file: the one that a first line `sep=;` names, else `;` if the first line has more `;` than `,`.
 pub(super) fn delimiter(head: &[u8]) -> u8 {
-    let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
+    let line = head.split(|&b| b == b'\n').find(|line| !line.starts_with(TYPE)).unwrap_or_default();
     match line.trim_ascii_end() {
         [b's', b'e', b'p', b'=', mark] if !mark.is_ascii_alphanumeric() => *mark,
         line => {
@@ -204,10 +207,11 @@ pub(super) fn table(seen: &Beginning, delimiter: u8) -> Answer {
     let mut reader = Rows::new(delimiter);
     let mut rest = seen.text;
     let mut rows: Vec<Vec<Vec<u8>>> = Vec::new();
+    let marked = rest.trim_ascii_start().starts_with(TYPE);
     while rows.len() <= ROWS
         && let Some(row) = reader.next_of(&mut rest, seen.complete)
     {
-        let is_mark = rows.is_empty() && (row[0] == b"sep=" || row[0].starts_with(b"#TYPE "));
+        let is_mark = row[0].starts_with(TYPE) || rows.is_empty() && row[0] == b"sep=";
         if !is_mark {
             rows.push(row);
         }
@@ -217,7 +221,7 @@ pub(super) fn table(seen: &Beginning, delimiter: u8) -> Answer {
     if header.len() < 2 || !unique || !header.iter().all(|name| is_name(name)) {
         return No;
     }
-    fitting(seen, header, rows)
+    if marked && !rows.is_empty() { Yes } else { fitting(seen, header, rows) }
 }
 
 /// Names and rows between single spaces.
@@ -287,6 +291,7 @@ mod tests {
         assert_eq!(delimiter(b"sep=;\na;b\n"), b';');
         assert_eq!(delimiter(b"a;b,c;d\n"), b';');
         assert_eq!(delimiter(b"a,b;c\n"), b',');
+        assert_eq!(delimiter(b"#TYPE System.Object\na;b\n"), b';');
         assert_eq!(delimiter(b""), b',');
     }
 }

@@ -129,7 +129,7 @@ pub(super) fn read_spaced(window: &mut Window, out: &mut Collector) -> Result<()
             Ok(())
         }
         Some(_) if line == header => {
-            out.announce("repeated headers");
+            out.announce("repeated header", "");
             Ok(())
         }
         Some(_) => table.line(line, place, out),
@@ -168,7 +168,7 @@ impl HeadedTable {
         }
         match self.read(line) {
             TableLine::Directive => {
-                out.announce("lines of names and comments");
+                out.announce("line", " of names and comments");
                 Ok(())
             }
             TableLine::Unnamed => {

@@ -167,6 +167,11 @@ impl RecordsBuilder {
         }
     }
 
+    /// The number of records so far in which an object has the same name twice.
+    pub fn doubled(&self) -> u64 {
+        self.profile.doubled()
+    }
+
     pub fn finish(self) -> Records {
         let RecordsBuilder { form, prefixes, combinations, profile } = self;
         let learnt = profile.records() > 0;

@@ -3,8 +3,9 @@
 
 use crate::common::{SMALL, Said, logwright, run};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 struct Row {
     input: &'static str,
@@ -28,7 +29,11 @@ const ROWS: &[Row] = &[
     row("01utf16/events.json", 12, &["JSON lines"]),
     row("01utf16/events.json.gz", 12, &["JSON lines"]),
     row("02ual/audit.csv", 12, &["CSV", "the names of 4 columns"]),
-    row("03numbers/dup.jsonl", 20, &["JSON lines"]),
+    row(
+        "03numbers/dup.jsonl",
+        20,
+        &["JSON lines", "14 records of the training split with the same name twice in an object"],
+    ),
     row(
         "03numbers/nanall.jsonl",
         40,
@@ -37,7 +42,7 @@ const ROWS: &[Row] = &[
     row("04concat/small.json", 40, &["JSON"]),
     row("04concat/batches.json", 8, &["JSON"]),
     row("05bulk/bulk.ndjson", 20, &["20 operations of _bulk requests"]),
-    row("06journald/journal.json", 20, &["7 texts that were arrays of bytes"]),
+    row("06journald/journal.json", 20, &["7 arrays of bytes that became text"]),
     row("07docker/c-json.log", 40, &["JSON lines"]),
     row("07docker/partial.log", 10, &["10 parts of lines, joined"]),
     row("10cri/levels.log", 20, &["text lines"]),
@@ -53,7 +58,7 @@ const ROWS: &[Row] = &[
     row(
         "20trace/app.log",
         10,
-        &["records of several lines", "--record-start ''", "30 lines that continue an event, joined"],
+        &["records of several lines", "--record-start ''", "30 lines of continued events, joined"],
     ),
     Row { input: "20trace/app.log", flags: "--format text", records: 40, bad: 0, says: &["text lines"] },
     Row { input: "20trace/app.log", flags: "--record-start=", records: 40, bad: 0, says: &["text lines"] },
@@ -78,7 +83,11 @@ const ROWS: &[Row] = &[
     row("25cw/trail_lines.jsonl", 20, &["20 records from 4 wrappers"]),
     row("26cef/cef.log", 20, &["CEF or LEEF events"]),
     row("26cef/leef1.log", 12, &["CEF or LEEF events"]),
-    row("29nul/small.log", 30, &["1 holes of NUL bytes"]),
+    row("27tables/type.csv", 4, &["CSV", "2 lines #TYPE", "1 repeated header"]),
+    row("27tables/repeated.csv", 12, &["CSV", "2 repeated headers"]),
+    row("27tables/vpc.log", 5, &["a table with spaces between its cells"]),
+    row("27tables/spaced-names.csv", 3, &["CSV"]),
+    row("29nul/small.log", 30, &["1 hole of NUL bytes"]),
     bad("37json/deep129.jsonl", 2, 1, &["deep129.jsonl:2:636"]),
     bad("37json/glued.json", 2, 1, &["glued.json:3:10"]),
     bad("37json/latin.jsonl", 2, 1, &["latin.jsonl:2:7"]),
@@ -196,6 +205,50 @@ fn a_dictionary_is_asked_for_and_what_it_unpacks_is_read() {
     std::io::copy(&mut reader, &mut file).unwrap();
     let unpacked = fs::File::open(home.path().join("unpacked")).unwrap();
     prepared(home.path(), "-", "", unpacked.into()).has(0, &[" 8 records ("]);
+}
+
+/// What a message says to do about a file works as it is printed.
+#[test]
+fn remedies_work_as_printed() {
+    let home = tempfile::tempdir().unwrap();
+    let events: String = (0..20).map(|i| format!("{{\"n\":{i},\"s\":\"é\"}}\n")).collect();
+    let units: Vec<u16> = events.encode_utf16().collect();
+    let wide: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let wider: Vec<u8> =
+        ['\u{feff}'].into_iter().chain(events.chars()).flat_map(|c| (c as u32).to_le_bytes()).collect();
+    fs::write(home.path().join("wide.log"), &wide).unwrap();
+    fs::write(home.path().join("wider.log"), wider).unwrap();
+    fs::write(home.path().join("app.log"), &events).unwrap();
+    fs::write(home.path().join("cut.log.gz"), gzipped(events.repeat(2000).as_bytes())).unwrap();
+    shell(home.path(), "tar -cf logs.tar app.log && mkdir unpacked");
+    let half = fs::read(home.path().join("cut.log.gz")).unwrap();
+    fs::write(home.path().join("cut.log.gz"), &half[..half.len() / 2]).unwrap();
+    for (input, remedy, command, read) in [
+        ("wider.log", "iconv -f UTF-32 -t UTF-8 wider.log > utf8.log", "", "utf8.log"),
+        ("wide.log", "iconv -f UTF-16LE", "iconv -f UTF-16LE -t UTF-8 wide.log > utf8.log", "utf8.log"),
+        ("logs.tar", "unpack it (tar -xf) and name the folder", "tar -xf logs.tar -C unpacked", "unpacked"),
+        (
+            "cut.log.gz",
+            "`gzip -dc cut.log.gz > part.log`",
+            "gzip -dc cut.log.gz > part.log; true",
+            "part.log --bad-records skip",
+        ),
+    ] {
+        prepared(home.path(), input, "", Stdio::null()).has(1, &[remedy]);
+        shell(home.path(), if command.is_empty() { remedy } else { command });
+        run(home.path(), &format!("prepare {read} --out data --overwrite --tokenizer bytes")).has(0, &["data written"]);
+    }
+}
+
+#[track_caller]
+fn shell(folder: &Path, command: &str) {
+    assert!(Command::new("sh").args(["-c", command]).current_dir(folder).status().unwrap().success(), "{command}");
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
 }
 
 /// A folder is read as far as it can be; a file that is named must be a log.

@@ -348,7 +348,7 @@ fn the_command_prints_the_records_and_the_labels_file_agrees() {
         assert!(line.starts_with("{\"attack\": "), "{line}");
         let label: Value = serde_json::from_str(label).expect(label);
         let attack = sign_in.attack.map(Attack::name);
-        assert_eq!(label, serde_json::json!({"record": i, "attack": attack, "episode": sign_in.episode}));
+        assert_eq!(label, serde_json::json!({"record": i + 1, "attack": attack, "episode": sign_in.episode}));
         assert_eq!(parse(sign_in)["attack"], label["attack"]);
     }
 }

@@ -89,7 +89,7 @@ impl Kinds {
     /// Takes a valid object.
     pub fn take(&mut self, object: &[u8], place: Place, out: &mut Collector) -> Result<()> {
         if is_operation(object) {
-            out.announce("operations of _bulk requests");
+            out.announce("operation", " of _bulk requests");
             return Ok(());
         }
         if self.kind == Kind::Unknown {
@@ -125,7 +125,7 @@ impl Kinds {
             self.record.extend_from_slice(&object[done..start]);
             self.record.extend_from_slice(text.as_bytes());
             done = end;
-            out.announce("texts that were arrays of bytes");
+            out.announce("array", " of bytes that became text");
         }
         self.record.extend_from_slice(&object[done..]);
         out.record(&self.record, place)
@@ -167,7 +167,7 @@ impl Kinds {
         let offset = |at: *const u8| at as usize - first.as_ptr() as usize;
         let record = [&first[..offset(log.start)], b"\"", text.as_bytes(), b"\"", &first[offset(log.end)..]].concat();
         debug_assert_eq!(object_fault(&record), None);
-        (1..count).for_each(|_| out.announce("parts of lines, joined"));
+        (1..count).for_each(|_| out.announce("part", " of lines, joined"));
         place.end = place.end.filter(|_| self.parts.is_empty());
         out.record(&record, place)
     }

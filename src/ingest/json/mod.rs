@@ -113,7 +113,7 @@ impl Objects {
             window.advance(used);
             if found == Some(0) {
                 window.skip_bytes(0).map_err(|e| out.read_error(window.line(), e))?;
-                out.announce(HOLE);
+                out.announce(HOLE.0, HOLE.1);
             } else if found.is_some() || !fill(window, out)? {
                 return Ok(found);
             }
@@ -197,7 +197,7 @@ impl Objects {
             _ if empty
                 && others(&window.bytes()[..at]).is_some_and(|names| names.iter().all(|name| is_of_the_page(name))) =>
             {
-                out.announce("wrappers without records");
+                out.announce("wrapper", " without records");
                 window.advance(at);
                 Ok(Value::Passed(true))
             }

@@ -85,6 +85,8 @@ pub(super) struct Budget {
     /// The number of records learnt before.
     pub records: u64,
     pub anywhere: Anywhere,
+    /// Whether an object of this record had the same name twice.
+    pub doubled: bool,
 }
 
 impl Node {
@@ -163,6 +165,7 @@ impl ObjectProfile {
             member.learn_spelling(name);
             if order.contains(&found) {
                 self.doubled = true;
+                budget.doubled = true;
             } else {
                 member.times.add(self.novelty.seen + 1);
             }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub struct Profile {
     /// The number of records learnt.
     pub(super) records: u64,
+    /// Those of them in which an object has the same name twice.
+    doubled: u64,
     pub(super) budget: Budget,
     pub(super) root: Node,
     spaces: Spaces,
@@ -24,11 +26,17 @@ impl Profile {
         self.budget.records = self.records;
         self.records += 1;
         self.root.learn(&tree, 0, &mut self.budget);
+        self.doubled += u64::from(std::mem::take(&mut self.budget.doubled));
     }
 
     /// The number of records learnt.
     pub fn records(&self) -> u64 {
         self.records
+    }
+
+    /// The number of records learnt in which an object has the same name twice.
+    pub fn doubled(&self) -> u64 {
+        self.doubled
     }
 
     /// The separators between members or elements and between a name and its value that most have: `(", ", ": ")` or
