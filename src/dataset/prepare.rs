@@ -54,6 +54,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     let planted = plant(options, &staged.folder, &records_file, &tokenizer, &assignment, report.records)?;
     let mut writers = SplitWriters::create(&staged.folder, &tokenizer, assignment, builder, options.shard_tokens)?;
     writers.planted = planted;
+    writers.are_checked = report.bad_records == 0 && options.pseudonymise.is_none();
     progress.set_message("tokenising");
     progress.set_length(report.bytes);
     progress.reset();

@@ -27,6 +27,8 @@ pub(super) struct SplitWriters {
     val: SplitWriter,
     assignment: SplitAssignment,
     builder: RecordsBuilder,
+    /// Whether all records of JSON are known to be objects, since none was kept that is not.
+    pub are_checked: bool,
     /// The number of the next record.
     next: u64,
     /// The copies of canaries, by the number of the training record that they follow.
@@ -44,7 +46,7 @@ impl SplitWriters {
         let width = if tokenizer.vocab_size() <= 1 << 16 { 2 } else { 4 };
         let train = SplitWriter::create(folder, "train", width, shard_tokens)?;
         let val = SplitWriter::create(folder, "val", width, shard_tokens)?;
-        Ok(Self { train, val, assignment, builder, next: 0, planted: BTreeMap::new() })
+        Ok(Self { train, val, assignment, builder, are_checked: false, next: 0, planted: BTreeMap::new() })
     }
 
     fn push(&mut self, encoded: &EncodedChunk) -> Result<()> {
@@ -55,7 +57,7 @@ impl SplitWriters {
             if self.assignment.validates(self.next) {
                 self.val.record(ids, *counts)?;
             } else {
-                self.builder.observe(record);
+                self.builder.observe(record, self.are_checked);
                 self.train.record(ids, *counts)?;
             }
             for canary in self.planted.remove(&self.next).into_iter().flatten() {

@@ -95,18 +95,17 @@ impl Gap {
 impl<'a> Json<'a> {
     /// The record as a JSON object; `None` if it is anything else.
     pub fn of_record(record: &'a [u8]) -> Option<Self> {
-        Self::with_gaps(record, &mut |_, _| {})
+        check_object(record).ok()?;
+        Some(Self::of_object(std::str::from_utf8(record).ok()?, &mut |_, _| {}))
     }
 
-    /// The same, and each piece of white space (mostly empty) on the way.
-    pub fn with_gaps(record: &'a [u8], gap: &mut dyn FnMut(Gap, &'a str)) -> Option<Self> {
-        check_object(record).ok()?;
-        let text = std::str::from_utf8(record).ok()?;
+    /// The tree of what `check_object` has taken before, and each piece of white space (mostly empty) on the way.
+    pub fn of_object(text: &'a str, gap: &mut dyn FnMut(Gap, &'a str)) -> Self {
         let mut reader = Reader { text, at: 0, gap };
         reader.space(Gap::Front);
         let tree = reader.value();
         reader.space(Gap::Back);
-        Some(tree)
+        tree
     }
 
     /// The first name that occurs twice in one object, and the offset of its second occurrence. `record` is what the tree
@@ -288,7 +287,7 @@ mod tests {
     fn gaps_are_told_apart() {
         let mut found = Vec::new();
         let text = " {  \"a\" :  [ ],\"b\":[1 , 2 ]} ";
-        Json::with_gaps(text.as_bytes(), &mut |gap, white| found.push((gap, white.len()))).unwrap();
+        Json::of_object(text, &mut |gap, white| found.push((gap, white.len())));
         let inside = [(Gap::Front, 1), (Gap::Open, 2), (Gap::BeforeColon, 1), (Gap::BehindColon, 2), (Gap::Empty, 1)];
         let then = [(Gap::BeforeComma, 0), (Gap::BehindComma, 0), (Gap::BeforeColon, 0), (Gap::BehindColon, 0)];
         let list = [(Gap::Open, 0), (Gap::BeforeComma, 1), (Gap::BehindComma, 1), (Gap::Close, 1)];

@@ -148,11 +148,13 @@ impl RecordsBuilder {
         RecordsBuilder { form, prefixes: prefixes.to_vec(), combinations: BTreeMap::new(), profile: Profile::default() }
     }
 
-    /// Takes in a record with its prefix.
-    pub fn observe(&mut self, record: &[u8]) {
+    /// Takes in a record with its prefix. `is_checked`: a record of JSON without one is known to be an object.
+    pub fn observe(&mut self, record: &[u8], is_checked: bool) {
         let body = &record[self.form.body_start(record)..];
-        if self.form != Form::Text {
-            self.profile.observe(body);
+        match self.form {
+            Form::Text => {}
+            Form::Json if is_checked => self.profile.observe_object(body),
+            Form::Json | Form::PrefixedJson => self.profile.observe(body),
         }
         if self.prefixes.is_empty() {
             return;
@@ -191,7 +193,7 @@ mod tests {
         let prefixes: Vec<Prefix> = ["user=u", "day=t,date"].map(|text| text.parse().unwrap()).into();
         let mut builder = RecordsBuilder::new(Form::PrefixedJson, &prefixes);
         for record in [r#"al - {"u":"al"}"#, r#"bo 2022-01-02 {"u":"bo","t":"2022-01-02T03"}"#, r#"al - {"u":"al"}"#] {
-            builder.observe(record.as_bytes());
+            builder.observe(record.as_bytes(), false);
         }
         builder.finish()
     }
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(names, ["u", "t"]);
         assert_eq!(learnt.separators, Some((",".into(), ":".into())));
         let mut text = RecordsBuilder::new(Form::Text, &[]);
-        text.observe(b"Jun 1 {\"a\":1}");
+        text.observe(b"Jun 1 {\"a\":1}", false);
         assert_eq!(text.finish().schema, None);
     }
 

@@ -26,11 +26,14 @@ pub const TIME: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}
 /// Shorter numbers are mostly parts of names (`Windows 10`, `HTTP/1.1`) and stay with their text.
 pub const NUMBER: &str = r"[0-9]+(?:[.:][0-9]+){2,}|[0-9]+\.[0-9]{3,}|[0-9]{3,}";
 
+pub const LIST: &str = r"-?[0-9]+(?:\.[0-9]+)?(?:, ?-?[0-9]+(?:\.[0-9]+)?)+";
+
 /// From the end of one JSON value to the start of the next: closing quote, brackets, keys, fixed words, opening quote.
 fn junction() -> String {
     let brackets = r"[\]},{\[ ]*";
     let key = r#""[A-Za-z0-9_.@$/ -]+": ?"#;
-    format!(r#""?{brackets}(?:{key}{brackets}(?:(?:true|false|null|""){brackets})?)+"?|"[\]}}]+"#)
+    let lists = if std::env::var("LW_LISTS").is_ok() { r#"|"[\]},{\[ ]*,[\]},{\[ ]*""# } else { "" };
+    format!(r#""?{brackets}(?:{key}{brackets}(?:(?:true|false|null|""){brackets})?)+"?{lists}|"[\]}}]+"#)
 }
 
 /// The lengths of the chunks into which identifiers are split: 1 if the vocabulary has no room for all pairs.
@@ -42,18 +45,27 @@ pub struct Chunks {
 
 /// The pattern of the first split: it isolates newlines, junctions and whole identifiers.
 pub fn coarse() -> String {
-    format!(r"\n|{}|{UUID}|{TIME}|{HASH}|{KEY}|{NUMBER}", junction())
+    let list = if std::env::var("LW_LISTS").is_ok() { format!("{LIST}|") } else { String::new() };
+    format!(r"\n|{}|{UUID}|{TIME}|{HASH}|{KEY}|{list}{NUMBER}", junction())
 }
 
 /// The patterns of all splits, in order: `coarse`, then the chunks inside numbers, hexadecimal identifiers and keys.
 pub fn splits(chunks: Chunks) -> Vec<String> {
     let Chunks { digits, hex } = chunks;
-    vec![
+    let mut all = vec![
         coarse(),
         chunked(&format!("{TIME}|{NUMBER}"), &format!("[0-9]{{1,{digits}}}|[^0-9]")),
         chunked(&format!("{UUID}|{HASH}"), &format!("[0-9a-fA-F]{{1,{hex}}}|-")),
         chunked(KEY, "[A-Za-z0-9]"),
-    ]
+    ];
+    if std::env::var("LW_LISTS").is_ok() {
+        all.push(chunked(LIST, &format!("[0-9]{{1,{digits}}}|, ?|[^0-9]")));
+    }
+    if let Ok(words) = std::env::var("LW_WORDS") {
+        let more = words.parse::<usize>().unwrap();
+        all.push(chunked(&format!(r#"[^"\n ]*(?: [^"\n ]*){{{more},}}"#), &format!(r#" *[^" \n]+(?: [^" \n]+){{0,{}}}| +"#, more - 1)));
+    }
+    all
 }
 
 /// A pattern that splits a text into adjacent matches of `piece` if all of the text matches `whole`, and that matches

@@ -2,6 +2,7 @@
 
 use super::node::{Budget, Node};
 use super::spaces::Spaces;
+use crate::record::check_object;
 use crate::record::json_tree::{Gap, Json};
 use std::collections::BTreeMap;
 
@@ -20,9 +21,15 @@ pub struct Profile {
 impl Profile {
     /// Learns one record without its prefix. A record that is not a JSON object is ignored.
     pub fn observe(&mut self, record: &[u8]) {
-        let Some(tree) = Json::with_gaps(record, &mut |gap, white| self.spaces.add(gap, white)) else {
-            return;
-        };
+        if check_object(record).is_ok() {
+            self.observe_object(record);
+        }
+    }
+
+    /// Learns one record that `check_object` has taken before.
+    pub fn observe_object(&mut self, record: &[u8]) {
+        let text = std::str::from_utf8(record).expect("an object is UTF-8");
+        let tree = Json::of_object(text, &mut |gap, white| self.spaces.add(gap, white));
         self.budget.records = self.records;
         self.records += 1;
         self.root.learn(&tree, 0, &mut self.budget);

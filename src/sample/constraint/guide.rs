@@ -1,5 +1,6 @@
 //! The position of one record in a grammar.
 
+use super::number_run::NumberRun;
 use super::plain;
 use crate::tokens::Tokenizer;
 use llguidance::Matcher;
@@ -40,7 +41,7 @@ pub struct Constraint {
     pub(super) opening: Option<Vec<u32>>,
     /// Names must occur without needless escapes, or the record might fit the grammar but not the schema.
     pub(super) strict: bool,
-    /// Numbers must be readable as 64-bit floats; training records may have others.
+    /// Numbers must be readable as 64-bit floats, and end after some digits; training records may have others.
     pub(super) finite: bool,
 }
 
@@ -50,7 +51,7 @@ impl Constraint {
         // A deep clone, because what a guide has learnt about the grammar counts against its limits, and these must not depend on
         // earlier or parallel records.
         let matcher = self.start.deep_clone();
-        Guide { constraint: self.clone(), matcher, is_open: self.opening.is_none() }
+        Guide { constraint: self.clone(), matcher, is_open: self.opening.is_none(), number: NumberRun::default() }
     }
 
     /// Whether the finished record fits, without its free beginning; the grammar has read it token by token.
@@ -88,6 +89,7 @@ pub struct Guide {
     matcher: Matcher,
     /// The record's object has begun.
     is_open: bool,
+    number: NumberRun,
 }
 
 impl Guide {
@@ -98,9 +100,23 @@ impl Guide {
             Some(opening) if !self.is_open => Ok(opening.clone()),
             _ => {
                 let mask = self.matcher.compute_mask_or_eos().map_err(|e| dead_end(&e.to_string()))?;
-                Ok(mask.as_slice()[..words].to_vec())
+                let mask = mask.as_slice()[..words].to_vec();
+                let is_long = self.constraint.finite && self.number.is_long();
+                Ok(if is_long { self.without_digits(&mask).unwrap_or(mask) } else { mask })
             }
         }
+    }
+
+    /// The allowed tokens that end the number; None if it cannot end here.
+    fn without_digits(&self, mask: &[u32]) -> Option<Vec<u32>> {
+        let trie = self.constraint.trie.tok_trie();
+        let mut ends = mask.to_vec();
+        for token in 0..trie.vocab_size() as u32 {
+            if trie.token(token).first().is_some_and(u8::is_ascii_digit) {
+                ends[token as usize / 32] &= !(1 << (token % 32));
+            }
+        }
+        ends.iter().any(|&word| word != 0).then_some(ends)
     }
 
     /// Reads the tokens of a prompt, and checks those at its end that the model will write itself.
@@ -118,12 +134,14 @@ impl Guide {
         };
         consume(self, kept)?;
         let matcher = self.matcher.deep_clone();
-        let mut ahead = Guide { constraint: self.constraint.clone(), matcher, is_open: self.is_open };
+        let number = self.number.clone();
+        let mut ahead = Guide { constraint: self.constraint.clone(), matcher, is_open: self.is_open, number };
         consume(&mut ahead, back)
     }
 
     /// Advances by an allowed token that stands for `bytes`.
     pub fn consume(&mut self, token: u32, bytes: &[u8]) -> std::result::Result<(), DeadEnd> {
+        self.number.read(bytes);
         if self.is_open {
             return self.matcher.consume_token(token).map_err(|e| dead_end(&e.to_string()));
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 fn learn<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Records {
     let mut builder = RecordsBuilder::new(Form::Json, &[]);
-    records.into_iter().for_each(|record| builder.observe(record));
+    records.into_iter().for_each(|record| builder.observe(record, false));
     builder.finish()
 }
 

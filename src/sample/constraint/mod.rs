@@ -12,6 +12,7 @@ mod guide;
 mod learnt;
 #[cfg(test)]
 mod learnt_tests;
+mod number_run;
 mod object;
 mod plain;
 mod schema;

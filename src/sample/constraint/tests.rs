@@ -54,6 +54,17 @@ fn any_object_is_json() {
 }
 
 #[test]
+fn a_number_without_bounds_ends_after_some_digits() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "number" } }, "required": ["a"] });
+    let constraint = constraint(schema).unwrap();
+    for begin in ["{\"a\": ", "{\"a\": -0."] {
+        let text = format!("{begin}{}", "7".repeat(100));
+        assert_eq!(reads(&constraint, &text), (begin.len() + 40 - begin.matches('0').count(), false), "{begin}");
+    }
+    takes(&constraint, &[r#"{"a": 12345678901234567890}"#]);
+}
+
+#[test]
 fn separators_are_those_of_the_training_records() {
     let any = || json!({});
     let tokenizer = Tokenizer::bytes();
