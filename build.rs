@@ -4,6 +4,8 @@
 #[cfg(feature = "emulator")]
 #[path = "kernels/build/emulator.rs"]
 mod emulator;
+#[path = "kernels/build/made.rs"]
+mod made;
 #[path = "kernels/build/nvcc.rs"]
 mod nvcc;
 #[path = "kernels/build/ptxas.rs"]

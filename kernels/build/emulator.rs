@@ -1,5 +1,7 @@
 //! Compiles the kernels and the emulator's runtime for the host.
 
+use crate::made::key;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const EMULATOR: &str = "kernels/emulator";
@@ -20,17 +22,63 @@ pub fn build(kernels: &[PathBuf]) {
         // Named before all other libraries: the sanitizer must be the first that is loaded.
         println!("cargo:rustc-link-lib=dylib=asan");
     }
-    kernel_compiler().files(kernels).compile("emulated_kernels");
+    archive("emulated_kernels", &kernel_compiler(), kernels);
     let tests = |file: &str| Path::new(EMULATOR).join("tests").join(file);
-    kernel_compiler().file(tests("bugs.cu")).compile("emulator_bugs");
+    archive("emulator_bugs", &kernel_compiler(), &[tests("bugs.cu")]);
     let good = ["bugs.cu", "features.cu", "banks.cu"].map(tests);
-    kernel_compiler().define("GOOD", None).files(good).compile("emulator_twins");
+    archive("emulator_twins", kernel_compiler().define("GOOD", None), &good);
     let mut runtime = compiler();
-    runtime.opt_level(2).files(sources("runtime"));
+    let mut parts = sources("runtime");
     if CHECK {
-        runtime.define("CUEMU_CHECK", None).files(sources("check"));
+        runtime.define("CUEMU_CHECK", None);
+        parts.extend(sources("check"));
     }
-    runtime.compile("emulator_runtime");
+    archive("emulator_runtime", runtime.opt_level(2), &parts);
+}
+
+/// A static library of `sources`. An object's name has the key of all that it is made of, so only what changed since the last
+/// build is compiled, and an object that is there is whole: it was renamed after its compiler had succeeded.
+fn archive(library: &str, compiler: &cc::Build, sources: &[PathBuf]) {
+    let tool = compiler.get_compiler().to_command();
+    let version = std::process::Command::new(tool.get_program()).arg("--version").output();
+    let version = version.unwrap_or_else(|e| panic!("cannot run {}: {e}", tool.get_program().display())).stdout;
+    let made_by = (format!("{tool:?}"), version);
+    let headers = headers();
+    let output = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let folder = output.join(library);
+    let object = |source: &PathBuf| {
+        let name = source.file_stem().expect("a source has a name").display();
+        folder.join(format!("{name}-{}.o", key(&made_by, headers.iter().chain([source]))))
+    };
+    let objects: Vec<PathBuf> = sources.iter().map(object).collect();
+    fs::create_dir_all(&folder).expect("cargo's output folder can be written");
+    for entry in folder.read_dir().expect("it was just made").map(|entry| entry.expect("it can be listed").path()) {
+        if !objects.contains(&entry) {
+            fs::remove_file(entry).expect("cargo's output folder can be written");
+        }
+    }
+    let changed = sources.iter().zip(&objects).filter(|(_, object)| !object.exists());
+    let (changed, wanted): (Vec<_>, Vec<_>) = changed.unzip();
+    for (from, to) in compiler.clone().files(changed).compile_intermediates().iter().zip(wanted) {
+        fs::rename(from, to).expect("both lie in cargo's output folder");
+    }
+    cc::Build::new().cpp(true).objects(&objects).compile(library);
+}
+
+/// Every header that a kernel, the runtime or the checker may include.
+fn headers() -> Vec<PathBuf> {
+    let (mut folders, mut headers) = (vec![PathBuf::from("kernels")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().expect("it can be listed").map(|entry| entry.expect("it can be listed").path()) {
+            match path.extension().and_then(|suffix| suffix.to_str()) {
+                _ if path.is_dir() => folders.push(path),
+                Some("h" | "cuh") => headers.push(path),
+                _ => {}
+            }
+        }
+    }
+    headers.sort();
+    headers
 }
 
 fn asan() -> bool {

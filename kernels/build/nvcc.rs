@@ -4,11 +4,11 @@
 //! build succeeds and embeds nothing; the program then says how to get one.
 
 use crate::fail;
+use crate::made::key;
 use crate::ptxas::{self, Usage};
 use std::env;
 use std::fmt::Write;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -104,7 +104,7 @@ fn compile_all(nvcc: &Path, version: &str, sources: &[PathBuf], headers: &[PathB
 fn compile(nvcc: &Path, version: &str, source: &Path, headers: &[PathBuf]) -> Result<String, String> {
     let fatbin = output().join(name(source)).with_extension("fatbin");
     let (key_file, log_file) = (fatbin.with_extension("key"), fatbin.with_extension("ptxas"));
-    let key = key(version, source, headers);
+    let key = key(&(version, FLAGS), headers.iter().map(PathBuf::as_path).chain([source]));
     if fatbin.is_file() && fs::read_to_string(&key_file).is_ok_and(|old| old == key) {
         return fs::read_to_string(&log_file).map_err(|e| format!("cannot read {}: {e}", log_file.display()));
     }
@@ -119,14 +119,6 @@ fn compile(nvcc: &Path, version: &str, source: &Path, headers: &[PathBuf]) -> Re
     write(&log_file, &said)?;
     write(&key_file, &key)?;
     Ok(said)
-}
-
-/// Changes with everything that the fatbin depends on.
-fn key(version: &str, source: &Path, headers: &[PathBuf]) -> String {
-    let mut hasher = DefaultHasher::new();
-    (version, FLAGS).hash(&mut hasher);
-    headers.iter().chain([&source.to_path_buf()]).for_each(|file| fs::read(file).ok().hash(&mut hasher));
-    format!("{:016x}", hasher.finish())
 }
 
 fn name(source: &Path) -> String {
