@@ -7,7 +7,7 @@ const SIGN_IN: &str = r#"{"identity":"Aaron Cole","properties":{"userPrincipalNa
 fn learnt_from(records: &[&str]) -> Pseudonymizer {
     let mut pseudonymizer = Pseudonymizer::new(SecretKey::new(&[6; 32]), Rules::load(None).unwrap());
     records.iter().for_each(|record| pseudonymizer.learn(record.as_bytes()));
-    pseudonymizer.finalize().unwrap();
+    pseudonymizer.finalize();
     pseudonymizer
 }
 
