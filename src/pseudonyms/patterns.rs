@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use aho_corasick::AhoCorasick;
-use regex::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -21,35 +21,52 @@ pub struct TextPattern {
     /// Whether a match begins or ends where a word does.
     edges: [bool; 2],
     /// Compiled when the pattern first matches: of very many rules, few ever do.
-    regex: OnceLock<Regex>,
+    compiled: OnceLock<Compiled>,
+}
+
+struct Compiled {
+    regex: Regex,
+    /// The numbers of the groups that may be the place, and of the group `key`.
+    values: Vec<usize>,
+    key: Option<usize>,
 }
 
 impl TextPattern {
     pub fn new(origin: &str, text: String) -> Self {
         let begins = text.strip_prefix("(?i)").unwrap_or(&text).starts_with(r"\b");
         let edges = [begins, text.ends_with(r"\b") && !text.ends_with(r"\\b")];
-        Self { origin: origin.to_string(), text, edges, regex: OnceLock::new() }
+        Self { origin: origin.to_string(), text, edges, compiled: OnceLock::new() }
     }
 
-    fn regex(&self) -> &Regex {
-        // The set of all patterns has a limit of size, so that this one needs none.
-        let compile = || RegexBuilder::new(&with_ascii_boundaries(&self.text)).size_limit(usize::MAX).build();
-        self.regex.get_or_init(|| compile().expect("the set of all patterns was compiled"))
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            // The set of all patterns has a limit of size, so that this one needs none.
+            let regex = RegexBuilder::new(&with_ascii_boundaries(&self.text)).size_limit(usize::MAX).build();
+            let regex = regex.expect("the set of all patterns was compiled");
+            let group = |wanted: &str| regex.capture_names().position(|name| name == Some(wanted));
+            let (values, key) = (["value", "single", "bare"].into_iter().filter_map(group).collect(), group("key"));
+            Compiled { regex, values, key }
+        })
     }
 
     /// The places of all matches, and what the group `key` matched in each. The place is that of the group `value`, `single` or
     /// `bare`, or the whole match.
     pub fn places<'a>(&self, text: &'a str) -> Vec<(Range<usize>, Option<&'a str>)> {
-        let (mut places, mut from) = (Vec::new(), 0);
-        while let Some(captures) = (from <= text.len()).then(|| self.regex().captures_at(text, from)).flatten() {
-            let whole = captures.get(0).expect("the whole match").range();
-            let next = |at: usize| at + text[at..].chars().next().map_or(1, char::len_utf8);
-            if !self.is_cut_from_a_word(text, &whole) {
-                places.push(place(&captures));
-                from = if whole.is_empty() { next(whole.end) } else { whole.end };
-            } else {
-                from = next(whole.start);
+        let Compiled { regex, values, key } = self.compiled();
+        let (mut places, mut from, mut groups) = (Vec::new(), 0, regex.capture_locations());
+        let next = |at: usize| at + text[at..].chars().next().map_or(1, char::len_utf8);
+        while from <= text.len()
+            && let Some(whole) = regex.captures_read_at(&mut groups, text, from)
+        {
+            if self.is_cut_from_a_word(text, &whole.range()) {
+                from = next(whole.start());
+                continue;
             }
+            from = if whole.is_empty() { next(whole.end()) } else { whole.end() };
+            let value = values.iter().find_map(|group| groups.get(*group));
+            let (start, end) = value.unwrap_or((whole.start(), whole.end()));
+            let key = key.and_then(|key| groups.get(key)).map(|(start, end)| &text[start..end]);
+            places.push((start..end, key));
         }
         places
     }
@@ -65,11 +82,6 @@ impl TextPattern {
     fn is_literal(&self) -> bool {
         !self.text.contains(SYNTAX)
     }
-}
-
-fn place<'a>(captures: &Captures<'a>) -> (Range<usize>, Option<&'a str>) {
-    let group = ["value", "single", "bare"].iter().find_map(|name| captures.name(name)).or_else(|| captures.get(0));
-    (group.expect("the whole match").range(), captures.name("key").map(|key| key.as_str()))
 }
 
 /// The expression with word boundaries that know letters of ASCII only. With others, the automaton gives up on every text that
