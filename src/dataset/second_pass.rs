@@ -4,7 +4,7 @@ use super::meta::Meta;
 use super::options::PrepareOptions;
 use super::split_assignment::SplitAssignment;
 use super::writer::{RecordCounts, SplitWriter};
-use crate::ingest::ReadReport;
+use crate::ingest::{ReadReport, SourceReport};
 use crate::record::{Form, Opening, Records, RecordsBuilder};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -86,7 +86,7 @@ impl SplitWriters {
             longest_record: longest_train.max(longest_val),
             train,
             val,
-            sources: report.sources.clone(),
+            sources: sources(report, options.pseudonymise.is_some()),
         };
         let starts: Vec<String> = report.record_starts.iter().cloned().collect();
         let record_start = Some(starts.join("|")).filter(|start| !start.is_empty());
@@ -104,6 +104,15 @@ pub(super) struct Written {
     pub records: Records,
     /// The training records in which an object has the same name twice.
     pub doubled: u64,
+}
+
+/// The inputs. If names are replaced, so are those of the inputs, which may be those of persons and hosts.
+fn sources(report: &ReadReport, is_pseudonymised: bool) -> Vec<SourceReport> {
+    let mut sources = report.sources.clone();
+    if is_pseudonymised {
+        sources.iter_mut().zip(1..).for_each(|(source, number)| source.name = format!("input {number}"));
+    }
+    sources
 }
 
 /// The records of one chunk and their tokens, including the separator of each record.

@@ -16,8 +16,11 @@
 //! | `parts` | the values of a record, and the record with its replacements |
 //! | `members` | names of members in objects that are keyed by a person, account or address |
 //! | `replacer` | the pseudonym of a value of a given kind |
+//! | `known`, `hashed` | the names of the corpus, which are searched for in text and kept as keyed hashes |
 //! | `people`, `words` | pseudonyms of a person's name in all its forms, and of single words |
 //! | `address`, `identifiers` | pseudonyms of IP addresses and of identifiers with a fixed format |
+//! | `state`, `sealed`, `one_record` | what a corpus taught, in a file that the key opens; later records with the same pseudonyms |
+//! | `census` | the words of a dry run |
 //! | `permute`, `key` | keyed permutations of digits and letters; the secret key and HMAC-SHA-256 |
 //!
 //! Limits: a name that no rule describes and no field of the corpus contains stays, and so does the name of a JSON member
@@ -27,9 +30,13 @@
 //! Memory grows with the number of distinct names, not with the corpus; all other pseudonyms are computed from the key.
 
 mod address;
+mod census;
+mod hashed;
 mod identifiers;
 mod key;
+mod known;
 mod members;
+mod one_record;
 mod parts;
 mod paths;
 mod patterns;
@@ -39,11 +46,16 @@ mod places;
 mod pseudonymizer;
 mod replacer;
 mod rules;
+mod sealed;
+mod state;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use census::{SeenElsewhere, WordReport};
 pub use key::SecretKey;
+pub use one_record::{RecordPseudonyms, Rewritten};
 pub use parts::Change;
 pub use pseudonymizer::{PseudonymReport, Pseudonymizer};
 pub use rules::Rules;
+pub use sealed::{SEALED_FILE, SealedPseudonyms};

@@ -1,10 +1,11 @@
-//! Computes the pseudonym of a value of a given kind.
+//! Computes the pseudonym of a value of a given kind, or the value of a pseudonym, as far as its form says it.
 
 use super::address::AddressPseudonyms;
+use super::hashed::{Layered, NameHash, NameHasher};
 use super::identifiers as ids;
 use super::key::SecretKey;
 use super::people::People;
-use super::permute;
+use super::permute::{Direction, Permuter};
 use super::rules::{Action, Rules, Treatment};
 use super::words::{Words, with_letters, written_like};
 use std::collections::HashSet;
@@ -46,26 +47,63 @@ const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
 
 pub struct Replacer {
     key: SecretKey,
+    permuter: Permuter,
     addresses: AddressPseudonyms,
+    /// Of pseudonyms that are to be undone, the number of those that cannot be.
+    pub lost: u64,
     pub words: Words,
     pub people: People,
+    hasher: NameHasher,
     /// Domains that fields contain, in lower case. They distinguish a logon `X\y` from a path.
-    pub domains: HashSet<String>,
+    domains: Layered<()>,
     keep_accounts: HashSet<String>,
     keep_domains: HashSet<String>,
+    allow: HashSet<String>,
 }
 
 impl Replacer {
-    pub fn new(key: SecretKey, rules: &Rules) -> Self {
+    pub fn new(key: SecretKey, rules: &Rules, direction: Direction) -> Self {
         Self {
-            addresses: AddressPseudonyms::new(&key),
-            words: Words::new(key.clone(), rules.keep_words.clone()),
-            people: People::default(),
-            domains: HashSet::new(),
+            permuter: Permuter::new(key.clone(), direction),
+            addresses: AddressPseudonyms::new(&key, direction),
+            lost: 0,
+            words: Words::new(key.clone(), rules.keep_words.union(&rules.allow).cloned().collect()),
+            people: People::new(NameHasher::new(&key)),
+            hasher: NameHasher::new(&key),
+            domains: Layered::default(),
             keep_accounts: rules.keep_accounts.clone(),
             keep_domains: rules.keep_domains.clone(),
+            allow: rules.allow.clone(),
             key,
         }
+    }
+
+    /// Learns a domain, in lower case.
+    pub fn learn_domain(&mut self, lower: &str) {
+        self.restore_domain(self.hasher.of(lower));
+    }
+
+    pub fn restore_domain(&mut self, lower: NameHash) {
+        self.domains.put_new(lower, ());
+    }
+
+    /// The hashes of the domains.
+    pub fn domains(&self) -> impl Iterator<Item = NameHash> {
+        self.domains.sorted().into_iter().map(|(hash, ())| hash)
+    }
+
+    /// From here on, what is learnt belongs to a record.
+    pub fn close(&mut self) {
+        self.words.close();
+        self.people.close();
+        self.domains.close();
+    }
+
+    /// Removes what a record added.
+    pub fn forget(&mut self) {
+        self.words.forget();
+        self.people.forget();
+        self.domains.forget();
     }
 
     /// The pseudonym of `text` as a value of the kind that `treatment` names, or `text` itself if such a value stays. `None`
@@ -73,6 +111,9 @@ impl Replacer {
     pub fn apply(&mut self, treatment: &Treatment, text: &str) -> Option<String> {
         let bare = text.trim();
         if bare.is_empty() {
+            return Some(text.to_string());
+        }
+        if self.allows(bare) && treatment.action != Action::Redact {
             return Some(text.to_string());
         }
         let image = match treatment.action {
@@ -86,13 +127,13 @@ impl Replacer {
             Action::Host => self.host(bare),
             Action::Domain => self.domain(bare)?,
             Action::Ip => self.addresses.text(bare)?,
-            Action::Mac => ids::mac(&self.key, bare)?,
-            Action::Uuid => ids::uuid(&self.key, bare)?,
-            Action::Sid => ids::sid(&self.key, bare)?,
-            Action::Account => ids::account(&self.key, bare)?,
-            Action::KeyId => ids::key_id(&self.key, bare)?,
+            Action::Mac => ids::mac(&self.permuter, bare)?,
+            Action::Uuid => ids::uuid(&self.permuter, bare)?,
+            Action::Sid => ids::sid(&self.permuter, bare)?,
+            Action::Account => ids::account(&self.permuter, bare)?,
+            Action::KeyId => ids::key_id(&self.permuter, bare)?,
             Action::Arn => self.arn(bare)?,
-            Action::Token => permute::alphanumeric(&self.key, "token", bare),
+            Action::Token => self.permuter.alphanumeric("token", bare),
             Action::Place => self.place(bare),
             Action::Coordinate => self.coordinate(bare, bare, 0)?,
             Action::Agent | Action::Text | Action::Field | Action::Secret => return None,
@@ -100,10 +141,23 @@ impl Replacer {
         Some(text.replacen(bare, &image, 1))
     }
 
+    fn undoes(&self) -> bool {
+        self.permuter.direction == Direction::Undo
+    }
+
+    /// A pseudonym that does not say what it stands for.
+    fn lose(&mut self, text: &str) -> String {
+        self.lost += 1;
+        text.to_string()
+    }
+
     /// The pseudonym of one coordinate of the place in `pair`. No two places move to the same place.
     pub fn coordinate(&mut self, text: &str, pair: &str, axis: u8) -> Option<String> {
         let key = self.key.clone();
         ids::coordinate(&key, text, pair, axis, 0)?;
+        if self.undoes() {
+            return Some(self.lose(text));
+        }
         let parts: Vec<&str> = pair.split('|').collect();
         let moved = self.words.claim(&format!("@{pair}"), |attempt| {
             let part =
@@ -115,12 +169,22 @@ impl Replacer {
 
     /// The pseudonym of a JSON number that is an account or another identifier: a number with the same number of digits.
     pub fn number(&self, text: &str) -> Option<String> {
-        let whole = text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
-        whole.then(|| permute::number(&self.key, "number", text))
+        let whole = !self.allows(text) && text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
+        whole.then(|| self.permuter.number("number", text))
+    }
+
+    /// What replaces a number that is a secret.
+    pub fn redacted_number(&self) -> Option<String> {
+        (!self.undoes()).then(|| "0".to_string())
+    }
+
+    /// Whether the user has listed this text among those that stay.
+    fn allows(&self, text: &str) -> bool {
+        !self.allow.is_empty() && self.allow.contains(&text.to_lowercase())
     }
 
     pub fn keeps_account(&self, text: &str) -> bool {
-        self.keep_accounts.contains(&text.to_lowercase())
+        self.keep_accounts.contains(&text.to_lowercase()) || self.allows(text)
     }
 
     pub fn keeps_domain(&self, text: &str) -> bool {
@@ -129,10 +193,16 @@ impl Replacer {
         std::iter::once(lower.as_str()).chain(ends).any(|end| self.keep_domains.contains(end))
     }
 
-    fn redacted(&self, text: &str, mark: &str) -> String {
+    fn redacted(&mut self, text: &str, mark: &str) -> String {
+        if self.undoes() {
+            return if text.contains(MARK) { self.lose(text) } else { text.to_string() };
+        }
         let quote = text.chars().next().filter(|c| matches!(c, '"' | '\'') && text.len() > 1 && text.ends_with(*c));
         let inner = quote.map_or(text, |_| &text[1..text.len() - 1]);
-        if inner.starts_with(MARK) || inner.chars().all(|c| c == '*') || self.keeps_account(inner) {
+        if inner.starts_with(MARK)
+            || inner.chars().all(|c| c == '*')
+            || self.keep_accounts.contains(&inner.to_lowercase())
+        {
             return text.to_string();
         }
         let quote = quote.map(String::from).unwrap_or_default();
@@ -141,9 +211,12 @@ impl Replacer {
 
     /// The pseudonym of a text whose format shows that it is an identifier and not a name.
     fn identifier(&mut self, text: &str) -> Option<String> {
-        let found =
-            self.addresses.text(text).or_else(|| ids::uuid(&self.key, text)).or_else(|| ids::sid(&self.key, text));
-        let found = found.or_else(|| ids::key_id(&self.key, text)).or_else(|| ids::account(&self.key, text));
+        let found = self
+            .addresses
+            .text(text)
+            .or_else(|| ids::uuid(&self.permuter, text))
+            .or_else(|| ids::sid(&self.permuter, text));
+        let found = found.or_else(|| ids::key_id(&self.permuter, text)).or_else(|| ids::account(&self.permuter, text));
         found.or_else(|| self.arn(text))
     }
 
@@ -184,7 +257,7 @@ impl Replacer {
     fn logon(&mut self, text: &str) -> Option<String> {
         let (domain, _) = text.split_once('\\')?;
         let lower = domain.to_lowercase();
-        (self.domains.contains(&lower) || lower == "nt authority").then(|| self.user(text))
+        (self.domains.contains(self.hasher.of(&lower)) || lower == "nt authority").then(|| self.user(text))
     }
 
     /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
@@ -270,7 +343,7 @@ impl Replacer {
     fn arn(&mut self, text: &str) -> Option<String> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", partition, service, region, account, resource] = parts.as_slice() else { return None };
-        let account = ids::account(&self.key, account).unwrap_or_else(|| account.to_string());
+        let account = ids::account(&self.permuter, account).unwrap_or_else(|| account.to_string());
         let resource = match (*service, resource.split_once('/')) {
             ("iam" | "sts", Some((kind @ ("user" | "federated-user"), path))) => {
                 let (folder, user) =
@@ -292,6 +365,7 @@ impl Replacer {
     fn place(&mut self, text: &str) -> String {
         by_runs(text, char::is_alphabetic, |run| match run.chars().count() {
             0..3 => run.to_string(),
+            _ if self.undoes() => self.lose(run),
             _ => self.words.word(run),
         })
     }
@@ -303,10 +377,13 @@ impl Replacer {
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
             return text.to_string();
         }
-        if let Some(image) = ids::uuid(&self.key, text) {
+        if let Some(image) = ids::uuid(&self.permuter, text) {
             return image;
         }
         let address = self.dashed_address(text);
+        if self.undoes() {
+            return address.unwrap_or_else(|| self.undone(text));
+        }
         let composed = match address.or_else(|| self.people.spelling(text, &mut self.words)) {
             Some(spelled) => spelled,
             None => by_runs(text, char::is_alphanumeric, |run| self.run(run)),
@@ -322,6 +399,19 @@ impl Replacer {
         let at = dashed_address(text)?;
         let image = self.addresses.text(&text[at.clone()].replace('-', "."))?.replace('.', "-");
         Some(format!("{}{image}{}", &text[..at.start], &text[at.end..]))
+    }
+
+    /// The label whose pseudonym this is, if no part of it is a word.
+    fn undone(&mut self, text: &str) -> String {
+        let before = self.lost;
+        let label = by_runs(text, char::is_alphanumeric, |run| match self.words.keeps(&run.to_lowercase()) {
+            true => run.to_string(),
+            false => self.segments(run),
+        });
+        // Half a label is nobody's name.
+        let is_whole = self.lost == before;
+        self.lost = self.lost.min(before + 1);
+        if is_whole { label } else { text.to_string() }
     }
 
     /// The pseudonym of a run of letters and digits in a label.
@@ -341,7 +431,10 @@ impl Replacer {
         let changes =
             run.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
         if changes > 2 && run.is_ascii() {
-            return permute::alphanumeric(&self.key, "mixed", run);
+            return self.permuter.alphanumeric("mixed", run);
+        }
+        if self.undoes() && run.contains(|c: char| !c.is_ascii_digit()) {
+            return self.lose(run);
         }
         let words = by_runs(run, |c| !c.is_ascii_digit(), |letters| self.words.word(letters));
         by_runs(
@@ -349,7 +442,7 @@ impl Replacer {
             |c| c.is_ascii_digit(),
             |digits| match digits.len() {
                 0..3 => digits.to_string(),
-                _ => permute::alphanumeric(&self.key, "digits", digits),
+                _ => self.permuter.alphanumeric("digits", digits),
             },
         )
     }
