@@ -22,8 +22,8 @@ use tracing::{info, warn};
 
 /// Turn raw logs into a data folder: token shards, a record index, a tokenizer.
 ///
-/// Reads the formats that --help lists under --format, as UTF-8 or as UTF-16 with a byte order mark; gzip and zstd are
-/// decompressed. Format, character set and compression are detected for each file. Files of a folder or pattern are read in
+/// Reads the formats that --help lists under --format, as UTF-8 or as UTF-16 with a byte order mark; gzip, zstd and, in
+/// a build with the cargo feature xz, xz are decompressed. Format, character set and compression are detected for each file. Files of a folder or pattern are read in
 /// the order of their names, rotated ones from the oldest (app.2.gz, app.1, app), each file once. The data folder appears
 /// complete or not at all; in the meantime one decompressed copy of the logs is on the disk as well.
 #[derive(Args)]

@@ -12,6 +12,7 @@ const MAGIC: &[(&[u8], &str)] = &[
     (b"SQLite format 3\0", "an SQLite database"),
     (b"\x1f\x8b\x08", "gzip inside gzip or zstd"),
     (b"\x28\xb5\x2f\xfd", "zstd inside gzip or zstd"),
+    (b"\xfd7zXZ\0", "xz inside gzip or zstd"),
 ];
 
 /// What the (decompressed) beginning of a file seems to be; `None` if it is text.

@@ -258,6 +258,7 @@ pub(super) fn read_error(name: &str, compression: Compression, records: u64, lin
         Compression::None => return Error::failed(message + &error.to_string()),
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
+        Compression::Xz => "xz",
     };
     if error.to_string().contains("ictionary") {
         let _ = write!(

@@ -1,5 +1,6 @@
-//! Decompresses gzip (any number of members) and zstd, detected by their first bytes and never by the file name.
+//! Decompresses gzip (any number of members), zstd and, where it is built, xz, detected by their first bytes and never by the file name.
 
+use super::feature;
 use super::head::Head;
 use crate::{Error, Result};
 use flate2::bufread::GzDecoder;
@@ -12,21 +13,20 @@ pub enum Compression {
     None,
     Gzip,
     Zstd,
+    Xz,
 }
 
 /// Containers that logwright does not read: their first bytes, what they are, and the remedy.
 const FOREIGN: &[(&[u8], &str, &str)] = &[
     (b"BZh", "bzip2", "pipe it in: bzip2 -dc FILE | logwright prepare - ..."),
-    (b"\xfd7zXZ\0", "xz", "pipe it in: xz -dc FILE | logwright prepare - ..."),
     (b"\x04\x22\x4d\x18", "lz4", "pipe it in: lz4 -dc FILE | logwright prepare - ..."),
     (b"PK\x03\x04", "a zip archive", "unpack it and give the folder"),
     (b"PK\x05\x06", "an empty zip archive", "there is nothing in it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and give the folder"),
-    (b"PAR1", "Parquet", "convert it to JSON lines or CSV"),
-    (b"ElfFile\0", "a Windows event log (EVTX)", "convert it to JSON lines"),
 ];
 
 const GZIP: &[u8] = b"\x1f\x8b";
+const XZ: &[u8] = b"\xfd7zXZ\0";
 
 /// The beginning of a frame, and of one that holds no data, such as pzstd writes in front (its first byte is from 0x50 to 0x5f).
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
@@ -34,6 +34,10 @@ const SKIPPABLE: &[u8] = b"\x2a\x4d\x18";
 
 /// The longest window that is decompressed: all that `zstd --long` and `--ultra` make. Its memory is taken as it fills.
 const WINDOW_LOG: u32 = 31;
+
+/// The memory that xz data may ask for: far more than 'xz -9' does, and what a window of zstd may take.
+#[cfg(feature = "xz")]
+const XZ_MEMORY: u64 = 1 << WINDOW_LOG;
 
 /// Returns the decompressed stream of `raw`. `name` is for messages.
 pub(super) fn open(name: &str, mut raw: Box<dyn Read>) -> Result<(Compression, Box<dyn Read>)> {
@@ -55,7 +59,25 @@ pub(super) fn open(name: &str, mut raw: Box<dyn Read>) -> Result<(Compression, B
         let decoder = decoder.map_err(|e| Error::failed(format!("{name}: cannot start zstd: {e}")))?;
         return Ok((Compression::Zstd, Box::new(decoder)));
     }
+    if head.bytes.starts_with(XZ) {
+        feature::XZ.require(name)?;
+        return Ok((Compression::Xz, unpack_xz(head.before(raw))));
+    }
     Ok((Compression::None, head.before(raw)))
+}
+
+/// The streams of an xz file, any number of them.
+#[cfg(feature = "xz")]
+fn unpack_xz(packed: Box<dyn Read>) -> Box<dyn Read> {
+    use liblzma::{bufread::XzDecoder, stream};
+    let decoder =
+        stream::Stream::new_stream_decoder(XZ_MEMORY, stream::CONCATENATED).expect("the flag is one it knows");
+    Box::new(XzDecoder::new_stream(BufReader::with_capacity(1 << 18, packed), decoder))
+}
+
+#[cfg(not(feature = "xz"))]
+fn unpack_xz(_: Box<dyn Read>) -> Box<dyn Read> {
+    unreachable!("what is not built was refused")
 }
 
 fn is_skippable(bytes: &[u8]) -> bool {
@@ -64,7 +86,7 @@ fn is_skippable(bytes: &[u8]) -> bool {
 
 /// Whether the first bytes of a stream, however few, may be those of a container.
 fn may_be_packed(bytes: &[u8]) -> bool {
-    let magic = FOREIGN.iter().map(|(magic, ..)| *magic).chain([GZIP, ZSTD]);
+    let magic = FOREIGN.iter().map(|(magic, ..)| *magic).chain([GZIP, ZSTD, XZ]);
     let skippable = bytes.is_empty()
         || matches!(bytes, [0x50..=0x5f, rest @ ..] if rest.starts_with(SKIPPABLE) || SKIPPABLE.starts_with(rest));
     skippable || magic.into_iter().any(|magic| magic.starts_with(bytes) || bytes.starts_with(magic))

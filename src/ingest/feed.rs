@@ -122,6 +122,13 @@ fn follow(path: &Path, begin: &Begin, options: &ReadOptions, out: &mut RecordSen
         let begin = at - (lines.len() as u64).min(at);
         let raw = Box::new(Cursor::new(lines).chain(reader));
         let Some(mut opened) = open(&name, raw, 0, resumed, options)? else { continue };
+        let row = opened.report.format.row();
+        if row.feature.is_some() {
+            return Err(Error::usage(format!(
+                "{name}: a file of the format {} is read as a whole and not as it grows; name it without --follow",
+                row.name
+            )));
+        }
         if at > 0 {
             opened.window.begins_at(begin);
         }

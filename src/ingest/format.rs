@@ -15,4 +15,6 @@ pub enum InputFormat {
     Syslog,
     Cri,
     Cef,
+    Evtx,
+    Parquet,
 }

@@ -1,7 +1,8 @@
-//! The formats of log files: one row each, in the order in which they are tried. Help, messages and the README's table come from
+//! The formats of log files: one row each, in the order in which they are tried, binary ones before those of text. Help, messages and the README's table come from
 //! here, and every command reads through it. A new format is its decoder, its cases and its row.
 
 use super::collect::Collector;
+use super::feature::{self, Feature};
 use super::format::InputFormat;
 use super::sniff::{self, Answer, Beginning};
 use super::window::Window;
@@ -10,6 +11,7 @@ use crate::Result;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use regex::bytes::Regex;
+use std::path::PathBuf;
 
 /// What a decoder knows of its source beside the bytes.
 pub(super) struct Known {
@@ -21,6 +23,9 @@ pub(super) struct Known {
     pub chosen: bool,
     /// The pattern of lines of text that begin a record; `None`: each line is one.
     pub start: Option<Regex>,
+    /// The file of which the text is the plain content, if it is one that can seek.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet seeks"))]
+    pub file: Option<PathBuf>,
 }
 
 type Decode = fn(&mut Window, &Known, &mut Collector) -> Result<()>;
@@ -40,9 +45,24 @@ pub struct Format {
     pub recognised: &'static str,
     /// Whether records are JSON objects.
     pub gives_json: bool,
+    /// The cargo feature that a build needs for it: that of a binary format.
+    pub(super) feature: Option<Feature>,
     pub(super) recognise: fn(&Beginning) -> Answer,
     pub(super) decode: Decode,
 }
+
+#[cfg(feature = "evtx")]
+const EVTX: Decode = |window, _, out| super::evtx::read(window, out);
+#[cfg(not(feature = "evtx"))]
+const EVTX: Decode = NOT_BUILT;
+
+#[cfg(feature = "parquet")]
+const PARQUET: Decode = |window, known, out| super::parquet::read(window, known.file.as_deref(), out);
+#[cfg(not(feature = "parquet"))]
+const PARQUET: Decode = NOT_BUILT;
+
+#[cfg(not(all(feature = "evtx", feature = "parquet")))]
+const NOT_BUILT: Decode = |_, _, _| unreachable!("`open` refuses what is not built");
 
 pub const FORMATS: &[Format] = &[
     Format {
@@ -54,6 +74,7 @@ pub const FORMATS: &[Format] = &[
         record: "the object, byte for byte; with --format jsonl also one that wraps others",
         recognised: "the first line is an object, or a line among the first 20",
         gives_json: true,
+        feature: None,
         recognise: sniff::json_lines,
         decode: |window, known, out| match known.chosen {
             true => lines::each(window, out, lines::json_line),
@@ -71,6 +92,7 @@ pub const FORMATS: &[Format] = &[
                  journald become text, parts of Docker lines are joined",
         recognised: "it begins with an object or with an array of objects",
         gives_json: true,
+        feature: None,
         recognise: sniff::json,
         decode: |window, known, out| json::read(window, known.live, out),
     },
@@ -83,6 +105,7 @@ pub const FORMATS: &[Format] = &[
         record: "a row as an object: names in the header's order, every value a string; other lines that begin with # are left out",
         recognised: "a line #Fields: or #fields before the first row",
         gives_json: true,
+        feature: None,
         recognise: sniff::headed,
         decode: |window, _, out| {
             let mut table = w3c_zeek::HeadedTable::default();
@@ -98,6 +121,7 @@ pub const FORMATS: &[Format] = &[
         record: "a message; a newline inside it becomes the two characters \\n",
         recognised: "it begins with a length and a priority: 85 <165>",
         gives_json: false,
+        feature: None,
         recognise: sniff::counted,
         decode: |window, _, out| syslog::read(window, out),
     },
@@ -110,6 +134,7 @@ pub const FORMATS: &[Format] = &[
         record: "a line; parts (tag P) are joined with the line that ends them (tag F)",
         recognised: "the first line has a time, stdout or stderr, and P or F",
         gives_json: false,
+        feature: None,
         recognise: |seen| sniff::first_line(seen, cri::is_cri),
         decode: |window, _, out| cri::read(window, out),
     },
@@ -122,6 +147,7 @@ pub const FORMATS: &[Format] = &[
         record: "an event as an object: header and extension by name, custom fields by their labels, every value a string",
         recognised: "the first line holds CEF:0 or LEEF:1.0 and its header",
         gives_json: true,
+        feature: None,
         recognise: |seen| sniff::first_line(seen, cef::is_event),
         decode: |window, _, out| lines::each(window, out, cef::line),
     },
@@ -134,6 +160,7 @@ pub const FORMATS: &[Format] = &[
         record: "as CSV",
         recognised: "as CSV",
         gives_json: true,
+        feature: None,
         recognise: |seen| sniff::table(seen, b'\t'),
         decode: |window, _, out| csv::read(window, b'\t', out),
     },
@@ -147,6 +174,7 @@ pub const FORMATS: &[Format] = &[
                  left out",
         recognised: "a first line of distinct names, and three rows or more that fit it and look unlike names",
         gives_json: true,
+        feature: None,
         recognise: |seen| sniff::table(seen, sniff::delimiter(seen.text())),
         decode: |window, known, out| csv::read(window, known.delimiter, out),
     },
@@ -159,8 +187,36 @@ pub const FORMATS: &[Format] = &[
         record: "as CSV",
         recognised: "as CSV, with four names or more",
         gives_json: true,
+        feature: None,
         recognise: sniff::spaced,
         decode: |window, _, out| w3c_zeek::read_spaced(window, out),
+    },
+    Format {
+        format: InputFormat::Evtx,
+        name: "evtx",
+        aliases: &[],
+        label: "Windows event logs (EVTX)",
+        help: "Windows event logs (EVTX), in a build with the cargo feature evtx",
+        record: "an event as an object, as evtx_dump -o jsonl writes it",
+        recognised: "it begins with ElfFile",
+        gives_json: true,
+        feature: Some(feature::EVTX),
+        recognise: |seen| sniff::begins(seen, b"ElfFile\0"),
+        decode: EVTX,
+    },
+    Format {
+        format: InputFormat::Parquet,
+        name: "parquet",
+        aliases: &[],
+        label: "Parquet",
+        help: "Rows of Parquet files, in a build with the cargo feature parquet",
+        record: "a row as an object, nested as its columns are: numbers with all their digits, times as RFC 3339 (without a zone \
+                 where it is not known), bytes as text if they are UTF-8 and as base64 if not; a repeated name gets _2",
+        recognised: "it begins with PAR1",
+        gives_json: true,
+        feature: Some(feature::PARQUET),
+        recognise: |seen| sniff::begins(seen, b"PAR1"),
+        decode: PARQUET,
     },
     Format {
         format: InputFormat::Text,
@@ -172,6 +228,7 @@ pub const FORMATS: &[Format] = &[
                  --record-start",
         recognised: "nothing else fits",
         gives_json: false,
+        feature: None,
         recognise: |_| Answer::Yes,
         decode: |window, known, out| match &known.start {
             Some(start) => events::read(window, start, out),
@@ -182,7 +239,9 @@ pub const FORMATS: &[Format] = &[
 
 /// The format of a source that begins so; `None`: more must be seen.
 pub(super) fn recognise(seen: &Beginning) -> Option<InputFormat> {
-    for row in FORMATS {
+    // The mark of a binary format says more than what its bytes would be as text.
+    let (binary, text): (Vec<_>, Vec<_>) = FORMATS.iter().partition(|row| row.feature.is_some());
+    for row in binary.into_iter().chain(text) {
         match (row.recognise)(seen) {
             Answer::Yes => return Some(row.format),
             Answer::More => return None,

@@ -1,6 +1,7 @@
 //! Resolves the inputs of a command line to the files to read, in order.
 
 use super::glob;
+use super::stdin::STDIN;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -10,7 +11,7 @@ use tracing::warn;
 /// A file to read, or standard input.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// The name in messages: the path, or `stdin`.
+    /// The name in messages: the path, or that of standard input.
     pub name: String,
     /// `None`: standard input.
     pub path: Option<PathBuf>,
@@ -58,7 +59,7 @@ impl InputList {
         if self.sources.iter().any(|source| source.path.is_none()) {
             return Err(Error::usage("standard input (-) is named twice, but it can be read only once"));
         }
-        self.sources.push(Source { name: "stdin".into(), path: None, bytes: 0, named: true });
+        self.sources.push(Source { name: STDIN.into(), path: None, bytes: 0, named: true });
         Ok(())
     }
 

@@ -18,6 +18,9 @@ mod compression;
 mod cri;
 mod csv;
 mod events;
+#[cfg(feature = "evtx")]
+mod evtx;
+mod feature;
 mod feed;
 mod follow;
 mod format;
@@ -27,6 +30,8 @@ mod head;
 mod inputs;
 mod json;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod prelude;
 mod queue;
 mod read;

@@ -54,7 +54,10 @@ pub(super) fn read_all(
     for source in &sources {
         let opened = open_file(source, progress).and_then(|raw| open(&source.name, raw, source.bytes, None, options));
         let done = match opened {
-            Ok(Some(opened)) => decode(opened, false, options, &mut report, sink)?,
+            Ok(Some(mut opened)) => {
+                opened.file = source.path.clone().filter(|path| opened.seekable && path.is_file());
+                decode(opened, false, options, &mut report, sink)?
+            }
             Ok(None) => empty_source(source, options)?,
             Err(error) if source.named => return Err(error),
             Err(error) => {
@@ -117,6 +120,8 @@ pub(super) struct Opened {
     start: Option<Regex>,
     /// Whether an offset in the text is one in the file.
     pub seekable: bool,
+    /// The file of which it is the plain content, if it is one that can seek.
+    file: Option<PathBuf>,
 }
 
 /// Unpacks a stream of `stored` bytes and finds its format, unless it is `resumed` in a file of a known format. `None`: there is
@@ -154,9 +159,14 @@ pub(super) fn open(
             None => window.look_further(),
         }
     };
-    refuse(name, window.bytes(), options)?;
+    let row = format.row();
+    match &row.feature {
+        Some(feature) => feature.require(name)?,
+        None => refuse(name, window.bytes(), options)?,
+    }
     let seen = Beginning::new(window.bytes(), window.ended());
-    report.format = if options.text_only && format.gives_json() { InputFormat::Text } else { format };
+    report.format =
+        if options.text_only && row.gives_json && row.feature.is_none() { InputFormat::Text } else { format };
     if report.format == InputFormat::Text && options.format.or(resumed).is_none() {
         warn_of_lines(name, &seen);
     }
@@ -165,7 +175,14 @@ pub(super) fn open(
     let start =
         if report.format == InputFormat::Text { record_start(name, &mut window, chosen, options) } else { None };
     tracing::debug!(file = %name, format = ?report.format, ?compression, "reading");
-    Ok(Some(Opened { window, report, delimiter, start, seekable: compression == Compression::None && !utf16 }))
+    Ok(Some(Opened {
+        window,
+        report,
+        delimiter,
+        start,
+        seekable: compression == Compression::None && !utf16,
+        file: None,
+    }))
 }
 
 /// The pattern of lines that begin a record, as the user gave it or as the beginning of a text shows it.
@@ -209,10 +226,10 @@ pub(super) fn decode(
     report: &mut ReadReport,
     sink: &mut dyn FnMut(Taken) -> Result<()>,
 ) -> Result<SourceReport> {
-    let Opened { mut window, report: source, delimiter, start, .. } = opened;
+    let Opened { mut window, report: source, delimiter, start, file, .. } = opened;
     report.record_starts.extend(start.iter().map(|start| start.as_str().to_string()));
     let row = source.format.row();
-    let known = Known { live, delimiter, chosen: options.format.is_some(), start };
+    let known = Known { live, delimiter, chosen: options.format.is_some(), start, file };
     let mut collector = Collector { options, source, label: row.label, report, sink, scratch: Vec::new() };
     (row.decode)(&mut window, &known, &mut collector)?;
     Ok(collector.source)

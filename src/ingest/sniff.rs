@@ -175,6 +175,14 @@ pub(super) fn counted(seen: &Beginning) -> Answer {
     if undecided && !text.is_empty() { seen.more_or(No) } else { Answer::of(syslog::frame(text).is_some()) }
 }
 
+/// The marks of binary formats.
+pub(super) fn begins(seen: &Beginning, mark: &[u8]) -> Answer {
+    match mark.starts_with(seen.text) {
+        true if seen.text.len() < mark.len() => seen.more_or(No),
+        _ => Answer::of(seen.text.starts_with(mark)),
+    }
+}
+
 /// A first line that fits.
 pub(super) fn first_line(seen: &Beginning, fits: fn(&[u8]) -> bool) -> Answer {
     match seen.lines().next() {

@@ -6,6 +6,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 
+/// What messages call it.
+pub(super) const STDIN: &str = "stdin";
+
 /// How long nothing may come before a read says so.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 

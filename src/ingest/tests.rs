@@ -5,7 +5,7 @@ use indicatif::ProgressBar;
 use proptest::prelude::*;
 use std::io::Write;
 
-fn read_with(bytes: &[u8], options: &ReadOptions) -> crate::Result<(Vec<Vec<u8>>, ReadReport)> {
+pub(super) fn read_with(bytes: &[u8], options: &ReadOptions) -> crate::Result<(Vec<Vec<u8>>, ReadReport)> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let mut records = Vec::new();
@@ -375,11 +375,11 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn the_reader_never_panics(bytes in log_like(), format in prop::option::of(0..10usize), skip in any::<bool>()) {
+    fn the_reader_never_panics(bytes in log_like(), format in prop::option::of(any::<prop::sample::Index>()), skip in any::<bool>()) {
         let formats = <InputFormat as clap::ValueEnum>::value_variants();
         let bad_records = if skip { BadRecords::Skip } else { BadRecords::Keep };
         let options =
-            ReadOptions { format: format.map(|f| formats[f]), bad_records, max_record_bytes: 64, ..Default::default() };
+            ReadOptions { format: format.map(|format| *format.get(formats)), bad_records, max_record_bytes: 64, ..Default::default() };
         if let Ok((records, report)) = read_with(&bytes, &options) {
             prop_assert_eq!(records.len() as u64, report.records);
             prop_assert!(records.iter().all(|r| !r.contains(&b'\n')));
@@ -412,5 +412,38 @@ proptest! {
         let options = ReadOptions { format: Some(InputFormat::Json), ..Default::default() };
         let (streamed, _) = read_with(stream.as_bytes(), &options).unwrap();
         prop_assert_eq!(streamed, compact.into_iter().map(String::into_bytes).collect::<Vec<_>>());
+    }
+}
+
+#[cfg(feature = "xz")]
+mod xz {
+    use super::*;
+
+    fn pack(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn xz_is_unpacked() {
+        let text = "one line\n".repeat(100_000);
+        let packed = pack(text.as_bytes());
+        let (records, report) = read_with(&packed, &ReadOptions::default()).unwrap();
+        assert_eq!((records.len(), report.sources[0].compression), (100_000, Compression::Xz));
+        // Several streams, and the zeros that may stand between them.
+        let two = [&packed[..], &[0; 8], &pack(b"more\n")].concat();
+        assert_eq!(read_with(&two, &ReadOptions::default()).unwrap().0.len(), 100_001);
+    }
+
+    #[test]
+    fn damaged_xz_is_an_error() {
+        let packed = pack("one line\n".repeat(100_000).as_bytes());
+        let mut flipped = packed.clone();
+        flipped[packed.len() / 2] ^= 1;
+        for bytes in [&packed[..packed.len() - 1], &packed[..100], &flipped, &[&packed[..], b"rest"].concat()] {
+            let message = read_with(bytes, &ReadOptions::default()).unwrap_err().to_string();
+            assert!(message.contains("the xz data is truncated or damaged"), "{message}");
+        }
     }
 }

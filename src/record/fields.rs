@@ -166,6 +166,24 @@ pub fn without(record: &[u8], name: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::object_fault;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_object_has_fields_in_order(record in r#"(p )?\{("[ab.\\n\\"]{0,3}" ?: ?("x,}"|1|\[[12]?\]|\{\}|\{"c": ?"é"\}),? ?){0,3}\}?"#) {
+            let found = leaves(record.as_bytes());
+            let start = body_start(record.as_bytes()).unwrap();
+            prop_assert_eq!(found.is_some(), object_fault(&record.as_bytes()[start..]).is_none());
+            let mut end = start;
+            for leaf in found.iter().flatten() {
+                prop_assert_eq!(&record[leaf.span.clone()], leaf.raw);
+                prop_assert!(leaf.span.start >= end);
+                end = leaf.span.end;
+            }
+            prop_assert!(paths_so_far(record.as_bytes()).iter().all(|(_, end)| *end <= record.len()));
+        }
+    }
 
     fn seen(record: &str) -> Vec<(String, &str)> {
         let found = leaves(record.as_bytes()).unwrap();

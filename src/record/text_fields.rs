@@ -178,6 +178,18 @@ fn message(mut cursor: Cursor) -> Vec<TextField> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn fields_of_any_line_lie_in_it_in_order(line in r#"(<34>1? ?)?(Mar  1 10:00:00 |h - a |\[01/Mar/2024:10:00:00 \+0000\] |"GET /x" |a\[1\]: |2024-03-01T10:00:00Z |- |é\\|"|\t| 200 |b){0,9}"#) {
+            let mut end = 0;
+            for (name, span) in text_fields(line.as_bytes()) {
+                prop_assert!(!name.is_empty() && span.start >= end && span.start < span.end && span.end <= line.len());
+                end = span.end;
+            }
+        }
+    }
 
     fn seen(line: &str) -> String {
         let fields = text_fields(line.as_bytes());

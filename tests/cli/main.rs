@@ -13,6 +13,7 @@ mod detection;
 mod emulator;
 mod evaluate;
 mod faults;
+mod features;
 mod field;
 mod finetune;
 mod flags;

@@ -13,7 +13,8 @@ const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
 fn all_files() -> Vec<PathBuf> {
-    let mut folders = ["src", "tests", "kernels", "scripts"].map(|folder| root().join(folder)).to_vec();
+    let mut folders =
+        ["src", "tests", "kernels", "scripts", "fuzz/fuzz_targets"].map(|folder| root().join(folder)).to_vec();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
