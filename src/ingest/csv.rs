@@ -2,10 +2,12 @@
 
 use super::collect::{Collector, Place};
 use super::rows::{names, object};
-use super::sniff::TYPE;
 use super::window::Window;
 use crate::Result;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+/// What the first line of a table of PowerShell begins with.
+pub(super) const TYPE: &[u8] = b"#TYPE ";
 
 /// Reads the header and then rows until the end. Memory: one row, bounded by the record limit.
 ///

@@ -3,7 +3,7 @@
 //! A stream is not asked for more than it takes to decide, because who writes to it may wait for an answer; and what decides is
 //! the text alone, not in how many pieces it came.
 
-use super::csv::Rows;
+use super::csv::{Rows, TYPE};
 use super::json::wraps_records;
 use super::syslog;
 use super::w3c_zeek;
@@ -190,9 +190,6 @@ pub(super) fn first_line(seen: &Beginning, fits: fn(&[u8]) -> bool) -> Answer {
         _ => seen.more_or(No),
     }
 }
-
-/// What the first line of a table of PowerShell begins with.
-pub(super) const TYPE: &[u8] = b"#TYPE ";
 
 /// The separator of a CSV file: the one that a first line `sep=;` names, else `;` if the first line has more `;` than `,`.
 pub(super) fn delimiter(head: &[u8]) -> u8 {

@@ -2,10 +2,12 @@
 
 use super::json::is_space;
 use super::object::check_object;
-use super::opened::MARK;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashSet;
+
+/// Marks an opened string behind its first bracket.
+pub(super) const MARK: &str = "\r\r";
 
 /// A JSON value; its parts borrow from the record.
 #[derive(Debug, PartialEq)]

@@ -7,7 +7,7 @@
 //! newline in it, one and a space for one.
 
 use super::fields::joined;
-use super::json_tree::{Json, Text};
+use super::json_tree::{Json, MARK, Text};
 use super::object::check_object;
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,6 @@ use std::collections::BTreeMap;
 
 /// The most strings within strings: each level of marks may double the length of the text that [`close`] makes of them.
 const MOST_LEVELS: usize = 8;
-/// Marks an opened string behind its first bracket.
-pub(super) const MARK: &str = "\r\r";
 /// The most paths that a report lists.
 const LISTED_PATHS: usize = 20;
 

@@ -7,8 +7,11 @@
 //! * *Identifiers* (UUIDs, hashes, keys, times, addresses, counts) are random. If they merge with adjacent text, the results
 //!   are tokens that occur only once, and broken records. So they are split off from their surroundings, and then split from
 //!   their start into chunks of equal length. Every UUID is then the same number of tokens, which a small model can learn.
-//! * All other text (names, messages, user agents, paths) merges freely, also across spaces: closed categories such as
-//!   `Mobile Apps and Desktop clients` become one token.
+//! * All other text (names, messages, user agents, paths) merges freely, also across spaces, within four words: most closed
+//!   categories become one token. The first word of a text is a piece of its own, so that no line of several words is one
+//!   token, whose parts could not be told apart.
+//!
+//! The elements of an array are pieces, and so is what stands between them, whether they are strings or numbers.
 //!
 //! `scripts/pretokenization_study.py` compares this with GPT-2's splitting, with no splitting, with digits alone and with
 //! other combinations. The patterns use only syntax that has the same meaning in Rust (fancy-regex) and Python (Oniguruma).
@@ -26,14 +29,22 @@ pub const TIME: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}
 /// Shorter numbers are mostly parts of names (`Windows 10`, `HTTP/1.1`) and stay with their text.
 pub const NUMBER: &str = r"[0-9]+(?:[.:][0-9]+){2,}|[0-9]+\.[0-9]{3,}|[0-9]{3,}";
 
+/// Numbers between commas, as in an array.
 pub const LIST: &str = r"-?[0-9]+(?:\.[0-9]+)?(?:, ?-?[0-9]+(?:\.[0-9]+)?)+";
+/// The first word of a text, which is no JSON object.
+const FIRST_WORD: &str = r#"\A[^ \n{"]+ "#;
+/// Text of more words than merge.
+const WORDS: &str = r#"[^"\n ]*(?: [^"\n ]*){4,}"#;
+/// At most four words.
+const FEW_WORDS: &str = r#" *[^" \n]+(?: [^" \n]+){0,3}| +"#;
 
 /// From the end of one JSON value to the start of the next: closing quote, brackets, keys, fixed words, opening quote.
 fn junction() -> String {
     let brackets = r"[\]},{\[ ]*";
     let key = r#""[A-Za-z0-9_.@$/ -]+": ?"#;
-    let lists = if std::env::var("LW_LISTS").is_ok() { r#"|"[\]},{\[ ]*,[\]},{\[ ]*""# } else { "" };
-    format!(r#""?{brackets}(?:{key}{brackets}(?:(?:true|false|null|""){brackets})?)+"?{lists}|"[\]}}]+"#)
+    let members = format!(r#""?{brackets}(?:{key}{brackets}(?:(?:true|false|null|""){brackets})?)+"?"#);
+    // Between two strings of an array, and behind the last one.
+    format!(r#"{members}|"{brackets},{brackets}"|"[\]}}]+"#)
 }
 
 /// The lengths of the chunks into which identifiers are split: 1 if the vocabulary has no room for all pairs.
@@ -45,27 +56,20 @@ pub struct Chunks {
 
 /// The pattern of the first split: it isolates newlines, junctions and whole identifiers.
 pub fn coarse() -> String {
-    let list = if std::env::var("LW_LISTS").is_ok() { format!("{LIST}|") } else { String::new() };
-    format!(r"\n|{}|{UUID}|{TIME}|{HASH}|{KEY}|{list}{NUMBER}", junction())
+    format!(r"\n|{}|{UUID}|{TIME}|{HASH}|{KEY}|{LIST}|{NUMBER}|{FIRST_WORD}", junction())
 }
 
-/// The patterns of all splits, in order: `coarse`, then the chunks inside numbers, hexadecimal identifiers and keys.
+/// The patterns of all splits, in order: `coarse`, then the chunks inside numbers, hexadecimal identifiers, keys, lists and text.
 pub fn splits(chunks: Chunks) -> Vec<String> {
     let Chunks { digits, hex } = chunks;
-    let mut all = vec![
+    vec![
         coarse(),
         chunked(&format!("{TIME}|{NUMBER}"), &format!("[0-9]{{1,{digits}}}|[^0-9]")),
         chunked(&format!("{UUID}|{HASH}"), &format!("[0-9a-fA-F]{{1,{hex}}}|-")),
         chunked(KEY, "[A-Za-z0-9]"),
-    ];
-    if std::env::var("LW_LISTS").is_ok() {
-        all.push(chunked(LIST, &format!("[0-9]{{1,{digits}}}|, ?|[^0-9]")));
-    }
-    if let Ok(words) = std::env::var("LW_WORDS") {
-        let more = words.parse::<usize>().unwrap();
-        all.push(chunked(&format!(r#"[^"\n ]*(?: [^"\n ]*){{{more},}}"#), &format!(r#" *[^" \n]+(?: [^" \n]+){{0,{}}}| +"#, more - 1)));
-    }
-    all
+        chunked(LIST, &format!("[0-9]{{1,{digits}}}|, ?|[^0-9]")),
+        chunked(WORDS, FEW_WORDS),
+    ]
 }
 
 /// A pattern that splits a text into adjacent matches of `piece` if all of the text matches `whole`, and that matches

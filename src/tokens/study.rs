@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-const SIZES: [usize; 1] = [2048];
+const SIZES: [usize; 4] = [512, 1024, 2048, 4096];
 const UUID: &str = r"(?<![0-9a-fA-F-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F-])";
 const OTHERS: [(&str, &str); 3] = [
     ("time", r"(?<![0-9])[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?"),
@@ -68,13 +68,6 @@ fn study(name: &str, records: &[Vec<u8>]) {
         let (uuids, lengths) = intact(&tokenizer, held, UUID);
         let others =
             OTHERS.map(|(what, pattern)| format!("{what} {:.1} %", intact(&tokenizer, held, pattern).0)).join(", ");
-        let single = held.iter().filter(|record| {
-            let mut ids = Vec::new();
-            tokenizer.encode(record, &mut ids).unwrap();
-            ids.len() == 1
-        }).count();
-        let across = (256..tokenizer.vocab_size() as u32).filter(|&t| { let b = tokenizer.token_bytes(t); b.windows(3).any(|w| w == b"\",\"") && b.len() > 3 || b.windows(4).any(|w| w == b"\", \"") && b.len() > 4 && !b.windows(2).any(|w| w == b"\":") || { let s = String::from_utf8_lossy(b); s.split(',').filter(|p| !p.trim().is_empty() && p.trim().bytes().all(|c| c.is_ascii_digit())).count() > 1 } }).count();
-        print!("single {single} of {}, across {across}; ", held.len());
         println!(
             "{name} {}: {:.0} tokens/record; intact: uuid {uuids:.1} %, {others}; UUID lengths {lengths:?}; {seconds:.1} s",
             tokenizer.vocab_size(),
