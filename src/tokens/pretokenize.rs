@@ -7,9 +7,9 @@
 //! * *Identifiers* (UUIDs, hashes, keys, times, addresses, counts) are random. If they merge with adjacent text, the results
 //!   are tokens that occur only once, and broken records. So they are split off from their surroundings, and then split from
 //!   their start into chunks of equal length. Every UUID is then the same number of tokens, which a small model can learn.
-//! * All other text (names, messages, user agents, paths) merges freely, also across spaces, within four words: most closed
-//!   categories become one token. The first word of a text is a piece of its own, so that no line of several words is one
-//!   token, whose parts could not be told apart.
+//! * All other text (names, messages, user agents, paths) merges freely; in JSON also across spaces, within four words, so that
+//!   most closed categories become one token. In lines of text each word has tokens of its own, as it has a score of its own:
+//!   no line of several words is one token.
 //!
 //! The elements of an array are pieces, and so is what stands between them, whether they are strings or numbers.
 //!
@@ -31,44 +31,44 @@ pub const NUMBER: &str = r"[0-9]+(?:[.:][0-9]+){2,}|[0-9]+\.[0-9]{3,}|[0-9]{3,}"
 
 /// Numbers between commas, as in an array.
 pub const LIST: &str = r"-?[0-9]+(?:\.[0-9]+)?(?:, ?-?[0-9]+(?:\.[0-9]+)?)+";
-/// The first word of a text, which is no JSON object.
-const FIRST_WORD: &str = r#"\A[^ \n{"]+ "#;
-/// Text of more words than merge.
-const WORDS: &str = r#"[^"\n ]*(?: [^"\n ]*){4,}"#;
-/// At most four words.
-const FEW_WORDS: &str = r#" *[^" \n]+(?: [^" \n]+){0,3}| +"#;
 
 /// From the end of one JSON value to the start of the next: closing quote, brackets, keys, fixed words, opening quote.
 fn junction() -> String {
     let brackets = r"[\]},{\[ ]*";
     let key = r#""[A-Za-z0-9_.@$/ -]+": ?"#;
     let members = format!(r#""?{brackets}(?:{key}{brackets}(?:(?:true|false|null|""){brackets})?)+"?"#);
-    // Between two strings of an array, and behind the last one.
-    format!(r#"{members}|"{brackets},{brackets}"|"[\]}}]+"#)
+    // Between two strings of an array, behind an inner array or object, and behind the last string.
+    format!(r#"{members}|"{brackets},{brackets}"|"?[\]}}]+ ?, ?[\[{{]*"?|"[\]}}]+"#)
 }
 
-/// The lengths of the chunks into which identifiers are split: 1 if the vocabulary has no room for all pairs.
+/// The lengths of the chunks into which identifiers are split, 1 if the vocabulary has no room for all pairs, and how words merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     pub digits: usize,
     pub hex: usize,
+    /// Whether the corpus is JSON, whose values merge across words.
+    pub json: bool,
 }
 
 /// The pattern of the first split: it isolates newlines, junctions and whole identifiers.
 pub fn coarse() -> String {
-    format!(r"\n|{}|{UUID}|{TIME}|{HASH}|{KEY}|{LIST}|{NUMBER}|{FIRST_WORD}", junction())
+    format!(r"\n|{}|{UUID}|{TIME}|{HASH}|{KEY}|{LIST}|{NUMBER}", junction())
 }
 
 /// The patterns of all splits, in order: `coarse`, then the chunks inside numbers, hexadecimal identifiers, keys, lists and text.
 pub fn splits(chunks: Chunks) -> Vec<String> {
-    let Chunks { digits, hex } = chunks;
+    let Chunks { digits, hex, json } = chunks;
+    let words = match json {
+        true => chunked(r#"[^"\n ]*(?: [^"\n ]*){4,}"#, r#" *[^" \n]+(?: [^" \n]+){0,3}| +"#),
+        false => chunked(r"[^\n ]*(?: [^\n ]*)+", r" *[^ \n]+| +"),
+    };
     vec![
         coarse(),
         chunked(&format!("{TIME}|{NUMBER}"), &format!("[0-9]{{1,{digits}}}|[^0-9]")),
         chunked(&format!("{UUID}|{HASH}"), &format!("[0-9a-fA-F]{{1,{hex}}}|-")),
         chunked(KEY, "[A-Za-z0-9]"),
         chunked(LIST, &format!("[0-9]{{1,{digits}}}|, ?|[^0-9]")),
-        chunked(WORDS, FEW_WORDS),
+        words,
     ]
 }
 

@@ -57,27 +57,21 @@ fn tokens_of(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
 /// Whatever recurs, elements of arrays keep tokens of their own, and so do the words of a line.
 #[test]
 fn elements_and_lines_are_not_merged() {
-    let records: Vec<Vec<u8>> = (0..400)
-        .map(|i| match i % 4 {
-            0 => {
-                b"{\"roles\": [\"admin\", \"audit\"], \"ids\": [5, 22, 5], \"at\": [[1.5, -2],[\"x\",\"y\"]]}".to_vec()
-            }
-            1 => b"session opened".to_vec(),
-            2 => b"the service entered the stopped state again".to_vec(),
-            _ => b"-- MARK --".to_vec(),
-        })
-        .collect();
-    let tokenizer = Tokenizer::train_bpe(records.iter().map(Vec::as_slice), 2048).unwrap();
-    let tokens = tokens_of(&tokenizer, str::from_utf8(&records[0]).unwrap());
+    let record = r#"{"roles": ["admin", "audit"], "ids": [5, 22, 5], "at": [[1.5, -2],["x","y"]]}"#;
+    let tokenizer = Tokenizer::train_bpe([record.as_bytes(); 100].into_iter(), 2048).unwrap();
+    let tokens = tokens_of(&tokenizer, record);
     for element in ["admin", "audit", "5", "22", "x", "y"] {
         let with = |token: &&String| token.contains(element);
         assert!(tokens.iter().filter(with).all(|token| token.trim_matches([' ', ',']) == element), "{tokens:?}");
     }
     assert!(tokens.iter().any(|token| token == "\", \"") && tokens.len() < 30, "{tokens:?}");
-    for line in &records[1..4] {
-        let tokens = tokens_of(&tokenizer, str::from_utf8(line).unwrap());
-        assert!((2..=3).contains(&tokens.len()), "{tokens:?}");
+    let lines = ["session opened", "the service entered the stopped state", "-- MARK --", "said \"no\" twice"];
+    let tokenizer = Tokenizer::train_bpe(lines.repeat(100).into_iter().map(str::as_bytes), 2048).unwrap();
+    for line in lines {
+        let tokens = tokens_of(&tokenizer, line);
+        assert!(tokens.iter().all(|token| !token.trim().contains(' ')), "{tokens:?}");
     }
+    assert_eq!(tokens_of(&tokenizer, "session opened"), ["session", " opened"]);
 }
 
 #[test]

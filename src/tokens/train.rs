@@ -42,11 +42,11 @@ impl Tokenizer {
                  or use --tokenizer bytes"
             )));
         }
-        let counts = count_pieces(sample)?;
+        let (counts, json) = count_pieces(sample)?;
         let slots = vocab_size - 256;
         let recurring = recurring(&counts, slots / RECURRING_SHARE)?;
         let mut best: Option<(u64, Tokenizer)> = None;
-        for (chunks, class) in candidates(&counts)? {
+        for (chunks, class) in candidates(&counts, json)? {
             let Some(tokenizer) = train_with(&counts, vocab_size, chunks, &class, &recurring)? else {
                 continue;
             };
@@ -66,12 +66,16 @@ impl Tokenizer {
     }
 }
 
-fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<PieceCounts> {
+/// The pieces of the sample, and whether most of its records hold JSON.
+fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<(PieceCounts, bool)> {
     let coarse = Splitter::new(&[pretokenize::coarse()])?;
     let mut counts: HashMap<String, u64> = HashMap::new();
-    let mut bytes = 0;
+    let (mut bytes, mut records, mut of_json) = (0, 0_u64, 0_u64);
     for record in sample {
         bytes += record.len();
+        records += 1;
+        // Also behind the prefix of a record.
+        of_json += u64::from(memchr::memmem::find(record, b"{\"").is_some());
         if bytes > LARGEST_SAMPLE {
             tracing::warn!("the tokenizer learns only from the first {} MiB of its sample", LARGEST_SAMPLE >> 20);
             break;
@@ -87,7 +91,7 @@ fn count_pieces<'a>(sample: impl Iterator<Item = &'a [u8]>) -> Result<PieceCount
         }
     }
     counts.remove("\n");
-    Ok(counts.into_iter().collect())
+    Ok((counts.into_iter().collect(), 2 * of_json > records))
 }
 
 /// The first characters of `text`, at most `limit` bytes.
@@ -109,7 +113,7 @@ fn recurring(counts: &PieceCounts, limit: usize) -> Result<Vec<String>> {
 }
 
 /// The candidate chunk lengths, each with the pairs of digits that it needs in the vocabulary.
-fn candidates(counts: &PieceCounts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
+fn candidates(counts: &PieceCounts, json: bool) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
     let hexadecimal = FullMatch::new(&[pretokenize::UUID, pretokenize::HASH])?;
     let (mut lower, mut upper) = (0, 0);
     for (piece, count) in counts.iter().filter(|(piece, _)| hexadecimal.is(piece)) {
@@ -125,9 +129,10 @@ fn candidates(counts: &PieceCounts) -> Result<Vec<(Chunks, BTreeSet<String>)>> {
     if upper > 0 && upper * 10 >= lower {
         hex.extend(pairs("0123456789ABCDEF"));
     }
-    let mut all = vec![(Chunks { digits: 1, hex: 1 }, BTreeSet::new()), (Chunks { digits: 2, hex: 1 }, decimal)];
+    let mut all =
+        vec![(Chunks { digits: 1, hex: 1, json }, BTreeSet::new()), (Chunks { digits: 2, hex: 1, json }, decimal)];
     if !hex.is_empty() {
-        all.push((Chunks { digits: 2, hex: 2 }, hex));
+        all.push((Chunks { digits: 2, hex: 2, json }, hex));
     }
     Ok(all)
 }
