@@ -27,20 +27,32 @@
 //! Memory grows with the number of distinct names, not with the corpus; all other pseudonyms are computed from the key.
 
 mod address;
+mod beside;
+mod cef;
+mod domains;
+mod encoded;
 mod identifiers;
 mod key;
+mod keyed;
 mod members;
+mod names;
+mod nested;
+mod opaque;
 mod parts;
 mod paths;
 mod patterns;
 mod people;
 mod permute;
 mod places;
+mod programs;
 mod pseudonymizer;
 mod replacer;
 mod rules;
+mod sums;
 #[cfg(test)]
 mod tests;
+mod values;
+mod view;
 mod words;
 
 pub use key::SecretKey;

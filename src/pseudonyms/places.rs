@@ -1,6 +1,7 @@
 //! Finds the places in a text that are to be replaced: by patterns, and by the names that fields of the corpus contain.
 
 use super::rules::{Action, Rules, Treatment};
+use super::{cef, domains, encoded, keyed, opaque, values, view};
 use crate::{Error, Result};
 use aho_corasick::AhoCorasick;
 use std::collections::BTreeMap;
@@ -94,11 +95,18 @@ fn titled(name: &str) -> String {
 /// The candidates in a text, in order of precedence: a candidate counts if it does not overlap an earlier one. With `agent`,
 /// the text is a user agent, whose dotted numbers are versions and not addresses.
 pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool) -> Vec<(Range<usize>, Treatment)> {
+    let viewed = view::view(text);
+    let text = viewed.as_ref();
     let mut found = Vec::new();
     for number in rules.patterns.matching(text) {
         let treatment = rules.treatments[number].clone();
-        if agent && treatment.action == Action::Ip {
-            continue;
+        match treatment.action {
+            Action::Ip if agent => continue,
+            Action::Pairs => {
+                keyed_places(text, rules, &mut found);
+                continue;
+            }
+            _ => {}
         }
         let mut places = Vec::new();
         for captures in rules.patterns.get(number).regex().captures_iter(text) {
@@ -111,18 +119,121 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool
             let treatment = match (treatment.action, key) {
                 (Action::Field, Some(key)) => rules_of_key(rules, key),
                 (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
+                (Action::Domain, _) if treatment.mark == "DOTTED" && !domains::is_name(text, &place) => None,
+                (Action::Id, _) if !is_id(&treatment.mark, &text[place.clone()]) => None,
+                (Action::Host, _) if treatment.mark == "NUMBERED" && !is_numbered(&text[place.clone()]) => None,
+                (Action::Ip, _) if goes_on(&text[place.end..]) => None,
                 _ => Some(treatment.clone()),
             };
-            found.extend(treatment.map(|treatment| (place, treatment)));
+            let Some(treatment) = treatment else { continue };
+            match treatment.action {
+                // A cookie header holds several, and what looks like an account may be a directory's name.
+                Action::Redact | Action::User => found.extend(parts_of_value(text, place, treatment)),
+                _ => found.push((place, treatment)),
+            }
         }
     }
-    found.extend(known.places(text));
+    let elsewhere = |(place, _): &(Range<usize>, Treatment)| {
+        !rules.is_elsewhere(&text[place.clone()]) && !domains::is_in_package(text, place)
+    };
+    found.extend(known.places(text).into_iter().filter(elsewhere));
     found
 }
 
+/// Whether a text is an identifier as the mark of its rule demands: mixed of digits and letters as no word is and not encoded text,
+/// or opaque.
+fn is_id(mark: &str, text: &str) -> bool {
+    match mark {
+        "MIXED" => opaque::is_surely_opaque(text) && encoded::decoded(text).is_none(),
+        // A number of four digits may count anything.
+        "TICKET" => text.len() > 4 && (opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit())),
+        "OPAQUE" => opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit()),
+        _ => true,
+    }
+}
+
+/// Whether a word has a digit or a capital, as names of machines have and other words with a dash have not.
+fn is_numbered(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit() || c.is_uppercase())
+}
+
+/// Whether a number with dots goes on, so that it is no address.
+fn goes_on(after: &str) -> bool {
+    match after.strip_prefix('.') {
+        Some(more) => more.starts_with(|c: char| c.is_ascii_alphanumeric()),
+        None => after.starts_with(|c: char| c.is_ascii_digit()),
+    }
+}
+
+/// The values of pairs of a key and a value.
+fn keyed_places(text: &str, rules: &mut Rules, found: &mut Vec<(Range<usize>, Treatment)>) {
+    if let Some(event) = cef::event(text) {
+        found.push((event.header, Treatment::of(Action::Keep)));
+        for cef::Value { key, value } in event.values {
+            let Some(treatment) = rules_of_key(rules, &key) else { continue };
+            found.extend(parts_of_value(text, value, treatment));
+        }
+    }
+    for pair in keyed::pairs(text) {
+        let value = &text[pair.value.clone()];
+        if pair.is_loose && !is_identity(value, &text[pair.value.end..]) {
+            continue;
+        }
+        let Some(treatment) = rules_of_key(rules, &text[pair.key]) else { continue };
+        if value.contains(['=', '{']) && treatment.action != Action::Redact {
+            continue;
+        }
+        found.extend(parts_of_value(text, pair.value, treatment));
+    }
+}
+
+/// The places in a value that its treatment is for.
+fn parts_of_value(text: &str, place: Range<usize>, treatment: Treatment) -> Vec<(Range<usize>, Treatment)> {
+    values::of_value(&text[place.clone()], &treatment)
+        .into_iter()
+        .filter_map(|spot| match spot {
+            values::Spot::Value { place: inner, treatment, .. } => {
+                Some((place.start + inner.start..place.start + inner.end, treatment))
+            }
+            values::Spot::Encoded { .. } => None,
+        })
+        .collect()
+}
+
+/// Whether the word after a key and a colon in running text can be an identity: it is the whole value, or no word of a sentence.
+fn is_identity(value: &str, after: &str) -> bool {
+    let whole = after.is_empty()
+        || after.starts_with([',', ';', ']', ')', '"', '\'', '\n', '\r', '\t', '|', '}'])
+        || after.starts_with(" (");
+    let word = value.chars().all(|c| c.is_lowercase()) && value.len() < 16;
+    let label = after.trim_start().split([' ', ':']).next().is_some_and(|next| next.starts_with(char::is_uppercase))
+        && after.contains(':');
+    whole && !STATES.contains(&value) || !word || label && !STATES.contains(&value)
+}
+
+/// What follows a key in a sentence about it: user: not found.
+const STATES: [&str; 16] = [
+    "not",
+    "unreachable",
+    "failed",
+    "unknown",
+    "no",
+    "is",
+    "was",
+    "error",
+    "invalid",
+    "denied",
+    "closed",
+    "timeout",
+    "missing",
+    "down",
+    "up",
+    "ok",
+];
+
 /// The rule of a key in `key=value`, if it gives the kind of the value.
 fn rules_of_key(rules: &mut Rules, key: &str) -> Option<Treatment> {
-    rules.field(key).filter(|treatment| !matches!(treatment.action, Action::Text | Action::Agent | Action::Keep))
+    rules.field(key).filter(|treatment| !treatment.is_text())
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The two passes over a corpus: the first learns names, the second replaces them record by record.
 
+use super::beside;
 use super::key::SecretKey;
 use super::members;
+use super::nested;
 use super::parts::{self, Change, RecordPart};
 use super::people::Person;
 use super::places::{self, KnownNames};
 use super::replacer::Replacer;
 use super::rules::{Action, Rules, Treatment};
+use super::values::{self, Spot};
 use crate::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,11 +62,18 @@ impl Pseudonymizer {
     pub fn learn(&mut self, record: &[u8]) {
         let mut learnt = Learnt::default();
         let parts = parts::parts(record);
-        for part in &parts {
-            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
-            let typed = treatment.as_ref().filter(|treatment| !is_text(treatment.action));
+        for (part, field) in parts.iter().zip(beside::paths(&parts)) {
+            let treatment = field.and_then(|path| self.rules.field(&path));
+            let typed = treatment.as_ref().filter(|treatment| !treatment.is_text());
+            if part.is_string && part.field.as_deref().is_some_and(Rules::names_a_part) {
+                self.rules.learn_elsewhere(&part.text);
+            }
             match typed {
-                Some(treatment) => self.learn_value(treatment.action, &part.text, &mut learnt),
+                Some(treatment) if treatment.action == Action::Keep => self.rules.learn_elsewhere(&part.text),
+                Some(treatment) => match values::of_value(&part.text, treatment) {
+                    spots if spots.is_empty() && part.is_string => self.learn_text(&part.text, &mut learnt),
+                    spots => self.learn_spots(spots, &mut learnt),
+                },
                 None if part.is_string => self.learn_text(&part.text, &mut learnt),
                 None => {}
             }
@@ -80,11 +90,21 @@ impl Pseudonymizer {
 
     fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
         // Whether the text is a user agent does not matter here, because nothing is learnt from addresses.
+        let spots = nested::of_text(text, &mut self.rules, &self.known, false, 0);
+        self.learn_spots(spots, learnt);
+    }
+
+    fn learn_spots(&mut self, spots: Vec<Spot>, learnt: &mut Learnt) {
         let mut taken = Taken::new();
-        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
-            if is_free(&taken, &place) {
-                taken.insert(place.start, (place.end, ()));
-                self.learn_value(treatment.action, &text[place], learnt);
+        for spot in spots {
+            let place = spot.place().clone();
+            if !is_free(&taken, &place) {
+                continue;
+            }
+            taken.insert(place.start, (place.end, ()));
+            match spot {
+                Spot::Value { treatment, text, .. } => self.learn_value(treatment.action, &text, learnt),
+                Spot::Encoded { spots, .. } => self.learn_spots(spots, learnt),
             }
         }
     }
@@ -220,8 +240,9 @@ impl Pseudonymizer {
         let mut pairs = parts::coordinate_pairs(&parts, |path| {
             self.rules.field(path).is_some_and(|treatment| treatment.action == Action::Coordinate)
         });
-        for (at, part) in parts.iter().enumerate() {
-            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
+        let fields = beside::paths(&parts);
+        for (at, (part, field)) in parts.iter().zip(fields).enumerate() {
+            let treatment = field.and_then(|path| self.rules.field(&path));
             let path = renamed.as_ref().map_or(&part.field, |fields| &fields[at]).as_deref().unwrap_or(IN_TEXT);
             let mut change = |class: &'static str, place: Range<usize>, image: String| {
                 if part.text[place.clone()] != image {
@@ -241,13 +262,14 @@ impl Pseudonymizer {
                 }
                 continue;
             }
-            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
-                && let Some(image) = self.replacer.apply(&treatment, &part.text)
-            {
-                change(treatment.action.class(), 0..part.text.len(), image);
-                continue;
+            let typed = treatment.filter(|treatment| !treatment.is_text());
+            let mut images = typed.map_or_else(Vec::new, |typed| self.images(values::of_value(&part.text, &typed)));
+            if images.is_empty() {
+                let agent = action == Action::Agent;
+                let spots = nested::of_text(&part.text, &mut self.rules, &self.known, agent, 0);
+                images = self.images(spots);
             }
-            for (class, place, image) in self.places(&part.text, action == Action::Agent) {
+            for (class, place, image) in images {
                 change(class, place, image);
             }
         }
@@ -309,23 +331,45 @@ impl Pseudonymizer {
         let number = text.starts_with(|c: char| c.is_ascii_digit());
         match action {
             Action::User | Action::Host | Action::Account | Action::Token if number => self.replacer.number(text),
+            Action::Id if number && text.len() > 4 => self.replacer.number(text),
+            Action::Phone | Action::Card if number => self.replacer.number(text),
             // A mark would change the type of the value, so a secret number becomes 0.
             Action::Redact if number => Some("0".into()),
             _ => None,
         }
     }
 
-    /// The replacements in running text: class, place and pseudonym.
-    fn places(&mut self, text: &str, agent: bool) -> Vec<(&'static str, Range<usize>, String)> {
+    /// The replacements of spots: class, place and pseudonym.
+    fn images(&mut self, spots: Vec<Spot>) -> Vec<(&'static str, Range<usize>, String)> {
         let mut taken = Taken::new();
-        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, agent) {
+        for spot in spots {
+            let place = spot.place().clone();
             if is_free(&taken, &place)
-                && let Some(image) = self.replacer.apply(&treatment, &text[place.clone()])
+                && let Some((class, image)) = self.image(spot)
             {
-                taken.insert(place.start, (place.end, (treatment.action.class(), image)));
+                taken.insert(place.start, (place.end, (class, image)));
             }
         }
         taken.into_iter().map(|(start, (end, (class, image)))| (class, start..end, image)).collect()
+    }
+
+    /// The class and the replacement of a spot; `None` if it is not of the kind of its rule, or nothing in it is replaced.
+    fn image(&mut self, spot: Spot) -> Option<(&'static str, String)> {
+        let escaped = |image: String, quoted: usize| (0..quoted).fold(image, |image, _| parts::escaped(&image));
+        match spot {
+            Spot::Value { treatment, text, quoted, encoding, .. } => {
+                let image = self.replacer.apply(&treatment, &text)?;
+                let image = encoding.map_or(image.clone(), |encoding| encoding.encode(&image));
+                Some((treatment.action.class(), escaped(image, quoted)))
+            }
+            Spot::Encoded { text, spots, encoding, quoted, .. } => {
+                let images = self.images(spots);
+                let class = images.iter().find(|(_, place, image)| text[place.clone()] != **image)?.0;
+                let mut out = text.clone();
+                images.into_iter().rev().for_each(|(_, place, image)| out.replace_range(place, &image));
+                Some((class, escaped(encoding.encode(&out), quoted)))
+            }
+        }
     }
 
     /// Second pass: writes the record with its replacements to `out`, which is cleared first, and counts them.
@@ -348,11 +392,6 @@ impl Pseudonymizer {
     pub fn report(&self) -> PseudonymReport {
         PseudonymReport { distinct_names: self.replacer.words.len(), ..self.report.clone() }
     }
-}
-
-/// Whether the action searches the text instead of replacing it as a whole.
-fn is_text(action: Action) -> bool {
-    matches!(action, Action::Text | Action::Agent)
 }
 
 /// Places that are already taken: from the beginning of each to its end and further facts.

@@ -3,9 +3,12 @@
 use super::address::AddressPseudonyms;
 use super::identifiers as ids;
 use super::key::SecretKey;
+use super::opaque;
 use super::people::People;
 use super::permute;
+use super::programs::is_program;
 use super::rules::{Action, Rules, Treatment};
+use super::sums;
 use super::words::{Words, with_letters, written_like};
 use std::collections::HashSet;
 
@@ -43,6 +46,68 @@ const ENDS: [&str; 25] = [
 ];
 /// Generic second-level domains below a country, as in co.uk.
 const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
+
+/// Domains of providers below which customers have their own names.
+const TENANTS: [&str; 22] = [
+    "okta.com",
+    "oktapreview.com",
+    "okta-emea.com",
+    "sharepoint.com",
+    "onmicrosoft.com",
+    "slack.com",
+    "my.salesforce.com",
+    "atlassian.net",
+    "zendesk.com",
+    "service-now.com",
+    "auth0.com",
+    "azurewebsites.net",
+    "vault.azure.net",
+    "database.windows.net",
+    "core.windows.net",
+    "iam.gserviceaccount.com",
+    "r.appspot.com",
+    "appspot.com",
+    "awsapps.com",
+    "web.app",
+    "firebaseapp.com",
+    "cluster.local",
+];
+/// Names below these domains that are the provider's own.
+const SERVICES: [&str; 29] = [
+    "www",
+    "hooks",
+    "api",
+    "login",
+    "support",
+    "status",
+    "files",
+    "app",
+    "admin",
+    "blob",
+    "queue",
+    "table",
+    "file",
+    "dfs",
+    "svc",
+    "ew",
+    "uc",
+    "management",
+    "graph",
+    "manage",
+    "de",
+    "an",
+    "container-engine-robot",
+    "pod",
+    "help",
+    "developer",
+    "id",
+    "auth",
+    "edge",
+];
+
+fn is_generic(lower: &str) -> bool {
+    ENDS.contains(&lower) || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic())
+}
 
 pub struct Replacer {
     key: SecretKey,
@@ -89,13 +154,20 @@ impl Replacer {
             Action::Mac => ids::mac(&self.key, bare)?,
             Action::Uuid => ids::uuid(&self.key, bare)?,
             Action::Sid => ids::sid(&self.key, bare)?,
-            Action::Account => ids::account(&self.key, bare)?,
+            Action::Account => {
+                ids::account(&self.key, bare).or_else(|| opaque::is_opaque(bare).then(|| self.id(bare)))?
+            }
             Action::KeyId => ids::key_id(&self.key, bare)?,
             Action::Arn => self.arn(bare)?,
             Action::Token => permute::alphanumeric(&self.key, "token", bare),
             Action::Place => self.place(bare),
             Action::Coordinate => self.coordinate(bare, bare, 0)?,
-            Action::Agent | Action::Text | Action::Field | Action::Secret => return None,
+            Action::Id => self.id(bare),
+            Action::Number => permute::number(&self.key, "number", bare),
+            Action::Phone => self.phone(bare)?,
+            Action::Card => sums::card(&self.key, bare)?,
+            Action::Iban => sums::iban(&self.key, bare)?,
+            Action::Agent | Action::Text | Action::Field | Action::Secret | Action::Pairs => return None,
         };
         Some(text.replacen(bare, &image, 1))
     }
@@ -147,6 +219,20 @@ impl Replacer {
         found.or_else(|| self.arn(text))
     }
 
+    /// The pseudonym of an identifier: by its format if it has one, else of the same form.
+    fn id(&mut self, text: &str) -> String {
+        let found = self.identifier(text).or_else(|| ids::mac(&self.key, text)).or_else(|| self.email(text));
+        found.unwrap_or_else(|| opaque::image(&self.key, text))
+    }
+
+    /// The pseudonym of a telephone number: the first two digits, which may be those of a country, stay.
+    fn phone(&self, text: &str) -> Option<String> {
+        let digits: Vec<(usize, char)> = text.char_indices().filter(|(_, c)| c.is_ascii_digit()).collect();
+        let (second, _) = digits.get(1).filter(|_| digits.len() > 5)?;
+        let (head, rest) = text.split_at(second + 1);
+        Some(head.to_string() + &permute::alphanumeric(&self.key, "phone", rest))
+    }
+
     fn name(&mut self, text: &str) -> String {
         if self.keeps_account(text) {
             return text.to_string();
@@ -170,9 +256,22 @@ impl Replacer {
         if let Some(image) = self.identifier(text).or_else(|| self.email(text)) {
             return image;
         }
+        if let Some(at) = text.find(" (") {
+            // A remark follows.
+            return self.user(&text[..at]) + &text[at..];
+        }
         if let Some((domain, user)) = text.split_once('\\') {
             let domain = if self.keeps_account(domain) { domain.to_string() } else { self.host(domain) };
-            return format!("{domain}\\{}", self.user(user));
+            // In text inside of text, backslashes are doubled.
+            let bare = user.trim_start_matches('\\');
+            return format!("{domain}\\{}{}", &user[..user.len() - bare.len()], self.user(bare));
+        }
+        if let Some(subject) = text.strip_prefix("system:") {
+            // Kubernetes: its own accounts are the same everywhere, but for those of nodes.
+            return match subject.strip_prefix("node:") {
+                Some(node) => format!("system:node:{}", self.host(node)),
+                None => text.to_string(),
+            };
         }
         if let Some(machine) = text.strip_suffix('$') {
             return self.host(machine) + "$";
@@ -182,9 +281,16 @@ impl Replacer {
 
     /// The pseudonym of `DOMAIN\user`, if some field contains the domain.
     fn logon(&mut self, text: &str) -> Option<String> {
-        let (domain, _) = text.split_once('\\')?;
+        let (domain, user) = text.split_once('\\')?;
         let lower = domain.to_lowercase();
-        (self.domains.contains(&lower) || lower == "nt authority").then(|| self.user(text))
+        // A name in capitals before an account is one of Windows, if it is none of the registry's.
+        let user = user.trim_start_matches('\\');
+        let capitals = domain.len() > 2
+            && domain.starts_with(char::is_alphabetic)
+            && !domain.contains(char::is_lowercase)
+            && !domain.starts_with("HK")
+            && (!user.contains('.') || user.contains(char::is_lowercase));
+        (self.domains.contains(&lower) || lower == "nt authority" || capitals).then(|| self.user(text))
     }
 
     /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
@@ -193,7 +299,12 @@ impl Replacer {
         let digits = text
             .split(|c: char| !c.is_ascii_hexdigit())
             .any(|run| run.len() > 7 && run.bytes().filter(u8::is_ascii_digit).count() > 3);
-        if digits && !text.contains('@') { text.to_string() } else { self.user(text) }
+        let generated = digits && !text.contains('@') || is_program(text);
+        match (generated, opaque::is_opaque(text)) {
+            (true, true) => opaque::image(&self.key, text),
+            (true, false) => text.to_string(),
+            (false, _) => self.user(text),
+        }
     }
 
     fn email(&mut self, text: &str) -> Option<String> {
@@ -214,6 +325,14 @@ impl Replacer {
         if let Some(image) = self.addresses.text(text) {
             return image;
         }
+        if let Some(at) = ["’s ", "'s "].iter().find_map(|owns| text.find(owns)) {
+            // A person's device: Aaron’s iPhone.
+            return self.name(&text[..at]) + &text[at..];
+        }
+        if let Some(at) = text.find(" (") {
+            // A version or a remark follows.
+            return self.host(&text[..at]) + &text[at..];
+        }
         if let Some((service, host)) = text.split_once('/') {
             return format!("{service}/{}", self.host(host));
         }
@@ -228,13 +347,21 @@ impl Replacer {
     /// The pseudonym of a domain or full host name, label by label; a generic end such as `.com` stays.
     fn domain(&mut self, text: &str) -> Option<String> {
         let labels: Vec<&str> = text.split('.').collect();
+        if labels.len() == 1 && is_generic(&text.to_lowercase()) {
+            return Some(text.to_string());
+        }
+        if let Some(image) = self.tenant(&labels) {
+            return Some(image);
+        }
         if self.keeps_account(text) || self.keeps_domain(text) {
             // A provider's domain may contain a customer's address, or the name of a customer's bucket or account.
-            let image = |label: &&str| match self.words.is_original(&label.to_lowercase()) {
-                true => self.user(label),
-                false => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
+            let provider =
+                (0..labels.len()).rev().find(|at| self.keep_domains.contains(&labels[*at..].join(".").to_lowercase()));
+            let image = |(at, label): (usize, &&str)| match self.words.is_original(&label.to_lowercase()) {
+                true if provider.is_none_or(|provider| at < provider) => self.user(label),
+                _ => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
             };
-            return Some(labels.iter().map(image).collect::<Vec<_>>().join("."));
+            return Some(labels.iter().enumerate().map(image).collect::<Vec<_>>().join("."));
         }
         let name = |label: &str| label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
         if !labels.iter().all(|label| name(label)) || text.is_empty() {
@@ -242,8 +369,7 @@ impl Replacer {
         }
         let real = labels.iter().rposition(|label| !label.is_empty())?;
         let lower = labels[real].to_lowercase();
-        let says_nothing =
-            ENDS.contains(&lower.as_str()) || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic());
+        let says_nothing = is_generic(&lower);
         let mut end = if says_nothing && real > 0 { real } else { real + 1 };
         if end == real
             && lower.len() == 2
@@ -265,6 +391,25 @@ impl Replacer {
         Some(labels.iter().enumerate().map(&mut image).collect::<Vec<_>>().join("."))
     }
 
+    /// The pseudonym of a customer's name below a provider's domain: `acme.okta.com`, `acme-my.sharepoint.com`.
+    fn tenant(&mut self, labels: &[&str]) -> Option<String> {
+        let count = labels.len();
+        let end = (1..count.min(4)).rev().map(|length| count - length).find(|at| {
+            let end = labels[*at..].join(".").to_lowercase();
+            TENANTS.contains(&end.as_str())
+        })?;
+        let service = |label: &str| SERVICES.contains(&label.to_lowercase().as_str());
+        let image = |label: &&str| match service(label) {
+            true => label.to_string(),
+            false => match label.strip_suffix("-my").or_else(|| label.strip_suffix("-admin")) {
+                Some(tenant) => self.label(tenant) + &label[tenant.len()..],
+                None => self.label(label),
+            },
+        };
+        let images: Vec<String> = labels[..end].iter().map(image).collect();
+        Some(images.iter().map(String::as_str).chain(labels[end..].iter().copied()).collect::<Vec<_>>().join("."))
+    }
+
     /// The pseudonym of an Amazon resource name: its account and the user, session or bucket that the resource names are
     /// replaced. Names of roles, functions and other resources are replaced only if fields of the corpus contain them.
     fn arn(&mut self, text: &str) -> Option<String> {
@@ -283,13 +428,33 @@ impl Replacer {
             },
             ("s3", Some((bucket, path))) => format!("{}/{path}", self.host(bucket)),
             ("s3", None) if !resource.contains('*') => self.host(resource),
-            _ => resource.to_string(),
+            _ => by_runs(resource, |c| !matches!(c, '/' | ':'), |piece| self.piece(piece)),
         };
         Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
     }
 
+    /// The pseudonym of a piece of a resource's name: an identifier, a domain, or a name that fields of the corpus contain.
+    fn piece(&mut self, piece: &str) -> String {
+        if self.words.is_original(&piece.to_lowercase()) {
+            return self.user(piece);
+        }
+        if let Some(image) = self.identifier(piece) {
+            return image;
+        }
+        match opaque::is_opaque(piece) {
+            true => opaque::image(&self.key, piece),
+            false if piece.contains('.') => {
+                self.email(piece).or_else(|| self.domain(piece)).unwrap_or_else(|| piece.to_string())
+            }
+            false => piece.to_string(),
+        }
+    }
+
     /// The pseudonym of a place: words of three or more letters are replaced; shorter ones are codes of states and the like.
     fn place(&mut self, text: &str) -> String {
+        if self.keeps_account(text) {
+            return text.to_string();
+        }
         by_runs(text, char::is_alphabetic, |run| match run.chars().count() {
             0..3 => run.to_string(),
             _ => self.words.word(run),
@@ -311,9 +476,35 @@ impl Replacer {
             Some(spelled) => spelled,
             None => by_runs(text, char::is_alphanumeric, |run| self.run(run)),
         };
+        let composed = if composed == text { self.of_kept_words(text) } else { composed };
         let wanted = composed.to_lowercase();
         let claimed = self.words.claim(&lower, |attempt| with_letters(&wanted, attempt));
         composed + &written_like(text, claimed.strip_prefix(&wanted).unwrap_or(""))
+    }
+
+    /// The pseudonym of a label of which all words stay, as of `web-01`: its numbers change, or without a number its words do.
+    fn of_kept_words(&mut self, text: &str) -> String {
+        let shape: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_digit()).collect();
+        let shift =
+            u32::from_le_bytes(self.key.mac(&[b"numbered", shape.as_bytes()])[..4].try_into().expect("4 bytes"));
+        if !text.contains(|c: char| c.is_ascii_digit()) {
+            return match text.contains(['-', '_', '.']) {
+                true => self.words.of_kept(text),
+                false => text.to_string(),
+            };
+        }
+        by_runs(
+            text,
+            |c| c.is_ascii_digit(),
+            |digits| match (digits.len(), digits.parse::<u32>()) {
+                (width @ (1 | 2), Ok(number)) => {
+                    // Never by nothing.
+                    let count = 10u32.pow(width as u32);
+                    format!("{:0width$}", (number + 1 + shift % (count - 1)) % count)
+                }
+                _ => digits.to_string(),
+            },
+        )
     }
 
     /// The pseudonym of a label that contains an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. Only the address is

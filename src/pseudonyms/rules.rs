@@ -1,6 +1,7 @@
 //! Rules: which fields and which places in text are replaced, and by what kind of pseudonym. `rules.toml` contains the
 //! built-in rules and describes the format.
 
+use super::names::FieldNames;
 use super::paths::PathPatterns;
 use super::patterns::{TextPattern, TextPatterns};
 use crate::{Error, Result};
@@ -12,6 +13,29 @@ const BUILTIN: &str = include_str!("rules.toml");
 
 /// The most paths whose rule is cached. In objects that are keyed by data, paths could be countless.
 const CACHED_PATHS: usize = 10_000;
+
+/// Fields that say which part of a program speaks, or what it did: their words are nobody's name.
+const PARTS: [&str; 16] = [
+    "service",
+    "component",
+    "module",
+    "subsystem",
+    "app",
+    "application",
+    "category",
+    "workload",
+    "environment",
+    "namespace",
+    "action",
+    "operation",
+    "facility",
+    "process",
+    "caller",
+    "unit",
+];
+
+/// Longer texts are no words.
+const LONGEST_WORD: usize = 30;
 
 /// What is done with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +54,11 @@ pub enum Action {
     Arn,
     KeyId,
     Token,
+    Id,
+    Number,
+    Phone,
+    Card,
+    Iban,
     Coordinate,
     Place,
     Logon,
@@ -40,6 +69,7 @@ pub enum Action {
     Keep,
     Field,
     Secret,
+    Pairs,
 }
 
 impl Action {
@@ -59,10 +89,14 @@ impl Action {
             Action::Arn => "arn",
             Action::KeyId => "key-id",
             Action::Token => "token",
+            Action::Id | Action::Number => "id",
+            Action::Phone => "phone",
+            Action::Card => "card",
+            Action::Iban => "iban",
             Action::Coordinate => "coordinate",
             Action::Place => "place",
             Action::Redact => "secret",
-            Action::Agent | Action::Text | Action::Keep | Action::Field | Action::Secret => "text",
+            Action::Agent | Action::Text | Action::Keep | Action::Field | Action::Secret | Action::Pairs => "text",
         }
     }
 }
@@ -84,6 +118,9 @@ struct RulesFile {
     /// For each mark, the names of members and keys that contain secrets.
     #[serde(default)]
     secrets: BTreeMap<String, Vec<String>>,
+    /// For each action, the names of members and keys whose values it treats.
+    #[serde(default)]
+    names: Vec<NamesRule>,
     #[serde(default)]
     field: Vec<FieldRule>,
     #[serde(default)]
@@ -92,6 +129,13 @@ struct RulesFile {
 
 fn yes() -> bool {
     true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamesRule {
+    action: Action,
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +169,11 @@ impl Treatment {
     pub fn of(action: Action) -> Self {
         Self::new(action, None)
     }
+
+    /// Whether the text is searched instead of being replaced as a whole.
+    pub fn is_text(&self) -> bool {
+        matches!(self.action, Action::Text | Action::Agent)
+    }
 }
 
 pub struct Rules {
@@ -132,7 +181,10 @@ pub struct Rules {
     fields: Vec<Treatment>,
     paths: PathPatterns,
     secrets: SecretNames,
+    names: FieldNames,
     known: HashMap<String, Option<Treatment>>,
+    /// Names of members and keys of the corpus, in lower case: such a word is nobody's name.
+    members: HashSet<String>,
     pub patterns: TextPatterns,
     /// The treatments of the places that `patterns` find, by number.
     pub treatments: Vec<Treatment>,
@@ -158,11 +210,15 @@ impl Rules {
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
         let (mut fields, mut paths, mut patterns, mut treatments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut secrets = SecretNames::default();
+        let (mut secrets, mut field_names) = (SecretNames::default(), FieldNames::default());
         for (name, file) in files {
             for (mark, names) in file.secrets {
                 let treatment = checked(&name, "secrets", Treatment::new(Action::Redact, Some(mark)), false)?;
                 names.iter().for_each(|secret| secrets.add(secret, &treatment));
+            }
+            for rule in file.names {
+                let treatment = checked(&name, "names", Treatment::of(rule.action), false)?;
+                rule.names.iter().for_each(|name| field_names.add(name, &treatment));
             }
             for rule in file.field {
                 let treatment = checked(&name, &rule.path, Treatment::new(rule.action, rule.mark), false)?;
@@ -181,7 +237,9 @@ impl Rules {
             fields,
             paths,
             secrets,
+            names: field_names,
             known,
+            members: HashSet::new(),
             patterns,
             treatments,
             keep_accounts,
@@ -199,12 +257,37 @@ impl Rules {
         let ruled = |path: &str| self.paths.first(path).map(|number| self.fields[number].clone());
         let of = |path: &str| ruled(path).or_else(|| self.secrets.of(path));
         // A secret may be inside an array or an object.
-        let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]));
-        let found = of(path).or_else(|| within().find(|found| found.action == Action::Redact));
+        // An authorization is often the object that describes one, and not the header.
+        let holds = |path: &str| !path.ends_with(')') && !path.to_lowercase().ends_with("authorization");
+        let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]).filter(|_| holds(&path[..at])));
+        let secret = || within().find(|found| found.action == Action::Redact);
+        let found = of(path).or_else(secret).or_else(|| self.names.of(path).cloned());
         if self.known.len() < CACHED_PATHS {
+            // In an object that is keyed by accounts, names of members are identities; fields with a rule are none.
+            let ruled = path.rsplit('.').next().filter(|_| found.is_some());
+            self.members.extend(ruled.map(str::to_lowercase));
             self.known.insert(path.to_string(), found.clone());
         }
         found
+    }
+}
+
+impl Rules {
+    /// Whether a known name is a word that also stands where no identity can stand.
+    pub fn is_elsewhere(&self, name: &str) -> bool {
+        self.members.contains(&name.to_lowercase())
+    }
+
+    /// Whether the values of the field say which part of a program speaks.
+    pub fn names_a_part(path: &str) -> bool {
+        PARTS.contains(&path.rsplit('.').next().unwrap_or("").to_lowercase().as_str())
+    }
+
+    /// Takes a word as one that stands where no identity can stand.
+    pub fn learn_elsewhere(&mut self, text: &str) {
+        if text.len() < LONGEST_WORD && self.members.len() < CACHED_PATHS && !self.members.contains(text) {
+            self.members.insert(text.to_lowercase());
+        }
     }
 }
 
@@ -276,7 +359,7 @@ mod tests {
             ("properties.userPrincipalName", Some(Action::User)),
             ("properties.userDisplayName", Some(Action::Name)),
             ("properties.deviceDetail.displayName", Some(Action::Host)),
-            ("properties.appDisplayName", Some(Action::Text)),
+            ("properties.appDisplayName", None),
             ("resources.*.accountId", Some(Action::Account)),
             ("eventName", None),
         ] {
