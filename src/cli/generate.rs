@@ -5,8 +5,10 @@ use super::exit::Exit;
 use super::grammar::{Grammar, GrammarArgs};
 use super::grammar_cost::GrammarCost;
 use super::interrupt::{is_stopped, save_on_interrupt};
+use super::key_file::KeyArgs;
 use super::left_out::{LeftOut, Wishes};
 use super::output::OutputArgs;
+use super::prompt_pseudonyms::{in_condition, in_prompt};
 use super::stdout::write_failed;
 use super::values;
 use chrono::NaiveDate;
@@ -22,7 +24,7 @@ use logwright::{Error, Result};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Generate synthetic records with a trained model.
@@ -69,6 +71,8 @@ pub struct GenerateArgs {
     /// fields, this is always so
     #[arg(long)]
     only_as_asked: bool,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -157,13 +161,14 @@ const MOST_TRIES: usize = 20;
 /// Of so many records the prompts are checked before the first is generated.
 const MOST_CHECKED: usize = 1000;
 
-pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
-    let prompts = prompts(&args)?;
+pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
+    let mut prompts = prompts(&args)?;
     let wanted = prompts.len().saturating_mul(args.n);
     let settings = args.sampling.settings(wanted)?;
     let mut model = args.device.load(&args.model)?;
     let mut grammar = args.grammar.open(&mut model)?;
-    let LoadedModel { mut engine, tokenizer, records, .. } = model;
+    let LoadedModel { mut engine, tokenizer, records, folder } = model;
+    args.replace_names(&mut prompts, &records, &folder)?;
     let conditions = args.conditions.conditions(&records, args.sampling.seed)?;
     if args.only_as_asked && conditions.is_empty() {
         return Err(Error::usage("--only-as-asked: nothing is asked; give --where NAME=VALUE or --from DATE"));
@@ -213,6 +218,23 @@ pub fn run(args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         )));
     }
     Ok(Exit::Success)
+}
+
+impl GenerateArgs {
+    /// Replaces names in prompts and conditions, for a model that was trained on pseudonyms.
+    fn replace_names(&mut self, prompts: &mut [Vec<u8>], records: &Records, folder: &Path) -> Result<()> {
+        // Without names in the arguments, a key changes nothing.
+        let has_names = prompts.iter().any(|prompt| !prompt.is_empty()) || !self.conditions.wanted.is_empty();
+        if !has_names && !self.key.is_given() {
+            return Ok(());
+        }
+        let Some(mut pseudonyms) = self.key.open(folder, records)? else { return Ok(()) };
+        prompts.iter_mut().for_each(|prompt| *prompt = in_prompt(prompt, &mut pseudonyms));
+        for condition in &mut self.conditions.wanted {
+            condition.1 = in_condition(condition, records, &mut pseudonyms);
+        }
+        Ok(())
+    }
 }
 
 /// One pass over records: for each, the number of its prompt and its number among those of the prompt.

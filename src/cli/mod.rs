@@ -12,12 +12,15 @@ mod generate;
 mod grammar;
 mod grammar_cost;
 mod interrupt;
+mod key_file;
 mod left_out;
 mod messages;
 mod mode;
 mod output;
 mod outputs;
 mod prepare;
+mod prompt_pseudonyms;
+mod pseudonyms;
 mod score;
 mod stdout;
 mod synth;
@@ -49,6 +52,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Score(Box<score::ScoreArgs>),
+    Pseudonyms(pseudonyms::PseudonymsArgs),
     Demo(demo::DemoArgs),
     Synth(synth::SynthArgs),
     /// Measure how fast this machine trains and generates
@@ -108,6 +112,7 @@ impl Cli {
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args).map(done),
             Command::Score(args) => score::run(*args),
+            Command::Pseudonyms(args) => pseudonyms::run(args).map(done),
             Command::Demo(args) => demo::run(args, output),
             Command::Synth(args) => args.run().map(done),
             Command::Bench(args) => bench::run(args).map(done),

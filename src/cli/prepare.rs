@@ -85,11 +85,15 @@ pub struct PrepareArgs {
     /// Rules for pseudonyms (TOML), applied before the built-in rules or instead of them
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     rules: Option<PathBuf>,
+    /// Words and values to keep, one per line; lines that begin with # are comments. Secrets are replaced all the same
+    #[arg(long, value_name = "FILE", requires = "pseudonymise")]
+    allow: Option<PathBuf>,
     /// Also write the pseudonymised records to this file, one per line; it is meant to be shared, so its permissions follow the
     /// umask
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     write_records: Option<PathBuf>,
-    /// Print what would be replaced, by class and field (JSON), and write nothing
+    /// Print what would be replaced (JSON), and write nothing: the numbers by class and field; the words that occur most in each
+    /// class; those that are also seen where no identity stands, which --allow can keep
     #[arg(long, requires = "pseudonymise", conflicts_with_all = ["write_records", "canaries"])]
     dry_run: bool,
     /// Add N records with made-up secrets to the training split, 1, 2, 4, ... times each, to measure memorisation
@@ -113,7 +117,7 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     end_on_interrupt();
     let options = options(args)?;
     if let Some(how) = options.pseudonymise.as_ref().filter(|_| dry_run) {
-        let (_, replaced) = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
+        let replaced = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
         return print_line(&serde_json::to_string_pretty(&replaced).map_err(Error::failed)?);
     }
     let prepared = prepare(&options, &output.progress(0, "bytes"))?;
@@ -126,9 +130,9 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
 fn check_written(file: &Path, out: &Path, args: &PrepareArgs) -> Result<()> {
     check_outside("--write-records", file, &[("--out", out)])?;
     // The key may not exist yet.
-    if args.key_file.iter().chain(&args.rules).any(|other| lies_in(file, other)) {
+    if args.key_file.iter().chain(&args.rules).chain(&args.allow).any(|other| lies_in(file, other)) {
         return Err(Error::usage(format!(
-            "--write-records {}: it is the file of the key or of the rules; give it another name",
+            "--write-records {}: it is the file of the key, of the rules or of the allowed words; give it another name",
             file.display()
         )));
     }
@@ -163,7 +167,8 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOption
         check_written(file, out, args)?;
     }
     let key = if args.dry_run && !path.exists() { SecretKey::throwaway()? } else { SecretKey::open(path)? };
-    Ok(Some(PseudonymOptions { key, rules: args.rules.clone(), write_records: args.write_records.clone() }))
+    let (rules, allow) = (args.rules.clone(), args.allow.clone());
+    Ok(Some(PseudonymOptions { key, rules, allow, count_words: false, write_records: args.write_records.clone() }))
 }
 
 fn options(args: PrepareArgs) -> Result<PrepareOptions> {
@@ -178,7 +183,8 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     }
     let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
     // A folder of inputs may contain the key, and records are not written over their originals.
-    let leave_out = args.key_file.iter().chain(&args.rules).chain(&args.write_records).cloned().collect();
+    let leave_out =
+        [&args.key_file, &args.rules, &args.allow, &args.write_records].into_iter().flatten().cloned().collect();
     let prefixes = match known {
         Some(known) if args.prefix_field.is_empty() => known.prefixes,
         _ => args.prefix_field,

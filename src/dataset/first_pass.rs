@@ -1,12 +1,12 @@
 //! The first pass over the records: they are read once, collected in a temporary file, and give the tokenizer.
 
 use super::options::PrepareOptions;
-use super::pseudonymise::read_pseudonymised;
+use super::pseudonymise::{Pseudonymised, read_pseudonymised};
 use super::splitmix::mix;
 use crate::Result;
 use crate::files::{WholeFile, temporary, write_error};
 use crate::ingest::{ReadOptions, ReadReport, read_records};
-use crate::pseudonyms::PseudonymReport;
+use crate::pseudonyms::{PseudonymReport, SealedPseudonyms};
 use crate::tokens::{Tokenizer, TokenizerKind};
 use indicatif::ProgressBar;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -27,7 +27,7 @@ pub(super) struct FirstPass {
     pub records_file: File,
     pub report: ReadReport,
     pub tokenizer: Tokenizer,
-    pub pseudonyms: Option<PseudonymReport>,
+    pub pseudonyms: Option<(PseudonymReport, SealedPseudonyms)>,
     pub written: Option<WholeFile>,
 }
 
@@ -56,8 +56,9 @@ pub(super) fn first_pass(options: &PrepareOptions, folder: &Path, progress: &Pro
     let (report, pseudonyms, written) = match &options.pseudonymise {
         None => (read_records(&options.inputs, &read, progress, &mut take)?, None, None),
         Some(how) => {
-            let done = read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?;
-            (done.0, Some(done.1), done.2)
+            let Pseudonymised { report, replaced, sealed, written, .. } =
+                read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?;
+            (report, Some((replaced, sealed)), written)
         }
     };
     let records_file = records_file.finish()?;

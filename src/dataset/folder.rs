@@ -4,6 +4,7 @@ use super::format::PREPARE_AGAIN;
 use super::meta::Meta;
 use super::split::{Split, Vocabulary};
 use crate::files::check_readable;
+use crate::pseudonyms::SealedPseudonyms;
 use crate::record::Records;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -14,6 +15,8 @@ pub struct Dataset {
     pub meta: Meta,
     pub records: Records,
     pub tokenizer: Tokenizer,
+    /// What later records need to get the same pseudonyms, if names are replaced.
+    pub sealed: Option<SealedPseudonyms>,
     pub train: Split,
     pub val: Split,
     fingerprint: u32,
@@ -45,6 +48,7 @@ impl Dataset {
                 meta.separator
             )));
         }
+        let sealed = SealedPseudonyms::load(folder)?;
         let vocabulary = Vocabulary { size: meta.vocab_size, separator: meta.separator };
         let train = Split::open(folder, "train", &meta.train, vocabulary)?;
         let val = Split::open(folder, "val", &meta.val, vocabulary)?;
@@ -57,7 +61,7 @@ impl Dataset {
             )));
         }
         let fingerprint = fingerprint(folder, [&train, &val])?;
-        Ok(Self { meta, records, tokenizer, train, val, fingerprint })
+        Ok(Self { meta, records, tokenizer, sealed, train, val, fingerprint })
     }
 
     /// A checksum that identifies the data: the tokens of both splits and the tokenizer, but not the names or places of the

@@ -1,7 +1,7 @@
 //! Turns records into token shards and a record index, and draws training windows from them.
 //!
 //! A data folder contains `train-00000.bin ...` and `val-00000.bin ...` (tokens), `train.idx` and `val.idx` (the position of
-//! each record), `tokenizer.json`, `records.json` and `meta.json`. The separator token follows the tokens of each record.
+//! each record), `tokenizer.json`, `records.json` and `meta.json`, and `pseudonyms.sealed` if names are replaced. The separator token follows the tokens of each record.
 //! [`prepare()`] writes such a folder, [`Dataset::open`] verifies and maps it, and [`Sampler`] draws windows from it.
 
 mod canaries;
@@ -30,6 +30,6 @@ pub use folder::Dataset;
 pub use meta::{Meta, SplitCounts, SplitMode};
 pub use options::PrepareOptions;
 pub use prepare::{Prepared, prepare};
-pub use pseudonymise::{PseudonymOptions, count_pseudonyms};
+pub use pseudonymise::{DryRun, PseudonymOptions, count_pseudonyms};
 pub use sampler::{Sampler, Windows};
 pub use split::Split;

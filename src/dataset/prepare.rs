@@ -62,7 +62,8 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     let (meta, records) = writers.finish(options, &report, &tokenizer)?;
     records.save(&staged.folder)?;
     meta.save(&staged.folder)?;
-    if let Some(pseudonyms) = &pseudonyms {
+    if let Some((pseudonyms, sealed)) = &pseudonyms {
+        sealed.save(&staged.folder)?;
         let text = serde_json::to_string_pretty(pseudonyms).map_err(Error::failed)? + "\n";
         write_atomic(&staged.folder.join("pseudonyms.json"), text.as_bytes())?;
     }
@@ -71,7 +72,7 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
     staged.publish().map_err(|e| Error::failed(format!("--out: {e}")))?;
     written.map_or(Ok(()), WholeFile::publish)?;
     progress.finish_and_clear();
-    Ok(Prepared { meta, report, replaced, pseudonyms })
+    Ok(Prepared { meta, report, replaced, pseudonyms: pseudonyms.map(|(report, _)| report) })
 }
 
 fn check_fraction(fraction: f64) -> Result<()> {

@@ -3,10 +3,11 @@
 
 use crate::files::{Access, WholeFile, temporary, write_error};
 use crate::ingest::{ReadOptions, ReadReport, check_prefixes, read_records};
-use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SecretKey};
+use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SealedPseudonyms, SecretKey, WordReport};
 use crate::record::put_prefix;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -17,16 +18,30 @@ pub struct PseudonymOptions {
     pub key: SecretKey,
     /// A file of rules that precede or replace the built-in ones.
     pub rules: Option<PathBuf>,
+    /// A file of words that stay.
+    pub allow: Option<PathBuf>,
+    /// Whether to count the words that are replaced.
+    pub count_words: bool,
     /// A file to which the records are written with their pseudonyms and without a prefix.
     pub write_records: Option<PathBuf>,
+}
+
+/// What came of replacing names.
+pub(super) struct Pseudonymised {
+    /// With the bytes of the resulting corpus.
+    pub report: ReadReport,
+    pub replaced: PseudonymReport,
+    /// The words that were replaced, if they were to be counted.
+    pub words: Option<WordReport>,
+    /// What later records need to get the same pseudonyms.
+    pub sealed: SealedPseudonyms,
+    /// The file of written records, which is not published yet.
+    pub written: Option<WholeFile>,
 }
 
 /// Reads the inputs, replaces names, adds prefixes, and passes each record to `sink`. The original records are in a
 /// temporary file in `folder` that has no name: no other user can open it, and it disappears when the program ends for any
 /// reason.
-///
-/// Returns the report with the bytes of the resulting corpus, the report on pseudonyms, and the file of written records,
-/// which is not published yet.
 pub(super) fn read_pseudonymised(
     inputs: &[PathBuf],
     read: &ReadOptions,
@@ -34,8 +49,12 @@ pub(super) fn read_pseudonymised(
     folder: &Path,
     progress: &ProgressBar,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<(ReadReport, PseudonymReport, Option<WholeFile>)> {
-    let mut pseudonyms = Pseudonymizer::new(how.key.clone(), Rules::load(how.rules.as_deref())?);
+) -> Result<Pseudonymised> {
+    let rules = Rules::load_allowing(how.rules.as_deref(), how.allow.as_deref())?;
+    let mut pseudonyms = Pseudonymizer::new(how.key.clone(), rules);
+    if how.count_words {
+        pseudonyms.count_words(&how.key);
+    }
     let mut written = how.write_records.as_deref().map(|path| WholeFile::create(path, Access::Shared)).transpose()?;
     let failed = |e| write_error(folder, e);
     let mut originals = BufWriter::with_capacity(1 << 20, temporary(folder)?);
@@ -44,7 +63,7 @@ pub(super) fn read_pseudonymised(
         pseudonyms.learn(record);
         originals.write_all(record).and_then(|()| originals.write_all(b"\n")).map_err(failed)
     })?;
-    pseudonyms.finalize()?;
+    pseudonyms.finalize();
     let mut originals = originals.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
     originals.rewind().map_err(failed)?;
     progress.set_message("replacing names");
@@ -66,7 +85,8 @@ pub(super) fn read_pseudonymised(
         sink(&whole)
     })?;
     check_prefixes(&read.prefixes, &report)?;
-    Ok((report, pseudonyms.report(), written))
+    let (replaced, sealed) = (pseudonyms.report(), pseudonyms.seal(&how.key));
+    Ok(Pseudonymised { report, replaced, words: pseudonyms.word_report(), sealed, written })
 }
 
 fn each_record(originals: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
@@ -82,16 +102,25 @@ fn each_record(originals: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Re
     }
 }
 
-/// Counts what pseudonyms would replace, without writing anything but an unnamed temporary file.
+/// What pseudonyms would replace. It contains words of the logs.
+#[derive(Serialize)]
+pub struct DryRun {
+    #[serde(flatten)]
+    pub replaced: PseudonymReport,
+    #[serde(flatten)]
+    pub words: WordReport,
+}
+
+/// Counts what pseudonyms would replace, and lists words, without writing anything but an unnamed temporary file.
 pub fn count_pseudonyms(
     inputs: &[PathBuf],
     read: &ReadOptions,
     how: &PseudonymOptions,
     progress: &ProgressBar,
-) -> Result<(ReadReport, PseudonymReport)> {
-    let how = PseudonymOptions { write_records: None, ..how.clone() };
+) -> Result<DryRun> {
+    let how = PseudonymOptions { write_records: None, count_words: true, ..how.clone() };
     let folder = std::env::temp_dir();
-    let (report, replaced, _) = read_pseudonymised(inputs, read, &how, &folder, progress, &mut |_| Ok(()))?;
+    let done = read_pseudonymised(inputs, read, &how, &folder, progress, &mut |_| Ok(()))?;
     progress.finish_and_clear();
-    Ok((report, replaced))
+    Ok(DryRun { replaced: done.replaced, words: done.words.unwrap_or_default() })
 }

@@ -4,7 +4,7 @@ use super::meta::Meta;
 use super::options::PrepareOptions;
 use super::split_assignment::SplitAssignment;
 use super::writer::{RecordCounts, SplitWriter};
-use crate::ingest::ReadReport;
+use crate::ingest::{ReadReport, SourceReport};
 use crate::record::{Records, RecordsBuilder};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
@@ -89,13 +89,22 @@ impl SplitWriters {
             longest_record: longest_train.max(longest_val),
             train,
             val,
-            sources: report.sources.clone(),
+            sources: sources(report, options.pseudonymise.is_some()),
         };
         let starts: Vec<String> = report.record_starts.iter().cloned().collect();
         let record_start = Some(starts.join("|")).filter(|start| !start.is_empty());
         let pseudonymised = options.pseudonymise.is_some();
         Ok((meta, Records { pseudonymised, record_start, ..self.builder.finish() }))
     }
+}
+
+/// The inputs. If names are replaced, so are those of the inputs, which may be those of persons and hosts.
+fn sources(report: &ReadReport, is_pseudonymised: bool) -> Vec<SourceReport> {
+    let mut sources = report.sources.clone();
+    if is_pseudonymised {
+        sources.iter_mut().zip(1..).for_each(|(source, number)| source.name = format!("input {number}"));
+    }
+    sources
 }
 
 /// The records of one chunk and their tokens, including the separator of each record.

@@ -1,6 +1,7 @@
 //! Whether a data folder may be written where the user wants it.
 
 use super::meta::Meta;
+use crate::pseudonyms::SEALED_FILE;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ fn is_own(name: &str) -> bool {
         "tokenizer.json",
         "tokenizer_config.json",
         "pseudonyms.json",
+        SEALED_FILE,
         "canaries.json",
         "train.idx",
         "val.idx",

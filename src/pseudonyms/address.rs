@@ -11,6 +11,7 @@
 //!   and prefixes are preserved within each such group, but not always between groups.
 
 use super::key::SecretKey;
+use super::permute::Direction;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Block};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -32,12 +33,20 @@ impl CryptoPan {
 
     /// The image of an address of `bits` bits, which are the highest bits of `address`. The first `kept` bits stay.
     pub fn map(&self, address: u128, kept: u32, bits: u32) -> u128 {
-        (kept..bits).fold(address, |image, bit| {
-            let below = u128::MAX >> bit;
-            // Whether the bit is flipped depends on the bits before it in the original.
-            let flip = encrypt(&self.cipher, address & !below | self.pad & below) >> 127;
-            image ^ flip << (127 - bit)
-        })
+        (kept..bits).fold(address, |image, bit| image ^ self.flip(address, bit))
+    }
+
+    /// The address whose image this is.
+    pub fn unmap(&self, image: u128, kept: u32, bits: u32) -> u128 {
+        // The bits before each one are those of the original already.
+        (kept..bits).fold(image, |address, bit| address ^ self.flip(address, bit))
+    }
+
+    /// The bit in its place, if it is flipped, which depends on the bits before it in the original.
+    fn flip(&self, address: u128, bit: u32) -> u128 {
+        let below = u128::MAX >> bit;
+        let flip = encrypt(&self.cipher, address & !below | self.pad & below) >> 127;
+        flip << (127 - bit)
     }
 }
 
@@ -90,6 +99,7 @@ const HOLDS_4: [Ipv6Addr; 2] =
 
 /// Computes the pseudonyms of addresses.
 pub struct AddressPseudonyms {
+    direction: Direction,
     pan_4: CryptoPan,
     pan_6: CryptoPan,
     ranges_4: Vec<(u128, u32, Fate)>,
@@ -97,9 +107,10 @@ pub struct AddressPseudonyms {
 }
 
 impl AddressPseudonyms {
-    pub fn new(key: &SecretKey) -> Self {
+    pub fn new(key: &SecretKey, direction: Direction) -> Self {
         let top = |address: Ipv4Addr| u128::from(address.to_bits()) << 96;
         Self {
+            direction,
             pan_4: CryptoPan::new(&key.mac(&[b"crypto-pan", b"4"])),
             pan_6: CryptoPan::new(&key.mac(&[b"crypto-pan", b"6"])),
             ranges_4: RANGES_4.iter().map(|(address, length, fate)| (top(*address), *length, *fate)).collect(),
@@ -107,8 +118,8 @@ impl AddressPseudonyms {
         }
     }
 
-    /// The pseudonym of an address or a network as it is written (in `10.1.0.0/16` the bits after the prefix stay 0).
-    /// `None` if the text is neither.
+    /// The pseudonym of an address or a network as it is written: if the bits after the prefix are 0, as in `10.1.0.0/16`, they
+    /// stay 0. `None` if the text is neither.
     pub fn text(&self, text: &str) -> Option<String> {
         if let Some((address, zone)) = text.split_once('%').filter(|(address, _)| address.contains(':')) {
             // The interface of a link-local address.
@@ -116,16 +127,20 @@ impl AddressPseudonyms {
         }
         if let Some((address, length)) = text.split_once('/') {
             let length: u32 = length.parse().ok().filter(|_| length.len() < 4)?;
-            let network = |image: u128, bits: u32| {
+            let network = |address: u128, image: u128, bits: u32| {
                 let host = u128::MAX.checked_shr(length).unwrap_or(0);
-                (length <= bits).then_some(image & !host)
+                let is_network = address & host == 0;
+                (length <= bits).then_some(if is_network { image & !host } else { image })
             };
+            let top = |address: Ipv4Addr| u128::from(address.to_bits()) << 96;
             if let Some(address) = ipv4(address) {
-                let image = network(u128::from(self.ipv4(address).to_bits()) << 96, 32)?;
+                let image = network(top(address), top(self.ipv4(address)), 32)?;
                 return Some(format!("{}/{length}", Ipv4Addr::from_bits((image >> 96) as u32)));
             }
-            let image = network(self.ipv6(address.parse().ok()?).to_bits(), 128)?;
-            return Some(format!("{}/{length}", written_like(address, Ipv6Addr::from_bits(image))));
+            let written = address;
+            let address: Ipv6Addr = written.parse().ok()?;
+            let image = network(address.to_bits(), self.ipv6(address).to_bits(), 128)?;
+            return Some(format!("{}/{length}", written_like(written, Ipv6Addr::from_bits(image), self.direction)));
         }
         if let Some(address) = ipv4(text) {
             let image = self.ipv4(address);
@@ -133,11 +148,11 @@ impl AddressPseudonyms {
         }
         let address: Ipv6Addr = text.parse().ok()?;
         let image = self.ipv6(address);
-        Some(if image == address { text.to_string() } else { written_like(text, image) })
+        Some(if image == address { text.to_string() } else { written_like(text, image, self.direction) })
     }
 
     pub fn ipv4(&self, address: Ipv4Addr) -> Ipv4Addr {
-        let image = walk(&self.pan_4, &self.ranges_4, u128::from(address.to_bits()) << 96, 32);
+        let image = walk(&self.pan_4, &self.ranges_4, u128::from(address.to_bits()) << 96, 32, self.direction);
         Ipv4Addr::from_bits((image >> 96) as u32)
     }
 
@@ -147,12 +162,16 @@ impl AddressPseudonyms {
         if HOLDS_4.iter().any(|holder| holder.to_bits() >> 32 == prefix) {
             return Ipv6Addr::from_bits(prefix << 32 | u128::from(self.ipv4(Ipv4Addr::from_bits(last)).to_bits()));
         }
-        Ipv6Addr::from_bits(walk(&self.pan_6, &self.ranges_6, address.to_bits(), 128))
+        Ipv6Addr::from_bits(walk(&self.pan_6, &self.ranges_6, address.to_bits(), 128, self.direction))
     }
 }
 
-/// Maps the address repeatedly until its image is in the same range as the address itself, or in no range if it is in none.
-fn walk(pan: &CryptoPan, ranges: &[(u128, u32, Fate)], address: u128, bits: u32) -> u128 {
+/// Maps the address, or unmaps it, repeatedly until its image is in the same range as the address itself, or in no range if it is in none.
+fn walk(pan: &CryptoPan, ranges: &[(u128, u32, Fate)], address: u128, bits: u32, direction: Direction) -> u128 {
+    let map = match direction {
+        Direction::Replace => CryptoPan::map,
+        Direction::Undo => CryptoPan::unmap,
+    };
     let range = |address: u128| ranges.iter().position(|(prefix, length, _)| (address ^ prefix) >> (128 - length) == 0);
     let holds_4 = |address: u128| bits == 128 && HOLDS_4.iter().any(|h| h.to_bits() >> 32 == address >> 32);
     let home = range(address);
@@ -161,9 +180,9 @@ fn walk(pan: &CryptoPan, ranges: &[(u128, u32, Fate)], address: u128, bits: u32)
         Some(Fate::Within(kept)) => kept,
         None => 0,
     };
-    let mut image = pan.map(address, kept, bits);
+    let mut image = map(pan, address, kept, bits);
     while range(image) != home || holds_4(image) {
-        image = pan.map(image, kept, bits);
+        image = map(pan, image, kept, bits);
     }
     image
 }
@@ -179,10 +198,13 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
     parts.next().is_none().then_some(Ipv4Addr::new(a, b, c, d))
 }
 
-/// Writes the address in upper case or with all digits if the original is written so.
-fn written_like(original: &str, address: Ipv6Addr) -> String {
+/// Writes the address in upper case or with all digits if the original is written so. An image with eight groups of four
+/// digits does not say whether its original was written with all digits; the shorter spelling is the common one.
+fn written_like(original: &str, address: Ipv6Addr, direction: Direction) -> String {
     let groups: Vec<&str> = original.split(':').collect();
-    let text = match groups.len() == 8 && groups.iter().all(|group| group.len() == 4) {
+    let is_long = groups.len() == 8 && groups.iter().all(|group| group.len() == 4);
+    let says_so = || original.parse::<Ipv6Addr>().is_ok_and(|read| !read.to_string().eq_ignore_ascii_case(original));
+    let text = match is_long && (direction == Direction::Replace || says_so()) {
         true => address.segments().map(|group| format!("{group:04x}")).join(":"),
         false => address.to_string(),
     };
@@ -225,7 +247,7 @@ mod tests {
     }
 
     fn addresses() -> AddressPseudonyms {
-        AddressPseudonyms::new(&SecretKey::new(&[3; 32]))
+        AddressPseudonyms::new(&SecretKey::new(&[3; 32]), Direction::Replace)
     }
 
     #[test]
@@ -277,8 +299,24 @@ mod tests {
         );
         assert_eq!(addresses.text("253.252.51.07"), addresses.text("253.252.51.7"));
         assert_eq!(addresses.text("FE80::286A:1").unwrap(), addresses.text("fe80::286a:1").unwrap().to_uppercase());
+        let own = addresses.text("10.1.2.3/24").unwrap();
+        assert_eq!(own.strip_suffix("/24"), addresses.text("10.1.2.3").as_deref(), "an address with its prefix");
         for text in ["1.2.3", "1.2.3.4.5", "256.1.1.1", "12:34:56", "10.0.0.0/33", "", "a"] {
             assert_eq!(addresses.text(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn addresses_are_undone(four: u32, six: u128, length in 24u32..33) {
+            let key = SecretKey::new(&[3; 32]);
+            let [replace, undo] = [Direction::Replace, Direction::Undo].map(|way| AddressPseudonyms::new(&key, way));
+            let there_and_back = |text: &str| undo.text(&replace.text(text).unwrap()).unwrap();
+            let (four, six) = (Ipv4Addr::from_bits(four), Ipv6Addr::from_bits(six));
+            let network = Ipv4Addr::from_bits(four.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0));
+            for text in [four.to_string(), six.to_string(), format!("{network}/{length}")] {
+                proptest::prop_assert_eq!(there_and_back(&text), text);
+            }
         }
     }
 }

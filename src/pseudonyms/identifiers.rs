@@ -2,10 +2,10 @@
 //! permuted, so that no two share a pseudonym and no table is needed.
 
 use super::key::SecretKey;
-use super::permute;
+use super::permute::Permuter;
 
 /// The pseudonym of a UUID (RFC 9562), also in braces. Version and variant stay, and so do the nil and the max UUID.
-pub fn uuid(key: &SecretKey, text: &str) -> Option<String> {
+pub fn uuid(permuter: &Permuter, text: &str) -> Option<String> {
     let bare = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
     let groups: Vec<usize> = bare.split('-').map(str::len).collect();
     if groups != [8, 4, 4, 4, 12] || !bare.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
@@ -14,18 +14,18 @@ pub fn uuid(key: &SecretKey, text: &str) -> Option<String> {
     if ["0", "f", "F"].iter().any(|same| bare.replace('-', "").trim_matches(|c| same.contains(c)).is_empty()) {
         return Some(text.to_string());
     }
-    Some(permute::hexadecimal(key, "uuid", text, &[12, 16]))
+    Some(permuter.hexadecimal("uuid", text, &[12, 16]))
 }
 
 /// The pseudonym of a MAC address with colons, dashes, or dots between groups of four digits. Manufacturer and device are
 /// permuted separately, so that devices of one manufacturer still share it. The group and local bits and the broadcast
 /// address stay.
-pub fn mac(key: &SecretKey, text: &str) -> Option<String> {
+pub fn mac(permuter: &Permuter, text: &str) -> Option<String> {
     let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect();
     // Linux writes both addresses of a packet and its type in one.
     if shape.len() > 17 && text.is_ascii() && shape.split([':', '-']).all(|pair| pair == "hh") {
         let rest = &text[18..];
-        return Some(mac(key, &text[..17])? + &text[17..18] + &mac(key, rest).unwrap_or(rest.to_string()));
+        return Some(mac(permuter, &text[..17])? + &text[17..18] + &mac(permuter, rest).unwrap_or(rest.to_string()));
     }
     if !["hh:hh:hh:hh:hh:hh", "hh-hh-hh-hh-hh-hh", "hhhh.hhhh.hhhh", "hhhhhhhhhhhh"].contains(&shape.as_str()) {
         return None;
@@ -36,8 +36,8 @@ pub fn mac(key: &SecretKey, text: &str) -> Option<String> {
         return Some(text.to_string());
     }
     // The second digit contains the group and local bits, so it is kept.
-    let make = permute::hexadecimal(key, "mac make", &digits[..6], &[1]);
-    let device = permute::hexadecimal(key, "mac device", &digits[6..], &[]);
+    let make = permuter.hexadecimal("mac make", &digits[..6], &[1]);
+    let device = permuter.hexadecimal("mac device", &digits[6..], &[]);
     let capitals = text.contains(|c: char| c.is_ascii_uppercase());
     let image = make + &device;
     let image = if capitals { image.to_uppercase() } else { image.to_lowercase() };
@@ -48,7 +48,7 @@ pub fn mac(key: &SecretKey, text: &str) -> Option<String> {
 /// The pseudonym of a Windows security identifier. The domain part of S-1-5-21-… and the object of S-1-12-1-… (Entra) are
 /// permuted; relative identifiers from 1000 on are permuted within their number of digits. Well-known identifiers stay:
 /// those below 1000 and those of all other authorities, which are the same on every machine. Source: \[MS-DTYP\] 2.4.2.
-pub fn sid(key: &SecretKey, text: &str) -> Option<String> {
+pub fn sid(permuter: &Permuter, text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split('-').collect();
     let [s, one, authority, numbers @ ..] = parts.as_slice() else { return None };
     let is_number = |part: &&str| part.parse::<u32>().is_ok() && part.bytes().all(|b| b.is_ascii_digit());
@@ -61,43 +61,43 @@ pub fn sid(key: &SecretKey, text: &str) -> Option<String> {
         _ => return Some(text.to_string()),
     };
     let wide: String = numbers[1..=count].iter().map(|n| format!("{:08x}", n.parse::<u32>().unwrap_or(0))).collect();
-    let image = permute::hexadecimal(key, tweak, &wide, &[]);
+    let image = permuter.hexadecimal(tweak, &wide, &[]);
     let mut out = format!("{s}-1-{authority}-{}", numbers[0]);
     for at in 0..count {
         let number = u32::from_str_radix(&image[8 * at..8 * at + 8], 16).unwrap_or(0);
         out += &format!("-{number}");
     }
     for number in &numbers[count + 1..] {
-        out += &format!("-{}", relative(key, number));
+        out += &format!("-{}", relative(permuter, number));
     }
     Some(out)
 }
 
 /// The pseudonym of a relative identifier, permuted repeatedly until the image fits in 32 bits.
-fn relative(key: &SecretKey, number: &str) -> String {
+fn relative(permuter: &Permuter, number: &str) -> String {
     let fits = |text: &str| text.parse::<u32>().is_ok();
     if number.parse::<u32>().is_ok_and(|n| n < 1000) || number.starts_with('0') {
         return number.to_string();
     }
-    let mut image = permute::number(key, "rid", number);
+    let mut image = permuter.number("rid", number);
     while !fits(&image) {
-        image = permute::number(key, "rid", &image);
+        image = permuter.number("rid", &image);
     }
     image
 }
 
 /// The pseudonym of an AWS account number of twelve digits; `None` for anything else.
-pub fn account(key: &SecretKey, text: &str) -> Option<String> {
+pub fn account(permuter: &Permuter, text: &str) -> Option<String> {
     let whole = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    whole.then(|| permute::alphanumeric(key, "account", text))
+    whole.then(|| permuter.alphanumeric("account", text))
 }
 
 /// The pseudonym of an AWS key or principal id. Its first four letters stay, since they only tell its kind.
-pub fn key_id(key: &SecretKey, text: &str) -> Option<String> {
+pub fn key_id(permuter: &Permuter, text: &str) -> Option<String> {
     let plain = text.len() >= 16 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     let kinds = ["AKIA", "ASIA", "AROA", "AIDA", "AGPA", "AIPA", "ANPA", "ANVA", "ABIA", "ACCA", "ASCA"];
     let kind = kinds.iter().find(|kind| text.starts_with(**kind)).filter(|_| plain)?;
-    Some(format!("{kind}{}", permute::alphanumeric(key, kind, &text[4..])))
+    Some(format!("{kind}{}", permuter.alphanumeric(kind, &text[4..])))
 }
 
 /// A coordinate moved by up to two degrees, with as many decimals as before. `pair` contains both coordinates of the place,
@@ -119,11 +119,12 @@ pub fn coordinate(key: &SecretKey, text: &str, pair: &str, axis: u8, attempt: u3
 
 #[cfg(test)]
 mod tests {
+    use super::super::permute::Direction;
     use super::*;
     use std::collections::HashSet;
 
-    fn key() -> SecretKey {
-        SecretKey::new(&[4; 32])
+    fn key() -> Permuter {
+        Permuter::new(SecretKey::new(&[4; 32]), Direction::Replace)
     }
 
     #[test]
@@ -183,16 +184,16 @@ mod tests {
 
     #[test]
     fn places_move_a_little_and_keep_their_decimals() {
-        let moved = coordinate(&key(), "-115.304215", "17.5|-115.304215", 1, 0).unwrap();
+        let moved = coordinate(&SecretKey::new(&[4; 32]), "-115.304215", "17.5|-115.304215", 1, 0).unwrap();
         assert_eq!(moved.split_once('.').unwrap().1.len(), 6);
         assert!((moved.parse::<f64>().unwrap() + 115.304215).abs() <= 2.0 && moved != "-115.304215");
         for text in ["89.99999", "-89.9", "179.999", "-180.0"] {
-            let moved: f64 = coordinate(&key(), text, text, 0, 0).unwrap().parse().unwrap();
+            let moved: f64 = coordinate(&SecretKey::new(&[4; 32]), text, text, 0, 0).unwrap().parse().unwrap();
             assert!(
                 moved.abs() <= if text.len() > 5 && text.contains("17") || text == "-180.0" { 180.0 } else { 90.0 },
                 "{moved}"
             );
         }
-        assert_eq!(coordinate(&key(), "north", "", 0, 0), None);
+        assert_eq!(coordinate(&SecretKey::new(&[4; 32]), "north", "", 0, 0), None);
     }
 }

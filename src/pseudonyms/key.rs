@@ -40,6 +40,20 @@ impl SecretKey {
         }
     }
 
+    /// Reads the key file.
+    ///
+    /// Errors: as [`SecretKey::open`], and a file that does not exist.
+    pub fn read(path: &Path) -> Result<Self> {
+        match fs::metadata(path) {
+            Ok(facts) => load(path, &facts),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::usage(format!(
+                "--key-file {}: no such file; give the key file that prepare --pseudonymise was given",
+                path.display()
+            ))),
+            Err(error) => Err(Error::io("read the key file", path, error)),
+        }
+    }
+
     /// HMAC-SHA-256 (RFC 2104, FIPS 180-4) over the parts. Each part is preceded by its length, so that different lists of
     /// parts are different messages.
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {

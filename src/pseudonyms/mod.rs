@@ -16,8 +16,11 @@
 //! | `parts` | the values of a record, and the record with its replacements |
 //! | `members` | names of members in objects that are keyed by a person, account or address |
 //! | `replacer` | the pseudonym of a value of a given kind |
+//! | `known`, `hashed` | the names of the corpus, which are searched for in text and kept as keyed hashes |
 //! | `people`, `words` | pseudonyms of a person's name in all its forms, and of single words |
 //! | `address`, `identifiers` | pseudonyms of IP addresses and of identifiers with a fixed format |
+//! | `state`, `sealed`, `one_record` | what a corpus taught, in a file that the key opens; later records with the same pseudonyms |
+//! | `census` | the words of a dry run |
 //! | `permute`, `key` | keyed permutations of digits and letters; the secret key and HMAC-SHA-256 |
 //!
 //! Limits: a name that no rule describes and no field of the corpus contains stays, and so does the name of a JSON member
@@ -29,14 +32,19 @@
 mod address;
 mod beside;
 mod cef;
+mod census;
 mod domains;
 mod encoded;
+mod hashed;
 mod identifiers;
 mod key;
 mod keyed;
+mod known;
 mod members;
 mod names;
 mod nested;
+mod numbered;
+mod one_record;
 mod opaque;
 mod parts;
 mod paths;
@@ -45,9 +53,12 @@ mod people;
 mod permute;
 mod places;
 mod programs;
+mod providers;
 mod pseudonymizer;
 mod replacer;
 mod rules;
+mod sealed;
+mod state;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -55,7 +66,10 @@ mod values;
 mod view;
 mod words;
 
+pub use census::{SeenElsewhere, WordReport};
 pub use key::SecretKey;
+pub use one_record::{RecordPseudonyms, Rewritten};
 pub use parts::Change;
 pub use pseudonymizer::{PseudonymReport, Pseudonymizer};
 pub use rules::Rules;
+pub use sealed::{SEALED_FILE, SealedPseudonyms};

@@ -39,6 +39,11 @@ impl FieldNames {
         with_object.or_else(|| self.whole.get(&last)).or_else(|| self.end(&last, last.len() + 1))
     }
 
+    /// Whether a rule names exactly this.
+    pub fn holds(&self, name: &str) -> bool {
+        self.whole.contains_key(&plain(name))
+    }
+
     /// The longest end of the name that has a rule and begins before `before`.
     fn end(&self, name: &str, before: usize) -> Option<&Treatment> {
         let from = name.len().saturating_sub(self.longest);

@@ -3,7 +3,8 @@
 
 use super::encoded;
 use super::parts;
-use super::places::{self, KnownNames};
+use super::known::KnownNames;
+use super::places::{self, Candidate};
 use super::rules::{Action, Rules};
 use super::values::{Spot, of_value};
 
@@ -32,8 +33,12 @@ pub fn of_text(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool, d
             }
         }
     }
-    let found = places::candidates(text, rules, known, agent);
-    spots.extend(found.into_iter().map(|(place, treatment)| Spot::plain(text, place, treatment)));
+    for Candidate { place, treatment, is_known } in places::candidates(text, rules, known, agent) {
+        spots.push(match is_known {
+            true => Spot::known(text, place, treatment),
+            false => Spot::plain(text, place, treatment),
+        });
+    }
     spots
 }
 

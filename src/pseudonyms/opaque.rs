@@ -3,8 +3,7 @@
 //! kind (`vpc-`, `sess_`) stays.
 
 use super::identifiers as ids;
-use super::key::SecretKey;
-use super::permute;
+use super::permute::Permuter;
 
 /// Whether the text looks like an identifier and not like a word, a name, a small number, a version or a time. Fields whose names
 /// say that they hold identifiers are full of the other kinds, too.
@@ -75,26 +74,26 @@ fn runs(text: &str) -> usize {
 }
 
 /// The pseudonym of an identifier: of each of its runs of digits and letters that is no word.
-pub fn image(key: &SecretKey, text: &str) -> String {
+pub fn image(permuter: &Permuter, text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
         out += &rest[..start];
         rest = &rest[start..];
-        if let Some(image) = rest.get(..36).and_then(|head| ids::uuid(key, head)) {
+        if let Some(image) = rest.get(..36).and_then(|head| ids::uuid(permuter, head)) {
             out += &image;
             rest = &rest[36..];
             continue;
         }
         let length = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let (run, more) = rest.split_at(length);
-        out += &run_image(key, run, text);
+        out += &run_image(permuter, run, text);
         rest = more;
     }
     out + rest
 }
 
-fn run_image(key: &SecretKey, run: &str, whole: &str) -> String {
+fn run_image(permuter: &Permuter, run: &str, whole: &str) -> String {
     // What kind of identifier it is, and in which version or region: IKEv2, eu-west-1.
     let letters = run.bytes().take_while(u8::is_ascii_alphabetic).count();
     let kind = letters >= 3 && run.len() - letters < 4 && run.bytes().skip(letters).all(|b| b.is_ascii_digit());
@@ -103,7 +102,7 @@ fn run_image(key: &SecretKey, run: &str, whole: &str) -> String {
     }
     if run.bytes().all(|b| b.is_ascii_digit()) {
         // As for the number in a JSON record.
-        return permute::number(key, "number", run);
+        return permuter.number("number", run);
     }
     let any = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
     let one_case = !(any(u8::is_ascii_lowercase) && any(u8::is_ascii_uppercase));
@@ -114,13 +113,15 @@ fn run_image(key: &SecretKey, run: &str, whole: &str) -> String {
         return run.to_string();
     }
     match hex && (run.len() >= 6 || fingerprint) {
-        true => permute::hexadecimal(key, "id", run, &[]),
-        false => permute::alphanumeric(key, "id", run),
+        true => permuter.hexadecimal_by_class("id", run),
+        false => permuter.alphanumeric("id", run),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::SecretKey;
+    use super::super::permute::Direction;
     use super::*;
 
     #[test]
@@ -159,8 +160,8 @@ mod tests {
 
     #[test]
     fn the_form_stays() {
-        let key = SecretKey::new(&[3; 32]);
-        let image = |text: &str| image(&key, text);
+        let permuter = Permuter::new(SecretKey::new(&[3; 32]), Direction::Replace);
+        let image = |text: &str| image(&permuter, text);
         let vpc = image("vpc-02e1c7d94fb80a36e");
         assert!(
             vpc.starts_with("vpc-")
@@ -170,6 +171,6 @@ mod tests {
         let okta = image("00u8xw2m4VqZkHn0T357");
         assert!(okta.len() == 20 && okta.as_bytes()[9].is_ascii_uppercase(), "{okta}");
         assert_ne!(image("48117203"), "48117203");
-        assert_eq!(image("48117203"), permute::number(&key, "number", "48117203"));
+        assert_eq!(image("48117203"), permuter.number("number", "48117203"));
     }
 }

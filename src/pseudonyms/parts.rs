@@ -16,6 +16,8 @@ pub struct Change {
     pub class: &'static str,
     /// The path of the field; `(text)` for plain text.
     pub path: String,
+    /// Whether nothing at the place says that it is an identity, but a field elsewhere contains the same name.
+    pub is_known: bool,
 }
 
 /// A value of a record: a leaf of its JSON, or a piece of plain text.
@@ -116,7 +118,7 @@ impl RecordPart<'_> {
             true => escaped(image),
             false => image.to_string(),
         };
-        Change { place: offset(place.start)..offset(place.end), text, class, path: path.to_string() }
+        Change { place: offset(place.start)..offset(place.end), text, class, path: path.to_string(), is_known: false }
     }
 }
 

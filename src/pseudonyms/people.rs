@@ -3,9 +3,12 @@
 //! Persons are learnt from fields that contain full names. A form of a name becomes the same form of the pseudonym: if Aaron
 //! Cole becomes Mara Voss, acole becomes mvoss. If a form fits two persons, it belongs to the one whose name was in the same
 //! record, else to the alphabetically first.
+//!
+//! Once all persons are known, only the pseudonyms of their names are kept, and keyed hashes of the forms.
 
+use super::hashed::{Layered, NameHash, NameHasher};
 use super::words::{Words, with_letters, written_like};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Given name and surname in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,49 +111,111 @@ impl Person {
     }
 }
 
-#[derive(Default)]
+/// The pseudonym of a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PersonImage {
+    pub given: Box<str>,
+    pub last: Box<str>,
+    /// The lengths of the original names in characters.
+    pub lengths: [u8; 2],
+    /// Whether the name consists of common words.
+    pub is_common: bool,
+}
+
+/// A form of a person's name: the number of the person, and that of the form in [`FORMS`].
+pub type FormOf = (u32, u8);
+
 pub struct People {
-    persons: BTreeSet<Person>,
-    /// Accounts that were in one record with the name of which they are a form.
-    linked: BTreeMap<String, (Person, NameForm)>,
-    forms: HashMap<String, (Person, NameForm)>,
+    hasher: NameHasher,
+    /// The persons that are learnt and not finalized yet.
+    learnt: BTreeSet<Person>,
+    /// Accounts, as hashes, that were in one record with the name of which they are a form.
+    linked: HashMap<NameHash, (Person, u8)>,
+    persons: Vec<PersonImage>,
+    forms: Layered<FormOf>,
+    /// The number of persons of the corpus, once it is closed.
+    closed: Option<usize>,
 }
 
 impl People {
+    pub fn new(hasher: NameHasher) -> Self {
+        let (learnt, linked, persons, forms) = (BTreeSet::new(), HashMap::new(), Vec::new(), Layered::default());
+        Self { hasher, learnt, linked, persons, forms, closed: None }
+    }
+
     /// Learns a person from a record that contains `accounts` (in lower case).
     pub fn learn(&mut self, person: &Person, accounts: &[String]) {
         for account in accounts {
             let stem = account.trim_end_matches(|c: char| c.is_ascii_digit());
-            if let Some(form) = FORMS.into_iter().find(|form| person.spelled(*form) == stem)
-                && !self.linked.contains_key(stem)
-            {
-                self.linked.insert(stem.to_string(), (person.clone(), form));
+            if let Some(form) = FORMS.into_iter().position(|form| person.spelled(form) == stem) {
+                let link = || (person.clone(), form as u8);
+                self.linked.entry(self.hasher.of(stem)).or_insert_with(link);
             }
         }
-        if !self.persons.contains(person) {
-            self.persons.insert(person.clone());
+        if !self.learnt.contains(person) {
+            self.learnt.insert(person.clone());
         }
     }
 
-    pub fn persons(&self) -> impl Iterator<Item = &Person> {
-        self.persons.iter()
+    /// The persons that are learnt and not finalized yet.
+    pub fn learnt(&self) -> impl Iterator<Item = &Person> {
+        self.learnt.iter()
     }
 
-    /// Decides whose name each spelling is, after all persons are known.
-    pub fn finalize(&mut self) {
-        let mut forms = HashMap::new();
-        for form in FORMS {
-            for person in &self.persons {
-                forms.entry(person.spelled(form)).or_insert_with(|| (person.clone(), form));
+    /// Decides whose name each spelling is, after all persons are known, and gives the persons their pseudonyms.
+    pub fn finalize(&mut self, words: &mut Words, is_common: impl Fn(&Person, &Words) -> bool) {
+        let learnt: Vec<Person> = std::mem::take(&mut self.learnt).into_iter().collect();
+        let first = self.persons.len() as u32;
+        for person in &learnt {
+            let length = |word: &str| word.chars().count().min(u8::MAX.into()) as u8;
+            let image = PersonImage {
+                given: words.word(&person.given).into(),
+                last: words.word(&person.last).into(),
+                lengths: [length(&person.given), length(&person.last)],
+                is_common: is_common(person, words),
+            };
+            self.persons.push(image);
+        }
+        let number = |person: &Person| learnt.binary_search(person).map(|at| first + at as u32);
+        for (spelling, (person, form)) in std::mem::take(&mut self.linked) {
+            self.forms.put_new(spelling, (number(&person).expect("linked persons are learnt"), form));
+        }
+        for (at, form) in FORMS.into_iter().enumerate() {
+            for (person, number) in learnt.iter().zip(first..) {
+                self.forms.put_new(self.hasher.of(&person.spelled(form)), (number, at as u8));
             }
         }
-        forms.extend(self.linked.iter().map(|(spelling, whose)| (spelling.clone(), whose.clone())));
-        self.forms = forms;
     }
 
-    /// The person whose name an account (in lower case) spells.
-    pub fn whose(&self, lower: &str) -> Option<&Person> {
-        self.forms.get(lower).map(|(person, _)| person)
+    /// Whose name an account (in lower case) spells.
+    pub fn whose(&self, lower: &str) -> Option<&PersonImage> {
+        self.forms.get(self.hasher.of(lower)).map(|(person, _)| &self.persons[*person as usize])
+    }
+
+    /// From here on, what is added belongs to a record.
+    pub fn close(&mut self) {
+        self.closed = Some(self.persons.len());
+        self.forms.close();
+    }
+
+    /// Removes what a record added.
+    pub fn forget(&mut self) {
+        self.persons.truncate(self.closed.unwrap_or(usize::MAX));
+        self.forms.forget();
+    }
+
+    /// The persons, and the forms of their names.
+    pub fn entries(&self) -> (&[PersonImage], Vec<(NameHash, &FormOf)>) {
+        (&self.persons, self.forms.sorted())
+    }
+
+    /// Takes in the persons and forms of a corpus; false if they do not belong together.
+    pub fn restore(&mut self, persons: Vec<PersonImage>, forms: Vec<(NameHash, FormOf)>) -> bool {
+        let fits = |(person, form): FormOf| (person as usize) < persons.len() && usize::from(form) < FORMS.len();
+        let all_fit = forms.iter().all(|(_, form)| fits(*form));
+        self.persons = persons;
+        forms.into_iter().for_each(|(hash, form)| self.forms.put(hash, form));
+        all_fit
     }
 
     /// The pseudonym of an account or a part of a host name that spells a person's name, with or without digits after it;
@@ -158,25 +223,33 @@ impl People {
     pub fn spelling(&self, text: &str, words: &mut Words) -> Option<String> {
         let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
         let lower = stem.to_lowercase();
-        let (person, (first, separator, second)) = self.forms.get(&lower)?;
-        let mut image = |part: NamePart| {
-            let (word, initial) = match part {
-                Given | GivenInitial => (&person.given, part == GivenInitial),
-                Last | LastInitial => (&person.last, part == LastInitial),
-            };
-            let pseudonym = words.word(word);
-            if initial { pseudonym.chars().take(1).collect() } else { pseudonym }
+        let (person, form) = self.forms.get(self.hasher.of(&lower))?;
+        let (first, separator, second) = FORMS[usize::from(*form)];
+        let person = &self.persons[*person as usize];
+        let image = |part: NamePart| -> String {
+            match part {
+                Given => person.given.to_string(),
+                Last => person.last.to_string(),
+                GivenInitial => person.given.chars().take(1).collect(),
+                LastInitial => person.last.chars().take(1).collect(),
+            }
         };
-        let images = [image(*first), image(*second)];
+        let images = [image(first), image(second)];
         let wanted = format!("{}{separator}{}", images[0], images[1]);
         // Two accounts may get the same pseudonym (those of Aaron and Bob Cole as Mara and Milo Voss): the second gets a
         // letter.
         let claimed = words.claim(&lower, |attempt| with_letters(&wanted, attempt));
         // If upper and lower case differ in length, the pseudonym does not follow the case of the original.
         let written = if stem.len() == lower.len() { stem } else { lower.as_str() };
-        let cut = written.char_indices().nth(person.part(*first).chars().count()).map_or(written.len(), |(at, _)| at);
-        let spelled = [(&written[..cut], &images[0]), (&written[cut + separator.len()..], &images[1])];
-        let [before, after] = spelled.map(|(original, image)| written_like(original, image));
+        let length = match first {
+            Given => person.lengths[0].into(),
+            Last => person.lengths[1].into(),
+            GivenInitial | LastInitial => 1,
+        };
+        let cut = written.char_indices().nth(length).map_or(written.len(), |(at, _)| at);
+        let second = written.get(cut + separator.len()..).unwrap_or("");
+        let [before, after] = [(&written[..cut], &images[0]), (second, &images[1])]
+            .map(|(original, image)| written_like(original, image));
         let letters = written_like(written, claimed.strip_prefix(&wanted).unwrap_or(""));
         Some(format!("{before}{separator}{after}{letters}{}", &text[stem.len()..]))
     }
@@ -189,11 +262,13 @@ mod tests {
     use std::collections::HashSet;
 
     fn setting(names: &[&str], accounts: &[&str]) -> (People, Words) {
-        let mut people = People::default();
+        let key = SecretKey::new(&[5; 32]);
+        let mut words = Words::new(key.clone(), HashSet::new());
+        let mut people = People::new(NameHasher::new(&key));
         let accounts: Vec<String> = accounts.iter().map(|a| a.to_string()).collect();
         names.iter().for_each(|name| people.learn(&Person::from_name(name).unwrap(), &accounts));
-        people.finalize();
-        (people, Words::new(SecretKey::new(&[5; 32]), HashSet::new()))
+        people.finalize(&mut words, |_, _| false);
+        (people, words)
     }
 
     #[test]
@@ -226,9 +301,12 @@ mod tests {
 
     #[test]
     fn an_account_is_the_persons_beside_whose_name_it_was_seen() {
-        let (mut people, mut words) = setting(&["Aaron Cole"], &[]);
+        let key = SecretKey::new(&[5; 32]);
+        let mut words = Words::new(key.clone(), HashSet::new());
+        let mut people = People::new(NameHasher::new(&key));
+        people.learn(&Person::from_name("Aaron Cole").unwrap(), &[]);
         people.learn(&Person::from_name("Anna Cole").unwrap(), &["acole".into()]);
-        people.finalize();
+        people.finalize(&mut words, |_, _| false);
         let anna = words.word("anna")[..1].to_string() + &words.word("cole");
         assert_eq!(people.spelling("acole", &mut words), Some(anna));
     }

@@ -1,16 +1,20 @@
 //! The two passes over a corpus: the first learns names, the second replaces them record by record.
 
 use super::beside;
+use super::census::{Census, WordReport};
+use super::hashed::NameHasher;
 use super::key::SecretKey;
+use super::known::KnownNames;
 use super::members;
 use super::nested;
 use super::parts::{self, Change, RecordPart};
 use super::people::Person;
-use super::places::{self, KnownNames};
+use super::permute::Direction;
+use super::places::{self, Candidate};
 use super::replacer::Replacer;
 use super::rules::{Action, Rules, Treatment};
 use super::values::{self, Spot};
-use crate::Result;
+use super::words::Words;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,10 +26,14 @@ const IN_TEXT: &str = "(text)";
 const OTHER: &str = "(other paths)";
 
 pub struct Pseudonymizer {
-    rules: Rules,
+    pub(super) rules: Rules,
     pub(super) replacer: Replacer,
-    known: KnownNames,
+    pub(super) known: KnownNames,
     report: PseudonymReport,
+    /// The numbers of pseudonyms by class that could not be undone.
+    left: BTreeMap<&'static str, u64>,
+    /// Counts words, if they are asked for.
+    census: Option<Census>,
 }
 
 /// What was replaced. A report contains no values, neither originals nor pseudonyms.
@@ -54,22 +62,40 @@ struct Learnt {
 
 impl Pseudonymizer {
     pub fn new(key: SecretKey, rules: Rules) -> Self {
-        let replacer = Replacer::new(key, &rules);
-        Self { rules, replacer, known: KnownNames::default(), report: PseudonymReport::default() }
+        Self::with(key, rules, Direction::Replace)
+    }
+
+    /// One that reads pseudonyms and turns those back into originals that say what they stand for: addresses and
+    /// identifiers, which are permuted. Words are drawn, coordinates moved and secrets gone; they stay.
+    pub fn undoing(key: SecretKey, rules: Rules) -> Self {
+        Self::with(key, rules, Direction::Undo)
+    }
+
+    fn with(key: SecretKey, rules: Rules, direction: Direction) -> Self {
+        let known = KnownNames::new(NameHasher::new(&key));
+        let (report, left) = (PseudonymReport::default(), BTreeMap::new());
+        Self { replacer: Replacer::new(key, &rules, direction), rules, known, report, left, census: None }
+    }
+
+    /// Counts words from here on, for [`Self::word_report`].
+    pub fn count_words(&mut self, key: &SecretKey) {
+        self.census = Some(Census::new(key));
+    }
+
+    /// The words that were replaced, if they were counted. It contains originals.
+    pub fn word_report(&self) -> Option<WordReport> {
+        self.census.as_ref().map(Census::report)
     }
 
     /// First pass: learns the names in a record. [`Self::finalize`] follows the last record.
     pub fn learn(&mut self, record: &[u8]) {
         let mut learnt = Learnt::default();
+        self.known.is_complete = false;
         let parts = parts::parts(record);
         for (part, field) in parts.iter().zip(beside::paths(&parts)) {
             let treatment = field.and_then(|path| self.rules.field(&path));
             let typed = treatment.as_ref().filter(|treatment| !treatment.is_text());
-            if part.is_string && part.field.as_deref().is_some_and(Rules::names_a_part) {
-                self.rules.learn_elsewhere(&part.text);
-            }
             match typed {
-                Some(treatment) if treatment.action == Action::Keep => self.rules.learn_elsewhere(&part.text),
                 Some(treatment) => match values::of_value(&part.text, treatment) {
                     spots if spots.is_empty() && part.is_string => self.learn_text(&part.text, &mut learnt),
                     spots => self.learn_spots(spots, &mut learnt),
@@ -119,7 +145,7 @@ impl Pseudonymizer {
             Action::Name => match Person::from_name(text) {
                 Some(person) => {
                     learnt.persons.push(person);
-                    self.known.add(text.to_lowercase(), Action::Name);
+                    self.known.add(&text.to_lowercase(), Action::Name);
                 }
                 None => self.learn_account(text, learnt),
             },
@@ -130,7 +156,7 @@ impl Pseudonymizer {
             Action::User | Action::Email => self.learn_account(text, learnt),
             Action::Host | Action::Domain => self.learn_host(text),
             Action::Account if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) => {
-                self.known.add(text.to_string(), Action::Account);
+                self.known.add(text, Action::Account);
             }
             Action::Arn => {
                 let parts: Vec<&str> = text.splitn(6, ':').collect();
@@ -147,7 +173,7 @@ impl Pseudonymizer {
     fn learn_account(&mut self, text: &str, learnt: &mut Learnt) {
         if let Some((domain, user)) = text.split_once('\\') {
             if !self.replacer.keeps_account(domain) {
-                self.replacer.domains.insert(domain.to_lowercase());
+                self.replacer.learn_domain(&domain.to_lowercase());
                 self.learn_host(domain);
             }
             return self.learn_value(Action::User, user, learnt);
@@ -161,7 +187,7 @@ impl Pseudonymizer {
         }
         let lower = text.to_lowercase();
         learnt.accounts.push(lower.clone());
-        self.learn_name(lower, Action::User);
+        self.learn_name(&lower, Action::User);
     }
 
     /// Learns a host or domain name, and the first label of a full host name.
@@ -176,55 +202,60 @@ impl Pseudonymizer {
             Some((label, _)) => {
                 // A first label with a digit or a dash probably names a host; that of a domain has only letters.
                 if label.contains(|c: char| c.is_ascii_digit() || c == '-') {
-                    self.learn_name(label.to_string(), Action::Host);
+                    self.learn_name(label, Action::Host);
                 }
-                self.learn_name(lower.clone(), Action::Domain);
+                self.learn_name(&lower, Action::Domain);
             }
             None => {
-                self.replacer.domains.insert(lower.clone());
-                self.learn_name(lower, Action::Host);
+                self.replacer.learn_domain(&lower);
+                self.learn_name(&lower, Action::Host);
             }
         }
     }
 
     /// Learns a name that is to be searched for in all text, if it is distinctive enough.
-    fn learn_name(&mut self, lower: String, action: Action) {
+    fn learn_name(&mut self, lower: &str, action: Action) {
         let letters = lower.chars().filter(|c| c.is_alphabetic()).count();
-        let distinctive = lower.chars().count() > 3 && letters > 1 && !self.replacer.words.keeps(&lower);
+        let distinctive = lower.chars().count() > 3 && letters > 1 && !self.replacer.words.keeps(lower);
         let text = lower.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '\''));
-        if distinctive && text && !self.rules.common_words.contains(&lower) {
+        if distinctive && text && !self.rules.common_words.contains(lower) {
             self.known.add(lower, action);
         }
     }
 
     /// Ends the first pass: all names are now known.
-    pub fn finalize(&mut self) -> Result<()> {
-        self.replacer.people.finalize();
-        let persons: Vec<Person> = self.replacer.people.persons().cloned().collect();
+    pub fn finalize(&mut self) {
+        let persons: Vec<Person> = self.replacer.people.learnt().cloned().collect();
+        let mut known = Vec::new();
         for person in &persons {
             person.words().iter().for_each(|word| self.replacer.words.avoid(word));
-            person.in_text().into_iter().for_each(|name| self.known.add(name, Action::Name));
-            if !self.is_common(person) {
-                person.joined().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            known.extend(person.in_text());
+            if !is_common(person, &self.replacer.words, &self.rules) {
+                known.extend(person.joined());
             }
             // Common words with an initial, such as e-mail and x-force, are not names.
-            if person.last().chars().count() > 2 && !self.is_common_word(person.last()) {
-                person.with_initial().into_iter().for_each(|name| self.known.add(name, Action::Name));
+            if person.last().chars().count() > 2 && !is_common_word(person.last(), &self.replacer.words, &self.rules) {
+                known.extend(person.with_initial());
             }
+            known.drain(..).for_each(|name| self.known.add(&name, Action::Name));
         }
-        let names: Vec<String> = self.known.names().map(str::to_string).collect();
-        names.iter().for_each(|name| self.replacer.words.avoid(name));
-        self.report.persons = persons.len();
-        self.known.finalize()
+        self.known.is_complete = true;
+        self.known.new_hashes().for_each(|name| self.replacer.words.avoid_hash(name));
+        self.report.persons += persons.len();
+        let Self { rules, replacer: Replacer { people, words, .. }, .. } = self;
+        people.finalize(words, |person, words| is_common(person, words, rules));
     }
 
-    fn is_common_word(&self, lower: &str) -> bool {
-        self.rules.common_words.contains(lower) || self.replacer.words.keeps(lower)
+    /// From here on, what is learnt belongs to a record, until it is forgotten.
+    pub(super) fn close(&mut self) {
+        self.known.close();
+        self.replacer.close();
     }
 
-    /// Whether the name consists of common words, as the name of a service account may, so that it could also name a field.
-    fn is_common(&self, person: &Person) -> bool {
-        person.words().iter().all(|word| self.is_common_word(word))
+    /// Removes what a record added.
+    pub(super) fn forget(&mut self) {
+        self.known.forget();
+        self.replacer.forget();
     }
 
     /// Second pass: the replacements in a record, in order and without overlaps.
@@ -244,21 +275,21 @@ impl Pseudonymizer {
         for (at, (part, field)) in parts.iter().zip(fields).enumerate() {
             let treatment = field.and_then(|path| self.rules.field(&path));
             let path = renamed.as_ref().map_or(&part.field, |fields| &fields[at]).as_deref().unwrap_or(IN_TEXT);
-            let mut change = |class: &'static str, place: Range<usize>, image: String| {
+            let mut change = |class: &'static str, place: Range<usize>, image: String, is_known: bool| {
                 if part.text[place.clone()] != image {
-                    changes.push(part.change(path, class, place, &image));
+                    changes.push(Change { is_known, ..part.change(path, class, place, &image) });
                 }
             };
             if let Some((pair, axis)) = pairs.remove(&at) {
-                if let Some(image) = self.replacer.coordinate(&part.text, &pair, axis) {
-                    change(Action::Coordinate.class(), 0..part.text.len(), image);
+                if let Some(image) = self.coordinate(&part.text, &pair, axis) {
+                    change(Action::Coordinate.class(), 0..part.text.len(), image, false);
                 }
                 continue;
             }
             let action = treatment.as_ref().map_or(Action::Text, |treatment| treatment.action);
             if !part.is_string {
                 if let Some(image) = self.number(action, &part.text) {
-                    change(action.class(), 0..part.text.len(), image);
+                    change(action.class(), 0..part.text.len(), image, false);
                 }
                 continue;
             }
@@ -269,8 +300,8 @@ impl Pseudonymizer {
                 let spots = nested::of_text(&part.text, &mut self.rules, &self.known, agent, 0);
                 images = self.images(spots);
             }
-            for (class, place, image) in images {
-                change(class, place, image);
+            for (class, place, image, is_known) in images {
+                change(class, place, image, is_known);
             }
         }
         changes.sort_by_key(|change| change.place.start);
@@ -289,8 +320,7 @@ impl Pseudonymizer {
             let mut done = 0;
             for (place, treatment) in &places {
                 image += &text[done..place.start];
-                image +=
-                    &self.replacer.apply(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
+                image += &self.image(treatment, &text[place.clone()]).unwrap_or(text[place.clone()].to_string());
                 done = place.end;
             }
             image += &text[done..];
@@ -312,18 +342,44 @@ impl Pseudonymizer {
         let lower = text.to_lowercase();
         let known = self.known.action(&lower);
         if text.chars().all(|c| c.is_alphabetic() || c == '_') {
-            let person = self.replacer.people.whose(&lower).filter(|person| !self.is_common(person));
+            let person = self.replacer.people.whose(&lower).filter(|person| !person.is_common);
             let named = known == Some(Action::Name) && text.contains('_') || known.is_some() && person.is_some();
             return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
         }
         let mut taken = Taken::new();
-        for (place, treatment) in places::candidates(text, &mut self.rules, &self.known, false) {
+        for Candidate { place, treatment, .. } in places::candidates(text, &mut self.rules, &self.known, false) {
             let domain = treatment.action == Action::Domain && known.is_none();
             if is_free(&taken, &place) && !domain {
                 taken.insert(place.start, (place.end, treatment));
             }
         }
         taken.into_iter().map(|(start, (end, treatment))| (start..end, treatment)).collect()
+    }
+
+    /// The replacement of a value; of one that cannot be undone, its class is counted.
+    fn image(&mut self, treatment: &Treatment, text: &str) -> Option<String> {
+        let before = self.replacer.lost;
+        let image = self.replacer.apply(treatment, text);
+        self.count_lost(treatment.action, before);
+        image
+    }
+
+    fn coordinate(&mut self, text: &str, pair: &str, axis: u8) -> Option<String> {
+        let before = self.replacer.lost;
+        let image = self.replacer.coordinate(text, pair, axis);
+        self.count_lost(Action::Coordinate, before);
+        image
+    }
+
+    fn count_lost(&mut self, action: Action, before: u64) {
+        if self.replacer.lost > before {
+            *self.left.entry(action.class()).or_default() += 1;
+        }
+    }
+
+    /// The numbers of pseudonyms by class that could not be undone.
+    pub fn left(&self) -> &BTreeMap<&'static str, u64> {
+        &self.left
     }
 
     /// The replacement of a number in a field whose rule says that it is an identifier or a secret.
@@ -334,39 +390,40 @@ impl Pseudonymizer {
             Action::Id if number && text.len() > 4 => self.replacer.number(text),
             Action::Phone | Action::Card if number => self.replacer.number(text),
             // A mark would change the type of the value, so a secret number becomes 0.
-            Action::Redact if number => Some("0".into()),
+            Action::Redact if number => self.replacer.redacted_number(),
             _ => None,
         }
     }
 
-    /// The replacements of spots: class, place and pseudonym.
-    fn images(&mut self, spots: Vec<Spot>) -> Vec<(&'static str, Range<usize>, String)> {
+    /// The replacements of spots: class, place and pseudonym, and whether the place is only a known name.
+    fn images(&mut self, spots: Vec<Spot>) -> Vec<(&'static str, Range<usize>, String, bool)> {
         let mut taken = Taken::new();
         for spot in spots {
-            let place = spot.place().clone();
+            let (place, is_known) = (spot.place().clone(), spot.is_known());
             if is_free(&taken, &place)
-                && let Some((class, image)) = self.image(spot)
+                && let Some((class, image)) = self.spot_image(spot)
             {
-                taken.insert(place.start, (place.end, (class, image)));
+                taken.insert(place.start, (place.end, (class, image, is_known)));
             }
         }
-        taken.into_iter().map(|(start, (end, (class, image)))| (class, start..end, image)).collect()
+        let place = |(start, (end, (class, image, is_known)))| (class, start..end, image, is_known);
+        taken.into_iter().map(place).collect()
     }
 
     /// The class and the replacement of a spot; `None` if it is not of the kind of its rule, or nothing in it is replaced.
-    fn image(&mut self, spot: Spot) -> Option<(&'static str, String)> {
+    fn spot_image(&mut self, spot: Spot) -> Option<(&'static str, String)> {
         let escaped = |image: String, quoted: usize| (0..quoted).fold(image, |image, _| parts::escaped(&image));
         match spot {
             Spot::Value { treatment, text, quoted, encoding, .. } => {
-                let image = self.replacer.apply(&treatment, &text)?;
+                let image = self.image(&treatment, &text)?;
                 let image = encoding.map_or(image.clone(), |encoding| encoding.encode(&image));
                 Some((treatment.action.class(), escaped(image, quoted)))
             }
             Spot::Encoded { text, spots, encoding, quoted, .. } => {
                 let images = self.images(spots);
-                let class = images.iter().find(|(_, place, image)| text[place.clone()] != **image)?.0;
+                let class = images.iter().find(|(_, place, image, _)| text[place.clone()] != **image)?.0;
                 let mut out = text.clone();
-                images.into_iter().rev().for_each(|(_, place, image)| out.replace_range(place, &image));
+                images.into_iter().rev().for_each(|(_, place, image, _)| out.replace_range(place, &image));
                 Some((class, escaped(encoding.encode(&out), quoted)))
             }
         }
@@ -377,6 +434,9 @@ impl Pseudonymizer {
         let changes = self.changes(record);
         parts::spliced(record, &changes, out);
         changes.iter().for_each(|change| self.count(change));
+        if let Some(census) = &mut self.census {
+            census.add(record, &changes);
+        }
         self.report.records += 1;
         self.report.changed_records += u64::from(!changes.is_empty());
     }
@@ -392,6 +452,15 @@ impl Pseudonymizer {
     pub fn report(&self) -> PseudonymReport {
         PseudonymReport { distinct_names: self.replacer.words.len(), ..self.report.clone() }
     }
+}
+
+fn is_common_word(lower: &str, words: &Words, rules: &Rules) -> bool {
+    rules.common_words.contains(lower) || words.keeps(lower)
+}
+
+/// Whether the name consists of common words, as the name of a service account may, so that it could also name a field.
+fn is_common(person: &Person, words: &Words, rules: &Rules) -> bool {
+    person.words().iter().all(|word| is_common_word(word, words, rules))
 }
 
 /// Places that are already taken: from the beginning of each to its end and further facts.

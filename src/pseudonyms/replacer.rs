@@ -1,12 +1,15 @@
-//! Computes the pseudonym of a value of a given kind.
+//! Computes the pseudonym of a value of a given kind, or the value of a pseudonym, as far as its form says it.
 
 use super::address::AddressPseudonyms;
+use super::hashed::{Layered, NameHash, NameHasher};
 use super::identifiers as ids;
 use super::key::SecretKey;
+use super::numbered;
 use super::opaque;
 use super::people::People;
-use super::permute;
+use super::permute::{Direction, Permuter};
 use super::programs::is_program;
+use super::providers;
 use super::rules::{Action, Rules, Treatment};
 use super::sums;
 use super::words::{Words, with_letters, written_like};
@@ -15,122 +18,65 @@ use std::collections::HashSet;
 /// The beginning of every replaced secret.
 const MARK: &str = "REDACTED_";
 
-/// Generic top-level domains, which reveal nothing about the owner of a domain. Those of two letters (countries) are generic
-/// too.
-const ENDS: [&str; 25] = [
-    "com",
-    "net",
-    "org",
-    "edu",
-    "gov",
-    "mil",
-    "int",
-    "info",
-    "biz",
-    "dev",
-    "app",
-    "cloud",
-    "online",
-    "site",
-    "xyz",
-    "local",
-    "lan",
-    "internal",
-    "intranet",
-    "corp",
-    "home",
-    "localdomain",
-    "test",
-    "invalid",
-    "arpa",
-];
-/// Generic second-level domains below a country, as in co.uk.
-const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
-
-/// Domains of providers below which customers have their own names.
-const TENANTS: [&str; 22] = [
-    "okta.com",
-    "oktapreview.com",
-    "okta-emea.com",
-    "sharepoint.com",
-    "onmicrosoft.com",
-    "slack.com",
-    "my.salesforce.com",
-    "atlassian.net",
-    "zendesk.com",
-    "service-now.com",
-    "auth0.com",
-    "azurewebsites.net",
-    "vault.azure.net",
-    "database.windows.net",
-    "core.windows.net",
-    "iam.gserviceaccount.com",
-    "r.appspot.com",
-    "appspot.com",
-    "awsapps.com",
-    "web.app",
-    "firebaseapp.com",
-    "cluster.local",
-];
-/// Names below these domains that are the provider's own.
-const SERVICES: [&str; 29] = [
-    "www",
-    "hooks",
-    "api",
-    "login",
-    "support",
-    "status",
-    "files",
-    "app",
-    "admin",
-    "blob",
-    "queue",
-    "table",
-    "file",
-    "dfs",
-    "svc",
-    "ew",
-    "uc",
-    "management",
-    "graph",
-    "manage",
-    "de",
-    "an",
-    "container-engine-robot",
-    "pod",
-    "help",
-    "developer",
-    "id",
-    "auth",
-    "edge",
-];
-
-fn is_generic(lower: &str) -> bool {
-    ENDS.contains(&lower) || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic())
-}
-
 pub struct Replacer {
     key: SecretKey,
+    permuter: Permuter,
     addresses: AddressPseudonyms,
+    /// Of pseudonyms that are to be undone, the number of those that cannot be.
+    pub lost: u64,
     pub words: Words,
     pub people: People,
+    hasher: NameHasher,
     /// Domains that fields contain, in lower case. They distinguish a logon `X\y` from a path.
-    pub domains: HashSet<String>,
+    domains: Layered<()>,
     keep_accounts: HashSet<String>,
     keep_domains: HashSet<String>,
+    allow: HashSet<String>,
 }
 
 impl Replacer {
-    pub fn new(key: SecretKey, rules: &Rules) -> Self {
+    pub fn new(key: SecretKey, rules: &Rules, direction: Direction) -> Self {
         Self {
-            addresses: AddressPseudonyms::new(&key),
-            words: Words::new(key.clone(), rules.keep_words.clone()),
-            people: People::default(),
-            domains: HashSet::new(),
+            permuter: Permuter::new(key.clone(), direction),
+            addresses: AddressPseudonyms::new(&key, direction),
+            lost: 0,
+            words: Words::new(key.clone(), rules.keep_words.union(&rules.allow).cloned().collect()),
+            people: People::new(NameHasher::new(&key)),
+            hasher: NameHasher::new(&key),
+            domains: Layered::default(),
             keep_accounts: rules.keep_accounts.clone(),
             keep_domains: rules.keep_domains.clone(),
+            allow: rules.allow.clone(),
             key,
         }
+    }
+
+    /// Learns a domain, in lower case.
+    pub fn learn_domain(&mut self, lower: &str) {
+        self.restore_domain(self.hasher.of(lower));
+    }
+
+    pub fn restore_domain(&mut self, lower: NameHash) {
+        self.domains.put_new(lower, ());
+    }
+
+    /// The hashes of the domains.
+    pub fn domains(&self) -> impl Iterator<Item = NameHash> {
+        self.domains.sorted().into_iter().map(|(hash, ())| hash)
+    }
+
+    /// From here on, what is learnt belongs to a record.
+    pub fn close(&mut self) {
+        self.words.close();
+        self.people.close();
+        self.domains.close();
+    }
+
+    /// Removes what a record added.
+    pub fn forget(&mut self) {
+        self.words.forget();
+        self.people.forget();
+        self.domains.forget();
     }
 
     /// The pseudonym of `text` as a value of the kind that `treatment` names, or `text` itself if such a value stays. `None`
@@ -138,6 +84,9 @@ impl Replacer {
     pub fn apply(&mut self, treatment: &Treatment, text: &str) -> Option<String> {
         let bare = text.trim();
         if bare.is_empty() {
+            return Some(text.to_string());
+        }
+        if self.allows(bare) && treatment.action != Action::Redact {
             return Some(text.to_string());
         }
         let image = match treatment.action {
@@ -151,31 +100,44 @@ impl Replacer {
             Action::Host => self.host(bare),
             Action::Domain => self.domain(bare)?,
             Action::Ip => self.addresses.text(bare)?,
-            Action::Mac => ids::mac(&self.key, bare)?,
-            Action::Uuid => ids::uuid(&self.key, bare)?,
-            Action::Sid => ids::sid(&self.key, bare)?,
+            Action::Mac => ids::mac(&self.permuter, bare)?,
+            Action::Uuid => ids::uuid(&self.permuter, bare)?,
+            Action::Sid => ids::sid(&self.permuter, bare)?,
             Action::Account => {
-                ids::account(&self.key, bare).or_else(|| opaque::is_opaque(bare).then(|| self.id(bare)))?
+                ids::account(&self.permuter, bare).or_else(|| opaque::is_opaque(bare).then(|| self.id(bare)))?
             }
-            Action::KeyId => ids::key_id(&self.key, bare)?,
+            Action::KeyId => ids::key_id(&self.permuter, bare)?,
             Action::Arn => self.arn(bare)?,
-            Action::Token => permute::alphanumeric(&self.key, "token", bare),
+            Action::Token => self.permuter.alphanumeric("token", bare),
             Action::Place => self.place(bare),
             Action::Coordinate => self.coordinate(bare, bare, 0)?,
             Action::Id => self.id(bare),
-            Action::Number => permute::number(&self.key, "number", bare),
+            Action::Number => self.permuter.number("number", bare),
             Action::Phone => self.phone(bare)?,
-            Action::Card => sums::card(&self.key, bare)?,
-            Action::Iban => sums::iban(&self.key, bare)?,
+            Action::Card => sums::card(&self.permuter, bare)?,
+            Action::Iban => sums::iban(&self.permuter, bare)?,
             Action::Agent | Action::Text | Action::Field | Action::Secret | Action::Pairs => return None,
         };
         Some(text.replacen(bare, &image, 1))
+    }
+
+    fn undoes(&self) -> bool {
+        self.permuter.direction == Direction::Undo
+    }
+
+    /// A pseudonym that does not say what it stands for.
+    fn lose(&mut self, text: &str) -> String {
+        self.lost += 1;
+        text.to_string()
     }
 
     /// The pseudonym of one coordinate of the place in `pair`. No two places move to the same place.
     pub fn coordinate(&mut self, text: &str, pair: &str, axis: u8) -> Option<String> {
         let key = self.key.clone();
         ids::coordinate(&key, text, pair, axis, 0)?;
+        if self.undoes() {
+            return Some(self.lose(text));
+        }
         let parts: Vec<&str> = pair.split('|').collect();
         let moved = self.words.claim(&format!("@{pair}"), |attempt| {
             let part =
@@ -187,12 +149,22 @@ impl Replacer {
 
     /// The pseudonym of a JSON number that is an account or another identifier: a number with the same number of digits.
     pub fn number(&self, text: &str) -> Option<String> {
-        let whole = text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
-        whole.then(|| permute::number(&self.key, "number", text))
+        let whole = !self.allows(text) && text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
+        whole.then(|| self.permuter.number("number", text))
+    }
+
+    /// What replaces a number that is a secret.
+    pub fn redacted_number(&self) -> Option<String> {
+        (!self.undoes()).then(|| "0".to_string())
+    }
+
+    /// Whether the user has listed this text among those that stay.
+    fn allows(&self, text: &str) -> bool {
+        !self.allow.is_empty() && self.allow.contains(&text.to_lowercase())
     }
 
     pub fn keeps_account(&self, text: &str) -> bool {
-        self.keep_accounts.contains(&text.to_lowercase())
+        self.keep_accounts.contains(&text.to_lowercase()) || self.allows(text)
     }
 
     pub fn keeps_domain(&self, text: &str) -> bool {
@@ -201,10 +173,16 @@ impl Replacer {
         std::iter::once(lower.as_str()).chain(ends).any(|end| self.keep_domains.contains(end))
     }
 
-    fn redacted(&self, text: &str, mark: &str) -> String {
+    fn redacted(&mut self, text: &str, mark: &str) -> String {
+        if self.undoes() {
+            return if text.contains(MARK) { self.lose(text) } else { text.to_string() };
+        }
         let quote = text.chars().next().filter(|c| matches!(c, '"' | '\'') && text.len() > 1 && text.ends_with(*c));
         let inner = quote.map_or(text, |_| &text[1..text.len() - 1]);
-        if inner.starts_with(MARK) || inner.chars().all(|c| c == '*') || self.keeps_account(inner) {
+        if inner.starts_with(MARK)
+            || inner.chars().all(|c| c == '*')
+            || self.keep_accounts.contains(&inner.to_lowercase())
+        {
             return text.to_string();
         }
         let quote = quote.map(String::from).unwrap_or_default();
@@ -213,16 +191,19 @@ impl Replacer {
 
     /// The pseudonym of a text whose format shows that it is an identifier and not a name.
     fn identifier(&mut self, text: &str) -> Option<String> {
-        let found =
-            self.addresses.text(text).or_else(|| ids::uuid(&self.key, text)).or_else(|| ids::sid(&self.key, text));
-        let found = found.or_else(|| ids::key_id(&self.key, text)).or_else(|| ids::account(&self.key, text));
+        let found = self
+            .addresses
+            .text(text)
+            .or_else(|| ids::uuid(&self.permuter, text))
+            .or_else(|| ids::sid(&self.permuter, text));
+        let found = found.or_else(|| ids::key_id(&self.permuter, text)).or_else(|| ids::account(&self.permuter, text));
         found.or_else(|| self.arn(text))
     }
 
     /// The pseudonym of an identifier: by its format if it has one, else of the same form.
     fn id(&mut self, text: &str) -> String {
-        let found = self.identifier(text).or_else(|| ids::mac(&self.key, text)).or_else(|| self.email(text));
-        found.unwrap_or_else(|| opaque::image(&self.key, text))
+        let found = self.identifier(text).or_else(|| ids::mac(&self.permuter, text)).or_else(|| self.email(text));
+        found.unwrap_or_else(|| opaque::image(&self.permuter, text))
     }
 
     /// The pseudonym of a telephone number: the first two digits, which may be those of a country, stay.
@@ -230,7 +211,7 @@ impl Replacer {
         let digits: Vec<(usize, char)> = text.char_indices().filter(|(_, c)| c.is_ascii_digit()).collect();
         let (second, _) = digits.get(1).filter(|_| digits.len() > 5)?;
         let (head, rest) = text.split_at(second + 1);
-        Some(head.to_string() + &permute::alphanumeric(&self.key, "phone", rest))
+        Some(head.to_string() + &self.permuter.alphanumeric("phone", rest))
     }
 
     fn name(&mut self, text: &str) -> String {
@@ -290,7 +271,8 @@ impl Replacer {
             && !domain.contains(char::is_lowercase)
             && !domain.starts_with("HK")
             && (!user.contains('.') || user.contains(char::is_lowercase));
-        (self.domains.contains(&lower) || lower == "nt authority" || capitals).then(|| self.user(text))
+        let is_domain = capitals || lower == "nt authority" || self.domains.contains(self.hasher.of(&lower));
+        is_domain.then(|| self.user(text))
     }
 
     /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
@@ -301,7 +283,7 @@ impl Replacer {
             .any(|run| run.len() > 7 && run.bytes().filter(u8::is_ascii_digit).count() > 3);
         let generated = digits && !text.contains('@') || is_program(text);
         match (generated, opaque::is_opaque(text)) {
-            (true, true) => opaque::image(&self.key, text),
+            (true, true) => opaque::image(&self.permuter, text),
             (true, false) => text.to_string(),
             (false, _) => self.user(text),
         }
@@ -347,7 +329,7 @@ impl Replacer {
     /// The pseudonym of a domain or full host name, label by label; a generic end such as `.com` stays.
     fn domain(&mut self, text: &str) -> Option<String> {
         let labels: Vec<&str> = text.split('.').collect();
-        if labels.len() == 1 && is_generic(&text.to_lowercase()) {
+        if labels.len() == 1 && providers::is_generic(&text.to_lowercase()) {
             return Some(text.to_string());
         }
         if let Some(image) = self.tenant(&labels) {
@@ -369,12 +351,12 @@ impl Replacer {
         }
         let real = labels.iter().rposition(|label| !label.is_empty())?;
         let lower = labels[real].to_lowercase();
-        let says_nothing = is_generic(&lower);
+        let says_nothing = providers::is_generic(&lower);
         let mut end = if says_nothing && real > 0 { real } else { real + 1 };
         if end == real
             && lower.len() == 2
             && real > 1
-            && SECOND_ENDS.contains(&labels[real - 1].to_lowercase().as_str())
+            && providers::is_second_end(labels[real - 1])
         {
             end -= 1;
         }
@@ -393,13 +375,8 @@ impl Replacer {
 
     /// The pseudonym of a customer's name below a provider's domain: `acme.okta.com`, `acme-my.sharepoint.com`.
     fn tenant(&mut self, labels: &[&str]) -> Option<String> {
-        let count = labels.len();
-        let end = (1..count.min(4)).rev().map(|length| count - length).find(|at| {
-            let end = labels[*at..].join(".").to_lowercase();
-            TENANTS.contains(&end.as_str())
-        })?;
-        let service = |label: &str| SERVICES.contains(&label.to_lowercase().as_str());
-        let image = |label: &&str| match service(label) {
+        let end = providers::tenants_end(labels)?;
+        let image = |label: &&str| match providers::is_service(label) {
             true => label.to_string(),
             false => match label.strip_suffix("-my").or_else(|| label.strip_suffix("-admin")) {
                 Some(tenant) => self.label(tenant) + &label[tenant.len()..],
@@ -415,7 +392,7 @@ impl Replacer {
     fn arn(&mut self, text: &str) -> Option<String> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let ["arn", partition, service, region, account, resource] = parts.as_slice() else { return None };
-        let account = ids::account(&self.key, account).unwrap_or_else(|| account.to_string());
+        let account = ids::account(&self.permuter, account).unwrap_or_else(|| account.to_string());
         let resource = match (*service, resource.split_once('/')) {
             ("iam" | "sts", Some((kind @ ("user" | "federated-user"), path))) => {
                 let (folder, user) =
@@ -442,7 +419,7 @@ impl Replacer {
             return image;
         }
         match opaque::is_opaque(piece) {
-            true => opaque::image(&self.key, piece),
+            true => opaque::image(&self.permuter, piece),
             false if piece.contains('.') => {
                 self.email(piece).or_else(|| self.domain(piece)).unwrap_or_else(|| piece.to_string())
             }
@@ -457,6 +434,7 @@ impl Replacer {
         }
         by_runs(text, char::is_alphabetic, |run| match run.chars().count() {
             0..3 => run.to_string(),
+            _ if self.undoes() => self.lose(run),
             _ => self.words.word(run),
         })
     }
@@ -468,10 +446,13 @@ impl Replacer {
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
             return text.to_string();
         }
-        if let Some(image) = ids::uuid(&self.key, text) {
+        if let Some(image) = ids::uuid(&self.permuter, text) {
             return image;
         }
         let address = self.dashed_address(text);
+        if self.undoes() {
+            return address.unwrap_or_else(|| self.undone(text));
+        }
         let composed = match address.or_else(|| self.people.spelling(text, &mut self.words)) {
             Some(spelled) => spelled,
             None => by_runs(text, char::is_alphanumeric, |run| self.run(run)),
@@ -482,29 +463,14 @@ impl Replacer {
         composed + &written_like(text, claimed.strip_prefix(&wanted).unwrap_or(""))
     }
 
-    /// The pseudonym of a label of which all words stay, as of `web-01`: its numbers change, or without a number its words do.
+    /// The pseudonym of a label of which all words stay: its numbers change, or without a number its words do.
     fn of_kept_words(&mut self, text: &str) -> String {
-        let shape: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_digit()).collect();
-        let shift =
-            u32::from_le_bytes(self.key.mac(&[b"numbered", shape.as_bytes()])[..4].try_into().expect("4 bytes"));
-        if !text.contains(|c: char| c.is_ascii_digit()) {
-            return match text.contains(['-', '_', '.']) {
-                true => self.words.of_kept(text),
-                false => text.to_string(),
-            };
+        match numbered::shifted(&self.key, text, self.undoes()) {
+            Some(image) => image,
+            None if text.contains(['-', '_', '.']) && self.undoes() => self.lose(text),
+            None if text.contains(['-', '_', '.']) => self.words.of_kept(text),
+            None => text.to_string(),
         }
-        by_runs(
-            text,
-            |c| c.is_ascii_digit(),
-            |digits| match (digits.len(), digits.parse::<u32>()) {
-                (width @ (1 | 2), Ok(number)) => {
-                    // Never by nothing.
-                    let count = 10u32.pow(width as u32);
-                    format!("{:0width$}", (number + 1 + shift % (count - 1)) % count)
-                }
-                _ => digits.to_string(),
-            },
-        )
     }
 
     /// The pseudonym of a label that contains an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. Only the address is
@@ -513,6 +479,23 @@ impl Replacer {
         let at = dashed_address(text)?;
         let image = self.addresses.text(&text[at.clone()].replace('-', "."))?.replace('.', "-");
         Some(format!("{}{image}{}", &text[..at.start], &text[at.end..]))
+    }
+
+    /// The label whose pseudonym this is, if no part of it is a word.
+    fn undone(&mut self, text: &str) -> String {
+        let before = self.lost;
+        let label = by_runs(text, char::is_alphanumeric, |run| match self.words.keeps(&run.to_lowercase()) {
+            true => run.to_string(),
+            false => self.segments(run),
+        });
+        // Half a label is nobody's name.
+        let is_whole = self.lost == before;
+        self.lost = self.lost.min(before + 1);
+        match is_whole {
+            true if label == text => self.of_kept_words(text),
+            true => label,
+            false => text.to_string(),
+        }
     }
 
     /// The pseudonym of a run of letters and digits in a label.
@@ -532,7 +515,10 @@ impl Replacer {
         let changes =
             run.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
         if changes > 2 && run.is_ascii() {
-            return permute::alphanumeric(&self.key, "mixed", run);
+            return self.permuter.alphanumeric("mixed", run);
+        }
+        if self.undoes() && run.contains(|c: char| !c.is_ascii_digit()) {
+            return self.lose(run);
         }
         let words = by_runs(run, |c| !c.is_ascii_digit(), |letters| self.words.word(letters));
         by_runs(
@@ -540,7 +526,7 @@ impl Replacer {
             |c| c.is_ascii_digit(),
             |digits| match digits.len() {
                 0..3 => digits.to_string(),
-                _ => permute::alphanumeric(&self.key, "digits", digits),
+                _ => self.permuter.alphanumeric("digits", digits),
             },
         )
     }

@@ -14,29 +14,6 @@ const BUILTIN: &str = include_str!("rules.toml");
 /// The most paths whose rule is cached. In objects that are keyed by data, paths could be countless.
 const CACHED_PATHS: usize = 10_000;
 
-/// Fields that say which part of a program speaks, or what it did: their words are nobody's name.
-const PARTS: [&str; 16] = [
-    "service",
-    "component",
-    "module",
-    "subsystem",
-    "app",
-    "application",
-    "category",
-    "workload",
-    "environment",
-    "namespace",
-    "action",
-    "operation",
-    "facility",
-    "process",
-    "caller",
-    "unit",
-];
-
-/// Longer texts are no words.
-const LONGEST_WORD: usize = 30;
-
 /// What is done with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -115,6 +92,9 @@ struct RulesFile {
     keep_domains: Vec<String>,
     #[serde(default)]
     common_words: Vec<String>,
+    /// Words and values that stay, whatever their kind, except secrets.
+    #[serde(default)]
+    allow: Vec<String>,
     /// For each mark, the names of members and keys that contain secrets.
     #[serde(default)]
     secrets: BTreeMap<String, Vec<String>>,
@@ -176,15 +156,39 @@ impl Treatment {
     }
 }
 
+/// A text of rules.
+#[derive(Clone)]
+pub struct RuleText {
+    /// Where it is from, for messages.
+    pub name: String,
+    pub text: String,
+}
+
+impl RuleText {
+    /// Reads a file of rules.
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the rules", path, e))?;
+        Ok(Self { name: path.display().to_string(), text })
+    }
+
+    /// Reads a file of words that stay: one on each line; empty lines and those that begin with # are skipped.
+    fn read_allowed(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the allowed words", path, e))?;
+        let words = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let words: Vec<toml::Value> = words.map(toml::Value::from).collect();
+        Ok(Self { name: path.display().to_string(), text: format!("allow = {}", toml::Value::from(words)) })
+    }
+}
+
 pub struct Rules {
+    /// The texts in use, in the order of precedence.
+    pub texts: Vec<RuleText>,
     /// The treatments of the fields that `paths` finds, by number.
     fields: Vec<Treatment>,
     paths: PathPatterns,
     secrets: SecretNames,
     names: FieldNames,
     known: HashMap<String, Option<Treatment>>,
-    /// Names of members and keys of the corpus, in lower case: such a word is nobody's name.
-    members: HashSet<String>,
     pub patterns: TextPatterns,
     /// The treatments of the places that `patterns` find, by number.
     pub treatments: Vec<Treatment>,
@@ -192,23 +196,38 @@ pub struct Rules {
     pub keep_words: HashSet<String>,
     pub keep_domains: HashSet<String>,
     pub common_words: HashSet<String>,
+    /// Words and values that stay, whatever their kind, except secrets.
+    pub allow: HashSet<String>,
 }
 
 impl Rules {
     /// Loads the built-in rules and the rules of the file `path`, which precede or replace them.
     pub fn load(path: Option<&Path>) -> Result<Self> {
-        let mut files = Vec::new();
-        if let Some(path) = path {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the rules", path, e))?;
-            files.push((path.display().to_string(), parse(&text, &path.display().to_string())?));
+        Self::load_allowing(path, None)
+    }
+
+    /// The same, with a file of words that stay.
+    pub fn load_allowing(path: Option<&Path>, allowed: Option<&Path>) -> Result<Self> {
+        let mut texts: Vec<RuleText> = allowed.map(RuleText::read_allowed).transpose()?.into_iter().collect();
+        texts.extend(path.map(RuleText::read).transpose()?);
+        let mut is_added = true;
+        for text in &texts {
+            is_added &= parse(text)?.builtin;
         }
-        if files.iter().all(|(_, file)| file.builtin) {
-            files.push(("the built-in rules".into(), parse(BUILTIN, "the built-in rules")?));
+        if is_added {
+            texts.push(RuleText { name: "the built-in rules".into(), text: BUILTIN.into() });
         }
+        Self::from_texts(texts)
+    }
+
+    /// The rules of these texts and no others.
+    pub fn from_texts(texts: Vec<RuleText>) -> Result<Self> {
+        let files = texts.iter().map(|text| Ok((text.name.clone(), parse(text)?))).collect::<Result<Vec<_>>>()?;
         let lower = |lists: Vec<&Vec<String>>| lists.into_iter().flatten().map(|word| word.to_lowercase()).collect();
         let lists = |pick: fn(&RulesFile) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
+        let allow = lists(|f| &f.allow);
         let (mut fields, mut paths, mut patterns, mut treatments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut secrets, mut field_names) = (SecretNames::default(), FieldNames::default());
         for (name, file) in files {
@@ -234,18 +253,19 @@ impl Rules {
         let patterns = TextPatterns::new(patterns)?;
         let (known, paths) = (HashMap::new(), PathPatterns::new(paths.iter().map(String::as_str))?);
         Ok(Self {
+            texts,
             fields,
             paths,
             secrets,
             names: field_names,
             known,
-            members: HashSet::new(),
             patterns,
             treatments,
             keep_accounts,
             keep_words,
             keep_domains,
             common_words,
+            allow,
         })
     }
 
@@ -263,9 +283,6 @@ impl Rules {
         let secret = || within().find(|found| found.action == Action::Redact);
         let found = of(path).or_else(secret).or_else(|| self.names.of(path).cloned());
         if self.known.len() < CACHED_PATHS {
-            // In an object that is keyed by accounts, names of members are identities; fields with a rule are none.
-            let ruled = path.rsplit('.').next().filter(|_| found.is_some());
-            self.members.extend(ruled.map(str::to_lowercase));
             self.known.insert(path.to_string(), found.clone());
         }
         found
@@ -273,21 +290,9 @@ impl Rules {
 }
 
 impl Rules {
-    /// Whether a known name is a word that also stands where no identity can stand.
-    pub fn is_elsewhere(&self, name: &str) -> bool {
-        self.members.contains(&name.to_lowercase())
-    }
-
-    /// Whether the values of the field say which part of a program speaks.
-    pub fn names_a_part(path: &str) -> bool {
-        PARTS.contains(&path.rsplit('.').next().unwrap_or("").to_lowercase().as_str())
-    }
-
-    /// Takes a word as one that stands where no identity can stand.
-    pub fn learn_elsewhere(&mut self, text: &str) {
-        if text.len() < LONGEST_WORD && self.members.len() < CACHED_PATHS && !self.members.contains(text) {
-            self.members.insert(text.to_lowercase());
-        }
+    /// Whether a known name is a word that names fields, as `login` does: in text, it is nobody's name.
+    pub fn is_name_of_field(&self, name: &str) -> bool {
+        self.names.holds(name)
     }
 }
 
@@ -320,7 +325,7 @@ impl SecretNames {
     }
 }
 
-fn parse(text: &str, name: &str) -> Result<RulesFile> {
+fn parse(RuleText { name, text }: &RuleText) -> Result<RulesFile> {
     toml::from_str(text).map_err(|e| Error::usage(format!("{name}: expected rules; {e}")))
 }
 
@@ -361,7 +366,7 @@ mod tests {
             ("properties.deviceDetail.displayName", Some(Action::Host)),
             ("properties.appDisplayName", None),
             ("resources.*.accountId", Some(Action::Account)),
-            ("eventName", None),
+            ("eventName", Some(Action::Keep)),
         ] {
             assert_eq!(rules.field(path).map(|t| t.action), action, "{path}");
         }
@@ -419,9 +424,23 @@ mod tests {
             let found = rules.patterns.matching(&format!("by employee {}", 10_000 + i));
             // The beginning of the number is the name of another one: 10, 100, 1000 and the like.
             let longest = rules.patterns.get(*found.last().unwrap());
-            assert_eq!(longest.regex().as_str(), format!("employee {}", 10_000 + i));
+            assert_eq!(longest.places(&format!("employee {}", 10_000 + i)).len(), 1);
         }
         assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn allowed_words_are_one_a_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# hosts of everybody\n\n Web01 \nBackup Operators\n\"quoted\\n\n").unwrap();
+        let rules = Rules::load_allowing(None, Some(file.path())).unwrap();
+        let mut allowed: Vec<_> = rules.allow.iter().map(String::as_str).collect();
+        allowed.sort();
+        assert_eq!(allowed, ["\"quoted\\n", "backup operators", "web01"]);
+        assert!(rules.keep_words.contains("srv"), "with the built-in rules");
+        assert!(
+            Rules::load_allowing(None, Some(Path::new("/nowhere"))).err().unwrap().to_string().contains("/nowhere")
+        );
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Numbers that carry a check sum: payment cards and IMEI (Luhn), IBAN (mod 97), and national identity numbers. The sum tells
 //! them from other numbers, and their pseudonyms have a right one.
 
-use super::key::SecretKey;
-use super::permute;
+use super::permute::Permuter;
 
 /// Whether the digits, of which the last one is a check digit, have the sum of Luhn (ISO/IEC 7812-1).
 fn has_luhn(digits: &[u32]) -> bool {
@@ -34,7 +33,7 @@ fn with_digits(text: &str, images: &[u32]) -> String {
 
 /// The pseudonym of a payment card's number (13 to 19 digits, with or without blanks or dashes between groups) or an IMEI. The
 /// first digit, which names the kind of issuer, stays.
-pub fn card(key: &SecretKey, text: &str) -> Option<String> {
+pub fn card(permuter: &Permuter, text: &str) -> Option<String> {
     let original = digits(text);
     let first = *original.first()?;
     let plausible = match original.len() {
@@ -48,7 +47,7 @@ pub fn card(key: &SecretKey, text: &str) -> Option<String> {
     }
     let inner: String = original[1..original.len() - 1].iter().filter_map(|d| char::from_digit(*d, 10)).collect();
     let mut images = vec![first];
-    images.extend(digits(&permute::alphanumeric(key, "card", &inner)));
+    images.extend(digits(&permuter.alphanumeric("card", &inner)));
     images.push(0);
     let rest = luhn(&images);
     let last = images.len() - 1;
@@ -64,7 +63,7 @@ fn mod_97(text: &str) -> u32 {
 }
 
 /// The pseudonym of an IBAN with a right sum, with or without blanks between groups. Its country stays.
-pub fn iban(key: &SecretKey, text: &str) -> Option<String> {
+pub fn iban(permuter: &Permuter, text: &str) -> Option<String> {
     let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     if !bare.is_ascii() || !(15..=34).contains(&bare.len()) {
         return None;
@@ -74,7 +73,7 @@ pub fn iban(key: &SecretKey, text: &str) -> Option<String> {
     if turned(&bare[2..4], account) != 1 {
         return None;
     }
-    let image = permute::alphanumeric(key, "iban", account);
+    let image = permuter.alphanumeric("iban", account);
     let sum = 98 - turned("00", &image);
     let whole = format!("{country}{sum:02}{image}");
     let mut images = whole.chars();
@@ -83,24 +82,26 @@ pub fn iban(key: &SecretKey, text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::SecretKey;
+    use super::super::permute::Direction;
     use super::*;
 
     #[test]
     fn numbers_with_a_right_sum_become_others_with_a_right_sum() {
-        let key = SecretKey::new(&[8; 32]);
+        let permuter = Permuter::new(SecretKey::new(&[8; 32]), Direction::Replace);
         for text in ["4539 1488 0343 6467", "5105105105105100", "5425-2334-3010-9903", "356938035643809"] {
-            let image = card(&key, text).unwrap();
+            let image = card(&permuter, text).unwrap();
             assert!(image != text && image.len() == text.len() && has_luhn(&digits(&image)), "{image}");
-            assert_eq!(card(&key, &image).map(|image| image.len()), Some(text.len()));
+            assert_eq!(card(&permuter, &image).map(|image| image.len()), Some(text.len()));
         }
         for text in ["4539 1488 0343 6468", "1710237702114", "0000000000000000", "12", ""] {
-            assert_eq!(card(&key, text), None, "{text}");
+            assert_eq!(card(&permuter, text), None, "{text}");
         }
         for text in ["GB29NWBK60161331926819", "FI21 1234 5600 0007 85", "IE64IRCE92050112345678"] {
-            let image = iban(&key, text).unwrap();
+            let image = iban(&permuter, text).unwrap();
             assert!(image != text && image.len() == text.len() && image[..2] == text[..2], "{image}");
-            assert!(iban(&key, &image).is_some(), "{image}");
+            assert!(iban(&permuter, &image).is_some(), "{image}");
         }
-        assert_eq!(iban(&key, "GB28NWBK60161331926819"), None);
+        assert_eq!(iban(&permuter, "GB28NWBK60161331926819"), None);
     }
 }

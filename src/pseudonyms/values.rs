@@ -19,6 +19,8 @@ pub enum Spot {
         quoted: usize,
         /// How the value is written, if it is encoded.
         encoding: Option<Encoding>,
+        /// Whether it was only found because it is a known name.
+        is_known: bool,
     },
     /// A run that decodes to a text with spots of its own.
     Encoded { place: Range<usize>, encoding: Encoding, text: String, spots: Vec<Spot>, quoted: usize },
@@ -31,11 +33,24 @@ impl Spot {
         }
     }
 
+    pub fn is_known(&self) -> bool {
+        match self {
+            Spot::Value { is_known, .. } => *is_known,
+            Spot::Encoded { spots, .. } => spots.iter().all(Spot::is_known),
+        }
+    }
+
+    /// A known name.
+    pub fn known(text: &str, place: Range<usize>, treatment: Treatment) -> Self {
+        let value = text[place.clone()].to_string();
+        Spot::Value { place, treatment, text: value, quoted: 0, encoding: None, is_known: true }
+    }
+
     pub fn plain(text: &str, place: Range<usize>, treatment: Treatment) -> Self {
         let value = text[place.clone()].to_string();
         let encoding = encoding_of(&treatment, &value);
         let (encoding, text) = encoding.map_or((None, value), |(encoding, text)| (Some(encoding), text));
-        Spot::Value { place, treatment, text, quoted: 0, encoding }
+        Spot::Value { place, treatment, text, quoted: 0, encoding, is_known: false }
     }
 
     /// The spot in a text of which its own text is a JSON string.

@@ -4,10 +4,13 @@
 //! already has it, the next attempt is drawn. Every [`ATTEMPTS`] attempts the words get longer by a syllable, so that
 //! candidates never run out. So no two words share a pseudonym. The same key gives the same pseudonyms in another corpus,
 //! except for words whose candidates collide: their pseudonyms depend on the order of the words.
+//!
+//! Of the originals, only keyed hashes are kept.
 
+use super::hashed::{Layered, NameHash, NameHasher};
 use super::key::SecretKey;
-use super::permute;
-use std::collections::{HashMap, HashSet};
+use super::permute::{Direction, Permuter};
+use std::collections::HashSet;
 
 const ATTEMPTS: u32 = 32;
 
@@ -21,17 +24,22 @@ const CODAS: [&str; 10] = ["", "n", "l", "r", "s", "x", "m", "nd", "th", "ck"];
 
 pub struct Words {
     key: SecretKey,
+    hasher: NameHasher,
     /// Words that mean the same in every company. They stay, and no pseudonym equals one of them.
     kept: HashSet<String>,
     /// Words of the corpus that are to be replaced. No pseudonym equals one of them, or it would look like an original.
-    originals: HashSet<String>,
-    of: HashMap<String, String>,
-    used: HashSet<String>,
+    originals: Layered<()>,
+    /// The pseudonym of each original.
+    of: Layered<Box<str>>,
+    /// The pseudonyms that are given, as hashes.
+    used: Layered<()>,
 }
 
 impl Words {
     pub fn new(key: SecretKey, kept: HashSet<String>) -> Self {
-        Self { key, kept, originals: HashSet::new(), of: HashMap::new(), used: HashSet::new() }
+        let hasher = NameHasher::new(&key);
+        let (originals, of, used) = (Layered::default(), Layered::default(), Layered::default());
+        Self { key, hasher, kept, originals, of, used }
     }
 
     /// Whether a word in lower case stays unchanged.
@@ -41,17 +49,47 @@ impl Words {
 
     /// Ensures that no pseudonym will equal this word.
     pub fn avoid(&mut self, lower: &str) {
-        self.originals.insert(lower.to_string());
+        self.avoid_hash(self.hasher.of(lower));
+    }
+
+    pub fn avoid_hash(&mut self, lower: NameHash) {
+        self.originals.put_new(lower, ());
     }
 
     /// Whether some field of the corpus contains this word (in lower case) as a name.
     pub fn is_original(&self, lower: &str) -> bool {
-        self.originals.contains(lower)
+        self.originals.contains(self.hasher.of(lower))
     }
 
     /// The number of originals with a pseudonym, with which memory grows.
     pub fn len(&self) -> usize {
         self.of.len()
+    }
+
+    /// From here on, what is added belongs to a record.
+    pub fn close(&mut self) {
+        self.originals.close();
+        self.of.close();
+        self.used.close();
+    }
+
+    /// Removes what a record added.
+    pub fn forget(&mut self) {
+        self.originals.forget();
+        self.of.forget();
+        self.used.forget();
+    }
+
+    /// The hashes of the originals, and the pseudonyms with the hashes of their originals.
+    pub fn entries(&self) -> (impl Iterator<Item = NameHash>, impl Iterator<Item = (NameHash, &str)>) {
+        let originals = self.originals.sorted().into_iter().map(|(hash, ())| hash);
+        (originals, self.of.sorted().into_iter().map(|(hash, pseudonym)| (hash, &**pseudonym)))
+    }
+
+    /// Takes in a pseudonym that was given before.
+    pub fn restore(&mut self, original: NameHash, pseudonym: &str) {
+        self.used.put(self.hasher.of(pseudonym), ());
+        self.of.put(original, pseudonym.into());
     }
 
     /// The pseudonym of a word of letters, in the case of the word. Words of one or two letters become other letters.
@@ -61,7 +99,8 @@ impl Words {
             return text.to_string();
         }
         if text.is_ascii() && text.len() < 3 {
-            return written_like(text, &permute::alphanumeric(&self.key, "letters", &lower));
+            let permuter = Permuter::new(self.key.clone(), Direction::Replace);
+            return written_like(text, &permuter.alphanumeric("letters", &lower));
         }
         let key = self.key.clone();
         let pseudonym = self.claim(&lower, |attempt| coined(&key, &lower, attempt));
@@ -79,15 +118,17 @@ impl Words {
     /// run out; all words are in lower case. A candidate that equals the original is accepted: then nothing in the original
     /// needs replacement.
     pub fn claim(&mut self, original: &str, candidate: impl Fn(u32) -> String) -> String {
-        if let Some(known) = self.of.get(original) {
-            return known.clone();
+        let hash = self.hasher.of(original);
+        if let Some(known) = self.of.get(hash) {
+            return known.to_string();
         }
-        let taken =
-            |text: &String| self.used.contains(text) || self.kept.contains(text) || self.originals.contains(text);
+        let taken = |text: &String| {
+            let hash = self.hasher.of(text);
+            self.used.contains(hash) || self.kept.contains(text) || self.originals.contains(hash)
+        };
         let free = |text: &String| text == original || !taken(text);
         let pseudonym = (0..).map(candidate).find(free).expect("candidates do not end");
-        self.used.insert(pseudonym.clone());
-        self.of.insert(original.to_string(), pseudonym.clone());
+        self.restore(hash, &pseudonym);
         pseudonym
     }
 }

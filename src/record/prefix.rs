@@ -103,6 +103,19 @@ impl Prefix {
         self.transforms.contains(&Transform::Date)
     }
 
+    /// A record for which this prefix has the value: its field contains the value, and what the steps would cut off.
+    pub fn record_of(&self, value: &str) -> Value {
+        let text = self.transforms.iter().rev().fold(value.to_string(), |text, step| match step {
+            Transform::Before(mark) => format!("{text}{mark}x"),
+            Transform::After(mark) => format!("x{mark}{text}"),
+            Transform::Lower | Transform::Date => text,
+        });
+        self.field.rsplit('.').fold(Value::from(text), |inner, name| match name.parse::<u8>() {
+            Ok(number) => Value::from(vec![inner; usize::from(number) + 1]),
+            Err(_) => serde_json::json!({ name: inner }),
+        })
+    }
+
     /// The transformed value of the field in a record. Control characters become spaces, and an opening brace becomes a
     /// parenthesis. `None` if the value is missing, null, empty, an object or an array.
     pub fn value(&self, record: &Value) -> Option<String> {
@@ -176,6 +189,15 @@ mod tests {
             assert_eq!(value(missing, &[], record), None, "{missing}");
         }
         assert_eq!(value("a", &[], "plain text"), None);
+    }
+
+    #[test]
+    fn a_record_of_a_value_has_it() {
+        for prefix in ["u", "u=a.b.2.c,before=@", "a.0,after=@,lower", "d=t,date", "a.b,after=\\,before=@"] {
+            let prefix: Prefix = prefix.parse().unwrap();
+            let record = prefix.record_of("2022-08-27");
+            assert_eq!(prefix.value(&record).as_deref(), Some("2022-08-27"), "{record}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Adds a record to `sums`: nats and bytes of the values by path, and of the text between values under the empty path. A
 /// token that crosses a boundary is split by bytes.
 pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &ScoredRecord, tokenizer: &Tokenizer) {
-    let ScoredRecord { record, surprisals, parts } = measured;
+    let ScoredRecord { record, surprisals, parts, .. } = measured;
     // The index after the fields stands for all text that is not a value.
     let between = parts.fields.len();
     let mut owner = vec![between; record.len() + 1];
@@ -45,7 +45,7 @@ mod tests {
         let surprisals = Surprisals { tokens, nats };
         let parts = parts(&record, &tokenizer, &surprisals);
         let mut sums = BTreeMap::new();
-        add_costs(&mut sums, &ScoredRecord { record, surprisals, parts }, &tokenizer);
+        add_costs(&mut sums, &ScoredRecord { record, surprisals, parts, original: None }, &tokenizer);
         let expected = [("", (12.0, 12)), ("a", (12.0, 4)), ("b", (1.0, 1))];
         assert_eq!(sums, expected.map(|(path, cost)| (path.to_string(), cost)).into());
     }

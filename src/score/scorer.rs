@@ -3,12 +3,14 @@
 use super::aggregate::{Selection, aggregate, excess};
 use super::fields::{FieldSurprisal, PREFIX, Parts, parts};
 use super::normal_stats::NormalStats;
+use super::original::Original;
 use super::surprisal::{Surprisals, sequence_surprisals, surprisals};
 use super::threshold::ScoringMethod;
 use crate::engine::Engine;
 use crate::finding::{Finding, FoundField, MaxToken, Shaded};
+use crate::pseudonyms::RecordPseudonyms;
 use crate::record::fields::{body_start, leaves};
-use crate::record::{Form, Records};
+use crate::record::{Form, Records, prefix_text, prefix_values};
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -20,6 +22,8 @@ pub struct Scorer<'a> {
     pub records: &'a Records,
     /// Sequences to compute at once.
     pub batch: usize,
+    /// The pseudonyms that replace names in raw records, for a model that was trained on them.
+    pub pseudonyms: Option<&'a mut RecordPseudonyms>,
 }
 
 /// A record with the surprisal of its tokens and fields.
@@ -28,18 +32,47 @@ pub struct ScoredRecord {
     pub record: Vec<u8>,
     pub surprisals: Surprisals,
     pub parts: Parts,
+    /// The raw record, if pseudonyms replace names in it.
+    pub original: Option<Original>,
 }
 
 impl ScoredRecord {
-    /// The value of one of its fields as text: a JSON string without quotes and escapes, anything else unchanged.
-    pub fn value(&self, field: &FieldSurprisal) -> String {
-        let raw = String::from_utf8_lossy(&self.record[field.value.clone()]);
+    /// The value of one of its fields as text: a JSON string without quotes and escapes, anything else unchanged. With
+    /// `in_clear`, it is that of the raw record.
+    pub fn value(&self, field: &FieldSurprisal, in_clear: bool) -> String {
+        let raw = String::from_utf8_lossy(self.shown(&field.value, in_clear));
         serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
+    }
+
+    /// The bytes of a place; with `in_clear` those of the raw record, if names were replaced.
+    fn shown(&self, place: &Range<usize>, in_clear: bool) -> &[u8] {
+        match self.original.as_ref().filter(|_| in_clear) {
+            Some(original) => original.bytes(place),
+            None => &self.record[place.clone()],
+        }
     }
 }
 
-/// A raw record in the form that the model was trained on, if it can have that form.
-fn as_trained(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
+/// A raw record in the form that the model was trained on, if it can have that form; with the original, if names are replaced.
+fn as_trained(
+    record: Vec<u8>,
+    like: &Records,
+    pseudonyms: Option<&mut RecordPseudonyms>,
+) -> Result<(Vec<u8>, Option<Original>)> {
+    let Some(pseudonyms) = pseudonyms else { return formed(record, like).map(|record| (record, None)) };
+    let body = if like.form == Form::Text { &record[..] } else { like.without_prefix(&record) };
+    let rewritten = pseudonyms.rewrite(body);
+    let prefix = match like.prefixes.is_empty() {
+        true => Vec::new(),
+        false => prefix_text(&prefix_values(&like.prefixes, body)).into_bytes(),
+    };
+    let formed = formed(rewritten.record.clone(), like)?;
+    let prefix_length = formed.len() - rewritten.record.len();
+    Ok((formed, Some(Original { body: body.to_vec(), prefix, prefix_length, rewritten })))
+}
+
+/// A record in the form that the model was trained on, if it can have that form.
+fn formed(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
     if like.form == Form::Text {
         return Ok(record);
     }
@@ -56,11 +89,13 @@ impl Scorer<'_> {
     /// Measures a batch of records. A record that the model cannot read is an error of its own; the outer error is the
     /// engine's.
     pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<ScoredRecord>>> {
-        let records: Vec<_> = records.into_iter().map(|record| as_trained(record, self.records)).collect();
-        let good: Vec<&[u8]> = records.iter().flatten().map(Vec::as_slice).collect();
+        let like = self.records;
+        let mut trained = |record| as_trained(record, like, self.pseudonyms.as_deref_mut());
+        let records: Vec<_> = records.into_iter().map(&mut trained).collect();
+        let good: Vec<&[u8]> = records.iter().flatten().map(|(record, _)| record.as_slice()).collect();
         let mut found = surprisals(self.engine, self.tokenizer, &good, self.batch)?.into_iter();
         let tokenizer = self.tokenizer;
-        let mut join = |record: Vec<u8>| {
+        let mut join = |(record, original): (Vec<u8>, Option<Original>)| {
             let surprisals = found.next().expect("one for each good record")?;
             if !surprisals.total().is_finite() {
                 return Err(Error::failed(
@@ -68,7 +103,7 @@ impl Scorer<'_> {
                 ));
             }
             let parts = parts(&record, tokenizer, &surprisals);
-            Ok(ScoredRecord { record, surprisals, parts })
+            Ok(ScoredRecord { record, surprisals, parts, original })
         };
         Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
     }
@@ -87,13 +122,15 @@ pub struct Detector {
     /// The statistics of each field in normal records, where there is a calibration.
     pub normal_stats: Option<NormalStats>,
     pub threshold: Option<f64>,
+    /// Whether findings show what pseudonyms stand for.
+    pub in_clear: bool,
 }
 
 impl Detector {
     /// Errors: an invalid pattern over fields.
     pub fn new(method: ScoringMethod, normal_stats: Option<NormalStats>, threshold: Option<f64>) -> Result<Self> {
         let selection = Selection::new(&method.only_field, &method.ignore_field)?;
-        Ok(Detector { method, selection, normal_stats, threshold })
+        Ok(Detector { method, selection, normal_stats, threshold, in_clear: false })
     }
 
     /// The score of a record, to four decimals, so that what is printed is what was compared with the threshold.
@@ -128,7 +165,7 @@ impl Detector {
             nats_per_char: rounded(total / characters as f64),
             nats_per_token: rounded(total / measured.surprisals.tokens.len() as f64),
             max_token: self.max_token(measured, tokenizer),
-            tokens: if shaded { shades(measured, tokenizer, &fields) } else { Vec::new() },
+            tokens: if shaded { self.shades(measured, tokenizer, &fields) } else { Vec::new() },
             fields: fields.into_iter().map(|(field, _)| field).collect(),
         }
     }
@@ -146,7 +183,7 @@ impl Detector {
         let describe = |(excess, field, i): (f64, &FieldSurprisal, usize)| {
             let found = FoundField {
                 path: field.path.clone(),
-                value: shortened(&measured.value(field)),
+                value: shortened(&measured.value(field, self.in_clear)),
                 nats: rounded(field.nats),
                 expected: normal_stats.map(|normal_stats| rounded(normal_stats.of(&field.path).mean)),
                 excess: normal_stats.map(|_| rounded(excess)),
@@ -166,10 +203,22 @@ impl Detector {
         let most = counted.reduce(|a, b| if surprisals.nats[b] > surprisals.nats[a] { b } else { a }).unwrap_or(0);
         let length = |token: &u32| tokenizer.token_bytes(*token).len();
         let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.span.end);
-        MaxToken {
-            text: String::from_utf8_lossy(tokenizer.token_bytes(surprisals.tokens[most])).into_owned(),
-            nats: rounded(f64::from(surprisals.nats[most])),
-            at: surprisals.tokens[..most].iter().map(length).sum::<usize>().saturating_sub(prefix),
+        let start: usize = surprisals.tokens[..most].iter().map(length).sum();
+        let (text, at) = (tokenizer.token_bytes(surprisals.tokens[most]), start.saturating_sub(prefix));
+        let (text, at) = match measured.original.as_ref().filter(|_| self.in_clear && start < measured.record.len()) {
+            Some(original) => (original.bytes(&(start..start + text.len())), original.offset(at)),
+            None => (text, at),
+        };
+        let text = String::from_utf8_lossy(text).into_owned();
+        MaxToken { text, nats: rounded(f64::from(surprisals.nats[most])), at }
+    }
+
+    /// The record's tokens for display; those of the fields found are marked.
+    fn shades(&self, measured: &ScoredRecord, tokenizer: &Tokenizer, found: &[(FoundField, usize)]) -> Vec<Shaded> {
+        let tokens = shades(measured, tokenizer, found);
+        match measured.original.as_ref().filter(|_| self.in_clear) {
+            Some(original) => original.shades(tokens),
+            None => tokens,
         }
     }
 }
@@ -214,7 +263,7 @@ mod tests {
     fn a_record_is_read_with_one_prefix() {
         let prefixes = vec!["user=u".parse().unwrap()];
         let like = Records { form: Form::PrefixedJson, prefixes, ..Records::unknown() };
-        let read = |record: &[u8], like: &Records| as_trained(record.to_vec(), like).ok();
+        let read = |record: &[u8], like: &Records| formed(record.to_vec(), like).ok();
         let whole = b"al {\"u\":\"al\"}".to_vec();
         assert_eq!(read(b"{\"u\":\"al\"}", &like), Some(whole.clone()));
         assert_eq!(read(&whole, &like), Some(whole.clone()), "as generate prints it");

@@ -286,6 +286,7 @@ impl<'a> Run<'a> {
             checkpoint::write_model(to, config, self.mixture.data.tokenizer.separator(), &parameters)?;
             self.mixture.data.tokenizer.save(to)?;
             self.mixture.data.records.save(to)?;
+            self.mixture.data.sealed.as_ref().map_or(Ok(()), |sealed| sealed.save(to))?;
             if !resumable {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ use logwright::detect::labels::{self, Label};
 use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
 use logwright::ingest::{ReadOptions, read_records};
+use logwright::pseudonyms::RecordPseudonyms;
 use logwright::record::fields;
 use logwright::report::evaluation::Detected;
 use logwright::score::{Aggregate, Calibrator, Detector, ScoringMethod};
@@ -46,6 +47,11 @@ impl LabelArgs {
         self.labels.iter().chain(&self.labelled)
     }
 
+    /// Whether raw logs are read.
+    pub fn reads_logs(&self) -> bool {
+        self.labelled.is_some()
+    }
+
     /// Evaluates the model and the baselines on the labelled records. At most `sample` records fit the baselines, and as many
     /// calibrate each detector; the labelled ones are all held in memory.
     pub fn detect(
@@ -74,17 +80,18 @@ impl LabelArgs {
         Ok(Detected { methods, kinds, scores, attacks })
     }
 
-    /// Reads the labelled records and the normal ones that the flags name; None without such flags.
+    /// Reads the labelled records and the normal ones that the flags name; None without such flags. Names in raw logs are
+    /// replaced by `pseudonyms`.
     ///
     /// Errors: labels that cannot be read, or are not as many as the records.
-    pub fn trial(&self, data: &Dataset) -> Result<Option<Trial>> {
+    pub fn trial(&self, data: &Dataset, pseudonyms: Option<&mut RecordPseudonyms>) -> Result<Option<Trial>> {
         if self.labels.is_none() && self.labelled.is_none() {
             return Ok(None);
         }
         let mut held_out = Vec::new();
         each_record(data, &data.val, &mut |record| held_out.push(record.to_vec()))?;
         let field = self.label_field.as_deref();
-        let trial = match (&self.labelled, &self.labels) {
+        let mut trial = match (&self.labelled, &self.labels) {
             (Some(logs), Some(file)) => {
                 let test = read(logs)?;
                 Trial { labels: labels::read(file, field, test.len())?, test, calibrate: held_out }
@@ -107,6 +114,9 @@ impl LabelArgs {
                 Trial { test, labels: tested, calibrate: normal.map(|(record, _)| record).collect() }
             }
         };
+        if let Some(pseudonyms) = pseudonyms.filter(|_| self.reads_logs()) {
+            trial.test.iter_mut().for_each(|record| *record = pseudonyms.rewrite(record).record);
+        }
         Ok(Some(trial))
     }
 

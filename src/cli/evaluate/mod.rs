@@ -7,6 +7,7 @@ mod reader;
 
 use super::device::DeviceArgs;
 use super::interrupt::end_on_interrupt;
+use super::key_file::KeyArgs;
 use super::mode::ModeArgs;
 use super::outputs::{check_file, check_outside, check_replaced, check_writable};
 use super::stdout::print_line;
@@ -20,7 +21,8 @@ use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
 use logwright::ingest::{BadRecords, ReadOptions, RecordStart, read_records};
 use logwright::model_folder::LoadedModel;
-use logwright::record::Form;
+use logwright::pseudonyms::RecordPseudonyms;
+use logwright::record::{Form, Records};
 use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, REPORT_FILES, write_report};
 use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
@@ -29,6 +31,7 @@ use logwright::{Error, Result, files};
 use reader::{Reader, each_record};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Measure a model's loss, and how generated records compare with real ones; prints one JSON object.
@@ -70,6 +73,8 @@ pub struct EvaluateArgs {
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
     mode: ModeArgs,
@@ -84,13 +89,14 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         check_writable("--report", folder)?;
     }
     let LoadedModel { mut engine, tokenizer, folder, records } = args.device.load(&args.model)?;
+    let mut pseudonyms = args.pseudonyms(&folder, &records)?;
     let (engine, batch) = (engine.as_mut(), args.batch.into());
     let mut reader = Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch };
     let evaluation = match (&args.data, &args.text) {
-        (Some(path), _) => with_data(&mut reader, path, &args)?,
+        (Some(path), _) => with_data(&mut reader, path, &args, pseudonyms.as_mut())?,
         (None, Some(text)) => {
             let title = format!("Evaluation of {} on {}", args.model.display(), text.display());
-            let language = on_text(&mut reader, text, args.logits.as_deref())?;
+            let language = on_text(&mut reader, text, args.logits.as_deref(), pseudonyms.as_mut())?;
             Evaluation { language, generated: None, privacy: None, canaries: None, detection: None, title }
         }
         (None, None) => unreachable!("the parser requires one of the two"),
@@ -103,6 +109,17 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
 }
 
 impl EvaluateArgs {
+    /// The pseudonyms for the raw records that the command reads.
+    fn pseudonyms(&self, folder: &Path, records: &Records) -> Result<Option<RecordPseudonyms>> {
+        match self.text.is_some() || self.labels.reads_logs() {
+            true => self.key.open(folder, records),
+            false if self.key.is_given() => Err(Error::usage(
+                "--key-file: no raw records are read; --data and --generated contain pseudonyms already, so omit it",
+            )),
+            false => Ok(None),
+        }
+    }
+
     /// Refuses outputs that would replace what is read, or lie in a data folder.
     fn check_outputs(&self) -> Result<()> {
         let named = [Some(&self.model), self.text.as_ref(), self.generated.as_ref()].into_iter().flatten();
@@ -117,10 +134,15 @@ impl EvaluateArgs {
     }
 }
 
-fn with_data(reader: &mut Reader, path: &Path, args: &EvaluateArgs) -> Result<Evaluation> {
+fn with_data(
+    reader: &mut Reader,
+    path: &Path,
+    args: &EvaluateArgs,
+    pseudonyms: Option<&mut RecordPseudonyms>,
+) -> Result<Evaluation> {
     let data = open_data(reader.tokenizer, path, reader.folder)?;
     // Errors in the labels are reported before the long computation.
-    let trial = args.labels.trial(&data)?;
+    let trial = args.labels.trial(&data, pseudonyms)?;
     let (sample, seed) = (args.sample as usize, args.seed);
     let (generated, privacy) = match &args.generated {
         None => (None, None),
@@ -178,7 +200,12 @@ fn on_data(engine: &mut dyn Engine, data: &Dataset, args: &EvaluateArgs) -> Resu
 }
 
 /// Loss on the records of a file, read as `prepare` reads them: the stream starts with a separator, and one follows each record.
-fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<LanguageModel> {
+fn on_text(
+    reader: &mut Reader,
+    path: &Path,
+    logits: Option<&Path>,
+    mut pseudonyms: Option<&mut RecordPseudonyms>,
+) -> Result<LanguageModel> {
     let Reader { tokenizer, records, .. } = *reader;
     let options = ReadOptions {
         bad_records: BadRecords::Keep,
@@ -186,10 +213,15 @@ fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<La
         text_only: records.form == Form::Text,
         ..ReadOptions::default()
     };
-    let (mut stream, mut number) = (vec![tokenizer.separator()], 0);
-    let read = read_records(&[path.to_owned()], &options, &ProgressBar::hidden(), &mut |record| {
+    let (mut stream, mut number, mut bytes) = (vec![tokenizer.separator()], 0, 0);
+    read_records(&[path.to_owned()], &options, &ProgressBar::hidden(), &mut |record| {
         number += 1;
-        let encoded = tokenizer.encode(&records.with_prefix(record), &mut stream);
+        let record = match &mut pseudonyms {
+            Some(pseudonyms) => pseudonyms.rewrite(records.without_prefix(record)).record.into(),
+            None => Cow::Borrowed(record),
+        };
+        bytes += record.len() as u64 + 1;
+        let encoded = tokenizer.encode(&records.with_prefix(&record), &mut stream);
         encoded.map_err(|e| Error::failed(format!("{}: record {number}: {e}", path.display())))?;
         stream.push(tokenizer.separator());
         Ok(())
@@ -198,7 +230,7 @@ fn on_text(reader: &mut Reader, path: &Path, logits: Option<&Path>) -> Result<La
         write_logits(reader.engine, &stream, out)?;
     }
     let loss = stream_loss(reader.engine, &stream)?;
-    finite(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, read.bytes))
+    finite(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, bytes))
 }
 
 fn finite(language: LanguageModel) -> Result<LanguageModel> {

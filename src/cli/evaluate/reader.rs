@@ -28,7 +28,7 @@ impl Reader<'_> {
         sink: &mut dyn FnMut(Option<ScoredRecord>),
     ) -> Result<()> {
         let Reader { tokenizer, records: like, batch, .. } = *self;
-        let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch };
+        let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch, pseudonyms: None };
         let (mut refused, mut why) = (0, String::new());
         for records in records.chunks(4 * batch) {
             for measured in scorer.measure(records.to_vec())? {

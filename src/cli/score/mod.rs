@@ -3,12 +3,14 @@
 use super::device::DeviceArgs;
 use super::exit::Exit;
 use super::interrupt::{is_stopped, stop_on_interrupt};
+use super::key_file::KeyArgs;
 use super::mode::ModeArgs;
 use super::outputs::check_writable;
 use super::stdout::{print_line, write_failed};
 use super::values;
 use clap::Args;
 use explain::ExplainArgs;
+use lines::measure;
 use logwright::finding::Finding;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, InputRecord, ReadOptions, RecordStart};
 use logwright::model_folder::LoadedModel;
@@ -27,6 +29,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 mod explain;
+mod lines;
 mod sessions;
 
 /// Find unusual records: score each one by how much it surprises the model; prints one JSON object per record
@@ -98,6 +101,11 @@ pub struct ScoreArgs {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
     #[command(flatten)]
+    key: KeyArgs,
+    /// With --key-file: show values as they are in the raw records, not their pseudonyms
+    #[arg(long, requires = "key_file")]
+    in_clear: bool,
+    #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
     group: GroupArgs,
@@ -115,8 +123,14 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     }
     let page = args.explain.page(&args.model, &args.read())?;
     let LoadedModel { mut engine, tokenizer, records, folder } = args.device.load(&args.model)?;
-    let mut scorer =
-        Scorer { engine: engine.as_mut(), tokenizer: &tokenizer, records: &records, batch: args.batch.into() };
+    let mut pseudonyms = args.key.open(&folder, &records)?;
+    let mut scorer = Scorer {
+        engine: engine.as_mut(),
+        tokenizer: &tokenizer,
+        records: &records,
+        batch: args.batch.into(),
+        pseudonyms: pseudonyms.as_mut(),
+    };
     let stop = stop_on_interrupt();
     let path = args.model.join(CALIBRATION);
     let calibration = match &args.calibrate {
@@ -138,7 +152,8 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     }
     let method = args.method(calibration.as_ref())?;
     let learnt = calibration.map(|calibration| (calibration.normal_stats, calibration.threshold)).unzip();
-    let detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
+    let mut detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
+    detector.in_clear = args.in_clear;
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
@@ -244,27 +259,6 @@ impl ScoreArgs {
     }
 }
 
-/// The record of a line, measured, or why the line is not a record.
-type LineResult = std::result::Result<ScoredRecord, String>;
-
-/// Measures the lines of a batch together; each keeps its input and number.
-fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, LineResult)>> {
-    let (mut places, mut records) = (Vec::new(), Vec::new());
-    for InputRecord { input, number, record, .. } in lines {
-        let fault = record.map(|record| records.push(record)).err();
-        places.push((input, number, fault));
-    }
-    let mut measured = scorer.measure(records)?.into_iter();
-    let outcome = |(input, number, fault): (usize, u64, Option<String>)| match fault {
-        Some(fault) => (input, number, Err(fault)),
-        None => {
-            let measured = measured.next().expect("one for each record");
-            (input, number, measured.map_err(|error| error.to_string()))
-        }
-    };
-    Ok(places.into_iter().map(outcome).collect())
-}
-
 /// Calibrates on the normal records of one input; None where it was interrupted.
 fn calibrate(
     scorer: &mut Scorer,
@@ -338,7 +332,7 @@ struct ScoreStream<'a> {
 
 impl<'a> ScoreStream<'a> {
     fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Result<Self> {
-        let grouped = detector.method.group.clone().map(Grouped::new);
+        let grouped = detector.method.group.clone().map(|group| Grouped::new(group, detector.in_clear));
         let state = args.state()?;
         let (inputs, colour) = (args.streams(state.as_ref()), args.explain.colour());
         Ok(ScoreStream { args, detector, inputs, state, grouped, page, colour, records: 0, broken: 0, anomalies: 0 })

@@ -46,10 +46,14 @@ impl GroupArgs {
 }
 
 /// The record's key and, where sessions end by time, its time in seconds; else what is missing.
-fn place(measured: &ScoredRecord, group: &Grouping) -> std::result::Result<(String, Option<f64>), String> {
+fn place(
+    measured: &ScoredRecord,
+    group: &Grouping,
+    in_clear: bool,
+) -> std::result::Result<(String, Option<f64>), String> {
     let value = |path: &str| {
         let field = measured.parts.fields.iter().find(|field| field.path == path);
-        field.map(|field| measured.value(field)).ok_or(format!("no field {path} in this record"))
+        field.map(|field| measured.value(field, in_clear)).ok_or(format!("no field {path} in this record"))
     };
     let time = |path: &String| seconds(&value(path)?).ok_or(format!("the field {path} holds no time"));
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
@@ -75,12 +79,14 @@ pub type Closed = Session<Gathered>;
 /// The open sessions of a stream.
 pub struct Grouped {
     group: Grouping,
+    /// Whether the key of a session is the raw value instead of its pseudonym.
+    in_clear: bool,
     sessions: Sessions<Gathered>,
 }
 
 impl Grouped {
-    pub fn new(group: Grouping) -> Self {
-        Grouped { sessions: Sessions::new(group.clone()), group }
+    pub fn new(group: Grouping, in_clear: bool) -> Self {
+        Grouped { sessions: Sessions::new(group.clone()), group, in_clear }
     }
 
     /// Adds record `number` of all, which came from `source`, and returns the sessions that it closes; an error says what the
@@ -93,7 +99,7 @@ impl Grouped {
         score: f64,
         describe: impl FnOnce() -> Finding,
     ) -> std::result::Result<Vec<Closed>, String> {
-        let (key, time) = place(measured, &self.group)?;
+        let (key, time) = place(measured, &self.group, self.in_clear)?;
         let as_sequence = self.group.score == SessionScore::Sequence;
         Ok(self.sessions.add(&key, time, number, |seen| {
             let here = (in_input, source.map(str::to_string));
@@ -146,7 +152,7 @@ pub fn teach(
     number: u64,
     measured: &ScoredRecord,
 ) -> Result<bool> {
-    let Ok((key, time)) = place(measured, group) else { return Ok(false) };
+    let Ok((key, time)) = place(measured, group, false) else { return Ok(false) };
     let reduced = calibrator.reduce(measured);
     let closed = open.add(&key, time, number, |seen| {
         seen.records.push(reduced);

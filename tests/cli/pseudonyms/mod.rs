@@ -15,7 +15,7 @@ use std::path::Path;
 fn pseudonyms<'a>(records: impl Iterator<Item = &'a str>, key: u8) -> Pseudonymizer {
     let mut pseudonyms = Pseudonymizer::new(SecretKey::new(&[key; 32]), Rules::load(None).unwrap());
     records.for_each(|record| pseudonyms.learn(record.as_bytes()));
-    pseudonyms.finalize().unwrap();
+    pseudonyms.finalize();
     pseudonyms
 }
 
@@ -162,6 +162,40 @@ fn a_dry_run_counts_and_writes_nothing() {
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((&report["by_class"]["name"], &report["by_class"]["uuid"]), (&Value::from(400), &Value::from(400)));
     assert_eq!(names(home.path()), ["in.jsonl"]);
+    assert_eq!(report["words"]["name"].as_array().unwrap().len(), 12);
+    assert_eq!(report["words"]["name"][0], serde_json::json!(["ingrid brandt", 34]));
+}
+
+#[test]
+fn a_dry_run_lists_words_that_are_also_seen_elsewhere() {
+    let home = folder();
+    let record = |n: usize| {
+        let host = ["debug", "fin0815"][n % 2];
+        format!(
+            "{{\"host\":\"{host}\",\"user_name\":\"mark\",\"password\":\"hunter2\",\"m\":\"DEBUG to fin0816: a mark\"}}\n"
+        )
+    };
+    fs::write(home.path().join("in.jsonl"), (0..40).map(record).collect::<String>()).unwrap();
+    let dry_run = "prepare in.jsonl --pseudonymise --key-file key --dry-run";
+    let said = run(home.path(), dry_run);
+    said.has(0, &[]);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    let seen = |word: &str, class: &str, here: u64, replaced: u64, left: u64| serde_json::json!({ "word": word, "class": class, "as_identity": here, "replaced_elsewhere": replaced, "left": left });
+    assert_eq!(report["also_elsewhere"][0], seen("debug", "host", 20, 40, 0), "{report}");
+    assert_eq!(
+        report["also_elsewhere"][1],
+        seen("mark", "user", 40, 0, 40),
+        "a common word is not searched for: {report}"
+    );
+    assert_eq!(report["also_elsewhere"].as_array().unwrap().len(), 2);
+    assert_eq!(report["words"]["host"], serde_json::json!([["debug", 60], ["fin0815", 20]]));
+    assert!(!said.out.contains("hunter2") && !said.err.contains("debug"), "no secret, and words on stdout only");
+    fs::write(home.path().join("keep.txt"), "debug\n").unwrap();
+    let said = run(home.path(), &format!("{dry_run} --allow keep.txt"));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(report["words"]["host"], serde_json::json!([["fin0815", 20]]));
+    run(home.path(), &format!("{dry_run} --allow nowhere")).has(1, &["nowhere", "allowed words"]);
+    run(home.path(), "prepare in.jsonl --out data --allow keep.txt").has(2, &["--pseudonymise"]);
 }
 
 #[test]
