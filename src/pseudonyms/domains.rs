@@ -41,13 +41,35 @@ const DOUBTFUL: [&str; 32] = [
     "app", "home", "test", "info", "io", "co", "me", "in", "is", "it", "sh", "py", "rs", "pl", "md", "so", "ps", "cc",
     "id", "name", "to", "at", "as", "by", "no", "be", "do", "my", "ms", "ai", "page", "link",
 ];
-/// Ends of countries (ISO 3166-1).
-const COUNTRIES: &str = "ac ad ae af ag al am ao aq ar au aw ax az ba bb bd bf bg bh bi bj bm bn bo br bs bt bw bz ca cd cf cg ch ci \
-    ck cl cm cn cr cu cv cw cx cy cz de dj dk dm dz ec ee eg er es et fi fj fk fm fo fr ga gd ge gf gg gh gi gl gm gn gp gq gr gt gu gw \
-    gy hk hn hr ht hu ie il im iq ir je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc me mg mh mk ml \
-    mm mn mo mp mq mr mt mu mv mw mx mz na nc ne nf ng ni nl np nr nu nz om pa pe pf pg ph pk pm pn pr pt pw py qa re ro ru rw sa sb sc sd \
-    se sg si sk sl sm sn sr ss st su sv sx sy sz tc td tf tg th tj tk tl tm tn tr tt tv tw tz ua ug uk us uy uz va vc ve vg vi vn vu wf ws \
-    ye yt za zm zw";
+/// Ends of countries (ISO 3166-1): for every first letter, the second ones.
+const COUNTRIES: [&str; 26] = [
+    "cdefglmoqruwxz",
+    "abdfghijmnorstwz",
+    "adfghiklmnruvwxyz",
+    "ejkmz",
+    "cegrst",
+    "ijkmor",
+    "adefghilmnpqrtuwy",
+    "knrtu",
+    "elmqr",
+    "emop",
+    "eghimnprwyz",
+    "abcikrstuvy",
+    "aceghklmnopqrtuvwxz",
+    "acefgilpruz",
+    "m",
+    "aefghkmnrtwy",
+    "a",
+    "eouw",
+    "abcdegiklmnrstuvxyz",
+    "cdfghjklmnrtvwz",
+    "agksyz",
+    "aceginu",
+    "fs",
+    "",
+    "et",
+    "amw",
+];
 /// Beginnings of package names.
 const PACKAGES: [&str; 26] = [
     "com",
@@ -125,7 +147,35 @@ pub fn is_name(text: &str, place: &Range<usize>) -> bool {
     if DOUBTFUL.contains(&lower.as_str()) {
         return addressed || labels.len() > 2 || first.contains('-') && first.len() > 6;
     }
-    GENERIC.contains(&lower.as_str()) || COUNTRIES.split(' ').any(|country| country.trim() == lower)
+    GENERIC.contains(&lower.as_str()) || is_country(&lower)
+}
+
+fn is_country(lower: &str) -> bool {
+    let &[first @ b'a'..=b'z', second] = lower.as_bytes() else { return false };
+    COUNTRIES[usize::from(first - b'a')].as_bytes().contains(&second)
+}
+
+/// The names with dots that end in letters, in text.
+pub fn dotted(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') || byte >= 0x80;
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(dot) = bytes[at..].iter().position(|byte| *byte == b'.').map(|dot| at + dot) {
+        let start = dot - bytes[at..dot].iter().rev().take_while(|byte| part(**byte)).count();
+        let mut end = dot + bytes[dot..].iter().take_while(|byte| part(**byte)).count();
+        at = end;
+        // A sentence may end behind the name.
+        while end > start && matches!(bytes[end - 1], b'.' | b'-' | b'_') {
+            end -= 1;
+        }
+        let begins = bytes[start..end].iter().take_while(|byte| matches!(byte, b'.' | b'-')).count();
+        let name = start + begins..end;
+        let last = text[name.clone()].rsplit('.').next().unwrap_or("");
+        if name.len() > last.len() && (2..=12).contains(&last.len()) && last.bytes().all(|b| b.is_ascii_alphabetic()) {
+            found.push(name);
+        }
+    }
+    found
 }
 
 /// Whether a word is part of the name of a package, as in `com.example.Main`.

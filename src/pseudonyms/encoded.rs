@@ -29,28 +29,24 @@ pub struct Encoded {
 
 /// All runs in the text that decode to something readable.
 pub fn runs(text: &str) -> Vec<Encoded> {
-    let mut found = Vec::new();
-    let mut start = 0;
-    for run in text.split(|c: char| !is_run(c)) {
-        let place = start..start + run.len();
-        start += run.len();
-        start += text[start..].chars().next().map_or(0, char::len_utf8);
-        if run.len() >= 3 {
-            found.extend(parts_of(run, place.start));
+    let bytes = text.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let length = bytes[at..].iter().take_while(|byte| is_run(**byte)).count();
+        if length >= SHORTEST_HEX || length >= 3 && bytes[at..at + length].contains(&b'%') {
+            found.extend(parts_of(&text[at..at + length], at));
         }
+        at += length + 1;
     }
     found
 }
 
-fn is_run(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '=' | '%' | '.' | '~')
+fn is_run(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'%' | b'.' | b'~')
 }
 
 /// What a run of characters holds: as a whole, or between `=` and `/`.
 fn parts_of(run: &str, start: usize) -> Vec<Encoded> {
-    if run.len() < SHORTEST_HEX && !run.contains('%') {
-        return Vec::new();
-    }
     let sign = |c: char| c == '=' || c == '/';
     let bare = run.trim_start_matches(['=', '-', '.', '/']);
     let from = start + run.len() - bare.len();
@@ -76,9 +72,16 @@ fn parts_of(run: &str, start: usize) -> Vec<Encoded> {
     out
 }
 
+/// Whether a text may be base64 at all: most words have letters of one case.
+fn is_mixed(text: &str) -> bool {
+    let any = |of: fn(&u8) -> bool| text.as_bytes().iter().any(of);
+    text.ends_with('=') || any(u8::is_ascii_uppercase) && any(u8::is_ascii_lowercase)
+}
+
 /// The readable text that the whole of `text` encodes.
 pub fn decoded(text: &str) -> Option<(Encoding, String)> {
     if text.contains('%') {
+        
         let bytes = unescaped(text)?;
         let plain = String::from_utf8(bytes).ok().filter(|plain| is_readable(plain))?;
         let escapes = text.split('%').skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
@@ -94,6 +97,9 @@ pub fn decoded(text: &str) -> Option<(Encoding, String)> {
         let plain =
             bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|plain| one_case && is_readable(plain));
         return plain.map(|plain| (Encoding::Hex { upper }, plain));
+    }
+    if text.len() < SHORTEST_BASE64 || !is_mixed(text) {
+        return None;
     }
     let url = text.contains(['-', '_']);
     let padded = text.ends_with('=');

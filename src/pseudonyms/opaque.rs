@@ -4,6 +4,7 @@
 
 use super::identifiers as ids;
 use super::permute::Permuter;
+use std::ops::Range;
 
 /// Whether the text looks like an identifier and not like a word, a name, a small number, a version or a time. Fields whose names
 /// say that they hold identifiers are full of the other kinds, too.
@@ -48,6 +49,22 @@ pub fn is_surely_opaque(text: &str) -> bool {
         && text.bytes().any(|b| b.is_ascii_uppercase());
     let long = text.len() >= 16 && digits >= 4 && runs(text) > 7;
     digits > 0 && digits < text.len() && (long || hex && runs(text) > 3 || mixed && runs(text) > 4)
+}
+
+/// The words of letters, digits and `_` that surely are identifiers.
+pub fn in_text(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let length = bytes[at..].iter().take_while(|byte| inner(**byte)).count();
+        let word = at..at + length;
+        if (16..=64).contains(&length) && is_surely_opaque(&text[word.clone()]) {
+            found.push(word);
+        }
+        at += length + 1;
+    }
+    found
 }
 
 /// Whether a UUID is a part of the text.

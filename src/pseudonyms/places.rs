@@ -3,9 +3,21 @@
 use super::known::KnownNames;
 use super::rules::{Action, Rules, Treatment};
 use super::{cef, domains, encoded, keyed, opaque, values, view};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// Places in longer texts, which hardly come again, are not kept.
+const LONGEST_KEPT: usize = 200;
+/// The most texts of which places are kept.
+const MOST_KEPT: usize = 20_000;
+
+/// The places that rules find in texts that came before: most values of fields come again and again.
+#[derive(Default)]
+pub struct PlacesOfTexts(HashMap<(String, bool), Arc<[Candidate]>>);
 
 /// A place that may be replaced.
+#[derive(Clone)]
 pub struct Candidate {
     pub place: Range<usize>,
     pub treatment: Treatment,
@@ -15,9 +27,43 @@ pub struct Candidate {
 
 /// The candidates in a text, in order of precedence: a candidate counts if it does not overlap an earlier one. With `agent`,
 /// the text is a user agent, whose dotted numbers are versions and not addresses.
-pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool) -> Vec<Candidate> {
+pub fn candidates(
+    text: &str,
+    rules: &mut Rules,
+    kept: &mut PlacesOfTexts,
+    known: &KnownNames,
+    agent: bool,
+) -> Vec<Candidate> {
     let viewed = view::view(text);
+    let mut found = kept.of(&viewed, rules, agent);
     let text = viewed.as_ref();
+    let named = known.places(text).into_iter().filter(|(place, _)| {
+        !rules.is_name_of_field(&text[place.clone()]) && !domains::is_in_package(text, place)
+    });
+    found.extend(named.map(|(place, treatment)| Candidate { place, treatment, is_known: true }));
+    found
+}
+
+impl PlacesOfTexts {
+    fn of(&mut self, text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
+        if text.len() > LONGEST_KEPT {
+            return ruled(text, rules, agent);
+        }
+        let key = (text.to_string(), agent);
+        if let Some(known) = self.0.get(&key) {
+            return known.to_vec();
+        }
+        let found = ruled(text, rules, agent);
+        if self.0.len() == MOST_KEPT {
+            self.0.clear();
+        }
+        self.0.insert(key, found.as_slice().into());
+        found
+    }
+}
+
+/// The places that rules find in a text.
+fn ruled(text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
     let mut found = Vec::new();
     for number in rules.patterns.matching(text) {
         let treatment = rules.treatments[number].clone();
@@ -29,13 +75,19 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool
             }
             _ => {}
         }
-        for (place, key) in rules.patterns.get(number).places(text) {
+        let places = match (treatment.action, treatment.mark.as_str()) {
+            (Action::Domain, "DOTTED") => domains::dotted(text).into_iter().map(|place| (place, None)).collect(),
+            (Action::Id, "MIXED") => opaque::in_text(text).into_iter().map(|place| (place, None)).collect(),
+            _ => rules.patterns.get(number).places(text),
+        };
+        for (place, key) in places {
             let treatment = match (treatment.action, key) {
                 (Action::Field, Some(key)) => rules_of_key(rules, key),
                 (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
                 (Action::Domain, _) if treatment.mark == "DOTTED" && !domains::is_name(text, &place) => None,
                 (Action::Id, _) if !is_id(&treatment.mark, &text[place.clone()]) => None,
                 (Action::Host, _) if treatment.mark == "NUMBERED" && !is_numbered(&text[place.clone()]) => None,
+                (Action::Name, _) if !text[place.clone()].starts_with(char::is_uppercase) => None,
                 (Action::Ip, _) if goes_on(&text[place.end..]) => None,
                 _ => Some(treatment.clone()),
             };
@@ -47,11 +99,6 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool
             }
         }
     }
-    let known = known.places(text).into_iter();
-    let named = known.filter(|(place, _)| {
-        !rules.is_name_of_field(&text[place.clone()]) && !domains::is_in_package(text, place)
-    });
-    found.extend(named.map(|(place, treatment)| Candidate { place, treatment, is_known: true }));
     found
 }
 
@@ -59,7 +106,7 @@ pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool
 /// or opaque.
 fn is_id(mark: &str, text: &str) -> bool {
     match mark {
-        "MIXED" => opaque::is_surely_opaque(text) && encoded::decoded(text).is_none(),
+        "MIXED" => encoded::decoded(text).is_none(),
         // A number of four digits may count anything.
         "TICKET" => text.len() > 4 && (opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit())),
         "OPAQUE" => opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit()),

@@ -10,7 +10,7 @@ use super::nested;
 use super::parts::{self, Change, RecordPart};
 use super::people::Person;
 use super::permute::Direction;
-use super::places::{self, Candidate};
+use super::places::{self, Candidate, PlacesOfTexts};
 use super::replacer::Replacer;
 use super::rules::{Action, Rules, Treatment};
 use super::values::{self, Spot};
@@ -29,6 +29,7 @@ pub struct Pseudonymizer {
     pub(super) rules: Rules,
     pub(super) replacer: Replacer,
     pub(super) known: KnownNames,
+    kept: PlacesOfTexts,
     report: PseudonymReport,
     /// The numbers of pseudonyms by class that could not be undone.
     left: BTreeMap<&'static str, u64>,
@@ -73,8 +74,8 @@ impl Pseudonymizer {
 
     fn with(key: SecretKey, rules: Rules, direction: Direction) -> Self {
         let known = KnownNames::new(NameHasher::new(&key));
-        let (report, left) = (PseudonymReport::default(), BTreeMap::new());
-        Self { replacer: Replacer::new(key, &rules, direction), rules, known, report, left, census: None }
+        let (report, left, kept) = (PseudonymReport::default(), BTreeMap::new(), PlacesOfTexts::default());
+        Self { replacer: Replacer::new(key, &rules, direction), rules, kept, known, report, left, census: None }
     }
 
     /// Counts words from here on, for [`Self::word_report`].
@@ -116,7 +117,7 @@ impl Pseudonymizer {
 
     fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
         // Whether the text is a user agent does not matter here, because nothing is learnt from addresses.
-        let spots = nested::of_text(text, &mut self.rules, &self.known, false, 0);
+        let spots = nested::of_text(text, &mut self.rules, &mut self.kept, &self.known, false, 0);
         self.learn_spots(spots, learnt);
     }
 
@@ -297,7 +298,7 @@ impl Pseudonymizer {
             let mut images = typed.map_or_else(Vec::new, |typed| self.images(values::of_value(&part.text, &typed)));
             if images.is_empty() {
                 let agent = action == Action::Agent;
-                let spots = nested::of_text(&part.text, &mut self.rules, &self.known, agent, 0);
+                let spots = nested::of_text(&part.text, &mut self.rules, &mut self.kept, &self.known, agent, 0);
                 images = self.images(spots);
             }
             for (class, place, image, is_known) in images {
@@ -347,7 +348,7 @@ impl Pseudonymizer {
             return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
         }
         let mut taken = Taken::new();
-        for Candidate { place, treatment, .. } in places::candidates(text, &mut self.rules, &self.known, false) {
+        for Candidate { place, treatment, .. } in places::candidates(text, &mut self.rules, &mut self.kept, &self.known, false) {
             let domain = treatment.action == Action::Domain && known.is_none();
             if is_free(&taken, &place) && !domain {
                 taken.insert(place.start, (place.end, treatment));
