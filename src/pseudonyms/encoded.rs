@@ -81,7 +81,6 @@ fn is_mixed(text: &str) -> bool {
 /// The readable text that the whole of `text` encodes.
 pub fn decoded(text: &str) -> Option<(Encoding, String)> {
     if text.contains('%') {
-        
         let bytes = unescaped(text)?;
         let plain = String::from_utf8(bytes).ok().filter(|plain| is_readable(plain))?;
         let escapes = text.split('%').skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());

@@ -2,8 +2,8 @@
 //! is encoded as base64, hexadecimal digits or URL escapes.
 
 use super::encoded;
-use super::parts;
 use super::known::KnownNames;
+use super::parts;
 use super::places::{self, Candidate, PlacesOfTexts};
 use super::rules::{Action, Rules};
 use super::values::{Spot, of_value};
@@ -12,7 +12,14 @@ use super::values::{Spot, of_value};
 const DEEPEST: usize = 4;
 
 /// The spots of running text, in order of precedence.
-pub fn of_text(text: &str, rules: &mut Rules, kept: &mut PlacesOfTexts, known: &KnownNames, agent: bool, depth: usize) -> Vec<Spot> {
+pub fn of_text(
+    text: &str,
+    rules: &mut Rules,
+    kept: &mut PlacesOfTexts,
+    known: &KnownNames,
+    agent: bool,
+    depth: usize,
+) -> Vec<Spot> {
     if depth < DEEPEST
         && let Some(spots) = of_record(text, rules, kept, known, depth)
     {
@@ -43,7 +50,13 @@ pub fn of_text(text: &str, rules: &mut Rules, kept: &mut PlacesOfTexts, known: &
 }
 
 /// The spots of a JSON object that is written as text; `None` if the text is none.
-fn of_record(text: &str, rules: &mut Rules, kept: &mut PlacesOfTexts, known: &KnownNames, depth: usize) -> Option<Vec<Spot>> {
+fn of_record(
+    text: &str,
+    rules: &mut Rules,
+    kept: &mut PlacesOfTexts,
+    known: &KnownNames,
+    depth: usize,
+) -> Option<Vec<Spot>> {
     let trimmed = text.trim_end();
     if depth == 0 && !trimmed.ends_with('}') || !trimmed.ends_with(['}', ']']) || !text.contains('"') {
         return None;
@@ -53,7 +66,13 @@ fn of_record(text: &str, rules: &mut Rules, kept: &mut PlacesOfTexts, known: &Kn
     Some(of_parts(&parts, rules, kept, known, depth + 1))
 }
 
-fn of_parts(parts: &[parts::RecordPart], rules: &mut Rules, kept: &mut PlacesOfTexts, known: &KnownNames, depth: usize) -> Vec<Spot> {
+fn of_parts(
+    parts: &[parts::RecordPart],
+    rules: &mut Rules,
+    kept: &mut PlacesOfTexts,
+    known: &KnownNames,
+    depth: usize,
+) -> Vec<Spot> {
     let mut spots = Vec::new();
     for (part, field) in parts.iter().zip(super::beside::paths(parts)) {
         let treatment = field.and_then(|path| rules.field(&path));

@@ -39,7 +39,10 @@ mod tests {
         for number in 0..100 {
             let text = format!("web-{number:02}");
             let image = shifted(&key, &text, false).unwrap();
-            assert!(image.starts_with("web-") && image.len() == 6 && image != text && images.insert(image.clone()), "{image}");
+            assert!(
+                image.starts_with("web-") && image.len() == 6 && image != text && images.insert(image.clone()),
+                "{image}"
+            );
             assert_eq!(shifted(&key, &image, true), Some(text));
         }
         assert_eq!(shifted(&key, "web", false), None);

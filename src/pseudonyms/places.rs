@@ -37,9 +37,10 @@ pub fn candidates(
     let viewed = view::view(text);
     let mut found = kept.of(&viewed, rules, agent);
     let text = viewed.as_ref();
-    let named = known.places(text).into_iter().filter(|(place, _)| {
-        !rules.is_name_of_field(&text[place.clone()]) && !domains::is_in_package(text, place)
-    });
+    let named = known
+        .places(text)
+        .into_iter()
+        .filter(|(place, _)| !rules.is_name_of_field(&text[place.clone()]) && !domains::is_in_package(text, place));
     found.extend(named.map(|(place, treatment)| Candidate { place, treatment, is_known: true }));
     found
 }

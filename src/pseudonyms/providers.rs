@@ -103,7 +103,9 @@ pub fn is_second_end(label: &str) -> bool {
 /// The number of labels before the domain of a provider below which customers have their own names.
 pub fn tenants_end(labels: &[&str]) -> Option<usize> {
     let lengths = (1..labels.len().min(4)).rev();
-    lengths.map(|length| labels.len() - length).find(|at| TENANTS.contains(&labels[*at..].join(".").to_lowercase().as_str()))
+    lengths
+        .map(|length| labels.len() - length)
+        .find(|at| TENANTS.contains(&labels[*at..].join(".").to_lowercase().as_str()))
 }
 
 /// Whether a label below such a domain is the provider's own.
@@ -120,6 +122,8 @@ mod tests {
         let end = |domain: &str| tenants_end(&domain.split('.').collect::<Vec<_>>());
         assert_eq!((end("acme.okta.com"), end("a.b.vault.azure.net")), (Some(1), Some(2)));
         assert_eq!((end("okta.com"), end("acme.com"), end("com")), (None, None, None));
-        assert!(is_service("WWW") && !is_service("acme") && is_generic("fi") && is_generic("com") && !is_generic("acme"));
+        assert!(
+            is_service("WWW") && !is_service("acme") && is_generic("fi") && is_generic("com") && !is_generic("acme")
+        );
     }
 }

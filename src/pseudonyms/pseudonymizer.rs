@@ -348,7 +348,9 @@ impl Pseudonymizer {
             return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
         }
         let mut taken = Taken::new();
-        for Candidate { place, treatment, .. } in places::candidates(text, &mut self.rules, &mut self.kept, &self.known, false) {
+        for Candidate { place, treatment, .. } in
+            places::candidates(text, &mut self.rules, &mut self.kept, &self.known, false)
+        {
             let domain = treatment.action == Action::Domain && known.is_none();
             if is_free(&taken, &place) && !domain {
                 taken.insert(place.start, (place.end, treatment));

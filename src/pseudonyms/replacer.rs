@@ -353,11 +353,7 @@ impl Replacer {
         let lower = labels[real].to_lowercase();
         let says_nothing = providers::is_generic(&lower);
         let mut end = if says_nothing && real > 0 { real } else { real + 1 };
-        if end == real
-            && lower.len() == 2
-            && real > 1
-            && providers::is_second_end(labels[real - 1])
-        {
+        if end == real && lower.len() == 2 && real > 1 && providers::is_second_end(labels[real - 1]) {
             end -= 1;
         }
         if let Some(reversed) = text.to_lowercase().strip_suffix(".in-addr.arpa") {

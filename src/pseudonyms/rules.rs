@@ -130,6 +130,8 @@ struct FieldRule {
 #[serde(deny_unknown_fields)]
 struct TextRule {
     regex: String,
+    #[serde(default)]
+    words: Vec<String>,
     action: Action,
     mark: Option<String>,
 }
@@ -247,7 +249,7 @@ impl Rules {
             for rule in file.text {
                 let treatment = checked(&name, &rule.regex, Treatment::new(rule.action, rule.mark), true)?;
                 treatments.push(treatment);
-                patterns.push(TextPattern::new(&name, rule.regex));
+                patterns.push(TextPattern::new(&name, rule.regex, rule.words));
             }
         }
         let patterns = TextPatterns::new(patterns)?;
