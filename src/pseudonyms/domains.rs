@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Ends that are domains and hardly ever anything else.
-const GENERIC: [&str; 31] = [
+const GENERIC: [&str; 23] = [
     "com",
     "net",
     "org",
@@ -12,10 +12,6 @@ const GENERIC: [&str; 31] = [
     "mil",
     "int",
     "biz",
-    "dev",
-    "cloud",
-    "online",
-    "site",
     "xyz",
     "arpa",
     "eu",
@@ -29,17 +25,14 @@ const GENERIC: [&str; 31] = [
     "intern",
     "aero",
     "museum",
-    "shop",
-    "store",
-    "tech",
-    "domain",
     "onion",
     "alt",
 ];
 /// Ends that are also names of files, methods or fields: they count where an address stands, and below two labels.
-const DOUBTFUL: [&str; 32] = [
-    "app", "home", "test", "info", "io", "co", "me", "in", "is", "it", "sh", "py", "rs", "pl", "md", "so", "ps", "cc",
-    "id", "name", "to", "at", "as", "by", "no", "be", "do", "my", "ms", "ai", "page", "link",
+const DOUBTFUL: [&str; 40] = [
+    "dev", "cloud", "online", "site", "tech", "store", "shop", "domain", "app", "home", "test", "info", "io", "co",
+    "me", "in", "is", "it", "sh", "py", "rs", "pl", "md", "so", "ps", "cc", "id", "name", "to", "at", "as", "by", "no",
+    "be", "do", "my", "ms", "ai", "page", "link",
 ];
 /// Ends of countries (ISO 3166-1): for every first letter, the second ones.
 const COUNTRIES: [&str; 26] = [

@@ -56,6 +56,7 @@ mod programs;
 mod providers;
 mod pseudonymizer;
 mod replacer;
+mod resources;
 mod rules;
 mod sealed;
 mod state;

@@ -8,7 +8,6 @@ use super::numbered;
 use super::opaque;
 use super::people::People;
 use super::permute::{Direction, Permuter};
-use super::programs::is_program;
 use super::providers;
 use super::rules::{Action, Rules, Treatment};
 use super::sums;
@@ -20,15 +19,15 @@ const MARK: &str = "REDACTED_";
 
 pub struct Replacer {
     key: SecretKey,
-    permuter: Permuter,
+    pub(super) permuter: Permuter,
     addresses: AddressPseudonyms,
     /// Of pseudonyms that are to be undone, the number of those that cannot be.
     pub lost: u64,
     pub words: Words,
     pub people: People,
-    hasher: NameHasher,
+    pub(super) hasher: NameHasher,
     /// Domains that fields contain, in lower case. They distinguish a logon `X\y` from a path.
-    domains: Layered<()>,
+    pub(super) domains: Layered<()>,
     keep_accounts: HashSet<String>,
     keep_domains: HashSet<String>,
     allow: HashSet<String>,
@@ -116,7 +115,9 @@ impl Replacer {
             Action::Phone => self.phone(bare)?,
             Action::Card => sums::card(&self.permuter, bare)?,
             Action::Iban => sums::iban(&self.permuter, bare)?,
-            Action::Agent | Action::Text | Action::Field | Action::Secret | Action::Pairs => return None,
+            Action::Agent | Action::Cookie | Action::Text | Action::Field | Action::Secret | Action::Pairs => {
+                return None;
+            }
         };
         Some(text.replacen(bare, &image, 1))
     }
@@ -190,7 +191,7 @@ impl Replacer {
     }
 
     /// The pseudonym of a text whose format shows that it is an identifier and not a name.
-    fn identifier(&mut self, text: &str) -> Option<String> {
+    pub(super) fn identifier(&mut self, text: &str) -> Option<String> {
         let found = self
             .addresses
             .text(text)
@@ -230,7 +231,7 @@ impl Replacer {
         })
     }
 
-    fn user(&mut self, text: &str) -> String {
+    pub(super) fn user(&mut self, text: &str) -> String {
         if self.keeps_account(text) {
             return text.to_string();
         }
@@ -260,36 +261,7 @@ impl Replacer {
         self.label(text)
     }
 
-    /// The pseudonym of `DOMAIN\user`, if some field contains the domain.
-    fn logon(&mut self, text: &str) -> Option<String> {
-        let (domain, user) = text.split_once('\\')?;
-        let lower = domain.to_lowercase();
-        // A name in capitals before an account is one of Windows, if it is none of the registry's.
-        let user = user.trim_start_matches('\\');
-        let capitals = domain.len() > 2
-            && domain.starts_with(char::is_alphabetic)
-            && !domain.contains(char::is_lowercase)
-            && !domain.starts_with("HK")
-            && (!user.contains('.') || user.contains(char::is_lowercase));
-        let is_domain = capitals || lower == "nt authority" || self.domains.contains(self.hasher.of(&lower));
-        is_domain.then(|| self.user(text))
-    }
-
-    /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
-    /// long number; a generated name stays.
-    fn session(&mut self, text: &str) -> String {
-        let digits = text
-            .split(|c: char| !c.is_ascii_hexdigit())
-            .any(|run| run.len() > 7 && run.bytes().filter(u8::is_ascii_digit).count() > 3);
-        let generated = digits && !text.contains('@') || is_program(text);
-        match (generated, opaque::is_opaque(text)) {
-            (true, true) => opaque::image(&self.permuter, text),
-            (true, false) => text.to_string(),
-            (false, _) => self.user(text),
-        }
-    }
-
-    fn email(&mut self, text: &str) -> Option<String> {
+    pub(super) fn email(&mut self, text: &str) -> Option<String> {
         let (local, domain) =
             text.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty())?;
         if domain.contains(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-')) {
@@ -300,7 +272,7 @@ impl Replacer {
     }
 
     /// The pseudonym of a host: a name, a full name or an address, with or without a port or a service (`WSMAN/web01`).
-    fn host(&mut self, text: &str) -> String {
+    pub(super) fn host(&mut self, text: &str) -> String {
         if self.keeps_account(text) {
             return text.to_string();
         }
@@ -327,7 +299,7 @@ impl Replacer {
     }
 
     /// The pseudonym of a domain or full host name, label by label; a generic end such as `.com` stays.
-    fn domain(&mut self, text: &str) -> Option<String> {
+    pub(super) fn domain(&mut self, text: &str) -> Option<String> {
         let labels: Vec<&str> = text.split('.').collect();
         if labels.len() == 1 && providers::is_generic(&text.to_lowercase()) {
             return Some(text.to_string());
@@ -381,46 +353,6 @@ impl Replacer {
         };
         let images: Vec<String> = labels[..end].iter().map(image).collect();
         Some(images.iter().map(String::as_str).chain(labels[end..].iter().copied()).collect::<Vec<_>>().join("."))
-    }
-
-    /// The pseudonym of an Amazon resource name: its account and the user, session or bucket that the resource names are
-    /// replaced. Names of roles, functions and other resources are replaced only if fields of the corpus contain them.
-    fn arn(&mut self, text: &str) -> Option<String> {
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        let ["arn", partition, service, region, account, resource] = parts.as_slice() else { return None };
-        let account = ids::account(&self.permuter, account).unwrap_or_else(|| account.to_string());
-        let resource = match (*service, resource.split_once('/')) {
-            ("iam" | "sts", Some((kind @ ("user" | "federated-user"), path))) => {
-                let (folder, user) =
-                    path.rsplit_once('/').map_or(("", path), |(_, user)| (&path[..path.len() - user.len()], user));
-                format!("{kind}/{folder}{}", self.user(user))
-            }
-            ("sts", Some(("assumed-role", path))) => match path.split_once('/') {
-                Some((role, session)) => format!("assumed-role/{role}/{}", self.session(session)),
-                None => resource.to_string(),
-            },
-            ("s3", Some((bucket, path))) => format!("{}/{path}", self.host(bucket)),
-            ("s3", None) if !resource.contains('*') => self.host(resource),
-            _ => by_runs(resource, |c| !matches!(c, '/' | ':'), |piece| self.piece(piece)),
-        };
-        Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
-    }
-
-    /// The pseudonym of a piece of a resource's name: an identifier, a domain, or a name that fields of the corpus contain.
-    fn piece(&mut self, piece: &str) -> String {
-        if self.words.is_original(&piece.to_lowercase()) {
-            return self.user(piece);
-        }
-        if let Some(image) = self.identifier(piece) {
-            return image;
-        }
-        match opaque::is_opaque(piece) {
-            true => opaque::image(&self.permuter, piece),
-            false if piece.contains('.') => {
-                self.email(piece).or_else(|| self.domain(piece)).unwrap_or_else(|| piece.to_string())
-            }
-            false => piece.to_string(),
-        }
     }
 
     /// The pseudonym of a place: words of three or more letters are replaced; shorter ones are codes of states and the like.
@@ -531,7 +463,7 @@ impl Replacer {
 const TITLES: [&str; 9] = ["mr", "mrs", "ms", "dr", "prof", "sir", "jr", "sr", "phd"];
 
 /// `text` with every run of characters for which `inside` holds replaced by its `image`.
-fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str) -> String) -> String {
+pub(super) fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(&inside) {

@@ -41,6 +41,7 @@ pub enum Action {
     Logon,
     Session,
     Redact,
+    Cookie,
     Agent,
     Text,
     Keep,
@@ -72,7 +73,7 @@ impl Action {
             Action::Iban => "iban",
             Action::Coordinate => "coordinate",
             Action::Place => "place",
-            Action::Redact => "secret",
+            Action::Redact | Action::Cookie => "secret",
             Action::Agent | Action::Text | Action::Keep | Action::Field | Action::Secret | Action::Pairs => "text",
         }
     }

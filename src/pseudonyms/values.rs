@@ -84,6 +84,7 @@ pub fn of_value(text: &str, treatment: &Treatment) -> Vec<Spot> {
         |action: Action| vec![Spot::plain(text, 0..text.len(), Treatment { action, mark: treatment.mark.clone() })];
     match treatment.action {
         Action::Redact => return secret(text, treatment),
+        Action::Cookie => return cookie(text),
         Action::Keep | Action::Arn | Action::Coordinate => return whole(treatment.action),
         Action::Id if !opaque::is_opaque(bare) => return session(text, bare),
         Action::User | Action::Name if !is_account(bare) => return Vec::new(),
@@ -201,6 +202,17 @@ fn secret(text: &str, treatment: &Treatment) -> Vec<Spot> {
     match cookies.is_empty() || treatment.mark != "TOKEN" {
         true => vec![Spot::plain(text, 0..text.len(), treatment.clone())],
         false => cookies.into_iter().map(|place| Spot::plain(text, place, treatment.clone())).collect(),
+    }
+}
+
+/// The spots of a cookie: secrets, or the user that a client of remote desktops sends as its cookie.
+fn cookie(text: &str) -> Vec<Spot> {
+    let is_word =
+        text.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'.' | b'_' | b'-' | b'$')) && text.len() < 21;
+    let is_user = is_word || text.contains('-') && text.len() < 16 && !text.contains('=');
+    match is_user {
+        true => vec![Spot::plain(text, 0..text.len(), Treatment::of(Action::User))],
+        false => secret(text, &Treatment { action: Action::Redact, mark: "TOKEN".into() }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod judge;
 mod labels;
+mod oracles;
 
 use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
 use logwright::dataset::{Canaries, Dataset};
