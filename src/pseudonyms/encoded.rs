@@ -88,7 +88,7 @@ pub fn decoded(text: &str) -> Option<(Encoding, String)> {
         let upper = !text.split('%').skip(1).any(|rest| rest.bytes().take(2).any(|b| b.is_ascii_lowercase()));
         return Some((Encoding::Percent { of, upper }, plain));
     }
-    if text.len() >= SHORTEST_HEX && text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if text.len() >= SHORTEST_HEX && text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         let upper = text.bytes().any(|b| b.is_ascii_uppercase());
         let one_case = !(upper && text.bytes().any(|b| b.is_ascii_lowercase()));
         let bytes: Option<Vec<u8>> =
@@ -109,7 +109,7 @@ pub fn decoded(text: &str) -> Option<(Encoding, String)> {
     {
         return Some((Encoding::Base64 { url, padded }, plain.to_string()));
     }
-    let wide = bytes.len() % 2 == 0
+    let wide = bytes.len().is_multiple_of(2)
         && bytes.len() >= 8
         && bytes.iter().skip(1).step_by(2).filter(|b| **b == 0).count() * 5 > bytes.len() * 2;
     let units: Vec<u16> = bytes.chunks(2).filter(|_| wide).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
@@ -177,7 +177,11 @@ const FOR_URLS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn from_base64(text: &str, url: bool) -> Option<Vec<u8>> {
     let bare = text.trim_end_matches('=');
     let padding = text.len() - bare.len();
-    if text.len() < SHORTEST_BASE64 || padding > 2 || padding > 0 && text.len() % 4 != 0 || bare.len() % 4 == 1 {
+    if text.len() < SHORTEST_BASE64
+        || padding > 2
+        || padding > 0 && !text.len().is_multiple_of(4)
+        || bare.len() % 4 == 1
+    {
         return None;
     }
     let value = |byte: u8| match byte {

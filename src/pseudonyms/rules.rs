@@ -386,12 +386,20 @@ mod tests {
         for path in ["SecretKey", "aws_secret_access_key", "x-api-key", "secret.value"] {
             assert_eq!(mark(path).as_deref(), Some("SECRET"), "{path}");
         }
-        for path in ["a.token", "X-Auth-Token", "Set-Cookie"] {
+        for path in ["a.token", "X-Auth-Token"] {
             assert_eq!(mark(path).as_deref(), Some("TOKEN"), "{path}");
         }
         for path in ["session", "tokenIssuerType", "nextToken", "accessKey.status", "passwordLastSet", "bypass", "key"]
         {
             assert_eq!(mark(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_pattern_of_the_program_compiles() {
+        let rules = Rules::load(None).unwrap();
+        for number in 0..rules.treatments.len() {
+            rules.patterns.get(number).places("x");
         }
     }
 

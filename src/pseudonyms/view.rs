@@ -59,10 +59,8 @@ fn separator(text: &str, at: usize, last: Option<&Range<usize>>) -> usize {
     if rest.starts_with("&command=") {
         return 9;
     }
-    if byte == b'"' || byte == b'\\' {
-        if let Some(length) = argument(text, at) {
-            return length;
-        }
+    if let Some(length) = argument(text, at).filter(|_| byte == b'"' || byte == b'\\') {
+        return length;
     }
     if byte != b'\\' {
         return 0;
@@ -80,6 +78,13 @@ fn separator(text: &str, at: usize, last: Option<&Range<usize>>) -> usize {
     }
     // In C:\new\temp the same letters begin names.
     let before = text[..at].chars().next_back();
+    let drive = text[..at].strip_suffix(':').is_some_and(|head| {
+        let mut last = head.chars().rev();
+        last.next().is_some_and(|c| c.is_ascii_alphabetic()) && !last.next().is_some_and(char::is_alphanumeric)
+    });
+    if drive {
+        return 0;
+    }
     let begins = last.is_some_and(|last| last.end == at)
         || before.is_none_or(|c| matches!(c, ':' | ' ' | ',' | ';' | '"' | '}'));
     let label = rest[2..].find([':', '=', '\\']).is_some_and(|end| {

@@ -320,14 +320,7 @@ fn no_name_of_the_invented_company_is_readable() {
 
 #[test]
 fn lines_without_identities_do_not_change() {
-    for path in [
-        "28hosts/app.log",
-        "28hosts/go.log",
-        "31mix/app.log",
-        "31mix/other.jsonl",
-        "34java/app.log",
-
-    ] {
+    for path in ["28hosts/app.log", "28hosts/go.log", "31mix/app.log", "31mix/other.jsonl", "34java/app.log"] {
         let text = field(path);
         let mut all = pseudonyms(text.lines(), 5);
         for line in text.lines() {
