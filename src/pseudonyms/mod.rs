@@ -12,7 +12,7 @@
 //! | file | contains |
 //! |---|---|
 //! | `pseudonymizer` | the two passes and the report |
-//! | `rules`, `paths`, `names`, `patterns`, `places` | what is replaced: which fields, and which places in text |
+//! | `actions`, `rules`, `paths`, `names`, `patterns`, `places` | what is replaced: which fields, and which places in text |
 //! | `beside`, `values`, `nested`, `encoded` | values that stand beside their names, in lists, in JSON as text, in base64 and the like |
 //! | `view`, `keyed`, `cef` | text as it is searched; pairs of a key and a value; CEF and LEEF |
 //! | `domains`, `programs`, `providers` | what looks like a name and is none; names below the domains of providers |
@@ -33,6 +33,7 @@
 //!
 //! Memory grows with the number of distinct names, not with the corpus; all other pseudonyms are computed from the key.
 
+mod actions;
 mod address;
 mod beside;
 mod cef;

@@ -4,7 +4,7 @@
 //! or the names of an object and of its member (`host.name`, `*user.displayname`). Of several rules the more exact one counts: two
 //! names before one, a whole name before an end, a longer end before a shorter one.
 
-use super::rules::Treatment;
+use super::actions::Treatment;
 use std::collections::HashMap;
 
 #[derive(Default)]
@@ -59,7 +59,7 @@ pub fn plain(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::Action;
+    use super::super::actions::Action;
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Rules: which fields and which places in text are replaced, and by what kind of pseudonym. `rules.toml` contains the
 //! built-in rules and describes the format.
 
+pub use super::actions::{Action, Treatment};
 use super::names::FieldNames;
 use super::paths::PathPatterns;
 use super::patterns::{TextPattern, TextPatterns};
@@ -13,71 +14,6 @@ const BUILTIN: &str = include_str!("rules.toml");
 
 /// The most paths whose rule is cached. In objects that are keyed by data, paths could be countless.
 const CACHED_PATHS: usize = 10_000;
-
-/// What is done with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    Name,
-    User,
-    Email,
-    Host,
-    Domain,
-    Ip,
-    Mac,
-    Uuid,
-    Sid,
-    Account,
-    Arn,
-    KeyId,
-    Token,
-    Id,
-    Number,
-    Phone,
-    Card,
-    Iban,
-    Coordinate,
-    Place,
-    Logon,
-    Session,
-    Redact,
-    Cookie,
-    Agent,
-    Text,
-    Keep,
-    Field,
-    Secret,
-    Pairs,
-}
-
-impl Action {
-    /// The class under which a report counts what the action replaced.
-    pub fn class(self) -> &'static str {
-        match self {
-            Action::Name => "name",
-            Action::User | Action::Logon | Action::Session => "user",
-            Action::Email => "email",
-            Action::Host => "host",
-            Action::Domain => "domain",
-            Action::Ip => "ip",
-            Action::Mac => "mac",
-            Action::Uuid => "uuid",
-            Action::Sid => "sid",
-            Action::Account => "account",
-            Action::Arn => "arn",
-            Action::KeyId => "key-id",
-            Action::Token => "token",
-            Action::Id | Action::Number => "id",
-            Action::Phone => "phone",
-            Action::Card => "card",
-            Action::Iban => "iban",
-            Action::Coordinate => "coordinate",
-            Action::Place => "place",
-            Action::Redact | Action::Cookie => "secret",
-            Action::Agent | Action::Text | Action::Keep | Action::Field | Action::Secret | Action::Pairs => "text",
-        }
-    }
-}
 
 /// A file of rules.
 #[derive(Deserialize)]
@@ -135,52 +71,6 @@ struct TextRule {
     words: Vec<String>,
     action: Action,
     mark: Option<String>,
-}
-
-/// An action and, for redaction, the mark.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Treatment {
-    pub action: Action,
-    pub mark: String,
-}
-
-impl Treatment {
-    fn new(action: Action, mark: Option<String>) -> Self {
-        Self { action, mark: mark.unwrap_or_else(|| "SECRET".into()) }
-    }
-
-    pub fn of(action: Action) -> Self {
-        Self::new(action, None)
-    }
-
-    /// Whether the text is searched instead of being replaced as a whole.
-    pub fn is_text(&self) -> bool {
-        matches!(self.action, Action::Text | Action::Agent)
-    }
-}
-
-/// A text of rules.
-#[derive(Clone)]
-pub struct RuleText {
-    /// Where it is from, for messages.
-    pub name: String,
-    pub text: String,
-}
-
-impl RuleText {
-    /// Reads a file of rules.
-    fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the rules", path, e))?;
-        Ok(Self { name: path.display().to_string(), text })
-    }
-
-    /// Reads a file of words that stay: one on each line; empty lines and those that begin with # are skipped.
-    fn read_allowed(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the allowed words", path, e))?;
-        let words = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let words: Vec<toml::Value> = words.map(toml::Value::from).collect();
-        Ok(Self { name: path.display().to_string(), text: format!("allow = {}", toml::Value::from(words)) })
-    }
 }
 
 pub struct Rules {
