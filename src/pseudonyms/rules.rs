@@ -73,6 +73,30 @@ struct TextRule {
     mark: Option<String>,
 }
 
+/// A text of rules.
+#[derive(Clone)]
+pub struct RuleText {
+    /// Where it is from, for messages.
+    pub name: String,
+    pub text: String,
+}
+
+impl RuleText {
+    /// Reads a file of rules.
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the rules", path, e))?;
+        Ok(Self { name: path.display().to_string(), text })
+    }
+
+    /// Reads a file of words that stay: one on each line; empty lines and those that begin with # are skipped.
+    fn read_allowed(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the allowed words", path, e))?;
+        let words = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let words: Vec<toml::Value> = words.map(toml::Value::from).collect();
+        Ok(Self { name: path.display().to_string(), text: format!("allow = {}", toml::Value::from(words)) })
+    }
+}
+
 pub struct Rules {
     /// The texts in use, in the order of precedence.
     pub texts: Vec<RuleText>,
