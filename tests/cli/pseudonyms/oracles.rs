@@ -328,10 +328,11 @@ fn lines_without_identities_do_not_change() {
         }
     }
     // One file's words never change another's.
-    let both = field("31mix/app.log") + &field("31mix/other.jsonl") + "Mar  4 10:00:00 kernel sshd[1]: x\n";
+    let both = field("31mix/app.log") + &field("31mix/other.jsonl");
     let mut all = pseudonyms(both.lines(), 5);
-    let changed: Vec<&str> = both.lines().filter(|line| rewritten(&mut all, line) != **line).collect();
-    assert!(changed.len() < 2, "{changed:?}");
+    for line in both.lines() {
+        assert_eq!(rewritten(&mut all, line), line);
+    }
 }
 
 #[test]
