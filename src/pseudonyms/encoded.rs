@@ -33,7 +33,9 @@ pub fn runs(text: &str) -> Vec<Encoded> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let length = bytes[at..].iter().take_while(|byte| is_run(**byte)).count();
-        if length >= SHORTEST_HEX || length >= 3 && bytes[at..at + length].contains(&b'%') {
+        let run = &bytes[at..at + length];
+        let stretches = run.split(|byte| !byte.is_ascii_alphanumeric());
+        if length >= 3 && run.contains(&b'%') || stretches.map(<[u8]>::len).any(|length| length > SHORTEST_HEX - 3) {
             found.extend(parts_of(&text[at..at + length], at));
         }
         at += length + 1;

@@ -1,7 +1,7 @@
 //! Patterns of places in text: those that match a text at all are found at once, however many there are.
 
 use crate::{Error, Result};
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -185,7 +185,9 @@ fn of_words(patterns: &[TextPattern], numbers: &[usize]) -> Result<(AhoCorasick,
         }
     }
     let (words, numbers): (Vec<String>, Vec<Vec<usize>>) = words.into_iter().unzip();
-    let built = AhoCorasick::builder().ascii_case_insensitive(true).build(words);
+    // Few words, so that the fastest automaton is small.
+    let kind = (words.len() < 1000).then_some(AhoCorasickKind::DFA);
+    let built = AhoCorasick::builder().ascii_case_insensitive(true).kind(kind).build(words);
     let built =
         built.map_err(|e| Error::usage(format!("the words of the text rules are too many or too long: {e}")))?;
     Ok((built, numbers))
