@@ -43,7 +43,7 @@ impl KeyArgs {
         let key = SecretKey::read(path)?;
         let sealed = SealedPseudonyms::load(folder)?.ok_or_else(|| {
             Error::failed(format!(
-                "{}: it has no {SEALED_FILE}, because it was prepared by an earlier version; run prepare --pseudonymise again, \
+                "{}: it has no {SEALED_FILE}, because it was removed or prepared by an earlier version; run prepare --pseudonymise again, \
                  train on the result, or give pseudonymised records without --key-file",
                 folder.display()
             ))

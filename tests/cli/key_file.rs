@@ -185,6 +185,7 @@ fn a_wrong_key_and_a_key_for_nothing_are_refused() {
     assert!(!home.path().join("nowhere").exists(), "scoring makes no key");
     run(home.path(), &format!("{score} plain --key-file key"))
         .has(2, &["not trained on pseudonyms", "omit --key-file"]);
+    run(home.path(), &format!("{score} plain")).has(0, &[]);
     run(home.path(), &format!("{score} run --in-clear")).has(2, &["--key-file"]);
     let sealed = home.path().join("run/best/pseudonyms.sealed");
     let bytes = fs::read(&sealed).unwrap();
