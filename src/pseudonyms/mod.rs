@@ -15,7 +15,7 @@
 //! | `actions`, `rules`, `paths`, `names`, `patterns`, `places` | what is replaced: which fields, and which places in text |
 //! | `beside`, `values`, `nested`, `encoded` | values that stand beside their names, in lists, in JSON as text, in base64 and the like |
 //! | `view`, `keyed`, `cef` | text as it is searched; pairs of a key and a value; CEF and LEEF |
-//! | `domains`, `programs`, `providers` | what looks like a name and is none; names below the domains of providers |
+//! | `domains`, `programs`, `providers`, `foreign` | what looks like a name and is none, and what is one; names below the domains of providers |
 //! | `parts` | the values of a record, and the record with its replacements |
 //! | `members` | names of members in objects that are keyed by a person, account or address |
 //! | `replacer` | the pseudonym of a value of a given kind |
@@ -40,6 +40,7 @@ mod cef;
 mod census;
 mod domains;
 mod encoded;
+mod foreign;
 mod hashed;
 mod identifiers;
 mod key;

@@ -2,7 +2,7 @@
 
 use super::known::KnownNames;
 use super::rules::{Action, Rules, Treatment};
-use super::{cef, domains, encoded, keyed, opaque, values, view};
+use super::{cef, domains, encoded, foreign, keyed, opaque, values, view};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -78,6 +78,7 @@ fn ruled(text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
         }
         let places = match (treatment.action, treatment.mark.as_str()) {
             (Action::Domain, "DOTTED") => domains::dotted(text).into_iter().map(|place| (place, None)).collect(),
+            (Action::Name, "FOREIGN") => foreign::names(text).into_iter().map(|place| (place, None)).collect(),
             (Action::Id, "MIXED") => opaque::in_text(text).into_iter().map(|place| (place, None)).collect(),
             _ => rules.patterns.get(number).places(text),
         };

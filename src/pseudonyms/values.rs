@@ -102,7 +102,7 @@ pub fn of_value(text: &str, treatment: &Treatment) -> Vec<Spot> {
     }
     if treatment.action == Action::Name && bare.contains(' ') {
         // A remark may follow a name.
-        let end = bare.find(" (").unwrap_or(bare.len());
+        let end = bare.find(" (").filter(|at| bare[*at..].is_ascii()).unwrap_or(bare.len());
         let start = text.find(bare).unwrap_or(0);
         return if is_name(&bare[..end]) {
             vec![Spot::plain(text, start..start + end, treatment.clone())]
