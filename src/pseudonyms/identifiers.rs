@@ -86,10 +86,10 @@ fn relative(permuter: &Permuter, number: &str) -> String {
     image
 }
 
-/// The pseudonym of an AWS account number of twelve digits; `None` for anything else.
+/// The pseudonym of an AWS account number of twelve digits, the same whether it is a text or a number; `None` for anything else.
 pub fn account(permuter: &Permuter, text: &str) -> Option<String> {
     let whole = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    whole.then(|| permuter.alphanumeric("account", text))
+    whole.then(|| permuter.number("account", text))
 }
 
 /// The pseudonym of an AWS key or principal id. Its first four letters stay, since they only tell its kind.

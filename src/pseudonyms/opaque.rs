@@ -119,7 +119,7 @@ fn run_image(permuter: &Permuter, run: &str, whole: &str) -> String {
     }
     if run.bytes().all(|b| b.is_ascii_digit()) {
         // As for the number in a JSON record.
-        return permuter.number("number", run);
+        return ids::account(permuter, run).unwrap_or_else(|| permuter.number("number", run));
     }
     let any = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
     let one_case = !(any(u8::is_ascii_lowercase) && any(u8::is_ascii_uppercase));

@@ -151,7 +151,7 @@ impl Replacer {
     /// The pseudonym of a JSON number that is an account or another identifier: a number with the same number of digits.
     pub fn number(&self, text: &str) -> Option<String> {
         let whole = !self.allows(text) && text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
-        whole.then(|| self.permuter.number("number", text))
+        whole.then(|| ids::account(&self.permuter, text).unwrap_or_else(|| self.permuter.number("number", text)))
     }
 
     /// What replaces a number that is a secret.
@@ -374,7 +374,7 @@ impl Replacer {
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
             return text.to_string();
         }
-        if let Some(image) = ids::uuid(&self.permuter, text) {
+        if let Some(image) = ids::uuid(&self.permuter, text).or_else(|| self.number(text)) {
             return image;
         }
         let address = self.dashed_address(text);

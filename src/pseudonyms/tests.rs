@@ -180,6 +180,20 @@ fn names_of_one_object_never_become_equal() {
 }
 
 #[test]
+fn one_number_is_one_pseudonym_as_number_and_as_text() {
+    let mut pseudonymizer = learnt_from(&[]);
+    for (name, number) in
+        [("accountId", "210987654321"), ("user_id", "48117203"), ("userId", "48117203"), ("account", "7719034455")]
+    {
+        let image = rewritten(&mut pseudonymizer, &format!(r#"{{"{name}":{number},"x":{{"{name}":"{number}"}}}}"#));
+        let json: serde_json::Value = serde_json::from_str(&image).unwrap();
+        let as_number = json[name].to_string();
+        assert_eq!(json["x"][name], as_number, "{name}");
+        assert!(as_number != number && as_number.len() == number.len(), "{image}");
+    }
+}
+
+#[test]
 fn one_place_moves_to_one_place_with_its_digits() {
     let mut pseudonymizer = learnt_from(&[SIGN_IN]);
     let place = |image: &str| {
