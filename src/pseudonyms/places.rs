@@ -96,7 +96,7 @@ fn ruled(text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
             let Some(treatment) = treatment else { continue };
             match treatment.action {
                 // A cookie header holds several, and what looks like an account may be a directory's name.
-                Action::Redact | Action::User => parts_of_value(text, place, &treatment, &mut found),
+                Action::Redact | Action::Cookie | Action::User => parts_of_value(text, place, &treatment, &mut found),
                 _ => found.push(Candidate { place, treatment, is_known: false }),
             }
         }

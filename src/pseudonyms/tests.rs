@@ -291,3 +291,52 @@ fn letters_beyond_ascii_cost_little() {
     // With boundaries of Unicode words it was 37 times; the rest is room for a busy machine.
     assert!(other < 6.0 * ascii, "{other} s, {ascii} s in ASCII");
 }
+
+#[test]
+fn text_inside_of_text_is_opened_and_closed_again() {
+    let mut pseudonymizer = learnt_from(&[SIGN_IN, r#"{"user_name":"zed77"}"#]);
+    let account = rewritten(&mut pseudonymizer, "zed77");
+    for (record, expected) in [
+        (r#"{"m":"{\"a\":{\"user\":\"zed77\",\"n\":[1]}}"}"#, r#"{"m":"{\"a\":{\"user\":\"NAME\",\"n\":[1]}}"}"#),
+        (r#"{"m":"x \u007b\"user\": \"zed77\", broken"}"#, r#"{"m":"x \u007b\"user\": \"NAME\", broken"}"#),
+        ("[{'user': 'zed77', 'ok': True}]", "[{'user': 'NAME', 'ok': True}]"),
+        ("msg='op=login acct=\"zed77\" res=ok'", "msg='op=login acct=\"NAME\" res=ok'"),
+        ("\u{1b}[32mzed77\u{1b}[0m done", "\u{1b}[32mNAME\u{1b}[0m done"),
+        ("GET /u?q=a%20zed77%2Fx HTTP/1.1", "GET /u?q=a%20NAME%2Fx HTTP/1.1"),
+        (
+            r#"{"p":[{"name":"Login","value":"zed77"},{"name":"login","value":"[\"zed77\"]"}]}"#,
+            r#"{"p":[{"name":"Login","value":"NAME"},{"name":"login","value":"[\"NAME\"]"}]}"#,
+        ),
+        (
+            "CEF:0|V|P|1.2.3.4|1|n|3|suser=zed77 cs1Label=Owner cs1=zed77 cnt=1",
+            "CEF:0|V|P|1.2.3.4|1|n|3|suser=NAME cs1Label=Owner cs1=NAME cnt=1",
+        ),
+    ] {
+        assert_eq!(rewritten(&mut pseudonymizer, record), expected.replace("NAME", &account), "{record}");
+    }
+    // "user zed77" and "net user zed77" as base64, in the second of UTF-16.
+    for (record, original) in
+        [("x=dXNlciB6ZWQ3Nw==", "emVkNzc"), ("p -enc bgBlAHQAIAB1AHMAZQByACAAegBlAGQANwA3AA==", "egBlAGQANwA3")]
+    {
+        let image = rewritten(&mut pseudonymizer, record);
+        assert!(image != record && !image.contains(original), "{image}");
+    }
+}
+
+#[test]
+fn what_programs_and_vendors_name_stays() {
+    let mut pseudonymizer = learnt_from(&[SIGN_IN]);
+    for record in [
+        r#"{"logName":"x/logs/stdout","methodName":"google.cloud.compute.v1.Instances.Insert","level":"debug","decision":"allow"}"#,
+        r#"{"target":[{"type":"AppInstance","displayName":"Salesforce.com"}],"actor":{"type":"SystemPrincipal","displayName":"Okta System"}}"#,
+        r#"{"user":{"username":"system:serviceaccount:kube-system:default"},"roleSessionName":"GitHubActions"}"#,
+        "2024-03-01T08:00:00Z DEBUG worker finished job 7",
+        "2024-03-01T08:00:00Z stdout F com.example.net.Main java.io.IOException at io.netty.Channel.run(Channel.java:66)",
+        "user: not found, host: unreachable, version=10.0.0.1 oid:2.5.4.42 image a/b:4.1.2.7",
+        "CEF:0|V|P|8.3.0.1000|1|n|3|act=allow cat=x",
+        "Cookie: lang=lt; theme=dark",
+        "PWD=/srv/app HKLM\\SOFTWARE\\x C:\\new\\temp",
+    ] {
+        assert_eq!(rewritten(&mut pseudonymizer, record), record);
+    }
+}

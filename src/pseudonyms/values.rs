@@ -179,7 +179,7 @@ fn is_account(text: &str) -> bool {
     !(digits && text.len() < 6 || FUNCTION_WORDS.contains(&text) || subject || path || directory || is_program(text))
 }
 
-/// The spots of a secret: what follows the scheme of a header (`Bearer x`), and the values of cookies.
+/// The spots of a secret: what follows the scheme of a header (`Bearer x`), or all of it.
 fn secret(text: &str, treatment: &Treatment) -> Vec<Spot> {
     // The working directory is called PWD.
     if text.starts_with('/') && treatment.mark == "PASSWORD" {
@@ -198,11 +198,7 @@ fn secret(text: &str, treatment: &Treatment) -> Vec<Spot> {
     {
         return vec![Spot::plain(text, start + scheme.len() + 1..text.trim_end().len(), treatment.clone())];
     }
-    let cookies = cookies(text);
-    match cookies.is_empty() || treatment.mark != "TOKEN" {
-        true => vec![Spot::plain(text, 0..text.len(), treatment.clone())],
-        false => cookies.into_iter().map(|place| Spot::plain(text, place, treatment.clone())).collect(),
-    }
+    vec![Spot::plain(text, 0..text.len(), treatment.clone())]
 }
 
 /// The spots of a cookie: secrets, or the user that a client of remote desktops sends as its cookie.
@@ -212,19 +208,26 @@ fn cookie(text: &str) -> Vec<Spot> {
     let is_user = is_word || text.contains('-') && text.len() < 16 && !text.contains('=');
     match is_user {
         true => vec![Spot::plain(text, 0..text.len(), Treatment::of(Action::User))],
-        false => secret(text, &Treatment { action: Action::Redact, mark: "TOKEN".into() }),
+        false => {
+            let token = Treatment { action: Action::Redact, mark: "TOKEN".into() };
+            match cookies(text) {
+                Some(places) => places.into_iter().map(|place| Spot::plain(text, place, token.clone())).collect(),
+                None => secret(text, &token),
+            }
+        }
     }
 }
 
-/// The values of cookies that open a session: of names that say so, and long ones.
-fn cookies(text: &str) -> Vec<Range<usize>> {
+/// The values of cookies that open a session: of names that say so, and long ones. `None` if the text is no list of cookies.
+fn cookies(text: &str) -> Option<Vec<Range<usize>>> {
     const NAMES: [&str; 9] = ["sess", "sid", "tok", "auth", "jwt", "csrf", "xsrf", "key", "id"];
     let mut at = 0;
-    let mut found = Vec::new();
+    let (mut found, mut any) = (Vec::new(), false);
     for cookie in text.split_inclusive(';') {
         let bare = cookie.trim_end_matches(';');
         let named = |sign: &usize| *sign > 0 && !bare[..*sign].trim().contains(' ') && bare.len() > sign + 1;
         if let Some(sign) = bare.find('=').filter(named) {
+            any = true;
             let (name, value) = (bare[..sign].trim().to_lowercase(), bare[sign + 1..].trim());
             let long = value.len() >= 8 && value.bytes().any(|b| b.is_ascii_digit());
             let opens = long || NAMES.iter().any(|part| name.contains(part));
@@ -232,7 +235,7 @@ fn cookies(text: &str) -> Vec<Range<usize>> {
         }
         at += cookie.len();
     }
-    found
+    any.then_some(found)
 }
 
 /// Whether the text is a list with this separator, not a name with a comma (`Cole, Aaron`).
