@@ -121,6 +121,10 @@ impl AddressPseudonyms {
     /// The pseudonym of an address or a network as it is written: if the bits after the prefix are 0, as in `10.1.0.0/16`, they
     /// stay 0. `None` if the text is neither.
     pub fn text(&self, text: &str) -> Option<String> {
+        if let Some((address, zone)) = text.split_once('%').filter(|(address, _)| address.contains(':')) {
+            // The interface of a link-local address.
+            return Some(format!("{}%{zone}", self.text(address)?));
+        }
         if let Some((address, length)) = text.split_once('/') {
             let length: u32 = length.parse().ok().filter(|_| length.len() < 4)?;
             let network = |address: u128, image: u128, bits: u32| {

@@ -22,11 +22,17 @@ pub fn uuid(permuter: &Permuter, text: &str) -> Option<String> {
 /// address stay.
 pub fn mac(permuter: &Permuter, text: &str) -> Option<String> {
     let shape: String = text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect();
-    if !["hh:hh:hh:hh:hh:hh", "hh-hh-hh-hh-hh-hh", "hhhh.hhhh.hhhh"].contains(&shape.as_str()) {
+    // Linux writes both addresses of a packet and its type in one.
+    if shape.len() > 17 && text.is_ascii() && shape.split([':', '-']).all(|pair| pair == "hh") {
+        let rest = &text[18..];
+        return Some(mac(permuter, &text[..17])? + &text[17..18] + &mac(permuter, rest).unwrap_or(rest.to_string()));
+    }
+    if !["hh:hh:hh:hh:hh:hh", "hh-hh-hh-hh-hh-hh", "hhhh.hhhh.hhhh", "hhhhhhhhhhhh"].contains(&shape.as_str()) {
         return None;
     }
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    if ["000000000000", "ffffffffffff"].contains(&digits.to_lowercase().as_str()) {
+    let multicast = ["3333", "01005e", "0180c2"].iter().any(|group| digits.to_lowercase().starts_with(group));
+    if multicast || ["000000000000", "ffffffffffff"].contains(&digits.to_lowercase().as_str()) {
         return Some(text.to_string());
     }
     // The second digit contains the group and local bits, so it is kept.
@@ -80,10 +86,10 @@ fn relative(permuter: &Permuter, number: &str) -> String {
     image
 }
 
-/// The pseudonym of an AWS account number of twelve digits; `None` for anything else.
+/// The pseudonym of an AWS account number of twelve digits, the same whether it is a text or a number; `None` for anything else.
 pub fn account(permuter: &Permuter, text: &str) -> Option<String> {
     let whole = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    whole.then(|| permuter.alphanumeric("account", text))
+    whole.then(|| permuter.number("account", text))
 }
 
 /// The pseudonym of an AWS key or principal id. Its first four letters stay, since they only tell its kind.

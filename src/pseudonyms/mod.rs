@@ -12,13 +12,17 @@
 //! | file | contains |
 //! |---|---|
 //! | `pseudonymizer` | the two passes and the report |
-//! | `rules`, `paths`, `patterns`, `places` | what is replaced: which fields, and which places in text |
+//! | `actions`, `rules`, `paths`, `names`, `patterns`, `places` | what is replaced: which fields, and which places in text |
+//! | `beside`, `values`, `nested`, `encoded` | values that stand beside their names, in lists, in JSON as text, in base64 and the like |
+//! | `view`, `keyed`, `cef` | text as it is searched; pairs of a key and a value; CEF and LEEF |
+//! | `domains`, `programs`, `providers`, `foreign` | what looks like a name and is none, and what is one; names below the domains of providers |
 //! | `parts` | the values of a record, and the record with its replacements |
 //! | `members` | names of members in objects that are keyed by a person, account or address |
 //! | `replacer` | the pseudonym of a value of a given kind |
 //! | `known`, `hashed` | the names of the corpus, which are searched for in text and kept as keyed hashes |
 //! | `people`, `words` | pseudonyms of a person's name in all its forms, and of single words |
 //! | `address`, `identifiers` | pseudonyms of IP addresses and of identifiers with a fixed format |
+//! | `opaque`, `sums`, `numbered`, `resources` | pseudonyms of other identifiers, of numbers with a check sum, of `web-01`, of names with parts |
 //! | `state`, `sealed`, `one_record` | what a corpus taught, in a file that the key opens; later records with the same pseudonyms |
 //! | `census` | the words of a dry run |
 //! | `permute`, `key` | keyed permutations of digits and letters; the secret key and HMAC-SHA-256 |
@@ -29,27 +33,44 @@
 //!
 //! Memory grows with the number of distinct names, not with the corpus; all other pseudonyms are computed from the key.
 
+mod actions;
 mod address;
+mod beside;
+mod cef;
 mod census;
+mod domains;
+mod encoded;
+mod foreign;
 mod hashed;
 mod identifiers;
 mod key;
+mod keyed;
 mod known;
 mod members;
+mod names;
+mod nested;
+mod numbered;
 mod one_record;
+mod opaque;
 mod parts;
 mod paths;
 mod patterns;
 mod people;
 mod permute;
 mod places;
+mod programs;
+mod providers;
 mod pseudonymizer;
 mod replacer;
+mod resources;
 mod rules;
 mod sealed;
 mod state;
+mod sums;
 #[cfg(test)]
 mod tests;
+mod values;
+mod view;
 mod words;
 
 pub use census::{SeenElsewhere, WordReport};

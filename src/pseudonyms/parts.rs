@@ -104,15 +104,18 @@ fn unescaped(raw: &str) -> (Cow<'_, str>, Option<Vec<usize>>) {
     (Cow::Owned(text), Some(offsets))
 }
 
+/// The text with the escapes that a JSON string needs.
+pub fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_string()
+}
+
 impl RecordPart<'_> {
     /// The change that replaces `place` in the part's text by `image`.
     pub fn change(&self, path: &str, class: &'static str, place: Range<usize>, image: &str) -> Change {
         let offset = |at: usize| self.start + self.offsets.as_ref().map_or(at, |offsets| offsets[at]);
         let text = match self.is_string && self.field.is_some() {
-            true => {
-                let quoted = serde_json::Value::from(image).to_string();
-                quoted[1..quoted.len() - 1].to_string()
-            }
+            true => escaped(image),
             false => image.to_string(),
         };
         Change { place: offset(place.start)..offset(place.end), text, class, path: path.to_string(), is_known: false }

@@ -1,8 +1,9 @@
 //! Patterns of places in text: those that match a text at all are found at once, however many there are.
 
 use crate::{Error, Result};
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -13,6 +14,9 @@ const SET_CACHE: usize = 64 << 20;
 /// Characters that mean something in a regular expression. A pattern without them is looked up as it is.
 const SYNTAX: &[char] = &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
 
+/// The origin of the rules of the program itself.
+pub const BUILTIN: &str = "the built-in rules";
+
 /// A regular expression of a rule.
 pub struct TextPattern {
     /// Where the rule stands, for messages.
@@ -20,6 +24,8 @@ pub struct TextPattern {
     text: String,
     /// Whether a match begins or ends where a word does.
     edges: [bool; 2],
+    /// Words of which a text contains one if the pattern matches it, in any case; none if that is not known.
+    words: Vec<String>,
     /// Compiled when the pattern first matches: of very many rules, few ever do.
     compiled: OnceLock<Compiled>,
 }
@@ -32,10 +38,10 @@ struct Compiled {
 }
 
 impl TextPattern {
-    pub fn new(origin: &str, text: String) -> Self {
+    pub fn new(origin: &str, text: String, words: Vec<String>) -> Self {
         let begins = text.strip_prefix("(?i)").unwrap_or(&text).starts_with(r"\b");
         let edges = [begins, text.ends_with(r"\b") && !text.ends_with(r"\\b")];
-        Self { origin: origin.to_string(), text, edges, compiled: OnceLock::new() }
+        Self { origin: origin.to_string(), text, edges, words, compiled: OnceLock::new() }
     }
 
     fn compiled(&self) -> &Compiled {
@@ -117,19 +123,24 @@ pub struct TextPatterns {
     /// The patterns without syntax, and those with it; each with their numbers in `patterns`.
     literals: (AhoCorasick, Vec<usize>),
     regexes: (RegexSet, Vec<usize>),
+    /// The words of patterns that have some, and for each the patterns.
+    words: (AhoCorasick, Vec<Vec<usize>>),
 }
 
 impl TextPatterns {
     /// Errors: a pattern that is no regular expression, or too large; they name its file.
     pub fn new(patterns: Vec<TextPattern>) -> Result<Self> {
+        let (worded, others): (Vec<usize>, Vec<usize>) =
+            (0..patterns.len()).partition(|&number| !patterns[number].words.is_empty());
         let (literal, regular): (Vec<usize>, Vec<usize>) =
-            (0..patterns.len()).partition(|&number| patterns[number].is_literal());
+            others.into_iter().partition(|&number| patterns[number].is_literal());
         let literals = AhoCorasick::new(literal.iter().map(|&number| &patterns[number].text))
             .map_err(|e| Error::usage(format!("the words of the text rules are too many or too long: {e}")))?;
         let texts = regular.iter().map(|&number| with_ascii_boundaries(&patterns[number].text));
         let regexes = RegexSetBuilder::new(texts).dfa_size_limit(SET_CACHE).build();
         let regexes = regexes.map_err(|error| fault(regular.iter().map(|&number| &patterns[number]), &error))?;
-        Ok(Self { literals: (literals, literal), regexes: (regexes, regular), patterns })
+        let words = of_words(&patterns, &worded)?;
+        Ok(Self { literals: (literals, literal), regexes: (regexes, regular), words, patterns })
     }
 
     /// The numbers of the patterns that match the text, in the order of precedence.
@@ -140,6 +151,14 @@ impl TextPatterns {
         if !literals.is_empty() {
             numbers.extend(automaton.find_overlapping_iter(text).map(|found| literals[found.pattern().as_usize()]));
         }
+        let (automaton, worded) = &self.words;
+        for found in automaton.find_overlapping_iter(text) {
+            for number in &worded[found.pattern().as_usize()] {
+                if !numbers.contains(number) {
+                    numbers.push(*number);
+                }
+            }
+        }
         numbers.sort_unstable();
         numbers.dedup();
         numbers
@@ -148,6 +167,30 @@ impl TextPatterns {
     pub fn get(&self, number: usize) -> &TextPattern {
         &self.patterns[number]
     }
+}
+
+/// Finds the words of the patterns with these numbers.
+fn of_words(patterns: &[TextPattern], numbers: &[usize]) -> Result<(AhoCorasick, Vec<Vec<usize>>)> {
+    let mut words: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for &number in numbers {
+        let TextPattern { origin, text, .. } = &patterns[number];
+        // Those of the program itself are compiled by a test.
+        if origin != BUILTIN {
+            Regex::new(text).map_err(|error| {
+                Error::usage(format!("{origin}: regex '{text}': expected a regular expression: {error}"))
+            })?;
+        }
+        for word in &patterns[number].words {
+            words.entry(word.to_lowercase()).or_default().push(number);
+        }
+    }
+    let (words, numbers): (Vec<String>, Vec<Vec<usize>>) = words.into_iter().unzip();
+    // Few words, so that the fastest automaton is small.
+    let kind = (words.len() < 1000).then_some(AhoCorasickKind::DFA);
+    let built = AhoCorasick::builder().ascii_case_insensitive(true).kind(kind).build(words);
+    let built =
+        built.map_err(|e| Error::usage(format!("the words of the text rules are too many or too long: {e}")))?;
+    Ok((built, numbers))
 }
 
 /// Why the patterns cannot be compiled together: names the one at fault, if one alone is.
@@ -170,7 +213,7 @@ mod tests {
     use super::*;
 
     fn patterns(texts: &[&str]) -> Result<TextPatterns> {
-        let pattern = |text: &&str| TextPattern::new("my.toml", text.to_string());
+        let pattern = |text: &&str| TextPattern::new("my.toml", text.to_string(), Vec::new());
         TextPatterns::new(texts.iter().map(pattern).collect())
     }
 
@@ -186,7 +229,7 @@ mod tests {
     #[test]
     fn words_end_where_letters_of_any_script_end() {
         let found = |pattern: &str, text: &'static str| -> Vec<&'static str> {
-            let places = TextPattern::new("my.toml", pattern.to_string()).places(text);
+            let places = TextPattern::new("my.toml", pattern.to_string(), Vec::new()).places(text);
             places.into_iter().map(|(place, _)| &text[place]).collect()
         };
         assert_eq!(

@@ -99,6 +99,16 @@ impl Permuter {
         })
     }
 
+    /// Permutes hexadecimal digits, the numbers and the letters among them each within their class.
+    pub fn hexadecimal_by_class(&self, tweak: &str, text: &str) -> String {
+        self.by_class(tweak, text, |_, c| match c {
+            '0'..='9' => Some(('0', 10)),
+            'a'..='f' => Some(('a', 6)),
+            'A'..='F' => Some(('A', 6)),
+            _ => None,
+        })
+    }
+
     /// Permutes the digits of a number as it is written; the first digit becomes 0 only if it is 0.
     pub fn number(&self, tweak: &str, text: &str) -> String {
         let first = text.find(|c: char| c.is_ascii_digit());

@@ -2,9 +2,22 @@
 
 use super::known::KnownNames;
 use super::rules::{Action, Rules, Treatment};
+use super::{cef, domains, encoded, foreign, keyed, opaque, values, view};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// Places in longer texts, which hardly come again, are not kept.
+const LONGEST_KEPT: usize = 200;
+/// The most texts of which places are kept.
+const MOST_KEPT: usize = 20_000;
+
+/// The places that rules find in texts that came before: most values of fields come again and again.
+#[derive(Default)]
+pub struct PlacesOfTexts(HashMap<(String, bool), Arc<[Candidate]>>);
 
 /// A place that may be replaced.
+#[derive(Clone)]
 pub struct Candidate {
     pub place: Range<usize>,
     pub treatment: Treatment,
@@ -14,28 +27,172 @@ pub struct Candidate {
 
 /// The candidates in a text, in order of precedence: a candidate counts if it does not overlap an earlier one. With `agent`,
 /// the text is a user agent, whose dotted numbers are versions and not addresses.
-pub fn candidates(text: &str, rules: &mut Rules, known: &KnownNames, agent: bool) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    for number in rules.patterns.matching(text) {
-        let treatment = rules.treatments[number].clone();
-        if agent && treatment.action == Action::Ip {
-            continue;
-        }
-        for (place, key) in rules.patterns.get(number).places(text) {
-            let treatment = match (treatment.action, key) {
-                (Action::Field, Some(key)) => rules_of_key(rules, key),
-                (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
-                _ => Some(treatment.clone()),
-            };
-            found.extend(treatment.map(|treatment| Candidate { place, treatment, is_known: false }));
-        }
-    }
-    let known = known.places(text).into_iter();
-    found.extend(known.map(|(place, treatment)| Candidate { place, treatment, is_known: true }));
+pub fn candidates(
+    text: &str,
+    rules: &mut Rules,
+    kept: &mut PlacesOfTexts,
+    known: &KnownNames,
+    agent: bool,
+) -> Vec<Candidate> {
+    let viewed = view::view(text);
+    let mut found = kept.of(&viewed, rules, agent);
+    let text = viewed.as_ref();
+    let named = known
+        .places(text)
+        .into_iter()
+        .filter(|(place, _)| !rules.is_name_of_field(&text[place.clone()]) && !domains::is_in_package(text, place));
+    found.extend(named.map(|(place, treatment)| Candidate { place, treatment, is_known: true }));
     found
 }
 
+impl PlacesOfTexts {
+    fn of(&mut self, text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
+        if text.len() > LONGEST_KEPT {
+            return ruled(text, rules, agent);
+        }
+        let key = (text.to_string(), agent);
+        if let Some(known) = self.0.get(&key) {
+            return known.to_vec();
+        }
+        let found = ruled(text, rules, agent);
+        if self.0.len() == MOST_KEPT {
+            self.0.clear();
+        }
+        self.0.insert(key, found.as_slice().into());
+        found
+    }
+}
+
+/// The places that rules find in a text.
+fn ruled(text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for number in rules.patterns.matching(text) {
+        let treatment = rules.treatments[number].clone();
+        match treatment.action {
+            Action::Ip if agent => continue,
+            Action::Pairs => {
+                keyed_places(text, rules, &mut found);
+                continue;
+            }
+            _ => {}
+        }
+        let places = match (treatment.action, treatment.mark.as_str()) {
+            (Action::Domain, "DOTTED") => domains::dotted(text).into_iter().map(|place| (place, None)).collect(),
+            (Action::Name, "FOREIGN") => foreign::names(text).into_iter().map(|place| (place, None)).collect(),
+            (Action::Id, "MIXED") => opaque::in_text(text).into_iter().map(|place| (place, None)).collect(),
+            _ => rules.patterns.get(number).places(text),
+        };
+        for (place, key) in places {
+            let treatment = match (treatment.action, key) {
+                (Action::Field, Some(key)) => rules_of_key(rules, key),
+                (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
+                (Action::Domain, _) if treatment.mark == "DOTTED" && !domains::is_name(text, &place) => None,
+                (Action::Id, _) if !is_id(&treatment.mark, &text[place.clone()]) => None,
+                (Action::Host, _) if treatment.mark == "NUMBERED" && !is_numbered(&text[place.clone()]) => None,
+                (Action::Name, _) if !text[place.clone()].starts_with(char::is_uppercase) => None,
+                (Action::Ip, _) if goes_on(&text[place.end..]) => None,
+                _ => Some(treatment.clone()),
+            };
+            let Some(treatment) = treatment else { continue };
+            match treatment.action {
+                // A cookie header holds several, and what looks like an account may be a directory's name.
+                Action::Redact | Action::Cookie | Action::User => parts_of_value(text, place, &treatment, &mut found),
+                _ => found.push(Candidate { place, treatment, is_known: false }),
+            }
+        }
+    }
+    found
+}
+
+/// Whether a text is an identifier as the mark of its rule demands: mixed of digits and letters as no word is and not encoded text,
+/// or opaque.
+fn is_id(mark: &str, text: &str) -> bool {
+    match mark {
+        "MIXED" => encoded::decoded(text).is_none(),
+        // A number of four digits may count anything.
+        "TICKET" => text.len() > 4 && (opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit())),
+        "OPAQUE" => opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit()),
+        _ => true,
+    }
+}
+
+/// Whether a word has a digit or a capital, as names of machines have and other words with a dash have not.
+fn is_numbered(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit() || c.is_uppercase())
+}
+
+/// Whether a number with dots goes on, so that it is no address.
+fn goes_on(after: &str) -> bool {
+    match after.strip_prefix('.') {
+        Some(more) => more.starts_with(|c: char| c.is_ascii_alphanumeric()),
+        None => after.starts_with(|c: char| c.is_ascii_digit()),
+    }
+}
+
+/// The values of pairs of a key and a value.
+fn keyed_places(text: &str, rules: &mut Rules, found: &mut Vec<Candidate>) {
+    if let Some(event) = cef::event(text) {
+        found.push(Candidate { place: event.header, treatment: Treatment::of(Action::Keep), is_known: false });
+        for cef::Value { key, value } in event.values {
+            if let Some(treatment) = rules_of_key(rules, &key) {
+                parts_of_value(text, value, &treatment, found);
+            }
+        }
+    }
+    for pair in keyed::pairs(text) {
+        let value = &text[pair.value.clone()];
+        if pair.is_loose && !is_identity(value, &text[pair.value.end..]) {
+            continue;
+        }
+        let Some(treatment) = rules_of_key(rules, &text[pair.key]) else { continue };
+        if treatment.action == Action::Redact || !value.contains(['=', '{']) {
+            parts_of_value(text, pair.value, &treatment, found);
+        }
+    }
+}
+
+/// The places in a value that its treatment is for.
+fn parts_of_value(text: &str, place: Range<usize>, treatment: &Treatment, found: &mut Vec<Candidate>) {
+    for spot in values::of_value(&text[place.clone()], treatment) {
+        if let values::Spot::Value { place: inner, treatment, .. } = spot {
+            let inner = place.start + inner.start..place.start + inner.end;
+            found.push(Candidate { place: inner, treatment, is_known: false });
+        }
+    }
+}
+
+/// Whether the word after a key and a colon in running text can be an identity: it is the whole value, or no word of a sentence.
+fn is_identity(value: &str, after: &str) -> bool {
+    let whole = after.is_empty()
+        || after.starts_with([',', ';', ']', ')', '"', '\'', '\n', '\r', '\t', '|', '}'])
+        || after.starts_with(" (");
+    let word = value.chars().all(|c| c.is_lowercase()) && value.len() < 16;
+    let label = after.trim_start().split([' ', ':']).next().is_some_and(|next| next.starts_with(char::is_uppercase))
+        && after.contains(':');
+    whole && !STATES.contains(&value) || !word || label && !STATES.contains(&value)
+}
+
+/// What follows a key in a sentence about it: user: not found.
+const STATES: [&str; 16] = [
+    "not",
+    "unreachable",
+    "failed",
+    "unknown",
+    "no",
+    "is",
+    "was",
+    "error",
+    "invalid",
+    "denied",
+    "closed",
+    "timeout",
+    "missing",
+    "down",
+    "up",
+    "ok",
+];
+
 /// The rule of a key in `key=value`, if it gives the kind of the value.
 fn rules_of_key(rules: &mut Rules, key: &str) -> Option<Treatment> {
-    rules.field(key).filter(|treatment| !matches!(treatment.action, Action::Text | Action::Agent | Action::Keep))
+    rules.field(key).filter(|treatment| !treatment.is_text())
 }

@@ -1,16 +1,19 @@
 //! The two passes over a corpus: the first learns names, the second replaces them record by record.
 
+use super::beside;
 use super::census::{Census, WordReport};
 use super::hashed::NameHasher;
 use super::key::SecretKey;
 use super::known::KnownNames;
 use super::members;
+use super::nested;
 use super::parts::{self, Change, RecordPart};
 use super::people::Person;
 use super::permute::Direction;
-use super::places::{self, Candidate};
+use super::places::{self, Candidate, PlacesOfTexts};
 use super::replacer::Replacer;
 use super::rules::{Action, Rules, Treatment};
+use super::values::{self, Spot};
 use super::words::Words;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,6 +29,7 @@ pub struct Pseudonymizer {
     pub(super) rules: Rules,
     pub(super) replacer: Replacer,
     pub(super) known: KnownNames,
+    kept: PlacesOfTexts,
     report: PseudonymReport,
     /// The numbers of pseudonyms by class that could not be undone.
     left: BTreeMap<&'static str, u64>,
@@ -70,8 +74,8 @@ impl Pseudonymizer {
 
     fn with(key: SecretKey, rules: Rules, direction: Direction) -> Self {
         let known = KnownNames::new(NameHasher::new(&key));
-        let (report, left) = (PseudonymReport::default(), BTreeMap::new());
-        Self { replacer: Replacer::new(key, &rules, direction), rules, known, report, left, census: None }
+        let (report, left, kept) = (PseudonymReport::default(), BTreeMap::new(), PlacesOfTexts::default());
+        Self { replacer: Replacer::new(key, &rules, direction), rules, kept, known, report, left, census: None }
     }
 
     /// Counts words from here on, for [`Self::word_report`].
@@ -89,11 +93,14 @@ impl Pseudonymizer {
         let mut learnt = Learnt::default();
         self.known.is_complete = false;
         let parts = parts::parts(record);
-        for part in &parts {
-            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
-            let typed = treatment.as_ref().filter(|treatment| !is_text(treatment.action));
+        for (part, field) in parts.iter().zip(beside::paths(&parts)) {
+            let treatment = field.and_then(|path| self.rules.field(&path));
+            let typed = treatment.as_ref().filter(|treatment| !treatment.is_text());
             match typed {
-                Some(treatment) => self.learn_value(treatment.action, &part.text, &mut learnt),
+                Some(treatment) => match values::of_value(&part.text, treatment) {
+                    spots if spots.is_empty() && part.is_string => self.learn_text(&part.text, &mut learnt),
+                    spots => self.learn_spots(spots, &mut learnt),
+                },
                 None if part.is_string => self.learn_text(&part.text, &mut learnt),
                 None => {}
             }
@@ -110,11 +117,21 @@ impl Pseudonymizer {
 
     fn learn_text(&mut self, text: &str, learnt: &mut Learnt) {
         // Whether the text is a user agent does not matter here, because nothing is learnt from addresses.
+        let spots = nested::of_text(text, &mut self.rules, &mut self.kept, &self.known, false, 0);
+        self.learn_spots(spots, learnt);
+    }
+
+    fn learn_spots(&mut self, spots: Vec<Spot>, learnt: &mut Learnt) {
         let mut taken = Taken::new();
-        for Candidate { place, treatment, .. } in places::candidates(text, &mut self.rules, &self.known, false) {
-            if is_free(&taken, &place) {
-                taken.insert(place.start, (place.end, ()));
-                self.learn_value(treatment.action, &text[place], learnt);
+        for spot in spots {
+            let place = spot.place().clone();
+            if !is_free(&taken, &place) {
+                continue;
+            }
+            taken.insert(place.start, (place.end, ()));
+            match spot {
+                Spot::Value { treatment, text, .. } => self.learn_value(treatment.action, &text, learnt),
+                Spot::Encoded { spots, .. } => self.learn_spots(spots, learnt),
             }
         }
     }
@@ -255,8 +272,9 @@ impl Pseudonymizer {
         let mut pairs = parts::coordinate_pairs(&parts, |path| {
             self.rules.field(path).is_some_and(|treatment| treatment.action == Action::Coordinate)
         });
-        for (at, part) in parts.iter().enumerate() {
-            let treatment = part.field.as_ref().and_then(|path| self.rules.field(path));
+        let fields = beside::paths(&parts);
+        for (at, (part, field)) in parts.iter().zip(fields).enumerate() {
+            let treatment = field.and_then(|path| self.rules.field(&path));
             let path = renamed.as_ref().map_or(&part.field, |fields| &fields[at]).as_deref().unwrap_or(IN_TEXT);
             let mut change = |class: &'static str, place: Range<usize>, image: String, is_known: bool| {
                 if part.text[place.clone()] != image {
@@ -276,13 +294,14 @@ impl Pseudonymizer {
                 }
                 continue;
             }
-            if let Some(treatment) = treatment.filter(|treatment| !is_text(treatment.action))
-                && let Some(image) = self.image(&treatment, &part.text)
-            {
-                change(treatment.action.class(), 0..part.text.len(), image, false);
-                continue;
+            let typed = treatment.filter(|treatment| !treatment.is_text());
+            let mut images = typed.map_or_else(Vec::new, |typed| self.images(values::of_value(&part.text, &typed)));
+            if images.is_empty() {
+                let agent = action == Action::Agent;
+                let spots = nested::of_text(&part.text, &mut self.rules, &mut self.kept, &self.known, agent, 0);
+                images = self.images(spots);
             }
-            for (class, place, image, is_known) in self.places(&part.text, action == Action::Agent) {
+            for (class, place, image, is_known) in images {
                 change(class, place, image, is_known);
             }
         }
@@ -329,7 +348,9 @@ impl Pseudonymizer {
             return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
         }
         let mut taken = Taken::new();
-        for Candidate { place, treatment, .. } in places::candidates(text, &mut self.rules, &self.known, false) {
+        for Candidate { place, treatment, .. } in
+            places::candidates(text, &mut self.rules, &mut self.kept, &self.known, false)
+        {
             let domain = treatment.action == Action::Domain && known.is_none();
             if is_free(&taken, &place) && !domain {
                 taken.insert(place.start, (place.end, treatment));
@@ -369,24 +390,46 @@ impl Pseudonymizer {
         let number = text.starts_with(|c: char| c.is_ascii_digit());
         match action {
             Action::User | Action::Host | Action::Account | Action::Token if number => self.replacer.number(text),
+            Action::Id if number && text.len() > 4 => self.replacer.number(text),
+            Action::Phone | Action::Card if number => self.replacer.number(text),
             // A mark would change the type of the value, so a secret number becomes 0.
             Action::Redact if number => self.replacer.redacted_number(),
             _ => None,
         }
     }
 
-    /// The replacements in running text: class, place and pseudonym, and whether the place is only a known name.
-    fn places(&mut self, text: &str, agent: bool) -> Vec<(&'static str, Range<usize>, String, bool)> {
+    /// The replacements of spots: class, place and pseudonym, and whether the place is only a known name.
+    fn images(&mut self, spots: Vec<Spot>) -> Vec<(&'static str, Range<usize>, String, bool)> {
         let mut taken = Taken::new();
-        for Candidate { place, treatment, is_known } in places::candidates(text, &mut self.rules, &self.known, agent) {
+        for spot in spots {
+            let (place, is_known) = (spot.place().clone(), spot.is_known());
             if is_free(&taken, &place)
-                && let Some(image) = self.image(&treatment, &text[place.clone()])
+                && let Some((class, image)) = self.spot_image(spot)
             {
-                taken.insert(place.start, (place.end, (treatment.action.class(), image, is_known)));
+                taken.insert(place.start, (place.end, (class, image, is_known)));
             }
         }
         let place = |(start, (end, (class, image, is_known)))| (class, start..end, image, is_known);
         taken.into_iter().map(place).collect()
+    }
+
+    /// The class and the replacement of a spot; `None` if it is not of the kind of its rule, or nothing in it is replaced.
+    fn spot_image(&mut self, spot: Spot) -> Option<(&'static str, String)> {
+        let escaped = |image: String, quoted: usize| (0..quoted).fold(image, |image, _| parts::escaped(&image));
+        match spot {
+            Spot::Value { treatment, text, quoted, encoding, .. } => {
+                let image = self.image(&treatment, &text)?;
+                let image = encoding.map_or(image.clone(), |encoding| encoding.encode(&image));
+                Some((treatment.action.class(), escaped(image, quoted)))
+            }
+            Spot::Encoded { text, spots, encoding, quoted, .. } => {
+                let images = self.images(spots);
+                let class = images.iter().find(|(_, place, image, _)| text[place.clone()] != **image)?.0;
+                let mut out = text.clone();
+                images.into_iter().rev().for_each(|(_, place, image, _)| out.replace_range(place, &image));
+                Some((class, escaped(encoding.encode(&out), quoted)))
+            }
+        }
     }
 
     /// Second pass: writes the record with its replacements to `out`, which is cleared first, and counts them.
@@ -421,11 +464,6 @@ fn is_common_word(lower: &str, words: &Words, rules: &Rules) -> bool {
 /// Whether the name consists of common words, as the name of a service account may, so that it could also name a field.
 fn is_common(person: &Person, words: &Words, rules: &Rules) -> bool {
     person.words().iter().all(|word| is_common_word(word, words, rules))
-}
-
-/// Whether the action searches the text instead of replacing it as a whole.
-fn is_text(action: Action) -> bool {
-    matches!(action, Action::Text | Action::Agent)
 }
 
 /// Places that are already taken: from the beginning of each to its end and further facts.

@@ -4,58 +4,30 @@ use super::address::AddressPseudonyms;
 use super::hashed::{Layered, NameHash, NameHasher};
 use super::identifiers as ids;
 use super::key::SecretKey;
+use super::numbered;
+use super::opaque;
 use super::people::People;
 use super::permute::{Direction, Permuter};
+use super::providers;
 use super::rules::{Action, Rules, Treatment};
+use super::sums;
 use super::words::{Words, with_letters, written_like};
 use std::collections::HashSet;
 
 /// The beginning of every replaced secret.
 const MARK: &str = "REDACTED_";
 
-/// Generic top-level domains, which reveal nothing about the owner of a domain. Those of two letters (countries) are generic
-/// too.
-const ENDS: [&str; 25] = [
-    "com",
-    "net",
-    "org",
-    "edu",
-    "gov",
-    "mil",
-    "int",
-    "info",
-    "biz",
-    "dev",
-    "app",
-    "cloud",
-    "online",
-    "site",
-    "xyz",
-    "local",
-    "lan",
-    "internal",
-    "intranet",
-    "corp",
-    "home",
-    "localdomain",
-    "test",
-    "invalid",
-    "arpa",
-];
-/// Generic second-level domains below a country, as in co.uk.
-const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
-
 pub struct Replacer {
     key: SecretKey,
-    permuter: Permuter,
+    pub(super) permuter: Permuter,
     addresses: AddressPseudonyms,
     /// Of pseudonyms that are to be undone, the number of those that cannot be.
     pub lost: u64,
     pub words: Words,
     pub people: People,
-    hasher: NameHasher,
+    pub(super) hasher: NameHasher,
     /// Domains that fields contain, in lower case. They distinguish a logon `X\y` from a path.
-    domains: Layered<()>,
+    pub(super) domains: Layered<()>,
     keep_accounts: HashSet<String>,
     keep_domains: HashSet<String>,
     allow: HashSet<String>,
@@ -130,13 +102,22 @@ impl Replacer {
             Action::Mac => ids::mac(&self.permuter, bare)?,
             Action::Uuid => ids::uuid(&self.permuter, bare)?,
             Action::Sid => ids::sid(&self.permuter, bare)?,
-            Action::Account => ids::account(&self.permuter, bare)?,
+            Action::Account => {
+                ids::account(&self.permuter, bare).or_else(|| opaque::is_opaque(bare).then(|| self.id(bare)))?
+            }
             Action::KeyId => ids::key_id(&self.permuter, bare)?,
             Action::Arn => self.arn(bare)?,
             Action::Token => self.permuter.alphanumeric("token", bare),
             Action::Place => self.place(bare),
             Action::Coordinate => self.coordinate(bare, bare, 0)?,
-            Action::Agent | Action::Text | Action::Field | Action::Secret => return None,
+            Action::Id => self.id(bare),
+            Action::Number => self.permuter.number("number", bare),
+            Action::Phone => self.phone(bare)?,
+            Action::Card => sums::card(&self.permuter, bare)?,
+            Action::Iban => sums::iban(&self.permuter, bare)?,
+            Action::Agent | Action::Cookie | Action::Text | Action::Field | Action::Secret | Action::Pairs => {
+                return None;
+            }
         };
         Some(text.replacen(bare, &image, 1))
     }
@@ -170,7 +151,7 @@ impl Replacer {
     /// The pseudonym of a JSON number that is an account or another identifier: a number with the same number of digits.
     pub fn number(&self, text: &str) -> Option<String> {
         let whole = !self.allows(text) && text.len() > 2 && text.bytes().all(|b| b.is_ascii_digit());
-        whole.then(|| self.permuter.number("number", text))
+        whole.then(|| ids::account(&self.permuter, text).unwrap_or_else(|| self.permuter.number("number", text)))
     }
 
     /// What replaces a number that is a secret.
@@ -210,7 +191,7 @@ impl Replacer {
     }
 
     /// The pseudonym of a text whose format shows that it is an identifier and not a name.
-    fn identifier(&mut self, text: &str) -> Option<String> {
+    pub(super) fn identifier(&mut self, text: &str) -> Option<String> {
         let found = self
             .addresses
             .text(text)
@@ -218,6 +199,20 @@ impl Replacer {
             .or_else(|| ids::sid(&self.permuter, text));
         let found = found.or_else(|| ids::key_id(&self.permuter, text)).or_else(|| ids::account(&self.permuter, text));
         found.or_else(|| self.arn(text))
+    }
+
+    /// The pseudonym of an identifier: by its format if it has one, else of the same form.
+    fn id(&mut self, text: &str) -> String {
+        let found = self.identifier(text).or_else(|| ids::mac(&self.permuter, text)).or_else(|| self.email(text));
+        found.unwrap_or_else(|| opaque::image(&self.permuter, text))
+    }
+
+    /// The pseudonym of a telephone number: the first two digits, which may be those of a country, stay.
+    fn phone(&self, text: &str) -> Option<String> {
+        let digits: Vec<(usize, char)> = text.char_indices().filter(|(_, c)| c.is_ascii_digit()).collect();
+        let (second, _) = digits.get(1).filter(|_| digits.len() > 5)?;
+        let (head, rest) = text.split_at(second + 1);
+        Some(head.to_string() + &self.permuter.alphanumeric("phone", rest))
     }
 
     fn name(&mut self, text: &str) -> String {
@@ -236,16 +231,29 @@ impl Replacer {
         })
     }
 
-    fn user(&mut self, text: &str) -> String {
+    pub(super) fn user(&mut self, text: &str) -> String {
         if self.keeps_account(text) {
             return text.to_string();
         }
         if let Some(image) = self.identifier(text).or_else(|| self.email(text)) {
             return image;
         }
+        if let Some(at) = text.find(" (") {
+            // A remark follows.
+            return self.user(&text[..at]) + &text[at..];
+        }
         if let Some((domain, user)) = text.split_once('\\') {
             let domain = if self.keeps_account(domain) { domain.to_string() } else { self.host(domain) };
-            return format!("{domain}\\{}", self.user(user));
+            // In text inside of text, backslashes are doubled.
+            let bare = user.trim_start_matches('\\');
+            return format!("{domain}\\{}{}", &user[..user.len() - bare.len()], self.user(bare));
+        }
+        if let Some(subject) = text.strip_prefix("system:") {
+            // Kubernetes: its own accounts are the same everywhere, but for those of nodes.
+            return match subject.strip_prefix("node:") {
+                Some(node) => format!("system:node:{}", self.host(node)),
+                None => text.to_string(),
+            };
         }
         if let Some(machine) = text.strip_suffix('$') {
             return self.host(machine) + "$";
@@ -253,23 +261,7 @@ impl Replacer {
         self.label(text)
     }
 
-    /// The pseudonym of `DOMAIN\user`, if some field contains the domain.
-    fn logon(&mut self, text: &str) -> Option<String> {
-        let (domain, _) = text.split_once('\\')?;
-        let lower = domain.to_lowercase();
-        (self.domains.contains(self.hasher.of(&lower)) || lower == "nt authority").then(|| self.user(text))
-    }
-
-    /// The pseudonym of the session name of a role. It names a person or an instance, or a program has generated it with a
-    /// long number; a generated name stays.
-    fn session(&mut self, text: &str) -> String {
-        let digits = text
-            .split(|c: char| !c.is_ascii_hexdigit())
-            .any(|run| run.len() > 7 && run.bytes().filter(u8::is_ascii_digit).count() > 3);
-        if digits && !text.contains('@') { text.to_string() } else { self.user(text) }
-    }
-
-    fn email(&mut self, text: &str) -> Option<String> {
+    pub(super) fn email(&mut self, text: &str) -> Option<String> {
         let (local, domain) =
             text.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty())?;
         if domain.contains(|c: char| !(c.is_alphanumeric() || c == '.' || c == '-')) {
@@ -280,12 +272,20 @@ impl Replacer {
     }
 
     /// The pseudonym of a host: a name, a full name or an address, with or without a port or a service (`WSMAN/web01`).
-    fn host(&mut self, text: &str) -> String {
+    pub(super) fn host(&mut self, text: &str) -> String {
         if self.keeps_account(text) {
             return text.to_string();
         }
         if let Some(image) = self.addresses.text(text) {
             return image;
+        }
+        if let Some(at) = ["’s ", "'s "].iter().find_map(|owns| text.find(owns)) {
+            // A person's device: Aaron’s iPhone.
+            return self.name(&text[..at]) + &text[at..];
+        }
+        if let Some(at) = text.find(" (") {
+            // A version or a remark follows.
+            return self.host(&text[..at]) + &text[at..];
         }
         if let Some((service, host)) = text.split_once('/') {
             return format!("{service}/{}", self.host(host));
@@ -299,15 +299,23 @@ impl Replacer {
     }
 
     /// The pseudonym of a domain or full host name, label by label; a generic end such as `.com` stays.
-    fn domain(&mut self, text: &str) -> Option<String> {
+    pub(super) fn domain(&mut self, text: &str) -> Option<String> {
         let labels: Vec<&str> = text.split('.').collect();
+        if labels.len() == 1 && providers::is_generic(&text.to_lowercase()) {
+            return Some(text.to_string());
+        }
+        if let Some(image) = self.tenant(&labels) {
+            return Some(image);
+        }
         if self.keeps_account(text) || self.keeps_domain(text) {
             // A provider's domain may contain a customer's address, or the name of a customer's bucket or account.
-            let image = |label: &&str| match self.words.is_original(&label.to_lowercase()) {
-                true => self.user(label),
-                false => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
+            let provider =
+                (0..labels.len()).rev().find(|at| self.keep_domains.contains(&labels[*at..].join(".").to_lowercase()));
+            let image = |(at, label): (usize, &&str)| match self.words.is_original(&label.to_lowercase()) {
+                true if provider.is_none_or(|provider| at < provider) => self.user(label),
+                _ => self.dashed_address(label).unwrap_or_else(|| label.to_string()),
             };
-            return Some(labels.iter().map(image).collect::<Vec<_>>().join("."));
+            return Some(labels.iter().enumerate().map(image).collect::<Vec<_>>().join("."));
         }
         let name = |label: &str| label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
         if !labels.iter().all(|label| name(label)) || text.is_empty() {
@@ -315,14 +323,9 @@ impl Replacer {
         }
         let real = labels.iter().rposition(|label| !label.is_empty())?;
         let lower = labels[real].to_lowercase();
-        let says_nothing =
-            ENDS.contains(&lower.as_str()) || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic());
+        let says_nothing = providers::is_generic(&lower);
         let mut end = if says_nothing && real > 0 { real } else { real + 1 };
-        if end == real
-            && lower.len() == 2
-            && real > 1
-            && SECOND_ENDS.contains(&labels[real - 1].to_lowercase().as_str())
-        {
+        if end == real && lower.len() == 2 && real > 1 && providers::is_second_end(labels[real - 1]) {
             end -= 1;
         }
         if let Some(reversed) = text.to_lowercase().strip_suffix(".in-addr.arpa") {
@@ -338,31 +341,25 @@ impl Replacer {
         Some(labels.iter().enumerate().map(&mut image).collect::<Vec<_>>().join("."))
     }
 
-    /// The pseudonym of an Amazon resource name: its account and the user, session or bucket that the resource names are
-    /// replaced. Names of roles, functions and other resources are replaced only if fields of the corpus contain them.
-    fn arn(&mut self, text: &str) -> Option<String> {
-        let parts: Vec<&str> = text.splitn(6, ':').collect();
-        let ["arn", partition, service, region, account, resource] = parts.as_slice() else { return None };
-        let account = ids::account(&self.permuter, account).unwrap_or_else(|| account.to_string());
-        let resource = match (*service, resource.split_once('/')) {
-            ("iam" | "sts", Some((kind @ ("user" | "federated-user"), path))) => {
-                let (folder, user) =
-                    path.rsplit_once('/').map_or(("", path), |(_, user)| (&path[..path.len() - user.len()], user));
-                format!("{kind}/{folder}{}", self.user(user))
-            }
-            ("sts", Some(("assumed-role", path))) => match path.split_once('/') {
-                Some((role, session)) => format!("assumed-role/{role}/{}", self.session(session)),
-                None => resource.to_string(),
+    /// The pseudonym of a customer's name below a provider's domain: `acme.okta.com`, `acme-my.sharepoint.com`.
+    fn tenant(&mut self, labels: &[&str]) -> Option<String> {
+        let end = providers::tenants_end(labels)?;
+        let image = |label: &&str| match providers::is_service(label) {
+            true => label.to_string(),
+            false => match label.strip_suffix("-my").or_else(|| label.strip_suffix("-admin")) {
+                Some(tenant) => self.label(tenant) + &label[tenant.len()..],
+                None => self.label(label),
             },
-            ("s3", Some((bucket, path))) => format!("{}/{path}", self.host(bucket)),
-            ("s3", None) if !resource.contains('*') => self.host(resource),
-            _ => resource.to_string(),
         };
-        Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
+        let images: Vec<String> = labels[..end].iter().map(image).collect();
+        Some(images.iter().map(String::as_str).chain(labels[end..].iter().copied()).collect::<Vec<_>>().join("."))
     }
 
     /// The pseudonym of a place: words of three or more letters are replaced; shorter ones are codes of states and the like.
     fn place(&mut self, text: &str) -> String {
+        if self.keeps_account(text) {
+            return text.to_string();
+        }
         by_runs(text, char::is_alphabetic, |run| match run.chars().count() {
             0..3 => run.to_string(),
             _ if self.undoes() => self.lose(run),
@@ -377,7 +374,7 @@ impl Replacer {
         if self.words.keeps(&lower) || !lower.contains(char::is_alphanumeric) {
             return text.to_string();
         }
-        if let Some(image) = ids::uuid(&self.permuter, text) {
+        if let Some(image) = ids::uuid(&self.permuter, text).or_else(|| self.number(text)) {
             return image;
         }
         let address = self.dashed_address(text);
@@ -388,9 +385,20 @@ impl Replacer {
             Some(spelled) => spelled,
             None => by_runs(text, char::is_alphanumeric, |run| self.run(run)),
         };
+        let composed = if composed == text { self.of_kept_words(text) } else { composed };
         let wanted = composed.to_lowercase();
         let claimed = self.words.claim(&lower, |attempt| with_letters(&wanted, attempt));
         composed + &written_like(text, claimed.strip_prefix(&wanted).unwrap_or(""))
+    }
+
+    /// The pseudonym of a label of which all words stay: its numbers change, or without a number its words do.
+    fn of_kept_words(&mut self, text: &str) -> String {
+        match numbered::shifted(&self.key, text, self.undoes()) {
+            Some(image) => image,
+            None if text.contains(['-', '_', '.']) && self.undoes() => self.lose(text),
+            None if text.contains(['-', '_', '.']) => self.words.of_kept(text),
+            None => text.to_string(),
+        }
     }
 
     /// The pseudonym of a label that contains an IPv4 address with dashes: ip-10-0-1-14, a23-47-31-208. Only the address is
@@ -411,7 +419,11 @@ impl Replacer {
         // Half a label is nobody's name.
         let is_whole = self.lost == before;
         self.lost = self.lost.min(before + 1);
-        if is_whole { label } else { text.to_string() }
+        match is_whole {
+            true if label == text => self.of_kept_words(text),
+            true => label,
+            false => text.to_string(),
+        }
     }
 
     /// The pseudonym of a run of letters and digits in a label.
@@ -451,7 +463,7 @@ impl Replacer {
 const TITLES: [&str; 9] = ["mr", "mrs", "ms", "dr", "prof", "sir", "jr", "sr", "phd"];
 
 /// `text` with every run of characters for which `inside` holds replaced by its `image`.
-fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str) -> String) -> String {
+pub(super) fn by_runs(text: &str, inside: impl Fn(char) -> bool, mut image: impl FnMut(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(&inside) {

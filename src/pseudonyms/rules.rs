@@ -1,6 +1,8 @@
 //! Rules: which fields and which places in text are replaced, and by what kind of pseudonym. `rules.toml` contains the
 //! built-in rules and describes the format.
 
+pub use super::actions::{Action, Treatment};
+use super::names::FieldNames;
 use super::paths::PathPatterns;
 use super::patterns::{TextPattern, TextPatterns};
 use crate::{Error, Result};
@@ -12,60 +14,6 @@ const BUILTIN: &str = include_str!("rules.toml");
 
 /// The most paths whose rule is cached. In objects that are keyed by data, paths could be countless.
 const CACHED_PATHS: usize = 10_000;
-
-/// What is done with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    Name,
-    User,
-    Email,
-    Host,
-    Domain,
-    Ip,
-    Mac,
-    Uuid,
-    Sid,
-    Account,
-    Arn,
-    KeyId,
-    Token,
-    Coordinate,
-    Place,
-    Logon,
-    Session,
-    Redact,
-    Agent,
-    Text,
-    Keep,
-    Field,
-    Secret,
-}
-
-impl Action {
-    /// The class under which a report counts what the action replaced.
-    pub fn class(self) -> &'static str {
-        match self {
-            Action::Name => "name",
-            Action::User | Action::Logon | Action::Session => "user",
-            Action::Email => "email",
-            Action::Host => "host",
-            Action::Domain => "domain",
-            Action::Ip => "ip",
-            Action::Mac => "mac",
-            Action::Uuid => "uuid",
-            Action::Sid => "sid",
-            Action::Account => "account",
-            Action::Arn => "arn",
-            Action::KeyId => "key-id",
-            Action::Token => "token",
-            Action::Coordinate => "coordinate",
-            Action::Place => "place",
-            Action::Redact => "secret",
-            Action::Agent | Action::Text | Action::Keep | Action::Field | Action::Secret => "text",
-        }
-    }
-}
 
 /// A file of rules.
 #[derive(Deserialize)]
@@ -87,6 +35,9 @@ struct RulesFile {
     /// For each mark, the names of members and keys that contain secrets.
     #[serde(default)]
     secrets: BTreeMap<String, Vec<String>>,
+    /// For each action, the names of members and keys whose values it treats.
+    #[serde(default)]
+    names: Vec<NamesRule>,
     #[serde(default)]
     field: Vec<FieldRule>,
     #[serde(default)]
@@ -95,6 +46,13 @@ struct RulesFile {
 
 fn yes() -> bool {
     true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamesRule {
+    action: Action,
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -109,25 +67,10 @@ struct FieldRule {
 #[serde(deny_unknown_fields)]
 struct TextRule {
     regex: String,
+    #[serde(default)]
+    words: Vec<String>,
     action: Action,
     mark: Option<String>,
-}
-
-/// An action and, for redaction, the mark.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Treatment {
-    pub action: Action,
-    pub mark: String,
-}
-
-impl Treatment {
-    fn new(action: Action, mark: Option<String>) -> Self {
-        Self { action, mark: mark.unwrap_or_else(|| "SECRET".into()) }
-    }
-
-    pub fn of(action: Action) -> Self {
-        Self::new(action, None)
-    }
 }
 
 /// A text of rules.
@@ -161,6 +104,7 @@ pub struct Rules {
     fields: Vec<Treatment>,
     paths: PathPatterns,
     secrets: SecretNames,
+    names: FieldNames,
     known: HashMap<String, Option<Treatment>>,
     pub patterns: TextPatterns,
     /// The treatments of the places that `patterns` find, by number.
@@ -202,11 +146,15 @@ impl Rules {
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
         let allow = lists(|f| &f.allow);
         let (mut fields, mut paths, mut patterns, mut treatments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut secrets = SecretNames::default();
+        let (mut secrets, mut field_names) = (SecretNames::default(), FieldNames::default());
         for (name, file) in files {
             for (mark, names) in file.secrets {
                 let treatment = checked(&name, "secrets", Treatment::new(Action::Redact, Some(mark)), false)?;
                 names.iter().for_each(|secret| secrets.add(secret, &treatment));
+            }
+            for rule in file.names {
+                let treatment = checked(&name, "names", Treatment::of(rule.action), false)?;
+                rule.names.iter().for_each(|name| field_names.add(name, &treatment));
             }
             for rule in file.field {
                 let treatment = checked(&name, &rule.path, Treatment::new(rule.action, rule.mark), false)?;
@@ -216,7 +164,7 @@ impl Rules {
             for rule in file.text {
                 let treatment = checked(&name, &rule.regex, Treatment::new(rule.action, rule.mark), true)?;
                 treatments.push(treatment);
-                patterns.push(TextPattern::new(&name, rule.regex));
+                patterns.push(TextPattern::new(&name, rule.regex, rule.words));
             }
         }
         let patterns = TextPatterns::new(patterns)?;
@@ -226,6 +174,7 @@ impl Rules {
             fields,
             paths,
             secrets,
+            names: field_names,
             known,
             patterns,
             treatments,
@@ -245,12 +194,22 @@ impl Rules {
         let ruled = |path: &str| self.paths.first(path).map(|number| self.fields[number].clone());
         let of = |path: &str| ruled(path).or_else(|| self.secrets.of(path));
         // A secret may be inside an array or an object.
-        let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]));
-        let found = of(path).or_else(|| within().find(|found| found.action == Action::Redact));
+        // An authorization is often the object that describes one, and not the header.
+        let holds = |path: &str| !path.ends_with(')') && !path.to_lowercase().ends_with("authorization");
+        let within = || path.rmatch_indices('.').filter_map(|(at, _)| of(&path[..at]).filter(|_| holds(&path[..at])));
+        let secret = || within().find(|found| found.action == Action::Redact);
+        let found = of(path).or_else(secret).or_else(|| self.names.of(path).cloned());
         if self.known.len() < CACHED_PATHS {
             self.known.insert(path.to_string(), found.clone());
         }
         found
+    }
+}
+
+impl Rules {
+    /// Whether a known name is a word that names fields, as `login` does: in text, it is nobody's name.
+    pub fn is_name_of_field(&self, name: &str) -> bool {
+        self.names.holds(name)
     }
 }
 
@@ -322,9 +281,9 @@ mod tests {
             ("properties.userPrincipalName", Some(Action::User)),
             ("properties.userDisplayName", Some(Action::Name)),
             ("properties.deviceDetail.displayName", Some(Action::Host)),
-            ("properties.appDisplayName", Some(Action::Text)),
+            ("properties.appDisplayName", None),
             ("resources.*.accountId", Some(Action::Account)),
-            ("eventName", None),
+            ("eventName", Some(Action::Keep)),
         ] {
             assert_eq!(rules.field(path).map(|t| t.action), action, "{path}");
         }
@@ -341,12 +300,20 @@ mod tests {
         for path in ["SecretKey", "aws_secret_access_key", "x-api-key", "secret.value"] {
             assert_eq!(mark(path).as_deref(), Some("SECRET"), "{path}");
         }
-        for path in ["a.token", "X-Auth-Token", "Set-Cookie"] {
+        for path in ["a.token", "X-Auth-Token"] {
             assert_eq!(mark(path).as_deref(), Some("TOKEN"), "{path}");
         }
         for path in ["session", "tokenIssuerType", "nextToken", "accessKey.status", "passwordLastSet", "bypass", "key"]
         {
             assert_eq!(mark(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_pattern_of_the_program_compiles() {
+        let rules = Rules::load(None).unwrap();
+        for number in 0..rules.treatments.len() {
+            rules.patterns.get(number).places("x");
         }
     }
 

@@ -101,8 +101,8 @@ fn secrets_are_found_by_the_names_of_keys_headers_and_options() {
         ("connect pw=hunter2 now", "connect pw=REDACTED_PASSWORD now"),
         ("GET /a?x=1&pw=hunter2 ok", "GET /a?x=1&pw=REDACTED_PASSWORD ok"),
         ("SecretKey=abc/def+1 region=eu", "SecretKey=REDACTED_SECRET region=eu"),
-        ("Cookie: session=abc; theme=dark", "Cookie: REDACTED_TOKEN"),
-        ("curl -H 'Cookie: sid=abc' -o x", "curl -H 'Cookie: REDACTED_TOKEN' -o x"),
+        ("Cookie: session=abc; theme=dark", "Cookie: session=REDACTED_TOKEN; theme=dark"),
+        ("curl -H 'Cookie: sid=abc' -o x", "curl -H 'Cookie: sid=REDACTED_TOKEN' -o x"),
         ("X-Vault-Token: s.abc, next", "X-Vault-Token: REDACTED_TOKEN, next"),
         ("Authorization: abcdefghij0123456789", "Authorization: REDACTED_TOKEN"),
         ("docker login -p hunter2 hub", "docker login -p REDACTED_PASSWORD hub"),
@@ -177,6 +177,20 @@ fn names_of_one_object_never_become_equal() {
     assert_eq!(json.as_object().unwrap().len(), 3, "{image}");
     let address = rewritten(&mut pseudonymizer, "83.149.9.7");
     assert_eq!((&json[&address], &json["a"][&address]), (&1.into(), &3.into()), "{image}");
+}
+
+#[test]
+fn one_number_is_one_pseudonym_as_number_and_as_text() {
+    let mut pseudonymizer = learnt_from(&[]);
+    for (name, number) in
+        [("accountId", "210987654321"), ("user_id", "48117203"), ("userId", "48117203"), ("account", "7719034455")]
+    {
+        let image = rewritten(&mut pseudonymizer, &format!(r#"{{"{name}":{number},"x":{{"{name}":"{number}"}}}}"#));
+        let json: serde_json::Value = serde_json::from_str(&image).unwrap();
+        let as_number = json[name].to_string();
+        assert_eq!(json["x"][name], as_number, "{name}");
+        assert!(as_number != number && as_number.len() == number.len(), "{image}");
+    }
 }
 
 #[test]
@@ -276,4 +290,53 @@ fn letters_beyond_ascii_cost_little() {
     let (ascii, other) = (seconds("zugriff uebergroesse"), seconds("доступ übergröße 日本"));
     // With boundaries of Unicode words it was 37 times; the rest is room for a busy machine.
     assert!(other < 6.0 * ascii, "{other} s, {ascii} s in ASCII");
+}
+
+#[test]
+fn text_inside_of_text_is_opened_and_closed_again() {
+    let mut pseudonymizer = learnt_from(&[SIGN_IN, r#"{"user_name":"zed77"}"#]);
+    let account = rewritten(&mut pseudonymizer, "zed77");
+    for (record, expected) in [
+        (r#"{"m":"{\"a\":{\"user\":\"zed77\",\"n\":[1]}}"}"#, r#"{"m":"{\"a\":{\"user\":\"NAME\",\"n\":[1]}}"}"#),
+        (r#"{"m":"x \u007b\"user\": \"zed77\", broken"}"#, r#"{"m":"x \u007b\"user\": \"NAME\", broken"}"#),
+        ("[{'user': 'zed77', 'ok': True}]", "[{'user': 'NAME', 'ok': True}]"),
+        ("msg='op=login acct=\"zed77\" res=ok'", "msg='op=login acct=\"NAME\" res=ok'"),
+        ("\u{1b}[32mzed77\u{1b}[0m done", "\u{1b}[32mNAME\u{1b}[0m done"),
+        ("GET /u?q=a%20zed77%2Fx HTTP/1.1", "GET /u?q=a%20NAME%2Fx HTTP/1.1"),
+        (
+            r#"{"p":[{"name":"Login","value":"zed77"},{"name":"login","value":"[\"zed77\"]"}]}"#,
+            r#"{"p":[{"name":"Login","value":"NAME"},{"name":"login","value":"[\"NAME\"]"}]}"#,
+        ),
+        (
+            "CEF:0|V|P|1.2.3.4|1|n|3|suser=zed77 cs1Label=Owner cs1=zed77 cnt=1",
+            "CEF:0|V|P|1.2.3.4|1|n|3|suser=NAME cs1Label=Owner cs1=NAME cnt=1",
+        ),
+    ] {
+        assert_eq!(rewritten(&mut pseudonymizer, record), expected.replace("NAME", &account), "{record}");
+    }
+    // "user zed77" and "net user zed77" as base64, in the second of UTF-16.
+    for (record, original) in
+        [("x=dXNlciB6ZWQ3Nw==", "emVkNzc"), ("p -enc bgBlAHQAIAB1AHMAZQByACAAegBlAGQANwA3AA==", "egBlAGQANwA3")]
+    {
+        let image = rewritten(&mut pseudonymizer, record);
+        assert!(image != record && !image.contains(original), "{image}");
+    }
+}
+
+#[test]
+fn what_programs_and_vendors_name_stays() {
+    let mut pseudonymizer = learnt_from(&[SIGN_IN]);
+    for record in [
+        r#"{"logName":"x/logs/stdout","methodName":"google.cloud.compute.v1.Instances.Insert","level":"debug","decision":"allow"}"#,
+        r#"{"target":[{"type":"AppInstance","displayName":"Salesforce.com"}],"actor":{"type":"SystemPrincipal","displayName":"Okta System"}}"#,
+        r#"{"user":{"username":"system:serviceaccount:kube-system:default"},"roleSessionName":"GitHubActions"}"#,
+        "2024-03-01T08:00:00Z DEBUG worker finished job 7",
+        "2024-03-01T08:00:00Z stdout F com.example.net.Main java.io.IOException at io.netty.Channel.run(Channel.java:66)",
+        "user: not found, host: unreachable, version=10.0.0.1 oid:2.5.4.42 image a/b:4.1.2.7",
+        "CEF:0|V|P|8.3.0.1000|1|n|3|act=allow cat=x",
+        "Cookie: lang=lt; theme=dark",
+        "PWD=/srv/app HKLM\\SOFTWARE\\x C:\\new\\temp",
+    ] {
+        assert_eq!(rewritten(&mut pseudonymizer, record), record);
+    }
 }

@@ -107,6 +107,13 @@ impl Words {
         written_like(text, &pseudonym)
     }
 
+    /// The pseudonym of a label of several words that stay, as of an account `ci-runner`.
+    pub fn of_kept(&mut self, text: &str) -> String {
+        let (key, lower) = (self.key.clone(), text.to_lowercase());
+        let pseudonym = self.claim(&lower, |attempt| coined(&key, &lower, attempt));
+        written_like(text, &pseudonym)
+    }
+
     /// The pseudonym of `original` if it has one, else the first candidate that no other original has. Candidates must never
     /// run out; all words are in lower case. A candidate that equals the original is accepted: then nothing in the original
     /// needs replacement.

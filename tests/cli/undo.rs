@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// The classes whose values are permuted as a whole.
-const PERMUTED: [&str; 7] = ["ip", "mac", "uuid", "sid", "account", "key-id", "token"];
+const PERMUTED: [&str; 8] = ["ip", "mac", "uuid", "sid", "account", "key-id", "token", "id"];
 
 fn rules() -> Rules {
     Rules::load(None).unwrap()

@@ -1,42 +1,17 @@
-//! `prepare --pseudonymise` and `--canaries`: recall and precision on a labelled sample, and the behaviour of the commands.
+//! `prepare --pseudonymise` and `--canaries`: recall and precision on labelled samples, and the behaviour of the commands.
+
+mod judge;
+mod labels;
+mod oracles;
 
 use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
 use logwright::dataset::{Canaries, Dataset};
-use logwright::pseudonyms::{Change, Pseudonymizer, Rules, SecretKey};
+use logwright::pseudonyms::{Pseudonymizer, Rules, SecretKey};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// Lines about invented companies and people: the kind of log, a tab, and the line, in which `⟦class:text⟧` encloses
-/// everything that must be replaced.
-const LABELLED: &str = include_str!("pseudonyms/labelled.txt");
-
-struct Line {
-    kind: String,
-    record: String,
-    /// The class and the place of everything that must be replaced.
-    labels: Vec<(String, Range<usize>)>,
-}
-
-fn labelled() -> Vec<Line> {
-    let parse = |line: &str| {
-        let (kind, mut rest) = line.split_once('\t').unwrap();
-        let (mut record, mut labels) = (String::new(), Vec::new());
-        while let Some((before, marked)) = rest.split_once('⟦') {
-            record += before;
-            let (mark, after) = marked.split_once('⟧').unwrap();
-            let (class, text) = mark.split_once(':').unwrap();
-            labels.push((class.to_string(), record.len()..record.len() + text.len()));
-            record += text;
-            rest = after;
-        }
-        Line { kind: kind.into(), record: record + rest, labels }
-    };
-    LABELLED.lines().map(parse).collect()
-}
 
 fn pseudonyms<'a>(records: impl Iterator<Item = &'a str>, key: u8) -> Pseudonymizer {
     let mut pseudonyms = Pseudonymizer::new(SecretKey::new(&[key; 32]), Rules::load(None).unwrap());
@@ -49,68 +24,6 @@ fn rewritten(pseudonyms: &mut Pseudonymizer, record: &str) -> String {
     let mut out = Vec::new();
     pseudonyms.rewrite(record.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()
-}
-
-/// Whether the changes replace the whole place.
-fn covered(place: &Range<usize>, changes: &[Change]) -> bool {
-    place.clone().all(|byte| changes.iter().any(|change| change.place.contains(&byte)))
-}
-
-#[derive(Default)]
-struct Score {
-    labels: usize,
-    gone: usize,
-    changes: usize,
-    right: usize,
-}
-
-#[test]
-fn recall_and_precision_on_the_labelled_sample() {
-    let lines = labelled();
-    assert!(lines.len() >= 200, "{}", lines.len());
-    let mut pseudonyms = pseudonyms(lines.iter().map(|line| line.record.as_str()), 1);
-    let mut scores: BTreeMap<(bool, String), Score> = BTreeMap::new();
-    for line in &lines {
-        let changes = pseudonyms.changes(line.record.as_bytes());
-        for (class, place) in &line.labels {
-            let gone = covered(place, &changes);
-            if !gone {
-                println!("left ({class}, {}): {} in {}", line.kind, &line.record[place.clone()], line.record);
-            }
-            for key in [(false, class.clone()), (true, line.kind.clone()), (true, "all".into())] {
-                let score = scores.entry(key).or_default();
-                score.labels += 1;
-                score.gone += usize::from(gone);
-            }
-        }
-        for change in &changes {
-            let right =
-                line.labels.iter().any(|(_, place)| change.place.start < place.end && place.start < change.place.end);
-            if !right {
-                println!(
-                    "wrongly ({}, {}): {} in {}",
-                    change.class,
-                    line.kind,
-                    &line.record[change.place.clone()],
-                    line.record
-                );
-            }
-            for key in [(false, change.class.to_string()), (true, line.kind.clone()), (true, "all".into())] {
-                let score = scores.entry(key).or_default();
-                score.changes += 1;
-                score.right += usize::from(right);
-            }
-        }
-    }
-    println!("{:<12} {:>7} {:>7} {:>9} {:>9}", "class", "labels", "recall", "replaced", "precision");
-    for ((_, name), score) in &scores {
-        let recall = score.gone as f64 / score.labels as f64;
-        let precision = score.right as f64 / score.changes as f64;
-        println!("{name:<12} {:>7} {recall:>7.3} {:>9} {precision:>9.3}", score.labels, score.changes);
-    }
-    let all = &scores[&(true, "all".to_string())];
-    assert!(all.gone as f64 >= 0.98 * all.labels as f64, "recall");
-    assert!(all.right as f64 >= 0.95 * all.changes as f64, "precision");
 }
 
 /// The values of a field in all records, by its path from the top.
@@ -258,9 +171,9 @@ fn a_dry_run_counts_and_writes_nothing() {
 fn a_dry_run_lists_words_that_are_also_seen_elsewhere() {
     let home = folder();
     let record = |n: usize| {
-        let host = ["debug", "fin0815"][n % 2];
+        let host = ["quartz", "fin0815"][n % 2];
         format!(
-            "{{\"host\":\"{host}\",\"user_name\":\"mark\",\"password\":\"hunter2\",\"m\":\"DEBUG to fin0816: a mark\"}}\n"
+            "{{\"host\":\"{host}\",\"user_name\":\"mark\",\"password\":\"hunter2\",\"m\":\"QUARTZ to fin0816: a mark\"}}\n"
         )
     };
     fs::write(home.path().join("in.jsonl"), (0..40).map(record).collect::<String>()).unwrap();
@@ -269,16 +182,16 @@ fn a_dry_run_lists_words_that_are_also_seen_elsewhere() {
     said.has(0, &[]);
     let report: Value = serde_json::from_str(&said.out).unwrap();
     let seen = |word: &str, class: &str, here: u64, replaced: u64, left: u64| serde_json::json!({ "word": word, "class": class, "as_identity": here, "replaced_elsewhere": replaced, "left": left });
-    assert_eq!(report["also_elsewhere"][0], seen("debug", "host", 20, 40, 0), "{report}");
+    assert_eq!(report["also_elsewhere"][0], seen("quartz", "host", 20, 40, 0), "{report}");
     assert_eq!(
         report["also_elsewhere"][1],
         seen("mark", "user", 40, 0, 40),
         "a common word is not searched for: {report}"
     );
     assert_eq!(report["also_elsewhere"].as_array().unwrap().len(), 2);
-    assert_eq!(report["words"]["host"], serde_json::json!([["debug", 60], ["fin0815", 20]]));
-    assert!(!said.out.contains("hunter2") && !said.err.contains("debug"), "no secret, and words on stdout only");
-    fs::write(home.path().join("keep.txt"), "debug\n").unwrap();
+    assert_eq!(report["words"]["host"], serde_json::json!([["quartz", 60], ["fin0815", 20]]));
+    assert!(!said.out.contains("hunter2") && !said.err.contains("quartz"), "no secret, and words on stdout only");
+    fs::write(home.path().join("keep.txt"), "quartz\n").unwrap();
     let said = run(home.path(), &format!("{dry_run} --allow keep.txt"));
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["words"]["host"], serde_json::json!([["fin0815", 20]]));
