@@ -86,7 +86,7 @@ pub fn of_value(text: &str, treatment: &Treatment) -> Vec<Spot> {
         Action::Redact => return secret(text, treatment),
         Action::Cookie => return cookie(text),
         Action::Keep | Action::Arn | Action::Coordinate => return whole(treatment.action),
-        Action::Id if bare.len() == 36 && opaque::holds_uuid(bare) => return whole(Action::Uuid),
+        Action::Id | Action::User if bare.len() == 36 && opaque::holds_uuid(bare) => return whole(Action::Uuid),
         Action::Id if !opaque::is_opaque(bare) => return session(text, bare),
         Action::User | Action::Name if !is_account(bare) => return Vec::new(),
         _ => {}

@@ -114,12 +114,7 @@ const RECORDS: &str = concat!(
 
 fn prepared() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
-    let all = RECORDS
-        .repeat(1)
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(|line| line.to_string() + "\n")
-        .collect::<String>();
+    let all = RECORDS.lines().filter(|line| !line.is_empty()).map(|line| line.to_string() + "\n").collect::<String>();
     fs::write(home.path().join("in.jsonl"), all.repeat(40)).unwrap();
     let prepare = "prepare in.jsonl --out data --tokenizer bytes --quiet --pseudonymise --key-file key --bad-records keep \
                    --write-records out.jsonl";

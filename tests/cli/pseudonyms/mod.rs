@@ -171,9 +171,9 @@ fn a_dry_run_counts_and_writes_nothing() {
 fn a_dry_run_lists_words_that_are_also_seen_elsewhere() {
     let home = folder();
     let record = |n: usize| {
-        let host = ["quartz", "fin0815"][n % 2];
+        let host = ["kestrel", "fin0815"][n % 2];
         format!(
-            "{{\"host\":\"{host}\",\"user_name\":\"mark\",\"password\":\"hunter2\",\"m\":\"QUARTZ to fin0816: a mark\"}}\n"
+            "{{\"host\":\"{host}\",\"user_name\":\"mark\",\"password\":\"hunter2\",\"m\":\"KESTREL to fin0816: a mark\"}}\n"
         )
     };
     fs::write(home.path().join("in.jsonl"), (0..40).map(record).collect::<String>()).unwrap();
@@ -182,16 +182,16 @@ fn a_dry_run_lists_words_that_are_also_seen_elsewhere() {
     said.has(0, &[]);
     let report: Value = serde_json::from_str(&said.out).unwrap();
     let seen = |word: &str, class: &str, here: u64, replaced: u64, left: u64| serde_json::json!({ "word": word, "class": class, "as_identity": here, "replaced_elsewhere": replaced, "left": left });
-    assert_eq!(report["also_elsewhere"][0], seen("quartz", "host", 20, 40, 0), "{report}");
+    assert_eq!(report["also_elsewhere"][0], seen("kestrel", "host", 20, 40, 0), "{report}");
     assert_eq!(
         report["also_elsewhere"][1],
         seen("mark", "user", 40, 0, 40),
         "a common word is not searched for: {report}"
     );
     assert_eq!(report["also_elsewhere"].as_array().unwrap().len(), 2);
-    assert_eq!(report["words"]["host"], serde_json::json!([["quartz", 60], ["fin0815", 20]]));
-    assert!(!said.out.contains("hunter2") && !said.err.contains("quartz"), "no secret, and words on stdout only");
-    fs::write(home.path().join("keep.txt"), "quartz\n").unwrap();
+    assert_eq!(report["words"]["host"], serde_json::json!([["kestrel", 60], ["fin0815", 20]]));
+    assert!(!said.out.contains("hunter2") && !said.err.contains("kestrel"), "no secret, and words on stdout only");
+    fs::write(home.path().join("keep.txt"), "kestrel\n").unwrap();
     let said = run(home.path(), &format!("{dry_run} --allow keep.txt"));
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["words"]["host"], serde_json::json!([["fin0815", 20]]));
