@@ -14,7 +14,7 @@ const KINDS: [Action; 5] = [Action::Name, Action::User, Action::Host, Action::Do
 const NO_KIND: u8 = u8::MAX;
 
 impl Pseudonymizer {
-    /// What this one has learnt and given, for [`Pseudonymizer::reopen`].
+    /// What this one has learnt and given, for `reopen`.
     pub fn seal(&self, key: &SecretKey) -> SealedPseudonyms {
         let mut out = Writer(Vec::new());
         out.list(self.rules.texts.iter(), |out, text| {

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Lines about invented companies and people, written with the rules.
 const LABELLED: &str = include_str!("labelled.txt");
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Score {
     marks: usize,
     gone: usize,
@@ -122,28 +122,43 @@ fn recall_and_precision_on_the_labelled_sample() {
     assert!(all.precision() >= 0.95, "precision {}", all.precision());
 }
 
-#[test]
-fn recall_and_precision_on_lines_of_sixteen_kinds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/pseudonyms/blind");
+/// Judges the files of a folder, each as a corpus of its own. Returns the scores by kind and of all.
+fn of_folder(name: &str) -> (BTreeMap<String, Score>, Score) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/pseudonyms").join(name);
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert_eq!(files.len(), 16);
     let mut kinds = BTreeMap::new();
     let mut classes: BTreeMap<String, Score> = BTreeMap::new();
-    let mut all = Score::default();
     for file in files {
         let (of_kind, of_class) = judged(&read(&std::fs::read_to_string(file).unwrap()));
-        of_kind.values().for_each(|score| all.add(score));
         kinds.extend(of_kind);
         of_class.into_iter().for_each(|(class, score)| classes.entry(class).or_default().add(&score));
     }
+    let mut all = Score::default();
+    kinds.values().for_each(|score| all.add(score));
+    table(&classes);
+    table(&kinds);
+    table(&BTreeMap::from([("together".to_string(), all)]));
+    (kinds, all)
+}
+
+/// Lines that were there before the rules, which were then made while their faults were read.
+#[test]
+fn recall_and_precision_on_lines_of_sixteen_kinds() {
+    let (kinds, all) = of_folder("blind");
     // What was reached, less a little: a change that loses ground is seen.
     assert!(all.recall() >= 0.95 && all.precision() >= 0.99, "{} {}", all.recall(), all.precision());
     for (kind, score) in &kinds {
         let (recall, precision) = (score.recall(), score.precision());
         assert!(recall >= 0.88 && precision >= 0.97, "{kind}: recall {recall}, precision {precision}");
     }
-    kinds.insert("together".into(), all);
-    table(&classes);
-    table(&kinds);
+}
+
+/// Lines that came after the rules, by people who have not seen them: what other logs may expect. Faults here are for the next
+/// set of rules; whoever mends them needs new lines to judge by.
+#[test]
+fn recall_and_precision_on_lines_that_no_rule_was_made_for() {
+    let (_, all) = of_folder("held-out");
+    assert!(all.recall() >= 0.80 && all.precision() >= 0.95, "{} {}", all.recall(), all.precision());
 }
