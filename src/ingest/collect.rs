@@ -4,7 +4,7 @@
 use super::compression::Compression;
 use super::format::InputFormat;
 use super::record_start::RecordStart;
-use crate::record::{OpenedReport, Opening, Prefix, put_prefix};
+use crate::record::{Form, OpenedReport, Opening, Prefix, Records, put_prefix};
 use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,20 @@ pub struct ReadOptions {
     pub record_start: RecordStart,
     /// Whether records are text: a format that would make JSON of them is read as lines.
     pub text_only: bool,
+}
+
+impl ReadOptions {
+    /// How logs are read for a model that has learnt records like these: strings are opened and lines joined as they were then.
+    ///
+    /// Errors: the pattern of `records.json` is no regular expression.
+    pub fn like(records: &Records) -> Result<Self> {
+        Ok(Self {
+            open: records.open.clone(),
+            record_start: RecordStart::parse(records.record_start.as_deref().unwrap_or(""))?,
+            text_only: records.form == Form::Text,
+            ..Self::default()
+        })
+    }
 }
 
 impl Default for ReadOptions {

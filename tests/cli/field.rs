@@ -193,6 +193,20 @@ fn opened_strings_are_written_back() {
     assert!(said.out.contains("result._raw."), "{}", said.out);
 }
 
+/// Labelled logs are read as those of the model were: events of several lines are one record each.
+#[test]
+fn labelled_logs_are_read_like_the_training_records() {
+    let home = tempfile::tempdir().unwrap();
+    let input = field("20trace/app.log");
+    prepared(home.path(), input.to_str().unwrap(), "", Stdio::null()).has(0, &[" 10 records ("]);
+    run(home.path(), &format!("train --data data --out run --steps 2 {SMALL}")).has(0, &[]);
+    fs::write(home.path().join("labels"), "0\n0\n0\n0\n1\n0\n0\n0\n0\n1\n").unwrap();
+    let line = format!("evaluate --model run --data data --labelled {} --labels labels", input.display());
+    let said = run(home.path(), &line);
+    said.has(0, &[]);
+    assert!(said.out.contains("\"attacks\":2,\"normals\":8"), "{}", said.out);
+}
+
 #[test]
 fn a_dictionary_is_asked_for_and_what_it_unpacks_is_read() {
     let home = tempfile::tempdir().unwrap();

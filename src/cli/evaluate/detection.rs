@@ -10,7 +10,7 @@ use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate
 use logwright::fidelity::{Reservoir, thin};
 use logwright::ingest::{ReadOptions, read_records};
 use logwright::pseudonyms::RecordPseudonyms;
-use logwright::record::fields;
+use logwright::record::{Records, fields};
 use logwright::report::evaluation::Detected;
 use logwright::score::{Aggregate, Calibrator, Detector, ScoringMethod};
 use logwright::{Error, Result};
@@ -93,7 +93,7 @@ impl LabelArgs {
         let field = self.label_field.as_deref();
         let mut trial = match (&self.labelled, &self.labels) {
             (Some(logs), Some(file)) => {
-                let test = read(logs)?;
+                let test = read(logs, &data.records)?;
                 Trial { labels: labels::read(file, field, test.len())?, test, calibrate: held_out }
             }
             (Some(logs), None) => {
@@ -102,7 +102,7 @@ impl LabelArgs {
                         "--labelled: there are no labels; give --labels FILE, or --label-field PATH for labels in the records",
                     )
                 })?;
-                let (test, labels) = unlabel(read(logs)?, field)?;
+                let (test, labels) = unlabel(read(logs, &data.records)?, field)?;
                 Trial { test, labels, calibrate: held_out }
             }
             (None, file) => {
@@ -152,9 +152,10 @@ impl LabelArgs {
     }
 }
 
-fn read(logs: &Path) -> Result<Vec<Vec<u8>>> {
+/// The records of raw logs, read as those of the data folder were.
+fn read(logs: &Path, like: &Records) -> Result<Vec<Vec<u8>>> {
     let mut records = Vec::new();
-    let options = ReadOptions::default();
+    let options = ReadOptions::like(like)?;
     read_records(&[logs.to_path_buf()], &options, &ProgressBar::hidden(), &mut |record| {
         records.push(record.to_vec());
         Ok(())

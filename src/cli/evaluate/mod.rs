@@ -19,10 +19,10 @@ use logwright::dataset::{Dataset, Sampler, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
-use logwright::ingest::{BadRecords, ReadOptions, RecordStart, read_records};
+use logwright::ingest::{BadRecords, ReadOptions, read_records};
 use logwright::model_folder::LoadedModel;
 use logwright::pseudonyms::RecordPseudonyms;
-use logwright::record::{Form, Records};
+use logwright::record::Records;
 use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, REPORT_FILES, write_report};
 use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
@@ -208,13 +208,7 @@ fn on_text(
     mut pseudonyms: Option<&mut RecordPseudonyms>,
 ) -> Result<LanguageModel> {
     let Reader { tokenizer, records, .. } = *reader;
-    let options = ReadOptions {
-        bad_records: BadRecords::Keep,
-        open: records.open.clone(),
-        record_start: RecordStart::parse(records.record_start.as_deref().unwrap_or(""))?,
-        text_only: records.form == Form::Text,
-        ..ReadOptions::default()
-    };
+    let options = ReadOptions { bad_records: BadRecords::Keep, ..ReadOptions::like(records)? };
     let (mut stream, mut number, mut bytes) = (vec![tokenizer.separator()], 0, 0);
     read_records(&[path.to_owned()], &options, &ProgressBar::hidden(), &mut |record| {
         number += 1;

@@ -14,7 +14,6 @@ use lines::measure;
 use logwright::finding::Finding;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, InputRecord, ReadOptions, RecordStart};
 use logwright::model_folder::LoadedModel;
-use logwright::record::Form;
 use logwright::report::visible;
 use logwright::score::session::Sessions;
 use logwright::score::{
@@ -226,17 +225,15 @@ impl ScoreArgs {
     }
 
     fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
-        // Records are joined as those were that the model has learnt.
-        let start = self.record_start.as_deref().or(scorer.records.record_start.as_deref());
-        let options = ReadOptions {
+        let mut options = ReadOptions {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
-            open: scorer.records.open.clone(),
-            record_start: RecordStart::parse(start.unwrap_or(""))?,
-            text_only: scorer.records.form == Form::Text,
-            ..ReadOptions::default()
+            ..ReadOptions::like(scorer.records)?
         };
+        if let Some(start) = &self.record_start {
+            options.record_start = RecordStart::parse(start)?;
+        }
         Ok(Feed::start(inputs, options, 2 * usize::from(self.batch)))
     }
 
