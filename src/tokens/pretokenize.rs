@@ -7,9 +7,9 @@
 //! * *Identifiers* (UUIDs, hashes, keys, times, addresses, counts) are random. If they merge with adjacent text, the results
 //!   are tokens that occur only once, and broken records. So they are split off from their surroundings, and then split from
 //!   their start into chunks of equal length. Every UUID is then the same number of tokens, which a small model can learn.
-//! * All other text (names, messages, user agents, paths) merges freely; in JSON also across spaces, within four words, so that
-//!   most closed categories become one token. In lines of text each word has tokens of its own, as it has a score of its own:
-//!   no line of several words is one token.
+//! * All other text (names, messages, user agents, paths) merges freely; in JSON also across spaces: closed categories such as
+//!   `Mobile Apps and Desktop clients` become one token. In lines of text each word has tokens of its own, as it has a score of
+//!   its own: no line of several words is one token.
 //!
 //! The elements of an array are pieces, and so is what stands between them, whether they are strings or numbers.
 //!
@@ -58,18 +58,17 @@ pub fn coarse() -> String {
 /// The patterns of all splits, in order: `coarse`, then the chunks inside numbers, hexadecimal identifiers, keys, lists and text.
 pub fn splits(chunks: Chunks) -> Vec<String> {
     let Chunks { digits, hex, json } = chunks;
-    let words = match json {
-        true => chunked(r#"[^"\n ]*(?: [^"\n ]*){4,}"#, r#" *[^" \n]+(?: [^" \n]+){0,3}| +"#),
-        false => chunked(r"[^\n ]*(?: [^\n ]*)+", r" *[^ \n]+| +"),
-    };
-    vec![
+    let mut all = vec![
         coarse(),
         chunked(&format!("{TIME}|{NUMBER}"), &format!("[0-9]{{1,{digits}}}|[^0-9]")),
         chunked(&format!("{UUID}|{HASH}"), &format!("[0-9a-fA-F]{{1,{hex}}}|-")),
         chunked(KEY, "[A-Za-z0-9]"),
         chunked(LIST, &format!("[0-9]{{1,{digits}}}|, ?|[^0-9]")),
-        words,
-    ]
+    ];
+    if !json {
+        all.push(chunked(r"[^\n ]*(?: [^\n ]*)+", r" *[^ \n]+| +"));
+    }
+    all
 }
 
 /// A pattern that splits a text into adjacent matches of `piece` if all of the text matches `whole`, and that matches
