@@ -282,7 +282,8 @@ fn tell_opened(report: &OpenedReport, asked: &Opening) {
     }
     if report.left > 0 {
         info!(
-            "{} with JSON left closed: their escapes are not the shortest ones, so they could not be written back",
+            "{} with JSON left closed: their escapes are not the shortest ones, or they lie too deep, so they could not be \
+             written back",
             counted(report.left, "string")
         );
     }
