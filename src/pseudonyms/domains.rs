@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Ends that are domains and hardly ever anything else.
-const GENERIC: [&str; 23] = [
+/// Ends of domains, of the net and of networks of one's own, that are hardly ever anything else.
+pub const COMMON_ENDS: [&str; 17] = [
     "com",
     "net",
     "org",
@@ -14,7 +14,6 @@ const GENERIC: [&str; 23] = [
     "biz",
     "xyz",
     "arpa",
-    "eu",
     "local",
     "lan",
     "internal",
@@ -22,12 +21,9 @@ const GENERIC: [&str; 23] = [
     "corp",
     "localdomain",
     "invalid",
-    "intern",
-    "aero",
-    "museum",
-    "onion",
-    "alt",
 ];
+/// Rarer ones.
+const RARE_ENDS: [&str; 6] = ["eu", "intern", "aero", "museum", "onion", "alt"];
 /// Ends that are also names of files, methods or fields: they count where an address stands, and below two labels.
 const DOUBTFUL: [&str; 40] = [
     "dev", "cloud", "online", "site", "tech", "store", "shop", "domain", "app", "home", "test", "info", "io", "co",
@@ -140,7 +136,7 @@ pub fn is_name(text: &str, place: &Range<usize>) -> bool {
     if DOUBTFUL.contains(&lower.as_str()) {
         return addressed || labels.len() > 2 || first.contains('-') && first.len() > 6;
     }
-    GENERIC.contains(&lower.as_str()) || is_country(&lower)
+    COMMON_ENDS.iter().chain(&RARE_ENDS).any(|end| *end == lower) || is_country(&lower)
 }
 
 fn is_country(lower: &str) -> bool {

@@ -1,34 +1,10 @@
 //! Names in domains that are nobody's own: the ends of domains, and those of providers, below which customers have names.
 
-/// Generic top-level domains, which reveal nothing about the owner of a domain. Those of two letters (countries) are generic
-/// too.
-const ENDS: [&str; 25] = [
-    "com",
-    "net",
-    "org",
-    "edu",
-    "gov",
-    "mil",
-    "int",
-    "info",
-    "biz",
-    "dev",
-    "app",
-    "cloud",
-    "online",
-    "site",
-    "xyz",
-    "local",
-    "lan",
-    "internal",
-    "intranet",
-    "corp",
-    "home",
-    "localdomain",
-    "test",
-    "invalid",
-    "arpa",
-];
+use super::domains::COMMON_ENDS;
+
+/// Generic top-level domains beside the common ones. They reveal nothing about the owner of a domain; those of two letters
+/// (countries) do not either.
+const MORE_ENDS: [&str; 8] = ["info", "dev", "app", "cloud", "online", "site", "home", "test"];
 /// Generic second-level domains below a country, as in co.uk.
 const SECOND_ENDS: [&str; 6] = ["co", "com", "ac", "gov", "org", "net"];
 
@@ -92,7 +68,9 @@ const SERVICES: [&str; 29] = [
 
 /// Whether a label in lower case is the end of domains of many owners, or of a country.
 pub fn is_generic(lower: &str) -> bool {
-    ENDS.contains(&lower) || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic())
+    COMMON_ENDS.contains(&lower)
+        || MORE_ENDS.contains(&lower)
+        || lower.len() == 2 && lower.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
 /// Whether a label before that of a country is generic, too, as in `co.uk`.
