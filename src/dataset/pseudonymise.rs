@@ -4,7 +4,7 @@
 use crate::files::{Access, WholeFile, temporary, write_error};
 use crate::ingest::{ReadOptions, ReadReport, check_prefixes, read_records};
 use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SealedPseudonyms, SecretKey, WordReport};
-use crate::record::{close, put_prefix};
+use crate::record::put_prefix;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -75,7 +75,7 @@ pub(super) fn read_pseudonymised(
         progress.inc(record.len() as u64 + 1);
         pseudonyms.rewrite(record, &mut replaced);
         if let Some(file) = &mut written {
-            file.write(&close(&replaced))?;
+            file.write(&read.open.closed(&replaced))?;
             file.write(b"\n")?;
         }
         whole.clear();

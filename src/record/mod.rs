@@ -15,7 +15,7 @@ mod wanted;
 
 pub use form::Form;
 pub use object::{check_object, object_fault};
-pub use opened::{OpenedReport, Opening, close};
+pub use opened::{OpenedReport, Opening};
 pub(crate) use prefix::put as put_prefix;
 pub use prefix::{PLACEHOLDER, Prefix, text as prefix_text, values as prefix_values};
 pub use records::{MOST_COMBINATIONS, Records, RecordsBuilder};

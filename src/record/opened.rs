@@ -11,6 +11,7 @@ use super::json_tree::{Json, MARK, Text};
 use super::object::check_object;
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The most strings within strings: each level of marks may double the length of the text that [`close`] makes of them.
@@ -72,11 +73,11 @@ impl Opening {
             return None;
         }
         let mut found = Found { opening: self, opened: Vec::new(), left: 0 };
-        let whole = Json::of_record(record).and_then(|tree| {
-            let text = found.text(std::str::from_utf8(record).ok()?, &tree, "", 0);
-            // What was deep in strings may be too deep without them.
-            (check_object(text.as_bytes()).is_ok() && !found.opened.is_empty()).then_some(text)
-        });
+        // What is no object is kept as it is, and so is not closed either.
+        let tree = Json::of_record(record)?;
+        let text = found.text(std::str::from_utf8(record).ok()?, &tree, "", 0);
+        // What was deep in strings may be too deep without them.
+        let whole = (check_object(text.as_bytes()).is_ok() && !found.opened.is_empty()).then_some(text);
         report.left += found.left;
         let Some(whole) = whole else {
             return returns.then(|| encoded(record));
@@ -88,6 +89,14 @@ impl Opening {
             }
         }
         Some(whole.into_bytes())
+    }
+}
+
+impl Opening {
+    /// A record that was read so, as the log had it.
+    pub fn closed<'a>(&self, record: &'a [u8]) -> Cow<'a, [u8]> {
+        let may_be_open = !self.is_nothing() && memchr::memchr(b'\r', record).is_some();
+        if may_be_open && check_object(record).is_ok() { close(record).into() } else { record.into() }
     }
 }
 
@@ -265,7 +274,7 @@ mod tests {
     fn opened(record: &str, opening: &Opening) -> (String, OpenedReport) {
         let mut report = OpenedReport::default();
         let text = opening.open(record.as_bytes(), &mut report).unwrap_or(record.as_bytes().to_vec());
-        assert_eq!(String::from_utf8(close(&text)).unwrap(), record);
+        assert_eq!(str::from_utf8(&opening.closed(&text)).unwrap(), record);
         assert!(!text.contains(&b'\n'));
         (String::from_utf8(text).unwrap(), report)
     }

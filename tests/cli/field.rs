@@ -193,6 +193,24 @@ fn opened_strings_are_written_back() {
     assert!(said.out.contains("result._raw."), "{}", said.out);
 }
 
+/// Only what was opened is closed: carriage returns of text, and of JSON that is left closed, stay.
+#[test]
+fn carriage_returns_are_written_as_they_came() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("keep.toml"), "builtin = false\n").unwrap();
+    for (text, flags) in [
+        ("progress 1\r\r 2\rdone\nnext\rline\n", ""),
+        ("{\"a\":\r1}\n{\"a\":\"[\\\"x\\\"]\"}\n", ""),
+        ("{\"a\":\r1}\n{\"a\":\"[\\\"x\\\"]\"}\n", "--open="),
+        ("{\"a\":1}\n{\"a\":\r2\n{\"a\":\"[\\\"x\\\"]\"}\n", "--bad-records=keep --format=jsonl"),
+    ] {
+        fs::write(home.path().join("in.log"), text).unwrap();
+        let flags = format!("{flags} --pseudonymise --key-file key --rules keep.toml --write-records out.log");
+        prepared(home.path(), "in.log", &flags, Stdio::null()).has(0, &[]);
+        assert_eq!(fs::read_to_string(home.path().join("out.log")).unwrap(), text);
+    }
+}
+
 /// Labelled logs are read as those of the model were: events of several lines are one record each.
 #[test]
 fn labelled_logs_are_read_like_the_training_records() {
