@@ -7,15 +7,18 @@
 //! scores of the records -----------+-> evaluate -> Detection (one row of the table), also by kind of attack
 //! scores of normal data -> threshold
 //! normal records -> events -> baselines -> their scores -> evaluate
+//! verdicts, values at a path -> groups -> Division (rates of each group beside those of the others)
 //! ```
 
 mod baselines;
 pub mod evaluate;
 pub mod events;
+pub mod groups;
 #[cfg(test)]
 mod hdfs;
 pub mod labels;
 pub mod metrics;
+mod proportions;
 #[cfg(test)]
 mod sign_ins;
 

@@ -1,5 +1,6 @@
 //! `evaluate --labels`: the model as a detector of attacks, compared with the trivial baselines.
 
+use super::by::ByArgs;
 use super::reader::{Reader, each_record};
 use crate::cli::values;
 use clap::Args;
@@ -32,6 +33,8 @@ pub struct LabelArgs {
     /// False-positive rate to calibrate the threshold for
     #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = values::rate)]
     fpr: f64,
+    #[command(flatten)]
+    by: ByArgs,
 }
 
 /// Records with their labels, and normal ones to calibrate on.
@@ -72,12 +75,14 @@ impl LabelArgs {
         let events = |records: &[Vec<u8>]| records.iter().map(|record| learnt.of(record)).collect::<Vec<_>>();
         let (fit, normal, seen) = (events(&fit), events(&calibrate), events(&test));
         let sessions = Samples { fit: &fit, calibrate: &normal, test: &seen, attacks: &attacks };
+        let values = self.by.values(&test)?;
         let (normal, scores) = self.scores(reader, calibrate, test)?;
         let own = Detection { method: "model".into(), ..evaluate(&scores, &attacks, &normal, self.fpr)? };
+        let by = self.by.divide(&values, &scores, &attacks, own.calibrated.threshold);
         let kinds = by_kind(&scores, &labels, &normal, self.fpr)?;
         let rows = std::iter::once((own, scores)).chain(baselines(&sessions, self.fpr)?);
         let (methods, scores) = rows.unzip();
-        Ok(Detected { methods, kinds, scores, attacks })
+        Ok(Detected { methods, kinds, by, scores, attacks })
     }
 
     /// Reads the labelled records and the normal ones that the flags name; None without such flags. Names in raw logs are
@@ -117,6 +122,8 @@ impl LabelArgs {
         if let Some(pseudonyms) = pseudonyms.filter(|_| self.reads_logs()) {
             trial.test.iter_mut().for_each(|record| *record = pseudonyms.rewrite(record).record);
         }
+        // A path that no record has is an error before the long computation.
+        self.by.values(&trial.test)?;
         Ok(Some(trial))
     }
 
