@@ -74,7 +74,7 @@ fn make_unfair(home: &Path) -> usize {
     let [test, labels] = ["test.jsonl", "labels"].map(|name| fs::read_to_string(home.join(name)).unwrap());
     let (mut planted, mut normals, mut unfair) = (0, 0, String::new());
     for (record, label) in test.lines().zip(labels.lines()) {
-        let normal = label.contains("\"attack\": null");
+        let normal = label.contains("\"attack\":null");
         normals += usize::from(normal);
         if normal && normals.is_multiple_of(4) {
             planted += 1;
@@ -114,13 +114,11 @@ fn a_group_that_is_treated_worse_is_flagged() {
         assert_eq!(called("false_positive_rate"), model["calibrated"]["false_positives"].as_u64().unwrap());
         assert_eq!(called("recall"), model["calibrated"]["true_positives"].as_u64().unwrap());
     }
-    for group in by[0]["groups"].as_array().unwrap() {
-        let rate = &group["false_positive_rate"];
-        match group["value"] == STRANGER {
-            true => assert_eq!((&group["normals"], &rate["flag"]), (&planted.into(), &"higher".into()), "{group}"),
-            false => assert_eq!(rate["flag"], Value::Null, "{group}"),
-        }
-    }
+    let groups = by[0]["groups"].as_array().unwrap();
+    let (worse, fair): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group["value"] == STRANGER);
+    assert_eq!((worse.len(), &worse[0]["normals"]), (1, &planted.into()));
+    assert_eq!(worse[0]["false_positive_rate"]["flag"], "higher", "{}", worse[0]);
+    assert!(fair.len() > 5 && fair.iter().all(|group| group["false_positive_rate"]["flag"].is_null()), "{fair:?}");
     let page = fs::read_to_string(home.path().join("page/evaluation.html")).unwrap();
     assert!(page.contains("<h2>False alarms and recall by identity</h2>") && page.contains("higher than"));
     assert!(!page.contains("<b>"), "a value is no markup");
