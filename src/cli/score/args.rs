@@ -8,17 +8,18 @@ use crate::cli::mode::ModeArgs;
 use crate::cli::values;
 use clap::Args;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, ReadOptions, RecordStart};
-use logwright::score::{Aggregate, CALIBRATION, Calibration, Scorer, ScoringMethod};
+use logwright::record::Records;
+use logwright::score::{Aggregate, CALIBRATION, Calibration, Scorer, ScoringMethod, Showing};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Find unusual records: score each one by how much it surprises the model; prints one JSON object per record
 ///
-/// Keys: record (its number in its input), source (if there are several), score, threshold, anomaly (null without a threshold;
+/// Keys: record (its number in its input), source (if there are several), id, digest, time (if the record has one), score, threshold, anomaly (null without a threshold;
 /// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the most unusual first: path, value, nats, and after
 /// a calibration expected and excess. Surprisal is minus the logarithm of the probability that the model gave a text, in nats.
 /// Paths are those of JSON leaves (resources.*.arn); web logs and syslog have named fields (client, program); the words of
-/// other lines are $1, $2, ...; (end) is what follows the last field. For a line that is no record: record and error.
+/// other lines are $1, $2, ...; (end) is what follows the last field. With --keep and --with-record: kept and raw. For a line that is no record: record, error, head.
 #[derive(Args)]
 pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
@@ -74,6 +75,12 @@ pub struct ScoreArgs {
     /// Number of fields to print per record; 0: all
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = values::whole::<usize>(0..=values::MOST))]
     pub(super) top_fields: usize,
+    /// Add the values of these fields to each line, by path, with * for anything; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(super) keep: Vec<String>,
+    /// Add the record itself to each line, as the log has it
+    #[arg(long)]
+    pub(super) with_record: bool,
     /// Maximum length of a record in bytes; a longer one is reported and skipped
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_record_bytes: u32,
@@ -156,6 +163,17 @@ impl ScoreArgs {
     /// What the command reads, by name.
     pub(super) fn read(&self) -> Vec<&Path> {
         self.inputs.iter().chain(&self.calibrate).chain([&self.model]).map(PathBuf::as_path).collect()
+    }
+
+    /// What findings show of their records.
+    pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
+        let time_field = self.group.time_field.clone();
+        Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())
+    }
+
+    /// Whether the lines that are no records may be shown: not where names are to be replaced, which is done in records alone.
+    pub(super) fn shows_broken_lines(&self) -> bool {
+        self.in_clear || !self.key.is_given()
     }
 
     pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {

@@ -31,11 +31,11 @@ pub fn calibrate(
         for (_, number, outcome) in measure(scorer, lines)? {
             match (outcome, &mut grouped) {
                 (Err(_), _) => broken += 1,
-                (Ok(measured), None) => {
+                (Ok((_, measured)), None) => {
                     let reduced = calibrator.reduce(&measured);
                     calibrator.add(vec![reduced], None);
                 }
-                (Ok(measured), Some((open, group))) => {
+                (Ok((_, measured)), Some((open, group))) => {
                     broken += u64::from(!sessions::teach(&mut calibrator, scorer, open, group, number, &measured)?);
                 }
             }

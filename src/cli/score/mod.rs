@@ -53,6 +53,14 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     if args.calibrate.is_some() && args.inputs.is_empty() {
         return Ok(Exit::Success);
     }
+    if calibration.is_none() && !args.no_calibration {
+        tracing::warn!(
+            "{}: there is no calibration, so the fields that change in every record (times, identifiers) rank first; learn what \
+             is usual from normal records: logwright score --model {} --calibrate NORMAL",
+            path.display(),
+            args.model.display()
+        );
+    }
     let method = args.method(calibration.as_ref())?;
     let learnt = calibration.map(|calibration| (calibration.normal_stats, calibration.threshold)).unzip();
     let mut detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
@@ -60,5 +68,5 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    ScoreStream::new(&args, detector, page)?.run(&mut scorer, stop)
+    ScoreStream::new(&args, detector, args.showing(&records)?, page)?.run(&mut scorer, stop)
 }

@@ -8,9 +8,9 @@ use crate::cli::exit::Exit;
 use crate::cli::interrupt::is_stopped;
 use crate::cli::stdout::write_failed;
 use logwright::finding::Finding;
-use logwright::ingest::{FollowState, Input, InputRecord};
+use logwright::ingest::{FollowState, Input, InputRecord, RecordFault, head};
 use logwright::report::visible;
-use logwright::score::{Detector, ScoredRecord, Scorer};
+use logwright::score::{Detector, ReadRecord, ScoredRecord, Scorer, Showing};
 use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use std::time::Instant;
 pub struct ScoreStream<'a> {
     args: &'a ScoreArgs,
     detector: Detector,
+    showing: Showing,
     inputs: Vec<Input>,
     /// How far a growing file was answered, where that is to be kept.
     state: Option<FollowState>,
@@ -35,11 +36,23 @@ pub struct ScoreStream<'a> {
 }
 
 impl<'a> ScoreStream<'a> {
-    pub fn new(args: &'a ScoreArgs, detector: Detector, page: explain::Page) -> Result<Self> {
+    pub fn new(args: &'a ScoreArgs, detector: Detector, showing: Showing, page: explain::Page) -> Result<Self> {
         let grouped = detector.method.group.clone().map(|group| Grouped::new(group, detector.in_clear));
         let state = args.state()?;
         let (inputs, colour) = (args.streams(state.as_ref()), args.explain.colour());
-        Ok(ScoreStream { args, detector, inputs, state, grouped, page, colour, records: 0, broken: 0, anomalies: 0 })
+        Ok(ScoreStream {
+            args,
+            detector,
+            showing,
+            inputs,
+            state,
+            grouped,
+            page,
+            colour,
+            records: 0,
+            broken: 0,
+            anomalies: 0,
+        })
     }
 
     pub fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
@@ -84,8 +97,10 @@ impl<'a> ScoreStream<'a> {
             self.records += 1;
             match outcome {
                 Err(fault) => self.broken(input, number, &fault)?,
-                Ok(measured) if self.grouped.is_some() => self.member(scorer, input, number, &measured)?,
-                Ok(measured) => self.record(scorer, input, number, &measured)?,
+                Ok((read, measured)) if self.grouped.is_some() => {
+                    self.member(scorer, (input, number), &read, &measured)?
+                }
+                Ok((read, measured)) => self.record(scorer, (input, number), &read, &measured)?,
             }
         }
         self.flush()?;
@@ -95,11 +110,8 @@ impl<'a> ScoreStream<'a> {
         }
     }
 
-    fn record(&mut self, scorer: &Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
-        let shaded = self.args.explain.is_asked();
-        let source = self.source(input);
-        let place = (number, source.as_deref());
-        let finding = self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
+    fn record(&mut self, scorer: &Scorer, place: (usize, u64), read: &[u8], measured: &ScoredRecord) -> Result<()> {
+        let finding = self.finding(scorer, place, read, measured);
         self.anomalies += u64::from(finding.anomaly == Some(true));
         if !self.args.only_anomalies || finding.anomaly == Some(true) {
             let text = match self.args.explain.explain {
@@ -112,19 +124,32 @@ impl<'a> ScoreStream<'a> {
         Ok(())
     }
 
-    /// A record joins its session; sessions that end with it are printed.
-    fn member(&mut self, scorer: &mut Scorer, input: usize, number: u64, measured: &ScoredRecord) -> Result<()> {
-        let (score, source) = (self.detector.score(measured), self.source(input));
+    fn finding(&self, scorer: &Scorer, (input, number): (usize, u64), read: &[u8], measured: &ScoredRecord) -> Finding {
+        let (shaded, source) = (self.args.explain.is_asked(), self.source(input));
         let place = (number, source.as_deref());
+        let finding = self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
+        let read = ReadRecord { bytes: read, number, source: source.as_deref() };
+        let (origin, attached) = (self.showing.origin(read, measured), self.showing.attached(read, measured));
+        Finding { origin, attached, ..finding }
+    }
+
+    /// A record joins its session; sessions that end with it are printed.
+    fn member(
+        &mut self,
+        scorer: &mut Scorer,
+        (input, number): (usize, u64),
+        read: &[u8],
+        measured: &ScoredRecord,
+    ) -> Result<()> {
+        let (score, source) = (self.detector.score(measured), self.source(input));
+        let mut grouped = self.grouped.take().expect("records are grouped");
         // The threshold is for sessions, so a single record has no verdict.
-        let describe = || Finding {
-            threshold: None,
-            anomaly: None,
-            ..self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, false)
-        };
-        let grouped = self.grouped.as_mut().expect("records are grouped");
-        match grouped.add(self.records, place, measured, score, describe) {
-            Err(fault) => self.broken(input, number, &fault),
+        let describe =
+            || Finding { threshold: None, anomaly: None, ..self.finding(scorer, (input, number), read, measured) };
+        let added = grouped.add(self.records, (number, source.as_deref()), measured, score, describe);
+        self.grouped = Some(grouped);
+        match added {
+            Err(message) => self.broken(input, number, &RecordFault { message, head: head(read) }),
             Ok(closed) => closed.into_iter().try_for_each(|session| self.session(scorer, session)),
         }
     }
@@ -138,18 +163,21 @@ impl<'a> ScoreStream<'a> {
         self.print(&format!("{value}\n"))
     }
 
-    fn broken(&mut self, input: usize, number: u64, fault: &str) -> Result<()> {
+    fn broken(&mut self, input: usize, number: u64, fault: &RecordFault) -> Result<()> {
         self.broken += 1;
         if self.args.explain.explain {
             let source = self.source(input).map(|source| format!("{source}, ")).unwrap_or_default();
-            let text = format!("{source}record {number}: {fault}");
+            let text = format!("{source}record {number}: {}", fault.message);
             return self.print(&(visible(text.as_bytes()) + "\n\n"));
         }
         let mut value = json!({ "record": number });
         if let Some(source) = self.source(input) {
             value["source"] = source.into();
         }
-        value["error"] = Value::from(fault);
+        value["error"] = Value::from(fault.message.as_str());
+        if self.args.shows_broken_lines() && !fault.head.is_empty() {
+            value["head"] = String::from_utf8_lossy(&fault.head).into();
+        }
         self.print(&format!("{value}\n"))
     }
 
