@@ -228,7 +228,7 @@ fn painted(text: &str, shade: usize, found: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::MaxToken;
+    use crate::finding::{Attached, MaxToken, Origin};
 
     fn token(text: &[u8], nats: f64, found: bool) -> Shaded {
         Shaded { text: text.to_vec(), nats, found }
@@ -238,6 +238,7 @@ mod tests {
         Finding {
             record: 7,
             source: Some("<auth>.log".into()),
+            origin: Origin::default(),
             score: 12.0,
             threshold: Some(8.0),
             anomaly: Some(true),
@@ -251,6 +252,7 @@ mod tests {
                 expected: Some(0.5),
                 excess: Some(7.25),
             }],
+            attached: Attached::default(),
             tokens: vec![
                 token(b"{\"a<b\":\"", 0.2, false),
                 token(b"<script>", 12.0, true),

@@ -18,6 +18,7 @@ mod normal_stats;
 mod original;
 mod scorer;
 pub mod session;
+mod showing;
 mod surprisal;
 mod threshold;
 
@@ -29,5 +30,6 @@ pub use normal_stats::{NormalStats, NormalStatsBuilder, PathStats};
 pub use original::Original;
 pub use scorer::{Detector, ScoredRecord, Scorer};
 pub use session::{Grouping, Session, SessionScore, Sessions};
+pub use showing::{ReadRecord, Showing};
 pub use surprisal::{Surprisals, encode, sequence_surprisals, surprisals};
 pub use threshold::{Calibration, FILE as CALIBRATION, ScoringMethod};

@@ -7,7 +7,7 @@ use super::original::Original;
 use super::surprisal::{Surprisals, sequence_surprisals, surprisals};
 use super::threshold::ScoringMethod;
 use crate::engine::Engine;
-use crate::finding::{Finding, FoundField, MaxToken, Shaded};
+use crate::finding::{Attached, Finding, FoundField, MaxToken, Origin, Shaded};
 use crate::pseudonyms::RecordPseudonyms;
 use crate::record::fields::{body_start, leaves};
 use crate::record::{Form, Records, prefix_text, prefix_values};
@@ -159,6 +159,7 @@ impl Detector {
         Finding {
             record: number,
             source: source.map(str::to_string),
+            origin: Origin::default(),
             score,
             threshold: self.threshold,
             anomaly: self.is_anomaly(score),
@@ -167,6 +168,7 @@ impl Detector {
             max_token: self.max_token(measured, tokenizer),
             tokens: if shaded { self.shades(measured, tokenizer, &fields) } else { Vec::new() },
             fields: fields.into_iter().map(|(field, _)| field).collect(),
+            attached: Attached::default(),
         }
     }
 
