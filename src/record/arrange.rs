@@ -298,7 +298,8 @@ mod tests {
             assert!(matches!(like.apply(record.as_bytes()).record, Cow::Borrowed(_)), "{record}");
             assert_eq!(arranged(&like, record), (record.to_string(), vec![]));
         }
-        let odd = "{\"score\":1,\"who\":{\"ip\":\"a\" ,\t\"id\":1e0},\"list\":[{\"v\":2.0,\"k\":15e-1}],\"time\":\"x\"}";
+        let odd =
+            "{\"score\":1,\"who\":{\"ip\":\"a\" ,\t\"id\":1e0},\"list\":[{\"v\":2.0,\"k\":15e-1}],\"time\":\"x\"}";
         let told = ["score before who", "ip before id", "v before k"].map(str::to_string).to_vec();
         assert_eq!(arranged(&like, odd), (USUAL[0].to_string(), told));
     }
