@@ -8,16 +8,30 @@
 //! |---|---|
 //! | `record` | number of the record in its input, from 1; empty lines are not counted |
 //! | `source` | name of the input, if there are several |
+//! | `id` | identifier of the finding, the same whenever the same input is scored again: the first 16 hexadecimal digits of the SHA-256 of `source` (empty where it is absent), a NUL, `record` in decimal, a NUL and the record |
+//! | `digest` | the first 32 hexadecimal digits of the SHA-256 of the record alone |
+//! | `time` | the record's own time in UTC as RFC 3339, by `--time-field` or where records usually have it; absent where none was found |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
+//! | `p_value` | with a calibration: the share of normal records with a score at least this high; beyond the highest one by a fitted tail |
+//! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members) |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
-//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path) and `excess`, by which they are ordered |
+//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
 //!
-//! A line that is not a record has `record`, `source` and `error`. A session has `session` (its key), `first` and `last` (record
+//! | `kept` | with `--keep PATH`: the values of these fields by path, an array where a path stands several times |
+//! | `raw` | with `--with-record`: the record as the log has it, an object where it is one, else a string |
+//!
+//! `id`, `digest`, `kept` and `raw` are of the record with the pseudonyms of `--key-file`, where one is given; with `--in-clear`
+//! `kept` and `raw` are of the raw record.
+//!
+//! A line that is not a record has `record`, `source`, `error` and `head`, its first 200 bytes (not with `--key-file` alone,
+//! which cannot replace names in it). A session has `session` (its key), `first` and `last` (record
 //! numbers, with `first_source` and `last_source` if there are several inputs), `records`, `score`, `threshold`, `anomaly` and
 //! `worst`, the finding on the record with the highest score, without a verdict of its own.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// What scoring found about one record. As JSON, one line of `logwright score`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,17 +40,88 @@ pub struct Finding {
     pub record: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    #[serde(flatten)]
+    pub origin: Origin,
     pub score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
     pub threshold: Option<f64>,
     pub anomaly: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<FoundEvidence>,
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
     /// The most unusual first.
     pub fields: Vec<FoundField>,
+    #[serde(flatten)]
+    pub attached: Attached,
     /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
+}
+
+/// What identifies a record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Origin {
+    pub id: String,
+    pub digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+}
+
+/// What is shown of a record because it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Attached {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawJson>,
+}
+
+/// Values by path, in the order of the record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept(pub Vec<(String, Vec<RawJson>)>);
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(path, values)| (path, OneOrMore(values))))
+    }
+}
+
+/// One value, or an array of several.
+struct OneOrMore<'a>(&'a [RawJson]);
+
+impl Serialize for OneOrMore<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [one] => one.serialize(serializer),
+            more => more.serialize(serializer),
+        }
+    }
+}
+
+/// A JSON value as it is written in a record, which is written out so again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawJson(String);
+
+impl RawJson {
+    /// `None` if the text is no JSON.
+    pub fn new(text: &str) -> Option<Self> {
+        serde_json::from_str::<&RawValue>(text).ok().map(|value| RawJson(value.get().to_string()))
+    }
+
+    /// Bytes as a string; what is no character is U+FFFD.
+    pub fn string(bytes: &[u8]) -> Self {
+        RawJson(serde_json::Value::from(String::from_utf8_lossy(bytes)).to_string())
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,9 +140,18 @@ pub struct FoundField {
     /// Mean nats of this path in normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<f64>,
+    /// The evidence that the field is not normal: minus the natural logarithm of its p-value among normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub excess: Option<f64>,
+    pub evidence: Option<f64>,
+    /// What else is odd about it, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
+
+/// The evidence that a record is not normal, in nats by where it comes from; those of 0 are left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct FoundEvidence(pub BTreeMap<&'static str, f64>);
 
 /// A token and its surprisal.
 #[derive(Clone, Debug, PartialEq)]

@@ -26,6 +26,7 @@ mod prepare;
 mod pseudonyms;
 mod safety;
 mod score;
+mod shown;
 mod sigma;
 mod sigma_rule;
 mod synth;

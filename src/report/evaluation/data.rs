@@ -45,7 +45,7 @@ pub struct Detected {
     pub methods: Vec<Detection>,
     /// The model on each kind of attack alone.
     pub kinds: Vec<Detection>,
-    /// The model on the groups of each path that was asked for.
+    /// The first method on the groups of each path that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<Division>,
     /// (methods, records)

@@ -1,0 +1,68 @@
+//! `score --calibrate`: normal records -> a calibration.
+
+use super::args::ScoreArgs;
+use super::lines::measure;
+use super::sessions;
+use crate::cli::interrupt::is_stopped;
+use crate::cli::stdout::print_line;
+use logwright::Result;
+use logwright::ingest::Input;
+use logwright::score::session::Sessions;
+use logwright::score::{Calibration, Calibrator, Scorer, ScoringMethod};
+use logwright::words::counted;
+use serde_json::json;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+/// Calibrates on the normal records of one input; None where it was interrupted.
+pub fn calibrate(
+    scorer: &mut Scorer,
+    method: ScoringMethod,
+    normal: &Path,
+    folder: &Path,
+    args: &ScoreArgs,
+    stop: &AtomicBool,
+) -> Result<Option<Calibration>> {
+    let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
+    let mut feed = args.feed(vec![input], scorer)?;
+    let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
+    let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
+    while let Some(lines) = feed.next(args.batch.into(), stop)? {
+        for (_, number, outcome) in measure(scorer, lines)? {
+            match (outcome, &mut grouped) {
+                (Err(_), _) => broken += 1,
+                (Ok((_, measured)), None) => {
+                    let reduced = calibrator.reduce(&measured);
+                    calibrator.add(vec![reduced], None);
+                }
+                (Ok((_, measured)), Some((open, group))) => {
+                    broken += u64::from(!sessions::teach(&mut calibrator, scorer, open, group, number, &measured)?);
+                }
+            }
+        }
+    }
+    if is_stopped() {
+        return Ok(None);
+    }
+    if let Some((open, group)) = grouped {
+        open.finish().try_for_each(|session| sessions::teach_session(&mut calibrator, scorer, &group, session))?;
+    }
+    if broken > 0 {
+        let lines = counted(broken, "line");
+        tracing::warn!("{}: {lines} left out: no record that the model can read, or without the key", normal.display());
+    }
+    calibrator.finish(folder, args.fpr).map(Some)
+}
+
+/// Reports the calibration: on stdout where it is the command's only result.
+pub fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
+    let Calibration { threshold, fpr, scores, method, normal, .. } = made;
+    if alone {
+        return print_line(&json!({
+            "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr,
+            "scores": scores.count(), "paths": normal.paths.len(), "layouts": normal.common_layouts.len(),
+        }));
+    }
+    tracing::info!("threshold {threshold} from {} normal scores; {}", scores.count(), path.display());
+    Ok(())
+}
