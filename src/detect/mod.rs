@@ -10,6 +10,7 @@
 //! ```
 
 pub mod evaluate;
+pub mod groups;
 #[cfg(test)]
 mod hdfs;
 pub mod labels;
@@ -17,6 +18,7 @@ pub mod metrics;
 mod normal;
 mod observed;
 mod packed;
+mod proportions;
 mod sequences;
 #[cfg(test)]
 mod sign_ins;

@@ -1,5 +1,6 @@
 //! `evaluate --labels`: the model as a detector of attacks, compared with the trivial baselines.
 
+use super::by::ByArgs;
 use super::reader::{Reader, each_record};
 use crate::cli::values;
 use clap::Args;
@@ -32,6 +33,8 @@ pub struct LabelArgs {
     /// False-positive rate to calibrate the threshold for
     #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = values::rate)]
     fpr: f64,
+    #[command(flatten)]
+    by: ByArgs,
 }
 
 /// Records with their labels, and normal ones to calibrate on.
@@ -68,22 +71,22 @@ impl LabelArgs {
         let mut fit = Reservoir::new(sample, seed);
         each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()))?;
         let fit = fit.into_sample();
+        let values = self.by.values(&test)?;
         let (normal, scores) = self.scores(reader, &calibrate, &test, &fit)?;
         let observe = |records: &[Vec<u8>]| records.iter().map(|record| Observed::of(record)).collect::<Vec<_>>();
         let (fit, calibrate, seen) = (observe(&fit), observe(&calibrate), observe(&test));
         let samples = Samples { fit: &fit, calibrate: &calibrate, test: &seen, attacks: &attacks };
-        let row = |method: &str, scores: Vec<f64>, normal: &[f64]| {
+        let row = |method: &str, scores: Vec<f64>, normal: &[f64]| -> Result<(Detection, Vec<f64>)> {
             let detection = evaluate(&scores, &attacks, normal, self.fpr)?;
             Ok((Detection { method: method.into(), ..detection }, scores))
         };
         let kinds = by_kind(&scores.together, &labels, &normal.together, self.fpr)?;
-        let own = [
-            row("model with baselines", scores.together, &normal.together),
-            row("model alone", scores.fields, &normal.fields),
-        ];
-        let rows = own.into_iter().collect::<Result<Vec<_>>>()?.into_iter().chain(baselines(&samples, self.fpr)?);
+        let together = row("model with baselines", scores.together, &normal.together)?;
+        let by = self.by.divide(&values, &together.1, &attacks, together.0.calibrated.threshold);
+        let own = [together, row("model alone", scores.fields, &normal.fields)?];
+        let rows = own.into_iter().chain(baselines(&samples, self.fpr)?);
         let (methods, scores) = rows.unzip();
-        Ok(Detected { methods, kinds, scores, attacks })
+        Ok(Detected { methods, kinds, by, scores, attacks })
     }
 
     /// Reads the labelled records and the normal ones that the flags name; None without such flags. Names in raw logs are
@@ -123,6 +126,8 @@ impl LabelArgs {
         if let Some(pseudonyms) = pseudonyms.filter(|_| self.reads_logs()) {
             trial.test.iter_mut().for_each(|record| *record = pseudonyms.rewrite(record).record);
         }
+        // A path that no record has is an error before the long computation.
+        self.by.values(&trial.test)?;
         Ok(Some(trial))
     }
 

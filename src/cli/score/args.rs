@@ -84,7 +84,8 @@ pub struct ScoreArgs {
     /// Maximum length of a record in bytes; a longer one is reported and skipped
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_record_bytes: u32,
-    /// Number of available records to compute at once: 1 suits a CPU, a GPU needs more (which may change the last digits)
+    /// Number of available records to compute at once. A GPU is faster with more, which may change the last digits; on a CPU
+    /// more change no score, and hardly the speed
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) batch: u16,
     #[command(flatten)]
