@@ -19,6 +19,7 @@
 //! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
 //!
 //! | `kept` | with `--keep PATH`: the values of these fields by path, an array where a path stands several times |
+//! | `drift` | while the stream is unlike the normal records of the calibration: `since` (number of a record), `flagged` and `expected` (shares of anomalies), and `paths` that moved, each with its `mean_p_value` (one half is usual) and whether it is `new` |
 //! | `raw` | with `--with-record`: the record as the log has it, an object where it is one, else a string |
 //!
 //! `id`, `digest`, `kept` and `raw` are of the record with the pseudonyms of `--key-file`, where one is given; with `--in-clear`
@@ -56,6 +57,9 @@ pub struct Finding {
     pub fields: Vec<FoundField>,
     #[serde(flatten)]
     pub attached: Attached,
+    /// How the stream differs from the normal records of the calibration, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
@@ -152,6 +156,28 @@ pub struct FoundField {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct FoundEvidence(pub BTreeMap<&'static str, f64>);
+
+/// A stream that is no longer like the normal records of its calibration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drift {
+    /// Number of the record from which on, counted over all inputs.
+    pub since: u64,
+    /// The share of anomalies in the last window, and the share that is usual.
+    pub flagged: f64,
+    pub expected: f64,
+    /// The paths that moved most, the farthest first.
+    pub paths: Vec<DriftedPath>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DriftedPath {
+    pub path: String,
+    /// The mean p-value of its surprisals in the last window; one half is usual.
+    pub mean_p_value: f64,
+    /// Whether no normal record had it.
+    #[serde(rename = "new")]
+    pub is_new: bool,
+}
 
 /// A token and its surprisal.
 #[derive(Clone, Debug, PartialEq)]

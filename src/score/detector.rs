@@ -65,6 +65,11 @@ impl Detector {
         self.assess(measured).score
     }
 
+    /// What is normal; None without a calibration.
+    pub fn normal(&self) -> Option<&NormalEvidence> {
+        self.learnt.as_ref().map(|(normal, _)| normal)
+    }
+
     /// Whether a score is an anomaly; None without a threshold.
     pub fn is_anomaly(&self, score: f64) -> Option<bool> {
         self.threshold.map(|threshold| score > threshold)
@@ -103,6 +108,7 @@ impl Detector {
             tokens: if shaded { self.shades(measured, tokenizer, &fields) } else { Vec::new() },
             fields: fields.into_iter().map(|(field, _)| field).collect(),
             attached: Attached::default(),
+            drift: None,
         }
     }
 
@@ -131,7 +137,7 @@ impl Detector {
     }
 
     fn describe(&self, measured: &ScoredRecord, field: &FieldSurprisal, reason: Option<&Reason>) -> FoundField {
-        let normal = self.learnt.as_ref().map(|(normal, _)| normal);
+        let normal = self.normal();
         let with = reason.and_then(|reason| reason.never_with).map(|other| &measured.parts.fields[other].path);
         FoundField {
             path: field.path.clone(),
