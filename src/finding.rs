@@ -12,6 +12,7 @@
 //! | `digest` | the first 32 hexadecimal digits of the SHA-256 of the record alone |
 //! | `time` | the record's own time in UTC as RFC 3339, by `--time-field` or where records usually have it; absent where none was found |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
+//! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
 //! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path) and `excess`, by which they are ordered |
@@ -42,6 +43,8 @@ pub struct Finding {
     pub score: f64,
     pub threshold: Option<f64>,
     pub anomaly: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownAs>,
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
@@ -52,6 +55,15 @@ pub struct Finding {
     /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
+}
+
+/// What decided the verdict instead of the score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KnownAs {
+    /// `good` or `bad`.
+    pub state: &'static str,
+    pub id: String,
+    pub reason: String,
 }
 
 /// What identifies a record.
@@ -135,6 +147,17 @@ pub struct FoundField {
     pub expected: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excess: Option<f64>,
+}
+
+impl FoundField {
+    /// Deviations above the mean from which a field is odd: in normal records of any likely distribution, fewer than one in
+    /// sixteen (Chebyshev) and mostly far fewer.
+    const ODD: f64 = 4.0;
+
+    /// Whether the field is far from what is usual for it.
+    pub fn is_odd(&self) -> bool {
+        self.excess.is_some_and(|excess| excess > Self::ODD)
+    }
 }
 
 /// A token and its surprisal.

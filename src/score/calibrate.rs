@@ -154,7 +154,8 @@ impl Calibrator {
             );
         }
         let mut calibration = Calibration::new(folder, self.detector.method.clone(), threshold, fpr)?;
-        (calibration.scores, calibration.taught, calibration.normal_stats) = (scores as u64, self.taught, normal_stats);
+        calibration.keep_scores(&self.scores);
+        (calibration.taught, calibration.normal_stats) = (self.taught, normal_stats);
         Ok(calibration)
     }
 

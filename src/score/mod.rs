@@ -20,6 +20,7 @@ mod scorer;
 pub mod session;
 mod showing;
 mod surprisal;
+mod tail;
 mod threshold;
 
 pub use aggregate::{Aggregate, Selection, aggregate, excess};

@@ -44,6 +44,15 @@ impl ScoredRecord {
         serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
     }
 
+    /// Takes the surprisal from fields that are no evidence: nothing is less surprising than they are now.
+    pub fn excuse(&mut self, fields: &[usize]) {
+        for &i in fields {
+            let field = &mut self.parts.fields[i];
+            (field.nats, field.max) = (0.0, 0.0);
+        }
+        self.parts.pieces.iter_mut().filter(|piece| fields.contains(&piece.field)).for_each(|piece| piece.nats = 0.0);
+    }
+
     /// The bytes of a place; with `in_clear` those of the raw record, if names were replaced.
     fn shown(&self, place: &Range<usize>, in_clear: bool) -> &[u8] {
         match self.original.as_ref().filter(|_| in_clear) {
@@ -165,6 +174,7 @@ impl Detector {
             anomaly: self.is_anomaly(score),
             nats_per_char: rounded(total / characters as f64),
             nats_per_token: rounded(total / measured.surprisals.tokens.len() as f64),
+            known: None,
             max_token: self.max_token(measured, tokenizer),
             tokens: if shaded { self.shades(measured, tokenizer, &fields) } else { Vec::new() },
             fields: fields.into_iter().map(|(field, _)| field).collect(),

@@ -3,6 +3,7 @@
 use super::aggregate::{Aggregate, Selection};
 use super::normal_stats::NormalStats;
 use super::session::Grouping;
+use super::tail::ScoreTail;
 use crate::files::write_atomic;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,12 @@ pub struct Calibration {
     pub fpr: f64,
     /// Number of scores of normal records (or sessions) that the threshold was learnt from.
     pub scores: u64,
+    /// The highest of these scores; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail: Option<ScoreTail>,
+    /// Normal records a day, by their own times, if they have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_per_day: Option<f64>,
     /// Number of normal records that `normal_stats` was learnt from.
     pub taught: u64,
     /// The statistics of each field in normal records, by path.
@@ -56,9 +63,27 @@ impl Calibration {
             threshold,
             fpr,
             scores: 0,
+            tail: None,
+            records_per_day: None,
             taught: 0,
             normal_stats: NormalStats::default(),
         })
+    }
+
+    /// Takes the scores from which the threshold was learnt.
+    pub(super) fn keep_scores(&mut self, scores: &[f64]) {
+        (self.scores, self.tail) = (scores.len() as u64, Some(ScoreTail::of(scores)));
+    }
+
+    /// The score that at most this fraction of new normal records exceeds; None for a file of an earlier version, which does not
+    /// say. Below [`Calibration::resolution`] it is extrapolated.
+    pub fn threshold_for(&self, rate: f64) -> Option<f64> {
+        self.tail.as_ref().map(|tail| tail.threshold_for(rate))
+    }
+
+    /// The least rate that the scores of the calibration resolve.
+    pub fn resolution(&self) -> f64 {
+        1.0 / (self.scores + 1) as f64
     }
 
     /// Writes the file atomically.
@@ -114,6 +139,10 @@ impl Calibration {
         if *scores == 0 {
             return Err("scores is 0, expected the number of scores that the threshold was learnt from".to_string());
         }
+        if self.records_per_day.is_some_and(|pace| !(pace > 0.0 && pace.is_finite())) {
+            return Err("records_per_day is not a number above 0".to_string());
+        }
+        self.tail.as_ref().map_or(Ok(()), |tail| tail.check(*scores))?;
         method.check()?;
         normal_stats.check(self.taught)
     }

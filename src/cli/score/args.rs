@@ -1,5 +1,6 @@
 //! The flags of `logwright score`, what they mean together, and the inputs that they name.
 
+use super::alerts::AlertArgs;
 use super::explain::ExplainArgs;
 use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
@@ -97,6 +98,8 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub(super) group: GroupArgs,
     #[command(flatten)]
+    pub(super) alerts: AlertArgs,
+    #[command(flatten)]
     pub(super) explain: ExplainArgs,
     #[command(flatten)]
     pub(super) mode: ModeArgs,
@@ -144,6 +147,11 @@ impl ScoreArgs {
             return Err(Error::usage(
                 "--explain and --explain-html show records, not the sessions of --group-by (or of RUN/calibration.json: \
                  --no-calibration scores records)",
+            ));
+        }
+        if method.group.is_some() && self.alerts.are_asked() {
+            return Err(Error::usage(
+                "--alerts-per-day: alerts are of records, and RUN/calibration.json is for sessions; calibrate again without --group-by",
             ));
         }
         if method.group.is_some() && self.state.is_some() {

@@ -6,6 +6,7 @@ use super::sessions;
 use crate::cli::interrupt::is_stopped;
 use crate::cli::stdout::print_line;
 use logwright::Result;
+use logwright::alerts::Span;
 use logwright::ingest::Input;
 use logwright::score::session::Sessions;
 use logwright::score::{Calibration, Calibrator, Scorer, ScoringMethod};
@@ -27,8 +28,12 @@ pub fn calibrate(
     let mut feed = args.feed(vec![input], scorer)?;
     let mut grouped = method.group.clone().map(|group| (Sessions::new(group.clone()), group));
     let (mut calibrator, mut broken) = (Calibrator::new(method)?, 0u64);
+    let (showing, mut span) = (args.showing(scorer.records)?, Span::default());
     while let Some(lines) = feed.next(args.batch.into(), stop)? {
         for (_, number, outcome) in measure(scorer, lines)? {
+            if let Ok((read, _)) = &outcome {
+                span.record(showing.seconds(read));
+            }
             match (outcome, &mut grouped) {
                 (Err(_), _) => broken += 1,
                 (Ok((_, measured)), None) => {
@@ -51,7 +56,10 @@ pub fn calibrate(
         let lines = counted(broken, "line");
         tracing::warn!("{}: {lines} left out: no record that the model can read, or without the key", normal.display());
     }
-    calibrator.finish(folder, args.fpr).map(Some)
+    let fpr = args.alerts.rate(span.per_day()).unwrap_or(args.fpr);
+    let mut made = calibrator.finish(folder, fpr)?;
+    made.records_per_day = span.per_day();
+    Ok(Some(made))
 }
 
 /// Reports the calibration: on stdout where it is the command's only result.

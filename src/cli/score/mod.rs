@@ -4,11 +4,13 @@ use super::exit::Exit;
 use super::interrupt::stop_on_interrupt;
 use super::outputs::check_writable;
 use calibrate::{calibrate, tell};
+use logwright::known::{Known, KnownFile};
 use logwright::model_folder::LoadedModel;
 use logwright::score::{CALIBRATION, Calibration, Detector, Scorer};
 use logwright::{Error, Result};
 use stream::ScoreStream;
 
+mod alerts;
 mod args;
 mod calibrate;
 mod explain;
@@ -62,11 +64,13 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
         );
     }
     let method = args.method(calibration.as_ref())?;
+    let known = Known::new(KnownFile::read(&args.model)?.entries);
+    let alerting = args.alerts.open(calibration.as_ref())?;
     let learnt = calibration.map(|calibration| (calibration.normal_stats, calibration.threshold)).unzip();
     let mut detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
     detector.in_clear = args.in_clear;
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    ScoreStream::new(&args, detector, args.showing(&records)?, page)?.run(&mut scorer, stop)
+    ScoreStream::new(&args, detector, args.showing(&records)?, known, alerting, page)?.run(&mut scorer, stop)
 }
