@@ -14,6 +14,7 @@
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
 //! | `p_value` | with a calibration: the share of normal records with a score at least this high; beyond the highest one by a fitted tail |
 //! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members) |
+//! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
 //! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
@@ -50,6 +51,8 @@ pub struct Finding {
     pub anomaly: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<FoundEvidence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownAs>,
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
@@ -63,6 +66,15 @@ pub struct Finding {
     /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
+}
+
+/// What decided the verdict instead of the score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KnownAs {
+    /// `good` or `bad`.
+    pub state: &'static str,
+    pub id: String,
+    pub reason: String,
 }
 
 /// What identifies a record.
@@ -177,6 +189,16 @@ pub struct DriftedPath {
     /// Whether no normal record had it.
     #[serde(rename = "new")]
     pub is_new: bool,
+}
+
+impl FoundField {
+    /// The evidence in nats from which a field is odd: one of 150 normal values is.
+    const ODD: f64 = 5.0;
+
+    /// Whether the field is far from what is usual for it.
+    pub fn is_odd(&self) -> bool {
+        self.evidence.is_some_and(|evidence| evidence > Self::ODD)
+    }
 }
 
 /// A token and its surprisal.

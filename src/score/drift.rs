@@ -191,7 +191,7 @@ mod tests {
         let mut draws = Draws::new(8);
         let normal = normal(&mut draws);
         let mut monitor = DriftMonitor::new(0.01, 500);
-        let mut observe = |shift: f32, anomalies: f64, draws: &mut Draws, monitor: &mut DriftMonitor| {
+        let observe = |shift: f32, anomalies: f64, draws: &mut Draws, monitor: &mut DriftMonitor| {
             let evidence = normal.of(&lesson([draws.exponential(), draws.exponential() + shift]), |place| PATHS[place]);
             monitor.observe(&evidence, |place| PATHS[place], draws.uniform() < anomalies, &normal)
         };

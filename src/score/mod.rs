@@ -35,6 +35,7 @@ pub use drift::DriftMonitor;
 pub use evidence::{KINDS, NormalEvidence};
 pub use fields::{END, FieldSurprisal, PREFIX, Parts, Piece, parts};
 pub use original::Original;
+pub use ranks::Ranks;
 pub use scorer::{ScoredRecord, Scorer};
 pub use session::{Grouping, Session, SessionScore, Sessions};
 pub use showing::{ReadRecord, Showing};
