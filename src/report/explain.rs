@@ -248,6 +248,7 @@ mod tests {
             evidence: None,
             threshold: Some(8.0),
             anomaly: Some(true),
+            known: None,
             nats_per_char: 1.0,
             nats_per_token: 2.0,
             max_token: MaxToken { text: "x".into(), nats: 12.0, at: 3 },
@@ -260,6 +261,7 @@ mod tests {
                 reason: Some("never seen here".into()),
             }],
             attached: Attached::default(),
+            drift: None,
             tokens: vec![
                 token(b"{\"a<b\":\"", 0.2, false),
                 token(b"<script>", 12.0, true),

@@ -59,6 +59,8 @@ pub struct KindRanks {
 /// The evidence that a record is not normal, in nats: minus the logarithms of p-values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
+    /// That of each field's surprisal, by its place in the record's parts.
+    pub by_field: Vec<(usize, f64)>,
     /// That of all fields together.
     pub fields: f64,
     /// One for each of [`KINDS`].
@@ -136,7 +138,7 @@ impl NormalEvidence {
             let nats = if layout.is_some() && path(place) == END { nats.min(NOISE) } else { nats };
             (place, Reason { nats, is_new: false, never_with: None })
         };
-        let mut reasons: BTreeMap<usize, Reason> = by_field.into_iter().map(reason).collect();
+        let mut reasons: BTreeMap<usize, Reason> = by_field.iter().copied().map(reason).collect();
         for (value, &place) in lesson.places.iter().enumerate() {
             let Some(reason) = reasons.get_mut(&place) else { continue };
             let (new, (pairs, partner)) = (novelty.new_values[value], novelty.new_pairs[value]);
@@ -149,7 +151,7 @@ impl NormalEvidence {
             let of_pairs = if reason.never_with.is_some() { pairs.min(kinds[0]) } else { 0.0 };
             reason.nats += new + of_pairs;
         }
-        Evidence { score: score(fields, &kinds), fields, kinds, reasons }
+        Evidence { score: score(fields, &kinds), by_field, fields, kinds, reasons }
     }
 
     /// The mean surprisal of a path in normal records, in nats; 0 for one that was never seen.

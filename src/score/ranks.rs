@@ -72,6 +72,16 @@ impl Ranks {
         }
     }
 
+    /// The number that at most this share of new ones exceeds. Below [`Ranks::resolution`] it follows from the fitted tail.
+    pub fn threshold_for(&self, rate: f64) -> f64 {
+        self.with_evidence(-rate.ln())
+    }
+
+    /// The least share that the values themselves resolve.
+    pub fn resolution(&self) -> f64 {
+        1.0 / f64::from(self.count() + 1)
+    }
+
     /// Checks what ranks always are; the error says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         let is_ordered = self.steps.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 > pair[1].1);

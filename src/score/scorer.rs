@@ -32,6 +32,8 @@ pub struct ScoredRecord {
     pub parts: Parts,
     /// The raw record, if pseudonyms replace names in it.
     pub original: Option<Original>,
+    /// Fields that are no evidence, by their places in the parts.
+    pub excused: Vec<usize>,
     /// Members that stand in an order that training never had, as `b before a`; one for each object with any.
     pub disorder: Vec<String>,
 }
@@ -42,6 +44,16 @@ impl ScoredRecord {
     pub fn value(&self, field: &FieldSurprisal, in_clear: bool) -> String {
         let raw = String::from_utf8_lossy(self.shown(&field.value, in_clear));
         serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
+    }
+
+    /// Takes the surprisal from fields that are no evidence; nor are new values there, or new pairs with them.
+    pub fn excuse(&mut self, fields: &[usize]) {
+        for &i in fields {
+            let field = &mut self.parts.fields[i];
+            (field.nats, field.max) = (0.0, 0.0);
+        }
+        self.parts.pieces.iter_mut().filter(|piece| fields.contains(&piece.field)).for_each(|piece| piece.nats = 0.0);
+        self.excused.extend_from_slice(fields);
     }
 
     /// The bytes of a place; with `in_clear` those of the raw record, if names were replaced.
@@ -130,7 +142,7 @@ impl<'a> Scorer<'a> {
                 ));
             }
             let parts = parts(&record, tokenizer, &surprisals);
-            Ok(ScoredRecord { record, surprisals, parts, original, disorder })
+            Ok(ScoredRecord { record, surprisals, parts, original, excused: Vec::new(), disorder })
         };
         Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
     }

@@ -40,6 +40,9 @@ pub struct Calibration {
     pub fpr: f64,
     /// The scores of normal records (or sessions) that the threshold was learnt from.
     pub scores: Ranks,
+    /// Normal records a day, by their own times, if they have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_per_day: Option<f64>,
     /// What is normal.
     pub normal: NormalEvidence,
 }
@@ -53,13 +56,8 @@ impl Calibration {
         scores: Ranks,
         normal: NormalEvidence,
     ) -> Result<Self> {
-        Ok(Self { version: VERSION, model: checksum(folder)?, method, threshold, fpr, scores, normal })
-    }
-
-    /// The score above which at most this share of normal records or sessions lies. Beyond the resolution of the calibration,
-    /// 1 / (number of scores + 1), it follows from a fitted tail.
-    pub fn threshold_for(&self, rate: f64) -> f64 {
-        self.scores.with_evidence(-rate.ln())
+        let (version, model, records_per_day) = (VERSION, checksum(folder)?, None);
+        Ok(Self { version, model, method, threshold, fpr, scores, records_per_day, normal })
     }
 
     /// Writes the file atomically.
@@ -115,6 +113,9 @@ impl Calibration {
             return Err("scores is empty, expected the scores that the threshold was learnt from".to_string());
         }
         scores.check().map_err(|e| format!("scores: {e}"))?;
+        if self.records_per_day.is_some_and(|pace| !(pace > 0.0 && pace.is_finite())) {
+            return Err("records_per_day is not a number above 0".to_string());
+        }
         method.check()?;
         normal.check().map_err(|e| format!("normal: {e}"))
     }

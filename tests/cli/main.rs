@@ -4,6 +4,7 @@ mod common;
 #[path = "../stub/mod.rs"]
 mod stub;
 
+mod alerts;
 mod bench;
 mod constraint;
 mod damaged;
@@ -22,6 +23,7 @@ mod generate;
 mod gpu_errors;
 mod json_schema;
 mod key_file;
+mod known;
 mod prepare;
 mod pseudonyms;
 mod safety;

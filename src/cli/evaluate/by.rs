@@ -14,27 +14,24 @@ pub struct ByArgs {
 }
 
 impl ByArgs {
-    /// # Errors
-    /// A path that no record has.
-    pub fn check(&self, records: &[Vec<u8>]) -> Result<()> {
-        self.by.iter().try_for_each(|path| values_at(path, records).map(|_| ()))
-    }
-
-    /// How a detector that called the labelled records above `threshold` anomalies treats the groups of each path. Values are
-    /// as the model sees them: pseudonyms where names are replaced.
+    /// The values of the labelled records at each path, as the model sees them (pseudonyms where names are replaced).
     ///
     /// # Errors
     /// A path that no record has.
+    pub fn values(&self, records: &[Vec<u8>]) -> Result<Vec<Vec<Option<String>>>> {
+        self.by.iter().map(|path| values_at(path, records)).collect()
+    }
+
+    /// How a detector that called the records above `threshold` anomalies treats the groups of each path.
     pub fn divide(
         &self,
-        records: &[Vec<u8>],
+        values: &[Vec<Option<String>>],
         scores: &[f64],
         attacks: &[bool],
         threshold: f64,
-    ) -> Result<Vec<Division>> {
+    ) -> Vec<Division> {
         let called: Vec<bool> = scores.iter().map(|&score| score > threshold).collect();
-        let division = |path: &String| Ok(groups::divide(path, &values_at(path, records)?, &called, attacks));
-        self.by.iter().map(division).collect()
+        self.by.iter().zip(values).map(|(path, values)| groups::divide(path, values, &called, attacks)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The records of a stream, answered one by one on stdout.
 
+use super::alerts::Alerting;
 use super::args::ScoreArgs;
 use super::explain;
 use super::lines::measure;
@@ -7,10 +8,12 @@ use super::sessions::{self, Grouped};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::is_stopped;
 use crate::cli::stdout::write_failed;
+use logwright::alerts::Alert;
 use logwright::finding::Finding;
 use logwright::ingest::{FollowState, Input, InputRecord, RecordFault, head};
+use logwright::known::Known;
 use logwright::report::visible;
-use logwright::score::{Detector, ReadRecord, ScoredRecord, Scorer, Showing};
+use logwright::score::{Assessed, Detector, DriftMonitor, ReadRecord, ScoredRecord, Scorer, Showing};
 use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::{Value, json};
@@ -23,11 +26,16 @@ pub struct ScoreStream<'a> {
     args: &'a ScoreArgs,
     detector: Detector,
     showing: Showing,
+    known: Known,
+    /// Where alerts are printed instead of records.
+    alerting: Option<Alerting>,
     inputs: Vec<Input>,
     /// How far a growing file was answered, where that is to be kept.
     state: Option<FollowState>,
     /// Open sessions, where records are grouped.
     grouped: Option<Grouped>,
+    /// Watches whether records are still as they were in the calibration, where there is one.
+    monitor: Option<DriftMonitor>,
     page: explain::Page,
     colour: bool,
     records: u64,
@@ -36,17 +44,28 @@ pub struct ScoreStream<'a> {
 }
 
 impl<'a> ScoreStream<'a> {
-    pub fn new(args: &'a ScoreArgs, detector: Detector, showing: Showing, page: explain::Page) -> Result<Self> {
+    pub fn new(
+        args: &'a ScoreArgs,
+        detector: Detector,
+        showing: Showing,
+        known: Known,
+        alerting: Option<Alerting>,
+        page: explain::Page,
+    ) -> Result<Self> {
         let grouped = detector.method.group.clone().map(|group| Grouped::new(group, detector.in_clear));
+        let monitor = detector.drift_monitor();
         let state = args.state()?;
         let (inputs, colour) = (args.streams(state.as_ref()), args.explain.colour());
         Ok(ScoreStream {
             args,
             detector,
             showing,
+            known,
+            alerting,
             inputs,
             state,
             grouped,
+            monitor,
             page,
             colour,
             records: 0,
@@ -78,6 +97,8 @@ impl<'a> ScoreStream<'a> {
                 self.session(scorer, session)?;
             }
         }
+        let closed = self.alerting.as_mut().map(Alerting::finish).unwrap_or_default();
+        self.alerts(&closed)?;
         self.flush()?;
         self.state.as_mut().map_or(Ok(()), FollowState::save)?;
         self.page.write(&self.detector)?;
@@ -90,12 +111,19 @@ impl<'a> ScoreStream<'a> {
 
     fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
         if lines.is_empty() {
+            let closed = self.alerting.as_mut().map(Alerting::idle).unwrap_or_default();
+            self.alerts(&closed)?;
+            self.flush()?;
             return self.state.as_mut().map_or(Ok(()), FollowState::idle);
         }
         let answered = lines.iter().rev().find_map(|line| Some((line.end?, line.number)));
         for (input, number, outcome) in measure(scorer, lines)? {
             self.records += 1;
-            match outcome {
+            let excused = |(read, mut measured)| {
+                self.known.excuse(&mut measured);
+                (read, measured)
+            };
+            match outcome.map(excused) {
                 Err(fault) => self.broken(input, number, &fault)?,
                 Ok((read, measured)) if self.grouped.is_some() => {
                     self.member(scorer, (input, number), &read, &measured)?
@@ -111,9 +139,21 @@ impl<'a> ScoreStream<'a> {
     }
 
     fn record(&mut self, scorer: &Scorer, place: (usize, u64), read: &[u8], measured: &ScoredRecord) -> Result<()> {
-        let finding = self.finding(scorer, place, read, measured);
+        if let Some(alerting) = &mut self.alerting {
+            let (threshold, closed) = alerting.record(self.showing.seconds(read));
+            self.detector.threshold = Some(threshold);
+            self.alerts(&closed)?;
+        }
+        let assessed = self.detector.assess(measured);
+        let mut finding = self.finding(scorer, place, read, measured, &assessed);
+        self.watch(measured, &assessed, finding.anomaly == Some(true));
+        finding.drift = self.monitor.as_ref().and_then(DriftMonitor::drift).cloned();
         self.anomalies += u64::from(finding.anomaly == Some(true));
-        if !self.args.only_anomalies || finding.anomaly == Some(true) {
+        if let Some(alerting) = &mut self.alerting {
+            if let Some(opened) = alerting.add(&finding, measured, self.detector.in_clear).cloned() {
+                self.alerts(&[opened])?;
+            }
+        } else if !self.args.only_anomalies || finding.anomaly == Some(true) {
             let text = match self.args.explain.explain {
                 true => logwright::report::explain::terminal(&finding, self.colour),
                 false => serde_json::to_string(&finding).map_err(Error::failed)? + "\n",
@@ -124,13 +164,58 @@ impl<'a> ScoreStream<'a> {
         Ok(())
     }
 
-    fn finding(&self, scorer: &Scorer, (input, number): (usize, u64), read: &[u8], measured: &ScoredRecord) -> Finding {
+    fn alerts(&mut self, alerts: &[Alert]) -> Result<()> {
+        for alert in alerts {
+            let text = serde_json::to_string(alert).map_err(Error::failed)?;
+            self.print(&(text + "\n"))?;
+        }
+        Ok(())
+    }
+
+    /// Watches for drift; says so once when it begins.
+    fn watch(&mut self, measured: &ScoredRecord, assessed: &Assessed, is_anomaly: bool) {
+        let Some(((monitor, normal), evidence)) =
+            self.monitor.as_mut().zip(self.detector.normal()).zip(assessed.evidence.as_ref())
+        else {
+            return;
+        };
+        let path = |place: usize| measured.parts.fields[place].path.as_str();
+        if monitor.observe(evidence, path, is_anomaly, normal)
+            && let Some(drift) = monitor.drift()
+        {
+            let paths: Vec<&str> = drift.paths.iter().map(|path| path.path.as_str()).collect();
+            let moved = if paths.is_empty() { String::new() } else { format!("; moved: {}", paths.join(", ")) };
+            tracing::warn!(
+                "from record {} on, records are unlike those of the calibration: {:.1} % anomalies where {:.1} % are usual{moved}. If \
+                 they are normal, calibrate again: --recalibrate FILE with recent normal records",
+                drift.since,
+                100.0 * drift.flagged,
+                100.0 * drift.expected
+            );
+        }
+    }
+
+    fn finding(
+        &self,
+        scorer: &Scorer,
+        (input, number): (usize, u64),
+        read: &[u8],
+        measured: &ScoredRecord,
+        assessed: &Assessed,
+    ) -> Finding {
         let (shaded, source) = (self.args.explain.is_asked(), self.source(input));
         let place = (number, source.as_deref());
-        let finding = self.detector.finding(measured, place, scorer.tokenizer, self.args.top_fields, shaded);
+        let asked = self.args.top_fields;
+        let compares = self.alerting.is_some() || self.known.has_templates();
+        let top = if compares { Alerting::fields(asked) } else { asked };
+        let finding = self.detector.finding((measured, assessed), place, scorer.tokenizer, top, shaded);
         let read = ReadRecord { bytes: read, number, source: source.as_deref() };
         let (origin, attached) = (self.showing.origin(read, measured), self.showing.attached(read, measured));
-        Finding { origin, attached, ..finding }
+        let finding = Finding { origin, attached, ..finding };
+        match self.known.judge(&finding, measured) {
+            Some(known) => Finding { anomaly: Some(known.state == "bad"), known: Some(known), ..finding },
+            None => finding,
+        }
     }
 
     /// A record joins its session; sessions that end with it are printed.
@@ -141,11 +226,17 @@ impl<'a> ScoreStream<'a> {
         read: &[u8],
         measured: &ScoredRecord,
     ) -> Result<()> {
-        let (score, source) = (self.detector.score(measured), self.source(input));
+        let (assessed, source) = (self.detector.assess(measured), self.source(input));
+        self.watch(measured, &assessed, false);
+        let score = assessed.score;
         let mut grouped = self.grouped.take().expect("records are grouped");
         // The threshold is for sessions, so a single record has no verdict.
-        let describe =
-            || Finding { threshold: None, anomaly: None, ..self.finding(scorer, (input, number), read, measured) };
+        let describe = || Finding {
+            threshold: None,
+            anomaly: None,
+            known: None,
+            ..self.finding(scorer, (input, number), read, measured, &assessed)
+        };
         let added = grouped.add(self.records, (number, source.as_deref()), measured, score, describe);
         self.grouped = Some(grouped);
         match added {
@@ -212,7 +303,9 @@ impl<'a> ScoreStream<'a> {
         let what = if self.detector.method.group.is_some() { "anomalous session" } else { "anomalous record" };
         let found = self.detector.threshold.map_or(String::new(), |_| format!(": {}", counted(self.anomalies, what)));
         let (records, speed) = (counted(self.records, "record"), self.records as f64 / seconds);
-        tracing::info!("{records} in {seconds:.1} s ({speed:.0} records/s){found}");
+        let alerts = self.alerting.as_ref();
+        let alerts = alerts.map_or(String::new(), |alerting| format!(" in {}", counted(alerting.opened, "alert")));
+        tracing::info!("{records} in {seconds:.1} s ({speed:.0} records/s){found}{alerts}");
         if self.broken > 0 {
             tracing::warn!("{} of them could not be scored; their errors are on stdout", self.broken);
         }
