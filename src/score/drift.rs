@@ -171,7 +171,7 @@ mod tests {
             .map(|_| Example { lesson: lesson([draws.exponential(), draws.exponential()]), paths: vec![0, 1] })
             .collect();
         let examples: Vec<&Example> = examples.iter().collect();
-        learn(&examples, &PATHS.map(String::from), &[]).0
+        learn(&examples, &PATHS.map(String::from), &Default::default(), &[]).0
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::lesson::Lesson;
 use super::ranks::Ranks;
 use crate::detect::{DISTANCE, Normal, PAIRS, TWO_GRAM, VALUES};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The fewest examples that a path needs, in one layout or in all, for a distribution of its own; and the fewest records that
 /// make a layout common.
@@ -23,6 +23,8 @@ pub const KINDS: [&str; 5] = ["pairs", "values", "distance", "2-gram", "order"];
 pub struct NormalEvidence {
     /// The surprisals of each path.
     pub paths: BTreeMap<String, PathEvidence>,
+    /// Paths whose values always move on: times and counters. What training could not see is no evidence there.
+    pub clocks: BTreeSet<String>,
     /// Those of all paths with few examples.
     pub rare_paths: Ranks,
     /// Layouts with at least [`ENOUGH`] records, by their hash in hexadecimal digits, and their numbers of records.
@@ -124,6 +126,9 @@ impl NormalEvidence {
         let name = layout_name(lesson.layout);
         let layout = self.common_layouts.contains_key(&name).then_some(name.as_str());
         let of_field = |&(place, nats): &(usize, f32)| {
+            if self.clocks.contains(path(place)) {
+                return (place, 0.0);
+            }
             let ranks = self.paths.get(path(place)).and_then(|path| path.ranks(layout)).unwrap_or(&self.rare_paths);
             (place, ranks.evidence(nats.into()))
         };

@@ -10,7 +10,7 @@ use super::evidence::{
 use super::lesson::Lesson;
 use super::ranks::{Ranks, Sorted};
 use crate::detect::{Normal, Observed};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A normal record, with its fields by the number of their paths.
 pub struct Example {
@@ -24,10 +24,11 @@ struct Paths {
     all: Vec<Sorted>,
     by_layout: HashMap<(u32, u64), Sorted>,
     rare: Sorted,
+    clocks: HashSet<u32>,
 }
 
 impl Paths {
-    fn learn(examples: &[&Example], count: usize, common: &HashMap<u64, u64>) -> Self {
+    fn learn(examples: &[&Example], count: usize, common: &HashMap<u64, u64>, clocks: &HashSet<u32>) -> Self {
         let (mut all, mut by_layout) = (vec![Vec::new(); count], HashMap::<(u32, u64), Vec<f32>>::new());
         for example in examples {
             for (&path, &(_, nats)) in example.paths.iter().zip(&example.lesson.fields) {
@@ -45,11 +46,15 @@ impl Paths {
             all: all.into_iter().map(Sorted::of).collect(),
             by_layout: by_layout.into_iter().map(|(key, nats)| (key, Sorted::of(nats))).collect(),
             rare: Sorted::of(rare),
+            clocks: clocks.clone(),
         }
     }
 
     /// The evidence of a record's own field among the others.
     fn evidence(&self, path: u32, layout: u64, nats: f32) -> f64 {
+        if self.clocks.contains(&path) {
+            return 0.0;
+        }
         let all = &self.all[path as usize];
         let of_path = if all.count() as usize >= ENOUGH { all } else { &self.rare };
         self.by_layout.get(&(path, layout)).unwrap_or(of_path).evidence_of_own(nats)
@@ -80,12 +85,17 @@ pub struct OwnScore {
 }
 
 /// Learns what is normal from `examples`, whose paths are numbered in `names`, and from what is `seen` elsewhere: values of
-/// further normal records that have no surprisals, such as those of the training. Returns it with the scores of the examples.
-pub fn learn(examples: &[&Example], names: &[String], seen: &[Observed]) -> (NormalEvidence, Vec<OwnScore>) {
+/// further normal records that have no surprisals, such as those of the training. The paths of `clocks` are no evidence. Returns it with the scores of the examples.
+pub fn learn(
+    examples: &[&Example],
+    names: &[String],
+    clocks: &HashSet<u32>,
+    seen: &[Observed],
+) -> (NormalEvidence, Vec<OwnScore>) {
     let mut layouts: HashMap<u64, u64> = HashMap::new();
     examples.iter().for_each(|example| *layouts.entry(example.lesson.layout).or_default() += 1);
     layouts.retain(|_, count| *count as usize >= ENOUGH);
-    let paths = Paths::learn(examples, names.len(), &layouts);
+    let paths = Paths::learn(examples, names.len(), &layouts, clocks);
     let sums: Vec<f32> = examples.iter().map(|example| sum_of_own(&paths, example)).collect();
     let normal = Normal::learn(seen.iter().chain(examples.iter().map(|example| &example.lesson.observed)));
     let is_common: Vec<bool> = examples.iter().map(|example| layouts.contains_key(&example.lesson.layout)).collect();
@@ -103,6 +113,7 @@ pub fn learn(examples: &[&Example], names: &[String], seen: &[Observed]) -> (Nor
     let scores: Vec<OwnScore> = (0..examples.len()).map(own_score).collect();
     let learnt = NormalEvidence {
         paths: paths.finish(names),
+        clocks: clocks.iter().map(|path| names[*path as usize].clone()).collect(),
         rare_paths: Ranks::of(&paths.rare),
         common_layouts: layouts.iter().map(|(layout, count)| (layout_name(*layout), *count)).collect(),
         fields: Ranks::of(&fields),

@@ -12,6 +12,7 @@
 
 mod aggregate;
 mod calibrate;
+mod clocks;
 mod costs;
 mod detector;
 mod drift;

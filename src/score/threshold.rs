@@ -176,7 +176,7 @@ mod tests {
         };
         let examples = [1.0, 2.0, 3.0].map(example);
         let examples: Vec<&Example> = examples.iter().collect();
-        let (normal, scores) = learn(&examples, &["ip".to_string()], &[]);
+        let (normal, scores) = learn(&examples, &["ip".to_string()], &Default::default(), &[]);
         (normal, Ranks::of(&Sorted::of(scores.iter().map(|own| own.score as f32))))
     }
 
