@@ -160,3 +160,95 @@ impl Kind {
         KindRanks { common: Ranks::of(&self.common), rare: self.rare.as_ref().map(Ranks::of) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::threshold;
+    use crate::fidelity::IndexRng;
+    use crate::score::evidence::Evidence;
+
+    /// Surprisals have about an exponential distribution.
+    fn exponential(draws: &mut IndexRng) -> f32 {
+        -((draws.below(1 << 24) + 1) as f64 / f64::from(1 << 24)).ln() as f32
+    }
+
+    fn example(layout: u64, nats: Vec<f32>) -> Example {
+        let paths = (0..nats.len() as u32).collect();
+        let (observed, fields) = (Observed::default(), nats.into_iter().enumerate().collect());
+        Example { lesson: Lesson { layout, fields, observed, places: Vec::new(), disorder: 0.0 }, paths }
+    }
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|i| format!("f{i}")).collect()
+    }
+
+    fn learnt(examples: &[Example], count: usize) -> (NormalEvidence, Vec<f64>) {
+        let examples: Vec<&Example> = examples.iter().collect();
+        let (normal, own) = learn(&examples, &names(count), &HashSet::new(), &[]);
+        (normal, own.into_iter().map(|own| own.score).collect())
+    }
+
+    fn evidence(normal: &NormalEvidence, example: &Example) -> Evidence {
+        let names = names(example.paths.len());
+        normal.of(&example.lesson, |place| names[place].as_str())
+    }
+
+    #[test]
+    fn new_records_exceed_a_threshold_as_often_as_was_asked() {
+        let mut draws = IndexRng::new(3);
+        let mut all: Vec<Example> =
+            (0..5000).map(|_| example(1, (0..12).map(|_| exponential(&mut draws)).collect())).collect();
+        let new = all.split_off(1000);
+        let (normal, scores) = learnt(&all, 12);
+        for (rate, least, most) in [(0.01, 0.003, 0.02), (0.1, 0.075, 0.125), (0.5, 0.46, 0.54)] {
+            let limit = threshold(&scores, rate).unwrap().0;
+            let above = new.iter().filter(|one| evidence(&normal, one).score > limit).count() as f64 / 4000.0;
+            assert!((least..=most).contains(&above), "asked {rate}, found {above}");
+        }
+    }
+
+    #[test]
+    fn one_extreme_field_and_several_moderate_ones_are_both_seen() {
+        let mut draws = IndexRng::new(4);
+        let mut usual = || (0..20).map(|_| exponential(&mut draws)).collect::<Vec<f32>>();
+        let all: Vec<Example> = (0..1000).map(|_| example(1, usual())).collect();
+        let (normal, scores) = learnt(&all, 20);
+        let limit = threshold(&scores, 0.01).unwrap().0;
+        let mut extreme = usual();
+        extreme[7] = 54.0;
+        let found = evidence(&normal, &example(1, extreme));
+        assert!(found.score > limit + 10.0, "{} {limit}", found.score);
+        assert!(
+            found.reasons[&7].nats > 40.0 && found.reasons.values().filter(|reason| reason.nats > 20.0).count() == 1
+        );
+        let mut moderate = usual();
+        moderate[..6].fill(5.0);
+        assert!(evidence(&normal, &example(1, moderate)).score > limit);
+    }
+
+    #[test]
+    fn a_path_is_compared_within_its_layout() {
+        let mut draws = IndexRng::new(5);
+        let mut record = |layout: u64| {
+            let base = if layout == 1 { 1.0 } else { 40.0 };
+            example(layout, vec![base + exponential(&mut draws), exponential(&mut draws)])
+        };
+        let all: Vec<Example> = (0..400).map(|i| record(1 + i % 2)).collect();
+        let (normal, _) = learnt(&all, 2);
+        let field = |layout: u64, nats: f32| evidence(&normal, &example(layout, vec![nats, 0.7])).by_field[0].1;
+        assert!(field(1, 41.0) > 20.0 && field(2, 41.0) < 2.0, "{} {}", field(1, 41.0), field(2, 41.0));
+        // In a layout that is not common, with the path in all records.
+        assert!(field(3, 41.0) < 2.0 && field(3, 90.0) > 5.0);
+        assert_eq!(normal.common_layouts.len(), 2);
+    }
+
+    #[test]
+    fn clocks_are_no_evidence() {
+        let all: Vec<Example> = (0..100).map(|i| example(1, vec![i as f32 / 50.0, (i % 7) as f32])).collect();
+        let examples: Vec<&Example> = all.iter().collect();
+        let (normal, _) = learn(&examples, &names(2), &HashSet::from([0]), &[]);
+        let found = evidence(&normal, &example(1, vec![500.0, 1.0]));
+        assert_eq!((found.by_field[0].1, found.fields), (0.0, 0.0));
+    }
+}

@@ -194,7 +194,11 @@ mod tests {
         assert!((ranks.bounded_evidence(10.0) - 5f64.ln()).abs() < 1e-9);
         assert_eq!((Ranks::of(&Sorted::of([])).evidence(9.0), Ranks::of(&Sorted::of([])).count()), (0.0, 0));
         let equal = Ranks::of(&Sorted::of([0.0; 9]));
-        assert_eq!((equal.evidence(0.0), equal.bounded_evidence(1.0)), (0.0, 10f64.ln()), "more than all others ever had");
+        assert_eq!(
+            (equal.evidence(0.0), equal.bounded_evidence(1.0)),
+            (0.0, 10f64.ln()),
+            "more than all others ever had"
+        );
         for x in [1.0, 1.5, 2.0, 2.75, 3.0, 10.0] {
             assert!((ranks.with_evidence(ranks.evidence(x)) - x).abs() < 1e-5, "{x}");
         }

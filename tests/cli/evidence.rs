@@ -64,7 +64,10 @@ fn records_of_another_system_are_told_as_drift() {
     assert_eq!(found[200].get("drift"), None);
     let drift = &found[260]["drift"];
     assert_eq!(drift["since"], 1);
-    assert!(drift["paths"].as_array().unwrap().iter().any(|path| path["path"] == "host" && path["new"] == true), "{drift}");
+    assert!(
+        drift["paths"].as_array().unwrap().iter().any(|path| path["path"] == "host" && path["new"] == true),
+        "{drift}"
+    );
     let quiet = run(home.path(), "score --model run corpus.jsonl --top-fields 1");
     assert!(!quiet.has(0, &[]).err.contains("are unlike"), "{}", quiet.err);
     // The remedy of the message.
