@@ -13,9 +13,11 @@
 //! | `time` | the record's own time in UTC as RFC 3339, by `--time-field` or where records usually have it; absent where none was found |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
 //! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
+//! | `p_value` | with a calibration: the share of normal records with a score at least this high; beyond the highest one by a fitted tail |
+//! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members) |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
-//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path) and `excess`, by which they are ordered |
+//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
 //!
 //! | `kept` | with `--keep PATH`: the values of these fields by path, an array where a path stands several times |
 //! | `raw` | with `--with-record`: the record as the log has it, an object where it is one, else a string |
@@ -30,6 +32,7 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// What scoring found about one record. As JSON, one line of `logwright score`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,10 +44,13 @@ pub struct Finding {
     #[serde(flatten)]
     pub origin: Origin,
     pub score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
     pub threshold: Option<f64>,
     pub anomaly: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<KnownAs>,
+    pub evidence: Option<FoundEvidence>,
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
@@ -145,20 +151,28 @@ pub struct FoundField {
     /// Mean nats of this path in normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<f64>,
+    /// The evidence that the field is not normal: minus the natural logarithm of its p-value among normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub excess: Option<f64>,
+    pub evidence: Option<f64>,
+    /// What else is odd about it, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl FoundField {
-    /// Deviations above the mean from which a field is odd: in normal records of any likely distribution, fewer than one in
-    /// sixteen (Chebyshev) and mostly far fewer.
-    const ODD: f64 = 4.0;
+    /// The evidence in nats from which a field is odd: fewer than one normal value in a thousand has it.
+    const ODD: f64 = 7.0;
 
     /// Whether the field is far from what is usual for it.
     pub fn is_odd(&self) -> bool {
-        self.excess.is_some_and(|excess| excess > Self::ODD)
+        self.evidence.is_some_and(|nats| nats > Self::ODD)
     }
 }
+
+/// The evidence that a record is not normal, in nats by where it comes from; those of 0 are left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct FoundEvidence(pub BTreeMap<&'static str, f64>);
 
 /// A token and its surprisal.
 #[derive(Clone, Debug, PartialEq)]

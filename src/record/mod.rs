@@ -1,5 +1,6 @@
 //! What a record consists of: its fields, the prefix in front of it, its form, and the schema learnt from a corpus.
 
+mod arrange;
 pub mod fields;
 mod form;
 pub mod json;
@@ -14,6 +15,7 @@ mod text_fields;
 mod time;
 mod wanted;
 
+pub use arrange::{Arranged, Arrangement};
 pub use form::Form;
 pub use object::{check_object, object_fault};
 pub use opened::{OpenedReport, Opening};

@@ -132,7 +132,14 @@ mod tests {
     fn measured(record: &[u8]) -> ScoredRecord {
         let surprisals = Surprisals { tokens: Vec::new(), nats: Vec::new() };
         let parts = Parts { fields: Vec::new(), pieces: Vec::new() };
-        ScoredRecord { record: record.to_vec(), surprisals, parts, original: None }
+        ScoredRecord {
+            record: record.to_vec(),
+            surprisals,
+            parts,
+            original: None,
+            disorder: Vec::new(),
+            excused: Vec::new(),
+        }
     }
 
     fn shown(keep: &[&str], record: &[u8]) -> Value {

@@ -407,16 +407,16 @@ fn a_model_that_gives_no_numbers_finds_nothing_normal() {
 fn the_same_input_gives_the_same_bytes_however_it_comes() {
     let home = own();
     head(home.path(), "some.jsonl", 0, 40);
-    let file = run(home.path(), "score --model run some.jsonl");
-    let batched = run(home.path(), "score --model run some.jsonl --batch 9");
     let bytes = std::fs::read(home.path().join("some.jsonl")).unwrap();
-    let mut child = start(home.path(), "score --model run");
-    child.stdin.take().unwrap().write_all(&bytes).unwrap();
-    let piped = Said::from(child.wait_with_output().unwrap());
+    let file = run(home.path(), "score --model run some.jsonl --device cpu --threads 1 --batch 1");
     assert_eq!(lines(&file).len(), 40);
-    assert_eq!(file.out, piped.out);
-    for (alone, batched) in lines(&file).iter().zip(lines(&batched)) {
-        let difference = alone["score"].as_f64().unwrap() - batched["score"].as_f64().unwrap();
-        assert!(alone["record"] == batched["record"] && difference.abs() < 1e-3, "{alone} {batched}");
+    for (batch, threads) in [(1, 2), (3, 1), (16, 4), (40, 1)] {
+        let line = format!("score --model run --device cpu --threads {threads} --batch {batch}");
+        assert_eq!(file.out, run(home.path(), &format!("{line} some.jsonl")).out, "{line} FILE");
+        let mut child = start(home.path(), &line);
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        assert_eq!(file.out, Said::from(child.wait_with_output().unwrap()).out, "{line} < FILE");
     }
+    let default = run(home.path(), "score --model run some.jsonl --device cpu");
+    assert_eq!(file.out, default.out);
 }

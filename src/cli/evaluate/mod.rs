@@ -1,6 +1,7 @@
 //! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records compared with real ones,
 //! as one JSON object and a page.
 
+mod by;
 mod detection;
 mod memory;
 mod reader;

@@ -4,7 +4,7 @@ use crate::cli::values;
 use clap::Args;
 use logwright::alerts::{Alert, Alerts, Anomaly, Budget, Clock, MOST_ODD, Template, rate_of};
 use logwright::finding::Finding;
-use logwright::score::{Calibration, ScoredRecord};
+use logwright::score::{Calibration, FieldSurprisal, ScoredRecord};
 use logwright::{Error, Result};
 
 /// After so many records the pace of a stream is known well enough to speak of it.
@@ -42,21 +42,19 @@ impl AlertArgs {
 
     /// Alerts by this calibration; None where no budget is given.
     ///
-    /// Errors: no calibration, or one without scores.
+    /// Errors: no calibration.
     pub fn open(&self, calibration: Option<&Calibration>) -> Result<Option<Alerting>> {
         let Some(budget) = self.alerts_per_day else { return Ok(None) };
-        let known = calibration.and_then(|known| known.threshold_for(0.5).map(|_| known.clone()));
-        let calibration = known.ok_or_else(|| {
+        let calibration = calibration.ok_or_else(|| {
             Error::usage(
-                "--alerts-per-day: this needs the scores of normal records, which a calibration of this version keeps; \
-                 calibrate first (--calibrate NORMAL)",
+                "--alerts-per-day: this needs the scores of normal records; calibrate first (--calibrate NORMAL)",
             )
         })?;
         Ok(Some(Alerting {
             alerts: Alerts::new(self.alert_quiet),
             budget: Budget::new(budget, calibration.records_per_day),
             clock: Clock::default(),
-            calibration,
+            scores: calibration.scores.count(),
             records: 0,
             opened: 0,
             told: false,
@@ -69,7 +67,8 @@ pub struct Alerting {
     alerts: Alerts,
     budget: Budget,
     clock: Clock,
-    calibration: Calibration,
+    /// The number of scores of the calibration.
+    scores: u32,
     records: u64,
     pub opened: u64,
     /// Whether it was said that the calibration is too small for the budget.
@@ -82,7 +81,7 @@ impl Alerting {
         if asked == 0 { 0 } else { asked.max(MOST_ODD) }
     }
 
-    /// A record comes, with its time: the threshold from now on, and the alerts that close.
+    /// A record comes, with its time: the share of normal records that may be anomalies from now on, and the alerts that close.
     pub fn record(&mut self, time: Option<f64>) -> (f64, Vec<Alert>) {
         let step = self.clock.record(time);
         self.budget.record(step);
@@ -90,16 +89,12 @@ impl Alerting {
         if self.records == SETTLED {
             self.tell();
         }
-        let threshold = self.calibration.threshold_for(self.budget.rate()).expect("it has scores, or was refused");
-        (threshold, self.alerts.close(self.clock.now()))
+        (self.budget.rate(), self.alerts.close(self.clock.now()))
     }
 
     /// The alert that the record of a finding opens, if it does.
     pub fn add(&mut self, finding: &Finding, measured: &ScoredRecord, in_clear: bool) -> Option<&Alert> {
-        let field = |field: &_| -> (String, String) {
-            let field: &logwright::score::FieldSurprisal = field;
-            (field.path.clone(), measured.value(field, in_clear))
-        };
+        let field = |field: &FieldSurprisal| (field.path.clone(), measured.value(field, in_clear));
         let fields: Vec<_> = measured.parts.fields.iter().map(field).collect();
         if finding.anomaly != Some(true) {
             self.alerts.normal(&fields);
@@ -124,7 +119,7 @@ impl Alerting {
 
     /// Says once what the calibration cannot resolve.
     fn tell(&mut self) {
-        let (pace, least) = (self.budget.records_per_day(), self.calibration.resolution());
+        let (pace, least) = (self.budget.records_per_day(), 1.0 / (f64::from(self.scores) + 1.0));
         let (budget, rate) = (self.budget.alerts_per_day(), self.budget.alerts_per_day() / pace);
         if self.told || self.records == 0 || rate >= least {
             return;
@@ -134,9 +129,9 @@ impl Alerting {
         tracing::warn!(
             "--alerts-per-day {budget}: of {pace:.0} records a day{by}, the {} scores of the calibration resolve {:.1} alerts a day or \
              more; the threshold for fewer is extrapolated. Calibrate on {:.0} normal records for this budget",
-            self.calibration.scores,
+            self.scores,
             least * pace,
-            (2.0 / rate).ceil()
+            (1.0 / rate).ceil()
         );
     }
 }

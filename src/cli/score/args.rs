@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Keys: record (its number in its input), source (if there are several), id, digest, time (if the record has one), score, threshold, anomaly (null without a threshold;
 /// see --calibrate), nats_per_char, nats_per_token, max_token, and fields, the most unusual first: path, value, nats, and after
-/// a calibration expected and excess. Surprisal is minus the logarithm of the probability that the model gave a text, in nats.
+/// a calibration expected, evidence and reason. Surprisal is minus the logarithm of the probability that the model gave a text, in nats.
 /// Paths are those of JSON leaves (resources.*.arn); web logs and syslog have named fields (client, program); the words of
 /// other lines are $1, $2, ...; (end) is what follows the last field. With --keep and --with-record: kept and raw. For a line that is no record: record, error, head.
 #[derive(Args)]
@@ -58,7 +58,7 @@ pub struct ScoreArgs {
     /// Ignore RUN/calibration.json
     #[arg(long)]
     pub(super) no_calibration: bool,
-    /// How the surprisals of a record become one score [default: excess if a calibration exists or is made, else field]
+    /// How the surprisals of a record become one score [default: evidence if a calibration exists or is made, else field]
     #[arg(long, value_enum, value_name = "HOW")]
     pub(super) aggregate: Option<Aggregate>,
     /// K of --aggregate top-k [default: 5]
@@ -85,7 +85,8 @@ pub struct ScoreArgs {
     /// Maximum length of a record in bytes; a longer one is reported and skipped
     #[arg(long, default_value_t = 1 << 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_record_bytes: u32,
-    /// Number of available records to compute at once: 1 suits a CPU, a GPU needs more (which may change the last digits)
+    /// Number of available records to compute at once. A GPU is faster with more, which may change the last digits; on a CPU
+    /// more change no score, and hardly the speed
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) batch: u16,
     #[command(flatten)]
@@ -118,7 +119,7 @@ impl ScoreArgs {
     /// Errors: flags that differ from the calibration, because its threshold would mean nothing.
     pub(super) fn method(&self, calibration: Option<&Calibration>) -> Result<ScoringMethod> {
         let made = calibration.map(|calibration| &calibration.method);
-        let default = if self.calibrate.is_some() { Aggregate::Excess } else { Aggregate::Field };
+        let default = if self.calibrate.is_some() { Aggregate::Evidence } else { Aggregate::Field };
         let inherit = |own: &Vec<String>, made: Option<&Vec<String>>| match made {
             Some(made) if own.is_empty() => made.clone(),
             _ => own.clone(),
@@ -160,9 +161,9 @@ impl ScoreArgs {
                  RUN/calibration.json: --no-calibration scores records)",
             ));
         }
-        if method.aggregate == Aggregate::Excess && calibration.is_none() && self.calibrate.is_none() {
+        if method.aggregate == Aggregate::Evidence && calibration.is_none() && self.calibrate.is_none() {
             return Err(Error::usage(
-                "--aggregate excess: this needs the statistics of normal records; calibrate first (--calibrate NORMAL)",
+                "--aggregate evidence: this needs to know normal records; calibrate first (--calibrate NORMAL)",
             ));
         }
         Ok(method)

@@ -64,13 +64,13 @@ pub fn calibrate(
 
 /// Reports the calibration: on stdout where it is the command's only result.
 pub fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
-    let Calibration { threshold, fpr, scores, taught, method, normal_stats, .. } = made;
+    let Calibration { threshold, fpr, scores, method, normal, .. } = made;
     if alone {
         return print_line(&json!({
-            "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr, "scores": scores,
-            "taught": taught, "paths": normal_stats.len(),
+            "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr,
+            "scores": scores.count(), "paths": normal.paths.len(), "layouts": normal.common_layouts.len(),
         }));
     }
-    tracing::info!("threshold {threshold} from {scores} normal scores; {}", path.display());
+    tracing::info!("threshold {threshold} from {} normal scores; {}", scores.count(), path.display());
     Ok(())
 }

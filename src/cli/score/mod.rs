@@ -29,13 +29,8 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let page = args.explain.page(&args.model, &args.read())?;
     let LoadedModel { mut engine, tokenizer, records, folder } = args.device.load(&args.model)?;
     let mut pseudonyms = args.key.open(&folder, &records)?;
-    let mut scorer = Scorer {
-        engine: engine.as_mut(),
-        tokenizer: &tokenizer,
-        records: &records,
-        batch: args.batch.into(),
-        pseudonyms: pseudonyms.as_mut(),
-    };
+    let (batch, pseudonyms) = (args.batch.into(), pseudonyms.as_mut());
+    let mut scorer = Scorer::new(engine.as_mut(), &tokenizer, &records, batch, pseudonyms);
     let stop = stop_on_interrupt();
     let path = args.model.join(CALIBRATION);
     let calibration = match &args.calibrate {
@@ -66,8 +61,7 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let method = args.method(calibration.as_ref())?;
     let known = Known::new(KnownFile::read(&args.model)?.entries);
     let alerting = args.alerts.open(calibration.as_ref())?;
-    let learnt = calibration.map(|calibration| (calibration.normal_stats, calibration.threshold)).unzip();
-    let mut detector = Detector::new(method, learnt.0, args.threshold.or(learnt.1))?;
+    let mut detector = Detector::new(method, calibration, args.threshold)?;
     detector.in_clear = args.in_clear;
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));

@@ -125,7 +125,8 @@ impl Grouped {
 pub fn describe(detector: &Detector, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
     let Gathered { scores, ends, worst, tokens } = session.gathered;
     let (first, last) = ends.expect("a session has a record");
-    let score = if tokens.is_empty() { detector.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
+    let score =
+        if tokens.is_empty() { detector.method.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
     let anomaly = detector.is_anomaly(score);
     let mut value = json!({
         "session": session.key, "first": first.0, "last": last.0, "records": session.records,

@@ -136,8 +136,8 @@ impl<'a> ScoreStream<'a> {
 
     fn record(&mut self, scorer: &Scorer, place: (usize, u64), read: &[u8], measured: &ScoredRecord) -> Result<()> {
         if let Some(alerting) = &mut self.alerting {
-            let (threshold, closed) = alerting.record(self.showing.seconds(read));
-            self.detector.threshold = Some(threshold);
+            let (rate, closed) = alerting.record(self.showing.seconds(read));
+            self.detector.threshold = self.detector.threshold_for(rate);
             self.alerts(&closed)?;
         }
         let finding = self.finding(scorer, place, read, measured);

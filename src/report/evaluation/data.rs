@@ -1,6 +1,7 @@
 //! What `evaluate` measures, as plain data; as JSON it is `evaluation.json`.
 
 use crate::detect::Detection;
+use crate::detect::groups::Division;
 use crate::fidelity::Fidelity;
 use crate::fidelity::language::ByPath;
 use crate::fidelity::privacy::Privacy;
@@ -44,6 +45,9 @@ pub struct Detected {
     pub methods: Vec<Detection>,
     /// The model on each kind of attack alone.
     pub kinds: Vec<Detection>,
+    /// The model on the groups of each path that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<Division>,
     /// (methods, records)
     #[serde(skip)]
     pub scores: Vec<Vec<f64>>,

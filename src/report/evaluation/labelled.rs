@@ -1,6 +1,7 @@
 //! The model as a detector of attacks, compared with the baselines.
 
 use super::data::Detected;
+use super::groups::groups;
 use super::numbers::three;
 use crate::Result;
 use crate::detect::Detection;
@@ -23,5 +24,5 @@ pub(super) fn detectors(detected: &Detected) -> Result<String> {
         "At the calibrated threshold; every false positive counts against every kind.",
         &table(&heads, detected.kinds.iter().map(cells)),
     );
-    Ok(detection(&methods, &detected.attacks)? + &kinds)
+    Ok(detection(&methods, &detected.attacks)? + &kinds + &groups(&detected.by))
 }
