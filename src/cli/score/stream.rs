@@ -143,7 +143,7 @@ impl<'a> ScoreStream<'a> {
         let finding = self.finding(scorer, place, read, measured);
         self.anomalies += u64::from(finding.anomaly == Some(true));
         if let Some(alerting) = &mut self.alerting {
-            if let Some(opened) = alerting.add(&finding, measured, self.detector.in_clear).cloned() {
+            if let Some(opened) = alerting.add(&finding, measured, &self.detector).cloned() {
                 self.alerts(&[opened])?;
             }
         } else if !self.args.only_anomalies || finding.anomaly == Some(true) {
