@@ -391,7 +391,7 @@ mod tests {
     fn the_quietest_alerts_make_room() {
         let mut stream = Stream::new();
         for n in 0..MOST_OPEN + 2 {
-            stream.odd(n as f64 / 1e3, ["u1", "192.0.2.7", "XX", &format!("bad{n}")], &["result"]);
+            stream.odd(n as f64 / 1e3, ["u1", &format!("192.0.2.{n}"), "XX", &format!("bad{n}")], &["result"]);
         }
         assert_eq!(stream.closed(2.0), [(1, 1, 1), (2, 2, 1)]);
     }
