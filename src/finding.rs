@@ -12,14 +12,15 @@
 //! | `digest` | the first 32 hexadecimal digits of the SHA-256 of the record alone |
 //! | `time` | the record's own time in UTC as RFC 3339, by `--time-field` or where records usually have it; absent where none was found |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
-//! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `p_value` | with a calibration: the share of normal records with a score at least this high; beyond the highest one by a fitted tail |
 //! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members) |
+//! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
 //! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
 //!
 //! | `kept` | with `--keep PATH`: the values of these fields by path, an array where a path stands several times |
+//! | `drift` | while the stream is unlike the normal records of the calibration: `since` (number of a record), `flagged` and `expected` (shares of anomalies), and `paths` that moved, each with its `mean_p_value` (one half is usual) and whether it is `new` |
 //! | `raw` | with `--with-record`: the record as the log has it, an object where it is one, else a string |
 //!
 //! `id`, `digest`, `kept` and `raw` are of the record with the pseudonyms of `--key-file`, where one is given; with `--in-clear`
@@ -49,8 +50,9 @@ pub struct Finding {
     pub threshold: Option<f64>,
     pub anomaly: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub known: Option<KnownAs>,
     pub evidence: Option<FoundEvidence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownAs>,
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
@@ -58,6 +60,9 @@ pub struct Finding {
     pub fields: Vec<FoundField>,
     #[serde(flatten)]
     pub attached: Attached,
+    /// How the stream differs from the normal records of the calibration, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
@@ -159,20 +164,42 @@ pub struct FoundField {
     pub reason: Option<String>,
 }
 
-impl FoundField {
-    /// The evidence in nats from which a field is odd: fewer than one normal value in a thousand has it.
-    const ODD: f64 = 7.0;
-
-    /// Whether the field is far from what is usual for it.
-    pub fn is_odd(&self) -> bool {
-        self.evidence.is_some_and(|nats| nats > Self::ODD)
-    }
-}
-
 /// The evidence that a record is not normal, in nats by where it comes from; those of 0 are left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct FoundEvidence(pub BTreeMap<&'static str, f64>);
+
+/// A stream that is no longer like the normal records of its calibration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drift {
+    /// Number of the record from which on, counted over all inputs.
+    pub since: u64,
+    /// The share of anomalies in the last window, and the share that is usual.
+    pub flagged: f64,
+    pub expected: f64,
+    /// The paths that moved most, the farthest first.
+    pub paths: Vec<DriftedPath>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DriftedPath {
+    pub path: String,
+    /// The mean p-value of its surprisals in the last window; one half is usual.
+    pub mean_p_value: f64,
+    /// Whether no normal record had it.
+    #[serde(rename = "new")]
+    pub is_new: bool,
+}
+
+impl FoundField {
+    /// The evidence in nats from which a field is odd: one of 150 normal values is.
+    const ODD: f64 = 5.0;
+
+    /// Whether the field is far from what is usual for it.
+    pub fn is_odd(&self) -> bool {
+        self.evidence.is_some_and(|evidence| evidence > Self::ODD)
+    }
+}
 
 /// A token and its surprisal.
 #[derive(Clone, Debug, PartialEq)]

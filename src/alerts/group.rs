@@ -261,6 +261,7 @@ mod tests {
                 max_token: MaxToken { text: String::new(), nats: 1.0, at: 0 },
                 fields: odd.iter().map(found).collect(),
                 attached: Attached::default(),
+                drift: None,
                 tokens: Vec::new(),
             };
             let template = Template::of(br#"{"user":1,"address":1,"country":1,"result":1}"#);

@@ -7,6 +7,7 @@
 //! scores of the records -----------+-> evaluate -> Detection (one row of the table), also by kind of attack
 //! scores of normal data -> threshold
 //! normal records -> observed -> normal -> novelty of other records, which is the baselines' scores -> evaluate
+//! verdicts, values at a path -> groups -> Division (rates of each group beside those of the others)
 //! ```
 
 pub mod evaluate;

@@ -261,6 +261,7 @@ mod tests {
                 reason: Some("never seen here".into()),
             }],
             attached: Attached::default(),
+            drift: None,
             tokens: vec![
                 token(b"{\"a<b\":\"", 0.2, false),
                 token(b"<script>", 12.0, true),

@@ -1,6 +1,7 @@
 //! Normal records -> a calibration: what is normal, and a threshold.
 
 use super::aggregate::{Aggregate, Selection, aggregate};
+use super::clocks::Clocks;
 use super::learn::{Example, learn};
 use super::lesson::Lesson;
 use super::ranks::{Ranks, Sorted};
@@ -19,6 +20,7 @@ pub struct Calibrator {
     selection: Selection,
     paths: HashMap<String, u32>,
     names: Vec<String>,
+    clocks: Clocks,
     /// What is known of values besides the units.
     seen: Vec<Observed>,
     units: Vec<Unit>,
@@ -45,8 +47,8 @@ impl Calibrator {
     /// Errors: an invalid pattern over fields.
     pub fn new(method: ScoringMethod) -> Result<Self> {
         let selection = Selection::new(&method.only_field, &method.ignore_field)?;
-        let (paths, names, seen, units, scores, fields) = Default::default();
-        Ok(Self { method, selection, paths, names, seen, units, scores, fields })
+        let (paths, names, clocks, seen, units, scores, fields) = Default::default();
+        Ok(Self { method, selection, paths, names, clocks, seen, units, scores, fields })
     }
 
     /// Takes in a normal record that has no surprisals, such as one of the training: its values are known ones then.
@@ -70,7 +72,11 @@ impl Calibrator {
                 self.names.len() as u32 - 1
             })
         };
-        let paths = lesson.fields.iter().map(|(place, _)| number(&measured.parts.fields[*place].path)).collect();
+        let fields = lesson.fields.iter().map(|(place, _)| &measured.parts.fields[*place]);
+        let paths: Vec<u32> = fields.clone().map(|field| number(&field.path)).collect();
+        for (&path, field) in paths.iter().zip(fields) {
+            self.clocks.add(path, &measured.value(field, false));
+        }
         let ScoringMethod { aggregate: kind, top_k, .. } = self.method;
         let score = rounded(aggregate(kind, &measured.parts, &self.selection, top_k));
         Reduced { example: Example { lesson, paths }, score }
@@ -101,7 +107,7 @@ impl Calibrator {
         }
         let examples: Vec<&Example> =
             units.iter().flat_map(|unit| &unit.records).map(|record| &record.example).collect();
-        let (normal, evidence) = learn(&examples, &self.names, &self.seen);
+        let (normal, evidence) = learn(&examples, &self.names, &self.clocks.found(), &self.seen);
         let mut evidence = evidence.into_iter();
         for unit in &units {
             let scores: Vec<f64> = unit

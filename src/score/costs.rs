@@ -47,7 +47,7 @@ mod tests {
         let mut sums = BTreeMap::new();
         add_costs(
             &mut sums,
-            &ScoredRecord { record, surprisals, parts, original: None, disorder: Vec::new(), excused: Vec::new() },
+            &ScoredRecord { record, surprisals, parts, original: None, excused: Vec::new(), disorder: Vec::new() },
             &tokenizer,
         );
         let expected = [("", (12.0, 12)), ("a", (12.0, 4)), ("b", (1.0, 1))];

@@ -1,6 +1,7 @@
 //! Scores and verdicts of scored records, and what is found about each.
 
 use super::aggregate::{Selection, aggregate};
+use super::drift::DriftMonitor;
 use super::evidence::{Evidence, KINDS, NormalEvidence, Reason};
 use super::fields::PREFIX;
 use super::lesson::Lesson;
@@ -60,19 +61,20 @@ impl Detector {
         Assessed { score: rounded(score), evidence }
     }
 
-    /// The score of [`Detector::assess`] alone.
-    pub fn score(&self, measured: &ScoredRecord) -> f64 {
-        self.assess(measured).score
+    /// Watches records for drift from the calibration; None without one, or where another threshold was given.
+    pub fn drift_monitor(&self) -> Option<DriftMonitor> {
+        let (_, scores) = self.learnt.as_ref()?;
+        Some(DriftMonitor::new((-scores.evidence(self.threshold?)).exp(), scores.count()))
+    }
+
+    /// What is normal; None without a calibration.
+    pub fn normal(&self) -> Option<&NormalEvidence> {
+        self.learnt.as_ref().map(|(normal, _)| normal)
     }
 
     /// Whether a score is an anomaly; None without a threshold.
     pub fn is_anomaly(&self, score: f64) -> Option<bool> {
         self.threshold.map(|threshold| score > threshold)
-    }
-
-    /// The score above which at most this share of normal records or sessions lies; None without a calibration.
-    pub fn threshold_for(&self, rate: f64) -> Option<f64> {
-        self.learnt.as_ref().map(|(_, scores)| rounded(scores.with_evidence(-rate.ln())))
     }
 
     /// The share of normal records or sessions with a score at least this high; None without a calibration.
@@ -83,13 +85,13 @@ impl Detector {
     /// The finding on record `number`, with its `top` most unusual fields (0: all) and, if `shaded`, all its tokens.
     pub fn finding(
         &self,
-        measured: &ScoredRecord,
+        (measured, assessed): (&ScoredRecord, &Assessed),
         (number, source): (u64, Option<&str>),
         tokenizer: &Tokenizer,
         top: usize,
         shaded: bool,
     ) -> Finding {
-        let (Assessed { score, evidence }, total) = (self.assess(measured), measured.surprisals.total());
+        let (&Assessed { score, ref evidence }, total) = (assessed, measured.surprisals.total());
         let characters = String::from_utf8_lossy(&measured.record).chars().count() + 1;
         let fields = self.top_fields(measured, evidence.as_ref(), top);
         Finding {
@@ -101,14 +103,15 @@ impl Detector {
             p_value: self.p_value(score).filter(|_| self.method.group.is_none()),
             threshold: self.threshold,
             anomaly: self.is_anomaly(score),
-            known: None,
             evidence: evidence.as_ref().map(found_evidence),
+            known: None,
             nats_per_char: rounded(total / characters as f64),
             nats_per_token: rounded(total / measured.surprisals.tokens.len() as f64),
             max_token: self.max_token(measured, tokenizer),
             tokens: if shaded { self.shades(measured, tokenizer, &fields) } else { Vec::new() },
             fields: fields.into_iter().map(|(field, _)| field).collect(),
             attached: Attached::default(),
+            drift: None,
         }
     }
 
@@ -137,7 +140,7 @@ impl Detector {
     }
 
     fn describe(&self, measured: &ScoredRecord, field: &FieldSurprisal, reason: Option<&Reason>) -> FoundField {
-        let normal = self.learnt.as_ref().map(|(normal, _)| normal);
+        let normal = self.normal();
         let with = reason.and_then(|reason| reason.never_with).map(|other| &measured.parts.fields[other].path);
         FoundField {
             path: field.path.clone(),

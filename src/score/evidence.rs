@@ -6,7 +6,7 @@ use super::lesson::Lesson;
 use super::ranks::Ranks;
 use crate::detect::{DISTANCE, Normal, PAIRS, TWO_GRAM, VALUES};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The fewest examples that a path needs, in one layout or in all, for a distribution of its own; and the fewest records that
 /// make a layout common.
@@ -23,6 +23,8 @@ pub const KINDS: [&str; 5] = ["pairs", "values", "distance", "2-gram", "order"];
 pub struct NormalEvidence {
     /// The surprisals of each path.
     pub paths: BTreeMap<String, PathEvidence>,
+    /// Paths whose values always move on: times and counters. What training could not see is no evidence there.
+    pub clocks: BTreeSet<String>,
     /// Those of all paths with few examples.
     pub rare_paths: Ranks,
     /// Layouts with at least [`ENOUGH`] records, by their hash in hexadecimal digits, and their numbers of records.
@@ -59,6 +61,8 @@ pub struct KindRanks {
 /// The evidence that a record is not normal, in nats: minus the logarithms of p-values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
+    /// That of each field's surprisal, by its place in the record's parts.
+    pub by_field: Vec<(usize, f64)>,
     /// That of all fields together.
     pub fields: f64,
     /// One for each of [`KINDS`].
@@ -122,6 +126,9 @@ impl NormalEvidence {
         let name = layout_name(lesson.layout);
         let layout = self.common_layouts.contains_key(&name).then_some(name.as_str());
         let of_field = |&(place, nats): &(usize, f32)| {
+            if self.clocks.contains(path(place)) {
+                return (place, 0.0);
+            }
             let ranks = self.paths.get(path(place)).and_then(|path| path.ranks(layout)).unwrap_or(&self.rare_paths);
             (place, ranks.evidence(nats.into()))
         };
@@ -136,7 +143,7 @@ impl NormalEvidence {
             let nats = if layout.is_some() && path(place) == END { nats.min(NOISE) } else { nats };
             (place, Reason { nats, is_new: false, never_with: None })
         };
-        let mut reasons: BTreeMap<usize, Reason> = by_field.into_iter().map(reason).collect();
+        let mut reasons: BTreeMap<usize, Reason> = by_field.iter().copied().map(reason).collect();
         for (value, &place) in lesson.places.iter().enumerate() {
             let Some(reason) = reasons.get_mut(&place) else { continue };
             let (new, (pairs, partner)) = (novelty.new_values[value], novelty.new_pairs[value]);
@@ -149,7 +156,7 @@ impl NormalEvidence {
             let of_pairs = if reason.never_with.is_some() { pairs.min(kinds[0]) } else { 0.0 };
             reason.nats += new + of_pairs;
         }
-        Evidence { score: score(fields, &kinds), fields, kinds, reasons }
+        Evidence { score: score(fields, &kinds), by_field, fields, kinds, reasons }
     }
 
     /// The mean surprisal of a path in normal records, in nats; 0 for one that was never seen.

@@ -23,12 +23,9 @@ pub struct Lesson {
 impl Lesson {
     pub fn of(measured: &ScoredRecord, selection: &Selection) -> Self {
         let fields = &measured.parts.fields;
-        let is_excused = |place: &usize| measured.excused.contains(place);
-        let counts: Vec<bool> = fields
-            .iter()
-            .enumerate()
-            .map(|(place, field)| selection.counts(&field.path) && !is_excused(&place))
-            .collect();
+        let is_excused = |place: usize| measured.excused.contains(&place);
+        let counts: Vec<bool> =
+            (0..fields.len()).map(|place| selection.counts(&fields[place].path) && !is_excused(place)).collect();
         let is_value = |place: usize| fields[place].path != END && fields[place].path != PREFIX;
         let places: Vec<usize> = (0..fields.len()).filter(|&place| counts[place] && is_value(place)).collect();
         let values = places.iter().map(|&place| {

@@ -12,8 +12,10 @@
 
 mod aggregate;
 mod calibrate;
+mod clocks;
 mod costs;
 mod detector;
+mod drift;
 mod evidence;
 mod fields;
 mod learn;
@@ -30,9 +32,11 @@ pub use aggregate::{Aggregate, Selection, aggregate};
 pub use calibrate::{Calibrator, Reduced};
 pub use costs::add_costs;
 pub use detector::{Assessed, Detector, ORDER};
+pub use drift::DriftMonitor;
 pub use evidence::{KINDS, NormalEvidence};
 pub use fields::{END, FieldSurprisal, PREFIX, Parts, Piece, parts};
 pub use original::Original;
+pub use ranks::Ranks;
 pub use scorer::{ScoredRecord, Scorer};
 pub use session::{Grouping, Session, SessionScore, Sessions};
 pub use showing::{ReadRecord, Showing};

@@ -67,9 +67,20 @@ impl Ranks {
                 let share = (evidence - of(low.1)) / (of(high.1) - of(low.1));
                 f64::from(low.0) + share * f64::from(high.0 - low.0)
             }
-            (Some(largest), None) => f64::from(largest.0) + (evidence - of(largest.1)) * f64::from(self.tail),
+            // What lies above all values has the evidence of its rank at least.
+            (Some(largest), None) => f64::from(largest.0) + (evidence - of(0)).max(0.0) * f64::from(self.tail),
             (None, smallest) => smallest.map_or(0.0, |step| step.0.into()),
         }
+    }
+
+    /// The number that at most this share of new ones exceeds. Below [`Ranks::resolution`] it follows from the fitted tail.
+    pub fn threshold_for(&self, rate: f64) -> f64 {
+        self.with_evidence(-rate.ln())
+    }
+
+    /// The least share that the values themselves resolve.
+    pub fn resolution(&self) -> f64 {
+        1.0 / f64::from(self.count() + 1)
     }
 
     /// Checks what ranks always are; the error says what is wrong.
@@ -146,7 +157,7 @@ impl Neighbours {
                 let (from, to) = (f64::from(low.0), f64::from(high.0));
                 of(low.1) + (of(high.1) - of(low.1)) * (x - from) / (to - from)
             }
-            (Some((value, at_least)), None) => of(at_least) + (x - f64::from(value)) / tail(),
+            (Some((value, _)), None) => of(0) + (x - f64::from(value)) / tail(),
             (None, _) => 0.0,
         }
     }
@@ -178,10 +189,16 @@ mod tests {
             assert!((p(x) - expected).abs() < 1e-9, "{x}: {}", p(x));
         }
         assert!((ranks.evidence(2.5) - (ranks.evidence(2.0) + ranks.evidence(3.0)) / 2.0).abs() < 1e-9);
-        // Beyond the largest value by its tail: the mean excess 3 - 2 of the largest one over the next.
-        assert!((ranks.evidence(10.0) - (-0.4f64.ln() + 7.0)).abs() < 1e-6);
+        // Beyond the largest value by its rank, and by its tail: the mean excess 3 - 2 of the largest one over the next.
+        assert!((ranks.evidence(10.0) - (5f64.ln() + 7.0)).abs() < 1e-6);
         assert!((ranks.bounded_evidence(10.0) - 5f64.ln()).abs() < 1e-9);
         assert_eq!((Ranks::of(&Sorted::of([])).evidence(9.0), Ranks::of(&Sorted::of([])).count()), (0.0, 0));
+        let equal = Ranks::of(&Sorted::of([0.0; 9]));
+        assert_eq!(
+            (equal.evidence(0.0), equal.bounded_evidence(1.0)),
+            (0.0, 10f64.ln()),
+            "more than all others ever had"
+        );
         for x in [1.0, 1.5, 2.0, 2.75, 3.0, 10.0] {
             assert!((ranks.with_evidence(ranks.evidence(x)) - x).abs() < 1e-5, "{x}");
         }

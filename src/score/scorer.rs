@@ -32,10 +32,10 @@ pub struct ScoredRecord {
     pub parts: Parts,
     /// The raw record, if pseudonyms replace names in it.
     pub original: Option<Original>,
+    /// Fields that are no evidence, by their places in the parts.
+    pub excused: Vec<usize>,
     /// Members that stand in an order that training never had, as `b before a`; one for each object with any.
     pub disorder: Vec<String>,
-    /// The places of fields that are no evidence: see [`ScoredRecord::excuse`].
-    pub excused: Vec<usize>,
 }
 
 impl ScoredRecord {
@@ -46,15 +46,14 @@ impl ScoredRecord {
         serde_json::from_str(&raw).unwrap_or_else(|_| raw.into_owned())
     }
 
-    /// Makes fields no evidence, here and for all that looks at the record later: their surprisal is 0, and their values are not
-    /// asked for.
+    /// Takes the surprisal from fields that are no evidence; nor are new values there, or new pairs with them.
     pub fn excuse(&mut self, fields: &[usize]) {
         for &i in fields {
             let field = &mut self.parts.fields[i];
             (field.nats, field.max) = (0.0, 0.0);
         }
-        self.excused = fields.to_vec();
         self.parts.pieces.iter_mut().filter(|piece| fields.contains(&piece.field)).for_each(|piece| piece.nats = 0.0);
+        self.excused.extend_from_slice(fields);
     }
 
     /// The bytes of a place; with `in_clear` those of the raw record, if names were replaced.
@@ -143,7 +142,7 @@ impl<'a> Scorer<'a> {
                 ));
             }
             let parts = parts(&record, tokenizer, &surprisals);
-            Ok(ScoredRecord { record, surprisals, parts, original, disorder, excused: Vec::new() })
+            Ok(ScoredRecord { record, surprisals, parts, original, excused: Vec::new(), disorder })
         };
         Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
     }

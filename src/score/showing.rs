@@ -137,8 +137,8 @@ mod tests {
             surprisals,
             parts,
             original: None,
-            disorder: Vec::new(),
             excused: Vec::new(),
+            disorder: Vec::new(),
         }
     }
 

@@ -56,8 +56,8 @@ impl Calibration {
         scores: Ranks,
         normal: NormalEvidence,
     ) -> Result<Self> {
-        let model = checksum(folder)?;
-        Ok(Self { version: VERSION, model, method, threshold, fpr, scores, records_per_day: None, normal })
+        let (version, model, records_per_day) = (VERSION, checksum(folder)?, None);
+        Ok(Self { version, model, method, threshold, fpr, scores, records_per_day, normal })
     }
 
     /// Writes the file atomically.
@@ -176,7 +176,7 @@ mod tests {
         };
         let examples = [1.0, 2.0, 3.0].map(example);
         let examples: Vec<&Example> = examples.iter().collect();
-        let (normal, scores) = learn(&examples, &["ip".to_string()], &[]);
+        let (normal, scores) = learn(&examples, &["ip".to_string()], &Default::default(), &[]);
         (normal, Ranks::of(&Sorted::of(scores.iter().map(|own| own.score as f32))))
     }
 

@@ -13,6 +13,7 @@ mod detection;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod evaluate;
+mod evidence;
 mod faults;
 mod features;
 mod field;

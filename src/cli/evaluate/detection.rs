@@ -9,11 +9,12 @@ use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
 use logwright::detect::{Detection, Observed, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
+use logwright::finding::Drift;
 use logwright::ingest::{ReadOptions, read_records};
 use logwright::pseudonyms::RecordPseudonyms;
 use logwright::record::{Records, fields};
 use logwright::report::evaluation::Detected;
-use logwright::score::{Aggregate, Assessed, Calibrator, Detector, ScoringMethod};
+use logwright::score::{Aggregate, Assessed, Calibrator, Detector, DriftMonitor, ScoredRecord, ScoringMethod};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -72,7 +73,7 @@ impl LabelArgs {
         each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()))?;
         let fit = fit.into_sample();
         let values = self.by.values(&test)?;
-        let (normal, scores) = self.scores(reader, &calibrate, &test, &fit)?;
+        let (normal, scores, drift) = self.scores(reader, &calibrate, &test, &fit, &attacks)?;
         let observe = |records: &[Vec<u8>]| records.iter().map(|record| Observed::of(record)).collect::<Vec<_>>();
         let (fit, calibrate, seen) = (observe(&fit), observe(&calibrate), observe(&test));
         let samples = Samples { fit: &fit, calibrate: &calibrate, test: &seen, attacks: &attacks };
@@ -86,7 +87,7 @@ impl LabelArgs {
         let own = [together, row("model alone", scores.fields, &normal.fields)?];
         let rows = own.into_iter().chain(baselines(&samples, self.fpr)?);
         let (methods, scores) = rows.unzip();
-        Ok(Detected { methods, kinds, by, scores, attacks })
+        Ok(Detected { methods, kinds, by, drift, scores, attacks })
     }
 
     /// Reads the labelled records and the normal ones that the flags name; None without such flags. Names in raw logs are
@@ -138,7 +139,8 @@ impl LabelArgs {
         calibrate: &[Vec<u8>],
         test: &[Vec<u8>],
         fit: &[Vec<u8>],
-    ) -> Result<(Scores, Scores)> {
+        attacks: &[bool],
+    ) -> Result<(Scores, Scores, Option<Drift>)> {
         let (only_field, ignore_field) = (Vec::new(), Vec::new());
         let method = ScoringMethod { aggregate: Aggregate::Evidence, top_k: 5, only_field, ignore_field, group: None };
         let mut calibrator = Calibrator::new(method.clone())?;
@@ -150,7 +152,14 @@ impl LabelArgs {
         let calibration = calibrator.finish(reader.folder, self.fpr)?;
         let detector = Detector::new(method, Some(calibration), None)?;
         let mut assessed: Vec<Option<Assessed>> = Vec::with_capacity(test.len());
-        reader.each("labelled records", test, &mut |measured| assessed.push(measured.map(|m| detector.assess(&m))))?;
+        let (mut monitor, mut drift) = (detector.drift_monitor(), None);
+        reader.each("labelled records", test, &mut |measured| {
+            let found = measured.map(|measured| (detector.assess(&measured), measured));
+            if let Some((one, measured)) = found.as_ref().filter(|_| !attacks[assessed.len()]) {
+                drift = drift.take().or_else(|| watch(&detector, monitor.as_mut()?, one, measured));
+            }
+            assessed.push(found.map(|(assessed, _)| assessed));
+        })?;
         let unread = assessed.iter().position(Option::is_none).map(|place| place + 1);
         let assessed: Option<Vec<Assessed>> = assessed.into_iter().collect();
         let assessed = assessed.ok_or_else(|| {
@@ -165,8 +174,17 @@ impl LabelArgs {
             together: assessed.iter().map(|one| one.score).collect(),
             fields: assessed.iter().map(fields).collect(),
         };
-        Ok((Scores { together: calibrator.scores().to_vec(), fields: calibrator.fields().to_vec() }, found))
+        Ok((Scores { together: calibrator.scores().to_vec(), fields: calibrator.fields().to_vec() }, found, drift))
     }
+}
+
+/// The first drift, where it begins with this normal record.
+fn watch(detector: &Detector, monitor: &mut DriftMonitor, one: &Assessed, measured: &ScoredRecord) -> Option<Drift> {
+    let (evidence, normal) = (one.evidence.as_ref()?, detector.normal()?);
+    let is_anomaly = detector.is_anomaly(one.score) == Some(true);
+    let path = |place: usize| measured.parts.fields[place].path.as_str();
+    let begins = monitor.observe(evidence, path, is_anomaly, normal);
+    monitor.drift().filter(|_| begins).cloned()
 }
 
 /// Scores of records, by all evidence and by that of the fields alone.

@@ -4,7 +4,7 @@ use crate::cli::values;
 use clap::Args;
 use logwright::alerts::{Alert, Alerts, Budget, Candidate, Clock, MOST_ODD, Template, rate_of};
 use logwright::finding::Finding;
-use logwright::score::{Calibration, Detector, FieldSurprisal, ScoredRecord};
+use logwright::score::{Calibration, FieldSurprisal, Ranks, ScoredRecord};
 use logwright::{Error, Result};
 
 /// The share of normal records that are candidates for an alert: enough for what belongs together, few enough that hardly any
@@ -59,7 +59,7 @@ impl AlertArgs {
             alerts: Alerts::new(self.alert_quiet),
             budget: Budget::new(budget, calibration.records_per_day),
             clock: Clock::default(),
-            scores: calibration.scores.count(),
+            scores: calibration.scores.clone(),
             records: 0,
             opened: 0,
             told: false,
@@ -72,8 +72,8 @@ pub struct Alerting {
     alerts: Alerts,
     budget: Budget,
     clock: Clock,
-    /// The number of scores of the calibration.
-    scores: u32,
+    /// The scores of normal records.
+    scores: Ranks,
     records: u64,
     pub opened: u64,
     /// Whether it was said that the calibration is too small for the budget.
@@ -86,7 +86,7 @@ impl Alerting {
         if asked == 0 { 0 } else { asked.max(MOST_ODD) }
     }
 
-    /// A record comes, with its time: the share of normal records that may be anomalies from now on, and the alerts that close.
+    /// A record comes, with its time: the threshold from now on, and the alerts that close.
     pub fn record(&mut self, time: Option<f64>) -> (f64, Vec<Alert>) {
         let step = self.clock.record(time);
         self.budget.record(step);
@@ -94,15 +94,16 @@ impl Alerting {
         if self.records == SETTLED {
             self.tell();
         }
-        (self.budget.rate(), self.alerts.close(self.clock.now()))
+        let threshold = self.scores.threshold_for(self.budget.rate());
+        (threshold, self.alerts.close(self.clock.now()))
     }
 
     /// The alert that opens with the record of a finding, if one does.
-    pub fn add(&mut self, finding: &Finding, measured: &ScoredRecord, detector: &Detector) -> Option<&Alert> {
-        let field = |field: &FieldSurprisal| (field.path.clone(), measured.value(field, detector.in_clear));
+    pub fn add(&mut self, finding: &Finding, measured: &ScoredRecord, in_clear: bool) -> Option<&Alert> {
+        let field = |field: &FieldSurprisal| (field.path.clone(), measured.value(field, in_clear));
         let fields: Vec<_> = measured.parts.fields.iter().map(field).collect();
-        let share = CANDIDATES.max(FEWEST / (f64::from(self.scores) + 1.0)).max(self.budget.rate());
-        let (least, threshold) = (detector.threshold_for(share)?, detector.threshold?);
+        let share = CANDIDATES.max(FEWEST * self.scores.resolution()).max(self.budget.rate());
+        let (least, threshold) = (self.scores.threshold_for(share), finding.threshold?);
         let is_candidate = match &finding.known {
             Some(known) => known.state == "bad",
             None => finding.score > least,
@@ -131,7 +132,7 @@ impl Alerting {
 
     /// Says once what the calibration cannot resolve.
     fn tell(&mut self) {
-        let (pace, least) = (self.budget.records_per_day(), 1.0 / (f64::from(self.scores) + 1.0));
+        let (pace, least) = (self.budget.records_per_day(), self.scores.resolution());
         let (budget, rate) = (self.budget.alerts_per_day(), self.budget.alerts_per_day() / pace);
         if self.told || self.records == 0 || rate >= least {
             return;
@@ -141,7 +142,7 @@ impl Alerting {
         tracing::warn!(
             "--alerts-per-day {budget}: of {pace:.0} records a day{by}, the {} scores of the calibration resolve {:.1} alerts a day or \
              more; the threshold for fewer is extrapolated. Calibrate on {:.0} normal records for this budget",
-            self.scores,
+            self.scores.count(),
             least * pace,
             (1.0 / rate).ceil()
         );

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 /// Paths are those of JSON leaves (resources.*.arn); web logs and syslog have named fields (client, program); the words of
 /// other lines are $1, $2, ...; (end) is what follows the last field. With --keep and --with-record: kept and raw. For a line that is no record: record, error, head.
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("calibrating").args(["calibrate", "recalibrate"]))]
 pub struct ScoreArgs {
     /// Run folder, or a Hugging Face GPT-2 folder with its tokenizer.json
     #[arg(long, value_name = "RUN")]
@@ -46,12 +47,20 @@ pub struct ScoreArgs {
     /// Every record is answered at least once: after a kill, those of the last moments are answered again
     #[arg(long, value_name = "FILE", requires = "follow")]
     pub(super) state: Option<PathBuf>,
-    /// Learn the statistics of normal records and the threshold from these records; saved as RUN/calibration.json
+    /// Learn what is normal, and the threshold, from these records, which training must not have seen; saved as
+    /// RUN/calibration.json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
     pub(super) calibrate: Option<PathBuf>,
-    /// With --calibrate: at most this fraction of new normal records will be reported as anomalies
-    #[arg(long, default_value_t = 0.001, value_name = "F", requires = "calibrate", value_parser = values::rate)]
-    pub(super) fpr: f64,
+    /// Learn anew from these records, as RUN/calibration.json was made: with its fields, its sessions and its rate
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["threshold", "no_calibration"])]
+    pub(super) recalibrate: Option<PathBuf>,
+    /// With --calibrate or --recalibrate: the data folder of the training, so that what its records held counts as seen
+    #[arg(long, value_name = "DATA", requires = "calibrating")]
+    pub(super) data: Option<PathBuf>,
+    /// With --calibrate or --recalibrate: at most this fraction of new normal records will be reported as anomalies [default:
+    /// 0.001, or that of the calibration before]
+    #[arg(long, value_name = "F", requires = "calibrating", value_parser = values::rate)]
+    pub(super) fpr: Option<f64>,
     /// A record with a score above this is an anomaly [default: the threshold of RUN/calibration.json, if it exists]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = values::finite)]
     pub(super) threshold: Option<f64>,
@@ -119,7 +128,7 @@ impl ScoreArgs {
     /// Errors: flags that differ from the calibration, because its threshold would mean nothing.
     pub(super) fn method(&self, calibration: Option<&Calibration>) -> Result<ScoringMethod> {
         let made = calibration.map(|calibration| &calibration.method);
-        let default = if self.calibrate.is_some() { Aggregate::Evidence } else { Aggregate::Field };
+        let default = if self.normal().is_some() { Aggregate::Evidence } else { Aggregate::Field };
         let inherit = |own: &Vec<String>, made: Option<&Vec<String>>| match made {
             Some(made) if own.is_empty() => made.clone(),
             _ => own.clone(),
@@ -161,7 +170,7 @@ impl ScoreArgs {
                  RUN/calibration.json: --no-calibration scores records)",
             ));
         }
-        if method.aggregate == Aggregate::Evidence && calibration.is_none() && self.calibrate.is_none() {
+        if method.aggregate == Aggregate::Evidence && calibration.is_none() && self.normal().is_none() {
             return Err(Error::usage(
                 "--aggregate evidence: this needs to know normal records; calibrate first (--calibrate NORMAL)",
             ));
@@ -169,9 +178,15 @@ impl ScoreArgs {
         Ok(method)
     }
 
+    /// The normal records to calibrate on.
+    pub(super) fn normal(&self) -> Option<&Path> {
+        self.calibrate.as_deref().or(self.recalibrate.as_deref())
+    }
+
     /// What the command reads, by name.
     pub(super) fn read(&self) -> Vec<&Path> {
-        self.inputs.iter().chain(&self.calibrate).chain([&self.model]).map(PathBuf::as_path).collect()
+        let named = self.inputs.iter().map(PathBuf::as_path).chain(self.normal()).chain(self.data.as_deref());
+        named.chain([self.model.as_path()]).collect()
     }
 
     /// What findings show of their records.

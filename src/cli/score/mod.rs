@@ -8,6 +8,7 @@ use logwright::known::{Known, KnownFile};
 use logwright::model_folder::LoadedModel;
 use logwright::score::{CALIBRATION, Calibration, Detector, Scorer};
 use logwright::{Error, Result};
+use std::path::Path;
 use stream::ScoreStream;
 
 mod alerts;
@@ -23,7 +24,7 @@ pub use args::ScoreArgs;
 pub fn run(args: ScoreArgs) -> Result<Exit> {
     args.check()?;
     args.mode.apply();
-    if args.calibrate.is_some() && args.model.is_dir() {
+    if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;
     }
     let page = args.explain.page(&args.model, &args.read())?;
@@ -33,10 +34,10 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let mut scorer = Scorer::new(engine.as_mut(), &tokenizer, &records, batch, pseudonyms);
     let stop = stop_on_interrupt();
     let path = args.model.join(CALIBRATION);
-    let calibration = match &args.calibrate {
+    let calibration = match args.normal() {
         Some(normal) => {
-            let method = args.method(None)?;
-            let Some(made) = calibrate(&mut scorer, method, normal, &folder, &args, stop)? else {
+            let before = before(&args, &path, &folder)?;
+            let Some(made) = calibrate(&mut scorer, before.as_ref(), normal, &folder, &args, stop)? else {
                 tracing::warn!("interrupted; no calibration was written");
                 return Ok(Exit::Interrupted);
             };
@@ -47,7 +48,7 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
         None if args.no_calibration => None,
         None => Calibration::load(&path, &folder)?,
     };
-    if args.calibrate.is_some() && args.inputs.is_empty() {
+    if args.normal().is_some() && args.inputs.is_empty() {
         return Ok(Exit::Success);
     }
     if calibration.is_none() && !args.no_calibration {
@@ -67,4 +68,13 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
     ScoreStream::new(&args, detector, args.showing(&records)?, known, alerting, page)?.run(&mut scorer, stop)
+}
+
+/// The calibration that `--recalibrate` repeats.
+fn before(args: &ScoreArgs, path: &Path, folder: &Path) -> Result<Option<Calibration>> {
+    if args.recalibrate.is_none() {
+        return Ok(None);
+    }
+    let nothing = || Error::usage(format!("--recalibrate: {} does not exist; use --calibrate", path.display()));
+    Calibration::load(path, folder)?.ok_or_else(nothing).map(Some)
 }

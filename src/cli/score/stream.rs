@@ -13,7 +13,7 @@ use logwright::finding::Finding;
 use logwright::ingest::{FollowState, Input, InputRecord, RecordFault, head};
 use logwright::known::Known;
 use logwright::report::visible;
-use logwright::score::{Detector, ReadRecord, ScoredRecord, Scorer, Showing};
+use logwright::score::{Assessed, Detector, DriftMonitor, ReadRecord, ScoredRecord, Scorer, Showing};
 use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ pub struct ScoreStream<'a> {
     state: Option<FollowState>,
     /// Open sessions, where records are grouped.
     grouped: Option<Grouped>,
+    /// Watches whether records are still as they were in the calibration, where there is one.
+    monitor: Option<DriftMonitor>,
     page: explain::Page,
     colour: bool,
     records: u64,
@@ -51,6 +53,7 @@ impl<'a> ScoreStream<'a> {
         page: explain::Page,
     ) -> Result<Self> {
         let grouped = detector.method.group.clone().map(|group| Grouped::new(group, detector.in_clear));
+        let monitor = detector.drift_monitor();
         let state = args.state()?;
         let (inputs, colour) = (args.streams(state.as_ref()), args.explain.colour());
         Ok(ScoreStream {
@@ -62,6 +65,7 @@ impl<'a> ScoreStream<'a> {
             inputs,
             state,
             grouped,
+            monitor,
             page,
             colour,
             records: 0,
@@ -136,14 +140,17 @@ impl<'a> ScoreStream<'a> {
 
     fn record(&mut self, scorer: &Scorer, place: (usize, u64), read: &[u8], measured: &ScoredRecord) -> Result<()> {
         if let Some(alerting) = &mut self.alerting {
-            let (rate, closed) = alerting.record(self.showing.seconds(read));
-            self.detector.threshold = self.detector.threshold_for(rate);
+            let (threshold, closed) = alerting.record(self.showing.seconds(read));
+            self.detector.threshold = Some(threshold);
             self.alerts(&closed)?;
         }
-        let finding = self.finding(scorer, place, read, measured);
+        let assessed = self.detector.assess(measured);
+        let mut finding = self.finding(scorer, place, read, measured, &assessed);
+        self.watch(measured, &assessed, finding.anomaly == Some(true));
+        finding.drift = self.monitor.as_ref().and_then(DriftMonitor::drift).cloned();
         self.anomalies += u64::from(finding.anomaly == Some(true));
         if let Some(alerting) = &mut self.alerting {
-            if let Some(opened) = alerting.add(&finding, measured, &self.detector).cloned() {
+            if let Some(opened) = alerting.add(&finding, measured, self.detector.in_clear).cloned() {
                 self.alerts(&[opened])?;
             }
         } else if !self.args.only_anomalies || finding.anomaly == Some(true) {
@@ -165,13 +172,43 @@ impl<'a> ScoreStream<'a> {
         Ok(())
     }
 
-    fn finding(&self, scorer: &Scorer, (input, number): (usize, u64), read: &[u8], measured: &ScoredRecord) -> Finding {
+    /// Watches for drift; says so once when it begins.
+    fn watch(&mut self, measured: &ScoredRecord, assessed: &Assessed, is_anomaly: bool) {
+        let Some(((monitor, normal), evidence)) =
+            self.monitor.as_mut().zip(self.detector.normal()).zip(assessed.evidence.as_ref())
+        else {
+            return;
+        };
+        let path = |place: usize| measured.parts.fields[place].path.as_str();
+        if monitor.observe(evidence, path, is_anomaly, normal)
+            && let Some(drift) = monitor.drift()
+        {
+            let paths: Vec<&str> = drift.paths.iter().map(|path| path.path.as_str()).collect();
+            let moved = if paths.is_empty() { String::new() } else { format!("; moved: {}", paths.join(", ")) };
+            tracing::warn!(
+                "from record {} on, records are unlike those of the calibration: {:.1} % anomalies where {:.1} % are usual{moved}. If \
+                 they are normal, calibrate again: --recalibrate FILE with recent normal records",
+                drift.since,
+                100.0 * drift.flagged,
+                100.0 * drift.expected
+            );
+        }
+    }
+
+    fn finding(
+        &self,
+        scorer: &Scorer,
+        (input, number): (usize, u64),
+        read: &[u8],
+        measured: &ScoredRecord,
+        assessed: &Assessed,
+    ) -> Finding {
         let (shaded, source) = (self.args.explain.is_asked(), self.source(input));
         let place = (number, source.as_deref());
         let asked = self.args.top_fields;
         let compares = self.alerting.is_some() || self.known.has_templates();
         let top = if compares { Alerting::fields(asked) } else { asked };
-        let finding = self.detector.finding(measured, place, scorer.tokenizer, top, shaded);
+        let finding = self.detector.finding((measured, assessed), place, scorer.tokenizer, top, shaded);
         let read = ReadRecord { bytes: read, number, source: source.as_deref() };
         let (origin, attached) = (self.showing.origin(read, measured), self.showing.attached(read, measured));
         let finding = Finding { origin, attached, ..finding };
@@ -189,14 +226,16 @@ impl<'a> ScoreStream<'a> {
         read: &[u8],
         measured: &ScoredRecord,
     ) -> Result<()> {
-        let (score, source) = (self.detector.score(measured), self.source(input));
+        let (assessed, source) = (self.detector.assess(measured), self.source(input));
+        self.watch(measured, &assessed, false);
+        let score = assessed.score;
         let mut grouped = self.grouped.take().expect("records are grouped");
         // The threshold is for sessions, so a single record has no verdict.
         let describe = || Finding {
             threshold: None,
             anomaly: None,
             known: None,
-            ..self.finding(scorer, (input, number), read, measured)
+            ..self.finding(scorer, (input, number), read, measured, &assessed)
         };
         let added = grouped.add(self.records, (number, source.as_deref()), measured, score, describe);
         self.grouped = Some(grouped);

@@ -1,4 +1,4 @@
-//! How the model treats groups of records, as a table a path.
+//! How the detector treats groups of records, as a table a path.
 
 use super::numbers::three;
 use crate::detect::groups::{Differs, Division, Group, GroupRate, Member};
@@ -22,7 +22,7 @@ fn division(division: &Division) -> String {
         "differs",
     ];
     let lead = format!(
-        "The model at its calibrated threshold. Intervals are Wilson's. A rate is flagged where it differs from that of all other \
+        "The first detector of the table above at its calibrated threshold. Intervals are Wilson's. A rate is flagged where it differs from that of all other \
          records beyond chance: by Fisher's exact test, p below {} after Holm's correction over the groups.",
         division.level
     );

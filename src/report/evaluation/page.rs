@@ -362,7 +362,7 @@ mod tests {
         let kinds = by_kind(&scores, &[None, Some("<b>spray".into()), None], &normal, 0.5).unwrap();
         let values = ["<b>ann", "bob", "bob"].map(|user| Some(user.to_string()));
         let by = vec![divide("user<b>", &values, &[false, true, true], &attacks)];
-        Detected { methods: vec![own], kinds, by, scores: vec![scores.to_vec()], attacks }
+        Detected { methods: vec![own], kinds, by, drift: None, scores: vec![scores.to_vec()], attacks }
     }
 
     #[test]
