@@ -1,4 +1,4 @@
-//! Open alerts, and which of them an anomaly belongs to.
+//! Open alerts, what may become one, and which of them a record belongs to.
 
 use super::kind::{Kind, odd_fields};
 use super::template::Template;
@@ -9,16 +9,20 @@ use std::collections::BTreeMap;
 
 /// The most values of an odd field that are printed.
 const SHOWN_VALUES: usize = 5;
-/// The most open alerts; beyond it, the one that has been quiet longest is closed.
+/// The most alerts and candidates for one; beyond it, the one that has been quiet longest is closed.
 const MOST_OPEN: usize = 1000;
 /// After a day an alert is closed, however busy it is: what lasts is told once a day.
 const LONGEST: f64 = 86_400.0;
 
-/// An anomaly, and all fields of its record as (path, value).
-pub struct Anomaly<'a> {
+/// A record that may belong to an alert, and all its fields as (path, value).
+pub struct Candidate<'a> {
     pub finding: &'a Finding,
     pub template: Template,
     pub fields: &'a [(String, String)],
+    /// What the scores of candidates exceed.
+    pub least: f64,
+    /// What the score of an alert has to exceed.
+    pub threshold: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -50,6 +54,9 @@ pub struct Alert {
     #[serde(rename = "alert")]
     pub id: String,
     pub state: State,
+    /// That of its first record, and what those of the others exceed the scores of most normal records by.
+    pub score: f64,
+    pub threshold: f64,
     #[serde(flatten)]
     pub kind: Kind,
     pub count: u64,
@@ -61,83 +68,92 @@ pub struct Alert {
     pub finding: Finding,
 }
 
-/// An alert that is open.
+/// An alert, or records that may become one.
 struct Group {
     alert: Alert,
-    /// The odd values of the finding that opened it that hardly any other record has, by path. Those of later records do not
-    /// count: from one to the next, an alert would reach from attack to attack.
+    is_open: bool,
+    /// The values of its first record that say whose it is, by path. Those of later records do not count: from one to the next,
+    /// an alert would reach from attack to attack.
     particular: Vec<(String, String)>,
     began: f64,
     /// The time of its last record.
     active: f64,
 }
 
-/// The open alerts of a stream.
+/// The alerts of a stream.
 pub struct Alerts {
     quiet: f64,
-    open: Vec<Group>,
+    groups: Vec<Group>,
     values: Values,
 }
 
 impl Alerts {
     /// An alert without a record for `quiet` seconds is closed.
     pub fn new(quiet: f64) -> Self {
-        Alerts { quiet, open: Vec::new(), values: Values::default() }
+        Alerts { quiet, groups: Vec::new(), values: Values::default() }
     }
 
-    /// Takes note of the fields of a record that is no anomaly.
+    /// Takes note of the fields of a record that is no candidate.
     pub fn normal(&mut self, fields: &[(String, String)]) {
         self.values.record(fields.iter().map(|(path, value)| (path.as_str(), value.as_str())));
     }
 
-    /// Takes an anomaly at a time in seconds. Returns the alert that it opens, unless it belongs to an open one.
-    pub fn anomaly(&mut self, now: f64, anomaly: &Anomaly) -> Option<&Alert> {
-        let odd = odd_fields(anomaly.finding);
-        let place = self.open.iter().position(|group| group.holds(anomaly));
-        match place {
+    /// Takes a candidate at a time in seconds. Returns the alert that opens with it, if one does.
+    pub fn candidate(&mut self, now: f64, candidate: &Candidate) -> Option<&Alert> {
+        let place = match self.groups.iter().position(|group| group.holds(candidate)) {
             Some(place) => {
-                self.open[place].add(now, anomaly, &odd);
-                None
+                self.groups[place].add(now, candidate);
+                place
             }
             None => {
-                let group = self.begin(now, anomaly, &odd);
-                self.open.push(group);
-                self.open.last().map(|group| &group.alert)
+                let group = self.begin(now, candidate);
+                self.groups.push(group);
+                self.groups.len() - 1
             }
+        };
+        let group = &mut self.groups[place];
+        let opens = group.alert.score > candidate.threshold || candidate.finding.anomaly == Some(true);
+        if group.is_open || !opens {
+            return None;
         }
+        group.is_open = true;
+        group.alert.threshold = candidate.threshold;
+        Some(&group.alert)
     }
 
-    /// The values of odd fields that say whose the record is.
-    fn particular(&self, odd: &[&FoundField]) -> Vec<(String, String)> {
-        let chosen = odd.iter().filter(|field| self.values.is_particular(&field.path, &field.value));
-        chosen.map(|field| (field.path.clone(), compared(&field.value).to_string())).collect()
-    }
-
-    fn begin(&self, now: f64, anomaly: &Anomaly, odd: &[&FoundField]) -> Group {
+    fn begin(&self, now: f64, candidate: &Candidate) -> Group {
+        let Candidate { finding, template, fields, .. } = candidate;
+        let odd = odd_fields(finding);
         let value = |field: &&FoundField| {
             let value = self.values.are_few(&field.path).then(|| compared(&field.value).to_string());
             (field.path.clone(), value)
         };
-        let (finding, place) = (anomaly.finding.clone(), Place::of(anomaly.finding));
+        let ever_new =
+            fields.iter().filter(|(path, _)| self.values.are_ever_new(path)).map(|(path, _)| (path.clone(), None));
+        let particular = fields.iter().filter(|(path, value)| self.values.is_particular(path, compared(value)));
+        let place = Place::of(finding);
         let alert = Alert {
             id: finding.origin.id.clone(),
             state: State::Open,
-            kind: Kind { template: anomaly.template.clone(), odd: odd.iter().map(value).collect() },
+            score: finding.score,
+            threshold: candidate.threshold,
+            kind: Kind { template: template.clone(), odd: odd.iter().map(value).chain(ever_new).collect() },
             count: 1,
             first: place.clone(),
             last: place,
             values: odd.iter().map(|field| (field.path.clone(), vec![field.value.clone()])).collect(),
-            finding,
+            finding: (*finding).clone(),
         };
-        Group { alert, particular: self.particular(odd), began: now, active: now }
+        let particular = particular.map(|(path, value)| (path.clone(), compared(value).to_string())).collect();
+        Group { alert, is_open: false, particular, began: now, active: now }
     }
 
     /// Closes the alerts that have been quiet, or open, for long enough; and the quietest, where too many are open.
     pub fn close(&mut self, now: f64) -> Vec<Alert> {
         let quiet = self.quiet;
         let mut closed = self.take(|group| now - group.active > quiet || now - group.began > LONGEST);
-        while self.open.len() > MOST_OPEN {
-            let oldest = self.open.iter().map(|group| group.active).fold(f64::INFINITY, f64::min);
+        while self.groups.len() > MOST_OPEN {
+            let oldest = self.groups.iter().map(|group| group.active).fold(f64::INFINITY, f64::min);
             closed.extend(self.take(|group| group.active == oldest));
         }
         closed
@@ -149,35 +165,37 @@ impl Alerts {
     }
 
     fn take(&mut self, chosen: impl Fn(&Group) -> bool) -> Vec<Alert> {
-        if !self.open.iter().any(&chosen) {
+        if !self.groups.iter().any(&chosen) {
             return Vec::new();
         }
-        let (closed, open) = std::mem::take(&mut self.open).into_iter().partition(|group| chosen(group));
-        self.open = open;
+        let (closed, open) = std::mem::take(&mut self.groups).into_iter().partition(|group| chosen(group));
+        self.groups = open;
         let closed: Vec<Group> = closed;
-        closed.into_iter().map(|group| Alert { state: State::Closed, ..group.alert }).collect()
+        closed
+            .into_iter()
+            .filter(|group| group.is_open)
+            .map(|group| Alert { state: State::Closed, ..group.alert })
+            .collect()
     }
 }
 
 impl Group {
-    fn holds(&self, anomaly: &Anomaly) -> bool {
-        let same_whose = self
-            .particular
-            .iter()
-            .any(|(path, value)| anomaly.fields.iter().any(|(other, found)| other == path && compared(found) == value));
-        let first =
-            |field: &&FoundField| self.alert.values.get(&field.path).is_some_and(|known| known[0] == field.value);
-        let says_what = self.alert.kind.says_what() || odd_fields(anomaly.finding).iter().any(first);
-        same_whose || says_what && self.alert.kind.holds(anomaly.finding, &anomaly.template)
+    fn holds(&self, candidate: &Candidate) -> bool {
+        let is_there = |(path, value): &(String, String)| {
+            candidate.fields.iter().any(|(other, found)| other == path && compared(found) == value)
+        };
+        let same_what = || self.alert.kind.says_what() && self.alert.kind.holds(candidate.finding, &candidate.template);
+        self.particular.iter().any(is_there) || same_what()
     }
 
-    fn add(&mut self, now: f64, anomaly: &Anomaly, odd: &[&FoundField]) {
-        let Alert { count, last, values, finding, .. } = &mut self.alert;
-        (*count, *last, self.active) = (*count + 1, Place::of(anomaly.finding), now);
-        if anomaly.finding.score > finding.score {
-            *finding = anomaly.finding.clone();
+    fn add(&mut self, now: f64, candidate: &Candidate) {
+        let Alert { score, count, last, values, finding, .. } = &mut self.alert;
+        (*count, *last, self.active) = (*count + 1, Place::of(candidate.finding), now);
+        *score += (candidate.finding.score - candidate.least).max(0.0);
+        if candidate.finding.score > finding.score {
+            *finding = candidate.finding.clone();
         }
-        for field in odd {
+        for field in odd_fields(candidate.finding) {
             let known = values.entry(field.path.clone()).or_default();
             if known.len() < SHOWN_VALUES && !known.contains(&field.value) {
                 known.push(field.value.clone());
@@ -196,6 +214,7 @@ mod tests {
         alerts: Alerts,
         number: u64,
         opened: Vec<u64>,
+        threshold: f64,
     }
 
     const NAMES: [&str; 4] = ["user", "address", "country", "result"];
@@ -213,7 +232,7 @@ mod tests {
                 ];
                 alerts.normal(&fields(&values));
             }
-            Stream { alerts, number: 0, opened: Vec::new() }
+            Stream { alerts, number: 0, opened: Vec::new(), threshold: 1.0 }
         }
 
         fn odd(&mut self, now: f64, values: [&str; 4], odd: &[&str]) -> &mut Self {
@@ -231,12 +250,12 @@ mod tests {
                 record: self.number,
                 source: None,
                 origin: Origin { id: format!("{:016x}", self.number), ..Origin::default() },
-                score: self.number as f64 % 3.0,
+                score: 1.5 + self.number as f64 % 3.0,
                 p_value: None,
                 threshold: Some(1.0),
-                anomaly: Some(true),
-                evidence: None,
+                anomaly: Some(false),
                 known: None,
+                evidence: None,
                 nats_per_char: 1.0,
                 nats_per_token: 1.0,
                 max_token: MaxToken { text: String::new(), nats: 1.0, at: 0 },
@@ -246,9 +265,10 @@ mod tests {
                 tokens: Vec::new(),
             };
             let template = Template::of(br#"{"user":1,"address":1,"country":1,"result":1}"#);
-            let anomaly = Anomaly { finding: &finding, template, fields: &fields };
-            if let Some(alert) = self.alerts.anomaly(now, &anomaly) {
-                assert_eq!((alert.state, alert.count, &alert.id), (State::Open, 1, &finding.origin.id));
+            let candidate =
+                Candidate { finding: &finding, template, fields: &fields, least: 0.5, threshold: self.threshold };
+            if let Some(alert) = self.alerts.candidate(now, &candidate) {
+                assert_eq!(alert.state, State::Open);
                 self.opened.push(self.number);
             }
             self
@@ -325,14 +345,32 @@ mod tests {
     }
 
     #[test]
-    fn what_users_share_is_no_intruder() {
+    fn what_many_share_is_no_intruder() {
         let mut stream = Stream::new();
-        stream.odd(0.0, ["u1", "10.0.1.1", "XX", "ok"], &["country", "address"]).odd(
+        for _ in 0..20 {
+            let values = ["u1", "203.0.113.1", "C1", "ok"].map(str::to_string);
+            stream.alerts.normal(&fields(&values));
+        }
+        stream.odd(0.0, ["u1", "203.0.113.1", "XX", "ok"], &["country", "address"]).odd(
             1.0,
-            ["u2", "10.0.1.1", "C1", "bad"],
+            ["u2", "203.0.113.1", "C1", "bad"],
             &["result", "address"],
         );
-        assert_eq!(stream.opened, [1, 2], "an address of every day");
+        assert_eq!(stream.opened, [1, 2], "an address of every fiftieth record");
+    }
+
+    #[test]
+    fn what_is_too_little_alone_may_be_enough_together() {
+        let mut stream = Stream::new();
+        stream.threshold = 4.0;
+        let values = ["u1", "192.0.2.7", "XX", "bad"];
+        stream.odd(0.0, values, &["address"]).odd(1.0, ["u9", "192.0.2.9", "YY", "ok"], &["address"]);
+        assert!(stream.opened.is_empty(), "2.5 and 3.5");
+        stream.odd(2.0, values, &["address"]);
+        assert!(stream.opened.is_empty(), "another 1.5, of which 0.5 any candidate has");
+        stream.odd(3.0, values, &["address"]);
+        assert_eq!(stream.opened, [4]);
+        assert_eq!(stream.closed(1e6), [(1, 4, 3)], "the other one was never told");
     }
 
     #[test]
@@ -354,7 +392,7 @@ mod tests {
     fn the_quietest_alerts_make_room() {
         let mut stream = Stream::new();
         for n in 0..MOST_OPEN + 2 {
-            stream.odd(n as f64 / 1e3, ["u1", "192.0.2.7", "XX", &format!("bad{n}")], &["result"]);
+            stream.odd(n as f64 / 1e3, ["u1", &format!("192.0.2.{n}"), "XX", &format!("bad{n}")], &["result"]);
         }
         assert_eq!(stream.closed(2.0), [(1, 1, 1), (2, 2, 1)]);
     }

@@ -4,16 +4,16 @@ use super::template::Template;
 use super::values::compared;
 use crate::finding::{Finding, FoundField};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The most odd fields of a finding that are compared.
-pub const MOST_ODD: usize = 4;
+pub const MOST_ODD: usize = 8;
 
 /// A kind of finding: nearly this template, and these fields odd.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kind {
     pub template: Template,
-    /// The odd fields: the value that all have, or None for any.
+    /// The odd fields: the value that they have, or None where one may be odd with any value, or not.
     pub odd: BTreeMap<String, Option<String>>,
 }
 
@@ -23,16 +23,18 @@ impl Kind {
         self.odd.values().any(Option::is_some)
     }
 
-    /// Whether a finding is of this kind, on a record of this template.
+    /// Whether a finding is of this kind, on a record of this template: odd are the fields whose values are given, with these, and
+    /// no others than those of any value.
     pub fn holds(&self, finding: &Finding, template: &Template) -> bool {
         let odd = odd_fields(finding);
-        let same_value = |field: &&FoundField| match self.odd.get(&field.path) {
+        let is_known = |field: &&FoundField| match self.odd.get(&field.path) {
             Some(Some(value)) => compared(&field.value) == value,
             Some(None) => true,
             None => false,
         };
-        let paths: BTreeSet<&String> = odd.iter().map(|field| &field.path).collect();
-        paths.len() == self.odd.len() && odd.iter().all(same_value) && self.template.is_nearly(template)
+        let is_odd = |path: &String| odd.iter().any(|field| field.path == *path);
+        let mut named = self.odd.iter().filter(|(_, value)| value.is_some()).map(|(path, _)| path);
+        odd.iter().all(is_known) && named.all(is_odd) && self.template.is_nearly(template)
     }
 }
 

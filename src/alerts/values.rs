@@ -8,6 +8,8 @@ const MOST_PATHS: usize = 256;
 const MOST_VALUES: usize = 1024;
 /// A field with more values than this has many.
 const FEW: usize = 64;
+/// A number of at most so many characters is a measure, a longer one may be an account.
+const SHORT: usize = 7;
 /// Of a value, these characters are compared; findings show no more.
 const COMPARED: usize = 200;
 
@@ -44,10 +46,19 @@ impl Values {
         known <= FEW as u64 && !(known >= 8 && 4 * known >= seen)
     }
 
-    /// Whether a value says whose a record is: the field has many, and this one hardly stands in any other record.
+    /// Whether hardly any value of the field comes twice, as of times and identifiers of events.
+    pub fn are_ever_new(&self, path: &str) -> bool {
+        let Some(counts) = self.paths.get(path) else { return false };
+        let seen: u64 = counts.values().copied().map(u64::from).sum();
+        counts.len() >= 8 && 4 * seen < 5 * counts.len() as u64
+    }
+
+    /// Whether a value says whose a record is: the field has many values, and at most one record in a hundred has this one. A
+    /// short number is a measure, which chance repeats.
     pub fn is_particular(&self, path: &str, value: &str) -> bool {
         let often = self.paths.get(path).and_then(|counts| counts.get(&hash(value))).copied().unwrap_or(0);
-        !self.are_few(path) && u64::from(often) <= 3 + self.records / 10_000
+        let is_measure = value.is_empty() || value.len() <= SHORT && value.parse::<f64>().is_ok();
+        !is_measure && !self.are_few(path) && 100 * u64::from(often) <= self.records
     }
 }
 
@@ -77,7 +88,11 @@ mod tests {
         let few = ["country", "address", "id", "one", "other"].map(|path| values.are_few(path));
         assert_eq!(few, [true, false, false, true, true]);
         assert!(values.is_particular("address", "192.0.2.1"));
-        assert!(!values.is_particular("address", "10.0.0.7"), "five times");
+        assert!(values.is_particular("address", "10.0.0.7"), "five of a thousand");
+        (0..10).for_each(|_| values.record([("address", "10.0.0.7")].into_iter()));
+        assert!(!values.is_particular("address", "10.0.0.7"), "fifteen");
+        assert!(!values.is_particular("id", "1234567") && values.is_particular("id", "123837392027"));
+        assert_eq!(["id", "address", "other"].map(|path| values.are_ever_new(path)), [true, false, false]);
         assert!(!values.is_particular("country", "XX"), "few countries: chance may repeat it");
     }
 

@@ -3,7 +3,7 @@
 use super::entry::{Entry, Judgement, What};
 use crate::alerts::{Template, compared};
 use crate::finding::{Finding, KnownAs};
-use crate::score::ScoredRecord;
+use crate::score::{ORDER, ScoredRecord};
 use std::collections::HashSet;
 
 /// What is known, ready for many records.
@@ -47,6 +47,9 @@ impl Known {
         };
         let fields: Vec<usize> = (0..measured.parts.fields.len()).filter(known).collect();
         measured.excuse(&fields);
+        if is_known(ORDER, &measured.disorder.join(", ")) {
+            measured.disorder.clear();
+        }
     }
 
     /// The verdict on a finding that does not depend on its score, if there is one.

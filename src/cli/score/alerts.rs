@@ -2,11 +2,16 @@
 
 use crate::cli::values;
 use clap::Args;
-use logwright::alerts::{Alert, Alerts, Anomaly, Budget, Clock, MOST_ODD, Template, rate_of};
+use logwright::alerts::{Alert, Alerts, Budget, Candidate, Clock, MOST_ODD, Template, rate_of};
 use logwright::finding::Finding;
-use logwright::score::{Calibration, Ranks, ScoredRecord};
+use logwright::score::{Calibration, FieldSurprisal, Ranks, ScoredRecord};
 use logwright::{Error, Result};
 
+/// The share of normal records that are candidates for an alert: enough for what belongs together, few enough that hardly any
+/// belong together by chance.
+const CANDIDATES: f64 = 3e-3;
+/// The fewest scores of the calibration that exceed those of no candidate.
+const FEWEST: f64 = 4.0;
 /// After so many records the pace of a stream is known well enough to speak of it.
 const SETTLED: u64 = 1000;
 
@@ -42,7 +47,7 @@ impl AlertArgs {
 
     /// Alerts by this calibration; None where no budget is given.
     ///
-    /// Errors: no calibration, or one without scores.
+    /// Errors: no calibration.
     pub fn open(&self, calibration: Option<&Calibration>) -> Result<Option<Alerting>> {
         let Some(budget) = self.alerts_per_day else { return Ok(None) };
         let calibration = calibration.ok_or_else(|| {
@@ -93,19 +98,23 @@ impl Alerting {
         (threshold, self.alerts.close(self.clock.now()))
     }
 
-    /// The alert that the record of a finding opens, if it does.
+    /// The alert that opens with the record of a finding, if one does.
     pub fn add(&mut self, finding: &Finding, measured: &ScoredRecord, in_clear: bool) -> Option<&Alert> {
-        let field = |field: &_| -> (String, String) {
-            let field: &logwright::score::FieldSurprisal = field;
-            (field.path.clone(), measured.value(field, in_clear))
-        };
+        let field = |field: &FieldSurprisal| (field.path.clone(), measured.value(field, in_clear));
         let fields: Vec<_> = measured.parts.fields.iter().map(field).collect();
-        if finding.anomaly != Some(true) {
+        let share = CANDIDATES.max(FEWEST * self.scores.resolution()).max(self.budget.rate());
+        let (least, threshold) = (self.scores.threshold_for(share), finding.threshold?);
+        let is_candidate = match &finding.known {
+            Some(known) => known.state == "bad",
+            None => finding.score > least,
+        };
+        if !is_candidate {
             self.alerts.normal(&fields);
             return None;
         }
-        let anomaly = Anomaly { finding, template: Template::of(&measured.record), fields: &fields };
-        let opened = self.alerts.anomaly(self.clock.now(), &anomaly)?;
+        let template = Template::of(&measured.record);
+        let candidate = Candidate { finding, template, fields: &fields, least, threshold };
+        let opened = self.alerts.candidate(self.clock.now(), &candidate)?;
         self.opened += 1;
         self.budget.opened();
         Some(opened)
@@ -135,7 +144,7 @@ impl Alerting {
              more; the threshold for fewer is extrapolated. Calibrate on {:.0} normal records for this budget",
             self.scores.count(),
             least * pace,
-            (2.0 / rate).ceil()
+            (1.0 / rate).ceil()
         );
     }
 }
