@@ -26,6 +26,8 @@ void readers_begin_block(const void *shared, size_t shared_bytes) {
     readers.any = false;
 }
 
+bool readers_are_known() { return readers.any; }
+
 static std::vector<Epoch> &readers_at(const void *at) {
     return readers.of_chunk[(reinterpret_cast<uintptr_t>(at) - readers.start) / CHUNK];
 }

@@ -43,7 +43,6 @@ void registers_fenced(Thread *thread) { registers_of(thread).fences++; }
 
 void stack_touched(const Incident &incident) {
     Registers *registers = current->registers;
-    if (!registers || !on_stack(current->fibre, incident.at)) return;
     const auto at = reinterpret_cast<uintptr_t>(incident.at);
     for (size_t i = 0; i < incident.bytes; i += 4) registers->touched[word_of(current, at + i)] = registers->fences;
     for (const auto &use : registers->in_use) {

@@ -87,9 +87,10 @@ bool is_shared(const void *at);
 
 // agents.cpp: agents that read shared memory, which are too many for a cell.
 void readers_begin_block(const void *shared, size_t shared_bytes);
+bool readers_are_known();
 void check_readers(const Incident &incident, const char *kind);
 
-// registers.cpp: an access of the current thread to its own stack.
+// registers.cpp: an access of the current thread, which has registers in products, to its own stack.
 void registers_begin_block();
 void stack_touched(const Incident &incident);
 }  // namespace check

@@ -150,7 +150,9 @@ Fibre *take_fibre();
 // Suspends `from`, and makes `next` the current thread on `to`.
 void switch_fibre(Fibre *from, Fibre *to, Thread *next);
 void arrived_on_fibre();
-bool on_stack(const Fibre *fibre, const void *at);
+inline bool on_stack(const Fibre *fibre, const void *at) {
+    return reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(fibre->stack) < STACK;
+}
 
 // scheduler.cpp
 Thread *pick();
