@@ -8,16 +8,32 @@
 //! |---|---|
 //! | `record` | number of the record in its input, from 1; empty lines are not counted |
 //! | `source` | name of the input, if there are several |
+//! | `id` | identifier of the finding, the same whenever the same input is scored again: the first 16 hexadecimal digits of the SHA-256 of `source` (empty where it is absent), a NUL, `record` in decimal, a NUL and the record |
+//! | `digest` | the first 32 hexadecimal digits of the SHA-256 of the record alone |
+//! | `time` | the record's own time in UTC as RFC 3339, by `--time-field` or where records usually have it; absent where none was found |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
+//! | `p_value` | with a calibration: the share of normal records with a score at least this high; beyond the highest one by a fitted tail |
+//! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members) |
+//! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
-//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path) and `excess`, by which they are ordered |
+//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
 //!
-//! A line that is not a record has `record`, `source` and `error`. A session has `session` (its key), `first` and `last` (record
+//! | `kept` | with `--keep PATH`: the values of these fields by path, an array where a path stands several times |
+//! | `drift` | while the stream is unlike the normal records of the calibration: `since` (number of a record), `flagged` and `expected` (shares of anomalies), and `paths` that moved, each with its `mean_p_value` (one half is usual) and whether it is `new` |
+//! | `raw` | with `--with-record`: the record as the log has it, an object where it is one, else a string |
+//!
+//! `id`, `digest`, `kept` and `raw` are of the record with the pseudonyms of `--key-file`, where one is given; with `--in-clear`
+//! `kept` and `raw` are of the raw record.
+//!
+//! A line that is not a record has `record`, `source`, `error` and `head`, its first 200 bytes (not with `--key-file` alone,
+//! which cannot replace names in it). A session has `session` (its key), `first` and `last` (record
 //! numbers, with `first_source` and `last_source` if there are several inputs), `records`, `score`, `threshold`, `anomaly` and
 //! `worst`, the finding on the record with the highest score, without a verdict of its own.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// What scoring found about one record. As JSON, one line of `logwright score`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,17 +42,102 @@ pub struct Finding {
     pub record: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    #[serde(flatten)]
+    pub origin: Origin,
     pub score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
     pub threshold: Option<f64>,
     pub anomaly: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<FoundEvidence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownAs>,
     pub nats_per_char: f64,
     pub nats_per_token: f64,
     pub max_token: MaxToken,
     /// The most unusual first.
     pub fields: Vec<FoundField>,
+    #[serde(flatten)]
+    pub attached: Attached,
+    /// How the stream differs from the normal records of the calibration, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// All tokens in order; empty where they are not asked for.
     #[serde(skip)]
     pub tokens: Vec<Shaded>,
+}
+
+/// What decided the verdict instead of the score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KnownAs {
+    /// `good` or `bad`.
+    pub state: &'static str,
+    pub id: String,
+    pub reason: String,
+}
+
+/// What identifies a record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Origin {
+    pub id: String,
+    pub digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+}
+
+/// What is shown of a record because it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Attached {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawJson>,
+}
+
+/// Values by path, in the order of the record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept(pub Vec<(String, Vec<RawJson>)>);
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(path, values)| (path, OneOrMore(values))))
+    }
+}
+
+/// One value, or an array of several.
+struct OneOrMore<'a>(&'a [RawJson]);
+
+impl Serialize for OneOrMore<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [one] => one.serialize(serializer),
+            more => more.serialize(serializer),
+        }
+    }
+}
+
+/// A JSON value as it is written in a record, which is written out so again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawJson(String);
+
+impl RawJson {
+    /// `None` if the text is no JSON.
+    pub fn new(text: &str) -> Option<Self> {
+        serde_json::from_str::<&RawValue>(text).ok().map(|value| RawJson(value.get().to_string()))
+    }
+
+    /// Bytes as a string; what is no character is U+FFFD.
+    pub fn string(bytes: &[u8]) -> Self {
+        RawJson(serde_json::Value::from(String::from_utf8_lossy(bytes)).to_string())
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,8 +156,49 @@ pub struct FoundField {
     /// Mean nats of this path in normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<f64>,
+    /// The evidence that the field is not normal: minus the natural logarithm of its p-value among normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub excess: Option<f64>,
+    pub evidence: Option<f64>,
+    /// What else is odd about it, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The evidence that a record is not normal, in nats by where it comes from; those of 0 are left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct FoundEvidence(pub BTreeMap<&'static str, f64>);
+
+/// A stream that is no longer like the normal records of its calibration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drift {
+    /// Number of the record from which on, counted over all inputs.
+    pub since: u64,
+    /// The share of anomalies in the last window, and the share that is usual.
+    pub flagged: f64,
+    pub expected: f64,
+    /// The paths that moved most, the farthest first.
+    pub paths: Vec<DriftedPath>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DriftedPath {
+    pub path: String,
+    /// The mean p-value of its surprisals in the last window; one half is usual.
+    pub mean_p_value: f64,
+    /// Whether no normal record had it.
+    #[serde(rename = "new")]
+    pub is_new: bool,
+}
+
+impl FoundField {
+    /// The evidence in nats from which a field is odd: one of 150 normal values is.
+    const ODD: f64 = 5.0;
+
+    /// Whether the field is far from what is usual for it.
+    pub fn is_odd(&self) -> bool {
+        self.evidence.is_some_and(|evidence| evidence > Self::ODD)
+    }
 }
 
 /// A token and its surprisal.

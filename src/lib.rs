@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: `logs -> tokens -> dataset -> engine -> checkpoint -> sample -> report`.
 
+pub mod alerts;
 pub mod backend;
 pub mod cpu;
 pub mod cuda;
@@ -14,6 +15,7 @@ pub mod files;
 pub mod finding;
 pub mod gpt;
 pub mod ingest;
+pub mod known;
 pub mod model_folder;
 pub mod pseudonyms;
 pub mod record;

@@ -13,6 +13,7 @@ mod grammar;
 mod grammar_cost;
 mod interrupt;
 mod key_file;
+mod known;
 mod left_out;
 mod messages;
 mod mode;
@@ -30,6 +31,7 @@ mod values;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
+use logwright::known::Judgement;
 use logwright::report::visible;
 use logwright::{Error, Result};
 use output::OutputArgs;
@@ -52,6 +54,10 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Score(Box<score::ScoreArgs>),
+    /// Say that a value, a kind of alert or a record is no anomaly, and why
+    KnownGood(known::KnownArgs),
+    /// Say that a value, a kind of alert or a record is always an anomaly, and why
+    KnownBad(known::KnownArgs),
     Pseudonyms(pseudonyms::PseudonymsArgs),
     Demo(demo::DemoArgs),
     Synth(synth::SynthArgs),
@@ -112,6 +118,8 @@ impl Cli {
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args).map(done),
             Command::Score(args) => score::run(*args),
+            Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),
+            Command::KnownBad(args) => known::run(args, Judgement::Bad).map(done),
             Command::Pseudonyms(args) => pseudonyms::run(args).map(done),
             Command::Demo(args) => demo::run(args, output),
             Command::Synth(args) => args.run().map(done),

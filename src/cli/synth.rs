@@ -38,6 +38,9 @@ pub struct SynthArgs {
     /// Start time of the records, UTC: 2022-08-27 or 2022-08-27T08:00:00Z
     #[arg(long, value_parser = parse_start, value_name = "TIME", default_value = "2022-08-27")]
     start: i64,
+    /// Records a second, evenly: a busier log of the same people [default: at the pace of the people]
+    #[arg(long, value_name = "R", value_parser = values::number(1e-6..=1e6f64))]
+    rate: Option<f64>,
 }
 
 impl SynthArgs {
@@ -47,6 +50,7 @@ impl SynthArgs {
             attacks: self.attacks,
             users: self.users,
             start: self.start,
+            rate: self.rate,
             label_field: self.label_field,
         };
         let source = SignIns::new(settings).map_err(|e| Error::usage(format!("synth: {e}")))?;

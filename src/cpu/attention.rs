@@ -11,6 +11,9 @@ use rayon::prelude::*;
 
 /// Queries a block: its scores, (QUERIES, T), stay in cache for the usual T.
 const QUERIES: usize = 64;
+/// Keys whose values are added up without a break. A longer sum is broken here, at the same keys whether or not padding follows
+/// them: the GEMM library would break it by its length.
+const KEYS: usize = 512;
 
 /// The sizes of one call.
 #[derive(Clone, Copy)]
@@ -47,13 +50,7 @@ pub fn forward<R: Real>(out: &mut [R], lse: &mut [R], by_head: &mut [R], qkv: &[
                     *lse = simd(|| softmax(&mut scores[row * end..(row + 1) * end], start + row + 1));
                 }
                 let out = &mut out[start * head_size..end * head_size];
-                multiply(
-                    out,
-                    Matrix::new(scores, end - start, end),
-                    Matrix::new(&v[..end * head_size], end, head_size),
-                    R::ONE,
-                    Threads::One,
-                );
+                weighted_values(out, Matrix::new(scores, end - start, end), &v[..end * head_size], end);
             }
         },
     );
@@ -114,6 +111,19 @@ fn block_scores<R: Real>(scores: &mut [R], q: &[R], k: &[R], block: std::ops::Ra
     let hs = shape.head_size;
     let queries = Matrix::new(&q[block.start * hs..block.end * hs], block.len(), hs);
     multiply(scores, queries, Matrix::new(&k[..block.end * hs], block.end, hs).t(), shape.scale(), Threads::One);
+}
+
+/// out (rows, HS) = probabilities (rows, end) v (end, HS). The zeros of masked keys change nothing.
+fn weighted_values<R: Real>(out: &mut [R], probabilities: Matrix<R>, v: &[R], end: usize) {
+    let hs = v.len() / end;
+    for (i, v) in v.chunks(KEYS * hs).enumerate() {
+        let keys = v.len() / hs;
+        let (probabilities, v) = (probabilities.columns(i * KEYS, keys), Matrix::new(v, keys, hs));
+        match i {
+            0 => multiply(out, probabilities, v, R::ONE, Threads::One),
+            _ => multiply_add(out, probabilities, v, Threads::One),
+        }
+    }
 }
 
 /// Turns a row of scores into probabilities over its first `visible` entries and zeros behind; returns the log-sum-exp.

@@ -1,12 +1,13 @@
 //! Generation with a cache of keys and values.
 //!
 //! One function serves prompts and decoding: a *row* is one new token of one sequence, and every row attends to its
-//! sequence's cache up to its own position.
+//! sequence's cache up to its own position. The last bits of the logits may differ between one row and several, which those of the
+//! losses do not: a single row, the usual case of decoding, would pay for the fixed order of sums with a quarter of its speed.
 
-use super::matrix::{Matrix, Threads, multiply};
+use super::matrix::{Matrix, multiply_in_any_order};
 use super::model::bias_of;
 use super::real::{max_by, simd, sum_by};
-use super::{Real, embedding, gelu, layernorm, linear};
+use super::{Real, embedding, gelu, layernorm};
 use crate::gpt::layout::{self, Block};
 use crate::gpt::{Config, Layout};
 use rayon::prelude::*;
@@ -79,7 +80,7 @@ pub fn extend(
     let ends: Vec<f32> = last.iter().flat_map(|&row| x[row * c..(row + 1) * c].iter().copied()).collect();
     let ends = norm(&ends, &layout.norm_final, parameters);
     let head = Matrix::new(token_table, config.vocab, c);
-    multiply(logits, Matrix::new(&ends, last.len(), c), head.t(), 1.0, Threads::All);
+    multiply_in_any_order(logits, false, Matrix::new(&ends, last.len(), c), head.t());
 }
 
 fn norm(x: &[f32], norm: &layout::Norm, parameters: &[f32]) -> Vec<f32> {
@@ -92,8 +93,10 @@ fn norm(x: &[f32], norm: &layout::Norm, parameters: &[f32]) -> Vec<f32> {
 
 fn apply(x: &[f32], linear: &layout::Linear, parameters: &[f32]) -> Vec<f32> {
     let [inputs, outputs] = [linear.weight.shape[0], linear.weight.shape[1]];
-    let mut y = vec![0.0; x.len() / inputs * outputs];
-    linear::forward(&mut y, x, &parameters[linear.weight.range.clone()], bias_of(&linear.bias, parameters), inputs);
+    let (weight, bias) = (&parameters[linear.weight.range.clone()], bias_of(&linear.bias, parameters));
+    let n = x.len() / inputs;
+    let mut y = bias.map_or_else(|| vec![0.0; n * outputs], |bias| bias.repeat(n));
+    multiply_in_any_order(&mut y, true, Matrix::new(x, n, inputs), Matrix::new(weight, inputs, outputs));
     y
 }
 

@@ -6,7 +6,7 @@
 //! gradients by central differences.
 //!
 //! Work is cut into pieces whose size depends on shapes alone and partial sums are added in order, so results do not depend
-//! on the number of threads.
+//! on the number of threads. The losses of a sequence do not depend on the others of its batch, nor on padding behind it.
 
 pub mod adamw;
 pub mod attention;

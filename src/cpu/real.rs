@@ -30,11 +30,20 @@ pub trait Real:
     fn sqrt(self) -> Self;
 
     /// dst (m, n) = [dst +] scale * a (m, k) * b (k, n); each matrix is a pointer with its row and column strides in elements.
+    /// With `in_order` the sums over k are added in the order of k for every number of rows (longer ones may be cut).
     ///
     /// # Safety
     /// Every index that shape and strides form must lie in the allocation of its matrix, and `dst` must be row-major, writable
     /// and overlap neither `a` nor `b`.
-    unsafe fn gemm(shape: [usize; 3], dst: *mut Self, accumulate: bool, a: View<Self>, b: View<Self>, scale: Self);
+    unsafe fn gemm(
+        shape: [usize; 3],
+        dst: *mut Self,
+        accumulate: bool,
+        a: View<Self>,
+        b: View<Self>,
+        scale: Self,
+        in_order: bool,
+    );
 }
 
 /// Pointer, row stride, column stride of a matrix that is read.
@@ -81,9 +90,21 @@ impl Real for f32 {
         f32::sqrt(self)
     }
 
-    unsafe fn gemm(shape: [usize; 3], dst: *mut f32, accumulate: bool, a: View<f32>, b: View<f32>, scale: f32) {
+    unsafe fn gemm(
+        shape: [usize; 3],
+        dst: *mut f32,
+        accumulate: bool,
+        a: View<f32>,
+        b: View<f32>,
+        scale: f32,
+        in_order: bool,
+    ) {
         let [m, n, k] = shape;
         let gemm = gemm_f32::gemm::f32::get_gemm_fn();
+        // For a product without conjugates the library has paths of their own where rows, columns or terms are few, and these
+        // add the terms in other orders. With a conjugate, which changes no real number, every shape takes the general path:
+        // one sum an element, in the order of k.
+        let conjugate = in_order;
         // The library wants a column-major destination, so it is given the transposed product: dst' = b' a'.
         // SAFETY: the caller vouches for the indexes; strides are passed as (column, row) of the transposed matrices.
         unsafe {
@@ -103,7 +124,7 @@ impl Real for f32 {
                 a.2 as isize,
                 1.0,
                 scale,
-                false,
+                conjugate,
                 false,
                 false,
                 gemm_common::Parallelism::None,
@@ -133,7 +154,15 @@ impl Real for f64 {
     }
 
     /// Three plain loops: f64 serves tests on tiny shapes only.
-    unsafe fn gemm(shape: [usize; 3], dst: *mut f64, accumulate: bool, a: View<f64>, b: View<f64>, scale: f64) {
+    unsafe fn gemm(
+        shape: [usize; 3],
+        dst: *mut f64,
+        accumulate: bool,
+        a: View<f64>,
+        b: View<f64>,
+        scale: f64,
+        _in_order: bool,
+    ) {
         let [m, n, k] = shape;
         for i in 0..m {
             for j in 0..n {

@@ -1,7 +1,8 @@
 //! One row of the table of detectors: thresholds and what they reach on labelled records.
 
-use super::baselines::{Baselines, NAMES};
 use super::metrics::{Confusion, Ranking};
+use super::normal::{NAMES, Normal};
+use super::observed::Observed;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -110,14 +111,14 @@ fn rank(n: usize, rate: f64) -> usize {
     (n + 1 - (allowed * (1.0 + 4.0 * f64::EPSILON)).floor() as usize).max(1)
 }
 
-/// Records for [`evaluate`] and the baselines, as sequences of events (see [`super::Events`]).
+/// Records for the baselines.
 pub struct Samples<'a> {
-    /// Normal ones to fit the baselines to.
-    pub fit: &'a [Vec<String>],
+    /// Normal ones to learn from.
+    pub fit: &'a [Observed],
     /// Normal ones to calibrate thresholds on; may be `fit` itself, but thresholds are then too low.
-    pub calibrate: &'a [Vec<String>],
+    pub calibrate: &'a [Observed],
     /// Labelled ones.
-    pub test: &'a [Vec<String>],
+    pub test: &'a [Observed],
     /// (test)
     pub attacks: &'a [bool],
 }
@@ -126,15 +127,15 @@ pub struct Samples<'a> {
 ///
 /// # Errors
 /// As [`evaluate`].
-pub fn baselines(sessions: &Samples, rate: f64) -> Result<Vec<(Detection, Vec<f64>)>> {
-    assert_eq!(sessions.test.len(), sessions.attacks.len());
-    let fitted = Baselines::fit(sessions.fit);
-    let score = |sessions: &[Vec<String>]| sessions.iter().map(|session| fitted.score(session)).collect::<Vec<_>>();
-    let (normal, test) = (score(sessions.calibrate), score(sessions.test));
+pub fn baselines(samples: &Samples, rate: f64) -> Result<Vec<(Detection, Vec<f64>)>> {
+    assert_eq!(samples.test.len(), samples.attacks.len());
+    let normal = Normal::learn(samples.fit.iter());
+    let columns = |records: &[Observed]| records.iter().map(|r| normal.novelty(r, false).columns).collect::<Vec<_>>();
+    let (calibrate, test) = (columns(samples.calibrate), columns(samples.test));
     let row = |(which, name): (usize, &&str)| {
-        let column = |scores: &[[f64; 4]]| scores.iter().map(|all| all[which]).collect::<Vec<_>>();
+        let column = |scores: &[[f64; 6]]| scores.iter().map(|all| all[which]).collect::<Vec<_>>();
         let scores = column(&test);
-        let detection = evaluate(&scores, sessions.attacks, &column(&normal), rate)?;
+        let detection = evaluate(&scores, samples.attacks, &column(&calibrate), rate)?;
         Ok((Detection { method: name.to_string(), ..detection }, scores))
     };
     NAMES.iter().enumerate().map(row).collect()
@@ -169,8 +170,8 @@ pub fn by_kind(scores: &[f64], kinds: &[Option<String>], normal: &[f64], rate: f
 mod tests {
     use super::*;
 
-    fn sessions(texts: &[&str]) -> Vec<Vec<String>> {
-        texts.iter().map(|text| text.chars().map(String::from).collect()).collect()
+    fn lines(texts: &[&str]) -> Vec<Observed> {
+        texts.iter().map(|text| Observed::of(text.as_bytes())).collect()
     }
 
     #[test]
@@ -230,9 +231,9 @@ mod tests {
 
     #[test]
     fn baselines_are_rows_of_their_own() {
-        let (fit, test) = (sessions(&["ab", "ab", "ab", "ba"]), sessions(&["ab", "xb", "aab"]));
-        let sessions = Samples { fit: &fit, calibrate: &fit, test: &test, attacks: &[false, true, true] };
-        let rows: Vec<_> = baselines(&sessions, 0.3).unwrap().into_iter().map(|(row, _)| row).collect();
+        let (fit, test) = (lines(&["a b", "a b", "a b", "b a"]), lines(&["a b", "x b", "a a b"]));
+        let samples = Samples { fit: &fit, calibrate: &fit, test: &test, attacks: &[false, true, true] };
+        let rows: Vec<_> = baselines(&samples, 0.3).unwrap().into_iter().map(|(row, _)| row).collect();
         let found: Vec<_> =
             rows.iter().map(|row| (row.method.as_str(), row.calibrated.confusion.true_positives)).collect();
         assert_eq!(found[..3], [("unseen events", 1), ("unseen count vector", 2), ("distance of count vectors", 2)]);

@@ -6,20 +6,25 @@
 //! labels file or field -> labels --.
 //! scores of the records -----------+-> evaluate -> Detection (one row of the table), also by kind of attack
 //! scores of normal data -> threshold
-//! normal records -> events -> baselines -> their scores -> evaluate
+//! normal records -> observed -> normal -> novelty of other records, which is the baselines' scores -> evaluate
+//! verdicts, values at a path -> groups -> Division (rates of each group beside those of the others)
 //! ```
 
-mod baselines;
 pub mod evaluate;
-pub mod events;
+pub mod groups;
 #[cfg(test)]
 mod hdfs;
 pub mod labels;
 pub mod metrics;
+mod normal;
+mod observed;
+mod packed;
+mod proportions;
+mod sequences;
 #[cfg(test)]
 mod sign_ins;
 
-pub use baselines::Baselines;
 pub use evaluate::{AtThreshold, Detection, Samples, baselines, by_kind, evaluate, threshold};
-pub use events::Events;
 pub use metrics::{Confusion, Ranking};
+pub use normal::{DISTANCE, NAMES, Normal, Novelty, PAIRS, TWO_GRAM, VALUES};
+pub use observed::{Observed, hash};

@@ -127,8 +127,8 @@ pub struct SourceReport {
 pub(super) enum Taken<'a> {
     /// A record with its prefix. `end` is the offset in the stream behind it, where reading can resume there.
     Record { record: &'a [u8], end: Option<u64> },
-    /// The reason why a record was left out, where faults are to be answered.
-    Fault { fault: String, end: Option<u64> },
+    /// The reason why a record was left out, where faults are to be answered, and the bytes that are at hand of it.
+    Fault { fault: String, bytes: &'a [u8], end: Option<u64> },
 }
 
 /// Where a record stands in its source.
@@ -209,7 +209,7 @@ impl Collector<'_> {
         if self.options.answer_faults {
             self.source.skipped += 1;
             let fault = format!("line {}, column {}: {fault}", place.line, place.column);
-            return (self.sink)(Taken::Fault { fault, end: place.end });
+            return (self.sink)(Taken::Fault { fault, bytes: kept, end: place.end });
         }
         if self.options.bad_records == BadRecords::Fail {
             return Err(Error::failed(format!(
@@ -231,8 +231,9 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Takes note of a record that is longer than the limit; the decoder leaves it out. An error where faults are not answered.
-    pub fn too_long(&mut self, line: u64) -> Result<()> {
+    /// Takes note of a record that is longer than the limit and begins with `head`; the decoder leaves it out. An error where
+    /// faults are not answered.
+    pub fn too_long(&mut self, line: u64, head: &[u8]) -> Result<()> {
         let limit = self.options.max_record_bytes;
         if self.options.answer_faults {
             self.source.skipped += 1;
@@ -240,7 +241,7 @@ impl Collector<'_> {
                 "line {line}: a record longer than {limit} bytes is left out; raise --max-record-bytes if it is one"
             );
             // Its rest is still to come: who resumed here would take it for a record.
-            return (self.sink)(Taken::Fault { fault, end: None });
+            return (self.sink)(Taken::Fault { fault, bytes: head, end: None });
         }
         Err(Error::failed(format!(
             "{}:{line}: a record longer than {limit} bytes, the limit; if it is a record, raise --max-record-bytes; if not, \

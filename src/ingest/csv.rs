@@ -26,7 +26,7 @@ pub(super) fn read(window: &mut Window, delimiter: u8, out: &mut Collector) -> R
         match rows.next(window, out)? {
             Row::None => return Ok(()),
             Row::TooLong => {
-                out.too_long(line)?;
+                out.too_long(line, window.bytes())?;
                 continue;
             }
             Row::Unclosed => {
@@ -59,7 +59,7 @@ pub(super) fn read(window: &mut Window, delimiter: u8, out: &mut Collector) -> R
         table.begin(&rows, out);
         let invalid = object(&table.keys, rows.cells(), &mut record);
         if record.len() > out.options.max_record_bytes {
-            out.too_long(line)?;
+            out.too_long(line, &record)?;
             continue;
         }
         out.report.lossy_rows += u64::from(invalid);

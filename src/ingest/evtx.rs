@@ -66,7 +66,7 @@ fn read_chunk(
         };
         if json.len() > out.options.max_record_bytes {
             *events += 1;
-            out.too_long(*events)?;
+            out.too_long(*events, json.as_bytes())?;
         } else if let Some((_, fault)) = object_fault(&json) {
             bad(&format!("an event of chunk {number}: {fault}"), events, out)?;
         } else {

@@ -43,7 +43,7 @@ pub(super) fn until_idle(
             // A hole of any length; it was not in sight before.
             Line::TooLong | Line::Whole(..) if window.bytes().first() == Some(&0) => {}
             Line::TooLong => {
-                out.too_long(number)?;
+                out.too_long(number, window.bytes())?;
                 window.skip_line().map_err(|e| out.read_error(number, e))?;
             }
             Line::Whole(length, all) => {

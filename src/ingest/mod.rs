@@ -50,7 +50,7 @@ pub use compression::Compression;
 pub use feed::{Feed, Input};
 pub use follow::{Begin, FollowState, Position};
 pub use format::InputFormat;
-pub use queue::InputRecord;
+pub use queue::{InputRecord, RecordFault, head};
 pub(crate) use read::check_prefixes;
 pub use read::read_records;
 pub use record_start::RecordStart;

@@ -13,9 +13,25 @@ pub struct InputRecord {
     pub input: usize,
     /// The number of the record within the input, from 1; empty lines do not count.
     pub number: u64,
-    pub record: std::result::Result<Vec<u8>, String>,
+    pub record: std::result::Result<Vec<u8>, RecordFault>,
     /// Where the record ends, if its input is a growing file.
     pub end: Option<Position>,
+}
+
+/// Why a part of an input is not a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordFault {
+    pub message: String,
+    /// Its first bytes, at most [`MOST_HEAD`]; none where they are not at hand.
+    pub head: Vec<u8>,
+}
+
+/// The most bytes that are kept of what is no record.
+pub const MOST_HEAD: usize = 200;
+
+/// The first bytes of what is no record.
+pub fn head(bytes: &[u8]) -> Vec<u8> {
+    bytes[..bytes.len().min(MOST_HEAD)].to_vec()
 }
 
 /// The sending end of the queue, for one input.
@@ -42,7 +58,7 @@ impl<'a> RecordSender<'a> {
         self.records += 1;
         let (record, end) = match taken {
             Taken::Record { record, end } => (Ok(record.to_vec()), end),
-            Taken::Fault { fault, end } => (Err(fault), end),
+            Taken::Fault { fault: message, bytes, end } => (Err(RecordFault { message, head: head(bytes) }), end),
         };
         let end = self.segment.as_ref().zip(end).map(|(segment, end)| segment.position(end));
         let line = InputRecord { input: self.input, number: self.records, record, end };

@@ -34,7 +34,7 @@ pub(super) fn read(window: &mut Window, out: &mut Collector) -> Result<()> {
             continue;
         };
         if length > limit {
-            out.too_long(line)?;
+            out.too_long(line, window.bytes())?;
             window.skip_line().map_err(|e| out.read_error(line, e))?;
             continue;
         }

@@ -174,7 +174,9 @@ impl HeadedTable {
             TableLine::Unnamed => {
                 out.bad(place, "expected a line #Fields with names before the first row, found none", line)
             }
-            TableLine::Object { .. } if self.record.len() > out.options.max_record_bytes => out.too_long(place.line),
+            TableLine::Object { .. } if self.record.len() > out.options.max_record_bytes => {
+                out.too_long(place.line, line)
+            }
             TableLine::Object { lossy, fault } => {
                 out.report.lossy_rows += u64::from(lossy);
                 match fault {

@@ -20,8 +20,8 @@ pub enum Json<'a> {
     /// The members in their order; a name may occur twice.
     Object(Vec<(Text<'a>, Json<'a>)>),
     Array(Vec<Json<'a>>),
-    /// A string that holds an object or array, opened: [`crate::record::Opening`].
-    Opened(Box<Json<'a>>),
+    /// A string that holds an object or array, opened ([`crate::record::Opening`]), and its text with the marks.
+    Opened(Box<Json<'a>>, &'a str),
 }
 
 /// A string.
@@ -116,7 +116,7 @@ impl<'a> Json<'a> {
         let inner = |value: &Json| value.doubled_name(record);
         match self {
             Json::Array(elements) => elements.iter().find_map(inner),
-            Json::Opened(value) => inner(value),
+            Json::Opened(value, _) => inner(value),
             Json::Object(members) => {
                 let mut seen = HashSet::with_capacity(members.len());
                 members.iter().find_map(|(name, value)| {
@@ -166,10 +166,11 @@ impl<'a> Reader<'a, '_> {
     fn value(&mut self) -> Json<'a> {
         match self.peek() {
             b'{' | b'[' => {
-                let is_opened = self.text[self.at + 1..].starts_with(MARK);
+                let start = self.at;
+                let is_opened = self.text[start + 1..].starts_with(MARK);
                 let value =
                     if self.peek() == b'{' { self.object() } else { Json::Array(self.items(b']', Self::value)) };
-                if is_opened { Json::Opened(Box::new(value)) } else { value }
+                if is_opened { Json::Opened(Box::new(value), &self.text[start..self.at]) } else { value }
             }
             b'"' => Json::Text(self.string()),
             _ => match self.run(|byte| !is_space(byte) && !b",]}".contains(&byte)) {
@@ -317,7 +318,7 @@ mod tests {
             Json::Text(text) => text.value.to_string().into(),
             Json::Array(elements) => elements.iter().map(value).collect(),
             Json::Object(members) => members.iter().map(|(name, it)| (name.value.to_string(), value(it))).collect(),
-            Json::Opened(inner) => value(inner),
+            Json::Opened(inner, _) => value(inner),
         }
     }
 }

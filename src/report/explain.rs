@@ -146,18 +146,20 @@ fn table(fields: &[FoundField]) -> String {
     if fields.is_empty() {
         return String::new();
     }
-    let calibrated = fields.iter().any(|field| field.excess.is_some());
-    let more = if calibrated { "<th class=\"number\">expected nats</th><th class=\"number\">excess</th>" } else { "" };
+    let calibrated = fields.iter().any(|field| field.evidence.is_some());
+    let more =
+        if calibrated { "<th class=\"number\">expected nats</th><th class=\"number\">evidence</th>" } else { "" };
     let number =
         |value: Option<f64>| value.map_or(String::new(), |value| format!("<td class=\"number\">{value:.2}</td>"));
     let row = |field: &FoundField| {
         format!(
-            "<tr><td>{}</td><td class=\"value\">{}</td><td class=\"number\">{:.2}</td>{}{}</tr>\n",
+            "<tr><td>{}</td><td class=\"value\">{}{}</td><td class=\"number\">{:.2}</td>{}{}</tr>\n",
             escape(&field.path),
             html::plain(field.value.as_bytes()),
+            field.reason.as_ref().map_or(String::new(), |reason| format!("<br><small>{}</small>", escape(reason))),
             field.nats,
             number(field.expected),
-            number(field.excess),
+            number(field.evidence),
         )
     };
     let rows: String = fields.iter().map(row).collect();
@@ -202,12 +204,14 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
     }
     out.push('\n');
     for field in &finding.fields {
-        let usual = match (field.expected, field.excess) {
-            (Some(expected), Some(excess)) => format!(", expected {expected:.2}, excess {excess:.2}"),
+        let usual = match (field.expected, field.evidence) {
+            (Some(expected), Some(evidence)) => format!(", expected {expected:.2}, evidence {evidence:.2}"),
             _ => String::new(),
         };
         let (path, value) = (html::visible(field.path.as_bytes()), html::visible(field.value.as_bytes()));
-        let _ = writeln!(out, "  {path} = {value}  ({:.2} nats{usual})", field.nats);
+        let reason =
+            field.reason.as_ref().map_or(String::new(), |reason| format!("; {}", html::visible(reason.as_bytes())));
+        let _ = writeln!(out, "  {path} = {value}  ({:.2} nats{usual}{reason})", field.nats);
     }
     out.push('\n');
     out
@@ -228,7 +232,7 @@ fn painted(text: &str, shade: usize, found: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::MaxToken;
+    use crate::finding::{Attached, MaxToken, Origin};
 
     fn token(text: &[u8], nats: f64, found: bool) -> Shaded {
         Shaded { text: text.to_vec(), nats, found }
@@ -238,9 +242,13 @@ mod tests {
         Finding {
             record: 7,
             source: Some("<auth>.log".into()),
+            origin: Origin::default(),
             score: 12.0,
+            p_value: Some(0.001),
+            evidence: None,
             threshold: Some(8.0),
             anomaly: Some(true),
+            known: None,
             nats_per_char: 1.0,
             nats_per_token: 2.0,
             max_token: MaxToken { text: "x".into(), nats: 12.0, at: 3 },
@@ -249,8 +257,11 @@ mod tests {
                 value: "<script>\x1b[2J".into(),
                 nats: 12.0,
                 expected: Some(0.5),
-                excess: Some(7.25),
+                evidence: Some(7.25),
+                reason: Some("never seen here".into()),
             }],
+            attached: Attached::default(),
+            drift: None,
             tokens: vec![
                 token(b"{\"a<b\":\"", 0.2, false),
                 token(b"<script>", 12.0, true),
@@ -264,7 +275,7 @@ mod tests {
     }
 
     fn explanation() -> Explanation {
-        let (model, aggregate) = ("run & co".to_string(), "excess".to_string());
+        let (model, aggregate) = ("run & co".to_string(), "evidence".to_string());
         Explanation { model, aggregate, threshold: Some(8.0), records: 9, anomalies: 1, findings: vec![finding()] }
     }
 
@@ -285,7 +296,7 @@ mod tests {
             "<span class=\"s2\" title=\"2.50 nats\">é</span>&quot;}</pre>",
             "<i style=\"width:100.0%\"></i><b style=\"left:66.7%\"></b>",
             "record 7 of &lt;auth&gt;.log: score 12.00, threshold 8.00, anomaly",
-            "<td>a&lt;b</td><td class=\"value\">&lt;script&gt;\u{241b}[2J</td><td class=\"number\">12.00</td>\
+            "<td>a&lt;b</td><td class=\"value\">&lt;script&gt;\u{241b}[2J<br><small>never seen here</small></td><td class=\"number\">12.00</td>\
              <td class=\"number\">0.50</td><td class=\"number\">7.25</td>",
             "run &amp; co",
         ] {
@@ -304,7 +315,10 @@ mod tests {
         assert!(!text.contains("\x1b[2J"));
         let plain = terminal(&finding(), false);
         assert!(plain.contains("{\"a<b\":\"[[<script>]][[\u{241b}[2J]]é\"}\n"), "{plain}");
-        assert!(plain.contains("a<b = <script>\u{241b}[2J  (12.00 nats, expected 0.50, excess 7.25)"), "{plain}");
+        assert!(
+            plain.contains("a<b = <script>\u{241b}[2J  (12.00 nats, expected 0.50, evidence 7.25; never seen here)"),
+            "{plain}"
+        );
         assert!(!plain.contains('\x1b'));
     }
 

@@ -1,7 +1,6 @@
 //! The surprisals of a record -> one number.
 
-use super::fields::{FieldSurprisal, Parts};
-use super::normal_stats::NormalStats;
+use super::fields::Parts;
 use crate::{Error, Result};
 use glob::Pattern;
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,8 @@ pub enum Aggregate {
     TopK,
     /// Surprisal of the most surprising field, the sum over its tokens
     Field,
-    /// Sum of how far the fields lie above the mean of their paths in normal records; needs a calibration
-    Excess,
+    /// How improbable the fields and their combinations are among normal records; needs a calibration
+    Evidence,
 }
 
 impl Aggregate {
@@ -30,7 +29,7 @@ impl Aggregate {
             Aggregate::Max => "max",
             Aggregate::TopK => "top-k",
             Aggregate::Field => "field",
-            Aggregate::Excess => "excess",
+            Aggregate::Evidence => "evidence",
         }
     }
 }
@@ -64,20 +63,14 @@ impl Selection {
     }
 }
 
-/// The score of a record; 0 where none of its fields is selected. `top_k` is for [`Aggregate::TopK`], `normal_stats` for
-/// [`Aggregate::Excess`] (without it, a field's own nats stand for its excess).
+/// The score of a record by its surprisals alone; 0 where none of its fields is selected. `top_k` is for [`Aggregate::TopK`].
 ///
 /// The maximum is the score of detectors such as LogBERT (Guo et al., 2021: a session is anomalous by its worst keys, not by
 /// their mean); the mean is the loss of language-model detectors such as Tuor et al., 2018, where it is taken over the line.
 /// The nats of a field are the sum over its tokens, which is minus the logarithm of the probability of its whole value; a mean
-/// would make a long value with one unusual character look normal.
-pub fn aggregate(
-    kind: Aggregate,
-    parts: &Parts,
-    selection: &Selection,
-    top_k: usize,
-    normal_stats: Option<&NormalStats>,
-) -> f64 {
+/// would make a long value with one unusual character look normal. [`Aggregate::Evidence`] is that of the most surprising field
+/// here: without a calibration nothing more is known.
+pub fn aggregate(kind: Aggregate, parts: &Parts, selection: &Selection, top_k: usize) -> f64 {
     let counts: Vec<bool> = parts.fields.iter().map(|field| selection.counts(&field.path)).collect();
     let counted = parts.pieces.iter().filter(|piece| counts[piece.field]);
     let fields = parts.fields.iter().zip(&counts).filter(|(_, counts)| **counts).map(|(field, _)| field);
@@ -93,27 +86,8 @@ pub fn aggregate(
             nats.truncate(top_k);
             if nats.is_empty() { 0.0 } else { nats.iter().sum::<f64>() / nats.len() as f64 }
         }
-        Aggregate::Field => largest(fields.map(|field| field.nats)),
-        Aggregate::Excess => sum_of_excess(fields.map(|field| excess(field, normal_stats))),
+        Aggregate::Field | Aggregate::Evidence => largest(fields.map(|field| field.nats)),
     }
-}
-
-/// What ranks a field among the others of its record: its excess where the statistics are known, else its nats.
-pub fn excess(field: &FieldSurprisal, normal_stats: Option<&NormalStats>) -> f64 {
-    normal_stats.map_or(field.nats, |normal_stats| normal_stats.excess(&field.path, field.nats))
-}
-
-/// Deviations up to which a field counts as normal.
-const MARGIN: f64 = 2.0;
-/// Most that one field adds to the score, in deviations beyond the margin.
-const CEILING: f64 = 20.0;
-
-/// The score of [`Aggregate::Excess`]: the sum of the fields' excesses beyond two deviations, at most twenty for each. An
-/// attack shows in several fields (country, address, device), which chance rarely does. Without the margin the noise of many
-/// fields would add up too; without the ceiling one optional field that is rare in normal records would decide the threshold.
-pub(super) fn sum_of_excess(excesses: impl Iterator<Item = f64>) -> f64 {
-    // The empty sum of `Iterator::sum` would be -0.
-    excesses.map(|excess| (excess - MARGIN).clamp(0.0, CEILING)).fold(0.0, |sum, excess| sum + excess)
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
@@ -123,7 +97,7 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::fields::Piece;
+    use crate::score::fields::{FieldSurprisal, Piece};
 
     /// Fields a (tokens of 1 and 5 nats, and half of one of 4), b (the other half, 3), id (9, 9).
     fn record() -> Parts {
@@ -145,7 +119,7 @@ mod tests {
 
     fn score(kind: Aggregate, only: &[&str], ignore: &[&str]) -> f64 {
         let own = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
-        aggregate(kind, &record(), &Selection::new(&own(only), &own(ignore)).unwrap(), 2, None)
+        aggregate(kind, &record(), &Selection::new(&own(only), &own(ignore)).unwrap(), 2)
     }
 
     #[test]
@@ -155,9 +129,6 @@ mod tests {
         assert_eq!(all(Aggregate::Max), 9.0);
         assert_eq!(all(Aggregate::TopK), 9.0);
         assert_eq!(all(Aggregate::Field), 18.0);
-        // Without a calibration nats are the excess: 6, 3 and 16 above the margin.
-        assert_eq!(all(Aggregate::Excess), 25.0);
-        assert_eq!(sum_of_excess([1.0, -3.0, 23.0, 99.0].into_iter()), 40.0, "0, 0, 20 for 21, 20 for 97");
     }
 
     #[test]

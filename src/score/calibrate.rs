@@ -1,151 +1,129 @@
-//! Normal records -> a calibration: the statistics of each field, and a threshold.
+//! Normal records -> a calibration: what is normal, and a threshold.
 
-use super::aggregate::{Aggregate, sum_of_excess};
-use super::normal_stats::NormalStatsBuilder;
-use super::scorer::{Detector, ScoredRecord, rounded};
+use super::aggregate::{Aggregate, Selection, aggregate};
+use super::clocks::Clocks;
+use super::learn::{Example, learn};
+use super::lesson::Lesson;
+use super::ranks::{Ranks, Sorted};
+use super::scorer::{ScoredRecord, rounded};
 use super::session::SessionScore;
 use super::threshold::{Calibration, ScoringMethod};
-use crate::detect::threshold;
+use crate::detect::{Observed, threshold};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Gathers units: records, or sessions of records.
-///
-/// The excess of a field is measured against the statistics of normal records, and a threshold is valid only for records that
-/// did not contribute to the statistics. So with [`Aggregate::Excess`] half of the units give the statistics and the others set
-/// the threshold; with the other aggregates all units do both. Memory: 8 bytes per unit; with `Excess`, 16 bytes per field of
-/// half of the units, because the statistics are known only at the end.
+/// Gathers units: records, or sessions of records. Memory: 24 bytes for each field of a record, which are held until all are known,
+/// and what is learnt of them.
 pub struct Calibrator {
-    detector: Detector,
-    builder: NormalStatsBuilder,
-    paths: HashMap<String, usize>,
+    method: ScoringMethod,
+    selection: Selection,
+    paths: HashMap<String, u32>,
     names: Vec<String>,
-    units: u64,
-    taught: u64,
-    /// Whether any field of any record is selected.
-    counted: bool,
+    clocks: Clocks,
+    /// What is known of values besides the units.
+    seen: Vec<Observed>,
+    units: Vec<Unit>,
     scores: Vec<f64>,
-    held: Vec<Vec<Reduced>>,
+    /// The evidence of the fields of each record alone.
+    fields: Vec<f64>,
 }
 
-/// Whether unit `number` is among the half that sets the threshold: the fraction of `number` golden ratios is spread evenly
-/// (Weyl, 1916) over every arithmetic progression, so that records which alternate (open, close) reach both halves.
-fn sets_threshold(number: u64) -> bool {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    number.wrapping_mul(GOLDEN) >> 63 == 1
+/// A normal record or session.
+struct Unit {
+    records: Vec<Reduced>,
+    /// The score of a session whose records were read as one.
+    sequence: Option<f64>,
 }
 
-/// What is kept of a record until its unit is complete.
-#[derive(Clone, Debug)]
-pub enum Reduced {
-    Score(f64),
-    /// (number of the path, nats) of each field.
-    Fields(Vec<(usize, f64)>),
+/// What is kept of a record until all are known.
+pub struct Reduced {
+    example: Example,
+    /// Its score by an aggregate that needs no calibration.
+    score: f64,
 }
 
 impl Calibrator {
     /// Errors: an invalid pattern over fields.
     pub fn new(method: ScoringMethod) -> Result<Self> {
-        Ok(Self {
-            detector: Detector::new(method, None, None)?,
-            builder: NormalStatsBuilder::default(),
-            paths: HashMap::new(),
-            names: Vec::new(),
-            units: 0,
-            taught: 0,
-            counted: false,
-            scores: Vec::new(),
-            held: Vec::new(),
-        })
+        let selection = Selection::new(&method.only_field, &method.ignore_field)?;
+        let (paths, names, clocks, seen, units, scores, fields) = Default::default();
+        Ok(Self { method, selection, paths, names, clocks, seen, units, scores, fields })
     }
 
-    fn splits(&self) -> bool {
-        self.detector.method.aggregate == Aggregate::Excess && !self.is_sequence()
-    }
-
-    fn is_sequence(&self) -> bool {
-        self.detector.method.group.as_ref().is_some_and(|group| group.score == SessionScore::Sequence)
+    /// Takes in a normal record that has no surprisals, such as one of the training: its values are known ones then.
+    pub fn see(&mut self, record: &[u8]) {
+        let fields = super::fields::cut_into_fields(record);
+        let counts = |path: &str| self.selection.counts(path) && ![super::END, super::PREFIX].contains(&path);
+        let counted = fields.iter().filter(|field| counts(&field.path));
+        let is_text = crate::record::fields::body_start(record).is_none();
+        let line = (is_text && fields.iter().all(|field| self.selection.counts(&field.path))).then_some(record);
+        let values = counted.map(|field| (field.path.as_str(), &record[field.value.clone()]));
+        self.seen.push(Observed::new(values, line));
     }
 
     /// Reduces a record to what its unit needs.
     pub fn reduce(&mut self, measured: &ScoredRecord) -> Reduced {
-        self.counted |= measured.parts.fields.iter().any(|field| self.detector.selection.counts(&field.path));
-        if !self.splits() {
-            measured.parts.fields.iter().for_each(|field| self.builder.add(&field.path, field.nats));
-            self.taught += 1;
-            return Reduced::Score(self.detector.score(measured));
+        let lesson = Lesson::of(measured, &self.selection);
+        let mut number = |path: &String| {
+            self.paths.get(path).copied().unwrap_or_else(|| {
+                self.names.push(path.clone());
+                self.paths.insert(path.clone(), self.names.len() as u32 - 1);
+                self.names.len() as u32 - 1
+            })
+        };
+        let fields = lesson.fields.iter().map(|(place, _)| &measured.parts.fields[*place]);
+        let paths: Vec<u32> = fields.clone().map(|field| number(&field.path)).collect();
+        for (&path, field) in paths.iter().zip(fields) {
+            self.clocks.add(path, &measured.value(field, false));
         }
-        let mut fields = Vec::with_capacity(measured.parts.fields.len());
-        for field in &measured.parts.fields {
-            let path = self.paths.get(&field.path).copied().unwrap_or_else(|| {
-                self.names.push(field.path.clone());
-                self.paths.insert(field.path.clone(), self.names.len() - 1);
-                self.names.len() - 1
-            });
-            fields.push((path, field.nats));
-        }
-        Reduced::Fields(fields)
+        let ScoringMethod { aggregate: kind, top_k, .. } = self.method;
+        let score = rounded(aggregate(kind, &measured.parts, &self.selection, top_k));
+        Reduced { example: Example { lesson, paths }, score }
     }
 
     /// Adds a whole unit; `sequence` is the score of a session whose records were read as one.
-    pub fn add(&mut self, unit: Vec<Reduced>, sequence: Option<f64>) {
-        self.units += 1;
-        match sequence {
-            Some(score) => self.scores.push(score),
-            None if !self.splits() => {
-                let scores = unit.iter().map(|record| match record {
-                    Reduced::Score(score) => *score,
-                    Reduced::Fields(_) => unreachable!("without a split, all records are reduced to scores"),
-                });
-                self.scores.push(self.detector.of_session(scores));
-            }
-            None if sets_threshold(self.units) => self.held.push(unit),
-            None => self.teach(&unit),
-        }
-    }
-
-    fn teach(&mut self, unit: &[Reduced]) {
-        for record in unit {
-            if let Reduced::Fields(fields) = record {
-                fields.iter().for_each(|&(path, nats)| self.builder.add(&self.names[path], nats));
-                self.taught += 1;
-            }
-        }
+    pub fn add(&mut self, records: Vec<Reduced>, sequence: Option<f64>) {
+        self.units.push(Unit { records, sequence });
     }
 
     /// The calibration for the model in `folder`. Warns where there are too few units for the rate.
     ///
-    /// Errors: fewer than two units.
+    /// Errors: fewer than two units; no field of them is selected.
     pub fn finish(&mut self, folder: &Path, fpr: f64) -> Result<Calibration> {
-        if self.units < 2 {
+        let units = std::mem::take(&mut self.units);
+        if units.len() < 2 {
             return Err(Error::failed(format!(
-                "too few normal records or sessions to calibrate on: {}; at least 2 are needed, and 2/F for a false-positive \
+                "too few normal records or sessions to calibrate on: {}; at least 2 are needed, and 1/F for a false-positive \
                  rate of F",
-                self.units
+                units.len()
             )));
         }
-        if !self.counted {
+        if self.names.is_empty() {
             return Err(Error::usage(
                 "--only-field and --ignore-field leave no field of the normal records, so all scores would be 0; use paths as \
                  score prints them",
             ));
         }
-        let normal_stats = std::mem::take(&mut self.builder).finish();
-        self.detector.normal_stats = Some(normal_stats.clone());
-        let names = &self.names;
-        for unit in &self.held {
-            let scores = unit.iter().map(|record| match record {
-                Reduced::Fields(fields) => {
-                    self.detector.of_fields(fields.iter().map(|&(path, nats)| (names[path].as_str(), nats)))
-                }
-                Reduced::Score(score) => *score,
-            });
-            self.scores.push(self.detector.of_session(scores));
+        let examples: Vec<&Example> =
+            units.iter().flat_map(|unit| &unit.records).map(|record| &record.example).collect();
+        let (normal, evidence) = learn(&examples, &self.names, &self.clocks.found(), &self.seen);
+        let mut evidence = evidence.into_iter();
+        for unit in &units {
+            let scores: Vec<f64> = unit
+                .records
+                .iter()
+                .map(|record| {
+                    let own = evidence.next().expect("one for each record");
+                    self.fields.push(rounded(own.fields));
+                    if self.method.aggregate == Aggregate::Evidence { rounded(own.score) } else { record.score }
+                })
+                .collect();
+            self.scores.push(unit.sequence.unwrap_or_else(|| self.method.of_session(scores.into_iter())));
         }
         let (threshold, enough) = threshold(&self.scores, fpr)?;
-        let scores = self.scores.len();
         if !enough {
+            let scores = self.scores.len();
             tracing::warn!(
                 "{scores} normal scores are too few for a false-positive rate of {fpr}: the threshold is the largest of them, which \
                  guarantees only a rate of {:.2e}; {} are needed",
@@ -153,49 +131,31 @@ impl Calibrator {
                 (1.0 / fpr - 1.0).ceil()
             );
         }
-        let mut calibration = Calibration::new(folder, self.detector.method.clone(), threshold, fpr)?;
-        (calibration.scores, calibration.taught, calibration.normal_stats) = (scores as u64, self.taught, normal_stats);
-        Ok(calibration)
+        let scores = Ranks::of(&Sorted::of(self.scores.iter().map(|&score| score as f32)));
+        Calibration::new(folder, self.method.clone(), (threshold, fpr), scores, normal)
     }
 
-    /// Scores of the units that set the threshold; complete after [`Calibrator::finish`].
+    /// Scores of the units; complete after [`Calibrator::finish`].
     pub fn scores(&self) -> &[f64] {
         &self.scores
     }
+
+    /// The evidence of the fields of each record alone; complete after [`Calibrator::finish`].
+    pub fn fields(&self) -> &[f64] {
+        &self.fields
+    }
 }
 
-impl Detector {
-    /// The score by [`Aggregate::Excess`] of a record that was reduced to the nats of its fields.
-    fn of_fields<'a>(&self, fields: impl Iterator<Item = (&'a str, f64)>) -> f64 {
-        let normal_stats = self.normal_stats.as_ref().expect("the statistics are known when units are scored");
-        let counted = fields.filter(|(path, _)| self.selection.counts(path));
-        rounded(sum_of_excess(counted.map(|(path, nats)| normal_stats.excess(path, nats))))
-    }
-
+impl ScoringMethod {
     /// The score of a session from those of its records; a single record is a session of its own.
     pub fn of_session(&self, scores: impl Iterator<Item = f64>) -> f64 {
         let (mut sum, mut count, mut largest) = (0.0, 0, f64::NEG_INFINITY);
         for score in scores {
             (sum, count, largest) = (sum + score, count + 1, largest.max(score));
         }
-        match self.method.group.as_ref().map(|group| group.score) {
+        match self.group.as_ref().map(|group| group.score) {
             Some(SessionScore::Mean) => rounded(sum / f64::from(count.max(1))),
             _ => largest,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_that_come_in_turns_reach_both_halves() {
-        for turn in 1..=12 {
-            for kind in 0..turn {
-                let chosen = (0..1000).filter(|round| sets_threshold(round * turn + kind)).count();
-                assert!((480..=520).contains(&chosen), "{chosen} of every {turn}th record from {kind} on");
-            }
         }
     }
 }

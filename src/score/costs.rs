@@ -45,7 +45,11 @@ mod tests {
         let surprisals = Surprisals { tokens, nats };
         let parts = parts(&record, &tokenizer, &surprisals);
         let mut sums = BTreeMap::new();
-        add_costs(&mut sums, &ScoredRecord { record, surprisals, parts, original: None }, &tokenizer);
+        add_costs(
+            &mut sums,
+            &ScoredRecord { record, surprisals, parts, original: None, excused: Vec::new(), disorder: Vec::new() },
+            &tokenizer,
+        );
         let expected = [("", (12.0, 12)), ("a", (12.0, 4)), ("b", (1.0, 1))];
         assert_eq!(sums, expected.map(|(path, cost)| (path.to_string(), cost)).into());
     }

@@ -71,7 +71,7 @@ pub fn parts(record: &[u8], tokenizer: &Tokenizer, surprisals: &Surprisals) -> P
 }
 
 /// The fields of a record, before their surprisal is known; they cover it and its separator without a gap.
-fn cut_into_fields(record: &[u8]) -> Vec<FieldSurprisal> {
+pub(super) fn cut_into_fields(record: &[u8]) -> Vec<FieldSurprisal> {
     let mut fields = Vec::new();
     let mut from = 0;
     let mut add = |path: String, value: Range<usize>, end: usize| {

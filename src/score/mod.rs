@@ -12,22 +12,33 @@
 
 mod aggregate;
 mod calibrate;
+mod clocks;
 mod costs;
+mod detector;
+mod drift;
+mod evidence;
 mod fields;
-mod normal_stats;
+mod learn;
+mod lesson;
 mod original;
+mod ranks;
 mod scorer;
 pub mod session;
+mod showing;
 mod surprisal;
 mod threshold;
 
-pub use aggregate::{Aggregate, Selection, aggregate, excess};
+pub use aggregate::{Aggregate, Selection, aggregate};
 pub use calibrate::{Calibrator, Reduced};
 pub use costs::add_costs;
+pub use detector::{Assessed, Detector, ORDER};
+pub use drift::DriftMonitor;
+pub use evidence::{KINDS, NormalEvidence};
 pub use fields::{END, FieldSurprisal, PREFIX, Parts, Piece, parts};
-pub use normal_stats::{NormalStats, NormalStatsBuilder, PathStats};
 pub use original::Original;
-pub use scorer::{Detector, ScoredRecord, Scorer};
+pub use ranks::Ranks;
+pub use scorer::{ScoredRecord, Scorer};
 pub use session::{Grouping, Session, SessionScore, Sessions};
+pub use showing::{ReadRecord, Showing};
 pub use surprisal::{Surprisals, encode, sequence_surprisals, surprisals};
 pub use threshold::{Calibration, FILE as CALIBRATION, ScoringMethod};

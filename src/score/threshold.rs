@@ -1,7 +1,8 @@
 //! The threshold above which a score is an anomaly, learnt from normal records and kept with its model.
 
 use super::aggregate::{Aggregate, Selection};
-use super::normal_stats::NormalStats;
+use super::evidence::NormalEvidence;
+use super::ranks::Ranks;
 use super::session::Grouping;
 use crate::files::write_atomic;
 use crate::{Error, Result};
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Name of the file in the folder that `--model` names.
 pub const FILE: &str = "calibration.json";
-/// Version of the file's layout and of the paths in it. Version 1 knew the fields of web server logs and of syslog by number.
-const VERSION: u32 = 2;
+/// Version of the file. Versions 1 and 2 held means and deviations of fields, of which no p-values can be made.
+const VERSION: u32 = 3;
 
 /// How scores are made. Scores made in different ways cannot be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,28 +38,26 @@ pub struct Calibration {
     pub threshold: f64,
     /// The false-positive rate asked for.
     pub fpr: f64,
-    /// Number of scores of normal records (or sessions) that the threshold was learnt from.
-    pub scores: u64,
-    /// Number of normal records that `normal_stats` was learnt from.
-    pub taught: u64,
-    /// The statistics of each field in normal records, by path.
-    #[serde(rename = "usual")]
-    pub normal_stats: NormalStats,
+    /// The scores of normal records (or sessions) that the threshold was learnt from.
+    pub scores: Ranks,
+    /// Normal records a day, by their own times, if they have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_per_day: Option<f64>,
+    /// What is normal.
+    pub normal: NormalEvidence,
 }
 
 impl Calibration {
-    pub fn new(folder: &Path, method: ScoringMethod, threshold: f64, fpr: f64) -> Result<Self> {
-        let model = checksum(folder)?;
-        Ok(Self {
-            version: VERSION,
-            model,
-            method,
-            threshold,
-            fpr,
-            scores: 0,
-            taught: 0,
-            normal_stats: NormalStats::default(),
-        })
+    /// Errors: the files of the model in `folder` cannot be read.
+    pub fn new(
+        folder: &Path,
+        method: ScoringMethod,
+        (threshold, fpr): (f64, f64),
+        scores: Ranks,
+        normal: NormalEvidence,
+    ) -> Result<Self> {
+        let (version, model, records_per_day) = (VERSION, checksum(folder)?, None);
+        Ok(Self { version, model, method, threshold, fpr, scores, records_per_day, normal })
     }
 
     /// Writes the file atomically.
@@ -82,8 +81,13 @@ impl Calibration {
                 path.display()
             ))
         };
-        let found: Self =
-            serde_json::from_slice(&text).map_err(|e| refuse(format!("not a complete calibration ({e})")))?;
+        let damaged = |e: serde_json::Error| refuse(format!("not a complete calibration ({e})"));
+        // Files of other versions have other members, so the version is looked at first.
+        let AnyVersion { version } = serde_json::from_slice(&text).map_err(damaged)?;
+        if version != VERSION {
+            return Err(refuse(format!("version {version}, expected {VERSION}")));
+        }
+        let found: Self = serde_json::from_slice(&text).map_err(damaged)?;
         found.check().map_err(refuse)?;
         let expected = checksum(model)?;
         if found.model != expected {
@@ -98,25 +102,28 @@ impl Calibration {
 
     /// Checks every number, as nothing that `score --calibrate` writes fails it. The error names the member.
     fn check(&self) -> std::result::Result<(), String> {
-        let Calibration { version, method, threshold, fpr, scores, normal_stats, .. } = self;
-        match *version {
-            VERSION => {}
-            1 if !normal_stats.has_numbered_paths() => {}
-            1 => return Err("version 1, which knew the fields of text lines by other names".to_string()),
-            other => return Err(format!("version {other}, expected {VERSION}")),
-        }
+        let Calibration { method, threshold, fpr, scores, normal, .. } = self;
         if !threshold.is_finite() {
             return Err(format!("threshold is {threshold}, expected a number"));
         }
         if !(*fpr > 0.0 && *fpr < 1.0) {
             return Err(format!("fpr is {fpr}, expected a fraction between 0 and 1"));
         }
-        if *scores == 0 {
-            return Err("scores is 0, expected the number of scores that the threshold was learnt from".to_string());
+        if scores.count() == 0 {
+            return Err("scores is empty, expected the scores that the threshold was learnt from".to_string());
+        }
+        scores.check().map_err(|e| format!("scores: {e}"))?;
+        if self.records_per_day.is_some_and(|pace| !(pace > 0.0 && pace.is_finite())) {
+            return Err("records_per_day is not a number above 0".to_string());
         }
         method.check()?;
-        normal_stats.check(self.taught)
+        normal.check().map_err(|e| format!("normal: {e}"))
     }
+}
+
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
 }
 
 impl ScoringMethod {
@@ -148,8 +155,30 @@ fn checksum(folder: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::Observed;
+    use crate::score::learn::{Example, learn};
+    use crate::score::lesson::Lesson;
+    use crate::score::ranks::Sorted;
     use crate::score::session::SessionScore;
     use serde_json::{Value, json};
+
+    /// What three records say, and their scores.
+    fn learnt() -> (NormalEvidence, Ranks) {
+        let example = |nats: f32| Example {
+            lesson: Lesson {
+                layout: 7,
+                fields: vec![(0, nats)],
+                observed: Observed::of(br#"{"ip":"x"}"#),
+                places: vec![0],
+                disorder: 0.0,
+            },
+            paths: vec![0],
+        };
+        let examples = [1.0, 2.0, 3.0].map(example);
+        let examples: Vec<&Example> = examples.iter().collect();
+        let (normal, scores) = learn(&examples, &["ip".to_string()], &Default::default(), &[]);
+        (normal, Ranks::of(&Sorted::of(scores.iter().map(|own| own.score as f32))))
+    }
 
     #[test]
     fn a_calibration_is_for_its_model_alone() {
@@ -166,14 +195,18 @@ mod tests {
             ignore_field: none,
             group: None,
         };
-        let calibration = Calibration::new(home.path(), method, 0.1 + 0.2, 0.01).unwrap();
-        let calibration = Calibration { scores: 3, ..calibration };
+        let (normal, scores) = learnt();
+        let calibration = Calibration::new(home.path(), method, (0.1 + 0.2, 0.01), scores, normal).unwrap();
         calibration.save(&path).unwrap();
         assert_eq!(Calibration::load(&path, home.path()).unwrap(), Some(calibration));
         std::fs::write(home.path().join("tokenizer.json"), "{ }").unwrap();
         let refused = Calibration::load(&path, home.path()).unwrap_err().to_string();
         assert!(refused.contains("made for the model") && refused.contains("calibrate again"), "{refused}");
         std::fs::write(home.path().join("tokenizer.json"), "{}").unwrap();
+        let old = r#"{"version": 2, "threshold": 1.0, "usual": {}}"#;
+        std::fs::write(&path, old).unwrap();
+        let refused = Calibration::load(&path, home.path()).unwrap_err().to_string();
+        assert!(refused.contains("version 2, expected 3; calibrate again"), "{refused}");
         std::fs::write(&path, "{").unwrap();
         assert!(Calibration::load(&path, home.path()).unwrap_err().to_string().contains("not a complete calibration"));
     }
@@ -189,25 +222,25 @@ mod tests {
             open: 8,
         };
         let method = ScoringMethod {
-            aggregate: Aggregate::Excess,
+            aggregate: Aggregate::Evidence,
             top_k: 5,
             only_field: Vec::new(),
             ignore_field: vec!["*.id".into()],
             group: Some(group),
         };
+        let (normal, scores) = learnt();
         let good = json!({
-            "version": 1, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": 3, "taught": 4,
-            "usual": { "ip": { "count": 4, "mean": 0.5, "deviation": 0.0 } },
+            "version": 3, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": scores, "normal": normal,
         });
         let check = |value: Value| serde_json::from_value::<Calibration>(value).unwrap().check();
         assert_eq!(check(good.clone()), Ok(()));
         for (pointer, value, part) in [
-            ("/version", json!(3), "version 3, expected 2"),
-            ("/usual/$1", json!({ "count": 4, "mean": 0.5, "deviation": 0.0 }), "version 1, which knew"),
             ("/fpr", json!(0.0), "fpr is 0"),
             ("/fpr", json!(-0.1), "fpr is -0.1"),
             ("/fpr", json!(1.0), "fpr is 1"),
-            ("/scores", json!(0), "scores is 0"),
+            ("/scores/steps", json!([]), "scores is empty"),
+            ("/scores/steps", json!([[2.0, 1], [1.0, 2]]), "scores: expected steps"),
+            ("/scores/tail", json!(0.5), "scores: tail is 0.5"),
             ("/method/top_k", json!(0), "method.top_k is 0"),
             ("/method/top_k", json!(u64::MAX), "method.top_k is 18446744073709551615"),
             ("/method/ignore_field", json!(["["]), "--ignore-field ["),
@@ -215,16 +248,15 @@ mod tests {
             ("/method/group/open", json!(u64::MAX), "method.group.open is 18446744073709551615"),
             ("/method/group/seconds", json!(-1.0), "method.group.seconds is -1"),
             ("/method/group/time_field", Value::Null, "method.group.time_field"),
-            ("/usual/ip/count", json!(0), "usual: ip has a count of 0"),
-            ("/usual/ip/mean", json!(-0.5), "usual: ip has a mean of -0.5"),
-            ("/usual/ip/deviation", json!(-3.0), "usual: ip has a deviation of -3"),
-            ("/taught", json!(0), "usual has statistics, but taught is 0"),
+            ("/normal/paths/ip/count", json!(0), "normal: paths: ip has a count of 0"),
+            ("/normal/paths/ip/mean", json!(-0.5), "normal: paths: ip has a mean of -0.5"),
+            ("/normal/rare_paths/tail", json!(-1), "normal: rare_paths: tail is -1"),
+            ("/normal/fields/steps", json!([[1.0, 0]]), "normal: fields: expected steps"),
+            ("/normal/kinds", json!([]), "normal: kinds: found 0, expected 5"),
+            ("/normal/kinds/2/common/tail", json!(0), "normal: kinds: distance: tail is 0"),
         ] {
             let mut bad = good.clone();
-            match bad.pointer_mut(pointer) {
-                Some(member) => *member = value,
-                None => drop(bad["usual"].as_object_mut().unwrap().insert("$1".into(), value)),
-            }
+            *bad.pointer_mut(pointer).unwrap() = value;
             let problem = check(bad).unwrap_err();
             assert!(problem.contains(part), "{pointer}: {problem}");
         }

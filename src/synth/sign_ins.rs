@@ -29,13 +29,15 @@ pub struct SynthSettings {
     pub users: usize,
     /// The start time in microseconds since 1970-01-01T00:00:00Z.
     pub start: i64,
+    /// Records a second; None: as many as the people make.
+    pub rate: Option<f64>,
     /// The name of an extra key whose value is the attack's name or null. It comes first, so that a prompt can set it.
     pub label_field: Option<String>,
 }
 
 impl Default for SynthSettings {
     fn default() -> Self {
-        SynthSettings { seed: 1, attacks: 0.02, users: 40, start: DEFAULT_START, label_field: None }
+        SynthSettings { seed: 1, attacks: 0.02, users: 40, start: DEFAULT_START, rate: None, label_field: None }
     }
 }
 
@@ -74,6 +76,10 @@ pub struct SignIns {
     credit_per_record: u64,
     planned: PlannedEpisode,
     episodes: u64,
+    start: i64,
+    /// Records a second, where their times are not those of the events.
+    rate: Option<f64>,
+    written: u64,
 }
 
 impl SignIns {
@@ -89,9 +95,23 @@ impl SignIns {
         // target as below.
         let credit = if settings.attacks > 0.0 { planned.size as u64 * CREDIT / 2 } else { 0 };
         let credit_per_record = (settings.attacks / (1.0 - settings.attacks) * CREDIT as f64).round() as u64;
-        let (writer, queue) = (RecordWriter::new(settings.label_field), BTreeMap::new());
-        let mut source =
-            SignIns { rng, world, users, writer, queue, scheduled: 0, credit, credit_per_record, planned, episodes: 0 };
+        let (writer, queue) = (RecordWriter::new(settings.label_field.clone()), BTreeMap::new());
+        let (start, rate, scheduled, episodes, written) = (settings.start, settings.rate, 0, 0, 0);
+        let mut source = SignIns {
+            rng,
+            world,
+            users,
+            writer,
+            queue,
+            scheduled,
+            credit,
+            credit_per_record,
+            planned,
+            episodes,
+            start,
+            rate,
+            written,
+        };
         for user in 0..source.users.len() {
             let at = source.users[user].next_time(settings.start, &mut source.rng);
             source.schedule(at, ScheduledEvent::Habit(user));
@@ -141,15 +161,20 @@ impl Iterator for SignIns {
 
     fn next(&mut self) -> Option<SignIn> {
         let ((at, _), next) = self.queue.pop_first()?;
-        if at >= LAST_TIME {
+        let shown = self.rate.map_or(at, |rate| {
+            let passed = (self.written as f64 * SECOND as f64 / rate) as i64;
+            self.start.saturating_add(passed)
+        });
+        if at.max(shown) >= LAST_TIME {
             return None;
         }
+        self.written += 1;
         let draft = match next {
             ScheduledEvent::Habit(user) => self.everyday(at, user, None),
             ScheduledEvent::Retry(user, context) => self.everyday(at, user, Some(*context)),
             ScheduledEvent::Step(draft) => *draft,
         };
-        let json = self.writer.write(at, &draft, &self.users[draft.user], &self.world, &mut self.rng);
+        let json = self.writer.write(shown, &draft, &self.users[draft.user], &self.world, &mut self.rng);
         if draft.attack.is_none() {
             self.begin_attacks(at, &draft);
         }
@@ -183,7 +208,10 @@ fn outcome(user: &mut User, at: i64, context: &SignInContext, rng: &mut SeededRn
 }
 
 fn check(settings: &SynthSettings) -> Result<()> {
-    let SynthSettings { attacks, users, start, label_field, .. } = settings;
+    let SynthSettings { attacks, users, start, rate, label_field, .. } = settings;
+    if rate.is_some_and(|rate| !(1e-6..=1e6).contains(&rate)) {
+        return Err(Error::usage("rate: expected 0.000001 to 1000000 records a second"));
+    }
     if !(0.0..=0.5).contains(attacks) {
         return Err(Error::usage(format!("attacks: expected a share from 0 to 0.5, found {attacks}")));
     }

@@ -263,7 +263,8 @@ fn a_calibration_with_impossible_numbers_is_refused_with_a_remedy() {
     let file = home.path().join("run/calibration.json");
     let good: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     for (pointer, value, part) in [
-        ("/usual/identity/deviation", Value::from(-1.0), "usual: identity has a deviation of -1"),
+        ("/normal/paths/identity/mean", Value::from(-1.0), "normal: paths: identity has a mean of -1"),
+        ("/version", Value::from(2), "version 2, expected 3"),
         ("/fpr", Value::from(7), "fpr is 7"),
         ("/method/top_k", Value::from(0), "method.top_k is 0"),
         ("/threshold", Value::Null, "not a complete calibration"),

@@ -30,12 +30,13 @@ fn labelled_records_are_judged_beside_the_baselines() {
     let home = prepared("");
     let apart = evaluated(home.path(), "--labelled test.jsonl --labels labels --fpr 0.1 --report page");
     let methods = apart["detection"]["methods"].as_array().unwrap();
-    assert_eq!(methods.len(), 5);
-    assert_eq!(methods[0]["method"], "model");
+    let names: Vec<_> = methods.iter().map(|row| row["method"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["model with baselines", "model alone", "unseen events"]);
+    assert_eq!(names.len(), 8);
     let count = |name: &str| methods[0]["calibrated"][name].as_u64().unwrap();
     let all = ["true_positives", "false_positives", "false_negatives", "true_negatives"].map(count);
     assert_eq!(all.iter().sum::<u64>(), 120);
-    assert_eq!(methods[0]["calibrated_on"], 45, "half of the 90 validation records; the others teach what is usual");
+    assert_eq!(methods[0]["calibrated_on"], 90, "every validation record");
     let kinds = apart["detection"]["kinds"].as_array().unwrap();
     let attacks: u64 = kinds.iter().map(|kind| kind["attacks"].as_u64().unwrap()).sum();
     assert_eq!(attacks, all[0] + all[2]);
@@ -67,6 +68,64 @@ fn wrong_labels_are_explained() {
     said("--label-field attack").has(2, &["--labels"]);
     said("--fpr 0.1").has(2, &["--labelled"]);
     run(home.path(), "evaluate --model run --text test.jsonl --labels labels").has(2, &["--labels"]);
+}
+
+/// `test.jsonl` again as `unfair.jsonl`: every fourth normal record is of a user whose name the model can only find strange.
+fn make_unfair(home: &Path) -> usize {
+    let [test, labels] = ["test.jsonl", "labels"].map(|name| fs::read_to_string(home.join(name)).unwrap());
+    let (mut planted, mut normals, mut unfair) = (0, 0, String::new());
+    for (record, label) in test.lines().zip(labels.lines()) {
+        let normal = label.contains("\"attack\":null");
+        normals += usize::from(normal);
+        if normal && normals.is_multiple_of(4) {
+            planted += 1;
+            let (before, behind) = record.split_once("\"identity\": \"").unwrap();
+            let behind = behind.split_once('"').unwrap().1;
+            unfair += &format!("{before}\"identity\": \"{STRANGER}\"{behind}\n");
+        } else {
+            unfair += &format!("{record}\n");
+        }
+    }
+    fs::write(home.join("unfair.jsonl"), unfair).unwrap();
+    planted
+}
+
+const STRANGER: &str = "\u{e5}~Q|\u{f8}^J<b>`\u{df}{Z}\u{e6}=X;\u{fe}W";
+
+#[test]
+fn a_group_that_is_treated_worse_is_flagged() {
+    let home = prepared("");
+    let planted = make_unfair(home.path());
+    let flags = "--labelled unfair.jsonl --labels labels --fpr 0.05 --by identity --by location --report page";
+    let report = evaluated(home.path(), flags);
+    let by = report["detection"]["by"].as_array().unwrap();
+    assert_eq!(
+        by.iter().map(|division| division["path"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["identity", "location"]
+    );
+    let model = &report["detection"]["methods"][0];
+    for division in by {
+        let groups = division["groups"].as_array().unwrap();
+        let sum = |name: &str| groups.iter().map(|group| group[name].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(
+            (sum("normals"), sum("attacks")),
+            (model["normals"].as_u64().unwrap(), model["attacks"].as_u64().unwrap())
+        );
+        let called = |rate: &str| groups.iter().map(|group| group[rate]["called"].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(called("false_positive_rate"), model["calibrated"]["false_positives"].as_u64().unwrap());
+        assert_eq!(called("recall"), model["calibrated"]["true_positives"].as_u64().unwrap());
+    }
+    let groups = by[0]["groups"].as_array().unwrap();
+    let (worse, fair): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group["value"] == STRANGER);
+    assert_eq!((worse.len(), &worse[0]["normals"]), (1, &planted.into()));
+    assert_eq!(worse[0]["false_positive_rate"]["flag"], "higher", "{}", worse[0]);
+    assert!(fair.len() > 5 && fair.iter().all(|group| group["false_positive_rate"]["flag"].is_null()), "{fair:?}");
+    let page = fs::read_to_string(home.path().join("page/evaluation.html")).unwrap();
+    assert!(page.contains("<h2>False alarms and recall by identity</h2>") && page.contains("higher than"));
+    assert!(!page.contains("<b>"), "a value is no markup");
+    let said = |flags: &str| run(home.path(), &format!("evaluate --model run --data data {flags}"));
+    said("--labelled test.jsonl --labels labels --by user").has(1, &["--by user", "identity"]);
+    said("--by identity").has(2, &["--labelled"]);
 }
 
 #[test]

@@ -213,6 +213,8 @@ fn numbers_of_what_reads_a_model() {
         ("--fpr", "--calibrate few.jsonl"),
         ("--top-k", "--aggregate top-k"),
         ("--explain-limit", "--explain-html page.html"),
+        ("--alerts-per-day", "--calibrate few.jsonl"),
+        ("--alert-quiet", "--calibrate few.jsonl --alerts-per-day 9"),
         ("--group-window", "--group-by identity"),
         ("--group-open", "--group-by identity"),
         ("--group-seconds", "--group-by identity --time-field time"),

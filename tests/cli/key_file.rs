@@ -29,7 +29,7 @@ const TRAIN: &str = "train --data data --out run --steps 4 --layers 1 --heads 2 
                      --eval-windows 4 --device cpu --quiet";
 
 /// `in.jsonl`, `out.jsonl` with its pseudonyms, the key, and a model of the latter.
-fn trained(prepare: &str) -> tempfile::TempDir {
+pub fn trained(prepare: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("in.jsonl"), sign_ins()).unwrap();
     run(home.path(), prepare).has(0, &[]);

@@ -4,6 +4,7 @@ mod common;
 #[path = "../stub/mod.rs"]
 mod stub;
 
+mod alerts;
 mod bench;
 mod constraint;
 mod damaged;
@@ -12,6 +13,7 @@ mod detection;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod evaluate;
+mod evidence;
 mod faults;
 mod features;
 mod field;
@@ -22,10 +24,12 @@ mod generate;
 mod gpu_errors;
 mod json_schema;
 mod key_file;
+mod known;
 mod prepare;
 mod pseudonyms;
 mod safety;
 mod score;
+mod shown;
 mod sigma;
 mod sigma_rule;
 mod synth;

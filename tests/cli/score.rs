@@ -146,7 +146,7 @@ fn a_planted_oddity_is_the_top_field_after_calibration() {
     let home = own();
     let said = run(home.path(), "score --model run --calibrate corpus.jsonl --fpr 0.2");
     let made = &lines(said.has(0, &[]))[0];
-    assert_eq!((&made["scores"], &made["taught"], &made["aggregate"]), (&150.into(), &150.into(), &"excess".into()));
+    assert_eq!((&made["scores"], &made["aggregate"]), (&300.into(), &"evidence".into()));
     head(home.path(), "one.jsonl", 100, 1);
     let text = std::fs::read_to_string(home.path().join("one.jsonl")).unwrap();
     let at = text.find("\"location\": \"").unwrap() + 13;
@@ -155,7 +155,9 @@ fn a_planted_oddity_is_the_top_field_after_calibration() {
     let found = lines(said.has(0, &["anomalous record"]));
     let top = &found[0]["fields"][0];
     assert_eq!((&top["path"], &top["value"], &found[0]["anomaly"]), (&"location".into(), &"#!".into(), &true.into()));
-    assert!(top["excess"].as_f64() > Some(2.0) && top["expected"].as_f64() < top["nats"].as_f64(), "{top}");
+    assert!(top["evidence"].as_f64() > Some(2.0) && top["expected"].as_f64() < top["nats"].as_f64(), "{top}");
+    assert_eq!(top["reason"], "never seen here");
+    assert!(found[0]["p_value"].as_f64() < Some(0.1) && found[0]["evidence"]["fields"].as_f64() > Some(0.0));
     assert_eq!((&found[0]["source"], &found[0]["threshold"]), (&"odd.jsonl".into(), &made["threshold"]));
     assert!(found[1]["score"].as_f64() < found[0]["score"].as_f64());
     let said = run(home.path(), "score --model run odd.jsonl --threshold 1e9 --aggregate max");
@@ -197,7 +199,9 @@ fn a_calibration_is_refused_where_it_does_not_belong() {
 fn wrong_flags_are_named() {
     let home = own();
     for (flags, part) in [
-        ("corpus.jsonl --aggregate excess", "calibrate first"),
+        ("corpus.jsonl --aggregate evidence", "calibrate first"),
+        ("--recalibrate corpus.jsonl", "calibration.json does not exist; use --calibrate"),
+        ("corpus.jsonl --data data", "--calibrate"),
         ("corpus.jsonl --only-anomalies", "no threshold"),
         ("--calibrate corpus.jsonl --fpr 0", "expected a fraction between 0 and 1"),
         ("corpus.jsonl --fpr 0.1", "--calibrate"),
@@ -407,16 +411,16 @@ fn a_model_that_gives_no_numbers_finds_nothing_normal() {
 fn the_same_input_gives_the_same_bytes_however_it_comes() {
     let home = own();
     head(home.path(), "some.jsonl", 0, 40);
-    let file = run(home.path(), "score --model run some.jsonl");
-    let batched = run(home.path(), "score --model run some.jsonl --batch 9");
     let bytes = std::fs::read(home.path().join("some.jsonl")).unwrap();
-    let mut child = start(home.path(), "score --model run");
-    child.stdin.take().unwrap().write_all(&bytes).unwrap();
-    let piped = Said::from(child.wait_with_output().unwrap());
+    let file = run(home.path(), "score --model run some.jsonl --device cpu --threads 1 --batch 1");
     assert_eq!(lines(&file).len(), 40);
-    assert_eq!(file.out, piped.out);
-    for (alone, batched) in lines(&file).iter().zip(lines(&batched)) {
-        let difference = alone["score"].as_f64().unwrap() - batched["score"].as_f64().unwrap();
-        assert!(alone["record"] == batched["record"] && difference.abs() < 1e-3, "{alone} {batched}");
+    for (batch, threads) in [(1, 2), (3, 1), (16, 4), (40, 1)] {
+        let line = format!("score --model run --device cpu --threads {threads} --batch {batch}");
+        assert_eq!(file.out, run(home.path(), &format!("{line} some.jsonl")).out, "{line} FILE");
+        let mut child = start(home.path(), &line);
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        assert_eq!(file.out, Said::from(child.wait_with_output().unwrap()).out, "{line} < FILE");
     }
+    let default = run(home.path(), "score --model run some.jsonl --device cpu");
+    assert_eq!(file.out, default.out);
 }

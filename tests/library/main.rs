@@ -1,5 +1,6 @@
 //! What the library computes, against references: central differences, PyTorch, the table of the kernels' resources.
 
+mod cpu_batches;
 mod cpu_gradients;
 mod pytorch;
 mod resources;

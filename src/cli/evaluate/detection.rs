@@ -1,18 +1,20 @@
 //! `evaluate --labels`: the model as a detector of attacks, compared with the trivial baselines.
 
+use super::by::ByArgs;
 use super::reader::{Reader, each_record};
 use crate::cli::values;
 use clap::Args;
 use indicatif::ProgressBar;
 use logwright::dataset::Dataset;
 use logwright::detect::labels::{self, Label};
-use logwright::detect::{Detection, Events, Samples, baselines, by_kind, evaluate};
+use logwright::detect::{Detection, Observed, Samples, baselines, by_kind, evaluate};
 use logwright::fidelity::{Reservoir, thin};
+use logwright::finding::Drift;
 use logwright::ingest::{ReadOptions, read_records};
 use logwright::pseudonyms::RecordPseudonyms;
 use logwright::record::{Records, fields};
 use logwright::report::evaluation::Detected;
-use logwright::score::{Aggregate, Calibrator, Detector, ScoringMethod};
+use logwright::score::{Aggregate, Assessed, Calibrator, Detector, DriftMonitor, ScoredRecord, ScoringMethod};
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +34,8 @@ pub struct LabelArgs {
     /// False-positive rate to calibrate the threshold for
     #[arg(long, default_value_t = 0.01, value_name = "F", requires = "labelling", value_parser = values::rate)]
     fpr: f64,
+    #[command(flatten)]
+    by: ByArgs,
 }
 
 /// Records with their labels, and normal ones to calibrate on.
@@ -68,16 +72,22 @@ impl LabelArgs {
         let mut fit = Reservoir::new(sample, seed);
         each_record(data, &data.train, &mut |record| fit.offer(|| record.to_vec()))?;
         let fit = fit.into_sample();
-        let learnt = Events::learn(&fit);
-        let events = |records: &[Vec<u8>]| records.iter().map(|record| learnt.of(record)).collect::<Vec<_>>();
-        let (fit, normal, seen) = (events(&fit), events(&calibrate), events(&test));
-        let sessions = Samples { fit: &fit, calibrate: &normal, test: &seen, attacks: &attacks };
-        let (normal, scores) = self.scores(reader, calibrate, test)?;
-        let own = Detection { method: "model".into(), ..evaluate(&scores, &attacks, &normal, self.fpr)? };
-        let kinds = by_kind(&scores, &labels, &normal, self.fpr)?;
-        let rows = std::iter::once((own, scores)).chain(baselines(&sessions, self.fpr)?);
+        let values = self.by.values(&test)?;
+        let (normal, scores, drift) = self.scores(reader, &calibrate, &test, &fit, &attacks)?;
+        let observe = |records: &[Vec<u8>]| records.iter().map(|record| Observed::of(record)).collect::<Vec<_>>();
+        let (fit, calibrate, seen) = (observe(&fit), observe(&calibrate), observe(&test));
+        let samples = Samples { fit: &fit, calibrate: &calibrate, test: &seen, attacks: &attacks };
+        let row = |method: &str, scores: Vec<f64>, normal: &[f64]| -> Result<(Detection, Vec<f64>)> {
+            let detection = evaluate(&scores, &attacks, normal, self.fpr)?;
+            Ok((Detection { method: method.into(), ..detection }, scores))
+        };
+        let kinds = by_kind(&scores.together, &labels, &normal.together, self.fpr)?;
+        let together = row("model with baselines", scores.together, &normal.together)?;
+        let by = self.by.divide(&values, &together.1, &attacks, together.0.calibrated.threshold);
+        let own = [together, row("model alone", scores.fields, &normal.fields)?];
+        let rows = own.into_iter().chain(baselines(&samples, self.fpr)?);
         let (methods, scores) = rows.unzip();
-        Ok(Detected { methods, kinds, scores, attacks })
+        Ok(Detected { methods, kinds, by, drift, scores, attacks })
     }
 
     /// Reads the labelled records and the normal ones that the flags name; None without such flags. Names in raw logs are
@@ -117,39 +127,70 @@ impl LabelArgs {
         if let Some(pseudonyms) = pseudonyms.filter(|_| self.reads_logs()) {
             trial.test.iter_mut().for_each(|record| *record = pseudonyms.rewrite(record).record);
         }
+        // A path that no record has is an error before the long computation.
+        self.by.values(&trial.test)?;
         Ok(Some(trial))
     }
 
-    /// Scores of the normal records that set the threshold (the statistics come from the others), and of the labelled ones.
-    fn scores(&self, reader: &mut Reader, calibrate: Vec<Vec<u8>>, test: Vec<Vec<u8>>) -> Result<(Vec<f64>, Vec<f64>)> {
-        let none = Vec::new;
-        let method = ScoringMethod {
-            aggregate: Aggregate::Excess,
-            top_k: 5,
-            only_field: none(),
-            ignore_field: none(),
-            group: None,
-        };
+    /// Scores of the normal records that set the threshold, and of the labelled ones. The values of records in `fit` are known ones.
+    fn scores(
+        &self,
+        reader: &mut Reader,
+        calibrate: &[Vec<u8>],
+        test: &[Vec<u8>],
+        fit: &[Vec<u8>],
+        attacks: &[bool],
+    ) -> Result<(Scores, Scores, Option<Drift>)> {
+        let (only_field, ignore_field) = (Vec::new(), Vec::new());
+        let method = ScoringMethod { aggregate: Aggregate::Evidence, top_k: 5, only_field, ignore_field, group: None };
         let mut calibrator = Calibrator::new(method.clone())?;
+        fit.iter().for_each(|record| calibrator.see(record));
         reader.each("records to calibrate on", calibrate, &mut |measured| {
             let reduced = measured.map(|measured| calibrator.reduce(&measured));
             reduced.into_iter().for_each(|reduced| calibrator.add(vec![reduced], None));
         })?;
         let calibration = calibrator.finish(reader.folder, self.fpr)?;
-        let detector = Detector::new(method, Some(calibration.normal_stats), None)?;
-        let mut scores: Vec<Option<f64>> = Vec::with_capacity(test.len());
-        reader.each("labelled records", test, &mut |measured| scores.push(measured.map(|m| detector.score(&m))))?;
-        let unread = scores.iter().position(Option::is_none).map(|place| place + 1);
-        let scores: Option<Vec<f64>> = scores.into_iter().collect();
-        let scores = scores.ok_or_else(|| {
+        let detector = Detector::new(method, Some(calibration), None)?;
+        let mut assessed: Vec<Option<Assessed>> = Vec::with_capacity(test.len());
+        let (mut monitor, mut drift) = (detector.drift_monitor(), None);
+        reader.each("labelled records", test, &mut |measured| {
+            let found = measured.map(|measured| (detector.assess(&measured), measured));
+            if let Some((one, measured)) = found.as_ref().filter(|_| !attacks[assessed.len()]) {
+                drift = drift.take().or_else(|| watch(&detector, monitor.as_mut()?, one, measured));
+            }
+            assessed.push(found.map(|(assessed, _)| assessed));
+        })?;
+        let unread = assessed.iter().position(Option::is_none).map(|place| place + 1);
+        let assessed: Option<Vec<Assessed>> = assessed.into_iter().collect();
+        let assessed = assessed.ok_or_else(|| {
             Error::failed(format!(
                 "the model cannot read labelled record {} (the first one), so its detection cannot be evaluated; remove such \
                  records and their labels",
                 unread.unwrap_or(0)
             ))
         })?;
-        Ok((calibrator.scores().to_vec(), scores))
+        let fields = |one: &Assessed| one.evidence.as_ref().map_or(0.0, |evidence| evidence.fields);
+        let found = Scores {
+            together: assessed.iter().map(|one| one.score).collect(),
+            fields: assessed.iter().map(fields).collect(),
+        };
+        Ok((Scores { together: calibrator.scores().to_vec(), fields: calibrator.fields().to_vec() }, found, drift))
     }
+}
+
+/// The first drift, where it begins with this normal record.
+fn watch(detector: &Detector, monitor: &mut DriftMonitor, one: &Assessed, measured: &ScoredRecord) -> Option<Drift> {
+    let (evidence, normal) = (one.evidence.as_ref()?, detector.normal()?);
+    let is_anomaly = detector.is_anomaly(one.score) == Some(true);
+    let path = |place: usize| measured.parts.fields[place].path.as_str();
+    let begins = monitor.observe(evidence, path, is_anomaly, normal);
+    monitor.drift().filter(|_| begins).cloned()
+}
+
+/// Scores of records, by all evidence and by that of the fields alone.
+struct Scores {
+    together: Vec<f64>,
+    fields: Vec<f64>,
 }
 
 /// The records of raw logs, read as those of the data folder were.

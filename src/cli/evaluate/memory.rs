@@ -26,7 +26,7 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
     let mut validation = Reservoir::new(sample, seed);
     each_record(data, &data.val, &mut |record| validation.offer(|| record.to_vec()))?;
     let (mut sums, tokenizer) = (BTreeMap::new(), reader.tokenizer);
-    reader.each("validation records", validation.into_sample(), &mut |measured| {
+    reader.each("validation records", &validation.into_sample(), &mut |measured| {
         measured.iter().for_each(|measured| add_costs(&mut sums, measured, tokenizer));
     })?;
     Ok(Some(by_path(&sums, &profile.random_paths())))

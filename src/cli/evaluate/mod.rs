@@ -1,6 +1,7 @@
 //! `logwright evaluate`: a model's loss on a text or on the validation split, and generated records compared with real ones,
 //! as one JSON object and a page.
 
+mod by;
 mod detection;
 mod memory;
 mod reader;
@@ -28,7 +29,8 @@ use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
 use logwright::{Error, Result, files};
-use reader::{Reader, each_record};
+use reader::Reader;
+pub use reader::each_record;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::borrow::Cow;

@@ -21,14 +21,9 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// Measures each raw record and gives it to `sink`; None, and a warning, for one that the model cannot read. `what` names
     /// the records in the warning.
-    pub fn each(
-        &mut self,
-        what: &str,
-        records: Vec<Vec<u8>>,
-        sink: &mut dyn FnMut(Option<ScoredRecord>),
-    ) -> Result<()> {
+    pub fn each(&mut self, what: &str, records: &[Vec<u8>], sink: &mut dyn FnMut(Option<ScoredRecord>)) -> Result<()> {
         let Reader { tokenizer, records: like, batch, .. } = *self;
-        let mut scorer = Scorer { engine: self.engine, tokenizer, records: like, batch, pseudonyms: None };
+        let mut scorer = Scorer::new(self.engine, tokenizer, like, batch, None);
         let (mut refused, mut why) = (0, String::new());
         for records in records.chunks(4 * batch) {
             for measured in scorer.measure(records.to_vec())? {

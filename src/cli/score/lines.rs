@@ -1,26 +1,22 @@
 //! The lines of a stream through the model, a batch at a time.
 
 use logwright::Result;
-use logwright::ingest::InputRecord;
+use logwright::ingest::{InputRecord, RecordFault, head};
 use logwright::score::{ScoredRecord, Scorer};
 
-/// The record of a line, measured, or why the line is not a record.
-pub type LineResult = std::result::Result<ScoredRecord, String>;
+/// The record of a line as it was read, and measured, or why the line is not a record.
+pub type LineResult = std::result::Result<(Vec<u8>, ScoredRecord), RecordFault>;
 
 /// Measures the lines of a batch together; each keeps its input and number.
 pub fn measure(scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<Vec<(usize, u64, LineResult)>> {
-    let (mut places, mut records) = (Vec::new(), Vec::new());
-    for InputRecord { input, number, record, .. } in lines {
-        let fault = record.map(|record| records.push(record)).err();
-        places.push((input, number, fault));
-    }
+    let records = lines.iter().filter_map(|line| line.record.as_ref().ok().cloned()).collect();
     let mut measured = scorer.measure(records)?.into_iter();
-    let outcome = |(input, number, fault): (usize, u64, Option<String>)| match fault {
-        Some(fault) => (input, number, Err(fault)),
-        None => {
-            let measured = measured.next().expect("one for each record");
-            (input, number, measured.map_err(|error| error.to_string()))
-        }
+    let outcome = |line: InputRecord| {
+        let outcome = line.record.and_then(|read| match measured.next().expect("one for each record") {
+            Ok(measured) => Ok((read, measured)),
+            Err(error) => Err(RecordFault { message: error.to_string(), head: head(&read) }),
+        });
+        (line.input, line.number, outcome)
     };
-    Ok(places.into_iter().map(outcome).collect())
+    Ok(lines.into_iter().map(outcome).collect())
 }

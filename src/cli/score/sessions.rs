@@ -4,7 +4,7 @@ use crate::cli::values;
 use clap::Args;
 use logwright::Result;
 use logwright::finding::Finding;
-use logwright::record::seconds;
+use logwright::record::log_seconds;
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
 use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
 use serde_json::{Value, json};
@@ -21,9 +21,10 @@ pub struct GroupArgs {
     /// Close a session S seconds after its first record, by --time-field
     #[arg(long, value_name = "S", requires_all = ["group_by", "time_field"], value_parser = values::positive)]
     group_seconds: Option<f64>,
-    /// Field that holds the time of a record: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970
-    #[arg(long, value_name = "PATH", requires = "group_seconds")]
-    time_field: Option<String>,
+    /// Field that holds the time of a record: RFC 3339, a form that logs use, or seconds, milli-, micro- or nanoseconds since
+    /// 1970 [default: where records usually have it; not for --group-seconds]
+    #[arg(long, value_name = "PATH")]
+    pub(super) time_field: Option<String>,
     /// Maximum number of open sessions; beyond it, the one that has been idle longest is closed
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "group_by", value_parser = clap::value_parser!(u32).range(1..))]
     group_open: u32,
@@ -39,7 +40,7 @@ impl GroupArgs {
             score: self.session_score,
             window: self.group_window.unwrap_or(1000) as usize,
             seconds: self.group_seconds,
-            time_field: self.time_field.clone(),
+            time_field: self.time_field.clone().filter(|_| self.group_seconds.is_some()),
             open: self.group_open as usize,
         }))
     }
@@ -55,7 +56,7 @@ fn place(
         let field = measured.parts.fields.iter().find(|field| field.path == path);
         field.map(|field| measured.value(field, in_clear)).ok_or(format!("no field {path} in this record"))
     };
-    let time = |path: &String| seconds(&value(path)?).ok_or(format!("the field {path} holds no time"));
+    let time = |path: &String| log_seconds(&value(path)?).ok_or(format!("the field {path} holds no time"));
     Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
 }
 
@@ -124,7 +125,8 @@ impl Grouped {
 pub fn describe(detector: &Detector, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
     let Gathered { scores, ends, worst, tokens } = session.gathered;
     let (first, last) = ends.expect("a session has a record");
-    let score = if tokens.is_empty() { detector.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
+    let score =
+        if tokens.is_empty() { detector.method.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
     let anomaly = detector.is_anomaly(score);
     let mut value = json!({
         "session": session.key, "first": first.0, "last": last.0, "records": session.records,

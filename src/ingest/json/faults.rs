@@ -124,7 +124,7 @@ impl Objects {
 
     /// The value at the beginning of the window is longer than the limit.
     pub(super) fn too_long(&mut self, window: &mut Window, out: &mut Collector) -> Result<()> {
-        out.too_long(window.line())?;
+        out.too_long(window.line(), window.bytes())?;
         match memchr(b'\n', window.bytes()) {
             None => self.skip_line(window, out),
             Some(_) => self.resync(window, out),
@@ -142,7 +142,7 @@ impl Objects {
                 Ok(())
             }
             Line::TooLong => {
-                out.too_long(line)?;
+                out.too_long(line, window.bytes())?;
                 self.skip_line(window, out)
             }
             Line::None => Ok(()),

@@ -52,7 +52,7 @@ fn read_group(tree: &Node, group: &dyn RowGroupReader, rows: &mut u64, out: &mut
         tree.write(&mut columns, &mut row).map_err(|e| damaged(out, *rows, &e))?;
         debug_assert_eq!(crate::record::object_fault(&row.json), None);
         if row.json.len() > out.options.max_record_bytes {
-            out.too_long(*rows)?;
+            out.too_long(*rows, &row.json)?;
             continue;
         }
         if let Some(at) = row.invalid {

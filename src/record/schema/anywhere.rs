@@ -31,7 +31,7 @@ impl Anywhere {
             }
             Json::Text(text) => self.add_text(text),
             Json::Array(elements) => elements.iter().for_each(|element| self.add(element)),
-            Json::Opened(value) => {
+            Json::Opened(value, _) => {
                 self.opened = true;
                 self.add(value);
             }

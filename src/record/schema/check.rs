@@ -72,7 +72,7 @@ impl Node {
                 }
                 self.array.is_none().then_some(Fault::WrongType)
             }
-            Json::Opened(value) => {
+            Json::Opened(value, _) => {
                 if let Some(opened) = &self.opened {
                     opened.check(value, path, records, faults);
                 }
@@ -161,7 +161,7 @@ fn quote(value: &Json) -> String {
         Json::Text(text) => serde_json::Value::from(text.value.chars().take(QUOTED).collect::<String>()).to_string(),
         Json::Object(_) => "an object".to_string(),
         Json::Array(_) => "an array".to_string(),
-        Json::Opened(_) => "JSON in a string".to_string(),
+        Json::Opened(..) => "JSON in a string".to_string(),
     };
     text.chars().take(QUOTED).collect()
 }

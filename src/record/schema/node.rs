@@ -100,7 +100,7 @@ impl Node {
             Json::Bool(value) => self.booleans[usize::from(*value)] += 1,
             Json::Number(number) => self.numbers.add(number),
             Json::Text(text) => self.strings.get_or_insert_default().add(text),
-            Json::Opened(value) => {
+            Json::Opened(value, _) => {
                 budget.anywhere.opened = true;
                 self.opened.get_or_insert_default().learn(value, depth, budget);
             }

@@ -1,9 +1,11 @@
 //! What `evaluate` measures, as plain data; as JSON it is `evaluation.json`.
 
 use crate::detect::Detection;
+use crate::detect::groups::Division;
 use crate::fidelity::Fidelity;
 use crate::fidelity::language::ByPath;
 use crate::fidelity::privacy::Privacy;
+use crate::finding::Drift;
 use crate::report::parse::Summary;
 use serde::Serialize;
 
@@ -40,10 +42,16 @@ pub struct Exposed {
 /// Detectors on labelled records.
 #[derive(Clone, Debug, Serialize)]
 pub struct Detected {
-    /// The model first, then the baselines.
+    /// The model with the baselines, the model alone, then the baselines.
     pub methods: Vec<Detection>,
     /// The model on each kind of attack alone.
     pub kinds: Vec<Detection>,
+    /// The first method on the groups of each path that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<Division>,
+    /// How the normal ones of the labelled records differ from those that calibrated, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// (methods, records)
     #[serde(skip)]
     pub scores: Vec<Vec<f64>>,

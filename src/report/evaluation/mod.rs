@@ -1,6 +1,7 @@
 //! The report of `evaluate`: one JSON object, and a page for people.
 
 mod data;
+mod groups;
 mod labelled;
 mod numbers;
 mod page;

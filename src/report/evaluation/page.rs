@@ -328,6 +328,7 @@ fn texts(fidelity: &Fidelity) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::groups::divide;
     use crate::detect::{Detection, by_kind, evaluate};
     use crate::fidelity::measure;
     use crate::report::evaluation::data::{Detected, Exposed};
@@ -359,7 +360,9 @@ mod tests {
         let (scores, attacks, normal) = ([0.5, 3.0, 1.0], vec![false, true, false], [0.1, 0.9]);
         let own = Detection { method: "model".into(), ..evaluate(&scores, &attacks, &normal, 0.5).unwrap() };
         let kinds = by_kind(&scores, &[None, Some("<b>spray".into()), None], &normal, 0.5).unwrap();
-        Detected { methods: vec![own], kinds, scores: vec![scores.to_vec()], attacks }
+        let values = ["<b>ann", "bob", "bob"].map(|user| Some(user.to_string()));
+        let by = vec![divide("user<b>", &values, &[false, true, true], &attacks)];
+        Detected { methods: vec![own], kinds, by, drift: None, scores: vec![scores.to_vec()], attacks }
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub static TARGETS: &[Target] = &[
     target("run/last/config.json", Json, RESUME),
     // What users write, and what the program learnt.
     target("run/calibration.json", Json, SCORE),
+    target("run/known.json", Json, SCORE),
+    target("run/known.json", Json, "known-good list --model run"),
+    target("finding.json", Text, "known-good add --model run --scope field --reason x --from finding.json"),
     target("settings.toml", Toml, "train --data data --out out --config settings.toml --steps 1 --device cpu"),
     target("rules.toml", Toml, "prepare corpus.jsonl --out out --pseudonymise --key-file key --rules rules.toml"),
     target("key", Text, "prepare corpus.jsonl --out out --pseudonymise --key-file key"),
@@ -155,6 +158,12 @@ fn make() -> tempfile::TempDir {
     write("schema.json", br#"{"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":9}},"required":["a"],"additionalProperties":false}"#);
     in_home(&format!("train --data data --out run {SMALL} --steps 2 --device cpu"));
     in_home("score --model run --calibrate corpus.jsonl --fpr 0.1 --device cpu");
+    let finding = run(path, "score --model run three.jsonl --device cpu").out;
+    write("finding.json", finding.lines().next().unwrap().as_bytes());
+    in_home("known-good add --model run --scope field --reason x --from finding.json");
+    in_home("known-good add --model run --scope record --reason y --from finding.json");
+    in_home("known-bad add --model run --reason z --path a --value b");
+    write("finding.json", finding.lines().last().unwrap().as_bytes());
     in_home("prepare corpus.jsonl --out named --pseudonymise --key-file key");
     fs::remove_dir_all(path.join("named")).unwrap();
     in_home("prepare corpus.jsonl --out bpe --vocab-size 300");

@@ -1,0 +1,52 @@
+//! What of a scored record is evidence: the surprisals of its fields, its values, its layout, and the order of its members.
+
+use super::aggregate::Selection;
+use super::fields::{END, PREFIX};
+use super::scorer::ScoredRecord;
+use crate::detect::{Observed, hash};
+
+/// A scored record, reduced to what evidence needs of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lesson {
+    /// The set of its paths, as a hash: records of one kind of event have one layout.
+    pub layout: u64,
+    /// The selected fields: place in the record's parts, and surprisal in nats.
+    pub fields: Vec<(usize, f32)>,
+    /// The values of the selected fields, without prefix and end.
+    pub observed: Observed,
+    /// For each observed value its place in the record's parts.
+    pub places: Vec<usize>,
+    /// The number of objects whose members stand in an order that training never had.
+    pub disorder: f32,
+}
+
+impl Lesson {
+    pub fn of(measured: &ScoredRecord, selection: &Selection) -> Self {
+        let fields = &measured.parts.fields;
+        let is_excused = |place: usize| measured.excused.contains(&place);
+        let counts: Vec<bool> =
+            (0..fields.len()).map(|place| selection.counts(&fields[place].path) && !is_excused(place)).collect();
+        let is_value = |place: usize| fields[place].path != END && fields[place].path != PREFIX;
+        let places: Vec<usize> = (0..fields.len()).filter(|&place| counts[place] && is_value(place)).collect();
+        let values = places.iter().map(|&place| {
+            let field = &fields[place];
+            (field.path.as_str(), &measured.record[field.value.clone()])
+        });
+        // The words of a line are no fields, so they count only where all fields do.
+        let is_text = crate::record::fields::body_start(&measured.record).is_none();
+        let line = (is_text && counts.iter().all(|counts| *counts)).then_some(&measured.record[..]);
+        let observed = Observed::new(values, line);
+        let mut paths: Vec<&str> =
+            (0..fields.len()).filter(|&place| is_value(place)).map(|place| fields[place].path.as_str()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let parts: Vec<&[u8]> = paths.iter().map(|path| path.as_bytes()).collect();
+        Lesson {
+            layout: hash(&parts),
+            fields: (0..fields.len()).filter(|&i| counts[i]).map(|i| (i, fields[i].nats as f32)).collect(),
+            observed,
+            places,
+            disorder: measured.disorder.len() as f32,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What `score` makes of normal records: evidence that layout does not change, drift, and calibrating again.
+
+use crate::common::run;
+use crate::score::{lines, own};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+fn fields(finding: &Value) -> BTreeMap<String, (String, Value)> {
+    let field = |field: &Value| {
+        let text = |name: &str| field[name].as_str().unwrap().to_string();
+        (text("path"), (text("value"), field["evidence"].clone()))
+    };
+    finding["fields"].as_array().unwrap().iter().map(field).collect()
+}
+
+fn record(home: &Path, number: usize) -> String {
+    fs::read_to_string(home.join("corpus.jsonl")).unwrap().lines().nth(number).unwrap().to_string()
+}
+
+#[test]
+fn layout_does_not_change_the_evidence_of_fields_and_an_unusual_order_is_named() {
+    let home = own();
+    run(home.path(), "score --model run --calibrate corpus.jsonl --fpr 0.1").has(0, &[]);
+    let usual = record(home.path(), 7);
+    let members: serde_json::Map<String, Value> = serde_json::from_str(&usual).unwrap();
+    let spaced = usual.replace(": ", " :\t").replace(", \"", "  ,\"");
+    let backwards: serde_json::Map<String, Value> = members.into_iter().rev().collect();
+    let number = {
+        let at = usual.find("\"processingTimeInMilliseconds\": ").unwrap() + 32;
+        let end = at + usual[at..].find(|c: char| !c.is_ascii_digit()).unwrap();
+        format!("{}{}0e-1{}", &usual[..at], &usual[at..end], &usual[end..])
+    };
+    assert!(spaced != usual && number != usual);
+    let all = [usual, spaced, number, serde_json::to_string(&backwards).unwrap()].join("\n") + "\n";
+    fs::write(home.path().join("four.jsonl"), all).unwrap();
+    let said = run(home.path(), "score --model run four.jsonl --top-fields 0");
+    let found = lines(said.has(0, &[]));
+    let expected = fields(&found[0]);
+    assert_eq!(found.len(), 4);
+    assert!(found[..3].iter().all(|one| fields(one) == expected && one["score"] == found[0]["score"]), "{found:?}");
+    let mut last = fields(&found[3]);
+    let order = last.remove("(order)").unwrap();
+    assert!(order.1.as_f64() > Some(3.0) && order.0.contains(" before "), "{order:?}");
+    assert_eq!(last, expected);
+    assert!(found[3]["score"].as_f64() > found[0]["score"].as_f64());
+}
+
+#[test]
+fn records_of_another_system_are_told_as_drift() {
+    let home = own();
+    run(home.path(), "score --model run --calibrate corpus.jsonl --fpr 0.1").has(0, &[]);
+    let mut others = String::new();
+    for i in 0..520 {
+        writeln!(others, "{{\"host\": \"srv{}\", \"identity\": \"{:x}\"}}", i % 7, i * 7919).unwrap();
+    }
+    fs::write(home.path().join("others.jsonl"), others).unwrap();
+    let said = run(home.path(), "score --model run others.jsonl --top-fields 1");
+    said.has(0, &["from record 1 on, records are unlike those of the calibration", "moved: ", "host", "--recalibrate"]);
+    assert_eq!(said.err.matches("are unlike").count(), 1, "said once: {}", said.err);
+    let found = lines(&said);
+    assert_eq!(found[200].get("drift"), None);
+    let drift = &found[260]["drift"];
+    assert_eq!(drift["since"], 1);
+    assert!(
+        drift["paths"].as_array().unwrap().iter().any(|path| path["path"] == "host" && path["new"] == true),
+        "{drift}"
+    );
+    let quiet = run(home.path(), "score --model run corpus.jsonl --top-fields 1");
+    assert!(!quiet.has(0, &[]).err.contains("are unlike"), "{}", quiet.err);
+    // The remedy of the message.
+    run(home.path(), "score --model run --recalibrate others.jsonl").has(0, &[]);
+    let after = run(home.path(), "score --model run others.jsonl --top-fields 1");
+    assert!(!after.has(0, &[]).err.contains("are unlike"), "{}", after.err);
+}
+
+#[test]
+fn calibrating_again_keeps_how_it_was_done_and_training_counts_as_seen() {
+    let home = own();
+    let made = |flags: &str| lines(run(home.path(), &format!("score --model run {flags}")).has(0, &[])).remove(0);
+    let first = made("--calibrate corpus.jsonl --fpr 0.07 --ignore-field location");
+    let again = made("--recalibrate corpus.jsonl");
+    assert_eq!((&first["fpr"], &again["fpr"], &again["threshold"]), (&0.07.into(), &0.07.into(), &first["threshold"]));
+    assert_eq!(made("--recalibrate corpus.jsonl --fpr 0.2")["fpr"], 0.2);
+    // A value that only training had is a known one with --data.
+    let odd = record(home.path(), 7).replacen("\"appDisplayName\": \"", "\"appDisplayName\": \"Other", 1);
+    fs::write(home.path().join("odd.jsonl"), format!("{odd}\n")).unwrap();
+    let more = fs::read_to_string(home.path().join("corpus.jsonl")).unwrap() + &odd + "\n" + &odd + "\n" + &odd + "\n";
+    fs::write(home.path().join("more.jsonl"), more).unwrap();
+    run(home.path(), "prepare more.jsonl --out data --tokenizer-from run --split random").has(0, &[]);
+    let reason = || {
+        let said = run(home.path(), "score --model run odd.jsonl --top-fields 0");
+        let found = lines(said.has(0, &[])).remove(0);
+        let fields = found["fields"].as_array().unwrap();
+        fields.iter().find(|field| field["path"] == "properties.appDisplayName").unwrap()["reason"].clone()
+    };
+    made("--calibrate corpus.jsonl");
+    assert_eq!(reason(), "never seen here");
+    made("--calibrate corpus.jsonl --data data");
+    assert_eq!(reason(), Value::Null);
+}
