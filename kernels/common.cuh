@@ -1,7 +1,7 @@
 // Every kernel file includes this: the words that nvcc and the emulator's compiler both understand, and helpers that
 // several kernels share.
 //
-// Kernels contain no asm (ptx.cuh has all of it), no <<<>>> and no bare __shared__: they declare shared memory with
+// Kernels contain no asm (ptx*.cuh have all of it), no <<<>>> and no bare __shared__: they declare shared memory with
 // SHARED_VAR, SHARED_ARRAY and DYN_SHARED, so that the emulator can check its bounds and its initialisation.
 // KERNEL_EXPORT(name) after a kernel gives the emulator its entry; under nvcc it does nothing.
 // NULLABLE before the name of a pointer parameter says that the pointer may be null; the compilers ignore it.

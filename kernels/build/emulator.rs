@@ -24,9 +24,9 @@ pub fn build(kernels: &[PathBuf]) {
     }
     archive("emulated_kernels", &kernel_compiler(), kernels);
     let tests = |file: &str| Path::new(EMULATOR).join("tests").join(file);
-    archive("emulator_bugs", &kernel_compiler(), &[tests("bugs.cu")]);
-    let good = ["bugs.cu", "features.cu", "banks.cu"].map(tests);
-    archive("emulator_twins", kernel_compiler().define("GOOD", None), &good);
+    archive("emulator_bugs", &kernel_compiler(), &["bugs.cu", "bugs_hopper.cu"].map(tests));
+    let good = ["bugs.cu", "bugs_hopper.cu", "features.cu", "features_hopper.cu", "banks.cu", "attention_hopper.cu"];
+    archive("emulator_twins", kernel_compiler().define("GOOD", None), &good.map(tests));
     let mut runtime = compiler();
     let mut parts = sources("runtime");
     if CHECK {
@@ -96,7 +96,7 @@ fn sources(folder: &str) -> Vec<PathBuf> {
 fn kernel_compiler() -> cc::Build {
     let mut build = compiler();
     // `.cu` is no C++ suffix to g++.
-    build.flag("-x").flag("c++").flag("-Wno-unknown-pragmas");
+    build.flag("-x").flag("c++").flag("-Wno-unknown-pragmas").flag("-Wno-psabi");
     if CHECK {
         // Instrumentation only: the checker supplies the __tsan_* functions, libtsan is not linked.
         build.flag("-fsanitize=thread");

@@ -15,3 +15,4 @@
 #include "device/intrinsics.h"
 #include "device/bf16.h"
 #include "device/tensor.h"
+#include "device/hopper.h"

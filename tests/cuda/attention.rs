@@ -22,11 +22,11 @@ fn shapes() -> impl Iterator<Item = AttentionShape> {
 }
 
 /// Elements of (B,T,NH,HS).
-fn activations(shape: AttentionShape) -> usize {
+pub fn activations(shape: AttentionShape) -> usize {
     shape.batch * shape.seq_len * shape.heads * shape.head_size
 }
 
-fn rows(shape: AttentionShape) -> usize {
+pub fn rows(shape: AttentionShape) -> usize {
     shape.batch * shape.heads * shape.seq_len
 }
 
@@ -36,13 +36,13 @@ fn cpu_shape(shape: AttentionShape) -> cpu::attention::AttentionShape {
 }
 
 /// Packed queries, keys and values, and a gradient of the output.
-fn inputs(shape: AttentionShape, scale: f32) -> (Vec<f32>, Vec<f32>) {
+pub fn inputs(shape: AttentionShape, scale: f32) -> (Vec<f32>, Vec<f32>) {
     (random(3 * activations(shape), 1, scale), random(activations(shape), 2, 1.0))
 }
 
 /// Values of few bits, whose sums are exact in any order. The scores' gradient of a lone token is zero by cancellation:
 /// from these it must come out as zero, where no naive version could tell how much noise is usual.
-fn coarse(values: &[f32]) -> Vec<f32> {
+pub fn coarse(values: &[f32]) -> Vec<f32> {
     let top = values.iter().fold(0.0f32, |top, x| top.max(x.abs()));
     values.iter().map(|x| (x / top * 8.0).round()).collect()
 }
@@ -55,7 +55,7 @@ fn add_scaled(sums: &mut [f32], factor: f32, values: &[f32]) {
     sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }
 
-fn narrow(x: f32) -> f32 {
+pub fn narrow(x: f32) -> f32 {
     bf16::from_f32(x).to_f32()
 }
 
@@ -96,7 +96,7 @@ impl Head {
 }
 
 /// out and lse by plain loops in f32, with exp(score - maximum) rounded before it meets the values.
-fn naive_forward(qkv: &[f32], shape: AttentionShape) -> (Vec<bf16>, Vec<f32>) {
+pub fn naive_forward(qkv: &[f32], shape: AttentionShape) -> (Vec<bf16>, Vec<f32>) {
     let (mut out, mut lse) = (vec![0.0; activations(shape)], vec![0.0; rows(shape)]);
     for head in Head::all(shape) {
         for t in 0..shape.seq_len {
@@ -151,12 +151,16 @@ fn check_forward(bench: &Bench, qkv: &[f32], shape: AttentionShape) {
     let (out, lse, device_qkv) = (bench.output(activations(shape)), bench.output(rows(shape)), bench.rounded(qkv));
     let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: device_qkv.view(), shape };
     forward.run(bench.device()).unwrap();
+    compare_forward(&bench.read(out.view()), &bench.read(lse.view()), qkv, shape);
+}
+
+pub fn compare_forward(out: &[bf16], lse: &[f32], qkv: &[f32], shape: AttentionShape) {
     let (truth, naive) = (true_forward(qkv, shape), naive_forward(qkv, shape));
-    assert_close(&format!("out of {shape:?}"), &bench.read(out.view()), &truth.0, &naive.0);
+    assert_close(&format!("out of {shape:?}"), out, &truth.0, &naive.0);
     // The relative error of a sum of exponentials is the absolute error of its logarithm.
     let ones = vec![1.0; rows(shape)];
     let exponentials = (Hardware::Ex2, &ones[..]);
-    assert_close_on(&[exponentials], &format!("lse of {shape:?}"), &bench.read(lse.view()), &truth.1, &naive.1);
+    assert_close_on(&[exponentials], &format!("lse of {shape:?}"), lse, &truth.1, &naive.1);
 }
 
 fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: AttentionShape) {
@@ -176,12 +180,17 @@ fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: AttentionShap
     }
     .run(bench.device())
     .unwrap();
-    let found = bench.read(dqkv.view());
-    let truth = true_backward(dout, &out, &lse, qkv, shape);
-    let naive = naive_backward(dout, &out, &lse, qkv, shape);
+    compare_backward(&bench.read(dqkv.view()), dout, (&out, &lse), qkv, shape);
+}
+
+/// `forward`: out and lse.
+pub fn compare_backward(dqkv: &[bf16], dout: &[f32], forward: (&[f32], &[f32]), qkv: &[f32], shape: AttentionShape) {
+    let (out, lse) = forward;
+    let truth = true_backward(dout, out, lse, qkv, shape);
+    let naive = naive_backward(dout, out, lse, qkv, shape);
     for (part, name) in ["dq", "dk", "dv"].into_iter().enumerate() {
         let what = format!("{name} of {shape:?}");
-        let (found, truth) = (pick(&found, part, shape), pick(&truth, part, shape));
+        let (found, truth) = (pick(dqkv, part, shape), pick(&truth, part, shape));
         let naive = pick(&naive, part, shape);
         match name {
             "dv" => assert_close(&what, &found, &truth, &naive),

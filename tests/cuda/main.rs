@@ -2,6 +2,7 @@
 
 mod adamw;
 mod attention;
+mod attention_hopper;
 mod bias;
 mod cross_entropy;
 mod decode;
@@ -11,6 +12,8 @@ mod engine;
 mod gelu;
 mod gemm;
 mod harness;
+#[path = "../emulator/launches.rs"]
+mod launches;
 mod layernorm;
 mod measure;
 mod naive;

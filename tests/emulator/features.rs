@@ -1,13 +1,14 @@
 //! What the emulator computes: one kernel per feature (`kernels/emulator/tests/features.cu`), each counts failed
 //! checks.
 
-use crate::{Allocation, Passed, SEEDS, emulator, entries, floats, ints, launch, pass};
+use crate::launches::{Allocation, Passed, entries, launch, pass};
+use crate::{SEEDS, emulator, floats, ints};
 use logwright::cuda::device::seam::Device;
 use logwright::cuda::emulator::runtime::{Entry, LaunchConfig};
 use std::sync::Arc;
 
 /// Runs a kernel whose first argument counts failed checks, and demands none.
-fn check(device: &Arc<dyn Device>, entry: &Entry, run: LaunchConfig, more: Vec<Passed>) {
+pub fn check(device: &Arc<dyn Device>, entry: &Entry, run: LaunchConfig, more: Vec<Passed>) {
     let bad = Allocation::of(device, &[0i32]);
     let mut arguments = vec![ints(&bad)];
     arguments.extend(more);

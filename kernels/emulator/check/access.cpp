@@ -15,8 +15,12 @@ static struct {
     std::vector<SharedVariable> variables;
 } shared;
 
+bool is_shared(const void *at) { return reinterpret_cast<uintptr_t>(at) - shared.start < shared.bytes; }
+
 void block_begin(const Block &block, const unsigned char *at, size_t bytes) {
     clocks_begin_block(block.size);
+    readers_begin_block(at, bytes);
+    registers_begin_block();
     if (!shared.cells) shared.cells = new_cells(bytes);
     std::fill(shared.cells, shared.cells + shared.used, Cell{});
     shared.start = reinterpret_cast<uintptr_t>(at);
@@ -35,7 +39,8 @@ static void check_order(const Cell &cell, const Incident &incident) {
     const int thread = current->linear;
     const bool both_atomic = incident.access == Access::ATOMIC && cell.write_was_atomic;
     if (!ordered(cell.write, thread) && !both_atomic)
-        report("race", incident, "", {cell.write, cell.write_pc, cell.write_was_atomic ? "atomic" : "write"});
+        report("race", incident, phases_seen(cell.write),
+               {cell.write, cell.write_pc, cell.write_was_atomic ? "atomic" : "write"});
     if (incident.access == Access::READ) return;
     for (const Epoch read : cell.reads)
         if (!ordered(read, thread)) report("race", incident, "", {read, 0, "read"});
@@ -44,7 +49,7 @@ static void check_order(const Cell &cell, const Incident &incident) {
 static void remember_read(Cell &cell, Epoch me) {
     const int thread = current->linear;
     for (Epoch &read : cell.reads) {
-        if (!read.same_thread(me) && !ordered(read, thread)) continue;
+        if (!read.same_party(me) && !ordered(read, thread)) continue;
         read = me;
         return;
     }
@@ -57,8 +62,11 @@ static void touch(Cell *cells, const Incident &incident) {
     const Epoch epoch = now(current->linear);
     for (size_t i = 0; i < incident.bytes; i++) {
         Cell &cell = cells[i];
-        if (cell.copy_by && !(access == Access::COPY_LANDED && cell.copy_by == me))
-            report("cp.async under way", incident, "; not waited for");
+        if (cell.copy_by && !(access == Access::COPY_LANDED && cell.copy_by == me)) {
+            const Epoch copy = done(static_cast<int>(cell.copy_by) - 1, 0);
+            report(agent_of(copy) ? "cp.async.bulk under way" : "cp.async under way", incident,
+                   "; not waited for" + phases_seen(copy));
+        }
         const bool reads = access == Access::READ || access == Access::ATOMIC;
         if (reads && !cell.write) {
             report("uninitialised read", incident, "");
@@ -76,14 +84,14 @@ static void touch(Cell *cells, const Incident &incident) {
     }
 }
 
-static void touch_shared(uintptr_t address, const Incident &incident) {
+static Cell *shared_cells(uintptr_t address, const Incident &incident) {
     const SharedVariable *below = nullptr;
     for (const SharedVariable &variable : shared.variables) {
         const auto start = reinterpret_cast<uintptr_t>(variable.at);
         if (address - start < variable.bytes) {
             if (address + incident.bytes > start + variable.bytes)
                 fatal("shared out of bounds", incident, std::string("; runs past ") + variable.name);
-            return touch(shared.cells + (address - shared.start), incident);
+            return shared.cells + (address - shared.start);
         }
         if (start <= address && (!below || variable.at > below->at)) below = &variable;
     }
@@ -93,7 +101,7 @@ static void touch_shared(uintptr_t address, const Incident &incident) {
 }
 
 // The thread's own stack, and the state that kernels read as threadIdx and the like.
-static bool is_runtime_memory(uintptr_t address) {
+__attribute__((always_inline)) static inline bool is_runtime_memory(uintptr_t address) {
     const auto within = [address](const void *start, size_t bytes) {
         return address - reinterpret_cast<uintptr_t>(start) < bytes;
     };
@@ -133,20 +141,35 @@ static bool is_in_program(uintptr_t address, bool write) {
     return query.hit;
 }
 
-void check_access(const void *at, size_t bytes, Access access, const void *pc) {
-    if (!bytes) return;
-    const auto address = reinterpret_cast<uintptr_t>(at);
-    const Incident incident{at, bytes, access, pc};
-    if (address - shared.start < shared.bytes) return touch_shared(address, incident);
-    if (is_runtime_memory(address)) return;
+// Inlined, as what it calls: it is where the checker spends its time.
+__attribute__((always_inline)) static inline Cell *find_cells(const Incident &incident) {
+    const auto address = reinterpret_cast<uintptr_t>(incident.at);
+    if (is_shared(incident.at)) return shared_cells(address, incident);
+    if (is_runtime_memory(address)) return nullptr;
     const Region *region = region_before(address);
     const size_t offset = region ? address - region->start : 0;
     if (region && offset < region->bytes) {
-        if (offset + bytes <= region->bytes) return touch(region->cells + offset, incident);
+        if (offset + incident.bytes <= region->bytes) return region->cells + offset;
         fatal("global out of bounds", incident, "; runs past a buffer of " + std::to_string(region->bytes) + " bytes");
     }
-    if (is_in_program(address, access != Access::READ)) return;
-    fatal("global out of bounds", incident, near_buffer(at));
+    if (is_in_program(address, incident.access != Access::READ)) return nullptr;
+    fatal("global out of bounds", incident, near_buffer(incident.at));
+}
+
+Cell *cells_at(const Incident &incident) { return find_cells(incident); }
+
+void check_access(const void *at, size_t bytes, Access access, const void *pc) {
+    if (!bytes) return;
+    const Incident incident{at, bytes, access, pc};
+    // Most accesses.
+    if (on_stack(current->fibre, at)) {
+        if (current->registers) stack_touched(incident);
+        return;
+    }
+    Cell *cells = find_cells(incident);
+    if (!cells) return;
+    touch(cells, incident);
+    if (access != Access::READ && readers_are_known()) check_readers(incident, "race");
 }
 
 void noted(const void *at, size_t bytes, Access access, const void *pc) {

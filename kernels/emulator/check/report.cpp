@@ -28,7 +28,8 @@ static std::string at(const void *pc) { return pc ? " at " + where(pc) : ""; }
 
 static std::string describe(const char *kind, const Incident &incident, const std::string &more, const Other &other) {
     const uint3 block = current->block->index;
-    static const char *const WORDS[] = {"read", "write", "atomic", "cp.async", "cp.async"};
+    static const char *const WORDS[] = {"read",      "write",      "atomic", "cp.async", "cp.async",
+                                        "bulk load", "bulk store", "wgmma"};
     char what[200], who[100];
     snprintf(what, sizeof what, "%s: %zu-byte %s of %p", kind, incident.bytes, WORDS[static_cast<int>(incident.access)],
              incident.at);
@@ -36,10 +37,19 @@ static std::string describe(const char *kind, const Incident &incident, const st
     std::string text = what + at(incident.pc) + who;
     if (other.what) {
         const bool here = other.when.block() == now(current->linear).block();
-        text += std::string(" with a ") + other.what + (other.pc ? at(program() + other.pc) : "") + " by thread " +
-                std::to_string(other.when.thread()) + " of " + (here ? "the same block" : "another block");
+        const Agent *agent = agent_of(other.when);
+        text += std::string(" with a ") + other.what + (other.pc ? at(program() + other.pc) : "") + " by " +
+                (agent ? agent->name : "thread " + std::to_string(other.when.party())) + " of " +
+                (here ? "the same block" : "another block");
     }
     return text + more;
+}
+
+std::string phases_seen(Epoch of) {
+    const Agent *agent = agent_of(of);
+    if (!agent || !agent->counts_phases) return "";
+    return "; the thread has seen the end of " + std::to_string(seen_of(of.party(), current->linear)) +
+           " phases there: it waited for the wrong parity, or not at all, or the stage was released too early";
 }
 
 void report(const char *kind, const Incident &incident, const std::string &more, const Other &other) {

@@ -8,6 +8,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
+#define __grid_constant__
 // A bare `__shared__ T x[N]` works, but its bounds and its initialisation are not checked: use cuemu::static_shared.
 #define __shared__ thread_local
 

@@ -7,6 +7,7 @@ struct Warp;
 struct Block;
 struct Fibre;
 struct CopyQueue;
+struct Registers;
 
 // Exchanges the values of the lanes in `mask`, which all wait with their `Warp::io` set.
 typedef void (*Exchange)(Warp &, unsigned mask);
@@ -19,6 +20,8 @@ struct Thread {
     // The rest belongs to the runtime: the fibre of the thread and what it waits for.
     Fibre *fibre;
     CopyQueue *copies;
+    // The checker's.
+    Registers *registers;
     const char *waits_in;
     void *waits_at;
     unsigned mask;
@@ -75,7 +78,7 @@ void cp_async_wait(int groups_under_way);
 // Orders memory on the host. (Kernels do not use the compiler's fence: the checker's build has no body for it.)
 void fence();
 // Tells the checker of an access that the compiler does not instrument.
-enum class Access { READ, WRITE, ATOMIC, COPY_ISSUED, COPY_LANDED };
+enum class Access { READ, WRITE, ATOMIC, COPY_ISSUED, COPY_LANDED, BULK_LOAD, BULK_STORE, PRODUCT };
 void note(const void *at, size_t bytes, Access access, const void *pc);
 
 template <class T>

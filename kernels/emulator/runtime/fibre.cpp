@@ -101,8 +101,4 @@ __attribute__((noinline)) void switch_fibre(Fibre *from, Fibre *to, Thread *next
 #endif
     arrived_on_fibre();
 }
-
-bool on_stack(const Fibre *fibre, const void *at) {
-    return reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(fibre->stack) < STACK;
-}
 }  // namespace cuemu

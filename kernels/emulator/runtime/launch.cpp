@@ -94,9 +94,11 @@ static void reset_block(Worker &w, uint3 index) {
     w.ready.head = w.ready.tail = 0;
     w.votes = {0, 1, 0};
     std::fill(std::begin(w.barriers), std::end(w.barriers), Barrier{});
+    drop_hopper();
     for (Thread &thread : w.threads) {
         thread.state = UNSTARTED;
         thread.copies = nullptr;
+        thread.registers = nullptr;
     }
     for (int i = 0; i * 32 < size; i++) {
         const int lanes = std::min(32, size - i * 32);
@@ -286,7 +288,9 @@ static std::string launch_grid(const Request &request) {
     check::begin(request.kernel->name);
     run(launch);
     const std::string findings = check::finish();
-    return launch.message.empty() ? findings : launch.message;
+    // What ended the launch may follow from what was found before.
+    if (launch.message.empty() || findings.empty()) return launch.message + findings;
+    return launch.message + "\n    before that, " + findings;
 }
 }  // namespace cuemu
 

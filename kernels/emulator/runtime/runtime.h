@@ -1,5 +1,6 @@
 // Private to the runtime: fibres, the worker that runs a block on them, and the functions that its files share.
 #pragma once
+#include "../check/checker.h"
 #include "../device/kernel.h"
 #include <string>
 #include <vector>
@@ -84,7 +85,19 @@ struct ReadyRing {
 struct Barrier {
     int arrived, expected;
     const char *what;
+    // Those that have only arrived: what they know, and who they are.
+    check::Clock gathered;
+    std::vector<bool> passed_by;
 };
+
+// While it lives, the emulator acts for another thread, which messages then name.
+struct ActingFor {
+    Thread *before = current;
+    explicit ActingFor(Thread *thread) { current = thread; }
+    ~ActingFor() { current = before; }
+};
+
+struct Hopper;
 
 // The state of one OS thread that runs blocks.
 struct Worker {
@@ -109,6 +122,8 @@ struct Worker {
     std::vector<int> barrier_of, met;
     Votes votes, decided;
     std::vector<CopyQueue> copies;
+    // Of the block that runs, if it uses any of it.
+    Hopper *hopper = nullptr;
 
     unsigned char *arena = nullptr;
     size_t arena_used = 0, static_shared = 0;
@@ -127,7 +142,7 @@ struct Worker {
 };
 extern thread_local Worker *worker __attribute__((tls_model("initial-exec")));
 
-enum State : int { UNSTARTED, READY, IN_WARP, IN_BARRIER, DONE };
+enum State : int { UNSTARTED, READY, IN_WARP, IN_BARRIER, IN_MBARRIER, IN_REGISTERS, IN_PRODUCT, DONE };
 
 // fibre.cpp
 void prepare_fibre(Fibre *fibre);
@@ -135,19 +150,46 @@ Fibre *take_fibre();
 // Suspends `from`, and makes `next` the current thread on `to`.
 void switch_fibre(Fibre *from, Fibre *to, Thread *next);
 void arrived_on_fibre();
-bool on_stack(const Fibre *fibre, const void *at);
+inline bool on_stack(const Fibre *fibre, const void *at) {
+    return reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(fibre->stack) < STACK;
+}
 
 // scheduler.cpp
 Thread *pick();
 void resume(Fibre *from, Thread *thread);
 void fibre_main();
+void make_ready(Thread *thread);
+// Runs other threads until one of them makes this one ready.
+void wait_until_ready(Thread *thread);
 // As `collective`, for a call at `site`.
 void meet(const char *what, void *site, unsigned mask, void *io, Exchange exchange, bool orders_memory);
+
+// barriers.cpp
+void leave_barriers();
+std::string describe_barrier(const Thread &thread);
+
+// async.cpp: work of the copy engine and the tensor cores whose moment has come; and some of it, or threads that may
+// look again, where no thread can run. False: there is nothing.
+void do_due_work();
+bool do_some_work();
+// A thread exits; the last one of a block has.
+void thread_leaves_hopper(Thread *thread);
+void block_leaves_hopper();
+void drop_hopper();
+
+// mbarrier.cpp, setmaxnreg.cpp, wgmma.cpp: what a thread waits for, for messages
+std::string describe_mbarrier(const Thread &thread);
+std::string describe_registers(const Thread &thread);
+std::string describe_product(const Thread &thread);
 
 // shared.cpp
 void open_shared(size_t dynamic_bytes);
 // Names a variable whose red zone was written, if there is one.
 const SharedVariable *overrun_shared();
+// "tiles + 128"
+std::string shared_name(const void *at);
+// The memory at an address that shared_address gave.
+unsigned char *shared_at(uint32_t address, size_t bytes, const char *what);
 void finish_copies(Thread *thread);
 
 // memory.cpp: ", 4 bytes past the end of a buffer of 1024 bytes", where that is so.

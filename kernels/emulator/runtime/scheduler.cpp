@@ -1,5 +1,4 @@
-// Chooses the thread that runs next, and synchronises the threads of a block: barriers and warp collectives.
-#include "../check/checker.h"
+// Chooses the thread that runs next, and synchronises the lanes of a warp.
 #include "runtime.h"
 #include <algorithm>
 #include <cstdarg>
@@ -12,7 +11,7 @@ thread_local Worker *worker = nullptr;
 
 // Seed 0: in order, one warp as far as it gets, so that its stacks stay in the cache; 1: newest first; others: at
 // random.
-Thread *pick() {
+static Thread *choose() {
     Worker &w = *worker;
     const unsigned ready = w.ready.size();
     const bool start = w.seed == 0   ? ready == 0
@@ -23,6 +22,13 @@ Thread *pick() {
     if (w.seed == 1) return w.ready.pop_newest();
     if (w.seed > 1) std::swap(w.ready.at(w.ready.head), w.ready.at(w.ready.head + w.random(ready)));
     return w.ready.pop_oldest();
+}
+
+Thread *pick() {
+    if (worker->hopper) do_due_work();
+    Thread *next = choose();
+    while (!next && worker->hopper && do_some_work()) next = choose();
+    return next;
 }
 
 void resume(Fibre *from, Thread *thread) {
@@ -38,7 +44,7 @@ void resume(Fibre *from, Thread *thread) {
     switch_fibre(from, to, thread);
 }
 
-static void make_ready(Thread *thread) {
+void make_ready(Thread *thread) {
     thread->state = READY;
     worker->ready.push(thread);
 }
@@ -60,16 +66,27 @@ void fail(const char *format, ...) {
     __builtin_unreachable();
 }
 
+// Where a thread waits, "" if it does not.
+static std::string waits_in(const Thread &thread) {
+    std::string place = thread.waits_in ? thread.waits_in : "";
+    char mask[32];
+    snprintf(mask, sizeof mask, " (mask %08x)", thread.mask);
+    switch (thread.state) {
+        case IN_WARP: place += mask; break;
+        case IN_BARRIER: place += describe_barrier(thread); break;
+        case IN_MBARRIER: place += describe_mbarrier(thread); break;
+        case IN_REGISTERS: place += describe_registers(thread); break;
+        case IN_PRODUCT: place += describe_product(thread); break;
+        default: return "";
+    }
+    return place + " at " + where(thread.waits_at);
+}
+
 [[noreturn]] static void deadlock() {
     std::map<std::string, std::pair<int, int>> waiting;  // place -> number of threads, the first
     for (const Thread &thread : worker->threads) {
-        if (thread.state != IN_WARP && thread.state != IN_BARRIER) continue;
-        std::string place = thread.waits_in;
-        char mask[32];
-        snprintf(mask, sizeof mask, " (mask %08x)", thread.mask);
-        if (thread.state == IN_WARP) place += mask;
-        place += " at " + where(thread.waits_at);
-        waiting.emplace(place, std::make_pair(0, thread.linear)).first->second.first++;
+        const std::string place = waits_in(thread);
+        if (!place.empty()) waiting.emplace(place, std::make_pair(0, thread.linear)).first->second.first++;
     }
     std::string list;
     for (const auto &[place, threads] : waiting)
@@ -79,25 +96,10 @@ void fail(const char *format, ...) {
     fail("deadlock: %s%d of %d threads have exited", list.c_str(), block.size - block.live, block.size);
 }
 
-// Runs other threads until one of them makes this thread ready again.
-static void wait(Thread *thread) {
+void wait_until_ready(Thread *thread) {
     Thread *next = pick();
     if (!next) deadlock();
     if (next != thread) resume(thread->fibre, next);
-}
-
-static void release_barrier(int id) {
-    Worker &w = *worker;
-    w.met.clear();
-    for (int i = 0; i < w.block.size; i++)
-        if (w.threads[i].state == IN_BARRIER && w.barrier_of[i] == id) w.met.push_back(i);
-    check::joined(w.met.data(), static_cast<int>(w.met.size()));
-    for (int i : w.met) make_ready(&w.threads[i]);
-    w.barriers[id] = {};
-    if (id == 0) {
-        w.decided = w.votes;
-        w.votes = {0, 1, 0};
-    }
 }
 
 static bool same(const char *a, const char *b) { return a == b || !strcmp(a, b); }
@@ -136,6 +138,7 @@ static void complete_collective(Warp &warp, const Thread *thread, unsigned neede
 static void leave(Thread *thread) {
     Worker &w = *worker;
     finish_copies(thread);
+    if (w.hopper) thread_leaves_hopper(thread);
     thread->state = DONE;
     w.block.live--;
     Warp &warp = *thread->warp;
@@ -145,8 +148,8 @@ static void leave(Thread *thread) {
         const unsigned needed = other->mask & warp.live;
         if (warp_has_met(warp, other, needed)) complete_collective(warp, other, needed);
     }
-    const Barrier &all = w.barriers[0];
-    if (w.block.live && all.arrived && all.arrived >= (all.expected ? all.expected : w.block.live)) release_barrier(0);
+    if (w.block.live) return leave_barriers();
+    if (w.hopper) block_leaves_hopper();
 }
 
 void fibre_main() {
@@ -212,49 +215,16 @@ void meet(const char *what, void *site, unsigned mask, void *io, Exchange exchan
     }
     warp.waiting |= 1u << thread->lane;
     const bool met = warp.mixed ? warp_has_met(warp, thread, needed) : !(needed & ~warp.waiting);
-    if (!met) return wait(thread);
+    if (!met) return wait_until_ready(thread);
     complete_collective(warp, thread, needed);
     if (worker->seed > 1) {
         make_ready(thread);
-        wait(thread);
+        wait_until_ready(thread);
     }
 }
 
 void collective(const char *what, unsigned mask, void *io, Exchange exchange, bool orders_memory) {
     meet(what, __builtin_return_address(0), mask, io, exchange, orders_memory);
-}
-
-static void arrive(const char *what, void *site, int id, int threads) {
-    Worker &w = *worker;
-    Thread *thread = current;
-    Barrier &barrier = w.barriers[id];
-    if (threads % 32 || (barrier.arrived && barrier.expected != threads))
-        fail("%s: barrier %d called for %d threads, others expect %d", what, id, threads, barrier.expected);
-    if (barrier.arrived && !same(barrier.what, what))
-        fail("divergent block: this thread is in %s at %s, others meet it in %s", what, where(site).c_str(),
-             barrier.what);
-    barrier.what = what;
-    thread->waits_in = what;
-    thread->waits_at = site;
-    thread->state = IN_BARRIER;
-    w.barrier_of[thread->linear] = id;
-    barrier.expected = threads;
-    barrier.arrived++;
-    if (barrier.arrived >= (threads ? threads : w.block.live)) release_barrier(id);
-    wait(thread);
-}
-
-void barrier(const char *what, int id, int threads) { arrive(what, __builtin_return_address(0), id, threads); }
-
-Votes barrier_vote(const char *what, bool vote) {
-    Votes &votes = worker->votes;
-    votes.any |= vote;
-    votes.all &= vote;
-    votes.count += vote;
-    arrive(what, __builtin_return_address(0), 0, 0);
-    // No thread votes again before every thread has passed this barrier and reached the next one, which starts a new
-    // vote.
-    return worker->decided;
 }
 
 void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

@@ -1,5 +1,5 @@
 // Shared memory of a block: an arena with a red zone after each variable; and cp.async, which writes into it.
-#include "../check/checker.h"
+#include "../device/hopper.h"
 #include "runtime.h"
 
 namespace cuemu {
@@ -48,6 +48,25 @@ const SharedVariable *overrun_shared() {
         if (memcmp(variable.at + variable.bytes, UNTOUCHED.data(), RED_ZONE)) return &variable;
 #endif
     return nullptr;
+}
+
+std::string shared_name(const void *at) {
+    for (const SharedVariable &variable : worker->shared) {
+        const auto offset = static_cast<size_t>(static_cast<const unsigned char *>(at) - variable.at);
+        if (offset < variable.bytes) return std::string(variable.name) + " + " + std::to_string(offset);
+    }
+    return "no shared memory";
+}
+
+uint32_t shared_address(const void *at) {
+    const auto offset = reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(worker->arena);
+    if (offset >= SHARED_ARENA) fail("%p is not in shared memory", at);
+    return static_cast<uint32_t>(offset);
+}
+
+unsigned char *shared_at(uint32_t address, size_t bytes, const char *what) {
+    if (address + bytes > worker->arena_used) fail("%s: shared address 0x%x is beyond shared memory", what, address);
+    return worker->arena + address;
 }
 
 static void copy_now(Copy &copy) {

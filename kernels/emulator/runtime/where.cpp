@@ -25,7 +25,8 @@ static std::vector<std::string> frames(const char *file, size_t offset) {
 // Headers of the emulator: their lines say nothing about the kernel.
 static bool is_ours(const std::string &line) {
     for (const char *name :
-         {"state.h:", "collectives.h:", "atomics.h:", "intrinsics.h:", "tensor.h:", "bf16.h:", "kernel.h:"})
+         {"state.h:", "collectives.h:", "atomics.h:", "intrinsics.h:", "tensor.h:", "bf16.h:", "kernel.h:",
+          "hopper.h:"})
         if (line.rfind(name, 0) == 0) return true;
     return false;
 }
