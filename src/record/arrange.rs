@@ -62,7 +62,7 @@ impl Arrangement {
         let gap = |gap| usual_gap(&records.gaps, gap);
         let rest = [Gap::Front, Gap::Back, Gap::Empty, Gap::BeforeComma, Gap::BeforeColon].map(gap);
         let (open, close) = (gap(Gap::Open)?, gap(Gap::Close)?);
-        rest.iter().all(|white| white.as_deref() == Some("")).then(|| ())?;
+        rest.iter().all(|white| white.as_deref() == Some("")).then_some(())?;
         Some(Arrangement { root: Shape::of(schema), comma, colon, open, close })
     }
 
