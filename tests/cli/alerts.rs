@@ -63,10 +63,11 @@ fn three_attacks_in_a_quiet_stream_are_at_most_ten_alerts_and_none_joins_two() {
         &[("/properties/deviceDetail/browser", json!("<<^^>> {~}")), ("/properties/appDisplayName", json!("|||||"))],
     );
     write(home.path(), "stream.jsonl", &records);
+    // So few normal records resolve no budget of ten a day at this pace, which is said.
     let said = run(home.path(), "score --model run stream.jsonl --alerts-per-day 10 --alert-quiet 1");
-    let found = lines(
-        said.has(0, &["the 400 scores of the calibration resolve", "alerts a day or more", "10 anomalous records in"]),
-    );
+    said.has(0, &["the 400 scores of the calibration resolve", "alerts a day or more"]);
+    let said = run(home.path(), "score --model run stream.jsonl --alerts-per-day 20000 --alert-quiet 1");
+    let found = lines(said.has(0, &["anomalous records in"]));
     let alerts = closed(&found);
     assert!((3..=10).contains(&alerts.len()), "{found:?}");
     for (name, attack) in &attacks {
