@@ -2,8 +2,9 @@
 
 use super::aggregate::{Aggregate, Selection, aggregate};
 use super::clocks::Clocks;
+use super::fields::cut_into_fields;
 use super::learn::{Example, learn};
-use super::lesson::Lesson;
+use super::lesson::{Lesson, observe};
 use super::ranks::{Ranks, Sorted};
 use super::scorer::{ScoredRecord, rounded};
 use super::session::SessionScore;
@@ -53,13 +54,9 @@ impl Calibrator {
 
     /// Takes in a normal record that has no surprisals, such as one of the training: its values are known ones then.
     pub fn see(&mut self, record: &[u8]) {
-        let fields = super::fields::cut_into_fields(record);
-        let counts = |path: &str| self.selection.counts(path) && ![super::END, super::PREFIX].contains(&path);
-        let counted = fields.iter().filter(|field| counts(&field.path));
-        let is_text = crate::record::fields::body_start(record).is_none();
-        let line = (is_text && fields.iter().all(|field| self.selection.counts(&field.path))).then_some(record);
-        let values = counted.map(|field| (field.path.as_str(), &record[field.value.clone()]));
-        self.seen.push(Observed::new(values, line));
+        let fields = cut_into_fields(record);
+        let counts: Vec<bool> = fields.iter().map(|field| self.selection.counts(&field.path)).collect();
+        self.seen.push(observe(record, &fields, &counts).0);
     }
 
     /// Reduces a record to what its unit needs.

@@ -1,9 +1,10 @@
 //! What of a scored record is evidence: the surprisals of its fields, its values, its layout, and the order of its members.
 
 use super::aggregate::Selection;
-use super::fields::{END, PREFIX};
+use super::fields::{END, FieldSurprisal, PREFIX};
 use super::scorer::ScoredRecord;
 use crate::detect::{Observed, hash};
+use crate::record::fields::body_start;
 
 /// A scored record, reduced to what evidence needs of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,18 +27,9 @@ impl Lesson {
         let is_excused = |place: usize| measured.excused.contains(&place);
         let counts: Vec<bool> =
             (0..fields.len()).map(|place| selection.counts(&fields[place].path) && !is_excused(place)).collect();
-        let is_value = |place: usize| fields[place].path != END && fields[place].path != PREFIX;
-        let places: Vec<usize> = (0..fields.len()).filter(|&place| counts[place] && is_value(place)).collect();
-        let values = places.iter().map(|&place| {
-            let field = &fields[place];
-            (field.path.as_str(), &measured.record[field.value.clone()])
-        });
-        // The words of a line are no fields, so they count only where all fields do.
-        let is_text = crate::record::fields::body_start(&measured.record).is_none();
-        let line = (is_text && counts.iter().all(|counts| *counts)).then_some(&measured.record[..]);
-        let observed = Observed::new(values, line);
+        let (observed, places) = observe(&measured.record, fields, &counts);
         let mut paths: Vec<&str> =
-            (0..fields.len()).filter(|&place| is_value(place)).map(|place| fields[place].path.as_str()).collect();
+            fields.iter().filter(|field| is_value(field)).map(|field| field.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
         let parts: Vec<&[u8]> = paths.iter().map(|path| path.as_bytes()).collect();
@@ -49,4 +41,20 @@ impl Lesson {
             disorder: measured.disorder.len() as f32,
         }
     }
+}
+
+/// The values of the fields that count, and their places. The words of a line are no fields, so they count only where all fields do.
+pub fn observe(record: &[u8], fields: &[FieldSurprisal], counts: &[bool]) -> (Observed, Vec<usize>) {
+    let places: Vec<usize> = (0..fields.len()).filter(|&place| counts[place] && is_value(&fields[place])).collect();
+    let values = places.iter().map(|&place| {
+        let field = &fields[place];
+        (field.path.as_str(), &record[field.value.clone()])
+    });
+    let is_text = body_start(record).is_none();
+    let line = (is_text && counts.iter().all(|counts| *counts)).then_some(record);
+    (Observed::new(values, line), places)
+}
+
+fn is_value(field: &FieldSurprisal) -> bool {
+    field.path != END && field.path != PREFIX
 }
