@@ -22,7 +22,7 @@ pub struct InputRecord {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordFault {
     pub message: String,
-    /// Its first bytes, at most [`MOST_HEAD`]; none where they are not at hand.
+    /// Its first bytes, at most 200; none where they are not at hand.
     pub head: Vec<u8>,
 }
 

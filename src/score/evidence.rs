@@ -27,7 +27,7 @@ pub struct NormalEvidence {
     pub clocks: BTreeSet<String>,
     /// Those of all paths with few examples.
     pub rare_paths: Ranks,
-    /// Layouts with at least [`ENOUGH`] records, by their hash in hexadecimal digits, and their numbers of records.
+    /// Layouts with at least 30 records, by their hash in hexadecimal digits, and their numbers of records.
     pub common_layouts: BTreeMap<String, u64>,
     /// The sums of the evidence of fields.
     pub fields: Ranks,
@@ -42,7 +42,7 @@ pub struct PathEvidence {
     pub count: u64,
     /// Mean surprisal in nats.
     pub mean: f64,
-    /// None with fewer than [`ENOUGH`] examples.
+    /// None with fewer than 30 examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<Ranks>,
     /// In each common layout, where there are enough examples and other layouts.
