@@ -17,7 +17,7 @@
 //! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
-//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value among normal records), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
+//! | `fields` | the most unusual ones: `path`, `value` (at most 200 characters), `nats`, and with a calibration `expected` (mean nats of this path), `evidence` (-ln of the p-value of its surprisal among normal records, and what a new value or pair adds), by which they are ordered, and `reason` in words; `(order)` stands for an order of members that training never had |
 //!
 //! | `kept` | with `--keep PATH`: the values of these fields by path, an array where a path stands several times |
 //! | `drift` | while the stream is unlike the normal records of the calibration: `since` (number of a record), `flagged` and `expected` (shares of anomalies), and `paths` that moved, each with its `mean_p_value` (one half is usual) and whether it is `new` |
@@ -156,7 +156,8 @@ pub struct FoundField {
     /// Mean nats of this path in normal records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<f64>,
-    /// The evidence that the field is not normal: minus the natural logarithm of its p-value among normal records.
+    /// The evidence that the field is not normal, in nats: minus the logarithm of the p-value of its surprisal among normal
+    /// records, and what a value or a pair of values adds that was never seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<f64>,
     /// What else is odd about it, in words.
