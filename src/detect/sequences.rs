@@ -68,11 +68,12 @@ impl Sequences {
         let known = self.seen.get(&hashed(&counts)).is_some_and(|n| *n > own);
         let others = self.vectors.iter().filter(|vector| !is_own || **vector != counts);
         let distance = if known { 0 } else { others.map(|v| distance(v, &counts)).min().unwrap_or(0) };
-        let two_gram = self.rarest_pair(events, is_own);
+        let two_gram = self.surprisals(events, is_own).into_iter().fold(0.0, f64::max);
         [unseen as f64, f64::from(u8::from(!known)), distance as f64, two_gram]
     }
 
-    fn rarest_pair(&self, events: &[u64], is_own: bool) -> f64 {
+    /// The surprisal of each 2-gram.
+    fn surprisals(&self, events: &[u64], is_own: bool) -> Vec<f64> {
         let vocabulary = self.events.len() as f64 + 2.0;
         // A learnt sequence takes its own 2-grams off, each as often as it has it. The counts of first elements stay, so that a
         // 2-gram that no other sequence has is exactly as surprising in a learnt sequence as in a new one.
@@ -87,7 +88,13 @@ impl Sequences {
             -((both + ALPHA) / (f64::from(times(&self.firsts, first)) + ALPHA * vocabulary)).ln()
         };
         // An unseen event is one kind of event, whatever it is.
-        two_grams(events).map(surprisal).fold(0.0, f64::max)
+        two_grams(events).map(surprisal).collect()
+    }
+
+    /// The place of the most surprising 2-gram of a new sequence: n is that of event n with the one before it.
+    pub fn rarest_step(&self, events: &[u64]) -> usize {
+        let surprisals = self.surprisals(events, false);
+        (0..surprisals.len()).max_by(|a, b| surprisals[*a].total_cmp(&surprisals[*b]).then(b.cmp(a))).unwrap_or(0)
     }
 
     /// Checks what is always so; the error says what is wrong.
@@ -125,7 +132,7 @@ fn distance(a: &[(u64, u32)], b: &[(u64, u32)]) -> u64 {
 }
 
 /// Pairs of neighbours among the beginning, the events, the end.
-fn two_grams(events: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+pub fn two_grams(events: &[u64]) -> impl Iterator<Item = (u64, u64)> {
     let firsts = std::iter::once(BEGIN).chain(events.iter().copied());
     firsts.zip(events.iter().copied().chain(std::iter::once(END)))
 }

@@ -161,7 +161,7 @@ mod tests {
 
     fn lesson(nats: [f32; 2]) -> Lesson {
         let (fields, observed, places) = (vec![(0, nats[0]), (1, nats[1])], Default::default(), vec![]);
-        Lesson { layout: 1, fields, observed, places, disorder: 0.0 }
+        Lesson { layout: 1, fields, observed, places, ..Lesson::default() }
     }
 
     const PATHS: [&str; 2] = ["user", "agent"];

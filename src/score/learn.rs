@@ -5,7 +5,7 @@
 //! teaching.
 
 use super::evidence::{
-    ENOUGH, KINDS, KindRanks, NormalEvidence, PathEvidence, columns, layout_name, score, sum_of_fields,
+    ENOUGH, KINDS, KindRanks, NormalEvidence, OfKinds, PathEvidence, columns, layout_name, score, sum_of_fields,
 };
 use super::lesson::Lesson;
 use super::ranks::{Ranks, Sorted};
@@ -96,19 +96,20 @@ pub fn learn(
     examples.iter().for_each(|example| *layouts.entry(example.lesson.layout).or_default() += 1);
     layouts.retain(|_, count| *count as usize >= ENOUGH);
     let paths = Paths::learn(examples, names.len(), &layouts, clocks);
-    let sums: Vec<f32> = examples.iter().map(|example| sum_of_own(&paths, example)).collect();
     let normal = Normal::learn(seen.iter().chain(examples.iter().map(|example| &example.lesson.observed)));
     let is_common: Vec<bool> = examples.iter().map(|example| layouts.contains_key(&example.lesson.layout)).collect();
-    let numbers: Vec<[f32; 5]> = examples
-        .iter()
-        .map(|example| columns(&normal.novelty(&example.lesson.observed, true).columns, example.lesson.disorder))
-        .collect();
+    let own = |example: &&Example| {
+        let novelty = normal.novelty(&example.lesson.observed, true);
+        (sum_of_own(&paths, example, &novelty.new_values), columns(&novelty, &example.lesson))
+    };
+    let (sums, numbers): (Vec<f32>, Vec<OfKinds<f32>>) = examples.iter().map(own).unzip();
     let fields = Sorted::of(sums.iter().copied());
     let kinds: Vec<Kind> = (0..KINDS.len()).map(|kind| Kind::learn(kind, &numbers, &is_common)).collect();
     let own_score = |i: usize| {
         let of_kind = |kind: usize| kinds[kind].evidence_of_own(numbers[i][kind], is_common[i]);
         let fields = fields.evidence_of_own(sums[i]);
-        OwnScore { fields, score: score(fields, &std::array::from_fn(of_kind)) }
+        let kinds: OfKinds<f64> = std::array::from_fn(of_kind);
+        OwnScore { fields, score: score(fields, &kinds) }
     };
     let scores: Vec<OwnScore> = (0..examples.len()).map(own_score).collect();
     let learnt = NormalEvidence {
@@ -123,9 +124,10 @@ pub fn learn(
     (learnt, scores)
 }
 
-fn sum_of_own(paths: &Paths, example: &Example) -> f32 {
-    let fields = example.paths.iter().zip(&example.lesson.fields);
-    sum_of_fields(fields.map(|(&path, &(_, nats))| paths.evidence(path, example.lesson.layout, nats))) as f32
+fn sum_of_own(paths: &Paths, Example { lesson, paths: numbers }: &Example, new_values: &[f64]) -> f32 {
+    let fields = numbers.iter().zip(&lesson.fields);
+    let evidence = fields.map(|(&path, &(place, nats))| (place, paths.evidence(path, lesson.layout, nats)));
+    sum_of_fields(evidence, &lesson.places, new_values) as f32
 }
 
 /// The numbers of one of [`KINDS`].
@@ -134,12 +136,12 @@ struct Kind {
     rare: Option<Sorted>,
 }
 
-/// Pairs and disorder are as odd in a rare layout as in a common one. New values, and new sequences of them, are usual in records
+/// Pairs, disorder and unknown characters are as odd in a rare layout as in a common one. New values, and new sequences of them, are usual in records
 /// of rare layouts, so these are compared with each other.
-const OVER_ALL: [bool; 5] = [true, false, false, false, true];
+const OVER_ALL: OfKinds<bool> = [true, false, false, false, true, true];
 
 impl Kind {
-    fn learn(kind: usize, numbers: &[[f32; 5]], is_common: &[bool]) -> Self {
+    fn learn(kind: usize, numbers: &[OfKinds<f32>], is_common: &[bool]) -> Self {
         let of = |wanted: &dyn Fn(bool) -> bool| {
             let chosen = numbers.iter().zip(is_common).filter(|(_, common)| wanted(**common));
             Sorted::of(chosen.map(|(numbers, _)| numbers[kind]))
@@ -176,7 +178,7 @@ mod tests {
     fn example(layout: u64, nats: Vec<f32>) -> Example {
         let paths = (0..nats.len() as u32).collect();
         let (observed, fields) = (Observed::default(), nats.into_iter().enumerate().collect());
-        Example { lesson: Lesson { layout, fields, observed, places: Vec::new(), disorder: 0.0 }, paths }
+        Example { lesson: Lesson { layout, fields, observed, ..Lesson::default() }, paths }
     }
 
     fn names(count: usize) -> Vec<String> {

@@ -56,6 +56,11 @@ impl ScoredRecord {
         self.excused.extend_from_slice(fields);
     }
 
+    /// The bytes of a token's place, which may be that of the separator.
+    pub fn text(&self, place: &Range<usize>) -> &[u8] {
+        self.record.get(place.clone()).unwrap_or(b"\n")
+    }
+
     /// The bytes of a place; with `in_clear` those of the raw record, if names were replaced.
     fn shown(&self, place: &Range<usize>, in_clear: bool) -> &[u8] {
         match self.original.as_ref().filter(|_| in_clear) {

@@ -1,8 +1,9 @@
 //! Records -> the surprisal of each of their tokens: minus the logarithm of the probability that the model gave it.
 
 use crate::engine::{Batch, Engine, IGNORE};
-use crate::tokens::Tokenizer;
+use crate::tokens::{StandIn, Tokenizer};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// The surprisals of one record.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Surprisals {
     pub tokens: Vec<u32>,
     /// The surprisal of each token, given all before it: (n + 1), nats.
     pub nats: Vec<f32>,
+    /// The tokens that stand for what the tokenizer lacks.
+    pub stand_ins: Vec<StandIn>,
 }
 
 impl Surprisals {
@@ -18,35 +21,49 @@ impl Surprisals {
     pub fn total(&self) -> f64 {
         self.nats.iter().map(|&nats| f64::from(nats)).sum()
     }
+
+    /// The bytes of the record that each token stands for.
+    pub fn places(&self, tokenizer: &Tokenizer) -> impl Iterator<Item = Range<usize>> {
+        let mut stand_ins = self.stand_ins.iter().peekable();
+        let mut at = 0;
+        self.tokens.iter().enumerate().map(move |(place, &id)| {
+            let start = at;
+            at += match stand_ins.next_if(|stand_in| stand_in.token == place) {
+                Some(stand_in) => stand_in.bytes,
+                None => tokenizer.token_bytes(id).len(),
+            };
+            start..at
+        })
+    }
 }
 
 /// Surprisals of each record, given only that a record begins, as at the start of a training window (`windows = "records"`).
 /// `batch` windows are computed at once.
 ///
-/// A record that the tokenizer cannot encode (a character that a char tokenizer lacks) is an error of its own and does not
-/// affect the others. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
+/// A record with a newline inside it is an error of its own and does not affect the others. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
 pub fn surprisals(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
     records: &[&[u8]],
     batch: usize,
 ) -> Result<Vec<Result<Surprisals>>> {
-    let encoded: Vec<Result<Vec<u32>>> = records.iter().map(|record| encode(tokenizer, record)).collect();
-    let whole: Vec<&[u32]> = encoded.iter().flatten().map(Vec::as_slice).collect();
+    let encoded: Vec<Result<_>> = records.iter().map(|record| encode(tokenizer, record)).collect();
+    let whole: Vec<&[u32]> = encoded.iter().flatten().map(|(tokens, _)| tokens.as_slice()).collect();
     let mut nats = sequence_surprisals(engine, tokenizer.separator(), &whole, batch)?.into_iter();
-    let mut join = |tokens| Surprisals { tokens, nats: nats.next().expect("one for each encoded record") };
-    Ok(encoded.into_iter().map(|tokens| tokens.map(&mut join)).collect::<Vec<_>>())
+    let mut join =
+        |(tokens, stand_ins)| Surprisals { tokens, nats: nats.next().expect("one for each encoded record"), stand_ins };
+    Ok(encoded.into_iter().map(|encoded| encoded.map(&mut join)).collect::<Vec<_>>())
 }
 
-/// The record's tokens and the separator that ends it.
-pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
+/// The record's tokens and the separator that ends it, and which of them stand for what the tokenizer lacks.
+fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<(Vec<u32>, Vec<StandIn>)> {
     if record.contains(&b'\n') {
         return Err(Error::failed("a record must be one line, found a newline inside it"));
     }
     let mut tokens = Vec::with_capacity(record.len() / 2 + 1);
-    tokenizer.encode(record, &mut tokens)?;
+    let stand_ins = tokenizer.encode_any(record, &mut tokens);
     tokens.push(tokenizer.separator());
-    Ok(tokens)
+    Ok((tokens, stand_ins))
 }
 
 /// Surprisals in nats of the tokens of each sequence, after an opening separator: one record with its closing separator, or

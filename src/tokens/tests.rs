@@ -1,5 +1,5 @@
 use super::file;
-use super::tokenizer::Scheme;
+use super::tokenizer::{Scheme, StandIn};
 use super::*;
 use crate::test_data::{content, real, sampled};
 use proptest::prelude::*;
@@ -99,6 +99,22 @@ fn an_unknown_character_is_named_and_leaves_the_output_alone() {
     let message = tokenizer.encode(b"a\xff", &mut out).unwrap_err().to_string();
     assert!(message.contains("0xff") && message.contains("at byte 1"), "{message}");
     assert_eq!(out, [7]);
+}
+
+#[test]
+fn what_a_tokenizer_lacks_has_a_stand_in() {
+    let tokenizer = Tokenizer::chars(&"ab?".chars().collect());
+    let mut out = vec![7];
+    let found = tokenizer.encode_any("a\u{e9}b\n".as_bytes(), &mut out);
+    assert_eq!((tokenizer.decode(&out[1..]), found), (b"a?b\n".to_vec(), vec![StandIn { token: 2, bytes: 2 }]));
+    out.clear();
+    let found = tokenizer.encode_any(b"\xff\xfea", &mut out);
+    assert_eq!((tokenizer.decode(&out), found.iter().map(|found| found.bytes).sum()), (b"??a".to_vec(), 2));
+    out.clear();
+    Tokenizer::chars(&"ba".chars().collect()).encode_any(b"c", &mut out);
+    assert_eq!(out, [1], "its first character, where it has no question mark");
+    out.clear();
+    assert!(Tokenizer::bytes().encode_any(b"\xff", &mut out).is_empty() && out == [255]);
 }
 
 #[test]

@@ -14,6 +14,15 @@ use tokenizers::ModelWrapper;
 #[derive(Clone)]
 pub struct Tokenizer(pub(super) Arc<Inner>);
 
+/// A token that stands for what the vocabulary lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// Its place among the tokens.
+    pub token: usize,
+    /// The number of bytes that it stands for.
+    pub bytes: usize,
+}
+
 pub(super) struct Inner {
     kind: TokenizerKind,
     pub json: Vec<u8>,
@@ -77,6 +86,32 @@ impl Tokenizer {
             out.truncate(before);
         }
         result
+    }
+
+    /// Appends the ids of any text. A character that a character tokenizer lacks, or bytes that are not UTF-8, become the token
+    /// of a stand-in: `?`, or the first character that it has. Returns the stand-ins: their places in `out`, and the numbers of
+    /// bytes that they stand for.
+    pub fn encode_any(&self, text: &[u8], out: &mut Vec<u32>) -> Vec<StandIn> {
+        let Scheme::Char(ids) = &self.0.scheme else {
+            self.encode(text, out).expect("all other tokenizers have a token for every byte");
+            return Vec::new();
+        };
+        let first = || ids.iter().filter(|(c, _)| **c != '\n').min_by_key(|(c, _)| **c).map(|(_, id)| *id);
+        let stand_in = ids.get(&'?').copied().or_else(first).unwrap_or(self.0.separator);
+        let mut stand_ins = Vec::new();
+        for chunk in text.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if !ids.contains_key(&c) {
+                    stand_ins.push(StandIn { token: out.len(), bytes: c.len_utf8() });
+                }
+                out.push(ids.get(&c).copied().unwrap_or(stand_in));
+            }
+            if !chunk.invalid().is_empty() {
+                stand_ins.push(StandIn { token: out.len(), bytes: chunk.invalid().len() });
+                out.push(stand_in);
+            }
+        }
+        stand_ins
     }
 
     /// Replaces every character that the vocabulary lacks, and bytes that are not UTF-8, by `stand_in`, and adds their

@@ -7,6 +7,7 @@ mod stub;
 mod alerts;
 mod bench;
 mod constraint;
+mod courses;
 mod damaged;
 mod demo;
 mod detection;

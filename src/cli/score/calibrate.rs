@@ -49,7 +49,7 @@ pub fn calibrate(
             match (outcome, &mut grouped) {
                 (Err(_), _) => broken += 1,
                 (Ok((_, measured)), None) => {
-                    let reduced = calibrator.reduce(&measured);
+                    let reduced = calibrator.reduce(&measured, None);
                     calibrator.add(vec![reduced], None);
                 }
                 (Ok((_, measured)), Some((open, group))) => {

@@ -228,7 +228,6 @@ impl<'a> ScoreStream<'a> {
     ) -> Result<()> {
         let (assessed, source) = (self.detector.assess(measured), self.source(input));
         self.watch(measured, &assessed, false);
-        let score = assessed.score;
         let mut grouped = self.grouped.take().expect("records are grouped");
         // The threshold is for sessions, so a single record has no verdict.
         let describe = || Finding {
@@ -237,7 +236,7 @@ impl<'a> ScoreStream<'a> {
             known: None,
             ..self.finding(scorer, (input, number), read, measured, &assessed)
         };
-        let added = grouped.add(self.records, (number, source.as_deref()), measured, score, describe);
+        let added = grouped.add(self.records, (number, source.as_deref()), measured, &assessed, describe);
         self.grouped = Some(grouped);
         match added {
             Err(message) => self.broken(input, number, &RecordFault { message, head: head(read) }),
@@ -304,7 +303,7 @@ impl<'a> ScoreStream<'a> {
         let found = self.detector.threshold.map_or(String::new(), |_| format!(": {}", counted(self.anomalies, what)));
         let (records, speed) = (counted(self.records, "record"), self.records as f64 / seconds);
         let alerts = self.alerting.as_ref();
-        let alerts = alerts.map_or(String::new(), |alerting| format!(" in {}", counted(alerting.opened, "alert")));
+        let alerts = alerts.map_or(String::new(), |alerting| format!(", {}", counted(alerting.opened, "alert")));
         tracing::info!("{records} in {seconds:.1} s ({speed:.0} records/s){found}{alerts}");
         if self.broken > 0 {
             tracing::warn!("{} of them could not be scored; their errors are on stdout", self.broken);
