@@ -20,7 +20,7 @@ logwright() {
     local command=$1; shift
     case $command in
         train) set -- "$@" --layers 1 --heads 2 --channels 32 --context 64 --batch 2 --steps 6 --warmup 2 --eval-windows 4 ;;
-        generate) set -- "$@" -n 4 --max-tokens 400 ;;
+        generate) set -- "$@" -n 6 --max-tokens 1200 ;;
         demo) set -- "$@" --records 200 --steps 2 --samples 2 --vocab-size 300 ;;
         bench)
             case $1 in
