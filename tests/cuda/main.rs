@@ -9,11 +9,10 @@ mod decode;
 mod device;
 mod embedding;
 mod engine;
+mod engine_memory;
 mod gelu;
 mod gemm;
 mod harness;
-#[path = "../emulator/launches.rs"]
-mod launches;
 mod layernorm;
 mod measure;
 mod naive;
