@@ -184,6 +184,17 @@ mod gpu {
         HEAD_SIZES.into_iter().for_each(|head_size| lengths(&twice(), head_size));
     }
 
+    /// For compute-sanitizer, which is slow: see `scripts/gpu-check`.
+    #[test]
+    #[ignore = "needs a Hopper GPU"]
+    fn small_shapes() {
+        for (of, head_size) in [((1, 65, 2), 64), ((2, 129, 1), 64), ((1, 65, 2), 128), ((2, 129, 1), 128)] {
+            let shape = shape(of, head_size);
+            let (qkv, dout) = inputs(shape, 4.0);
+            check(&twice(), &qkv, &dout, shape);
+        }
+    }
+
     #[test]
     #[ignore = "needs a Hopper GPU"]
     fn adversarial_scores() {
