@@ -51,7 +51,7 @@ pub fn parameters(config: &Config) -> Vec<f32> {
     parameters
 }
 
-fn tokens(config: &Config, n: usize, seed: u64) -> Vec<u32> {
+pub fn tokens(config: &Config, n: usize, seed: u64) -> Vec<u32> {
     let noise = crate::harness::random(n, seed, 1.0);
     // Squares, so that some tokens are common and some are missing.
     noise.iter().map(|x| ((x * x) as f64 * config.vocab as f64 * 0.9) as u32).collect()

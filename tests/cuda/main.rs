@@ -17,6 +17,7 @@ mod layernorm;
 mod measure;
 mod naive;
 mod sampling;
+mod surprisals;
 
 #[test]
 fn the_kernel_table_agrees_with_the_sources() {
