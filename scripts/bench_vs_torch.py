@@ -8,7 +8,7 @@ runs nanogpt.py with nanoGPT's fastest settings: bf16 autocast, fused attention 
 TF32 for what stays f32. Both use the same number of tokens per update, and each uses the micro-batch that is fastest for
 it, which is found before the rounds; PyTorch also the faster of the flash and the cuDNN attention.
 
-PyTorch compiles in the background, in a process with `--compile-only`, while the losses are compared, which takes no time;
+PyTorch compiles in the background, in a process with `--compile-only`, while the losses are compared, which is not timed;
 what it compiled lies in its cache on the disk. Nothing is timed before it is done. Start `--compile-only` yourself beside
 other work on the card, and the wait is short.
 

@@ -1,6 +1,6 @@
 //! The program from end to end on the CUDA engine, on the emulator: every command that takes `--device`.
 
-use crate::common::run;
+use crate::common::{Said, logwright, run};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -137,6 +137,22 @@ fn a_head_size_without_a_kernel_is_an_error_with_advice() {
     let line =
         "train --data data --out run --device emulator --steps 1 --layers 1 --heads 3 --channels 48 --context 32";
     run(home.path(), line).has(1, &["head size", "16", "--device cpu"]);
+}
+
+/// The attention kernels that are asked for run, or it is said why not.
+#[test]
+fn the_attention_kernels_can_be_chosen() {
+    let home = tempfile::tempdir().unwrap();
+    let bench = |asked: &str| -> Said {
+        let line = "bench train --device emulator --layers 1 --heads 1 --channels 64 --context 32 --batch 1 --steps 1";
+        let mut command = logwright();
+        command.args(line.split_whitespace()).current_dir(home.path()).env("LOGWRIGHT_ATTENTION", asked);
+        command.output().unwrap().into()
+    };
+    bench("mma").has(0, &[]);
+    bench("").has(0, &[]);
+    bench("hopper").has(1, &["LOGWRIGHT_ATTENTION=hopper", "emulator has compute capability 8.0", "need 9.0", "mma"]);
+    bench("wgmma").has(2, &["LOGWRIGHT_ATTENTION=wgmma: expected hopper", "or mma"]);
 }
 
 fn trained() -> tempfile::TempDir {
