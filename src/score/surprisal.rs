@@ -55,8 +55,9 @@ pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
 /// A sequence longer than the context is read in windows that overlap by half; each token is counted once, with at least half
 /// a context before it.
 ///
-/// `batch` windows are computed at once. An engine beside the host takes as many more short ones as fill the same place of
-/// `batch` x context tokens, in few different shapes, each of which costs it some preparation.
+/// `batch` windows are computed at once. An engine beside the host takes as many more short ones as fill the place of
+/// `batch` x context tokens, or of 65,536 where these are fewer; in few different shapes, each of which costs it some
+/// preparation.
 pub fn sequence_surprisals(
     engine: &mut dyn Engine,
     separator: u32,
@@ -110,24 +111,27 @@ struct Shape {
     time: usize,
 }
 
+/// Tokens that keep a large GPU busy: more would only take memory.
+const MOST_PACKED: usize = 1 << 16;
+
 impl Shape {
     fn plain(left: &[Window], batch: usize) -> Self {
         let windows = batch.min(left.len());
         Shape { windows, rows: windows, time: left[windows - 1].length }
     }
 
-    /// As many windows as `batch` x `context` tokens hold, each as long as the longest, rounded up by at most an eighth. The
-    /// last group, which is not full, has a power of two of rows.
+    /// `batch` windows, or as many as fill their place, each as long as the longest, rounded up by at most an eighth. The last
+    /// group, which is not full, has a power of two of rows.
     fn packed(left: &[Window], batch: usize, context: usize) -> Self {
-        let fits = |count: usize, time: usize| count * time <= batch * context;
+        let full = |time: usize| batch.max((batch * context).min(MOST_PACKED) / time);
         let rounded = |length: usize| {
             let step = (length.next_power_of_two() / 16).max(8);
             length.next_multiple_of(step).min(context)
         };
-        let windows = left.iter().zip(1..).take_while(|(window, count)| fits(*count, rounded(window.length))).count();
+        let windows = left.iter().zip(1..).take_while(|(window, count)| *count <= full(rounded(window.length))).count();
         let time = rounded(left[windows - 1].length);
-        let full = batch * context / time;
-        Shape { windows, rows: if windows < left.len() { full } else { windows.next_power_of_two().min(full) }, time }
+        let rows = if windows < left.len() { full(time) } else { windows.next_power_of_two().min(full(time)) };
+        Shape { windows, rows, time }
     }
 }
 
@@ -174,6 +178,9 @@ mod tests {
         assert_eq!(Shape::packed(&windows(&[9, 10, 11]), 4, 64), shape(3, 4, 16));
         assert_eq!(Shape::packed(&windows(&[5]), 1, 6), shape(1, 1, 6), "not beyond the context");
         assert_eq!(Shape::plain(&windows(&[5, 6, 9, 9]), 3), shape(3, 3, 9));
+        // Not fewer than were asked for, and no more than a GPU has work for.
+        assert_eq!(Shape::packed(&windows(&[100; 4000]), 1024, 4096), shape(1024, 1024, 104));
+        assert_eq!(Shape::packed(&windows(&[100; 4000]), 64, 4096), shape(630, 630, 104));
         // However long they are, at most a ninth is padding, but for the shortest.
         for length in 64..1024 {
             let time = Shape::packed(&windows(&[length]), 2, 1024).time;
