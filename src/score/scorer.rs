@@ -2,7 +2,7 @@
 
 use super::fields::{FieldSurprisal, Parts, parts};
 use super::original::Original;
-use super::surprisal::{Surprisals, encode, sequence_surprisals};
+use super::surprisal::{Encoded, Surprisals, encode, sequence_surprisals};
 use crate::engine::Engine;
 use crate::pseudonyms::RecordPseudonyms;
 use crate::record::fields::{body_start, leaves};
@@ -37,7 +37,7 @@ pub struct RecordReader<'a> {
 }
 
 /// Raw records as tokens, or why the model cannot read one.
-pub struct Tokenized(Vec<Result<(Trained, Vec<u32>)>>);
+pub struct Tokenized(Vec<Result<(Trained, Encoded)>>);
 
 /// A record with the surprisal of its tokens and fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,7 +169,7 @@ impl ScoringModel<'_> {
 
     /// The surprisals of the tokens of each record that has any.
     pub fn surprisals(&mut self, of: &Tokenized) -> Result<Vec<Vec<f32>>> {
-        let whole: Vec<&[u32]> = of.0.iter().flatten().map(|(_, tokens)| tokens.as_slice()).collect();
+        let whole: Vec<&[u32]> = of.0.iter().flatten().map(|(_, (tokens, _))| tokens.as_slice()).collect();
         sequence_surprisals(self.engine, self.separator, &whole, self.batch)
     }
 }
@@ -180,8 +180,8 @@ impl RecordReader<'_> {
         let RecordReader { arrangement, tokenizer, records: like, pseudonyms } = self;
         let mut tokenize = |record| {
             let trained = as_trained(record, like, arrangement.as_ref(), pseudonyms.as_deref_mut())?;
-            let tokens = encode(tokenizer, &trained.record)?;
-            Ok((trained, tokens))
+            let encoded = encode(tokenizer, &trained.record)?;
+            Ok((trained, encoded))
         };
         Tokenized(records.into_iter().map(&mut tokenize).collect())
     }
@@ -189,8 +189,9 @@ impl RecordReader<'_> {
     /// Fields from the surprisals of the tokens of each record that has any.
     pub fn join(&self, tokenized: Tokenized, nats: Vec<Vec<f32>>) -> Vec<Result<ScoredRecord>> {
         let mut nats = nats.into_iter();
-        let mut join = |(Trained { record, original, disorder }, tokens)| {
-            let surprisals = Surprisals { tokens, nats: nats.next().expect("one for each record with tokens") };
+        let mut join = |(Trained { record, original, disorder }, (tokens, stand_ins))| {
+            let nats = nats.next().expect("one for each record with tokens");
+            let surprisals = Surprisals { tokens, nats, stand_ins };
             if !surprisals.total().is_finite() {
                 return Err(Error::failed(
                     "the surprisal of this record is not a number (NaN); the model's weights are damaged or training has diverged",

@@ -40,7 +40,8 @@ impl Surprisals {
 /// Surprisals of each record, given only that a record begins, as at the start of a training window (`windows = "records"`).
 /// `batch` windows are computed at once; see [`sequence_surprisals`].
 ///
-/// A record with a newline inside it is an error of its own and does not affect the others. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
+/// A record with a newline inside it is an error of its own and does not affect the others. The outer error is the engine's.
+/// Memory: the records' tokens, and the engine's for `batch` x context.
 pub fn surprisals(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
@@ -55,8 +56,11 @@ pub fn surprisals(
     Ok(encoded.into_iter().map(|encoded| encoded.map(&mut join)).collect::<Vec<_>>())
 }
 
+/// Tokens, and which of them stand for what the tokenizer lacks.
+pub(super) type Encoded = (Vec<u32>, Vec<StandIn>);
+
 /// The record's tokens and the separator that ends it, and which of them stand for what the tokenizer lacks.
-fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<(Vec<u32>, Vec<StandIn>)> {
+pub(super) fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Encoded> {
     if record.contains(&b'\n') {
         return Err(Error::failed("a record must be one line, found a newline inside it"));
     }

@@ -205,6 +205,29 @@ fn saved_and_loaded_is_the_same() {
     }
 }
 
+/// What a model folder adds for other programs changes nothing here, also where data is prepared with that folder's tokenizer.
+#[test]
+fn the_tokenizer_of_a_model_encodes_the_same() {
+    for tokenizer in [Tokenizer::bytes(), Tokenizer::chars(&"ab\n{é".chars().collect()), trained(512)] {
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer.save_for_model(folder.path(), 64).unwrap();
+        let loaded = Tokenizer::load(folder.path()).unwrap();
+        assert!(loaded.same_tokens(&tokenizer));
+        assert_eq!(loaded.separator(), tokenizer.separator());
+        assert_eq!(ids(&loaded, "ba{é\nb".as_bytes()), ids(&tokenizer, "ba{é\nb".as_bytes()));
+        // Others begin a text with the newline, by its id and under the name that the vocabulary has for it.
+        let document: Value = serde_json::from_slice(&loaded.0.json).unwrap();
+        let config = std::fs::read(folder.path().join("tokenizer_config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        let name = config["eos_token"].as_str().unwrap();
+        assert_eq!(document["model"]["vocab"][name], loaded.separator());
+        assert_eq!(document["post_processor"]["special_tokens"][name]["ids"], serde_json::json!([loaded.separator()]));
+        let again = tempfile::tempdir().unwrap();
+        loaded.save_for_model(again.path(), 64).unwrap();
+        assert_eq!(Tokenizer::load(again.path()).unwrap().0.json, loaded.0.json);
+    }
+}
+
 fn load_error(content: Option<&[u8]>) -> String {
     let folder = tempfile::tempdir().unwrap();
     if let Some(content) = content {

@@ -157,12 +157,15 @@ impl Tokenizer {
 
     /// Writes tokenizer.json and tokenizer_config.json, which `transformers.AutoTokenizer` can load.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let mut config = file::config().to_string();
-        config.push('\n');
-        for (name, content) in [(file::NAME, &self.0.json[..]), (file::CONFIG_NAME, config.as_bytes())] {
-            crate::files::write_new(&folder.join(name), content)?;
-        }
-        Ok(())
+        write(folder, &self.0.json, &file::config())
+    }
+
+    /// Writes them for a model with this context: `transformers` then begins, ends and fills texts as the model expects.
+    pub fn save_for_model(&self, folder: &Path, context: usize) -> Result<()> {
+        let document: Value = serde_json::from_slice(&self.0.json).map_err(Error::failed)?;
+        let document = file::for_model(document, self.0.kind, self.0.separator);
+        let text = serde_json::to_vec(&document).map_err(Error::failed)?;
+        write(folder, &text, &file::config_of_model(self.0.kind, context))
     }
 
     /// Reads `folder`/tokenizer.json, written by `save` or by another program (byte-level BPE).
@@ -228,6 +231,11 @@ impl Tokenizer {
             self.vocab_size()
         ))
     }
+}
+
+fn write(folder: &Path, document: &[u8], config: &Value) -> Result<()> {
+    crate::files::write_new(&folder.join(file::NAME), document)?;
+    crate::files::write_new(&folder.join(file::CONFIG_NAME), format!("{config}\n").as_bytes())
 }
 
 /// The token of each single byte. Errors: a byte without a token, because then some texts could not be encoded.

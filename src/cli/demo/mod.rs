@@ -143,7 +143,7 @@ fn clear(folder: &Path) -> Result<Lock> {
 fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConfig> {
     let mut overrides = toml::Table::from_iter([("seed".to_string(), toml::Value::Integer(args.seed as i64))]);
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
-    let config = TrainConfig::resolve("tiny", None, overrides)?;
+    let config = TrainConfig::resolve(Some("tiny"), None, overrides)?;
     let device = args.device.open()?;
     let RunPlan { model, parameters, start, .. } = RunPlan::random(config.clone(), data, &device)?;
     let mut engine = device.engine(model, parameters)?;
