@@ -265,6 +265,7 @@ mod tests {
             ("/sessions/kinds", json!([]), "sessions: kinds: found 0, expected 6"),
             ("/sessions/records/tail", json!(0.0), "sessions: records: tail is 0"),
             ("/normal/paths/ip/count", json!(0), "normal: paths: ip has a count of 0"),
+            ("/normal/paths/ip/spread", json!(0.5), "normal: paths: ip has a spread of 0.5"),
             ("/normal/paths/ip/mean", json!(-0.5), "normal: paths: ip has a mean of -0.5"),
             ("/normal/rare_paths/tail", json!(-1), "normal: rare_paths: tail is -1"),
             ("/normal/fields/steps", json!([[1.0, 0]]), "normal: fields: expected steps"),

@@ -25,7 +25,7 @@ pub fn write(folder: &Path, records: usize, seed: u64) -> Result<Logs> {
     let mut source = SignIns::new(SynthSettings { seed, ..SynthSettings::default() })?;
     let held_out = (records / 20).clamp(50, 1000);
     let mut bytes = 0;
-    let mut corpus = File::create(folder, CORPUS)?;
+    let mut corpus = Lines::create(folder, CORPUS)?;
     for record in source.by_ref().filter(|record| record.attack.is_none()).take(records) {
         bytes += record.json.len();
         corpus.line(&record.json)?;
@@ -39,7 +39,7 @@ pub fn write(folder: &Path, records: usize, seed: u64) -> Result<Logs> {
         .collect();
     let held_out: Vec<SignIn> = source.take(held_out).collect();
     let (mut calibration, mut later, mut labels) =
-        (File::create(folder, NORMAL)?, File::create(folder, HELD_OUT)?, File::create(folder, LABELS)?);
+        (Lines::create(folder, NORMAL)?, Lines::create(folder, HELD_OUT)?, Lines::create(folder, LABELS)?);
     normal.iter().try_for_each(|record| calibration.line(&String::from_utf8_lossy(record)))?;
     for (number, record) in (1..).zip(&held_out) {
         later.line(&record.json)?;
@@ -49,11 +49,12 @@ pub fn write(folder: &Path, records: usize, seed: u64) -> Result<Logs> {
     Ok(Logs { mean_bytes: bytes as f64 / records.max(1) as f64, normal, held_out })
 }
 
-struct File(WholeFile);
+/// A file of lines.
+struct Lines(WholeFile);
 
-impl File {
+impl Lines {
     fn create(folder: &Path, name: &str) -> Result<Self> {
-        WholeFile::create(&folder.join(name), Access::Private).map(File)
+        WholeFile::create(&folder.join(name), Access::Private).map(Lines)
     }
 
     fn line(&mut self, record: &str) -> std::result::Result<(), Error> {
