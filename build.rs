@@ -21,20 +21,21 @@ fn main() {
     find_what_tests_need();
     name_commit();
     let sources = files("cu");
-    write_table(&sources);
-    nvcc::build(&sources, &files("cuh"));
+    nvcc::build(&sources, &write_table(&sources), &files("cuh"));
     #[cfg(feature = "emulator")]
     emulator::build(&sources);
 }
 
-/// What this writes is included in `src/cuda`: see `kernels/build/table`.
-fn write_table(sources: &[PathBuf]) {
+/// What this writes is included in `src/cuda`: see `kernels/build/table`. Of each source it gives the compute capability of
+/// the only cards that it is for, if it is not for all.
+fn write_table(sources: &[PathBuf]) -> Vec<Option<(u32, u32)>> {
     let files = table::read(sources).unwrap_or_else(|message| fail(&message));
     let output: PathBuf = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR").into();
     for (name, code) in table::generate(&files) {
         let to = output.join(name);
         std::fs::write(&to, code).unwrap_or_else(|e| fail(&format!("cannot write {}: {e}", to.display())));
     }
+    files.iter().map(|file| file.only).collect()
 }
 
 /// A build error for a person, without a backtrace.

@@ -59,6 +59,11 @@ impl OutputArgs {
         }
     }
 
+    /// Whether messages are for people, and wanted.
+    pub fn is_for_people(&self) -> bool {
+        !self.quiet && self.log_format == LogFormat::Text
+    }
+
     /// Sets the number of threads that computations share.
     pub fn init_threads(&self) -> Result<()> {
         let Some(threads) = self.threads else { return Ok(()) };
@@ -68,7 +73,7 @@ impl OutputArgs {
 
     /// A progress bar on stderr over `total` of `unit`; it draws nothing with --quiet or where stderr is no terminal.
     pub fn progress(&self, total: u64, unit: &str) -> ProgressBar {
-        if self.quiet || self.log_format == LogFormat::Json || !stderr().is_terminal() {
+        if !self.is_for_people() || !stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let template = match unit {

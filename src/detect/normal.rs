@@ -101,10 +101,10 @@ impl Values {
     }
 
     /// How many of `count` values would be new beside as many others: those that were seen once (Good-Turing), or more of them
-    /// where values come in bursts. Each record of a session has its identifier, which none before had and none will have after.
+    /// where values come in bursts. All records of a session have its identifier, which none before had and none will have after.
     fn expected_new(&self, count: u32) -> u32 {
         let once = self.times.values().filter(|times| **times == 1).count() as u32;
-        let late: u32 = self.late.iter().map(|value| self.times[value]).sum();
+        let late: u32 = self.late.iter().map(|value| self.times[value]).filter(|times| *times > 1).sum();
         let in_bursts = f64::from(late) / f64::from(self.in_last.max(1)) * f64::from(count);
         once.max(in_bursts as u32)
     }

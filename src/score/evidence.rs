@@ -48,6 +48,8 @@ pub struct PathEvidence {
     pub count: u64,
     /// Mean surprisal in nats.
     pub mean: f64,
+    /// How many times as far as by chance its mean p-value lies from one half in windows of normal records, at least 1.
+    pub spread: f32,
     /// None with fewer than 30 examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<Ranks>,
@@ -180,10 +182,13 @@ impl NormalEvidence {
 
     /// Checks what is always so; the error names the member.
     pub fn check(&self) -> Result<(), String> {
-        for (path, PathEvidence { count, mean, all, by_layout }) in &self.paths {
+        for (path, PathEvidence { count, mean, spread, all, by_layout }) in &self.paths {
             // A mean of losses that are rounded may lie a little below 0.
             if !(*mean >= -0.01 && mean.is_finite()) {
                 return Err(format!("paths: {path} has a mean of {mean}, expected a number of at least 0"));
+            }
+            if !(*spread >= 1.0 && spread.is_finite()) {
+                return Err(format!("paths: {path} has a spread of {spread}, expected at least 1"));
             }
             if *count == 0 {
                 return Err(format!("paths: {path} has a count of 0, expected the number of its values"));

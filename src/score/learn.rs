@@ -4,6 +4,7 @@
 //! predictions of Barber et al., 2021), so that its score is distributed as that of a new normal record, and none is lost for
 //! teaching.
 
+use super::drift::{FEWEST, WINDOW};
 use super::evidence::{
     ENOUGH, KINDS, KindRanks, NormalEvidence, OfKinds, PathEvidence, columns, layout_name, score, sum_of_fields,
 };
@@ -60,13 +61,35 @@ impl Paths {
         self.by_layout.get(&(path, layout)).unwrap_or(of_path).evidence_of_own(nats)
     }
 
-    fn finish(&self, names: &[String]) -> BTreeMap<String, PathEvidence> {
+    /// How many times as far as by chance the mean p-value of each path lies from one half in a window of records that follow each
+    /// other, at least once: people come in turns.
+    fn spreads(&self, examples: &[&Example]) -> Vec<f32> {
+        let mut squares = vec![(0u32, 0.0); self.all.len()];
+        for window in examples.chunks_exact(WINDOW as usize) {
+            let mut means = vec![(0u32, 0.0); self.all.len()];
+            for example in window {
+                for (&path, &(_, nats)) in example.paths.iter().zip(&example.lesson.fields) {
+                    let (count, sum) = &mut means[path as usize];
+                    (*count, *sum) = (*count + 1, *sum + (-self.evidence(path, example.lesson.layout, nats)).exp());
+                }
+            }
+            for ((count, sum), (windows, squares)) in means.into_iter().zip(&mut squares).filter(|(m, _)| m.0 >= FEWEST)
+            {
+                // The variance of a mean of p-values, which are uniform.
+                *squares += 12.0 * f64::from(count) * (sum / f64::from(count) - 0.5).powi(2);
+                *windows += 1;
+            }
+        }
+        let spread = |(windows, squares): (u32, f64)| (squares / f64::from(windows.max(1))).sqrt().max(1.0) as f32;
+        squares.into_iter().map(spread).collect()
+    }
+
+    fn finish(&self, names: &[String], examples: &[&Example]) -> BTreeMap<String, PathEvidence> {
         let mut paths: BTreeMap<String, PathEvidence> = BTreeMap::new();
-        for (name, all) in names.iter().zip(&self.all) {
+        for ((name, all), spread) in names.iter().zip(&self.all).zip(self.spreads(examples)) {
             let ranks = (all.count() as usize >= ENOUGH).then(|| Ranks::of(all));
-            let evidence =
-                PathEvidence { count: all.count().into(), mean: all.mean(), all: ranks, by_layout: BTreeMap::new() };
-            paths.insert(name.clone(), evidence);
+            let (count, mean, by_layout) = (all.count().into(), all.mean(), BTreeMap::new());
+            paths.insert(name.clone(), PathEvidence { count, mean, spread, all: ranks, by_layout });
         }
         for ((path, layout), nats) in &self.by_layout {
             let known = paths.get_mut(&names[*path as usize]).expect("every path has a name");
@@ -85,7 +108,8 @@ pub struct OwnScore {
 }
 
 /// Learns what is normal from `examples`, whose paths are numbered in `names`, and from what is `seen` elsewhere: values of
-/// further normal records that have no surprisals, such as those of the training. The paths of `clocks` are no evidence. Returns it with the scores of the examples.
+/// further normal records that have no surprisals, such as those of the training. The paths of `clocks` are no evidence. Returns it
+/// with the scores of the examples.
 pub fn learn(
     examples: &[&Example],
     names: &[String],
@@ -113,7 +137,7 @@ pub fn learn(
     };
     let scores: Vec<OwnScore> = (0..examples.len()).map(own_score).collect();
     let learnt = NormalEvidence {
-        paths: paths.finish(names),
+        paths: paths.finish(names, examples),
         clocks: clocks.iter().map(|path| names[*path as usize].clone()).collect(),
         rare_paths: Ranks::of(&paths.rare),
         common_layouts: layouts.iter().map(|(layout, count)| (layout_name(*layout), *count)).collect(),

@@ -217,7 +217,7 @@ mod tests {
         let old = r#"{"version": 2, "threshold": 1.0, "usual": {}}"#;
         std::fs::write(&path, old).unwrap();
         let refused = Calibration::load(&path, home.path()).unwrap_err().to_string();
-        assert!(refused.contains("version 2, expected 3; calibrate again"), "{refused}");
+        assert!(refused.contains("version 2, expected 4; calibrate again"), "{refused}");
         std::fs::write(&path, "{").unwrap();
         assert!(Calibration::load(&path, home.path()).unwrap_err().to_string().contains("not a complete calibration"));
     }
@@ -240,8 +240,10 @@ mod tests {
             group: Some(group),
         };
         let (normal, scores) = learnt();
+        let sessions = NormalSessions::learn(&[vec![(&Lesson::default(), None)]], &[1.0]).0;
         let good = json!({
-            "version": 3, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": scores, "normal": normal,
+            "version": 4, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": scores, "normal": normal,
+            "sessions": sessions,
         });
         let check = |value: Value| serde_json::from_value::<Calibration>(value).unwrap().check();
         assert_eq!(check(good.clone()), Ok(()));
@@ -259,11 +261,15 @@ mod tests {
             ("/method/group/open", json!(u64::MAX), "method.group.open is 18446744073709551615"),
             ("/method/group/seconds", json!(-1.0), "method.group.seconds is -1"),
             ("/method/group/time_field", Value::Null, "method.group.time_field"),
+            ("/sessions", Value::Null, "sessions: expected where records are grouped"),
+            ("/sessions/kinds", json!([]), "sessions: kinds: found 0, expected 6"),
+            ("/sessions/records/tail", json!(0.0), "sessions: records: tail is 0"),
             ("/normal/paths/ip/count", json!(0), "normal: paths: ip has a count of 0"),
+            ("/normal/paths/ip/spread", json!(0.5), "normal: paths: ip has a spread of 0.5"),
             ("/normal/paths/ip/mean", json!(-0.5), "normal: paths: ip has a mean of -0.5"),
             ("/normal/rare_paths/tail", json!(-1), "normal: rare_paths: tail is -1"),
             ("/normal/fields/steps", json!([[1.0, 0]]), "normal: fields: expected steps"),
-            ("/normal/kinds", json!([]), "normal: kinds: found 0, expected 5"),
+            ("/normal/kinds", json!([]), "normal: kinds: found 0, expected 6"),
             ("/normal/kinds/2/common/tail", json!(0), "normal: kinds: distance: tail is 0"),
         ] {
             let mut bad = good.clone();

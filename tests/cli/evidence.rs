@@ -61,8 +61,8 @@ fn records_of_another_system_are_told_as_drift() {
     said.has(0, &["from record 1 on, records are unlike those of the calibration", "moved: ", "host", "--recalibrate"]);
     assert_eq!(said.err.matches("are unlike").count(), 1, "said once: {}", said.err);
     let found = lines(&said);
-    assert_eq!(found[200].get("drift"), None);
-    let drift = &found[260]["drift"];
+    assert_eq!(found[490].get("drift"), None);
+    let drift = &found[510]["drift"];
     assert_eq!(drift["since"], 1);
     assert!(
         drift["paths"].as_array().unwrap().iter().any(|path| path["path"] == "host" && path["new"] == true),
