@@ -19,6 +19,7 @@ static int number(const char *variable, int otherwise) {
 }
 
 // The body may hold commas.
+// The body may have commas.
 #define STUB(name, parameters, ...)        \
     int name parameters {                  \
         const int code = answer(#name);    \
