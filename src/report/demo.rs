@@ -134,14 +134,16 @@ pub fn page(report: &DemoReport, path: &Path) -> Result<()> {
 
 fn html(report: &DemoReport) -> Result<String> {
     let [looked, found] = report.detected.sentences();
-    let unusual: Vec<&Attacked> = report.detected.most_unusual().into_iter().take(SHOWN).collect();
+    let mut shown = BTreeSet::new();
+    let is_first = |one: &&Attacked| one.episode.is_none_or(|episode| shown.insert(episode));
+    let unusual: Vec<&Attacked> = report.detected.most_unusual().into_iter().filter(is_first).take(SHOWN).collect();
     let names: Vec<String> = unusual.iter().map(|one| known(one)).collect();
     let threshold = unusual.first().and_then(|one| one.finding.threshold);
     let shown = unusual.iter().zip(&names).map(|(one, name)| (&one.finding, Some(name.as_str())));
     let facts: String = report.facts.iter().map(|(name, value)| fact(name, value)).collect();
     let samples: String = report.samples.iter().map(|sample| article(sample, Form::Json)).collect();
     let body = format!(
-        "<section>\n<h2>The most unusual records</h2>\n<p>{}</p>\n<p>{}</p>\n{}{}</section>\n\
+        "<section>\n<h2>The most unusual records, one of each attack</h2>\n<p>{}</p>\n<p>{}</p>\n{}{}</section>\n\
          <section>\n<h2>Real and generated records</h2>\n<p>Left a real record, right one that the model made up.</p>\n{}</section>\n\
          <section>\n<h2>Quality</h2>\n<p>{}</p>\n<dl class=\"facts\">\n{facts}</dl>\n<figure>\n{}</figure>\n</section>\n\
          <section>\n<h2>Everything else</h2>\n{}{}</section>\n",
@@ -257,6 +259,7 @@ mod tests {
         let order: Vec<u64> = found.detected.most_unusual().iter().map(|one| one.finding.record).collect();
         assert_eq!(order, [2, 4, 3, 12, 1]);
         let page = html(&found).expect("it renders");
+        assert!(page.contains("record 4: score") && !page.contains("record 12: score"), "of the attack of record 2");
         assert!(
             page.contains("record 2: score 9.00, threshold 4.00, anomaly; part of an attack: password spray"),
             "{page}"

@@ -110,7 +110,8 @@ impl TrainConfig {
         let mut table = read_table(path)?;
         // Runs of before version 0.2 do not name it.
         table.entry("preset").or_insert_with(|| "not known".into());
-        let saved = Self::from_table(table.clone(), &path.display().to_string())?;
+        let origin = format!("{}: expected the settings that a run saved", path.display());
+        let saved = Self::from_table(table.clone(), &origin)?;
         table.extend(overrides);
         let config = Self::from_table(table, "flags")?;
         match config.differences(&saved).first() {

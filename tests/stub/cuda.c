@@ -18,11 +18,12 @@ static int number(const char *variable, int otherwise) {
     return text ? atoi(text) : otherwise;
 }
 
-#define STUB(name, parameters, body)       \
+// The body may hold commas.
+#define STUB(name, parameters, ...)        \
     int name parameters {                  \
         const int code = answer(#name);    \
         if (code) return code;             \
-        body;                              \
+        __VA_ARGS__;                       \
         return 0;                          \
     }
 static int something;
