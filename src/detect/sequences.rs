@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// Added to every count of a 2-gram, so that an unseen one has a finite surprisal (Lidstone smoothing).
 const ALPHA: f64 = 0.1;
 /// Maximum number of distinct count vectors that distances are computed to: the first ones.
-const MOST_VECTORS: usize = 1000;
+const MOST_VECTORS: usize = 5000;
 /// Distinct 2-grams that are kept.
 const MOST_PAIRS: usize = 500_000;
 /// Stand for the beginning and the end of a sequence.
@@ -67,7 +67,8 @@ impl Sequences {
         let unseen = counts.iter().filter(|(event, _)| self.events.get(event).is_none_or(|n| *n <= own)).count();
         let known = self.seen.get(&hashed(&counts)).is_some_and(|n| *n > own);
         let others = self.vectors.iter().filter(|vector| !is_own || **vector != counts);
-        let distance = if known { 0 } else { others.map(|v| distance(v, &counts)).min().unwrap_or(0) };
+        let nearest = others.fold(None, |nearest, vector| Some(distance(vector, &counts, nearest.unwrap_or(u64::MAX))));
+        let distance = if known { 0 } else { nearest.unwrap_or(0) };
         let two_gram = self.surprisals(events, is_own).into_iter().fold(0.0, f64::max);
         [unseen as f64, f64::from(u8::from(!known)), distance as f64, two_gram]
     }
@@ -117,10 +118,10 @@ fn hashed(counts: &[(u64, u32)]) -> u64 {
     counts.iter().fold(counts.len() as u64, |hash, (event, count)| pair(pair(hash, *event), (*count).into()))
 }
 
-/// L1 distance: the sum over all events of the difference of their counts.
-fn distance(a: &[(u64, u32)], b: &[(u64, u32)]) -> u64 {
+/// L1 distance: the sum over all events of the difference of their counts; `most` where it is larger.
+fn distance(a: &[(u64, u32)], b: &[(u64, u32)], most: u64) -> u64 {
     let (mut at, mut other, mut sum) = (0, 0, 0);
-    while at < a.len() || other < b.len() {
+    while sum < most && (at < a.len() || other < b.len()) {
         let (left, right) = (a.get(at), b.get(other));
         let event = left.iter().chain(&right).map(|counted| counted.0).min().expect("one of them has an event left");
         let count = |counted: Option<&(u64, u32)>| counted.filter(|c| c.0 == event).map_or(0, |c| c.1);
@@ -128,7 +129,7 @@ fn distance(a: &[(u64, u32)], b: &[(u64, u32)]) -> u64 {
         at += usize::from(count(left) > 0);
         other += usize::from(count(right) > 0);
     }
-    sum
+    sum.min(most)
 }
 
 /// Pairs of neighbours among the beginning, the events, the end.

@@ -95,8 +95,8 @@ impl NormalSessions {
         let sorted: [Sorted; 6] = std::array::from_fn(|kind| Sorted::of(numbers.iter().map(|numbers| numbers[kind])));
         let records = Sorted::of(scores.iter().map(|&score| score as f32));
         let own = |(numbers, &by_records): (&[f32; 6], &f64)| {
-            let kinds: [f64; 6] = std::array::from_fn(|kind| sorted[kind].evidence_of_own(numbers[kind]));
-            score(records.evidence_of_own(by_records as f32), &kinds)
+            let kinds: [f64; 6] = std::array::from_fn(|kind| sorted[kind].bounded_evidence_of_own(numbers[kind]));
+            score(records.bounded_evidence_of_own(by_records as f32), &kinds)
         };
         let own: Vec<f64> = numbers.iter().zip(scores).map(own).collect();
         let kinds = sorted.iter().map(Ranks::of).collect();

@@ -131,7 +131,8 @@ pub fn learn(
     let kinds: Vec<Kind> = (0..KINDS.len()).map(|kind| Kind::learn(kind, &numbers, &is_common)).collect();
     let own_score = |i: usize| {
         let of_kind = |kind: usize| kinds[kind].evidence_of_own(numbers[i][kind], is_common[i]);
-        let fields = fields.evidence_of_own(sums[i]);
+        // By its rank alone: by the tail of the others, the oddest normal record would be farther out than a new one of the same sum.
+        let fields = fields.bounded_evidence_of_own(sums[i]);
         let kinds: OfKinds<f64> = std::array::from_fn(of_kind);
         OwnScore { fields, score: score(fields, &kinds) }
     };
