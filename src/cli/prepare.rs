@@ -11,12 +11,13 @@ use logwright::dataset::{
     PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
 };
 use logwright::ingest::{BadRecords, InputFormat, ReadOptions, RecordStart};
-use logwright::pseudonyms::SecretKey;
+use logwright::pseudonyms::{SealedPseudonyms, SecretKey};
 use logwright::record::{OpenedReport, Opening, Prefix, Records};
 use logwright::tokens::{MOST_VOCABULARY, Tokenizer, TokenizerKind};
 use logwright::words::counted;
 use logwright::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use tracing::{info, warn};
 
@@ -40,8 +41,8 @@ pub struct PrepareArgs {
     /// How text becomes tokens: bpe is trained on these logs, bytes has one token per byte, char one per character (as nanoGPT)
     #[arg(long, value_enum, default_value_t = TokenizerKind::Bpe, value_name = "KIND")]
     tokenizer: TokenizerKind,
-    /// Use the tokenizer of this model or data folder, and its prefix fields and opened strings unless others are given: to
-    /// fine-tune or to evaluate a model
+    /// Use the tokenizer of this model or data folder, its prefix fields and opened strings unless others are given, and with
+    /// --pseudonymise and the same key its table of names: to fine-tune or to evaluate a model
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["tokenizer", "vocab_size"])]
     tokenizer_from: Option<PathBuf>,
     /// Substitute this character for those that a char tokenizer does not know, instead of failing there
@@ -161,7 +162,7 @@ fn check_tokenizer(folder: &Path, tokenizer: &Tokenizer, known: Option<&Records>
 }
 
 /// Opens or makes the key; a dry run makes no file.
-fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOptions>> {
+fn pseudonymise(args: &PrepareArgs, out: &Path, earlier: Option<&Path>) -> Result<Option<PseudonymOptions>> {
     let Some(path) = args.key_file.as_ref().filter(|_| args.pseudonymise) else { return Ok(None) };
     if !args.dry_run && lies_in(path, out) {
         return Err(Error::usage(format!(
@@ -173,8 +174,23 @@ fn pseudonymise(args: &PrepareArgs, out: &Path) -> Result<Option<PseudonymOption
         check_written(file, out, args)?;
     }
     let key = if args.dry_run && !path.exists() { SecretKey::throwaway()? } else { SecretKey::open(path)? };
-    let (rules, allow) = (args.rules.clone(), args.allow.clone());
-    Ok(Some(PseudonymOptions { key, rules, allow, count_words: false, write_records: args.write_records.clone() }))
+    let (rules, allow, write_records) = (args.rules.clone(), args.allow.clone(), args.write_records.clone());
+    let continues = earlier.map(|folder| pseudonyms_of(folder, &key, path)).transpose()?.flatten().map(Arc::new);
+    Ok(Some(PseudonymOptions { key, rules, allow, continues, count_words: false, write_records }))
+}
+
+/// The pseudonyms of the folder that the tokenizer is from, if they are of this key: its names keep them.
+fn pseudonyms_of(folder: &Path, key: &SecretKey, file: &Path) -> Result<Option<SealedPseudonyms>> {
+    let sealed = SealedPseudonyms::load(folder)?;
+    if sealed.as_ref().is_some_and(|sealed| !sealed.is_of(key)) {
+        warn!(
+            "--key-file {}: it is another key than that of {}, so names get other pseudonyms than its model knows; give the key \
+             file of its prepare to keep them",
+            file.display(),
+            folder.display()
+        );
+    }
+    Ok(sealed.filter(|sealed| sealed.is_of(key)))
 }
 
 fn options(args: PrepareArgs) -> Result<PrepareOptions> {
@@ -187,7 +203,7 @@ fn options(args: PrepareArgs) -> Result<PrepareOptions> {
     if let Some((folder, tokenizer)) = folder.as_deref().zip(existing.as_ref()).filter(|_| args.pseudonymise) {
         check_tokenizer(folder, tokenizer, known.as_ref())?;
     }
-    let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")))?;
+    let pseudonymise = pseudonymise(&args, args.out.as_deref().unwrap_or(Path::new("")), folder.as_deref())?;
     // A folder of inputs may contain the key, and records are not written over their originals.
     let leave_out =
         [&args.key_file, &args.rules, &args.allow, &args.write_records].into_iter().flatten().cloned().collect();

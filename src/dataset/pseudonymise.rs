@@ -11,6 +11,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How to replace names.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct PseudonymOptions {
     pub rules: Option<PathBuf>,
     /// A file of words that stay.
     pub allow: Option<PathBuf>,
+    /// The pseudonyms of a corpus, which the names of this one keep: of the same key.
+    pub continues: Option<Arc<SealedPseudonyms>>,
     /// Whether to count the words that are replaced.
     pub count_words: bool,
     /// A file to which the records are written with their pseudonyms and without a prefix.
@@ -50,8 +53,7 @@ pub(super) fn read_pseudonymised(
     progress: &ProgressBar,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Pseudonymised> {
-    let rules = Rules::load_allowing(how.rules.as_deref(), how.allow.as_deref())?;
-    let mut pseudonyms = Pseudonymizer::new(how.key.clone(), rules);
+    let mut pseudonyms = begun(how)?;
     if how.count_words {
         pseudonyms.count_words(&how.key);
     }
@@ -87,6 +89,14 @@ pub(super) fn read_pseudonymised(
     check_prefixes(&read.prefixes, &report)?;
     let (replaced, sealed) = (pseudonyms.report(), pseudonyms.seal(&how.key));
     Ok(Pseudonymised { report, replaced, words: pseudonyms.word_report(), sealed, written })
+}
+
+/// What replaces names: anew, or going on from a corpus.
+fn begun(how: &PseudonymOptions) -> Result<Pseudonymizer> {
+    let load = || Rules::load_allowing(how.rules.as_deref(), how.allow.as_deref());
+    let Some(sealed) = &how.continues else { return Ok(Pseudonymizer::new(how.key.clone(), load()?)) };
+    let given = (how.rules.is_some() || how.allow.is_some()).then(load).transpose()?;
+    Pseudonymizer::continuing(how.key.clone(), sealed, given)
 }
 
 fn each_record(originals: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {

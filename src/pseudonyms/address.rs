@@ -3,9 +3,9 @@
 //! The method is Crypto-PAn, after Xu, Fan, Ammar, Moon, "Prefix-preserving IP address anonymization", ICNP 2002: two
 //! addresses that share exactly their first k bits have images that share exactly their first k bits. It has two additions:
 //!
-//! - Ranges with a meaning keep it ([`RANGES_4`], [`RANGES_6`]). Loopback, unspecified, link-local, multicast and
-//!   documentation addresses and netmasks stay unchanged; an address of a private network stays in this network, and only
-//!   the bits after its prefix change.
+//! - Ranges with a meaning keep it ([`RANGES_4`], [`RANGES_6`]). Loopback, unspecified, link-local and multicast
+//!   addresses and netmasks stay unchanged; an address of a private network or of documentation stays in this network, and
+//!   only the bits after its prefix change.
 //! - An image that falls into such a range from outside is mapped again until it leaves the range (cycle walking, Black and
 //!   Rogaway 2002). All addresses whose images fall into one range are mapped again together. So the map stays one-to-one,
 //!   and prefixes are preserved within each such group, but not always between groups.
@@ -69,9 +69,9 @@ const RANGES_4: [(Ipv4Addr, u32, Fate); 14] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8, Fate::Stay),      // "this network", unspecified
     (Ipv4Addr::new(127, 0, 0, 0), 8, Fate::Stay),    // loopback
     (Ipv4Addr::new(169, 254, 0, 0), 16, Fate::Stay), // link-local, instance metadata
-    (Ipv4Addr::new(192, 0, 2, 0), 24, Fate::Stay),   // documentation
-    (Ipv4Addr::new(198, 51, 100, 0), 24, Fate::Stay),
-    (Ipv4Addr::new(203, 0, 113, 0), 24, Fate::Stay),
+    (Ipv4Addr::new(192, 0, 2, 0), 24, Fate::Within(24)), // documentation, also of companies that invent logs with it
+    (Ipv4Addr::new(198, 51, 100, 0), 24, Fate::Within(24)),
+    (Ipv4Addr::new(203, 0, 113, 0), 24, Fate::Within(24)),
     (Ipv4Addr::new(224, 0, 0, 0), 4, Fate::Stay), // multicast groups are constants of protocols
     (Ipv4Addr::new(255, 0, 0, 0), 8, Fate::Stay), // broadcast and netmasks
     (Ipv4Addr::new(10, 0, 0, 0), 8, Fate::Within(8)),
@@ -85,8 +85,8 @@ const RANGES_4: [(Ipv4Addr, u32, Fate); 14] = [
 const RANGES_6: [(Ipv6Addr, u32, Fate); 8] = [
     (Ipv6Addr::UNSPECIFIED, 127, Fate::Stay), // and loopback
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, Fate::Stay),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, Fate::Stay),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, Fate::Stay),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, Fate::Within(32)),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, Fate::Within(20)),
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64, Fate::Within(64)),
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, Fate::Within(10)),
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, Fate::Within(8)),
@@ -262,10 +262,16 @@ mod tests {
     #[test]
     fn ranges_with_a_meaning_keep_it() {
         let addresses = addresses();
-        for text in ["127.0.0.1", "0.0.0.0", "255.255.255.0", "192.0.2.7", "224.0.0.251", "::", "::1", "2001:db8::5"] {
+        for text in ["127.0.0.1", "0.0.0.0", "255.255.255.0", "224.0.0.251", "::", "::1"] {
             assert_eq!(addresses.text(text).as_deref(), Some(text));
         }
-        for (text, prefix) in [("10.1.2.3", "10."), ("192.168.10.20", "192.168."), ("fe80::286a:52de", "fe80::")] {
+        for (text, prefix) in [
+            ("10.1.2.3", "10."),
+            ("192.168.10.20", "192.168."),
+            ("fe80::286a:52de", "fe80::"),
+            ("192.0.2.7", "192.0.2."),
+            ("2001:db8::5", "2001:db8:"),
+        ] {
             let image = addresses.text(text).unwrap();
             assert!(image != text && image.starts_with(prefix), "{text} {image}");
         }

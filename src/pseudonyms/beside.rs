@@ -32,6 +32,10 @@ const VALUES: [&str; 15] = [
 ];
 /// Members that say what the object is.
 const KINDS: [&str; 5] = ["type", "kind", "objecttype", "entitytype", "identitytype"];
+/// Members that only devices have, and that only persons have.
+const OF_DEVICES: [&str; 5] = ["operatingsystem", "iscompliant", "ismanaged", "osversion", "deviceostype"];
+const OF_PERSONS: [&str; 6] =
+    ["samaccountname", "userprincipalname", "givenname", "surname", "familyname", "useraccountcontrol"];
 /// Members whose treatment depends on it.
 const OF_KIND: [&str; 9] =
     ["name", "displayname", "id", "alternateid", "uid", "title", "label", "identifier", "externalid"];
@@ -56,7 +60,28 @@ pub fn paths(parts: &[RecordPart]) -> Vec<Option<String>> {
     for group in groups.iter().filter(|group| group.len() > 1) {
         described(parts, group, &mut own);
     }
+    of_changes(parts, &mut own);
     own
+}
+
+/// The old and the new value of a change are what the event says: `CHANGE_LAST_NAME` with the parameters `OLD_VALUE` and `NEW_VALUE`.
+fn of_changes(parts: &[RecordPart], own: &mut [Option<String>]) {
+    for at in 0..parts.len() {
+        if !matches!(own[at].as_deref(), Some("pair.OLD_VALUE" | "pair.NEW_VALUE")) {
+            continue;
+        }
+        let path = parts[at].field.as_deref().unwrap_or("");
+        let names_it = |part: &&RecordPart| {
+            let object = part.field.as_deref().and_then(|field| field.strip_suffix("name"));
+            let parameter = path.rsplit_once('.').map_or("", |(parameter, _)| parameter);
+            object.is_some_and(|object| path.starts_with(object) && object.len() <= parameter.len())
+        };
+        let is_name = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        let event = parts[..at].iter().rev().filter(names_it).find(|part| is_name(&part.text));
+        if let Some((_, changed)) = event.and_then(|event| event.text.split_once('_')) {
+            own[at] = Some(format!("pair.{changed}"));
+        }
+    }
 }
 
 /// The path of the object that holds a member, and the name of the member without separators.
@@ -84,17 +109,28 @@ fn described(parts: &[RecordPart], group: &[usize], own: &mut [Option<String>]) 
     }
     let kind = members.iter().find(|(at, name)| KINDS.contains(&name.as_str()) && parts[*at].is_string);
     let mail = || members.iter().any(|(at, _)| parts[*at].is_string && is_mail(text(*at)));
+    let has = |wanted: &[&str]| members.iter().any(|(_, name)| wanted.contains(&name.as_str()));
     let kind = match kind {
         Some((at, _)) if is_name(text(*at)) => plain(text(*at)),
-        _ if mail() => "person".to_string(),
+        _ if has(&OF_DEVICES) => "device".to_string(),
+        _ if has(&OF_PERSONS) || mail() => "person".to_string(),
         _ => return,
     };
     for (at, name) in
         members.iter().filter(|(_, name)| OF_KIND.contains(&name.as_str()) || name.ends_with("displayname"))
     {
         // Brackets, because no member has this name: a secret's rule is not for what is in it.
-        own[*at] = Some(format!("({kind}).{name}"));
+        // The name of an event beside the address of a person is no person's.
+        let is_event = kind == "person" && name == "name" && !text(*at).contains(' ') && is_camel(text(*at));
+        if !is_event {
+            own[*at] = Some(format!("({kind}).{name}"));
+        }
     }
+}
+
+/// Whether a word has capitals inside, as the names of classes and events.
+fn is_camel(text: &str) -> bool {
+    text.chars().zip(text.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase())
 }
 
 /// The member that holds the name of a field, and the stem that the member with the value shares with it: `AttributeName` and

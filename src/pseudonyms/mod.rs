@@ -15,7 +15,8 @@
 //! | `actions`, `rules`, `paths`, `names`, `patterns`, `places` | what is replaced: which fields, and which places in text |
 //! | `beside`, `values`, `nested`, `encoded` | values that stand beside their names, in lists, in JSON as text, in base64 and the like |
 //! | `view`, `keyed`, `cef` | text as it is searched; pairs of a key and a value; CEF and LEEF |
-//! | `domains`, `programs`, `providers`, `foreign` | what looks like a name and is none, and what is one; names below the domains of providers |
+//! | `domains`, `programs`, `providers` | what looks like a name and is none, and what is one; names below the domains of providers |
+//! | `persons`, `capitals`, `ideographs`, `lexicon`, `spelled`, `namesakes` | names of persons in text: by given names and frames, and by accounts that spell them |
 //! | `parts` | the values of a record, and the record with its replacements |
 //! | `members` | names of members in objects that are keyed by a person, account or address |
 //! | `replacer` | the pseudonym of a value of a given kind |
@@ -36,18 +37,21 @@
 mod actions;
 mod address;
 mod beside;
+mod capitals;
 mod cef;
 mod census;
 mod domains;
 mod encoded;
-mod foreign;
 mod hashed;
 mod identifiers;
+mod ideographs;
 mod key;
 mod keyed;
 mod known;
+mod lexicon;
 mod members;
 mod names;
+mod namesakes;
 mod nested;
 mod numbered;
 mod one_record;
@@ -57,6 +61,7 @@ mod paths;
 mod patterns;
 mod people;
 mod permute;
+mod persons;
 mod places;
 mod programs;
 mod providers;
@@ -65,6 +70,7 @@ mod replacer;
 mod resources;
 mod rules;
 mod sealed;
+mod spelled;
 mod state;
 mod sums;
 #[cfg(test)]

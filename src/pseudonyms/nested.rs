@@ -3,6 +3,7 @@
 
 use super::encoded;
 use super::known::KnownNames;
+use super::members;
 use super::parts;
 use super::places::{self, Candidate, PlacesOfTexts};
 use super::rules::{Action, Rules};
@@ -63,7 +64,18 @@ fn of_record(
     }
     let parts = parts::parts(text.as_bytes());
     parts.iter().any(|part| part.field.is_some()).then_some(())?;
-    Some(of_parts(&parts, rules, kept, known, depth + 1))
+    let mut spots = of_parts(&parts, rules, kept, known, depth + 1);
+    for member in members::members(text.as_bytes(), &parts) {
+        let name = &member.name;
+        let found = places::candidates(&name.text, rules, kept, known, false);
+        // Members may be called like accounts, and mostly are not.
+        let says = |action| {
+            matches!(action, Action::Email | Action::Uuid | Action::Sid | Action::Ip | Action::Mac | Action::Arn)
+        };
+        let sure = found.into_iter().filter(|candidate| says(candidate.treatment.action));
+        spots.extend(sure.map(|found| Spot::plain(&name.text, found.place, found.treatment).inside(name)));
+    }
+    Some(spots)
 }
 
 fn of_parts(

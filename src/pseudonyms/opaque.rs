@@ -17,6 +17,10 @@ pub fn is_opaque(text: &str) -> bool {
     if text.starts_with("0x") || !text.chars().all(plain) || digits == 0 || text.len() < 5 || text.len() > 200 {
         return false;
     }
+    // A path is none, and neither is nothing at all.
+    if text.matches('\\').count() > 1 || text.bytes().all(|b| b == b'0') {
+        return false;
+    }
     if digits == text.len() {
         return digits > 6;
     }
@@ -47,6 +51,14 @@ pub fn is_surely_opaque(text: &str) -> bool {
         && digits >= 3
         && text.bytes().any(|b| b.is_ascii_lowercase())
         && text.bytes().any(|b| b.is_ascii_uppercase());
+    // TLS_RSA_WITH_AES_128_GCM_SHA256: words and small numbers.
+    let plain = |part: &str| {
+        let digits = part.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        digits.len() < 5 && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    if text.contains('_') && text.split('_').all(plain) {
+        return false;
+    }
     let long = text.len() >= 16 && digits >= 4 && runs(text) > 7;
     digits > 0 && digits < text.len() && (long || hex && runs(text) > 3 || mixed && runs(text) > 4)
 }
@@ -172,6 +184,9 @@ mod tests {
             assert!(!is_opaque(text), "{text}");
         }
         assert!(is_surely_opaque("0oa9k2d7XqLvTzB3m357") && is_surely_opaque("5d1f0a98a5b1c40f3c7e22aa"));
+        assert!(!is_surely_opaque("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
+        assert_eq!(in_text("volume \"vol-0c7d9f41ab23e8865\" x"), [12..29]);
+        assert!(!is_opaque(r"C:\Users\sra\ID 19902691234567890.jpg") && !is_opaque("0000000000000000"));
         assert!(!is_surely_opaque("Certificate2Collection12") && !is_surely_opaque("HikariPoolConnection12"));
     }
 

@@ -102,6 +102,19 @@ impl Person {
         [".", "_", "-"].map(|between| self.spelled((GivenInitial, between, Last)))
     }
 
+    /// The person whose names are in the other order.
+    pub fn turned(&self) -> Self {
+        Self { given: self.last.clone(), last: self.given.clone() }
+    }
+
+    /// The accounts that companies make of the name and that are hardly the form of anything else.
+    pub fn accounts(&self) -> impl Iterator<Item = String> {
+        let telling = |form: &NameForm| [form.0, form.2].iter().any(|part| matches!(part, GivenInitial | LastInitial));
+        let forms = FORMS.into_iter().filter(telling).map(|form| self.spelled(form));
+        let between = [".", "_", "-"].map(|between| format!("{}{between}{}", self.given, self.last));
+        forms.chain(between).filter(|form| form.chars().count() > 4)
+    }
+
     pub fn last(&self) -> &str {
         &self.last
     }
@@ -165,7 +178,7 @@ impl People {
     /// Decides whose name each spelling is, after all persons are known, and gives the persons their pseudonyms.
     pub fn finalize(&mut self, words: &mut Words, is_common: impl Fn(&Person, &Words) -> bool) {
         let learnt: Vec<Person> = std::mem::take(&mut self.learnt).into_iter().collect();
-        let first = self.persons.len() as u32;
+        let mut numbers = Vec::with_capacity(learnt.len());
         for person in &learnt {
             let length = |word: &str| word.chars().count().min(u8::MAX.into()) as u8;
             let image = PersonImage {
@@ -174,15 +187,21 @@ impl People {
                 lengths: [length(&person.given), length(&person.last)],
                 is_common: is_common(person, words),
             };
-            self.persons.push(image);
+            // A person of the corpus that this one goes on from, or of the corpus of a record.
+            let known = self.forms.get(self.hasher.of(&person.spelled(FORMS[0]))).map(|(number, _)| *number);
+            let number = known.filter(|number| self.persons[*number as usize] == image).unwrap_or_else(|| {
+                self.persons.push(image);
+                self.persons.len() as u32 - 1
+            });
+            numbers.push(number);
         }
-        let number = |person: &Person| learnt.binary_search(person).map(|at| first + at as u32);
+        let number = |person: &Person| learnt.binary_search(person).map(|at| numbers[at]);
         for (spelling, (person, form)) in std::mem::take(&mut self.linked) {
             self.forms.put_new(spelling, (number(&person).expect("linked persons are learnt"), form));
         }
         for (at, form) in FORMS.into_iter().enumerate() {
-            for (person, number) in learnt.iter().zip(first..) {
-                self.forms.put_new(self.hasher.of(&person.spelled(form)), (number, at as u8));
+            for (person, number) in learnt.iter().zip(&numbers) {
+                self.forms.put_new(self.hasher.of(&person.spelled(form)), (*number, at as u8));
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Finds the places in a text that are to be replaced: by patterns, and by the names that fields of the corpus contain.
 
 use super::known::KnownNames;
+use super::lexicon::{self, Given};
 use super::rules::{Action, Rules, Treatment};
-use super::{cef, domains, encoded, foreign, keyed, opaque, values, view};
+use super::{cef, domains, encoded, keyed, opaque, persons, spelled, values, view};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub fn candidates(
     agent: bool,
 ) -> Vec<Candidate> {
     let viewed = view::view(text);
-    let mut found = kept.of(&viewed, rules, agent);
+    let mut found = kept.of(&viewed, rules, agent, !known.is_complete);
     let text = viewed.as_ref();
     let named = known
         .places(text)
@@ -46,15 +47,15 @@ pub fn candidates(
 }
 
 impl PlacesOfTexts {
-    fn of(&mut self, text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
+    fn of(&mut self, text: &str, rules: &mut Rules, agent: bool, learning: bool) -> Vec<Candidate> {
         if text.len() > LONGEST_KEPT {
-            return ruled(text, rules, agent);
+            return ruled(text, rules, agent, learning);
         }
         let key = (text.to_string(), agent);
         if let Some(known) = self.0.get(&key) {
             return known.to_vec();
         }
-        let found = ruled(text, rules, agent);
+        let found = ruled(text, rules, agent, false);
         if self.0.len() == MOST_KEPT {
             self.0.clear();
         }
@@ -64,44 +65,90 @@ impl PlacesOfTexts {
 }
 
 /// The places that rules find in a text.
-fn ruled(text: &str, rules: &mut Rules, agent: bool) -> Vec<Candidate> {
+fn ruled(text: &str, rules: &mut Rules, agent: bool, learning: bool) -> Vec<Candidate> {
+    let numbers = rules.patterns.matching(text);
     let mut found = Vec::new();
-    for number in rules.patterns.matching(text) {
-        let treatment = rules.treatments[number].clone();
-        match treatment.action {
-            Action::Ip if agent => continue,
-            Action::Pairs => {
-                keyed_places(text, rules, &mut found);
-                continue;
-            }
-            _ => {}
+    if !learning {
+        numbers.into_iter().for_each(|number| of_rule(text, number, rules, agent, &mut found));
+        return found;
+    }
+    // Where nothing is learnt, nothing can overlap it.
+    let (teaching, others): (Vec<usize>, Vec<usize>) =
+        numbers.into_iter().partition(|&number| teaches(rules.treatments[number].action));
+    let mut by_rule: Vec<(usize, Vec<Candidate>)> = Vec::new();
+    let mut add = |numbers: Vec<usize>, by_rule: &mut Vec<(usize, Vec<Candidate>)>| {
+        for number in numbers {
+            let mut places = Vec::new();
+            of_rule(text, number, rules, agent, &mut places);
+            by_rule.push((number, places));
         }
-        let places = match (treatment.action, treatment.mark.as_str()) {
-            (Action::Domain, "DOTTED") => domains::dotted(text).into_iter().map(|place| (place, None)).collect(),
-            (Action::Name, "FOREIGN") => foreign::names(text).into_iter().map(|place| (place, None)).collect(),
-            (Action::Id, "MIXED") => opaque::in_text(text).into_iter().map(|place| (place, None)).collect(),
-            _ => rules.patterns.get(number).places(text),
-        };
-        for (place, key) in places {
-            let treatment = match (treatment.action, key) {
-                (Action::Field, Some(key)) => rules_of_key(rules, key),
-                (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
-                (Action::Domain, _) if treatment.mark == "DOTTED" && !domains::is_name(text, &place) => None,
-                (Action::Id, _) if !is_id(&treatment.mark, &text[place.clone()]) => None,
-                (Action::Host, _) if treatment.mark == "NUMBERED" && !is_numbered(&text[place.clone()]) => None,
-                (Action::Name, _) if !text[place.clone()].starts_with(char::is_uppercase) => None,
-                (Action::Ip, _) if goes_on(&text[place.end..]) => None,
-                _ => Some(treatment.clone()),
-            };
-            let Some(treatment) = treatment else { continue };
-            match treatment.action {
-                // A cookie header holds several, and what looks like an account may be a directory's name.
-                Action::Redact | Action::Cookie | Action::User => parts_of_value(text, place, &treatment, &mut found),
-                _ => found.push(Candidate { place, treatment, is_known: false }),
-            }
-        }
+    };
+    add(teaching, &mut by_rule);
+    if by_rule.iter().any(|(_, places)| !places.is_empty()) {
+        add(others, &mut by_rule);
+        by_rule.sort_by_key(|(number, _)| *number);
+        found.extend(by_rule.into_iter().flat_map(|(_, places)| places));
     }
     found
+}
+
+/// Whether names may be learnt from places with this action.
+fn teaches(action: Action) -> bool {
+    use Action::*;
+    matches!(action, Name | User | Email | Host | Domain | Account | Arn | Session | Cookie | Field | Pairs)
+}
+
+/// The places that one rule finds.
+fn of_rule(text: &str, number: usize, rules: &mut Rules, agent: bool, found: &mut Vec<Candidate>) {
+    let treatment = rules.treatments[number].clone();
+    match treatment.action {
+        Action::Ip if agent => return,
+        Action::Pairs => return keyed_places(text, rules, found),
+        _ => {}
+    }
+    let places = match (treatment.action, treatment.mark.as_str()) {
+        (Action::Domain, "DOTTED") => domains::dotted(text).into_iter().map(|place| (place, None)).collect(),
+        (Action::Name, "PERSONS") if agent => return,
+        (Action::Name, "PERSONS") => {
+            persons::names(text, &rules.not_names).into_iter().map(|place| (place, None)).collect()
+        }
+        (Action::User, "SPELLED") => spelled::accounts(text).into_iter().map(|place| (place, None)).collect(),
+        (Action::Id, "MIXED") => opaque::in_text(text).into_iter().map(|place| (place, None)).collect(),
+        _ => rules.patterns.get(number).places(text),
+    };
+    for (place, key) in places {
+        let treatment = match (treatment.action, key) {
+            (Action::Field, Some(key)) => rules_of_key(rules, key),
+            (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
+            (Action::Domain, _) if treatment.mark == "DOTTED" && !domains::is_name(text, &place) => None,
+            (Action::Id, _) if !is_id(&treatment.mark, &text[place.clone()]) => None,
+            (Action::User | Action::Host, _)
+                if treatment.mark == "WORD" && !is_identity_word(&text[place.clone()], rules) =>
+            {
+                None
+            }
+            (Action::Host, _) if treatment.mark != "SECRET" && is_cut(&text[place.end..]) => None,
+            (Action::Host, _) if treatment.mark == "MACHINE" && !is_machine(&text[place.clone()]) => None,
+            (Action::Host, _) if treatment.mark == "NUMBERED" && !is_numbered(&text[place.clone()]) => None,
+            (Action::Name, _) if text[place.clone()].starts_with(char::is_lowercase) => None,
+            (Action::User, _) if LABELS.contains(&&text[place.clone()]) && text[place.end..].starts_with(" ID") => None,
+            (Action::Ip, _) if goes_on(&text[place.end..]) => None,
+            _ => Some(treatment.clone()),
+        };
+        let Some(treatment) = treatment else { continue };
+        // The name of a folder may be a person's full name, whatever separates folders.
+        let place = match treatment.action {
+            Action::User if lexicon::given(&text[place.clone()].to_lowercase()) == Some(Given::Surely) => {
+                persons::continued(text, place, &rules.not_names)
+            }
+            _ => place,
+        };
+        match treatment.action {
+            // A cookie header holds several, and what looks like an account may be a directory's name.
+            Action::Redact | Action::Cookie | Action::User => parts_of_value(text, place, &treatment, found),
+            _ => found.push(Candidate { place, treatment, is_known: false }),
+        }
+    }
 }
 
 /// Whether a text is an identifier as the mark of its rule demands: mixed of digits and letters as no word is and not encoded text,
@@ -111,14 +158,36 @@ fn is_id(mark: &str, text: &str) -> bool {
         "MIXED" => encoded::decoded(text).is_none(),
         // A number of four digits may count anything.
         "TICKET" => text.len() > 4 && (opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit())),
+        "NATIONAL" => text.bytes().filter(u8::is_ascii_digit).count() > 4,
         "OPAQUE" => opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit()),
         _ => true,
     }
 }
 
+/// Whether a word where an account or a machine may stand is no word of the language of logs.
+fn is_identity_word(text: &str, rules: &Rules) -> bool {
+    let lower = text.to_lowercase();
+    let is_word =
+        rules.not_names.contains(&lower) || rules.common_words.contains(&lower) || rules.is_name_of_field(&lower);
+    text.chars().count() > 2 && !is_word && !STATES.contains(&lower.as_str()) && text.contains(char::is_alphabetic)
+}
+
 /// Whether a word has a digit or a capital, as names of machines have and other words with a dash have not.
 fn is_numbered(text: &str) -> bool {
     text.contains(|c: char| c.is_ascii_digit() || c.is_uppercase())
+}
+
+/// Whether a word of which a part says that it is a machine's name has another part, and is no version of anything: not `SQL-92`.
+fn is_machine(text: &str) -> bool {
+    let parts = text.split('-').filter(|part| part.len() > 1 && !part.bytes().all(|b| b.is_ascii_digit()));
+    let numbers = text.split('-').filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    text.contains('-')
+        && (parts.count() > 1 || numbers.filter(|number| number.len() < 3).count() == 1 && text.len() > 5)
+}
+
+/// Whether a name of a machine goes on as the name of a host in a domain, which another rule finds.
+fn is_cut(after: &str) -> bool {
+    after.strip_prefix('.').is_some_and(|more| more.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// Whether a number with dots goes on, so that it is no address.
@@ -146,7 +215,12 @@ fn keyed_places(text: &str, rules: &mut Rules, found: &mut Vec<Candidate>) {
         }
         let Some(treatment) = rules_of_key(rules, &text[pair.key]) else { continue };
         if treatment.action == Action::Redact || !value.contains(['=', '{']) {
-            parts_of_value(text, pair.value, &treatment, found);
+            let place = match (treatment.action, pair.is_loose) {
+                // Applicant: Keisha Broussard.
+                (Action::Name, true) => persons::continued(text, pair.value, &rules.not_names),
+                _ => pair.value,
+            };
+            parts_of_value(text, place, &treatment, found);
         }
     }
 }
@@ -169,8 +243,31 @@ fn is_identity(value: &str, after: &str) -> bool {
     let word = value.chars().all(|c| c.is_lowercase()) && value.len() < 16;
     let label = after.trim_start().split([' ', ':']).next().is_some_and(|next| next.starts_with(char::is_uppercase))
         && after.contains(':');
+    if LABELS.contains(&value) && label {
+        return false;
+    }
     whole && !STATES.contains(&value) || !word || label && !STATES.contains(&value)
 }
+
+/// First words of labels in messages of Windows: after a key without a value, the next label stands.
+const LABELS: [&str; 16] = [
+    "Security",
+    "Account",
+    "Logon",
+    "Calling",
+    "Called",
+    "Source",
+    "Client",
+    "Network",
+    "Additional",
+    "Authentication",
+    "Process",
+    "NAS",
+    "RADIUS",
+    "Subject",
+    "Fully",
+    "Connection",
+];
 
 /// What follows a key in a sentence about it: user: not found.
 const STATES: [&str; 16] = [

@@ -6,13 +6,16 @@ use super::hashed::NameHasher;
 use super::key::SecretKey;
 use super::known::KnownNames;
 use super::members;
+use super::namesakes::Namesakes;
 use super::nested;
 use super::parts::{self, Change, RecordPart};
 use super::people::Person;
 use super::permute::Direction;
+use super::persons;
 use super::places::{self, Candidate, PlacesOfTexts};
 use super::replacer::Replacer;
 use super::rules::{Action, Rules, Treatment};
+use super::spelled;
 use super::values::{self, Spot};
 use super::words::Words;
 use serde::Serialize;
@@ -30,6 +33,7 @@ pub struct Pseudonymizer {
     pub(super) replacer: Replacer,
     pub(super) known: KnownNames,
     kept: PlacesOfTexts,
+    namesakes: Namesakes,
     report: PseudonymReport,
     /// The numbers of pseudonyms by class that could not be undone.
     left: BTreeMap<&'static str, u64>,
@@ -75,7 +79,8 @@ impl Pseudonymizer {
     fn with(key: SecretKey, rules: Rules, direction: Direction) -> Self {
         let known = KnownNames::new(NameHasher::new(&key));
         let (report, left, kept) = (PseudonymReport::default(), BTreeMap::new(), PlacesOfTexts::default());
-        Self { replacer: Replacer::new(key, &rules, direction), rules, kept, known, report, left, census: None }
+        let (replacer, namesakes) = (Replacer::new(key, &rules, direction), Namesakes::default());
+        Self { replacer, rules, kept, namesakes, known, report, left, census: None }
     }
 
     /// Counts words from here on, for [`Self::word_report`].
@@ -119,6 +124,7 @@ impl Pseudonymizer {
         // Whether the text is a user agent does not matter here, because nothing is learnt from addresses.
         let spots = nested::of_text(text, &mut self.rules, &mut self.kept, &self.known, false, 0);
         self.learn_spots(spots, learnt);
+        persons::pairs(text, &self.rules.not_names).into_iter().for_each(|pair| self.namesakes.add(pair));
     }
 
     fn learn_spots(&mut self, spots: Vec<Spot>, learnt: &mut Learnt) {
@@ -143,6 +149,7 @@ impl Pseudonymizer {
         }
         match action {
             Action::Name if text.contains(['@', '\\']) => self.learn_account(text, learnt),
+            Action::Name if self.replacer.names_a_thing(text) => {}
             Action::Name => match Person::from_name(text) {
                 Some(person) => {
                     learnt.persons.push(person);
@@ -187,8 +194,13 @@ impl Pseudonymizer {
             return self.learn_host(machine);
         }
         let lower = text.to_lowercase();
-        learnt.accounts.push(lower.clone());
+        if let Some((given, last)) = spelled::spelled_out(&lower) {
+            self.known.add(&format!("{given} {last}"), Action::Name);
+            self.known.add(&format!("{last}, {given}"), Action::Name);
+            self.known.add(&format!("{given}_{last}"), Action::Name);
+        }
         self.learn_name(&lower, Action::User);
+        learnt.accounts.push(lower);
     }
 
     /// Learns a host or domain name, and the first label of a full host name.
@@ -226,6 +238,10 @@ impl Pseudonymizer {
 
     /// Ends the first pass: all names are now known.
     pub fn finalize(&mut self) {
+        let is_account = |form: &str| self.known.action(form) == Some(Action::User);
+        for person in self.namesakes.named_by(is_account) {
+            self.replacer.people.learn(&person, &[]);
+        }
         let persons: Vec<Person> = self.replacer.people.learnt().cloned().collect();
         let mut known = Vec::new();
         for person in &persons {

@@ -31,6 +31,7 @@ pub struct Replacer {
     keep_accounts: HashSet<String>,
     keep_domains: HashSet<String>,
     allow: HashSet<String>,
+    pub(super) not_names: HashSet<String>,
 }
 
 impl Replacer {
@@ -46,6 +47,7 @@ impl Replacer {
             keep_accounts: rules.keep_accounts.clone(),
             keep_domains: rules.keep_domains.clone(),
             allow: rules.allow.clone(),
+            not_names: rules.not_names.clone(),
             key,
         }
     }
@@ -225,6 +227,9 @@ impl Replacer {
         if text.contains(['@', '\\']) || !text.contains(char::is_whitespace) {
             return self.user(text);
         }
+        if self.names_a_thing(text) {
+            return text.to_string();
+        }
         by_runs(text, char::is_alphanumeric, |run| match TITLES.contains(&run.to_lowercase().as_str()) {
             true => run.to_string(),
             false => self.segments(run),
@@ -241,6 +246,9 @@ impl Replacer {
         if let Some(at) = text.find(" (") {
             // A remark follows.
             return self.user(&text[..at]) + &text[at..];
+        }
+        if self.names_a_thing(text) || text.contains('.') && self.keeps_domain(text) {
+            return text.to_string();
         }
         if let Some((domain, user)) = text.split_once('\\') {
             let domain = if self.keeps_account(domain) { domain.to_string() } else { self.host(domain) };

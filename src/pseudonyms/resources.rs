@@ -4,6 +4,7 @@ use super::identifiers as ids;
 use super::opaque;
 use super::programs::is_program;
 use super::replacer::{Replacer, by_runs};
+use super::spelled;
 
 impl Replacer {
     /// The pseudonym of `DOMAIN\user`, if some field contains the domain.
@@ -51,11 +52,31 @@ impl Replacer {
                 Some((role, session)) => format!("assumed-role/{role}/{}", self.session(session)),
                 None => resource.to_string(),
             },
-            ("s3", Some((bucket, path))) => format!("{}/{path}", self.host(bucket)),
+            ("s3", Some((bucket, path))) => {
+                let folders = by_runs(path, |c| c != '/', |folder| self.folder(folder));
+                format!("{}/{folders}", self.host(bucket))
+            }
             ("s3", None) if !resource.contains('*') => self.host(resource),
             _ => by_runs(resource, |c| !matches!(c, '/' | ':'), |piece| self.piece(piece)),
         };
         Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
+    }
+
+    /// Whether a text of several words is the name of a program, a team or a company, as `Okta Support`.
+    pub fn names_a_thing(&self, text: &str) -> bool {
+        let mut words = text.split([' ', ',', '(', ')']).filter(|word| !word.is_empty());
+        text.contains(' ')
+            && !text.contains(['@', '\\'])
+            && words.any(|word| self.not_names.contains(&word.to_lowercase()))
+    }
+
+    /// The pseudonym of a folder or file that is called like an account; other names of files stay.
+    fn folder(&mut self, name: &str) -> String {
+        let lower = name.to_lowercase();
+        match self.words.is_original(&lower) || !spelled::accounts(name).is_empty() {
+            true => self.user(name),
+            false => name.to_string(),
+        }
     }
 
     /// The pseudonym of a piece of a resource's name: an identifier, a domain, or a name that fields of the corpus contain.

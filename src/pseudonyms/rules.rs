@@ -4,7 +4,7 @@
 pub use super::actions::{Action, Treatment};
 use super::names::FieldNames;
 use super::paths::PathPatterns;
-use super::patterns::{TextPattern, TextPatterns};
+use super::patterns::{self, TextPattern, TextPatterns};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,6 +29,9 @@ struct RulesFile {
     keep_domains: Vec<String>,
     #[serde(default)]
     common_words: Vec<String>,
+    /// Words that no name of a person contains.
+    #[serde(default)]
+    not_names: Vec<String>,
     /// Words and values that stay, whatever their kind, except secrets.
     #[serde(default)]
     allow: Vec<String>,
@@ -113,6 +116,8 @@ pub struct Rules {
     pub keep_words: HashSet<String>,
     pub keep_domains: HashSet<String>,
     pub common_words: HashSet<String>,
+    /// Words that no name of a person contains.
+    pub not_names: HashSet<String>,
     /// Words and values that stay, whatever their kind, except secrets.
     pub allow: HashSet<String>,
 }
@@ -132,8 +137,14 @@ impl Rules {
             is_added &= parse(text)?.builtin;
         }
         if is_added {
-            texts.push(RuleText { name: "the built-in rules".into(), text: BUILTIN.into() });
+            texts.push(RuleText { name: patterns::BUILTIN.into(), text: BUILTIN.into() });
         }
+        Self::from_texts(texts)
+    }
+
+    /// The rules of these texts, with the built-in ones of this program in the stead of older ones.
+    pub fn renewed(mut texts: Vec<RuleText>) -> Result<Self> {
+        texts.iter_mut().filter(|text| text.name == patterns::BUILTIN).for_each(|text| text.text = BUILTIN.into());
         Self::from_texts(texts)
     }
 
@@ -144,7 +155,7 @@ impl Rules {
         let lists = |pick: fn(&RulesFile) -> &Vec<String>| lower(files.iter().map(|(_, file)| pick(file)).collect());
         let (keep_accounts, keep_words) = (lists(|f| &f.keep_accounts), lists(|f| &f.keep_words));
         let (keep_domains, common_words) = (lists(|f| &f.keep_domains), lists(|f| &f.common_words));
-        let allow = lists(|f| &f.allow);
+        let (not_names, allow) = (lists(|f| &f.not_names), lists(|f| &f.allow));
         let (mut fields, mut paths, mut patterns, mut treatments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut secrets, mut field_names) = (SecretNames::default(), FieldNames::default());
         for (name, file) in files {
@@ -182,6 +193,7 @@ impl Rules {
             keep_words,
             keep_domains,
             common_words,
+            not_names,
             allow,
         })
     }

@@ -53,6 +53,19 @@ impl Pseudonymizer {
         SealedPseudonyms::seal(key, out.0)
     }
 
+    /// One that goes on from a corpus: its names keep their pseudonyms, and are searched for in the records that follow. Its
+    /// rules and the words that stay are taken over, unless others are given; built-in rules are those of this program.
+    ///
+    /// Errors: another key, or a file that was changed.
+    pub fn continuing(key: SecretKey, sealed: &SealedPseudonyms, given: Option<Rules>) -> Result<Self> {
+        let content = opened(&key, sealed)?;
+        let mut reader = Reader(&content);
+        let own = Rules::renewed(texts(&mut reader)?);
+        let mut all = Self::new(key, given.map_or(own, Ok)?);
+        all.restore(&mut reader).filter(|()| reader.0.is_empty()).ok_or_else(damaged)?;
+        Ok(all)
+    }
+
     /// The pseudonyms of a corpus again.
     ///
     /// Errors: another key, or a file that was changed.
@@ -114,8 +127,12 @@ fn damaged() -> Error {
 }
 
 fn rules(reader: &mut Reader) -> Result<Rules> {
+    Rules::from_texts(texts(reader)?)
+}
+
+fn texts(reader: &mut Reader) -> Result<Vec<RuleText>> {
     let texts = reader.list(|reader| Some(RuleText { name: reader.text()?, text: reader.text()? }));
-    Rules::from_texts(texts.ok_or_else(damaged)?)
+    texts.ok_or_else(damaged)
 }
 
 /// Numbers are little-endian; texts and lists begin with their length.

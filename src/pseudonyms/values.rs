@@ -4,6 +4,7 @@
 use super::encoded::{self, Encoding};
 use super::opaque;
 use super::parts;
+use super::people::Person;
 use super::programs::is_program;
 use super::rules::{Action, Treatment};
 use std::ops::Range;
@@ -87,7 +88,11 @@ pub fn of_value(text: &str, treatment: &Treatment) -> Vec<Spot> {
         Action::Cookie => return cookie(text),
         Action::Keep | Action::Arn | Action::Coordinate => return whole(treatment.action),
         Action::Id | Action::User if bare.len() == 36 && opaque::holds_uuid(bare) => return whole(Action::Uuid),
+        Action::Id if is_named_session(bare) => return whole(Action::User),
         Action::Id if !opaque::is_opaque(bare) => return session(text, bare),
+        Action::User if bare.contains('|') && bare.rsplit('|').next().is_some_and(opaque::is_opaque) => {
+            return whole(Action::Id);
+        }
         Action::User | Action::Name if !is_account(bare) => return Vec::new(),
         _ => {}
     }
@@ -95,11 +100,16 @@ pub fn of_value(text: &str, treatment: &Treatment) -> Vec<Spot> {
         return Vec::new();
     }
     if treatment.action == Action::Id
-        && let Some((kind, id)) = bare.trim_end_matches('=').split_once('=')
+        && let Some((kind, id)) = bare.trim_end_matches(['=', '\\']).split_once('=')
     {
         // The method of a fingerprint stands before it.
         let start = text.find(bare).unwrap_or(0) + kind.len() + 1;
         return vec![Spot::plain(text, start..start + id.len(), treatment.clone())];
+    }
+    if matches!(treatment.action, Action::User | Action::Name)
+        && let Some(spots) = with_account(text, bare)
+    {
+        return spots;
     }
     if treatment.action == Action::Name && bare.contains(' ') {
         // A remark may follow a name.
@@ -139,8 +149,38 @@ pub fn of_value(text: &str, treatment: &Treatment) -> Vec<Spot> {
     }
 }
 
+/// The spots of a name and of the account behind it: `Ximena Ortega (xortega)`.
+fn with_account(text: &str, bare: &str) -> Option<Vec<Spot>> {
+    let (name, account) = bare.strip_suffix(')')?.split_once(" (")?;
+    Person::from_name(name)?;
+    let spells = spells(account, name);
+    let start = text.find(bare)?;
+    let place = start + name.len() + 2..start + bare.len() - 1;
+    spells.then(|| {
+        vec![
+            Spot::plain(text, start..start + name.len(), Treatment::of(Action::Name)),
+            Spot::plain(text, place, Treatment::of(Action::User)),
+        ]
+    })
+}
+
+/// Whether an account ends or begins with a word of a name, with little else. A letter beyond ASCII may have become any letter.
+fn spells(account: &str, name: &str) -> bool {
+    let stem = account.trim_end_matches(|c: char| c.is_ascii_digit()).to_lowercase();
+    let letters: Vec<char> = stem.chars().collect();
+    let alike = |word: &[char], part: &[char]| word.iter().zip(part).all(|(a, b)| a == b || !a.is_ascii());
+    let words = name.split(|c: char| !c.is_alphabetic()).filter(|word| word.chars().count() > 2);
+    words.map(|word| word.to_lowercase().chars().collect::<Vec<char>>()).any(|word| {
+        let fits = word.len() < letters.len() && letters.len() <= word.len() + 12;
+        fits && (alike(&word, &letters[letters.len() - word.len()..]) || alike(&word, &letters))
+    })
+}
+
 /// The spots of an identifier and a name after a colon: the role of a cloud and the name of a session.
 fn session(text: &str, bare: &str) -> Vec<Spot> {
+    if let Some(spots) = message(text, bare) {
+        return spots;
+    }
     let Some((id, name)) = bare.split_once(':').filter(|(id, name)| opaque::is_opaque(id) && !name.is_empty()) else {
         return Vec::new();
     };
@@ -150,6 +190,33 @@ fn session(text: &str, bare: &str) -> Vec<Spot> {
         Spot::plain(text, start..start + id.len(), Treatment::of(Action::Id)),
         Spot::plain(text, name, Treatment::of(Action::Session)),
     ]
+}
+
+/// Whether the text is the session of a user: `jdelacroix-0f1c8d5b3a7e92d64`.
+fn is_named_session(text: &str) -> bool {
+    // What identifiers of resources begin with is no user.
+    const KINDS: [&str; 12] = [
+        "subnet", "eipalloc", "eipassoc", "rtbassoc", "attach", "assoc", "aclassoc", "import", "export", "fleet",
+        "snap", "instance",
+    ];
+    let is_kind = |name: &str| name.rsplit('-').next().is_some_and(|last| KINDS.contains(&last));
+    text.rsplit_once('-').filter(|(name, _)| !is_kind(name)).is_some_and(|(name, number)| {
+        number.len() == 17
+            && number.starts_with('0')
+            && number.bytes().all(|b| b.is_ascii_hexdigit())
+            && name.len() > 4
+            && name.chars().all(|c| c.is_alphabetic() || matches!(c, '.' | '-' | '_'))
+    })
+}
+
+/// The spot of the identifier of a message: `<5f0e1ac7b9d2@10.1.2.3>`.
+fn message(text: &str, bare: &str) -> Option<Vec<Spot>> {
+    let inner = bare.trim_start_matches('<').trim_end_matches('>');
+    let (id, host) = inner.split_once('@')?;
+    let is_host = host.len() > 2 && !host.contains(['@', ' ', ';', ',']);
+    let is_id = !id.contains([' ', ':']) && id.bytes().filter(u8::is_ascii_digit).count() > 2 && id.len() > 9;
+    let start = text.find(inner).filter(|_| is_host && is_id)?;
+    Some(vec![Spot::plain(text, start..start + inner.len(), Treatment::of(Action::Email))])
 }
 
 /// Whether several words are a name: after a capital, small letters begin no word but those that belong to names.
@@ -186,11 +253,13 @@ fn secret(text: &str, treatment: &Treatment) -> Vec<Spot> {
     if text.starts_with('/') && treatment.mark == "PASSWORD" {
         return Vec::new();
     }
-    const SCHEMES: [&str; 8] =
-        ["basic", "bearer", "negotiate", "ntlm", "digest", "token", "apikey", "aws4-hmac-sha256"];
+    const SCHEMES: [&str; 9] =
+        ["ssws", "basic", "bearer", "negotiate", "ntlm", "digest", "token", "apikey", "aws4-hmac-sha256"];
     let bare = text.trim();
     let is_scheme = |word: &str| SCHEMES.contains(&word.to_lowercase().as_str());
-    if is_scheme(bare) {
+    // CloudTrail writes a sentence in the stead of a secret.
+    let is_hidden = bare.contains(' ') && ["hidden", "redacted", "masked"].iter().any(|word| bare.contains(word));
+    if is_scheme(bare) || is_hidden {
         return Vec::new();
     }
     let start = text.len() - text.trim_start().len();

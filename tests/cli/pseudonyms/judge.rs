@@ -148,17 +148,24 @@ fn of_folder(name: &str) -> (BTreeMap<String, Score>, Score) {
 fn recall_and_precision_on_lines_of_sixteen_kinds() {
     let (kinds, all) = of_folder("blind");
     // What was reached, less a little: a change that loses ground is seen.
-    assert!(all.recall() >= 0.95 && all.precision() >= 0.99, "{} {}", all.recall(), all.precision());
+    assert!(all.recall() >= 0.975 && all.precision() >= 0.99, "{} {}", all.recall(), all.precision());
     for (kind, score) in &kinds {
         let (recall, precision) = (score.recall(), score.precision());
         assert!(recall >= 0.88 && precision >= 0.97, "{kind}: recall {recall}, precision {precision}");
     }
 }
 
-/// Lines that came after the rules, by people who have not seen them: what other logs may expect. Faults here are for the next
-/// set of rules; whoever mends them needs new lines to judge by.
+/// Lines that came after the rules, by people who had not seen them, and whose faults were read when the rules were mended.
+#[test]
+fn recall_and_precision_on_lines_that_mended_the_rules() {
+    let (_, all) = of_folder("held-out");
+    assert!(all.recall() >= 0.97 && all.precision() >= 0.985, "{} {}", all.recall(), all.precision());
+}
+
+/// Lines by somebody who has never seen the rules, at which nobody looked while the rules were mended: what other logs may expect.
+/// Whoever mends their faults needs new lines to judge by.
 #[test]
 fn recall_and_precision_on_lines_that_no_rule_was_made_for() {
-    let (_, all) = of_folder("held-out");
-    assert!(all.recall() >= 0.80 && all.precision() >= 0.95, "{} {}", all.recall(), all.precision());
+    let (_, all) = of_folder("unseen");
+    assert!(all.recall() >= 0.90 && all.precision() >= 0.96, "{} {}", all.recall(), all.precision());
 }

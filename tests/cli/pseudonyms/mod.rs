@@ -2,6 +2,7 @@
 
 mod judge;
 mod labels;
+mod months;
 mod oracles;
 
 use crate::common::{Said, names, real_logs, run, sampled_logs, text_of};
