@@ -26,7 +26,7 @@ on_devices! {
 
 // What depends on the attention kernels, which are others for head sizes 64 and 128.
 on_hopper! {
-    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree recompute_levels_agree
+    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree
     logits_and_losses_of_a_smaller_batch cache_gives_the_logits_of_the_forward_pass
 }
 
@@ -35,10 +35,10 @@ pub const BIASED: Config = Config { layers: 2, heads: 1, channels: 64, context: 
 pub const WIDE_HEADS: Config = Config { layers: 1, heads: 2, channels: 256, context: 70, vocab: 130, bias: true };
 const CONFIGS: [Config; 3] = [PLAIN, BIASED, WIDE_HEADS];
 
-/// The models of tests that take long: one, or those that have attention kernels of the device's own.
-fn of_device(bench: &Bench, one: Config) -> Vec<Config> {
+/// The models of tests that take long: the usual ones, or those that have attention kernels of the device's own.
+fn of_device(bench: &Bench, usual: &[Config]) -> Vec<Config> {
     match AttentionKernels::choose(bench.device(), BIASED.head_size()).unwrap() {
-        AttentionKernels::Mma => vec![one],
+        AttentionKernels::Mma => usual.to_vec(),
         AttentionKernels::Hopper => vec![BIASED, WIDE_HEADS],
     }
 }
@@ -169,7 +169,7 @@ fn batches(config: &Config) -> Vec<Data> {
 }
 
 fn ten_steps(bench: &Bench) {
-    for config in [vec![PLAIN], of_device(bench, BIASED)].concat() {
+    for config in of_device(bench, &[PLAIN, BIASED]) {
         let batches = batches(&config);
         let truth = engine_steps(&mut CpuEngine::new(config, parameters(&config)), &batches);
         let found = engine_steps(&mut engine(bench, config, Options::default()), &batches);
@@ -184,7 +184,7 @@ fn trained_state(bench: &Bench, options: Options) -> Vec<(Vec<f64>, [Vec<f32>; 3
         let reports = engine_steps(&mut engine, &batches(&config)[..6]);
         (reports, [State::Parameters, State::ExpAvg, State::ExpAvgSq].map(|state| read(&engine, state)))
     };
-    of_device(bench, BIASED).into_iter().map(trained).collect()
+    of_device(bench, &[BIASED]).into_iter().map(trained).collect()
 }
 
 fn runs_twice_alike(bench: &Bench) {
@@ -257,7 +257,7 @@ fn recompute_levels_agree(bench: &Bench) {
 
 /// Buffers made for a large batch serve a small one, and what it leaves behind does not show.
 fn logits_and_losses_of_a_smaller_batch(bench: &Bench) {
-    of_device(bench, PLAIN).into_iter().for_each(|config| logits_and_losses_after_others(bench, config));
+    of_device(bench, &[PLAIN]).into_iter().for_each(|config| logits_and_losses_after_others(bench, config));
 }
 
 fn logits_and_losses_after_others(bench: &Bench, config: Config) {
