@@ -62,12 +62,12 @@ impl Replacer {
         Some(format!("arn:{partition}:{service}:{region}:{account}:{resource}"))
     }
 
-    /// Whether a text of several words is the name of a program, a team or a company, as `Okta Support`.
+    /// Whether a text of several words, all of which no person is called, names a program, a team or a company: `Okta Support`.
     pub fn names_a_thing(&self, text: &str) -> bool {
         let mut words = text.split([' ', ',', '(', ')']).filter(|word| !word.is_empty());
         text.contains(' ')
             && !text.contains(['@', '\\'])
-            && words.any(|word| self.not_names.contains(&word.to_lowercase()))
+            && words.all(|word| self.not_names.contains(&word.to_lowercase()))
     }
 
     /// The pseudonym of a folder or file that is called like an account; other names of files stay.
