@@ -211,10 +211,11 @@ impl Group {
         self.seen = seen;
         let Alert { score, count, last, values, finding, .. } = &mut self.alert;
         (*count, *last, self.active) = (*count + 1, Place::of(candidate.finding), now);
-        if !self.is_open {
-            *score = (*score - BY_CHANCE * expected).max(finding.score);
-        }
         *score += (candidate.finding.score - candidate.least).max(0.0);
+        if !self.is_open {
+            // As if it began with this record, where chance explains all before.
+            *score = (*score - BY_CHANCE * expected).max(candidate.finding.score);
+        }
         if candidate.finding.score > finding.score {
             *finding = candidate.finding.clone();
         }
@@ -409,12 +410,12 @@ mod tests {
             let mut stream = Stream::new();
             stream.threshold = 6.0;
             for i in 0..500usize {
-                let user = format!("u{}", i % 40);
+                let (user, address) = (format!("u{}", i % 40), format!("10.2.{}.1", i % 40));
                 for n in 0..between {
                     let other = format!("u{}", (i + n) % 40);
                     stream.alerts.normal(&fields(&[other, format!("10.1.{n}.1"), "C1".into(), "ok".into()]));
                 }
-                stream.odd(i as f64, [&user, "10.1.0.1", "C1", "ok"], &["user"]);
+                stream.odd(i as f64, [&user, &address, "C1", "ok"], &["user"]);
             }
             stream.opened.len()
         };
