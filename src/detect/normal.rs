@@ -315,10 +315,10 @@ mod tests {
         assert_eq!(normal.categorical.len(), 1, "the user");
         assert!(normal.categorical.contains_key(&observed[0].values[1].path));
         // Users of whom each quarter has four new ones: 4 of 100, although each was seen five times.
-        let record = |i: usize| format!(r#"{{"user":"u{}"}}"#, if i % 5 == 0 { 100 + i / 25 } else { i % 5 });
+        let record = |i: usize| format!(r#"{{"user":"u{}"}}"#, if i.is_multiple_of(5) { 100 + i / 25 } else { i % 5 });
         let (normal, observed) = learnt(&(0..400).map(record).collect::<Vec<_>>());
         assert_eq!(normal.categorical.get(&observed[0].values[0].path), None, "20 in a hundred");
-        let record = |i: usize| format!(r#"{{"user":"u{}"}}"#, if i % 25 == 0 { 100 + i / 50 } else { i % 5 });
+        let record = |i: usize| format!(r#"{{"user":"u{}"}}"#, if i.is_multiple_of(25) { 100 + i / 50 } else { i % 5 });
         let (normal, observed) = learnt(&(0..400).map(record).collect::<Vec<_>>());
         assert_eq!(normal.categorical[&observed[0].values[0].path], 16, "4 in a hundred, none of them seen once");
     }

@@ -120,7 +120,7 @@ pub fn quality(samples: &[JudgedRecord]) -> String {
     let Summary { records, complete, parsed } = samples.iter().map(|sample| &sample.verdict).collect();
     format!(
         "Of {}, {complete} are complete, and {parsed} of these are valid JSON objects.",
-        counted(records as u64, "generated record")
+        counted(records, "generated record")
     )
 }
 
