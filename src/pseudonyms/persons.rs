@@ -235,8 +235,7 @@ fn is_addressed(text: &str, run: &[Word], at: usize) -> bool {
     let place = &run[at].place;
     let alone = run.len() == 1 && place.len() > 3;
     let after = &text[place.end..];
-    let ends = after.is_empty()
-        || after.starts_with([' ', ',', ';', ':', '"', ')', '!', '?', '\'']);
+    let ends = after.is_empty() || after.starts_with([' ', ',', ';', ':', '"', ')', '!', '?', '\'']);
     let ends = ends || after.starts_with('.') && !after[1..].starts_with(char::is_alphanumeric);
     alone && ends && last_words(text, place.start).is_some_and(|[last, _]| is_one(last, &ADDRESSES))
 }
