@@ -168,14 +168,16 @@ fn trained() -> tempfile::TempDir {
 fn scoring_on_a_device_answers_alike_in_every_batch() {
     let home = trained();
     let line = |i: usize| match i % 7 {
-        6 => "é is no character of the model".to_string(),
+        6 => "too long ".repeat(200),
         kind => format!("user=ann action=login ok{}", " disk sda1".repeat(kind * kind)),
     };
     fs::write(home.path().join("lines.txt"), (0..100).map(|i| line(i) + "\n").collect::<String>()).unwrap();
     let score = |batch: u32| {
         let said = run(
             home.path(),
-            &format!("score --model run --no-calibration --device emulator --batch {batch} lines.txt"),
+            &format!(
+                "score --model run --no-calibration --device emulator --max-record-bytes 1000 --batch {batch} lines.txt"
+            ),
         );
         said.has(0, &["100 records", "14 of them could not be scored"]);
         said.out
