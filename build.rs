@@ -19,21 +19,23 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=kernels");
     find_what_tests_need();
+    name_commit();
     let sources = files("cu");
-    write_table(&sources);
-    nvcc::build(&sources, &files("cuh"));
+    nvcc::build(&sources, &write_table(&sources), &files("cuh"));
     #[cfg(feature = "emulator")]
     emulator::build(&sources);
 }
 
-/// What this writes is included in `src/cuda`: see `kernels/build/table`.
-fn write_table(sources: &[PathBuf]) {
+/// What this writes is included in `src/cuda`: see `kernels/build/table`. Of each source it gives the compute capability of
+/// the only cards that it is for, if it is not for all.
+fn write_table(sources: &[PathBuf]) -> Vec<Option<(u32, u32)>> {
     let files = table::read(sources).unwrap_or_else(|message| fail(&message));
     let output: PathBuf = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR").into();
     for (name, code) in table::generate(&files) {
         let to = output.join(name);
         std::fs::write(&to, code).unwrap_or_else(|e| fail(&format!("cannot write {}: {e}", to.display())));
     }
+    files.iter().map(|file| file.only).collect()
 }
 
 /// A build error for a person, without a backtrace.
@@ -41,6 +43,29 @@ fn fail(message: &str) -> ! {
     println!("cargo::error={}", message.replace('\n', " | "));
     eprintln!("{message}");
     std::process::exit(1)
+}
+
+/// Tells the program the commit that it is built from. A build with the profile `quick` is for work on the code: it would compile
+/// everything again after each commit, so it names none.
+fn name_commit() {
+    let output = std::env::var("OUT_DIR").unwrap_or_default();
+    let git = |arguments: &[&str]| {
+        let said =
+            std::process::Command::new("git").args(arguments).output().ok().filter(|said| said.status.success())?;
+        Some(String::from_utf8_lossy(&said.stdout).trim().to_string()).filter(|text| !text.is_empty())
+    };
+    let commit = match output.split('/').any(|part| part == "quick") {
+        true => "not named (profile quick)".to_string(),
+        false => {
+            // The log of HEAD grows with every commit and checkout.
+            let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).is_file());
+            if let Some(log) = log {
+                println!("cargo:rerun-if-changed={log}");
+            }
+            git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or("not known (built without git)".into())
+        }
+    };
+    println!("cargo:rustc-env=LOGWRIGHT_COMMIT={commit}");
 }
 
 /// What some tests need and not every machine has; where it is absent they are ignored, and say so.

@@ -15,8 +15,17 @@
 #include "common.cuh"
 #include "ptx_wgmma.cuh"
 
+// The head sizes that there are kernels for. The files apply it to the macro that defines their kernel.
+#define FOR_EACH_HEAD_SIZE(DEFINE) DEFINE(64) DEFINE(128)
+#define ELEMENT(HS) HS,
+constexpr int HEAD_SIZES[] = {FOR_EACH_HEAD_SIZE(ELEMENT)};
+#undef ELEMENT
+
 constexpr int BOX_ROWS = 64, BOX = BOX_ROWS * 64;  // a box: its rows, its elements
 constexpr int WARPGROUP = 128;                     // threads
+// The statistics of rows, which the backward passes share, are padded to a multiple of this, so that tiles end there.
+constexpr int ROW_PADDING = 128;
+__host__ __device__ constexpr int padded_rows(int T) { return (T + ROW_PADDING - 1) / ROW_PADDING * ROW_PADDING; }
 constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
 // Waits for the end of the phase with this parity.
@@ -49,6 +58,18 @@ struct Stages {
         }
     }
 };
+
+// What a block of threads begins with: its barriers, of all Stages, and its tensor maps, which one thread sees to.
+template <int MAPS, class... Stages>
+__device__ __forceinline__ void begin(const CUtensorMap *const (&maps)[MAPS], Stages &...stages) {
+    if (threadIdx.x == 0) {
+#pragma unroll
+        for (int i = 0; i < MAPS; i++) prefetch_map(maps[i]);
+        (stages.init(), ...);
+        fence_mbarrier_init();
+    }
+    __syncthreads();
+}
 
 // The pieces of work of a block of threads: a heavy one, then the light one that makes the pair equal to all others,
 // head by head. HEAVY_LAST: the last rows of a head cost most, not the first.

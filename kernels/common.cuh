@@ -5,6 +5,7 @@
 // SHARED_VAR, SHARED_ARRAY and DYN_SHARED, so that the emulator can check its bounds and its initialisation.
 // KERNEL_EXPORT(name) after a kernel gives the emulator its entry; under nvcc it does nothing.
 // NULLABLE before the name of a pointer parameter says that the pointer may be null; the compilers ignore it.
+// LOAD_MAP and STORE_MAP before the name of a parameter: a tensor that the copy engine reads, or writes.
 //
 // The build derives the Rust side of every kernel from these files (kernels/build/table): launch structs from the
 // signatures, constants from `constexpr int`, floors from the heads. CONTRIBUTING.md says what it expects.
@@ -35,6 +36,8 @@
 #include "ptx.cuh"
 
 #define NULLABLE
+#define LOAD_MAP const __grid_constant__ CUtensorMap
+#define STORE_MAP const __grid_constant__ CUtensorMap
 
 typedef __nv_bfloat16 bf16;
 typedef __nv_bfloat162 bf162;

@@ -7,7 +7,7 @@ Attention is causal, in bf16, with head sizes 64 and 128 and T = 1024 ... 8192, 
 all, as in the papers of FlashAttention-2 and 3. The rounds of the contenders are interleaved; each contender rotates
 over buffers that do not fit the L2 cache. TFLOP/s count what any implementation of a causal pass must compute:
 2 B T^2 C forward and 2.5 times that backward. So the two products that logwright's deterministic backward pass computes
-twice do not count.
+twice do not count. LOGWRIGHT_ATTENTION=mma measures the kernels of every card on a Hopper card too.
 
 `--device cpu --tiny` runs this script at toy sizes with the CPU's SDPA and the emulator. It checks the script and measures
 nothing; it needs a build with `--features emulator`. `scripts/requirements.txt` lists the Python packages.
@@ -75,10 +75,13 @@ def our_seconds(args, direction, batch, T, head_size):
     pace = ["--rounds", 5, "--peak-size", 1024]
     if args.tiny:
         pace = ["--rounds", 1, "--peak-size", 16, "--rotate", 1, "--round", 0]
-    report = logwright(args, "kernels", "--json", *sizes, "--batch", batch, "--only", "attention_" + direction, *pace)
+    report = logwright(args, "kernels", "--json", *sizes, "--batch", batch, "--only", "attention_", *pace)
     if report is None:
         sys.exit(f"logwright: {batch} sequences of {T} tokens do not fit this GPU")
-    return sum(kernel["seconds"] for kernel in report["kernels"])
+    # The kernels of every card and those for Hopper name the parts of the backward pass otherwise.
+    is_forward = {kernel["name"]: "forward" in kernel["name"] for kernel in report["kernels"]}
+    assert list(is_forward.values()).count(True) == 1, is_forward
+    return sum(kernel["seconds"] for kernel in report["kernels"] if is_forward[kernel["name"]] == (direction == "forward"))
 
 
 def measure(args, T, head_size, direction):

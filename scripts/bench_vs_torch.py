@@ -6,7 +6,11 @@
 The rounds of the contenders are interleaved (A B A B ...); the script prints medians over rounds and their ratio. PyTorch
 runs nanogpt.py with nanoGPT's fastest settings: bf16 autocast, fused attention (SDPA), torch.compile, fused AdamW, and
 TF32 for what stays f32. Both use the same number of tokens per update, and each uses the micro-batch that is fastest for
-it, which is found before the rounds.
+it, which is found before the rounds; PyTorch also the faster of the flash and the cuDNN attention.
+
+PyTorch compiles in the background, in a process with `--compile-only`, while the losses are compared, which is not timed;
+what it compiled lies in its cache on the disk. Nothing is timed before it is done. Start `--compile-only` yourself beside
+other work on the card, and the wait is short.
 
 train     tokens/s of updates: the seed configuration (12/12/768, vocabulary 82) at T = 1024 ... 8192 with 491,520
           tokens per update, and GPT-2 124M (vocabulary 50257, biases, T = 1024)
@@ -34,6 +38,7 @@ import time
 
 import torch
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import nanogpt
 from bench_cpu import ROOT, summarise, table, take_turns
@@ -42,6 +47,10 @@ SEED = {"layers": 12, "heads": 12, "channels": 768, "vocab": 82, "bias": False}
 GPT2 = {"layers": 12, "heads": 12, "channels": 768, "vocab": 50257, "bias": True}
 TOKENS_AN_UPDATE = 491_520
 TRAIN = [("seed", SEED, context) for context in (1024, 2048, 4096, 8192)] + [("GPT-2 124M", GPT2, 1024)]
+ATTENTION = {
+    "cuda": {"flash": SDPBackend.FLASH_ATTENTION, "cuDNN": SDPBackend.CUDNN_ATTENTION},
+    "cpu": {"flash": SDPBackend.FLASH_ATTENTION, "math": SDPBackend.MATH},
+}
 TINY = {"layers": 2, "heads": 2, "channels": 64, "vocab": 82, "bias": False}
 
 
@@ -79,15 +88,20 @@ def shape_flags(shape, context):
 
 
 class TorchTrainer:
-    """One training configuration of PyTorch. The first steps compile it and warm it up."""
+    """One training configuration of PyTorch, with one kind of attention. The first steps compile it and warm it up."""
 
-    def __init__(self, model, batch, accumulation, device):
+    def __init__(self, model, batch, accumulation, device, attention="flash"):
         self.model, self.batch, self.accumulation, self.device = model, batch, accumulation, device
+        self.attention = attention
         self.optimizer = nanogpt.adamw(model, lr=1e-4, fused=True)
         self.call = torch.compile(model)
 
     def update(self, batches):
         """Performs one update on pairs of inputs and targets (B, T) and returns the mean loss, still on the device."""
+        with sdpa_kernel(ATTENTION[self.device][self.attention]):
+            return self.update_with_any(batches)
+
+    def update_with_any(self, batches):
         total = 0.0
         for inputs, targets in batches:
             with autocast(self.device):
@@ -121,30 +135,51 @@ def micro_batches(args, context):
     return found or sys.exit(f"--micro-batches: none divides the {sequences} sequences of an update at T = {context}")
 
 
-def best_torch(args, shape, context):
-    """The trainer with the fastest of the micro-batches that fit."""
-    best, best_rate, worse = None, 0.0, 0
+def torch_rates(args, shape, context, attention, steps):
+    """Yields (trainer, tokens/s) of each micro-batch that fits, largest first; the first `steps` updates do not count."""
     for batch in micro_batches(args, context):
         accumulation = args.tokens // context // batch
         try:
-            trainer = TorchTrainer(model_of(shape, context, args.device), batch, accumulation, args.device)
-            trainer.rate(2)
-            rate = trainer.rate(2)
+            trainer = TorchTrainer(model_of(shape, context, args.device), batch, accumulation, args.device, attention)
+            trainer.rate(steps)
+            yield trainer, trainer.rate(steps)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
-            continue
         finally:
             torch._dynamo.reset()
-        print(f"    PyTorch, micro-batch {batch}: {rate:.0f} tokens/s", file=sys.stderr)
-        worse = 0 if rate > best_rate else worse + 1
-        if rate > best_rate:
-            best, best_rate = trainer, rate
-        if worse == 2:
-            break
+
+
+def best_torch(args, shape, context):
+    """The trainer with the fastest of the micro-batches that fit and of the kinds of attention."""
+    best, best_rate = None, 0.0
+    for attention in ATTENTION[args.device]:
+        best_of_kind, worse = 0.0, 0
+        for trainer, rate in torch_rates(args, shape, context, attention, 2):
+            print(f"    PyTorch, {attention} attention, micro-batch {trainer.batch}: {rate:.0f} tokens/s", file=sys.stderr)
+            worse = 0 if rate > best_of_kind else worse + 1
+            best_of_kind = max(best_of_kind, rate)
+            if rate > best_rate:
+                best, best_rate = trainer, rate
+            if worse == 2:
+                break
     if best is None:
         sys.exit(f"PyTorch: no micro-batch at T = {context} fits this GPU")
     best.rate(2)  # the reset discarded its compiled code: this compiles it again
     return best
+
+
+def compile_all(args):
+    """Compiles what `best_torch` may try, so that PyTorch's cache on the disk has it."""
+    for name, shape, context in args.train:
+        for attention in ATTENTION[args.device]:
+            for trainer, _ in torch_rates(args, shape, context, attention, 1):
+                print(f"compiled: {name}, T = {context}, {attention}, micro-batch {trainer.batch}", flush=True)
+
+
+def compile_in_background():
+    """Starts `compile_all` with this script's own arguments."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--compile-only"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 def best_logwright(args, shape, context):
@@ -168,6 +203,8 @@ def best_logwright(args, shape, context):
 
 
 def bench_train(args, results):
+    if args.compiling.wait() != 0:
+        sys.exit(f"--compile-only: exit code {args.compiling.returncode}; its messages stand above")
     for name, shape, context in args.train:
         print(f"  training, {name}, T = {context}", file=sys.stderr)
         trainer = best_torch(args, shape, context)
@@ -175,9 +212,11 @@ def bench_train(args, results):
         contenders = {"PyTorch": lambda: trainer.rate(args.steps),
                       "logwright": lambda: logwright(args, *flags, "--steps", args.steps)["tokens_per_second"]}
         summary = summarise(take_turns(args, contenders))
-        found = {"name": name, "context": context, "micro_batches": [trainer.batch, batch], "results": summary}
+        found = {"name": name, "context": context, "micro_batches": [trainer.batch, batch],
+                 "torch_attention": trainer.attention, "results": summary}
         results["train"].append(found)
-        print(table(f"training, {name}, T = {context}, micro-batch {trainer.batch} and {batch}", summary), flush=True)
+        title = f"training, {name}, T = {context}, micro-batch {trainer.batch} ({trainer.attention}) and {batch}"
+        print(table(title, summary), flush=True)
         del trainer
         torch.cuda.empty_cache()
 
@@ -323,7 +362,8 @@ def causal_flops(shape, context):
     return 6 * (12 * layers * c * c + shape["vocab"] * c) + 6 * layers * c * context
 
 
-PARTS = {"train": bench_train, "losses": bench_losses, "generate": bench_generate, "limits": bench_limits}
+# In this order: the losses are not timed, so PyTorch can compile beside them.
+PARTS = {"losses": bench_losses, "train": bench_train, "generate": bench_generate, "limits": bench_limits}
 
 
 def arguments():
@@ -334,6 +374,8 @@ def arguments():
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="run only these parts")
     parser.add_argument("--contexts", type=int, nargs="+", help="run only the training rows with these sequence lengths")
     parser.add_argument("--micro-batches", type=int, nargs="+", help="try only these: each costs PyTorch one compilation")
+    parser.add_argument("--compile-only", action="store_true",
+                        help="only compile what PyTorch will train, for a later run, and measure nothing")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--tiny", action="store_true", help="use toy sizes, to check this script")
     parser.add_argument("--rounds", type=int, default=5)
@@ -353,6 +395,9 @@ def arguments():
 def main():
     args = arguments()
     torch.set_float32_matmul_precision("high")
+    if args.compile_only:
+        return compile_all(args)
+    args.compiling = compile_in_background() if "train" in args.only else None
     name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     results = {"device": name, "torch": torch.__version__, "train": [], "generate": []}
     print(f"{name}, PyTorch {torch.__version__}\n", flush=True)

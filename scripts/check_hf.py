@@ -15,6 +15,9 @@ Windows of `context` tokens that do not overlap predict the next token at each p
 An error is the distance to the same weights evaluated in f64; the error of f32 is the larger of those of transformers'
 attention implementations `sdpa` and `eager`. The exit code is 0 if all conditions hold, else 1.
 
+A folder that logwright wrote is then used as transformers' users do: the pipeline without settings and with a batch of prompts,
+padding, and generation to the end of the context and beyond.
+
 --roundtrip saves a small, randomly initialised GPT2LMHeadModel (with biases, none of them zero) with transformers,
 together with the tokenizer of RUN, and checks logwright on it by the same conditions. A small model takes seconds; the
 text passes through transformers three times, once of them in f64. `scripts/requirements.txt` lists the Python packages.
@@ -52,13 +55,16 @@ def load_model(folder, dtype, attention):
 
 def encode(tokenizer, lines):
     """The stream of tokens: a newline, then each line with its newline."""
-    newline = tokenizer("\n")["input_ids"]
+    def plain(text):
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    newline = plain("\n")
     if len(newline) != 1:
         sys.exit(f"expected the tokenizer to encode a newline as one token, found {newline}")
     stream = list(newline)
     for line in lines:
-        stream += tokenizer(line)["input_ids"] + newline
-    whole = tokenizer("\n" + "".join(line + "\n" for line in lines))["input_ids"]
+        stream += plain(line) + newline
+    whole = plain("\n" + "".join(line + "\n" for line in lines))
     if whole != stream:
         at = next((i for i, (a, b) in enumerate(zip(whole, stream)) if a != b), min(len(whole), len(stream)))
         sys.exit(f"the tokens of the whole text differ from those line by line, from token {at} on: a newline was merged")
@@ -129,12 +135,56 @@ def sample_lines(folder, seed, tokens=300):
     """Samples text from the model, so that the tokenizer can encode it; bytes that do not decode are dropped."""
     transformers.set_seed(seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model, ids = load_model(folder, torch.float32, "sdpa"), torch.tensor([tokenizer("\n")["input_ids"]])
+    model, ids = load_model(folder, torch.float32, "sdpa"), torch.tensor([tokenizer("\n", add_special_tokens=False)["input_ids"]])
     for _ in range(tokens):
         logits = model(ids[:, -model.config.n_positions:]).logits[:, -1]
         ids = torch.cat((ids, torch.multinomial(logits.softmax(1), 1)), 1)
     text = tokenizer.decode(ids[0].tolist()).replace("\ufffd", "").replace("\r", "")
     return [line for line in text.split("\n") if line]
+
+
+def holds(what, is_good, detail=""):
+    """Prints one line and returns whether the condition holds."""
+    print(f"  {'ok  ' if is_good else 'FAIL'} {what}{detail}")
+    return is_good
+
+
+@torch.no_grad()
+def check_use(folder, lines):
+    """Checks that the folder works in transformers as it is: without settings, in batches, with padding, and to the end of the context."""
+    tokenizer, model = transformers.AutoTokenizer.from_pretrained(folder), load_model(folder, torch.float32, "sdpa")
+    context, newline = model.config.n_positions, model.config.eos_token_id
+    settings = model.generation_config
+    tokens = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, settings.eos_token_id, settings.pad_token_id)
+    good = holds("newline begins, ends and fills texts", set(tokens) == {newline} and tokenizer("")["input_ids"] == [newline])
+    good &= holds("model_max_length is the context", tokenizer.model_max_length == context and settings.max_length == context)
+
+    # The last logits of a text do not depend on the longer text beside it.
+    short, long = lines[0][:10], lines[0][:40]
+    batch = tokenizer([short, long], padding=True, return_tensors="pt")
+    apart = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits[:, -1] for text in (short, long)])
+    positions = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    difference = (model(**batch, position_ids=positions).logits[:, -1] - apart).abs().max().item()
+    good &= report("logits of a padded batch", difference, 1e-4 * apart.abs().max().item())
+
+    generate = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+    transformers.set_seed(1)
+    one = generate("")[0]["generated_text"]
+    length = model.generate(torch.tensor([[newline]])).shape[1]
+    good &= holds("it generates one record without settings", "\n" not in one and length <= context, f": {one[:60]!r}")
+    prompts = [lines[0][:10], lines[0][:20], ""]
+    many = generate(prompts, batch_size=len(prompts), max_length=context)
+    texts = [found[0]["generated_text"] for found in many]
+    good &= holds("it continues a batch of prompts", all(text.startswith(prompt) for text, prompt in zip(texts, prompts)))
+
+    # A record that ends by itself does so whatever the limit is; one that does not is cut off at max_length.
+    try:
+        generate([""] * 4, batch_size=4, max_new_tokens=4 * context)
+        print("  ok   max_new_tokens beyond the context: all records ended before its end")
+    except IndexError:
+        print("  note max_new_tokens beyond the context: a record did not end; give max_length, or use logwright generate")
+    cut = model.generate(torch.tensor([[newline]]), max_length=context, eos_token_id=None)
+    return holds("max_length fills the whole context", cut.shape == (1, context)) and good
 
 
 @torch.no_grad()
@@ -174,6 +224,8 @@ def main():
     if not lines:
         sys.exit(f"{args.text or 'the sampled text'}: expected at least one line of text, found none")
     good = check(args.binary, folder, lines)
+    if "pad_token" in json.loads((folder / "tokenizer_config.json").read_text()):
+        good = check_use(folder, lines) and good
     if args.roundtrip:
         with tempfile.TemporaryDirectory() as temporary:
             random_hf_folder(folder, pathlib.Path(temporary))

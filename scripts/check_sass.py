@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks the machine code of the attention kernels: tensor cores, 16-byte accesses, no local memory.
+"""Checks the machine code of the attention kernels: tensor cores, 16-byte accesses, no local memory; of those for Hopper
+also that products run beside one another, and that no register is touched meanwhile (wgmma_hazards.py).
 
-    scripts/check_sass.py [--mix] path/to/cuobjdump kernels.cubin|kernels.fatbin ...
+    scripts/check_sass.py [--mix] path/to/cuobjdump kernels.cubin|kernels.fatbin|text.sass ...
 
-cuobjdump comes with nvcc. The argument may also be its folder; nvdisasm must be in the same folder or on PATH. The script
+cuobjdump comes with nvcc; a file that ends in .sass is text that it has printed before. The argument may also be its folder; nvdisasm must be in the same folder or on PATH. The script
 prints one row for each attention kernel of each file and architecture. It exits with 1 if a kernel breaks a rule, or if it
 finds no attention kernel.
 
@@ -29,8 +30,13 @@ import re
 import subprocess
 import sys
 
+import wgmma_hazards
+
 # The columns of a row: the name, and the pattern of the instructions that it counts.
 COLUMNS = {
+    "HGMMA": r"HGMMA",
+    "UTMALDG": r"UTMALDG",
+    "UTMASTG": r"UTMASTG",
     "HMMA": r"HMMA",
     "LDSM": r"LDSM",
     "LDGSTS.128": r"LDGSTS.*\.128",
@@ -70,6 +76,8 @@ PIPES = ["tensor", "shared", "mufu", "fma", "alu", "issue"]
 
 def disassemble(cuobjdump, path):
     """Returns the text that cuobjdump prints for all code in the file."""
+    if pathlib.Path(path).suffix == ".sass":
+        return pathlib.Path(path).read_text(encoding="utf-8")
     if cuobjdump.is_dir():
         cuobjdump = cuobjdump / "cuobjdump"
     tools = f"{cuobjdump.parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -146,10 +154,30 @@ def print_mix(rows):
         print(f"{architecture:<12} {kernel:<34}", *(f"{n:>7}" for n in pipes.values()), f"{warps:>6}", *bounds)
 
 
-def broken_rules(kernel, n):
+def hopper_rules(code, n):
+    """Whether each rule for a kernel with wgmma is broken; n is its count for each of COLUMNS."""
+    rules = {
+        "has no product of a warpgroup (HGMMA)": n["HGMMA"] == 0,
+        "loads no box (UTMALDG)": n["UTMALDG"] == 0,
+        "stores no box (UTMASTG)": n["UTMASTG"] == 0,
+        # ptxas does so where it cannot prove that nobody touches the registers, and says it only in its notes.
+        "waits for every product by itself": 2 * sum("gsb0" in line[3] for line in code if line[2].startswith("HGMMA"))
+        > n["HGMMA"],
+    }
+    try:
+        for product, touch, words in wgmma_hazards.hazards(code):
+            rules[f"touches registers of the product at {product:#x} before its wait, at {touch:#x}: {words}"] = True
+    except wgmma_hazards.Unknown as unknown:
+        rules[f"has {unknown}"] = True
+    return rules
+
+
+def broken_rules(kernel, code, n):
     """The rules that a kernel breaks; n is its count for each of COLUMNS."""
     rules = {"uses local memory (spills, or an array indexed at run time)": n["LDL+STL"] > 0}
-    if "_rows_" in kernel:
+    if kernel.startswith("attention_hopper_"):
+        rules |= hopper_rules(code, n)
+    elif "_rows_" in kernel:
         rules["never loads 16 bytes at once (LDG.128)"] = n["LDG.128"] == 0
     else:
         rules["has no tensor core instruction (HMMA)"] = n["HMMA"] == 0
@@ -182,8 +210,8 @@ def main():
                 for name, pattern in COLUMNS.items()
             }
             print(f"{architecture:<12} {kernel:<34}", *(f"{times:>10}" for times in n.values()))
-            failures += [f"{kernel} ({architecture}) {rule}" for rule in broken_rules(kernel, n)]
-            if options.mix and n["HMMA"]:
+            failures += [f"{kernel} ({architecture}) {rule}" for rule in broken_rules(kernel, code, n)]
+            if options.mix and n["HMMA"] and not n["HGMMA"]:
                 mixes.append((architecture, kernel, mix(architecture, code, registers)))
     if mixes:
         print_mix(mixes)

@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
-"""Measures detection on labelled real and synthetic logs: trains and scores with logwright, prints Markdown tables.
+"""Measures detection on the labelled logs of detection_sets.py: trains and scores with logwright, prints Markdown tables.
 
-  hdfs    Sessions of HDFS_v1 (deep-loglizer's split). Everything is fitted on normal training sessions only. The tables
-          show the model with several seeds beside the baselines, and the best result that any detector can reach, since
-          some anomalous sessions equal normal ones.
-  synth   The built-in log source, split by time and fitted on its normal records. The tables show the model beside the
-          baselines, with one row for each kind of attack.
-  azure   Azure AD sign-ins. One user at a time is left out of training, and his records are ranked among held-out
-          records of other users.
+The first table shows the trivial baselines of each set, fitted on the records of the training alone. The second shows, with
+several seeds, the best of them beside what the fields say (the evidence `fields` of each finding: surprisals under the model,
+to which values never seen add theirs), and all evidence together (`score`), without and with `score --data`, with which the
+records of the training count as seen. Every threshold is the conformal quantile of the records to calibrate.
 
-Usage: detection.py hdfs|synth|azure [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] [options; see --help]
-It needs Python 3.9 and no packages. With the defaults and two CPU cores, hdfs takes minutes and the others tens of minutes.
-The metrics are a second implementation of those in src/detect, without the distance of count vectors.
+Rates obtained stand with their 95 % intervals (Wilson). One is `off` if the asked rate lies outside of the interval, or,
+where 20 false alarms or more are expected, if it differs from the asked one by more than a factor of 2. The last columns
+compare the average precision of the score with that of the better single column, which is named: the difference, its 95 %
+interval over resamples of the test records (a paired bootstrap, normal and odd records apart), and in how many seeds the
+whole interval lies below 0. Where seeds differ, a cell holds the least and the largest number, and the ends of all intervals.
+The third table counts what is found of each kind. For hdfs follows the best result that any detector can reach, since some
+anomalous sessions equal normal ones.
+
+Usage: detection.py [SET ...] [--logwright BINARY] [--seeds 1 2 3] [--work FOLDER] [options; see --help]
+It needs Python 3.10 and no packages. With the defaults it trains 18 models, which takes about an hour on two CPU cores.
 """
 import argparse
-import gzip
 import json
 import math
 import random
@@ -23,99 +26,118 @@ import subprocess
 import sys
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
+import detection_sets
 
-# ---- metrics: as src/detect/metrics.rs and evaluate.rs define them ----
-def auroc(attacks, normals):
+RATES = (0.001, 0.01)
+STEPS = {"synth": 500, "azure": 300, "apache": 500, "windows": 400, "cloudtrail": 400, "hdfs": 300}
+
+
+# ---- metrics ----
+def auroc(odd, normals):
     normals = sorted(normals)
-    below = sum(bisect_left(normals, score) + bisect_right(normals, score) for score in attacks)
-    return below / (2 * len(attacks) * len(normals)) if attacks and normals else math.nan
+    return sum(bisect_left(normals, score) + bisect_right(normals, score) for score in odd) / (2 * len(odd) * len(normals))
 
 
-def average_precision(attacks, normals):
-    hits, misses, area, before = Counter(attacks), Counter(normals), 0.0, 0
-    found = wrong = 0
-    for score in sorted(set(attacks) | set(normals), reverse=True):
-        found, wrong = found + hits[score], wrong + misses[score]
-        area += (found - before) * found / (found + wrong)
-        before = found
-    return area / len(attacks) if attacks else math.nan
+def ranking(column):
+    """Returns for each distinct score, the largest first, the places of the odd and of the normal records that have it."""
+    places = {score: ([], []) for score in sorted({*column.odd, *column.normals}, reverse=True)}
+    for side, scores in enumerate((column.odd, column.normals)):
+        for place, score in enumerate(scores):
+            places[score][side].append(place)
+    return list(places.values())
 
 
-def threshold(normals, rate):
-    """The conformal quantile: a score above it is an anomaly."""
-    rank = len(normals) + 1 - math.floor((len(normals) + 1) * rate + 1e-9)
-    return sorted(normals)[min(rank, len(normals)) - 1]
+def average_precision(ranked, odd_counts, normal_counts):
+    """The counts say how often each record stands in the sample."""
+    found = wrong = area = 0
+    for odd, normals in ranked:
+        more = sum(odd_counts[place] for place in odd)
+        wrong += sum(normal_counts[place] for place in normals)
+        found += more
+        if more:
+            area += more * found / (found + wrong)
+    return area / sum(odd_counts)
 
 
-def best_f1(attacks, normals):
-    normals, attacks = sorted(normals), sorted(attacks)
-    found = lambda limit: (len(attacks) - bisect_left(attacks, limit), len(normals) - bisect_left(normals, limit))
-    return max((2 * tp / (tp + fp + len(attacks)) for tp, fp in map(found, set(attacks))), default=math.nan)
+def difference(one, other, resamples):
+    """Returns how much larger the average precision of one column is than that of another, and its 95 % interval."""
+    rng, ranked, found = random.Random(1), (ranking(one), ranking(other)), []
+
+    def counts(size):
+        drawn = Counter(rng.choices(range(size), k=size))
+        return [drawn[place] for place in range(size)]
+
+    for _ in range(resamples):
+        drawn = counts(len(one.odd)), counts(len(one.normals))
+        found.append(average_precision(ranked[0], *drawn) - average_precision(ranked[1], *drawn))
+    found.sort()
+    ends = found[round(0.025 * (resamples - 1))], found[round(0.975 * (resamples - 1))]
+    return one.auprc - other.auprc, *ends
 
 
-HEAD = "| {} | TP / FP / FN / TN | precision | recall | F1 | AUROC | AUPRC | best F1 |\n" + "|---" * 8 + "|"
+def allowed(count, rate):
+    """The number of calibration scores that may lie at or above a threshold; with too few scores for the rate it is 1."""
+    return max(1, math.floor((count + 1) * rate + 1e-9))
 
 
-def row(name, attacks, normals, limit):
-    """Prints a row of the table and returns its F1. `attacks` and `normals` are scores; above `limit` they are anomalies."""
-    tp, fp = sum(score > limit for score in attacks), sum(score > limit for score in normals)
-    share = lambda part, whole: part / whole if whole else math.nan
-    f1 = share(2 * tp, tp + fp + len(attacks))
-    numbers = [share(tp, tp + fp), share(tp, len(attacks)), f1, auroc(attacks, normals),
-               average_precision(attacks, normals), best_f1(attacks, normals)]
-    cells = " | ".join("-" if math.isnan(number) else f"{number:.3f}" for number in numbers)
-    print(f"| {name} | {tp} / {fp} / {len(attacks) - tp} / {len(normals) - fp} | {cells} |", flush=True)
-    return f1
+def wilson(count, total):
+    """The 95 % score interval of a share (Wilson, 1927)."""
+    z = 1.959964
+    middle, half = count + z * z / 2, z * math.sqrt(count * (total - count) / total + z * z / 4)
+    low, high = (middle - half) / (total + z * z), (middle + half) / (total + z * z)
+    return (0.0 if count == 0 else low, 1.0 if count == total else high)
 
 
-# ---- the binary ----
-class Program:
-    def __init__(self, binary):
-        self.binary = binary
+class Column:
+    """The scores that one method gives the records of a test, with a threshold for each rate: larger scores are anomalies."""
 
-    def __call__(self, *words):
-        command = [str(word) for word in (self.binary, *words)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            sys.exit(f"detection.py: `{' '.join(command)}` failed with exit code {done.returncode}")
-        return done.stdout
-
-    def train(self, records, out, tokenizer, flags, seed):
-        """Returns a run folder. It reuses a run that an earlier call finished, even if that call had other flags."""
-        data, run = Path(f"{out}.data"), Path(f"{out}.run{seed}")
-        if not data.exists():
-            self("--quiet", "prepare", records, "--out", data, "--tokenizer", tokenizer, "--split", "random")
-        if not (run / "finished").exists():
-            shutil.rmtree(run, ignore_errors=True)
-            self("--quiet", "train", "--data", data, "--out", run, "--seed", seed, *flags)
-            (run / "finished").touch()
-        return run
-
-    def calibrate(self, run, normal, rate, flags):
-        """Returns the threshold that `score` learns from normal records; the run folder keeps the calibration."""
-        self("--quiet", "score", "--model", run, "--calibrate", normal, "--fpr", rate, *flags)
-        return json.loads((run / "calibration.json").read_text())["threshold"]
-
-    def scores(self, run, records, flags):
-        """Returns the score of each record; a record that cannot be scored counts as infinitely anomalous."""
-        lines = self("--quiet", "score", "--model", run, records, *flags).splitlines()
-        return [math.inf if found.get("score") is None else found["score"] for found in map(json.loads, lines)]
+    def __init__(self, name, normals, odd, limits):
+        self.name, self.normals, self.odd, self.limits = name, normals, odd, limits
+        self.auroc = auroc(odd, normals)
+        self.auprc = average_precision(ranking(self), [1] * len(odd), [1] * len(normals))
+        self.found = {rate: [score > limits[rate] for score in odd] for rate in RATES}
+        self.false_alarms = {rate: sum(score > limits[rate] for score in normals) for rate in RATES}
+        true, false = sum(self.found[0.01]), self.false_alarms[0.01]
+        self.f1 = 2 * true / (true + false + len(odd))
+        self.named_first, self.beside_best = None, None
 
 
-def write(path, records):
-    path.write_text("".join(record + "\n" for record in records))
-    return path
+# ---- baselines: the ideas of src/detect, without its bounds on memory ----
+def views(log_set):
+    """Returns (name, events of a line) for each way to see lines as events: path=value where values recur, else the path; for
+    lines of text also the words, of which those with a digit are all the same."""
+    recurring = detection_sets.recurring_paths(Counter(f for line in log_set.fit for f in detection_sets.fields(line)))
+    event = lambda path, value: f"{path}={value}" if path in recurring else path
+    of_fields = lambda line: [event(*leaf) for leaf in detection_sets.fields(line)]
+    words = lambda line: ["<*>" if any(map(str.isdigit, word)) else word for word in line.split()]
+    return [("", of_fields)] if log_set.fit[0].startswith("{") else [(" of fields", of_fields), (" of words", words)]
 
 
-def spread(values):
-    mean = sum(values) / len(values)
-    return f"{mean:.3f} +- {math.sqrt(sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)):.3f}"
+def distance(sessions):
+    """Returns a score: the smallest L1 distance between the event counts and those of a normal record. The k-th occurrence of
+    each event is one bit, so that the distance is the number of bits that differ."""
+    bits = {}
+
+    def vector(session, learns=False):
+        mask, unknown, times = 0, 0, Counter()
+        for event in session:
+            times[event] += 1
+            bit = bits.setdefault((event, times[event]), len(bits)) if learns else bits.get((event, times[event]))
+            mask, unknown = (mask, unknown + 1) if bit is None else (mask | 1 << bit, unknown)
+        return mask, unknown
+
+    known = {vector(session, learns=True)[0] for session in sessions}
+
+    def score(session):
+        mask, unknown = vector(session)
+        return 0 if mask in known and not unknown else unknown + min((mask ^ other).bit_count() for other in known)
+    return score
 
 
-# ---- baselines: as src/detect/baselines.rs and events.rs define them ----
 def two_gram(sessions, alpha=0.1):
     """Returns a score: the largest surprisal of an event given the previous one, with begin and end marks."""
     marked = lambda session: ["begin", *session, "end"]
@@ -126,173 +148,258 @@ def two_gram(sessions, alpha=0.1):
     return lambda session: max(map(surprisal, zip(marked(session), marked(session)[1:])))
 
 
-def baselines(sessions):
-    """Returns (name, score of a session) for each baseline, fitted on normal sessions, which are lists of events."""
-    known, vectors = {e for s in sessions for e in s}, {tuple(sorted(s)) for s in sessions}
-    return [("unseen events", lambda s: len(set(s) - known)),
-            ("unseen count vector", lambda s: int(tuple(sorted(s)) not in vectors)),
-            ("2-gram maximum surprisal", two_gram(sessions))]
+def unseen_pairs(sessions):
+    """Returns a score: how often pairs of the events should have been seen together, summed over those that never were."""
+    counts = Counter(event for session in sessions for event in set(session))
+    seen = {pair for session in sessions for pair in combinations(sorted(set(session)), 2)}
+    expected = lambda pair: counts[pair[0]] * counts[pair[1]] / len(sessions)
+    return lambda session: sum(expected(pair) for pair in combinations(sorted(set(session)), 2) if pair not in seen)
 
 
-def leaves(value, path=""):
-    members = value.items() if isinstance(value, dict) else [("*", x) for x in value] if isinstance(value, list) else []
-    for name, member in members:
-        yield from leaves(member, f"{path}.{name}" if path else name)
-    if not members:
-        yield path, json.dumps(value)
+def baselines(log_set):
+    """Returns the columns of the trivial baselines, fitted on the records of the training alone."""
+    columns = []
+    for view, events in views(log_set):
+        parts = log_set.fit, log_set.cal, log_set.normals, [odd.line for odd in log_set.odd]
+        fit, cal, normals, odd = ([events(line) for line in lines] for lines in parts)
+        known = {event for session in fit for event in session}
+        vectors = {tuple(sorted(session)) for session in fit}
+        scores = [("unseen values", lambda session: len(set(session) - known)),
+                  ("unseen count vector", lambda session: int(tuple(sorted(session)) not in vectors)),
+                  ("unseen pairs", unseen_pairs(fit)), ("distance", distance(fit)), ("2-gram", two_gram(fit))]
+        for name, score in scores:
+            usual = sorted(map(score, cal))
+            limits = {rate: usual[-allowed(len(usual), rate)] for rate in RATES}
+            columns.append(Column(name + view, list(map(score, normals)), list(map(score, odd)), limits))
+    return columns
 
 
-def events_of(normal):
-    """Returns a function from a record to its events: path=value if the field's values mostly recur, else the path."""
-    values = defaultdict(Counter)
-    for record in normal:
-        for path, value in leaves(json.loads(record)):
-            values[path][value] += 1
-    once = lambda counts: sum(count == 1 for count in counts.values())
-    categorical = {path for path, counts in values.items() if once(counts) <= 0.05 * sum(counts.values())}
-    event = lambda path, value: f"{path}={value}" if path in categorical else path
-    return lambda record: [event(*leaf) for leaf in leaves(json.loads(record))]
+# ---- the program ----
+class Program:
+    def __init__(self, args, work):
+        self.binary, self.work, self.threads = args.logwright, work, args.threads
+
+    def __call__(self, *words):
+        command = [str(word) for word in (self.binary, "--quiet", *words)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"detection.py: `{' '.join(command)}` failed with exit code {done.returncode}")
+        return done.stdout
+
+    def train(self, log_set, seed):
+        """Returns a run folder. It reuses a run that an earlier call finished."""
+        data, run = self.work / f"{log_set.name}.data", self.work / f"{log_set.name}.run{seed}"
+        if not data.exists():
+            tokenizer = "bytes" if log_set.name == "hdfs" else "bpe"
+            self("prepare", self.work / f"{log_set.name}.fit", "--out", data, "--tokenizer", tokenizer, "--split", "random")
+        if not (run / "finished").exists():
+            shutil.rmtree(run, ignore_errors=True)
+            self("train", "--data", data, "--out", run, "--seed", seed, "--preset", "tiny", "--steps", STEPS[log_set.name],
+                 *self.threads)
+            (run / "finished").touch()
+        return run
+
+    def score(self, log_set, seed, with_data):
+        """Returns the findings of the test and the calibration. It reuses those that an earlier call left."""
+        name = f"{log_set.name}.findings{seed}{'-data' if with_data else ''}"
+        findings, calibration = self.work / f"{name}.jsonl", self.work / f"{name}.calibration.json"
+        if not findings.exists():
+            run, part = self.train(log_set, seed), lambda end: self.work / f"{log_set.name}.{end}"
+            data = ["--data", part("data")] if with_data else []
+            lines = self("score", "--model", run, "--calibrate", part("cal"), "--fpr", RATES[-1], "--batch", 8,
+                         "--top-fields", 1, *self.threads, *data, part("test"))
+            shutil.move(run / "calibration.json", calibration)
+            findings.write_text(lines)
+        found = [line for line in map(json.loads, findings.read_text().splitlines()) if "record" in line]
+        if len(found) != len(log_set.normals) + len(log_set.odd):
+            sys.exit(f"detection.py: {findings}: found {len(found)} findings, expected one for each record of the test")
+        return found, json.loads(calibration.read_text())
 
 
-# ---- HDFS sessions ----
-def hdfs(program, args, work):
-    with gzip.open(args.data / "hdfs-sessions" / "hdfs100k_sessions.jsonl.gz", "rt") as file:
-        sessions = [json.loads(line) for line in file]
-    events = lambda split, label: [s["events"] for s in sessions if (s["split"], s["label"]) == (split, label)]
-    fit, attacks, normals = events("train", 0), events("test", 1), events("test", 0)
-    print(f"{len(fit)} normal sessions to fit; {len(attacks)} anomalous and {len(normals)} normal sessions to test")
-    print(HEAD.format(f"method, threshold for a false-positive rate of {args.fpr}"))
-    for name, score in baselines(fit):
-        of = lambda group: [score(session) for session in group]
-        row(name, of(attacks), of(normals), threshold(of(fit), args.fpr))
-    # Each event is one letter. With bytes as tokens the model knows every event, even one that training never saw.
-    letters = lambda group: ["".join(chr(ord("a") + event) for event in session) for session in group]
-    random.Random(0).shuffle(fit)
-    files = [write(work / f"hdfs.{name}", letters(group))
-             for name, group in (("fit", fit), ("attacks", attacks), ("normals", normals))]
-    shape = "--preset tiny --layers 2 --heads 4 --channels 64 --context 64 --batch 16 --steps 600 --learning-rate 2e-3"
-    found = []
-    for seed in args.seeds:
-        run = program.train(files[0], work / "hdfs", "bytes", shape.split(), seed)
-        limit = program.calibrate(run, files[0], args.fpr, args.score)
-        high, low = (program.scores(run, file, args.score) for file in files[1:])
-        found.append(row(f"model, seed {seed}", high, low, limit))
-    print(f"\nModel: F1 {spread(found)} over {len(found)} seeds\n")
-    ceiling(fit, attacks, normals)
+def limit(ranks, rate, as_evidence):
+    """The threshold for a rate from the ranks of a calibration, which are pairs of a score and the number of those at least as
+    large: as a score, or as its evidence, minus the logarithm of its p-value."""
+    count = ranks["steps"][0][1]
+    score, at_least = max(step for step in ranks["steps"] if step[1] >= allowed(count, rate))
+    # Evidence is printed with four digits.
+    return math.log((count + 1) / (at_least + 1)) + 1e-4 if as_evidence else score
 
 
-def ceiling(fit, attacks, normals):
-    """Prints the best result that a detector can reach if it sees only the events."""
-    seen, tests = Counter(map(tuple, fit)), Counter(map(tuple, normals))
+def model_columns(program, log_set, seed, with_data):
+    """Returns the columns of the fields alone and of the whole score."""
+    findings, calibration = program.score(log_set, seed, with_data)
+    end, columns, middle = " with --data" if with_data else "", [], len(log_set.normals)
+    sources = [("fields", calibration["normal"]["fields"], lambda finding: finding["evidence"].get("fields", 0.0)),
+               ("together", calibration["scores"], lambda finding: finding["score"])]
+    for name, ranks, score in sources:
+        # A record that cannot be scored is as odd as can be.
+        scores = [math.inf if finding.get("score") is None else score(finding) for finding in findings]
+        limits = {rate: limit(ranks, rate, as_evidence=name == "fields") for rate in RATES}
+        columns.append(Column(name + end, scores[:middle], scores[middle:], limits))
+    first = [finding["fields"][0]["path"] if finding.get("fields") else None for finding in findings[middle:]]
+    columns[1].named_first = [path in odd.paths for path, odd in zip(first, log_set.odd) if odd.paths is not None]
+    return columns
+
+
+# ---- tables ----
+def number(value, digits=3):
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def span(values, digits=3):
+    """The least and the largest number, or the one that all are."""
+    low, high = number(min(values), digits), number(max(values), digits)
+    return low if low == high else f"{low} to {high}"
+
+
+def rate_cell(columns, rate):
+    """The rate obtained, the widest interval of all seeds, and in how many of them the rate is off."""
+    total, counts = len(columns[0].normals), [column.false_alarms[rate] for column in columns]
+    intervals, off = [wilson(count, total) for count in counts], 0
+    for count, (low, high) in zip(counts, intervals):
+        holds = rate / 2 <= count / total <= 2 * rate if rate * total >= 20 else low <= rate <= high
+        off += not holds
+    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+    note = (", off" if off == len(columns) else f", off in {off} of {len(columns)}") if off else ""
+    return f"{span([count / total for count in counts], 4)} ({number(low, 4)}, {number(high, 4)}){note}"
+
+
+def share_cell(flags_of_seeds):
+    """How many flags are set, of each seed, and of how many."""
+    counts = [sum(flags) for flags in flags_of_seeds]
+    return f"{span(counts, 0)} of {len(flags_of_seeds[0])}" if flags_of_seeds[0] else "-"
+
+
+HEAD = ("| set | column | AUROC | AUPRC | recall at .001 | rate obtained | recall at .01 | rate obtained | F1 at .01 "
+        "| named first | new values found at .001 | where values recur | AUPRC less the best single column | below it |\n"
+        + "|---" * 14 + "|")
+
+
+def print_row(log_set, columns):
+    """Prints a row of the table: a method with one seed or several."""
+    of = lambda value: [value(column) for column in columns]
+    cells = [log_set.name, columns[0].name, span(of(lambda c: c.auroc)), span(of(lambda c: c.auprc))]
+    for rate in RATES:
+        cells += [span(of(lambda c: sum(c.found[rate]) / len(c.odd))), rate_cell(columns, rate)]
+    cells.append(span(of(lambda c: c.f1)))
+    cells.append(share_cell(of(lambda c: c.named_first)) if columns[0].named_first else "-")
+    for is_new in (lambda odd: odd.is_new, lambda odd: odd.is_new_where_values_recur):
+        cells.append(share_cell(of(lambda c: [flag for flag, odd in zip(c.found[0.001], log_set.odd) if is_new(odd)])))
+    beside = of(lambda c: c.beside_best)
+    if beside[0] is None:
+        cells += ["-", "-"]
+    else:
+        middles, lows, highs, names = zip(*beside)
+        cells += [f"{span(middles)} ({number(min(lows))}, {number(max(highs))}), {' or '.join(sorted(set(names)))}",
+                  f"{sum(high < 0 for high in highs)} of {len(beside)}"]
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def print_kinds(log_set, by_name):
+    """Prints for each kind of oddity what is found with all seeds together."""
+    places = {}
+    for place, odd in enumerate(log_set.odd):
+        places.setdefault(odd.kind, []).append(place)
+    for kind, of_kind in places.items():
+        cells = [log_set.name, kind, str(len(of_kind) * len(next(iter(by_name.values()))))]
+        for columns in by_name.values():
+            cells += [str(sum(column.found[rate][place] for column in columns for place in of_kind)) for rate in RATES]
+        for columns in by_name.values():
+            if columns[0].named_first is not None:
+                named = [flag for column in columns for place in of_kind for flag in column.named_first[place:place + 1]]
+                cells.append(str(sum(named)) if named else "-")
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def measure(program, log_set, args, trivial):
+    """Prints the rows of a set and returns its columns by name, one for each seed."""
+    best = max(trivial, key=lambda column: column.auprc)
+    print_row(log_set, [best])
+    by_name = {}
+    for with_data in (False, True):
+        for seed in args.seeds:
+            fields, together = model_columns(program, log_set, seed, with_data)
+            single = max(best, fields, key=lambda column: column.auprc)
+            together.beside_best = (*difference(together, single, args.resamples), single.name.removesuffix(" with --data"))
+            for column in (fields, together):
+                by_name.setdefault(column.name, []).append(column)
+    for columns in by_name.values():
+        print_row(log_set, columns)
+    return by_name
+
+
+def print_ceiling(data):
+    """Prints the best result on hdfs of a detector that sees only the events."""
+    sessions = detection_sets.hdfs_sessions(data)
+    fit, attacks, normals = sessions("train", 0), sessions("test", 1), sessions("test", 0)
+    seen, tests, groups = (Counter(map(tuple, group)) for group in (fit, normals, attacks))
     familiar = [session for session in map(tuple, attacks) if session in seen]
     new = len(attacks) - len(familiar)
-    print(f"{len(familiar)} of the {len(attacks)} anomalous test sessions equal normal training sessions, event for event "
-          f"({min(seen[s] for s in familiar)} to {max(seen[s] for s in familiar)} times); "
-          f"if all others are found without a false positive, F1 is {2 * new / (len(attacks) + new):.3f}")
+    print(f"\nhdfs: {len(familiar)} of the {len(attacks)} anomalous test sessions equal normal training sessions, event for "
+          f"event ({min(seen[s] for s in familiar)} to {max(seen[s] for s in familiar)} times). If all others are found "
+          f"without a false alarm, recall is {number(new / len(attacks))} and F1 {number(2 * new / (len(attacks) + new))}.")
     found, wrong, best = 0, 0, 0.0
-    groups = Counter(map(tuple, attacks))
     for session in sorted(groups, key=lambda s: tests[s] / groups[s]):
         found, wrong = found + groups[session], wrong + tests[session]
         best = max(best, 2 * found / (len(attacks) + found + wrong))
-    print(f"An oracle that knows the test labels, but must treat equal sessions alike, has an F1 of {best:.3f}")
-
-
-# ---- the built-in log source ----
-def synth(program, args, work):
-    made = program("synth", "-n", args.records, "--seed", 1, "--attacks", 0.05, "--labels", work / "synth.labels")
-    records = made.splitlines()
-    kinds = [json.loads(line)["attack"] for line in (work / "synth.labels").read_text().splitlines()]
-    assert len(kinds) == len(records)
-    fit_end, test_begin = int(0.6 * len(records)), int(0.75 * len(records))
-    normal = lambda begin, end: [records[i] for i in range(begin, end) if kinds[i] is None]
-    fit, calibrate, test = normal(0, fit_end), normal(fit_end, test_begin), records[test_begin:]
-    print(f"{len(fit)} normal records to fit, {len(calibrate)} to calibrate, {len(test)} later ones to test")
-    print(HEAD.format(f"method, threshold for a false-positive rate of {args.fpr}: attack"))
-    events = events_of(fit)
-    for name, score in baselines([events(record) for record in fit]):
-        of = lambda group: [score(events(record)) for record in group]
-        rows_by_kind(name, of(test), kinds[test_begin:], threshold(of(calibrate), args.fpr))
-    files = [write(work / f"synth.{name}", group)
-             for name, group in (("fit", fit), ("calibrate", calibrate), ("test", test))]
-    for seed in args.seeds:
-        run = program.train(files[0], work / "synth", "bpe", args.train, seed)
-        limit = program.calibrate(run, files[1], args.fpr, args.score)
-        rows_by_kind(f"model, seed {seed}", program.scores(run, files[2], args.score), kinds[test_begin:], limit)
-
-
-def rows_by_kind(name, scores, kinds, limit):
-    """Prints a row for each kind of attack, against all normal records, and one row for all attacks."""
-    of = lambda wanted: [score for score, kind in zip(scores, kinds) if wanted(kind)]
-    normals = of(lambda kind: kind is None)
-    for attack in sorted(set(kinds) - {None}):
-        row(f"{name}: {attack}", of(lambda kind: kind == attack), normals, limit)
-    row(f"{name}: all", of(lambda kind: kind is not None), normals, limit)
-
-
-# ---- Azure AD, one user at a time ----
-def azure(program, args, work):
-    lines = (args.data / "azure-ad" / "azure_ad.jsonl").read_text().splitlines()
-    user = lambda line: json.loads(line)["properties"]["userDisplayName"]
-    counts = Counter(map(user, lines))
-    for name in args.users:
-        if name not in counts:
-            sys.exit(f"detection.py: --users {name}: found no record with this properties.userDisplayName")
-    print("| user left out | records | AUROC against held-out records of others | among the ten most anomalous | best F1 |")
-    print("|---|---|---|---|---|")
-    for at, name in enumerate(args.users):
-        others = [line for line in lines if user(line) != name]
-        random.Random(1).shuffle(others)
-        held = len(others) // 4
-        # Half of the held-out records calibrate (each field's usual surprisal), half are ranked with the user's.
-        parts = (("fit", others[2 * held:]), ("calibrate", others[:held]), ("normals", others[held:2 * held]),
-                 ("user", [line for line in lines if user(line) == name]))
-        files = {part: write(work / f"azure{at}.{part}", group) for part, group in parts}
-        for seed in args.seeds:
-            run = program.train(files["fit"], work / f"azure{at}", "bpe", args.train, seed)
-            program.calibrate(run, files["calibrate"], args.fpr, args.score)
-            his, theirs = (program.scores(run, files[part], args.score) for part in ("user", "normals"))
-            oddest = sorted([(s, True) for s in his] + [(s, False) for s in theirs], reverse=True)[:10]
-            print(f"| {name}, seed {seed} | {len(his)} | {auroc(his, theirs):.3f} (n = {len(theirs)}) | "
-                  f"{sum(own for _, own in oddest)} | {best_f1(his, theirs):.3f} |", flush=True)
+    print(f"An oracle that knows the test labels, but must treat equal sessions alike, has an F1 of {number(best)}.")
 
 
 def arguments():
     root = Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["hdfs", "synth", "azure"])
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(detection_sets.NAMES)} [default: all]")
     parser.add_argument("--logwright", default=root / "target/release/logwright", help="path of the logwright binary")
     parser.add_argument("--data", type=Path, default=root.parent / "shared/data",
-                        help="folder that contains hdfs-sessions and azure-ad [default: ../shared/data]")
-    parser.add_argument("--work", type=Path, help="folder for data and runs, kept and reused [default: a temporary one]")
+                        help="folder that contains " + ", ".join(detection_sets.FOLDERS) + " [default: ../shared/data]")
+    parser.add_argument("--work", type=Path, help="folder for data, runs and findings, kept and reused; to score with another "
+                        "binary, delete SET.findings* in it [default: a temporary one]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--fpr", type=float, help="false-positive rate of thresholds [default: 0.001 for hdfs, else 0.01]")
-    parser.add_argument("--train", type=str.split, help="flags of train as one argument [default: preset tiny, fewer steps]",
-                        default="--preset tiny --steps 600".split())
-    parser.add_argument("--score", type=str.split, help="flags of score as one argument [default for hdfs: --aggregate max]")
-    parser.add_argument("--records", type=int, default=8000, help="number of records of synth")
-    parser.add_argument("--users", nargs="+", default=["Attack Target", "Thomas Price", "Cynthia Perry", "Aaron Cole"],
-                        help="users of azure; several serve for comparison: any left-out user is anomalous by name alone")
+    parser.add_argument("--threads", type=lambda n: ["--threads", str(int(n))], default=[], help="of logwright [default: all]")
+    parser.add_argument("--resamples", type=int, default=1000, help="of each interval of a difference [default: 1000]")
     args = parser.parse_args()
-    if args.fpr is None:
-        args.fpr = 0.001 if args.what == "hdfs" else 0.01
-    if not 0 < args.fpr < 1:
-        parser.error(f"--fpr {args.fpr}: expected a fraction between 0 and 1")
+    args.sets = args.sets or detection_sets.NAMES
+    if unknown := set(args.sets) - set(detection_sets.NAMES):
+        parser.error(f"SET {min(unknown)}: expected one of {', '.join(detection_sets.NAMES)}")
     if not Path(args.logwright).is_file():
         parser.error(f"--logwright {args.logwright}: no such file; build it with cargo build --release")
-    wanted = {"hdfs": "hdfs-sessions", "azure": "azure-ad"}.get(args.what)
-    if wanted and not (args.data / wanted).is_dir():
-        parser.error(f"--data {args.data}: expected a folder {wanted} in it, found none")
-    args.score = args.score or (["--aggregate", "max"] if args.what == "hdfs" else [])
+    for folder in detection_sets.FOLDERS:
+        if not (args.data / folder).is_dir():
+            parser.error(f"--data {args.data}: expected a folder {folder} in it, found none")
     return args
+
+
+def run(args, work):
+    program = Program(args, work)
+    made = detection_sets.make(program, args.data, work)
+    log_sets = [made[name] for name in args.sets]
+    for log_set in log_sets:
+        log_set.write(work)
+        print(f"{log_set.name}: {len(log_set.fit)} records to fit, {len(log_set.cal)} to calibrate, "
+              f"{len(log_set.normals)} normal and {len(log_set.odd)} odd ones to test")
+    print("\n" + HEAD)
+    trivial = {log_set.name: baselines(log_set) for log_set in log_sets}
+    for log_set in log_sets:
+        for column in trivial[log_set.name]:
+            print_row(log_set, [column])
+    print("\n" + HEAD)
+    by_set = [(log_set, measure(program, log_set, args, trivial[log_set.name])) for log_set in log_sets]
+    names = list(by_set[0][1])
+    print("\n| set | kind | odd records of all seeds | " + " | ".join(f"{name}: found at .001 | at .01" for name in names)
+          + " | named first | with --data |\n" + "|---" * (5 + 2 * len(names)) + "|")
+    for log_set, by_name in by_set:
+        print_kinds(log_set, by_name)
+    if "hdfs" in args.sets:
+        print_ceiling(args.data)
 
 
 def main():
     args = arguments()
-    commands = {"hdfs": hdfs, "synth": synth, "azure": azure}
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        commands[args.what](Program(args.logwright), args, work)
+        run(args, work)
 
 
 if __name__ == "__main__":

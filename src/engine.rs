@@ -173,6 +173,11 @@ pub trait Engine: Send {
     /// Overwrites a whole part of the state.
     fn write(&mut self, state: State, values: &[f32]) -> Result<()>;
 
+    /// Whether it computes on a device beside the host, which may do other work meanwhile.
+    fn is_beside_host(&self) -> bool {
+        false
+    }
+
     /// Bytes in use on the engine's device; None where it has no memory of its own.
     fn device_memory(&self) -> Option<u64> {
         None

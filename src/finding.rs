@@ -13,7 +13,7 @@
 //! | `time` | the record's own time in UTC as RFC 3339, by `--time-field` or where records usually have it; absent where none was found |
 //! | `score`, `threshold`, `anomaly` | the score by the aggregate; the last two are null without a threshold, and a score above it is an anomaly |
 //! | `p_value` | with a calibration: the share of normal records with a score at least this high; beyond the highest one by a fitted tail |
-//! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members) |
+//! | `evidence` | with a calibration: what the score comes from, in nats: `fields` (their surprisals), `values` (never seen), `pairs` (of values never seen together), `distance` (from the nearest normal record), `2-gram` (the rarest step from one value to the next), `order` (of members), `characters` (that a char tokenizer lacks) |
 //! | `known` | where `known-good` or `known-bad` decided the verdict instead of the score: `state` (`good` or `bad`), and `id` and `reason` of the entry |
 //! | `nats_per_char`, `nats_per_token` | surprisal of the whole record with its newline, per character and per token |
 //! | `max_token` | `text`, `nats` and byte offset `at` (in the record without a prefix) of the most surprising token in a scored field |
@@ -29,7 +29,9 @@
 //! A line that is not a record has `record`, `source`, `error` and `head`, its first 200 bytes (not with `--key-file` alone,
 //! which cannot replace names in it). A session has `session` (its key), `first` and `last` (record
 //! numbers, with `first_source` and `last_source` if there are several inputs), `records`, `score`, `threshold`, `anomaly` and
-//! `worst`, the finding on the record with the highest score, without a verdict of its own.
+//! `worst`, the finding on the record with the highest score, without a verdict of its own; with a calibration also `evidence`, in nats:
+//! `records` (their score), `order` (of events), `events` (their numbers), `many`, `few` (records), `pause` and `hurry` (time between
+//! records), and `reasons`, what is odd beside the records, in words.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;

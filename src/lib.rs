@@ -27,6 +27,7 @@ pub mod synth;
 mod test_data;
 pub mod tokens;
 pub mod train;
+pub mod version;
 pub mod words;
 
 pub use error::{Error, Result};

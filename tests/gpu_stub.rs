@@ -8,7 +8,10 @@ use half::bf16;
 use logwright::cuda::device::gemm::{Epilogue, Gemm, Operand, Output};
 use logwright::cuda::device::memory::{Buffer, View};
 use logwright::cuda::device::seam::Device;
+use logwright::cuda::device::tensor_map::MapLayout;
 use logwright::cuda::gpu::device::Gpu;
+use logwright::cuda::gpu::driver::Driver;
+use logwright::cuda::gpu::tensor_maps::TensorMaps;
 use std::sync::Arc;
 
 /// Small numbers whose sums and products are exact in bf16 and f32.
@@ -116,6 +119,24 @@ fn copies(bench: &Bench) {
     assert_eq!(bench.get(buffer.view().first(6)), [0, 0, 0, 0, 4, 5]);
 }
 
+/// Each tensor is described to the driver once, with all that the kernels rely on.
+fn tensor_maps() {
+    let maps = TensorMaps::new(Driver::get().unwrap());
+    let qkv = MapLayout { address: 0x4000, sizes: [128, 6, 33, 2], tile: [64, 1, 64, 1] };
+    let other = MapLayout { address: 0x8000, ..qkv };
+    let [first, second, again] = [qkv, other, qkv].map(|layout| *maps.get(&layout).unwrap().words());
+    let (bf16_type, swizzle_128, l2_128, no_fill) = (9, 3, 2, 0);
+    let (strides, pairs) = ([2 * 128, 2 * 128 * 6, 2 * 128 * 6 * 33], [64 | 1 << 32, 64 | 1 << 32]);
+    assert_eq!(first[1..4], [bf16_type, 4, 0x4000]);
+    assert_eq!((&first[4..8], &first[8..11], &first[11..13]), (&qkv.sizes[..], &strides[..], &pairs[..]));
+    assert_eq!(first[13..], [1, swizzle_128, l2_128 << 8 | no_fill]);
+    assert!(again == first && second[3] == 0x8000 && second[0] == first[0] + 1, "encoded more than once");
+    set("STUB_CUDA", "cuTensorMapEncodeTiled=1");
+    let refused = maps.get(&MapLayout { address: 0x9000, ..qkv }).unwrap_err().to_string();
+    set("STUB_CUDA", "");
+    assert!(refused.contains("describing a tensor to the copy engine") && refused.contains("36864"), "{refused}");
+}
+
 fn failures(bench: &Bench) {
     let device = &bench.device;
     let message = |code: &str, act: &dyn Fn() -> logwright::Result<()>| {
@@ -140,6 +161,7 @@ fn copies_products_and_failures() {
         std::mem::forget(unsafe { libloading::Library::new(folder.path().join(name)) }.unwrap())
     };
     ["libcuda.so.1", "libcublasLt.so.13"].into_iter().for_each(load);
+    tensor_maps();
     for tune in ["0", "1"] {
         set("LOGWRIGHT_TUNE_GEMM", tune);
         let bench = Bench { device: Arc::new(Gpu::open(0).unwrap()) };

@@ -25,7 +25,7 @@ pub fn build(kernels: &[PathBuf]) {
     archive("emulated_kernels", &kernel_compiler(), kernels);
     let tests = |file: &str| Path::new(EMULATOR).join("tests").join(file);
     archive("emulator_bugs", &kernel_compiler(), &["bugs.cu", "bugs_hopper.cu"].map(tests));
-    let good = ["bugs.cu", "bugs_hopper.cu", "features.cu", "features_hopper.cu", "banks.cu", "attention_hopper.cu"];
+    let good = ["bugs.cu", "bugs_hopper.cu", "features.cu", "features_hopper.cu", "banks.cu"];
     archive("emulator_twins", kernel_compiler().define("GOOD", None), &good.map(tests));
     let mut runtime = compiler();
     let mut parts = sources("runtime");

@@ -1,4 +1,5 @@
-//! Each kernel file -> one fatbin with code for sm_80 and sm_90a and PTX for what comes later, embedded in the program.
+//! Each kernel file -> one fatbin with code for sm_80 and sm_90a and PTX for what comes later, embedded in the program; of
+//! a file for one kind of cards alone only their code.
 //!
 //! Files are compiled apart and loaded as modules apart, since no kernel calls into another file. Without an nvcc the
 //! build succeeds and embeds nothing; the program then says how to get one.
@@ -13,19 +14,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-const FLAGS: [&str; 9] = [
-    "-std=c++17",
-    "-lineinfo",
-    "-Xptxas=-v",
-    "-Werror=all-warnings",
-    "-gencode=arch=compute_80,code=[sm_80,compute_80]",
-    "-gencode=arch=compute_90a,code=sm_90a",
-    "-fatbin",
-    "-O3",
-    "-o",
-];
+const FLAGS: [&str; 6] = ["-std=c++17", "-lineinfo", "-Xptxas=-v", "-Werror=all-warnings", "-fatbin", "-O3"];
+/// The compute capability of the only cards that a file is for.
+type Capability = (u32, u32);
 
-pub fn build(sources: &[PathBuf], headers: &[PathBuf]) {
+const OF_ALL_CARDS: &str = "-gencode=arch=compute_80,code=[sm_80,compute_80]";
+const OF_HOPPER: &str = "-gencode=arch=compute_90a,code=sm_90a";
+
+/// What a file is compiled for.
+fn architectures(only: Option<Capability>) -> &'static [&'static str] {
+    match only {
+        None => &[OF_ALL_CARDS, OF_HOPPER],
+        Some(_) => &[OF_HOPPER],
+    }
+}
+
+/// `only`: of each source, the cards that it is for.
+pub fn build(sources: &[PathBuf], only: &[Option<Capability>], headers: &[PathBuf]) {
     for variable in ["NVCC", "CUDA_HOME", "PATH", "LOGWRIGHT_REQUIRE_NVCC"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
@@ -46,8 +51,8 @@ pub fn build(sources: &[PathBuf], headers: &[PathBuf]) {
             println!("cargo:rustc-cfg=gpu_kernels");
             let version = version(&nvcc);
             writeln!(code, "pub const NVCC: Option<&str> = Some({version:?});").expect("a string grows");
-            let usages = compile_all(&nvcc, &version, sources, headers);
-            modules(&mut code, sources, &usages);
+            let usages = compile_all(&nvcc, &version, sources, only, headers);
+            modules(&mut code, sources, only, &usages);
         }
     }
     let to = output().join("fatbin.rs");
@@ -82,14 +87,20 @@ fn version(nvcc: &Path) -> String {
 }
 
 /// Compiles on as many threads as cargo allows; what ptxas said, a list for each source.
-fn compile_all(nvcc: &Path, version: &str, sources: &[PathBuf], headers: &[PathBuf]) -> Vec<Vec<Usage>> {
+fn compile_all(
+    nvcc: &Path,
+    version: &str,
+    sources: &[PathBuf],
+    only: &[Option<Capability>],
+    headers: &[PathBuf],
+) -> Vec<Vec<Usage>> {
     let jobs = env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1usize);
-    let queue = Mutex::new(sources.iter().enumerate());
+    let queue = Mutex::new(sources.iter().zip(only).enumerate());
     let results = Mutex::new(Vec::new());
     let next = || queue.lock().expect("no panic while locked").next();
     let work = || {
-        while let Some((index, source)) = next() {
-            let result = compile(nvcc, version, source, headers);
+        while let Some((index, (source, only))) = next() {
+            let result = compile(nvcc, version, source, architectures(*only), headers);
             results.lock().expect("no panic while locked").push((index, result));
         }
     };
@@ -101,18 +112,31 @@ fn compile_all(nvcc: &Path, version: &str, sources: &[PathBuf], headers: &[PathB
 }
 
 /// Compiles a source unless the last build did with the same content and compiler; gives ptxas's words.
-fn compile(nvcc: &Path, version: &str, source: &Path, headers: &[PathBuf]) -> Result<String, String> {
+fn compile(
+    nvcc: &Path,
+    version: &str,
+    source: &Path,
+    architectures: &[&str],
+    headers: &[PathBuf],
+) -> Result<String, String> {
     let fatbin = output().join(name(source)).with_extension("fatbin");
     let (key_file, log_file) = (fatbin.with_extension("key"), fatbin.with_extension("ptxas"));
-    let key = key(&(version, FLAGS), headers.iter().map(PathBuf::as_path).chain([source]));
+    let key = key(&(version, FLAGS, architectures), headers.iter().map(PathBuf::as_path).chain([source]));
     if fatbin.is_file() && fs::read_to_string(&key_file).is_ok_and(|old| old == key) {
         return fs::read_to_string(&log_file).map_err(|e| format!("cannot read {}: {e}", log_file.display()));
     }
-    let run = Command::new(nvcc).args(FLAGS).arg(&fatbin).arg(source).output();
+    let run = Command::new(nvcc).args(FLAGS).args(architectures).arg("-o").arg(&fatbin).arg(source).output();
     let run = run.map_err(|e| format!("cannot run {}: {e}", nvcc.display()))?;
     let said = [run.stdout, run.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     if !run.status.success() {
         return Err(format!("nvcc failed on {}:\n{said}", source.display()));
+    }
+    // The code would be right, and several times as slow.
+    if let Some(note) = said.lines().find(|line| line.contains("wgmma.mma_async instructions are serialized")) {
+        return Err(format!(
+            "{}: expected products that run beside one another, and ptxas says\n{note}",
+            source.display()
+        ));
     }
     let write =
         |file: &Path, text: &str| fs::write(file, text).map_err(|e| format!("cannot write {}: {e}", file.display()));
@@ -126,12 +150,13 @@ fn name(source: &Path) -> String {
 }
 
 /// The embedded modules as Rust source; the types are those of `src/cuda/fatbin.rs`.
-fn modules(code: &mut String, sources: &[PathBuf], usages: &[Vec<Usage>]) {
+fn modules(code: &mut String, sources: &[PathBuf], only: &[Option<Capability>], usages: &[Vec<Usage>]) {
     code.push_str("pub static MODULES: &[Module] = &[\n");
-    for (source, usages) in sources.iter().zip(usages) {
+    for ((source, only), usages) in sources.iter().zip(only).zip(usages) {
         let name = name(source);
         let image = format!("&Aligned(*include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.fatbin\"))).0");
-        writeln!(code, "Module {{ file: \"{name}.cu\", image: {image}, usages: &[").expect("a string grows");
+        let head = format!("file: \"{name}.cu\", only: {only:?}, image: {image}");
+        writeln!(code, "Module {{ {head}, usages: &[").expect("a string grows");
         for Usage { kernel, architecture, registers, spills, shared } in usages {
             let names = format!("kernel: {kernel:?}, architecture: {architecture:?}");
             let numbers = format!("registers: {registers}, spills: {spills}, shared: {shared}");

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 const SHOWN_VALUES: usize = 5;
 /// The most alerts and candidates for one; beyond it, the one that has been quiet longest is closed.
 const MOST_OPEN: usize = 1000;
+/// By chance, candidates of a group follow each other as often as its records are candidates, each with one nat or two more than
+/// the least. So many nats are taken off for each that was to be expected (the cumulative sum of Page, 1954).
+const BY_CHANCE: f64 = 2.0;
 /// After a day an alert is closed, however busy it is: what lasts is told once a day.
 const LONGEST: f64 = 86_400.0;
 
@@ -19,8 +22,9 @@ pub struct Candidate<'a> {
     pub finding: &'a Finding,
     pub template: Template,
     pub fields: &'a [(String, String)],
-    /// What the scores of candidates exceed.
+    /// What the scores of candidates exceed, and the share of normal records that are candidates.
     pub least: f64,
+    pub share: f64,
     /// What the score of an alert has to exceed.
     pub threshold: f64,
 }
@@ -54,7 +58,8 @@ pub struct Alert {
     #[serde(rename = "alert")]
     pub id: String,
     pub state: State,
-    /// That of its first record, and what those of the others exceed the scores of most normal records by.
+    /// That of its first record, and what those of the others exceed the scores of most normal records by, less what chance
+    /// explains until it opens.
     pub score: f64,
     pub threshold: f64,
     #[serde(flatten)]
@@ -76,8 +81,11 @@ struct Group {
     /// an alert would reach from attack to attack.
     particular: Vec<(String, String)>,
     began: f64,
-    /// The time of its last record.
+    /// The time of its last record, and the number of normal records at that time.
     active: f64,
+    seen: u64,
+    /// The share of all records that could be of it.
+    share: f64,
 }
 
 /// The alerts of a stream.
@@ -102,7 +110,7 @@ impl Alerts {
     pub fn candidate(&mut self, now: f64, candidate: &Candidate) -> Option<&Alert> {
         let place = match self.groups.iter().position(|group| group.holds(candidate)) {
             Some(place) => {
-                self.groups[place].add(now, candidate);
+                self.groups[place].add(now, self.values.records(), candidate);
                 place
             }
             None => {
@@ -144,8 +152,17 @@ impl Alerts {
             values: odd.iter().map(|field| (field.path.clone(), vec![field.value.clone()])).collect(),
             finding: (*finding).clone(),
         };
-        let particular = particular.map(|(path, value)| (path.clone(), compared(value).to_string())).collect();
-        Group { alert, is_open: false, particular, began: now, active: now }
+        let particular: Vec<(String, String)> =
+            particular.map(|(path, value)| (path.clone(), compared(value).to_string())).collect();
+        let share = self.share(&alert.kind, &particular);
+        Group { alert, is_open: false, particular, began: now, active: now, seen: self.values.records(), share }
+    }
+
+    /// The share of all records that have a particular value, or all values of the kind.
+    fn share(&self, kind: &Kind, particular: &[(String, String)]) -> f64 {
+        let named = kind.odd.iter().filter_map(|(path, value)| Some(self.values.share(path, value.as_ref()?)));
+        let of_kind = if kind.says_what() { named.fold(1.0, f64::min) } else { 0.0 };
+        particular.iter().map(|(path, value)| self.values.share(path, value)).sum::<f64>() + of_kind
     }
 
     /// Closes the alerts that have been quiet, or open, for long enough; and the quietest, where too many are open.
@@ -188,10 +205,17 @@ impl Group {
         self.particular.iter().any(is_there) || same_what()
     }
 
-    fn add(&mut self, now: f64, candidate: &Candidate) {
+    /// `seen`: the number of normal records so far.
+    fn add(&mut self, now: f64, seen: u64, candidate: &Candidate) {
+        let expected = candidate.share * self.share * (seen - self.seen) as f64;
+        self.seen = seen;
         let Alert { score, count, last, values, finding, .. } = &mut self.alert;
         (*count, *last, self.active) = (*count + 1, Place::of(candidate.finding), now);
         *score += (candidate.finding.score - candidate.least).max(0.0);
+        if !self.is_open {
+            // As if it began with this record, where chance explains all before.
+            *score = (*score - BY_CHANCE * expected).max(candidate.finding.score);
+        }
         if candidate.finding.score > finding.score {
             *finding = candidate.finding.clone();
         }
@@ -265,8 +289,14 @@ mod tests {
                 tokens: Vec::new(),
             };
             let template = Template::of(br#"{"user":1,"address":1,"country":1,"result":1}"#);
-            let candidate =
-                Candidate { finding: &finding, template, fields: &fields, least: 0.5, threshold: self.threshold };
+            let candidate = Candidate {
+                finding: &finding,
+                template,
+                fields: &fields,
+                least: 0.5,
+                share: 0.003,
+                threshold: self.threshold,
+            };
             if let Some(alert) = self.alerts.candidate(now, &candidate) {
                 assert_eq!(alert.state, State::Open);
                 self.opened.push(self.number);
@@ -371,6 +401,26 @@ mod tests {
         stream.odd(3.0, values, &["address"]);
         assert_eq!(stream.opened, [4]);
         assert_eq!(stream.closed(1e6), [(1, 4, 3)], "the other one was never told");
+    }
+
+    #[test]
+    fn candidates_of_one_user_that_chance_explains_are_no_alert() {
+        // 500 candidates of 40 users among 200,000 records: 2.5 of 1000, which is fewer than three of 1000 by chance.
+        let run = |between: usize| {
+            let mut stream = Stream::new();
+            stream.threshold = 6.0;
+            for i in 0..500usize {
+                let (user, address) = (format!("u{}", i % 40), format!("10.2.{}.1", i % 40));
+                for n in 0..between {
+                    let other = format!("u{}", (i + n) % 40);
+                    stream.alerts.normal(&fields(&[other, format!("10.1.{n}.1"), "C1".into(), "ok".into()]));
+                }
+                stream.odd(i as f64, [&user, &address, "C1", "ok"], &["user"]);
+            }
+            stream.opened.len()
+        };
+        assert_eq!(run(400), 0);
+        assert!(run(4) > 20, "as many among 2,000 records are no chance: {}", run(4));
     }
 
     #[test]

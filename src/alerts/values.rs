@@ -53,6 +53,17 @@ impl Values {
         counts.len() >= 8 && 4 * seen < 5 * counts.len() as u64
     }
 
+    /// Records without an anomaly so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The share of the records that have this value at this path.
+    pub fn share(&self, path: &str, value: &str) -> f64 {
+        let often = self.paths.get(path).and_then(|counts| counts.get(&hash(value))).copied().unwrap_or(0);
+        f64::from(often) / self.records.max(1) as f64
+    }
+
     /// Whether a value says whose a record is: the field has many values, and at most one record in a hundred has this one. A
     /// short number is a measure, which chance repeats.
     pub fn is_particular(&self, path: &str, value: &str) -> bool {

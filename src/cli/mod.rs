@@ -2,11 +2,13 @@
 //!
 //! Results go to stdout (JSON lines where another program reads them); progress, messages and errors to stderr.
 
+mod aliases;
 mod bench;
 mod demo;
 mod device;
 mod doctor;
 mod evaluate;
+mod examples;
 mod exit;
 mod generate;
 mod grammar;
@@ -22,19 +24,22 @@ mod outputs;
 mod prepare;
 mod prompt_pseudonyms;
 mod pseudonyms;
+mod reference;
 mod score;
 mod stdout;
 mod synth;
 mod train;
 mod training;
 mod values;
+mod version;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::Exit;
 use logwright::known::Judgement;
 use logwright::report::visible;
 use logwright::{Error, Result};
 use output::OutputArgs;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Learn what machine logs normally look like, find the lines that do not fit, and generate realistic synthetic logs.
@@ -65,11 +70,24 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Check GPU, driver, libraries and kernels, and say how to get what is missing
     Doctor(doctor::DoctorArgs),
+    Completions(reference::CompletionsArgs),
+    Man(reference::ManArgs),
+}
+
+/// The command line with what is not said beside its arguments: other names of flags, examples, the version at length.
+fn program() -> clap::Command {
+    examples::add(aliases::add(Cli::command().long_version(version::long())))
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> std::result::Result<Cli, clap::Error> {
+    let mut program = program();
+    let matches = program.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut program))
 }
 
 /// Reads the arguments, runs the command and says how it failed.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(instead) => return tell(&instead),
     };
@@ -91,7 +109,7 @@ fn tell(instead: &clap::Error) -> ExitCode {
     if instead.use_stderr() {
         // The message quotes arguments, and shells put names of files among them: those without control characters give the
         // same message. That it cannot be written changes nothing.
-        let safe = Cli::try_parse_from(std::env::args_os().map(|argument| visible(argument.as_encoded_bytes())));
+        let safe = parse(std::env::args_os().map(|argument| visible(argument.as_encoded_bytes()).into()));
         let _ = safe.err().as_ref().unwrap_or(instead).print();
         return ExitCode::from(instead.exit_code() as u8);
     }
@@ -125,6 +143,8 @@ impl Cli {
             Command::Synth(args) => args.run().map(done),
             Command::Bench(args) => bench::run(args).map(done),
             Command::Doctor(args) => doctor::run(args).map(done),
+            Command::Completions(args) => reference::completions(&args, program()).map(done),
+            Command::Man(args) => reference::man(&args, program()).map(done),
         }
     }
 }

@@ -15,12 +15,20 @@ pub struct OutputArgs {
     /// Print nothing but results, warnings and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Print details, too, such as each file that is read
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// Format of the program's own messages on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true, value_name = "FORMAT")]
     pub log_format: LogFormat,
     /// Number of threads to compute with [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// Whether the reader wants no colour anywhere (no-color.org).
+pub fn refuses_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -32,7 +40,11 @@ pub enum LogFormat {
 impl OutputArgs {
     /// Sends `tracing` events to stderr; the `LOGWRIGHT_LOG` variable overrides the level (`debug`, `warn`, ...).
     pub fn init_logging(&self) {
-        let level = if self.quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::WARN,
+            (_, true) => LevelFilter::DEBUG,
+            _ => LevelFilter::INFO,
+        };
         let asked = std::env::var("LOGWRIGHT_LOG").ok().and_then(|levels| levels.parse().ok());
         let filter: Targets = asked.unwrap_or_else(|| Targets::new().with_default(level));
         let messages = if self.log_format == LogFormat::Json { Messages::JSON } else { Messages::TEXT };
@@ -40,10 +52,16 @@ impl OutputArgs {
         match self.log_format {
             LogFormat::Json => builder.json().finish().with(filter).init(),
             LogFormat::Text => {
-                let builder = builder.without_time().with_target(false).with_ansi(stderr().is_terminal());
+                let builder =
+                    builder.without_time().with_target(false).with_ansi(stderr().is_terminal() && !refuses_colour());
                 builder.finish().with(filter).init();
             }
         }
+    }
+
+    /// Whether messages are for people, and wanted.
+    pub fn is_for_people(&self) -> bool {
+        !self.quiet && self.log_format == LogFormat::Text
     }
 
     /// Sets the number of threads that computations share.
@@ -55,7 +73,7 @@ impl OutputArgs {
 
     /// A progress bar on stderr over `total` of `unit`; it draws nothing with --quiet or where stderr is no terminal.
     pub fn progress(&self, total: u64, unit: &str) -> ProgressBar {
-        if self.quiet || self.log_format == LogFormat::Json || !stderr().is_terminal() {
+        if !self.is_for_people() || !stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let template = match unit {

@@ -89,7 +89,7 @@ fn labels_file(path: &Path) -> Result<WholeFile> {
 }
 
 /// A line of the labels file: `{"record": 1, "attack": null, "episode": null}`; records count from 1, as those of `score`.
-fn label(record: usize, sign_in: &SignIn) -> String {
+pub(super) fn label(record: usize, sign_in: &SignIn) -> String {
     let attack = sign_in.attack.map(|attack| attack.name());
     format!("{}\n", serde_json::json!({ "record": record, "attack": attack, "episode": sign_in.episode }))
 }

@@ -31,9 +31,9 @@ pub struct TrainArgs {
     /// Run folder to write
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Named settings to start from: tiny, small, cyber-foundation, gpt2, gpt2-medium
-    #[arg(long, default_value = "tiny", value_name = "NAME", conflicts_with = "resume")]
-    preset: String,
+    /// Named settings to start from: tiny, small, cyber-foundation, gpt2, gpt2-medium [default: that of --config, else tiny]
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    preset: Option<String>,
     /// Settings in TOML, one `name = value` per line, named as in the config.toml of a run (flags with _ for -)
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,

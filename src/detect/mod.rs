@@ -26,5 +26,6 @@ mod sign_ins;
 
 pub use evaluate::{AtThreshold, Detection, Samples, baselines, by_kind, evaluate, threshold};
 pub use metrics::{Confusion, Ranking};
-pub use normal::{DISTANCE, NAMES, Normal, Novelty, PAIRS, TWO_GRAM, VALUES};
-pub use observed::{Observed, hash};
+pub use normal::{DISTANCE, MOST_NEW, NAMES, Normal, Novelty, PAIRS, TWO_GRAM, VALUES};
+pub use observed::{Observed, ObservedValue, hash, pair};
+pub use sequences::{Sequences, two_grams};

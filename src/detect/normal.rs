@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 /// A path with more distinct values than this is not categorical, which bounds its memory.
 const MOST_VALUES: usize = 100_000;
 /// Highest estimated probability that the next value of a categorical path is a new one.
-const MOST_NEW: f64 = 0.05;
+pub const MOST_NEW: f64 = 0.05;
 /// Paths whose values are looked at in pairs: those of the most records.
 const MOST_PAIRED: usize = 48;
 /// Pairs of values that are kept; of further ones none counts as never seen.
@@ -33,8 +33,9 @@ pub const PAIRS: usize = 5;
 
 /// What is learnt of normal records. Memory grows with the number of distinct values, of pairs of them and of 2-grams.
 ///
-/// A path is *categorical* when its values recur: the probability that its next value is new, by the Good-Turing estimate the
-/// fraction of the values that were seen exactly once (Good, 1953), is at most 5 %. The *events* of a JSON record are its values
+/// A path is *categorical* when its values recur: the probability that its next value is new is at most 5 %. That is the fraction of
+/// the values that were seen exactly once (the Good-Turing estimate; Good, 1953), or the fraction of those in the last quarter of
+/// the records that the quarters before did not have, if it is larger. The *events* of a JSON record are its values
 /// where the path is categorical, else the paths alone; those of a line of text are its words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Normal {
@@ -42,7 +43,7 @@ pub struct Normal {
     /// Each path and how many values it had.
     #[serde(with = "packed")]
     paths: HashMap<u64, u32>,
-    /// Categorical paths and how many of their values were seen once.
+    /// Categorical paths and how many of their values would be new beside the others.
     #[serde(with = "packed")]
     categorical: HashMap<u64, u32>,
     /// Values of categorical paths and how often they were seen.
@@ -80,6 +81,35 @@ pub struct Novelty {
     pub new_pairs: Vec<(f64, usize)>,
 }
 
+/// The values of one path, and how often each was seen.
+#[derive(Default)]
+struct Values {
+    times: HashMap<u64, u32>,
+    /// Those that the last quarter of the records has, and the first three quarters have not.
+    late: HashSet<u64>,
+    /// The number of values in the last quarter.
+    in_last: u32,
+}
+
+impl Values {
+    fn add(&mut self, value: u64, is_late: bool) {
+        self.in_last += u32::from(is_late);
+        if is_late && self.times.len() < MOST_VALUES && !self.times.contains_key(&value) {
+            self.late.insert(value);
+        }
+        count_up(&mut self.times, value, MOST_VALUES);
+    }
+
+    /// How many of `count` values would be new beside as many others: those that were seen once (Good-Turing), or more of them
+    /// where values come in bursts. All records of a session have its identifier, which none before had and none will have after.
+    fn expected_new(&self, count: u32) -> u32 {
+        let once = self.times.values().filter(|times| **times == 1).count() as u32;
+        let late: u32 = self.late.iter().map(|value| self.times[value]).filter(|times| *times > 1).sum();
+        let in_bursts = f64::from(late) / f64::from(self.in_last.max(1)) * f64::from(count);
+        once.max(in_bursts as u32)
+    }
+}
+
 impl Normal {
     pub fn learn<'a>(records: impl Iterator<Item = &'a Observed> + Clone) -> Self {
         let mut normal = Normal { records: records.clone().count() as u32, ..Normal::default() };
@@ -91,16 +121,20 @@ impl Normal {
     }
 
     fn learn_values<'a>(&mut self, records: impl Iterator<Item = &'a Observed>) {
-        let mut seen: HashMap<u64, HashMap<u64, u32>> = HashMap::new();
-        for value in records.flat_map(|record| &record.values) {
+        let mut seen: HashMap<u64, Values> = HashMap::new();
+        let late = self.records - self.records / 4;
+        for (number, value) in
+            (0..).zip(records).flat_map(|(n, record)| record.values.iter().map(move |value| (n, value)))
+        {
             *self.paths.entry(value.path).or_default() += 1;
-            count_up(seen.entry(value.path).or_default(), value.value, MOST_VALUES);
+            seen.entry(value.path).or_default().add(value.value, number >= late);
         }
         for (path, values) in seen {
-            let once = values.values().filter(|count| **count == 1).count();
-            if values.len() < MOST_VALUES && once as f64 <= MOST_NEW * f64::from(self.paths[&path]) {
-                self.categorical.insert(path, once as u32);
-                self.values.extend(values);
+            let count = self.paths[&path];
+            let once = values.expected_new(count);
+            if values.times.len() < MOST_VALUES && f64::from(once) <= MOST_NEW * f64::from(count) {
+                self.categorical.insert(path, once);
+                self.values.extend(values.times);
             }
         }
     }
@@ -272,6 +306,21 @@ mod tests {
             learnt(&(0..100).map(record).collect::<Vec<_>>()).0.categorical.len()
         };
         assert_eq!((of(5), of(6)), (1, 0), "five new values in a hundred are the limit");
+    }
+
+    #[test]
+    fn values_that_recur_only_in_bursts_are_no_events() {
+        let record = |i: usize| format!(r#"{{"session":"s{}","user":"u{}"}}"#, i / 4, i / 4 % 10);
+        let (normal, observed) = learnt(&(0..400).map(record).collect::<Vec<_>>());
+        assert_eq!(normal.categorical.len(), 1, "the user");
+        assert!(normal.categorical.contains_key(&observed[0].values[1].path));
+        // Users of whom each quarter has four new ones: 4 of 100, although each was seen five times.
+        let record = |i: usize| format!(r#"{{"user":"u{}"}}"#, if i.is_multiple_of(5) { 100 + i / 25 } else { i % 5 });
+        let (normal, observed) = learnt(&(0..400).map(record).collect::<Vec<_>>());
+        assert_eq!(normal.categorical.get(&observed[0].values[0].path), None, "20 in a hundred");
+        let record = |i: usize| format!(r#"{{"user":"u{}"}}"#, if i.is_multiple_of(25) { 100 + i / 50 } else { i % 5 });
+        let (normal, observed) = learnt(&(0..400).map(record).collect::<Vec<_>>());
+        assert_eq!(normal.categorical[&observed[0].values[0].path], 16, "4 in a hundred, none of them seen once");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// Added to every count of a 2-gram, so that an unseen one has a finite surprisal (Lidstone smoothing).
 const ALPHA: f64 = 0.1;
 /// Maximum number of distinct count vectors that distances are computed to: the first ones.
-const MOST_VECTORS: usize = 1000;
+const MOST_VECTORS: usize = 5000;
 /// Distinct 2-grams that are kept.
 const MOST_PAIRS: usize = 500_000;
 /// Stand for the beginning and the end of a sequence.
@@ -67,12 +67,14 @@ impl Sequences {
         let unseen = counts.iter().filter(|(event, _)| self.events.get(event).is_none_or(|n| *n <= own)).count();
         let known = self.seen.get(&hashed(&counts)).is_some_and(|n| *n > own);
         let others = self.vectors.iter().filter(|vector| !is_own || **vector != counts);
-        let distance = if known { 0 } else { others.map(|v| distance(v, &counts)).min().unwrap_or(0) };
-        let two_gram = self.rarest_pair(events, is_own);
+        let nearest = others.fold(None, |nearest, vector| Some(distance(vector, &counts, nearest.unwrap_or(u64::MAX))));
+        let distance = if known { 0 } else { nearest.unwrap_or(0) };
+        let two_gram = self.surprisals(events, is_own).into_iter().fold(0.0, f64::max);
         [unseen as f64, f64::from(u8::from(!known)), distance as f64, two_gram]
     }
 
-    fn rarest_pair(&self, events: &[u64], is_own: bool) -> f64 {
+    /// The surprisal of each 2-gram.
+    fn surprisals(&self, events: &[u64], is_own: bool) -> Vec<f64> {
         let vocabulary = self.events.len() as f64 + 2.0;
         // A learnt sequence takes its own 2-grams off, each as often as it has it. The counts of first elements stay, so that a
         // 2-gram that no other sequence has is exactly as surprising in a learnt sequence as in a new one.
@@ -87,7 +89,13 @@ impl Sequences {
             -((both + ALPHA) / (f64::from(times(&self.firsts, first)) + ALPHA * vocabulary)).ln()
         };
         // An unseen event is one kind of event, whatever it is.
-        two_grams(events).map(surprisal).fold(0.0, f64::max)
+        two_grams(events).map(surprisal).collect()
+    }
+
+    /// The place of the most surprising 2-gram of a new sequence: n is that of event n with the one before it.
+    pub fn rarest_step(&self, events: &[u64]) -> usize {
+        let surprisals = self.surprisals(events, false);
+        (0..surprisals.len()).max_by(|a, b| surprisals[*a].total_cmp(&surprisals[*b]).then(b.cmp(a))).unwrap_or(0)
     }
 
     /// Checks what is always so; the error says what is wrong.
@@ -110,10 +118,10 @@ fn hashed(counts: &[(u64, u32)]) -> u64 {
     counts.iter().fold(counts.len() as u64, |hash, (event, count)| pair(pair(hash, *event), (*count).into()))
 }
 
-/// L1 distance: the sum over all events of the difference of their counts.
-fn distance(a: &[(u64, u32)], b: &[(u64, u32)]) -> u64 {
+/// L1 distance: the sum over all events of the difference of their counts; `most` where it is larger.
+fn distance(a: &[(u64, u32)], b: &[(u64, u32)], most: u64) -> u64 {
     let (mut at, mut other, mut sum) = (0, 0, 0);
-    while at < a.len() || other < b.len() {
+    while sum < most && (at < a.len() || other < b.len()) {
         let (left, right) = (a.get(at), b.get(other));
         let event = left.iter().chain(&right).map(|counted| counted.0).min().expect("one of them has an event left");
         let count = |counted: Option<&(u64, u32)>| counted.filter(|c| c.0 == event).map_or(0, |c| c.1);
@@ -121,11 +129,11 @@ fn distance(a: &[(u64, u32)], b: &[(u64, u32)]) -> u64 {
         at += usize::from(count(left) > 0);
         other += usize::from(count(right) > 0);
     }
-    sum
+    sum.min(most)
 }
 
 /// Pairs of neighbours among the beginning, the events, the end.
-fn two_grams(events: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+pub fn two_grams(events: &[u64]) -> impl Iterator<Item = (u64, u64)> {
     let firsts = std::iter::once(BEGIN).chain(events.iter().copied());
     firsts.zip(events.iter().copied().chain(std::iter::once(END)))
 }

@@ -34,7 +34,7 @@ fn the_attacks_of_the_built_in_source_need_more_than_unseen_values() {
     let rows = baselines(&samples, 0.01).unwrap();
     let round = |value: Option<f64>| (value.unwrap() * 1000.0).round() / 1000.0;
     let measured: Vec<[f64; 2]> = rows.iter().map(|(row, _)| [row.calibrated.f1, row.auroc].map(round)).collect();
-    let [events, vector, distance, two_gram] = [[0.196, 0.763], [0.0, 0.531], [0.909, 0.997], [0.0, 0.895]];
+    let [events, vector, distance, two_gram] = [[0.196, 0.763], [0.0, 0.531], [0.935, 1.0], [0.0, 0.895]];
     assert_eq!(measured, [events, vector, distance, two_gram, [0.196, 0.763], [0.873, 0.996]]);
 
     let learnt = Normal::learn(fit.iter());

@@ -1,5 +1,5 @@
-//! The model as a Hugging Face folder: `config.json`, `model.safetensors`, `checksums.json`, and for resuming
-//! `optimizer.safetensors`.
+//! The model as a Hugging Face folder: `config.json`, `generation_config.json`, `model.safetensors`, `checksums.json`, and for
+//! resuming `optimizer.safetensors`.
 //!
 //! `transformers.AutoModelForCausalLM.from_pretrained` loads what is written here, and folders it wrote load here. Tensors
 //! are f32 under Hugging Face names; biases the model does not have are written as zeros.
@@ -25,11 +25,13 @@ fn absent_biases(config: &Config, layout: &Layout) -> Vec<(String, usize)> {
     with_biases.tensors().filter(absent).map(|tensor| (tensor.name.clone(), tensor.len())).collect()
 }
 
-/// Writes `config.json` and `model.safetensors` of `parameters` (layout.len) into `folder`.
+/// Writes `config.json`, `generation_config.json` and `model.safetensors` of `parameters` (layout.len) into `folder`.
 pub fn write_model(folder: &Path, config: &Config, separator: u32, parameters: &[f32]) -> Result<()> {
     let layout = Layout::new(config);
     let text = serde_json::to_string_pretty(&config.to_hf(separator)).expect("JSON values serialise");
     write_new(&folder.join("config.json"), (text + "\n").as_bytes())?;
+    let text = serde_json::to_string_pretty(&config.generation_to_hf(separator)).expect("JSON values serialise");
+    write_new(&folder.join("generation_config.json"), (text + "\n").as_bytes())?;
     let absent = absent_biases(config, &layout);
     let zeros = vec![0.0; 4 * config.channels];
     let mut tensors: Vec<NamedTensor> = named(&layout, "").collect();

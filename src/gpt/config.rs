@@ -107,6 +107,16 @@ impl Config {
         })
     }
 
+    /// Hugging Face `generation_config.json`: one record, sampled as `logwright generate` samples it. Records begin behind the
+    /// separator and end with it.
+    pub fn generation_to_hf(&self, separator: u32) -> Value {
+        json!({
+            "max_length": self.context,
+            "bos_token_id": separator, "eos_token_id": separator, "pad_token_id": separator,
+            "do_sample": true, "temperature": 0.8, "top_k": 0, "top_p": 1.0,
+        })
+    }
+
     /// Reads a Hugging Face `config.json`. A GPT-2 that differs from this engine's (another activation, untied head, scaled
     /// attention) is refused by name rather than computed wrongly.
     pub fn from_hf(config: &Value) -> Result<Self> {

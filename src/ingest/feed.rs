@@ -57,13 +57,22 @@ impl Feed {
     /// Returns the records in the queue, at most `most` of them, and waits a moment for the first: none if there is none yet.
     /// Returns `None` at the end or after `stop` was set. A read error comes after all records that were read before it.
     pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
+        self.take(most, stop, POLL_INTERVAL)
+    }
+
+    /// As [`Feed::next`], but it waits for nothing.
+    pub fn available(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
+        self.take(most, stop, Duration::ZERO)
+    }
+
+    fn take(&mut self, most: usize, stop: &AtomicBool, wait: Duration) -> Result<Option<Vec<InputRecord>>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let first = match self.lines.recv_timeout(POLL_INTERVAL) {
+        let first = match self.lines.recv_timeout(wait) {
             Ok(line) => line?,
             Err(RecvTimeoutError::Timeout) => return Ok(Some(Vec::new())),
             Err(RecvTimeoutError::Disconnected) => return self.ended().map(|()| None),

@@ -1,5 +1,6 @@
-//! The formats of log files: one row each, in the order in which they are tried, binary ones before those of text. Help, messages and the README's table come from
-//! here, and every command reads through it. A new format is its decoder, its cases and its row.
+//! The formats of log files: one row each, in the order in which they are tried, binary ones before those of text. Help,
+//! messages and the table of docs/formats.md come from here, and every command reads through it. A new format is its decoder,
+//! its cases and its row.
 
 use super::collect::Collector;
 use super::feature::{self, Feature};
@@ -287,7 +288,7 @@ impl ValueEnum for InputFormat {
     }
 }
 
-/// The table of the README.
+/// The table of `docs/formats.md`.
 #[cfg(test)]
 fn markdown() -> String {
     let row = |row: &Format| format!("| `{}` | {} | {} | {} |\n", row.name, row.help, row.record, row.recognised);
@@ -308,8 +309,8 @@ mod tests {
 
     #[test]
     fn the_readme_has_the_table() {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-        assert!(readme.contains(&markdown()), "put this table into README.md:\n{}", markdown());
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/formats.md")).unwrap();
+        assert!(page.contains(&markdown()), "put this table into docs/formats.md:\n{}", markdown());
     }
 
     fn format(text: &[u8], complete: bool) -> Option<InputFormat> {

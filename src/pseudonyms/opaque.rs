@@ -185,7 +185,7 @@ mod tests {
         }
         assert!(is_surely_opaque("0oa9k2d7XqLvTzB3m357") && is_surely_opaque("5d1f0a98a5b1c40f3c7e22aa"));
         assert!(!is_surely_opaque("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
-        assert_eq!(in_text("volume \"vol-0c7d9f41ab23e8865\" x"), [12..29]);
+        assert_eq!(in_text("volume \"vol-0c7d9f41ab23e8865\" x"), vec![Range { start: 12, end: 29 }]);
         assert!(!is_opaque(r"C:\Users\sra\ID 19902691234567890.jpg") && !is_opaque("0000000000000000"));
         assert!(!is_surely_opaque("Certificate2Collection12") && !is_surely_opaque("HikariPoolConnection12"));
     }

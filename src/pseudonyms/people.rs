@@ -109,8 +109,7 @@ impl Person {
 
     /// The accounts that companies make of the name and that are hardly the form of anything else.
     pub fn accounts(&self) -> impl Iterator<Item = String> {
-        let is_initial = |part: NamePart| matches!(part, GivenInitial | LastInitial);
-        let telling = move |form: &NameForm| is_initial(form.0) || is_initial(form.2);
+        let telling = |form: &NameForm| [form.0, form.2].iter().any(|part| matches!(part, GivenInitial | LastInitial));
         let forms = FORMS.into_iter().filter(telling).map(|form| self.spelled(form));
         let between = [".", "_", "-"].map(|between| format!("{}{between}{}", self.given, self.last));
         forms.chain(between).filter(|form| form.chars().count() > 4)

@@ -215,7 +215,7 @@ fn begins_here(text: &str, run: &[Word], at: usize) -> Option<(usize, usize)> {
             let word = &text[word.place.clone()];
             !word.is_ascii() || given(&word.to_lowercase()) == Some(Given::Surely)
         };
-        others.iter().any(|word| other(word)) || at == 0 && introduces(text, run[0].place.start)
+        others.iter().any(other) || at == 0 && introduces(text, run[0].place.start)
     };
     let shouted = run[at].kind == Kind::Shouted;
     let fits = match (strength, others.len()) {
@@ -235,8 +235,7 @@ fn is_addressed(text: &str, run: &[Word], at: usize) -> bool {
     let place = &run[at].place;
     let alone = run.len() == 1 && place.len() > 3;
     let after = &text[place.end..];
-    let ends = after.is_empty()
-        || after.starts_with(|c: char| matches!(c, ' ' | ',' | ';' | ':' | '"' | ')' | '!' | '?' | '\''));
+    let ends = after.is_empty() || after.starts_with([' ', ',', ';', ':', '"', ')', '!', '?', '\'']);
     let ends = ends || after.starts_with('.') && !after[1..].starts_with(char::is_alphanumeric);
     alone && ends && last_words(text, place.start).is_some_and(|[last, _]| is_one(last, &ADDRESSES))
 }
@@ -249,7 +248,7 @@ pub fn continued(text: &str, place: Range<usize>, not: &HashSet<String>) -> Rang
     }
     let run = runs(&text[place.start..], not).into_iter().next();
     let words = run.filter(|run| run[0].place.start == 0).unwrap_or_default();
-    let end = words.iter().take(MOST_WORDS).map(|word| place.start + word.place.end).last().unwrap_or(place.end);
+    let end = words.iter().take(MOST_WORDS).map(|word| place.start + word.place.end).next_back().unwrap_or(place.end);
     place.start..end.max(place.end)
 }
 

@@ -22,7 +22,7 @@ pub struct Explanation {
     pub findings: Vec<Finding>,
 }
 
-const STYLE: &str = include_str!("explain.css");
+pub(super) const STYLE: &str = include_str!("explain.css");
 
 /// Lower bounds in nats of the shades from 1 on. A choice among e^n equally likely things has n nats.
 const SHADES: [f64; 5] = [1.0, 2.0, 4.0, 6.0, 9.0];
@@ -59,25 +59,38 @@ fn whole_page(explanation: &Explanation) -> String {
         ("model", model.clone()),
     ];
     let facts: String = facts.iter().map(|(name, value)| fact(name, value)).collect();
+    let articles = articles(findings.iter().map(|finding| (finding, None)), *threshold);
+    let body = format!(
+        "<dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>How to read this</h2>\n{}</section>\n\
+         <section>\n<h2>Records, the highest score first</h2>\n{articles}</section>\n",
+        how_to_read()
+    );
+    html::styled_document("Unusual records", STYLE, &body)
+}
+
+/// What shades, lines and bars of records mean.
+pub(super) fn how_to_read() -> String {
     let legend: String =
         meanings().enumerate().map(|(shade, text)| format!("<span class=\"s{shade}\">{text}</span>")).collect();
-    let highest = findings.iter().map(|finding| finding.score).chain(*threshold).fold(0.0, f64::max);
-    let articles: String = findings.iter().map(|finding| article(finding, highest)).collect();
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Unusual records</title>\n\
-         <style>\n{}{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>Unusual records</h1></header>\n\
-         <dl class=\"facts\">\n{facts}</dl>\n<section>\n<h2>How to read this</h2>\n\
-         <p>Each piece of a record is shaded by its surprisal in nats: how unlikely the model, which learnt from earlier logs, \
+        "<p>Each piece of a record is shaded by its surprisal in nats: how unlikely the model, which learnt from earlier logs, \
          found it after everything before it. The values of the fields that are listed below a record are underlined. The \
-         bar shows the record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n</section>\n\
-         <section>\n<h2>Records, the highest score first</h2>\n{articles}</section>\n</main>\n</body>\n</html>\n",
-        html::STYLE
+         bar shows the record's score, the tick on it the threshold.</p>\n<p class=\"legend\">{legend}</p>\n"
     )
 }
 
-/// One record: its verdict, its score and the threshold on a bar up to `highest`, its text, its most unusual fields.
-fn article(finding: &Finding, highest: f64) -> String {
+/// Records, each with what else is known of it.
+pub(super) fn articles<'a>(
+    findings: impl Iterator<Item = (&'a Finding, Option<&'a str>)> + Clone,
+    threshold: Option<f64>,
+) -> String {
+    let highest = findings.clone().map(|(finding, _)| finding.score).chain(threshold).fold(0.0, f64::max);
+    findings.map(|(finding, known)| article(finding, highest, known)).collect()
+}
+
+/// One record: its verdict and what else is `known` of it, its score and the threshold on a bar up to `highest`, its text, its
+/// most unusual fields.
+fn article(finding: &Finding, highest: f64, known: Option<&str>) -> String {
     let class = match finding.anomaly {
         Some(true) => "anomaly",
         Some(false) => "valid",
@@ -86,9 +99,10 @@ fn article(finding: &Finding, highest: f64) -> String {
     let percent = |value: f64| if highest > 0.0 { (100.0 * value / highest).clamp(0.0, 100.0) } else { 0.0 };
     let tick = finding.threshold.map_or(String::new(), |at| format!("<b style=\"left:{:.1}%\"></b>", percent(at)));
     format!(
-        "<article class=\"{class}\">\n<p class=\"verdict\">{}</p>\n\
+        "<article class=\"{class}\">\n<p class=\"verdict\">{}{}</p>\n\
          <div class=\"bar\"><i style=\"width:{:.1}%\"></i>{tick}</div>\n<pre>{}</pre>\n{}</article>\n",
         html::plain(headline(finding).as_bytes()),
+        known.map_or(String::new(), |known| format!("; {}", escape(known))),
         percent(finding.score),
         shaded(&finding.tokens),
         table(&finding.fields),

@@ -4,11 +4,16 @@ pub(super) const STYLE: &str = include_str!("page.css");
 
 /// A whole page around `body`. The body is HTML, the title is plain text.
 pub(super) fn document(title: &str, body: &str) -> String {
+    styled_document(title, "", body)
+}
+
+/// As [`document`], with more styles.
+pub(super) fn styled_document(title: &str, style: &str, body: &str) -> String {
     let title = escape(title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n{body}</main>\n</body>\n\
+         <style>\n{STYLE}{style}</style>\n</head>\n<body>\n<main>\n<header><h1>{title}</h1></header>\n{body}</main>\n</body>\n\
          </html>\n"
     )
 }

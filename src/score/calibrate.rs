@@ -2,6 +2,7 @@
 
 use super::aggregate::{Aggregate, Selection, aggregate};
 use super::clocks::Clocks;
+use super::course::NormalSessions;
 use super::fields::cut_into_fields;
 use super::learn::{Example, learn};
 use super::lesson::{Lesson, observe};
@@ -42,6 +43,8 @@ pub struct Reduced {
     example: Example,
     /// Its score by an aggregate that needs no calibration.
     score: f64,
+    /// Its time in seconds, for that between the records of a session.
+    time: Option<f64>,
 }
 
 impl Calibrator {
@@ -59,8 +62,8 @@ impl Calibrator {
         self.seen.push(observe(record, &fields, &counts).0);
     }
 
-    /// Reduces a record to what its unit needs.
-    pub fn reduce(&mut self, measured: &ScoredRecord) -> Reduced {
+    /// Reduces a record, and its time in seconds if it has one, to what its unit needs.
+    pub fn reduce(&mut self, measured: &ScoredRecord, time: Option<f64>) -> Reduced {
         let lesson = Lesson::of(measured, &self.selection);
         let mut number = |path: &String| {
             self.paths.get(path).copied().unwrap_or_else(|| {
@@ -76,7 +79,7 @@ impl Calibrator {
         }
         let ScoringMethod { aggregate: kind, top_k, .. } = self.method;
         let score = rounded(aggregate(kind, &measured.parts, &self.selection, top_k));
-        Reduced { example: Example { lesson, paths }, score }
+        Reduced { example: Example { lesson, paths }, score, time }
     }
 
     /// Adds a whole unit; `sequence` is the score of a session whose records were read as one.
@@ -118,6 +121,7 @@ impl Calibrator {
                 .collect();
             self.scores.push(unit.sequence.unwrap_or_else(|| self.method.of_session(scores.into_iter())));
         }
+        let sessions = self.method.weighs_sessions().then(|| self.learn_sessions(&units));
         let (threshold, enough) = threshold(&self.scores, fpr)?;
         if !enough {
             let scores = self.scores.len();
@@ -129,7 +133,17 @@ impl Calibrator {
             );
         }
         let scores = Ranks::of(&Sorted::of(self.scores.iter().map(|&score| score as f32)));
-        Calibration::new(folder, self.method.clone(), (threshold, fpr), scores, normal)
+        Ok(Calibration { sessions, ..Calibration::new(folder, self.method.clone(), (threshold, fpr), scores, normal)? })
+    }
+
+    /// Learns how sessions go; their scores become those of all evidence.
+    fn learn_sessions<'a>(&mut self, units: &'a [Unit]) -> NormalSessions {
+        let record = |record: &'a Reduced| (&record.example.lesson, record.time);
+        let sessions: Vec<Vec<(&Lesson, Option<f64>)>> =
+            units.iter().map(|unit| unit.records.iter().map(record).collect()).collect();
+        let (learnt, scores) = NormalSessions::learn(&sessions, &self.scores);
+        self.scores = scores.into_iter().map(rounded).collect();
+        learnt
     }
 
     /// Scores of the units; complete after [`Calibrator::finish`].
@@ -144,6 +158,11 @@ impl Calibrator {
 }
 
 impl ScoringMethod {
+    /// Whether how a session goes counts beside the scores of its records.
+    pub fn weighs_sessions(&self) -> bool {
+        self.group.is_some() && self.aggregate == Aggregate::Evidence
+    }
+
     /// The score of a session from those of its records; a single record is a session of its own.
     pub fn of_session(&self, scores: impl Iterator<Item = f64>) -> f64 {
         let (mut sum, mut count, mut largest) = (0.0, 0, f64::NEG_INFINITY);

@@ -16,8 +16,8 @@ pub fn add_costs(sums: &mut BTreeMap<String, (f64, u64)>, measured: &ScoredRecor
     }
     let mut costs = vec![(0.0, 0u64); between + 1];
     let mut owners = owner.into_iter();
-    for (&token, &nats) in surprisals.tokens.iter().zip(&surprisals.nats) {
-        let length = tokenizer.token_bytes(token).len();
+    for (place, &nats) in surprisals.places(tokenizer).zip(&surprisals.nats) {
+        let length = place.len();
         for field in owners.by_ref().take(length) {
             costs[field].0 += f64::from(nats) / length as f64;
             costs[field].1 += 1;
@@ -42,7 +42,7 @@ mod tests {
         let tokens: Vec<u32> = record.iter().chain(b"\n").map(|&byte| byte.into()).collect();
         // One nat a byte, three for the bytes of "xy" with its quotes.
         let nats = (0..tokens.len()).map(|at| if (5..9).contains(&at) { 3.0 } else { 1.0 }).collect();
-        let surprisals = Surprisals { tokens, nats };
+        let surprisals = Surprisals { tokens, nats, stand_ins: Vec::new() };
         let parts = parts(&record, &tokenizer, &surprisals);
         let mut sums = BTreeMap::new();
         add_costs(

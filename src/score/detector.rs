@@ -1,13 +1,13 @@
 //! Scores and verdicts of scored records, and what is found about each.
 
 use super::aggregate::{Selection, aggregate};
+use super::course::{Course, NormalSessions, SESSION_KINDS, SessionEvidence};
 use super::drift::DriftMonitor;
-use super::evidence::{Evidence, KINDS, NormalEvidence, Reason};
+use super::evidence::{Evidence, KINDS, NormalEvidence, ORDER_KIND, Reason};
 use super::fields::PREFIX;
 use super::lesson::Lesson;
 use super::ranks::Ranks;
 use super::scorer::{ScoredRecord, rounded};
-use super::surprisal::Surprisals;
 use super::threshold::{Calibration, ScoringMethod};
 use super::{Aggregate, FieldSurprisal};
 use crate::Result;
@@ -24,6 +24,8 @@ pub struct Detector {
     pub(super) selection: Selection,
     /// What is normal, and the scores of normal units, where there is a calibration.
     learnt: Option<(NormalEvidence, Ranks)>,
+    /// How normal sessions go, where that counts.
+    sessions: Option<NormalSessions>,
     pub threshold: Option<f64>,
     /// Whether findings show what pseudonyms stand for.
     pub in_clear: bool,
@@ -33,6 +35,16 @@ pub struct Detector {
 pub struct Assessed {
     pub score: f64,
     pub evidence: Option<Evidence>,
+    /// Which event it is of in its session; 0 where that does not count.
+    pub event: u64,
+}
+
+/// The score of a session, and where it comes from if there is a calibration.
+pub struct AssessedSession {
+    pub score: f64,
+    pub evidence: Option<FoundEvidence>,
+    /// What is odd about the session beside its records, in words.
+    pub reasons: Vec<String>,
 }
 
 impl Detector {
@@ -42,23 +54,38 @@ impl Detector {
     pub fn new(method: ScoringMethod, calibration: Option<Calibration>, threshold: Option<f64>) -> Result<Self> {
         let selection = Selection::new(&method.only_field, &method.ignore_field)?;
         let threshold = threshold.or(calibration.as_ref().map(|calibration| calibration.threshold));
-        let learnt = calibration.map(|calibration| (calibration.normal, calibration.scores));
-        Ok(Detector { method, selection, learnt, threshold, in_clear: false })
+        let (learnt, sessions) = match calibration {
+            Some(Calibration { normal, scores, sessions, .. }) => (Some((normal, scores)), sessions),
+            None => (None, None),
+        };
+        Ok(Detector { method, selection, learnt, sessions, threshold, in_clear: false })
     }
 
     /// The score of a record, to four decimals, so that what is printed is what was compared with the threshold.
     pub fn assess(&self, measured: &ScoredRecord) -> Assessed {
         let fields = &measured.parts.fields;
+        let lesson = self.learnt.is_some().then(|| Lesson::of(measured, &self.selection));
         let evidence = self
-            .learnt
-            .as_ref()
-            .map(|(normal, _)| normal.of(&Lesson::of(measured, &self.selection), |place| fields[place].path.as_str()));
+            .normal()
+            .zip(lesson.as_ref())
+            .map(|(normal, lesson)| normal.of(lesson, |place| fields[place].path.as_str()));
+        let event = self.sessions.as_ref().zip(lesson.as_ref()).map_or(0, |(sessions, lesson)| sessions.event(lesson));
         let ScoringMethod { aggregate: kind, top_k, .. } = self.method;
         let score = match &evidence {
             Some(evidence) if kind == Aggregate::Evidence => evidence.score,
             _ => aggregate(kind, &measured.parts, &self.selection, top_k),
         };
-        Assessed { score: rounded(score), evidence }
+        Assessed { score: rounded(score), evidence, event }
+    }
+
+    /// The score of a session by that of its records, and by how it went.
+    pub fn assess_session(&self, by_records: f64, course: &Course) -> AssessedSession {
+        let Some(sessions) = &self.sessions else {
+            return AssessedSession { score: by_records, evidence: None, reasons: Vec::new() };
+        };
+        let SessionEvidence { records, kinds, score, reasons } = sessions.of(course, by_records);
+        let all = SESSION_KINDS.into_iter().zip(kinds).chain([("records", records)]);
+        AssessedSession { score: rounded(score), evidence: Some(found_evidence(all)), reasons }
     }
 
     /// Watches records for drift from the calibration; None without one, or where another threshold was given.
@@ -91,7 +118,7 @@ impl Detector {
         top: usize,
         shaded: bool,
     ) -> Finding {
-        let (&Assessed { score, ref evidence }, total) = (assessed, measured.surprisals.total());
+        let (&Assessed { score, ref evidence, .. }, total) = (assessed, measured.surprisals.total());
         let characters = String::from_utf8_lossy(&measured.record).chars().count() + 1;
         let fields = self.top_fields(measured, evidence.as_ref(), top);
         Finding {
@@ -103,7 +130,9 @@ impl Detector {
             p_value: self.p_value(score).filter(|_| self.method.group.is_none()),
             threshold: self.threshold,
             anomaly: self.is_anomaly(score),
-            evidence: evidence.as_ref().map(found_evidence),
+            evidence: evidence.as_ref().map(|evidence| {
+                found_evidence(KINDS.into_iter().zip(evidence.kinds).chain([("fields", evidence.fields)]))
+            }),
             known: None,
             nats_per_char: rounded(total / characters as f64),
             nats_per_token: rounded(total / measured.surprisals.tokens.len() as f64),
@@ -128,7 +157,7 @@ impl Detector {
         let counts = |place: &usize| self.selection.counts(&fields[*place].path);
         let mut ranked: Vec<(f64, Option<usize>)> =
             (0..fields.len()).filter(counts).map(|place| (rank(place), Some(place))).collect();
-        let order = evidence.map(|evidence| evidence.kinds[KINDS.len() - 1]).filter(|_| !measured.disorder.is_empty());
+        let order = evidence.map(|evidence| evidence.kinds[ORDER_KIND]).filter(|_| !measured.disorder.is_empty());
         ranked.extend(order.map(|nats| (nats, None)));
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         ranked.truncate(if top == 0 { usize::MAX } else { top });
@@ -148,10 +177,13 @@ impl Detector {
             nats: rounded(field.nats),
             expected: normal.map(|normal| rounded(normal.mean(&field.path))),
             evidence: reason.map(|reason| rounded(reason.nats)),
-            reason: match (reason.is_some_and(|reason| reason.is_new), with) {
-                (true, _) => Some("never seen here".to_string()),
-                (false, Some(path)) => Some(format!("never seen together with this {path}")),
-                (false, None) => None,
+            reason: match (reason, with) {
+                (Some(reason), _) if reason.is_unwritable => {
+                    Some("holds a character that training never had".to_string())
+                }
+                (Some(reason), _) if reason.is_new => Some("never seen here".to_string()),
+                (_, Some(path)) => Some(format!("never seen together with this {path}")),
+                (_, None) => None,
             },
         }
     }
@@ -164,13 +196,13 @@ impl Detector {
         let counted = parts.pieces.iter().filter(|piece| none || counts[piece.field]).map(|piece| piece.token);
         // The first of equal ones.
         let most = counted.reduce(|a, b| if surprisals.nats[b] > surprisals.nats[a] { b } else { a }).unwrap_or(0);
-        let length = |token: &u32| tokenizer.token_bytes(*token).len();
         let prefix = parts.fields.first().filter(|field| field.path == PREFIX).map_or(0, |field| field.span.end);
-        let start: usize = surprisals.tokens[..most].iter().map(length).sum();
-        let (text, at) = (tokenizer.token_bytes(surprisals.tokens[most]), start.saturating_sub(prefix));
-        let (text, at) = match measured.original.as_ref().filter(|_| self.in_clear && start < measured.record.len()) {
-            Some(original) => (original.bytes(&(start..start + text.len())), original.offset(at)),
-            None => (text, at),
+        let place = surprisals.places(tokenizer).nth(most).expect("a record has a token, its separator");
+        let at = place.start.saturating_sub(prefix);
+        let is_shown = self.in_clear && place.start < measured.record.len();
+        let (text, at) = match measured.original.as_ref().filter(|_| is_shown) {
+            Some(original) => (original.bytes(&place), original.offset(at)),
+            None => (measured.text(&place), at),
         };
         let text = String::from_utf8_lossy(text).into_owned();
         MaxToken { text, nats: rounded(f64::from(surprisals.nats[most])), at }
@@ -193,19 +225,15 @@ impl Detector {
 
 /// The record's tokens for display; those of the fields found are marked.
 fn shades(measured: &ScoredRecord, tokenizer: &Tokenizer, found: &[(FoundField, Option<usize>)]) -> Vec<Shaded> {
-    let mut at = 0;
     let values: Vec<_> = found.iter().filter_map(|(_, i)| Some(measured.parts.fields[(*i)?].value.clone())).collect();
-    let Surprisals { tokens, nats } = &measured.surprisals;
-    let shade = |(token, &nats): (&u32, &f32)| {
-        let text = tokenizer.token_bytes(*token).to_vec();
-        let range = at..at + text.len();
-        at = range.end;
+    let shade = |(range, &nats): (Range<usize>, &f32)| {
+        let text = measured.text(&range).to_vec();
         // A token such as `", "` reaches into two fields; it belongs to the one that holds more than half of it.
         let overlap = |value: &Range<usize>| value.end.min(range.end).saturating_sub(value.start.max(range.start));
         let found = values.iter().any(|value| 2 * overlap(value) > text.len());
         Shaded { text, nats: f64::from(nats), found }
     };
-    tokens.iter().zip(nats).map(shade).collect()
+    measured.surprisals.places(tokenizer).zip(&measured.surprisals.nats).map(shade).collect()
 }
 
 /// Maximum number of characters shown of a value.
@@ -234,8 +262,7 @@ fn disorder(measured: &ScoredRecord, nats: f64) -> FoundField {
     }
 }
 
-fn found_evidence(evidence: &Evidence) -> FoundEvidence {
-    let all = KINDS.into_iter().zip(evidence.kinds).chain([("fields", evidence.fields)]);
+fn found_evidence(all: impl Iterator<Item = (&'static str, f64)>) -> FoundEvidence {
     let rounded = all.map(|(name, nats)| (name, rounded(nats)));
     FoundEvidence(rounded.filter(|(_, nats)| *nats > 0.0).collect())
 }

@@ -1,17 +1,18 @@
 //! Whether a stream is still like the normal records of its calibration.
 //!
 //! Records are looked at in windows. For every path the p-values of its surprisals have a mean of one half as long as the path is
-//! as it was; a window whose mean lies far below says that the path has drifted. So does a share of anomalies far above the rate
-//! that was asked for, or a path that the calibration never had and many records have.
+//! as it was; two windows in a row whose means lie far below, farther than those of normal windows do, say that the path has drifted.
+//! So does a share of anomalies far above the rate that was asked for, or a path that the calibration never had and many records
+//! have. One window alone may be an attack, or a person at work.
 
 use super::evidence::{Evidence, NormalEvidence};
 use crate::finding::{Drift, DriftedPath};
 use std::collections::BTreeMap;
 
-/// Records of a window: a change is told within two of them.
+/// Records of a window: a change is told at the end of the second one that it fills.
 pub const WINDOW: u32 = 250;
 /// The fewest values of a path that a window judges.
-const FEWEST: u32 = 30;
+pub const FEWEST: u32 = 30;
 /// A mean must lie this many standard errors below one half: 10^-9 for one path of one window, where some 10^4 of them in 10^5
 /// records shall give no false warning, although records that follow each other are alike.
 const ERRORS: f64 = 6.0;
@@ -30,8 +31,17 @@ pub struct DriftMonitor {
     rate: f64,
     scores: u32,
     window: Window,
+    /// What was odd about the window before.
+    before: Odd,
     records: u64,
     drift: Option<Drift>,
+}
+
+/// What is odd about a window.
+#[derive(Default)]
+struct Odd {
+    paths: Vec<DriftedPath>,
+    too_many_anomalies: bool,
 }
 
 #[derive(Default)]
@@ -45,7 +55,7 @@ struct Window {
 impl DriftMonitor {
     /// For a threshold that a share `rate` of normal units exceeds, learnt from so many `scores`.
     pub fn new(rate: f64, scores: u32) -> Self {
-        DriftMonitor { rate, scores, window: Window::default(), records: 0, drift: None }
+        DriftMonitor { rate, scores, window: Window::default(), before: Odd::default(), records: 0, drift: None }
     }
 
     /// Takes in the next record; `path` gives the path of a part of it. True where a drift was found that was not there before.
@@ -77,16 +87,22 @@ impl DriftMonitor {
 
     fn judge(&mut self, normal: &NormalEvidence) -> bool {
         let window = std::mem::take(&mut self.window);
-        let mut paths: Vec<DriftedPath> =
-            window.paths.iter().filter_map(|(p, sums)| drifted(p, *sums, normal)).collect();
+        let odd = Odd {
+            paths: window.paths.iter().filter_map(|(path, sums)| drifted(path, *sums, normal)).collect(),
+            too_many_anomalies: self.has_too_many(window.anomalies),
+        };
+        let was_odd = |path: &&DriftedPath| self.before.paths.iter().any(|before| before.path == path.path);
+        let mut paths: Vec<DriftedPath> = odd.paths.iter().filter(was_odd).cloned().collect();
         paths.sort_by(|a, b| a.mean_p_value.total_cmp(&b.mean_p_value));
         paths.truncate(NAMED);
         let share = f64::from(window.anomalies) / f64::from(window.records);
-        if paths.is_empty() && !self.has_too_many(window.anomalies) {
+        let drifts = !paths.is_empty() || (odd.too_many_anomalies && self.before.too_many_anomalies);
+        self.before = odd;
+        if !drifts {
             self.drift = None;
             return false;
         }
-        let since = self.drift.as_ref().map_or(self.records - u64::from(WINDOW) + 1, |drift| drift.since);
+        let since = self.drift.as_ref().map_or(self.records - 2 * u64::from(WINDOW) + 1, |drift| drift.since);
         let is_new = self.drift.is_none();
         self.drift = Some(Drift { since, flagged: share, expected: self.rate, paths });
         is_new
@@ -102,7 +118,7 @@ impl DriftMonitor {
 
 /// The path as a drifted one, if it is one.
 fn drifted(path: &str, (count, sum): (u32, f64), normal: &NormalEvidence) -> Option<DriftedPath> {
-    let known = normal.paths.get(path).map_or(0, |path| path.count);
+    let (known, spread) = normal.paths.get(path).map_or((0, 1.0), |path| (path.count, f64::from(path.spread)));
     let mean_p_value = sum / f64::from(count);
     let told = |is_new| Some(DriftedPath { path: path.to_string(), mean_p_value: rounded(mean_p_value), is_new });
     if known == 0 {
@@ -110,7 +126,7 @@ fn drifted(path: &str, (count, sum): (u32, f64), normal: &NormalEvidence) -> Opt
     }
     // The variance of a mean of p-values, which are uniform, and that of the distribution they are ranks in.
     let error = ((1.0 / f64::from(count) + 1.0 / known as f64) / 12.0).sqrt();
-    let is_far = (0.5 - mean_p_value) / error > ERRORS;
+    let is_far = (0.5 - mean_p_value) / (spread * error) > ERRORS;
     if count >= FEWEST && is_far && mean_p_value < LOW { told(false) } else { None }
 }
 
@@ -161,7 +177,7 @@ mod tests {
 
     fn lesson(nats: [f32; 2]) -> Lesson {
         let (fields, observed, places) = (vec![(0, nats[0]), (1, nats[1])], Default::default(), vec![]);
-        Lesson { layout: 1, fields, observed, places, disorder: 0.0 }
+        Lesson { layout: 1, fields, observed, places, ..Lesson::default() }
     }
 
     const PATHS: [&str; 2] = ["user", "agent"];
@@ -197,13 +213,40 @@ mod tests {
         };
         let quiet = (0..300).filter(|_| observe(0.0, 0.01, &mut draws, &mut monitor)).count();
         let warned: Vec<usize> = (0..700).filter(|_| observe(2.0, 0.01, &mut draws, &mut monitor)).collect();
-        assert_eq!((quiet, warned), (0, vec![199]), "once, at the end of the window in which it began");
+        assert_eq!((quiet, warned), (0, vec![449]), "once, at the end of the window after that in which it began");
         let drift = monitor.drift().unwrap().clone();
         assert_eq!((drift.since, drift.paths.len(), drift.paths[0].path.as_str()), (251, 1, "agent"));
         let cleared = (0..500).filter(|_| observe(0.0, 0.01, &mut draws, &mut monitor)).count();
         assert_eq!((cleared, monitor.drift()), (0, None));
         let flagged = (0..500).filter(|_| observe(0.0, 0.3, &mut draws, &mut monitor)).count();
         assert_eq!((flagged, monitor.drift().unwrap().paths.len()), (1, 0), "too many anomalies");
+        let quiet = (0..500).filter(|_| observe(0.0, 0.01, &mut draws, &mut monitor)).count();
+        let attack = (0..250).filter(|_| observe(2.0, 0.9, &mut draws, &mut monitor)).count();
+        let over = (0..500).filter(|_| observe(0.0, 0.01, &mut draws, &mut monitor)).count();
+        assert_eq!((quiet, attack, over, monitor.drift()), (0, 0, 0, None), "one window is none");
+    }
+
+    #[test]
+    fn people_who_come_in_turns_are_no_drift() {
+        // For 250 to 500 records one person is at work, whose surprisals are his own.
+        let mut draws = Draws::new(9);
+        let mut person = (0, 0.0);
+        let mut record = || {
+            if person.0 == 0 {
+                person = (250 + draws.0.below(250), 3.0 * draws.uniform() as f32);
+            }
+            person.0 -= 1;
+            lesson([draws.exponential() + person.1, draws.exponential()])
+        };
+        let examples: Vec<Example> = (0..10_000).map(|_| Example { lesson: record(), paths: vec![0, 1] }).collect();
+        let examples: Vec<&Example> = examples.iter().collect();
+        let normal = learn(&examples, &PATHS.map(String::from), &Default::default(), &[]).0;
+        assert!(normal.paths["user"].spread > 3.0 && normal.paths["agent"].spread < 1.5);
+        let mut monitor = DriftMonitor::new(0.01, 10_000);
+        for _ in 0..100_000 {
+            let evidence = normal.of(&record(), |place| PATHS[place]);
+            assert!(!monitor.observe(&evidence, |place| PATHS[place], false, &normal));
+        }
     }
 
     #[test]

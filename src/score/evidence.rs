@@ -4,9 +4,9 @@
 use super::fields::END;
 use super::lesson::Lesson;
 use super::ranks::Ranks;
-use crate::detect::{DISTANCE, Normal, PAIRS, TWO_GRAM, VALUES};
+use crate::detect::{DISTANCE, Normal, Novelty, PAIRS, TWO_GRAM, VALUES};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The fewest examples that a path needs, in one layout or in all, for a distribution of its own; and the fewest records that
 /// make a layout common.
@@ -16,7 +16,13 @@ pub const ENOUGH: usize = 30;
 pub const NOISE: f64 = 3.0;
 
 /// The evidence beside the surprisals of fields, in the order of [`NormalEvidence::kinds`].
-pub const KINDS: [&str; 5] = ["pairs", "values", "distance", "2-gram", "order"];
+pub const KINDS: [&str; 6] = ["pairs", "values", "distance", "2-gram", "order", "characters"];
+/// Places in [`KINDS`].
+pub const ORDER_KIND: usize = 4;
+pub const CHARACTERS: usize = 5;
+
+/// A number for each of [`KINDS`].
+pub type OfKinds<T> = [T; KINDS.len()];
 
 /// What a calibration learns of normal records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +48,8 @@ pub struct PathEvidence {
     pub count: u64,
     /// Mean surprisal in nats.
     pub mean: f64,
+    /// How many times as far as by chance its mean p-value lies from one half in windows of normal records, at least 1.
+    pub spread: f32,
     /// None with fewer than 30 examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<Ranks>,
@@ -66,7 +74,7 @@ pub struct Evidence {
     /// That of all fields together.
     pub fields: f64,
     /// One for each of [`KINDS`].
-    pub kinds: [f64; 5],
+    pub kinds: OfKinds<f64>,
     /// The score: what the fields say, and what the strongest of the other kinds adds.
     pub score: f64,
     /// What makes each field odd: by its place in the record's parts, only of fields that count.
@@ -80,6 +88,8 @@ pub struct Reason {
     pub nats: f64,
     /// Its path is categorical and never had this value, or the path never was.
     pub is_new: bool,
+    /// It holds a character that the tokenizer lacks.
+    pub is_unwritable: bool,
     /// The place of the field whose value was never seen with this one although both are frequent.
     pub never_with: Option<usize>,
 }
@@ -96,23 +106,26 @@ impl KindRanks {
     }
 }
 
-/// The sum over fields of their evidence above the noise.
-pub fn sum_of_fields(evidence: impl Iterator<Item = f64>) -> f64 {
+/// The sum over fields of their evidence above the noise. `by_field` is the evidence of their surprisals by their places; to it
+/// comes that of a value that was never seen, `new` for the values at `places`.
+pub fn sum_of_fields(by_field: impl Iterator<Item = (usize, f64)>, places: &[usize], new: &[f64]) -> f64 {
+    let new: HashMap<usize, f64> = places.iter().copied().zip(new.iter().copied()).collect();
+    let of = |(place, nats): (usize, f64)| nats + new.get(&place).copied().unwrap_or(0.0);
     // The empty sum of `Iterator::sum` would be -0.
-    evidence.map(|nats| (nats - NOISE).max(0.0)).fold(0.0, |sum, nats| sum + nats)
+    by_field.map(|field| (of(field) - NOISE).max(0.0)).fold(0.0, |sum, nats| sum + nats)
 }
 
 /// The score of a record. The other kinds are looked at all at once, so only the strongest of them counts, and only beyond the
 /// noise.
-pub fn score(fields: f64, kinds: &[f64; 5]) -> f64 {
+pub fn score(fields: f64, kinds: &[f64]) -> f64 {
     let strongest = kinds.iter().copied().fold(0.0, f64::max);
     fields + (strongest - NOISE).max(0.0)
 }
 
 /// The numbers of a record that the ranks of [`KINDS`] are of.
-pub fn columns(novelty: &[f64; 6], disorder: f32) -> [f32; 5] {
-    let of = |which: usize| novelty[which] as f32;
-    [of(PAIRS), of(VALUES), of(DISTANCE), of(TWO_GRAM), disorder]
+pub fn columns(novelty: &Novelty, lesson: &Lesson) -> OfKinds<f32> {
+    let of = |which: usize| novelty.columns[which] as f32;
+    [of(PAIRS), of(VALUES), of(DISTANCE), of(TWO_GRAM), lesson.disorder, lesson.unwritable]
 }
 
 /// The hash of a layout as it is written.
@@ -134,14 +147,17 @@ impl NormalEvidence {
         };
         let by_field: Vec<(usize, f64)> = lesson.fields.iter().map(of_field).collect();
         let novelty = self.seen.novelty(&lesson.observed, false);
-        let columns = columns(&novelty.columns, lesson.disorder);
-        let kinds: [f64; 5] =
+        let columns = columns(&novelty, lesson);
+        let kinds: OfKinds<f64> =
             std::array::from_fn(|kind| self.kinds[kind].of(layout.is_some()).bounded_evidence(columns[kind].into()));
-        let fields = self.fields.evidence(sum_of_fields(by_field.iter().map(|field| field.1)));
+        let sum = sum_of_fields(by_field.iter().copied(), &lesson.places, &novelty.new_values);
+        let fields = self.fields.evidence(sum);
         let reason = |(place, nats): (usize, f64)| {
             // Nor is the end of a record that has all fields of a common layout.
             let nats = if layout.is_some() && path(place) == END { nats.min(NOISE) } else { nats };
-            (place, Reason { nats, is_new: false, never_with: None })
+            let is_unwritable = lesson.unwritable_in.contains(&place);
+            let nats = if is_unwritable { nats + kinds[CHARACTERS] } else { nats };
+            (place, Reason { nats, is_new: false, is_unwritable, never_with: None })
         };
         let mut reasons: BTreeMap<usize, Reason> = by_field.iter().copied().map(reason).collect();
         for (value, &place) in lesson.places.iter().enumerate() {
@@ -166,10 +182,13 @@ impl NormalEvidence {
 
     /// Checks what is always so; the error names the member.
     pub fn check(&self) -> Result<(), String> {
-        for (path, PathEvidence { count, mean, all, by_layout }) in &self.paths {
+        for (path, PathEvidence { count, mean, spread, all, by_layout }) in &self.paths {
             // A mean of losses that are rounded may lie a little below 0.
             if !(*mean >= -0.01 && mean.is_finite()) {
                 return Err(format!("paths: {path} has a mean of {mean}, expected a number of at least 0"));
+            }
+            if !(*spread >= 1.0 && spread.is_finite()) {
+                return Err(format!("paths: {path} has a spread of {spread}, expected at least 1"));
             }
             if *count == 0 {
                 return Err(format!("paths: {path} has a count of 0, expected the number of its values"));

@@ -50,10 +50,9 @@ pub struct Parts {
 pub fn parts(record: &[u8], tokenizer: &Tokenizer, surprisals: &Surprisals) -> Parts {
     let mut fields = cut_into_fields(record);
     let mut pieces = Vec::with_capacity(surprisals.tokens.len() + fields.len());
-    let (mut field, mut at) = (0, 0);
-    for (token, (&id, &nats)) in surprisals.tokens.iter().zip(&surprisals.nats).enumerate() {
-        let length = tokenizer.token_bytes(id).len();
-        let end = at + length;
+    let mut field = 0;
+    for (token, (place, &nats)) in surprisals.places(tokenizer).zip(&surprisals.nats).enumerate() {
+        let (mut at, end, length) = (place.start, place.end, place.len());
         while at < end {
             while fields[field].span.end <= at {
                 field += 1;
@@ -101,7 +100,7 @@ mod tests {
     /// Surprisals of a text whose bytes are tokens: byte i has i + 1 nats, the separator the last.
     fn counting(record: &[u8]) -> Surprisals {
         let tokens = record.iter().chain(b"\n").map(|&byte| byte.into()).collect();
-        Surprisals { tokens, nats: (0..=record.len()).map(|i| i as f32 + 1.0).collect() }
+        Surprisals { tokens, nats: (0..=record.len()).map(|i| i as f32 + 1.0).collect(), stand_ins: Vec::new() }
     }
 
     #[test]
@@ -142,14 +141,14 @@ mod tests {
             tokenizer.encode(record, &mut tokens).unwrap();
             tokens.push(tokenizer.separator());
             let nats: Vec<f32> = (0..tokens.len()).map(|i| 0.5 + i as f32).collect();
-            let surprisals = Surprisals { tokens, nats };
+            let surprisals = Surprisals { tokens, nats, stand_ins: Vec::new() };
             let parts = parts(record, &tokenizer, &surprisals);
             let fields: f64 = parts.fields.iter().map(|field| field.nats).sum();
             let shares: f64 = parts.pieces.iter().map(|piece| piece.share).sum();
             assert!((fields - surprisals.total()).abs() < 1e-9, "{fields} {}", surprisals.total());
             assert!((shares - surprisals.tokens.len() as f64).abs() < 1e-9);
         }
-        let whole = Surprisals { tokens: vec![256, 10], nats: vec![3.0, 1.0] };
+        let whole = Surprisals { tokens: vec![256, 10], nats: vec![3.0, 1.0], stand_ins: Vec::new() };
         let length = tokenizer.token_bytes(256).len();
         assert_eq!(length, 2, "the first merge joins two bytes");
         // One token of two bytes over a word and the white space after it: half of it counts to the end.

@@ -4,8 +4,9 @@
 //! predictions of Barber et al., 2021), so that its score is distributed as that of a new normal record, and none is lost for
 //! teaching.
 
+use super::drift::{FEWEST, WINDOW};
 use super::evidence::{
-    ENOUGH, KINDS, KindRanks, NormalEvidence, PathEvidence, columns, layout_name, score, sum_of_fields,
+    ENOUGH, KINDS, KindRanks, NormalEvidence, OfKinds, PathEvidence, columns, layout_name, score, sum_of_fields,
 };
 use super::lesson::Lesson;
 use super::ranks::{Ranks, Sorted};
@@ -60,13 +61,35 @@ impl Paths {
         self.by_layout.get(&(path, layout)).unwrap_or(of_path).evidence_of_own(nats)
     }
 
-    fn finish(&self, names: &[String]) -> BTreeMap<String, PathEvidence> {
+    /// How many times as far as by chance the mean p-value of each path lies from one half in a window of records that follow each
+    /// other, at least once: people come in turns.
+    fn spreads(&self, examples: &[&Example]) -> Vec<f32> {
+        let mut squares = vec![(0u32, 0.0); self.all.len()];
+        for window in examples.chunks_exact(WINDOW as usize) {
+            let mut means = vec![(0u32, 0.0); self.all.len()];
+            for example in window {
+                for (&path, &(_, nats)) in example.paths.iter().zip(&example.lesson.fields) {
+                    let (count, sum) = &mut means[path as usize];
+                    (*count, *sum) = (*count + 1, *sum + (-self.evidence(path, example.lesson.layout, nats)).exp());
+                }
+            }
+            for ((count, sum), (windows, squares)) in means.into_iter().zip(&mut squares).filter(|(m, _)| m.0 >= FEWEST)
+            {
+                // The variance of a mean of p-values, which are uniform.
+                *squares += 12.0 * f64::from(count) * (sum / f64::from(count) - 0.5).powi(2);
+                *windows += 1;
+            }
+        }
+        let spread = |(windows, squares): (u32, f64)| (squares / f64::from(windows.max(1))).sqrt().max(1.0) as f32;
+        squares.into_iter().map(spread).collect()
+    }
+
+    fn finish(&self, names: &[String], examples: &[&Example]) -> BTreeMap<String, PathEvidence> {
         let mut paths: BTreeMap<String, PathEvidence> = BTreeMap::new();
-        for (name, all) in names.iter().zip(&self.all) {
+        for ((name, all), spread) in names.iter().zip(&self.all).zip(self.spreads(examples)) {
             let ranks = (all.count() as usize >= ENOUGH).then(|| Ranks::of(all));
-            let evidence =
-                PathEvidence { count: all.count().into(), mean: all.mean(), all: ranks, by_layout: BTreeMap::new() };
-            paths.insert(name.clone(), evidence);
+            let (count, mean, by_layout) = (all.count().into(), all.mean(), BTreeMap::new());
+            paths.insert(name.clone(), PathEvidence { count, mean, spread, all: ranks, by_layout });
         }
         for ((path, layout), nats) in &self.by_layout {
             let known = paths.get_mut(&names[*path as usize]).expect("every path has a name");
@@ -85,7 +108,8 @@ pub struct OwnScore {
 }
 
 /// Learns what is normal from `examples`, whose paths are numbered in `names`, and from what is `seen` elsewhere: values of
-/// further normal records that have no surprisals, such as those of the training. The paths of `clocks` are no evidence. Returns it with the scores of the examples.
+/// further normal records that have no surprisals, such as those of the training. The paths of `clocks` are no evidence. Returns it
+/// with the scores of the examples.
 pub fn learn(
     examples: &[&Example],
     names: &[String],
@@ -96,23 +120,25 @@ pub fn learn(
     examples.iter().for_each(|example| *layouts.entry(example.lesson.layout).or_default() += 1);
     layouts.retain(|_, count| *count as usize >= ENOUGH);
     let paths = Paths::learn(examples, names.len(), &layouts, clocks);
-    let sums: Vec<f32> = examples.iter().map(|example| sum_of_own(&paths, example)).collect();
     let normal = Normal::learn(seen.iter().chain(examples.iter().map(|example| &example.lesson.observed)));
     let is_common: Vec<bool> = examples.iter().map(|example| layouts.contains_key(&example.lesson.layout)).collect();
-    let numbers: Vec<[f32; 5]> = examples
-        .iter()
-        .map(|example| columns(&normal.novelty(&example.lesson.observed, true).columns, example.lesson.disorder))
-        .collect();
+    let own = |example: &&Example| {
+        let novelty = normal.novelty(&example.lesson.observed, true);
+        (sum_of_own(&paths, example, &novelty.new_values), columns(&novelty, &example.lesson))
+    };
+    let (sums, numbers): (Vec<f32>, Vec<OfKinds<f32>>) = examples.iter().map(own).unzip();
     let fields = Sorted::of(sums.iter().copied());
     let kinds: Vec<Kind> = (0..KINDS.len()).map(|kind| Kind::learn(kind, &numbers, &is_common)).collect();
     let own_score = |i: usize| {
         let of_kind = |kind: usize| kinds[kind].evidence_of_own(numbers[i][kind], is_common[i]);
-        let fields = fields.evidence_of_own(sums[i]);
-        OwnScore { fields, score: score(fields, &std::array::from_fn(of_kind)) }
+        // By its rank alone: by the tail of the others, the oddest normal record would be farther out than a new one of the same sum.
+        let fields = fields.bounded_evidence_of_own(sums[i]);
+        let kinds: OfKinds<f64> = std::array::from_fn(of_kind);
+        OwnScore { fields, score: score(fields, &kinds) }
     };
     let scores: Vec<OwnScore> = (0..examples.len()).map(own_score).collect();
     let learnt = NormalEvidence {
-        paths: paths.finish(names),
+        paths: paths.finish(names, examples),
         clocks: clocks.iter().map(|path| names[*path as usize].clone()).collect(),
         rare_paths: Ranks::of(&paths.rare),
         common_layouts: layouts.iter().map(|(layout, count)| (layout_name(*layout), *count)).collect(),
@@ -123,9 +149,10 @@ pub fn learn(
     (learnt, scores)
 }
 
-fn sum_of_own(paths: &Paths, example: &Example) -> f32 {
-    let fields = example.paths.iter().zip(&example.lesson.fields);
-    sum_of_fields(fields.map(|(&path, &(_, nats))| paths.evidence(path, example.lesson.layout, nats))) as f32
+fn sum_of_own(paths: &Paths, Example { lesson, paths: numbers }: &Example, new_values: &[f64]) -> f32 {
+    let fields = numbers.iter().zip(&lesson.fields);
+    let evidence = fields.map(|(&path, &(place, nats))| (place, paths.evidence(path, lesson.layout, nats)));
+    sum_of_fields(evidence, &lesson.places, new_values) as f32
 }
 
 /// The numbers of one of [`KINDS`].
@@ -134,12 +161,12 @@ struct Kind {
     rare: Option<Sorted>,
 }
 
-/// Pairs and disorder are as odd in a rare layout as in a common one. New values, and new sequences of them, are usual in records
+/// Pairs, disorder and unknown characters are as odd in a rare layout as in a common one. New values, and new sequences of them, are usual in records
 /// of rare layouts, so these are compared with each other.
-const OVER_ALL: [bool; 5] = [true, false, false, false, true];
+const OVER_ALL: OfKinds<bool> = [true, false, false, false, true, true];
 
 impl Kind {
-    fn learn(kind: usize, numbers: &[[f32; 5]], is_common: &[bool]) -> Self {
+    fn learn(kind: usize, numbers: &[OfKinds<f32>], is_common: &[bool]) -> Self {
         let of = |wanted: &dyn Fn(bool) -> bool| {
             let chosen = numbers.iter().zip(is_common).filter(|(_, common)| wanted(**common));
             Sorted::of(chosen.map(|(numbers, _)| numbers[kind]))
@@ -176,7 +203,7 @@ mod tests {
     fn example(layout: u64, nats: Vec<f32>) -> Example {
         let paths = (0..nats.len() as u32).collect();
         let (observed, fields) = (Observed::default(), nats.into_iter().enumerate().collect());
-        Example { lesson: Lesson { layout, fields, observed, places: Vec::new(), disorder: 0.0 }, paths }
+        Example { lesson: Lesson { layout, fields, observed, ..Lesson::default() }, paths }
     }
 
     fn names(count: usize) -> Vec<String> {

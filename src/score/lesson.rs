@@ -5,9 +5,10 @@ use super::fields::{END, FieldSurprisal, PREFIX};
 use super::scorer::ScoredRecord;
 use crate::detect::{Observed, hash};
 use crate::record::fields::body_start;
+use std::collections::BTreeSet;
 
 /// A scored record, reduced to what evidence needs of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lesson {
     /// The set of its paths, as a hash: records of one kind of event have one layout.
     pub layout: u64,
@@ -19,6 +20,10 @@ pub struct Lesson {
     pub places: Vec<usize>,
     /// The number of objects whose members stand in an order that training never had.
     pub disorder: f32,
+    /// The number of characters that the tokenizer lacks, in selected fields.
+    pub unwritable: f32,
+    /// The places of the fields that hold them.
+    pub unwritable_in: BTreeSet<usize>,
 }
 
 impl Lesson {
@@ -32,6 +37,9 @@ impl Lesson {
             fields.iter().filter(|field| is_value(field)).map(|field| field.path.as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
+        let stand_ins = measured.surprisals.stand_ins.iter().map(|stand_in| stand_in.token);
+        let unwritable: Vec<usize> =
+            stand_ins.flat_map(|token| fields_of(measured, token)).filter(|place| counts[*place]).collect();
         let parts: Vec<&[u8]> = paths.iter().map(|path| path.as_bytes()).collect();
         Lesson {
             layout: hash(&parts),
@@ -39,6 +47,8 @@ impl Lesson {
             observed,
             places,
             disorder: measured.disorder.len() as f32,
+            unwritable: unwritable.len() as f32,
+            unwritable_in: unwritable.into_iter().collect(),
         }
     }
 }
@@ -53,6 +63,13 @@ pub fn observe(record: &[u8], fields: &[FieldSurprisal], counts: &[bool]) -> (Ob
     let is_text = body_start(record).is_none();
     let line = (is_text && counts.iter().all(|counts| *counts)).then_some(record);
     (Observed::new(values, line), places)
+}
+
+/// The fields that a token is part of.
+fn fields_of(measured: &ScoredRecord, token: usize) -> impl Iterator<Item = usize> {
+    let pieces = &measured.parts.pieces;
+    let first = pieces.partition_point(|piece| piece.token < token);
+    pieces[first..].iter().take_while(move |piece| piece.token == token).map(|piece| piece.field)
 }
 
 fn is_value(field: &FieldSurprisal) -> bool {

@@ -2,7 +2,7 @@
 
 use super::fields::{FieldSurprisal, Parts, parts};
 use super::original::Original;
-use super::surprisal::{Surprisals, sequence_surprisals, surprisals};
+use super::surprisal::{Encoded, Surprisals, encode, sequence_surprisals};
 use crate::engine::Engine;
 use crate::pseudonyms::RecordPseudonyms;
 use crate::record::fields::{body_start, leaves};
@@ -13,16 +13,31 @@ use std::ops::Range;
 
 /// A model, and what its records are like.
 pub struct Scorer<'a> {
+    pub model: ScoringModel<'a>,
+    pub reader: RecordReader<'a>,
+}
+
+/// Computes surprisals. It may do so on a thread of its own.
+pub struct ScoringModel<'a> {
+    engine: &'a mut dyn Engine,
+    /// The token that ends a record.
+    separator: u32,
+    /// Sequences to compute at once.
+    batch: usize,
+}
+
+/// Makes tokens of raw records, and fields of their surprisals.
+pub struct RecordReader<'a> {
     /// How training wrote its records.
     arrangement: Option<Arrangement>,
-    pub engine: &'a mut dyn Engine,
     pub tokenizer: &'a Tokenizer,
     pub records: &'a Records,
-    /// Sequences to compute at once.
-    pub batch: usize,
     /// The pseudonyms that replace names in raw records, for a model that was trained on them.
-    pub pseudonyms: Option<&'a mut RecordPseudonyms>,
+    pseudonyms: Option<&'a mut RecordPseudonyms>,
 }
+
+/// Raw records as tokens, or why the model cannot read one.
+pub struct Tokenized(Vec<Result<(Trained, Encoded)>>);
 
 /// A record with the surprisal of its tokens and fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +69,11 @@ impl ScoredRecord {
         }
         self.parts.pieces.iter_mut().filter(|piece| fields.contains(&piece.field)).for_each(|piece| piece.nats = 0.0);
         self.excused.extend_from_slice(fields);
+    }
+
+    /// The bytes of a token's place, which may be that of the separator.
+    pub fn text(&self, place: &Range<usize>) -> &[u8] {
+        self.record.get(place.clone()).unwrap_or(b"\n")
     }
 
     /// The bytes of a place; with `in_clear` those of the raw record, if names were replaced.
@@ -121,36 +141,66 @@ impl<'a> Scorer<'a> {
         pseudonyms: Option<&'a mut RecordPseudonyms>,
     ) -> Self {
         let arrangement = Arrangement::new(records).filter(|_| records.form != Form::Text);
-        Scorer { arrangement, engine, tokenizer, records, batch, pseudonyms }
+        let model = ScoringModel { engine, separator: tokenizer.separator(), batch };
+        Scorer { model, reader: RecordReader { arrangement, tokenizer, records, pseudonyms } }
     }
 
     /// Measures a batch of records. A record that the model cannot read is an error of its own; the outer error is the
     /// engine's.
     pub fn measure(&mut self, records: Vec<Vec<u8>>) -> Result<Vec<Result<ScoredRecord>>> {
-        let like = self.records;
-        let arrangement = self.arrangement.as_ref();
-        let mut trained = |record| as_trained(record, like, arrangement, self.pseudonyms.as_deref_mut());
-        let records: Vec<_> = records.into_iter().map(&mut trained).collect();
-        let good: Vec<&[u8]> = records.iter().flatten().map(|trained| trained.record.as_slice()).collect();
-        let mut found = surprisals(self.engine, self.tokenizer, &good, self.batch)?.into_iter();
-        let tokenizer = self.tokenizer;
-        let mut join = |Trained { record, original, disorder }| {
-            let surprisals = found.next().expect("one for each good record")?;
+        let tokenized = self.reader.tokenize(records);
+        let nats = self.model.surprisals(&tokenized)?;
+        Ok(self.reader.join(tokenized, nats))
+    }
+
+    /// Mean surprisal in nats per token of a sequence of records, each with its closing separator.
+    pub fn sequence(&mut self, tokens: &[u32]) -> Result<f64> {
+        let ScoringModel { engine, separator, batch } = &mut self.model;
+        let nats = sequence_surprisals(*engine, *separator, &[tokens], *batch)?.remove(0);
+        Ok(rounded(nats.iter().map(|&nats| f64::from(nats)).sum::<f64>() / nats.len().max(1) as f64))
+    }
+}
+
+impl ScoringModel<'_> {
+    /// Whether it computes on a device beside the host, so that other records can be read meanwhile.
+    pub fn is_beside_host(&self) -> bool {
+        self.engine.is_beside_host()
+    }
+
+    /// The surprisals of the tokens of each record that has any.
+    pub fn surprisals(&mut self, of: &Tokenized) -> Result<Vec<Vec<f32>>> {
+        let whole: Vec<&[u32]> = of.0.iter().flatten().map(|(_, (tokens, _))| tokens.as_slice()).collect();
+        sequence_surprisals(self.engine, self.separator, &whole, self.batch)
+    }
+}
+
+impl RecordReader<'_> {
+    /// A record that the model cannot read is an error of its own.
+    pub fn tokenize(&mut self, records: Vec<Vec<u8>>) -> Tokenized {
+        let RecordReader { arrangement, tokenizer, records: like, pseudonyms } = self;
+        let mut tokenize = |record| {
+            let trained = as_trained(record, like, arrangement.as_ref(), pseudonyms.as_deref_mut())?;
+            let encoded = encode(tokenizer, &trained.record)?;
+            Ok((trained, encoded))
+        };
+        Tokenized(records.into_iter().map(&mut tokenize).collect())
+    }
+
+    /// Fields from the surprisals of the tokens of each record that has any.
+    pub fn join(&self, tokenized: Tokenized, nats: Vec<Vec<f32>>) -> Vec<Result<ScoredRecord>> {
+        let mut nats = nats.into_iter();
+        let mut join = |(Trained { record, original, disorder }, (tokens, stand_ins))| {
+            let nats = nats.next().expect("one for each record with tokens");
+            let surprisals = Surprisals { tokens, nats, stand_ins };
             if !surprisals.total().is_finite() {
                 return Err(Error::failed(
                     "the surprisal of this record is not a number (NaN); the model's weights are damaged or training has diverged",
                 ));
             }
-            let parts = parts(&record, tokenizer, &surprisals);
+            let parts = parts(&record, self.tokenizer, &surprisals);
             Ok(ScoredRecord { record, surprisals, parts, original, excused: Vec::new(), disorder })
         };
-        Ok(records.into_iter().map(|record| record.and_then(&mut join)).collect::<Vec<_>>())
-    }
-
-    /// Mean surprisal in nats per token of a sequence of records, each with its closing separator.
-    pub fn sequence(&mut self, tokens: &[u32]) -> Result<f64> {
-        let nats = sequence_surprisals(self.engine, self.tokenizer.separator(), &[tokens], self.batch)?.remove(0);
-        Ok(rounded(nats.iter().map(|&nats| f64::from(nats)).sum::<f64>() / nats.len().max(1) as f64))
+        tokenized.0.into_iter().map(|record| record.and_then(&mut join)).collect()
     }
 }
 

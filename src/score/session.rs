@@ -26,6 +26,7 @@ pub struct Grouping {
     pub window: usize,
     /// Seconds after its first record at which a session is closed, by the time in `time_field` of the records.
     pub seconds: Option<f64>,
+    /// The field with the time of a record; where it is None, usual places are searched.
     pub time_field: Option<String>,
     /// Maximum number of open sessions; beyond it the one that has been idle longest is closed.
     pub open: usize,
@@ -39,8 +40,10 @@ impl Grouping {
                 return Err(format!("method.group.{name} is {value}, expected 1 to {}", u32::MAX));
             }
         }
-        if self.seconds.is_some() != self.time_field.is_some() {
-            return Err("method.group.time_field and method.group.seconds: expected both or neither".to_string());
+        if self.seconds.is_some() && self.time_field.is_none() {
+            return Err(
+                "method.group.time_field is missing, expected one where there is method.group.seconds".to_string()
+            );
         }
         match self.seconds {
             Some(seconds) if !(seconds > 0.0 && seconds.is_finite()) => {

@@ -130,7 +130,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn measured(record: &[u8]) -> ScoredRecord {
-        let surprisals = Surprisals { tokens: Vec::new(), nats: Vec::new() };
+        let surprisals = Surprisals { tokens: Vec::new(), nats: Vec::new(), stand_ins: Vec::new() };
         let parts = Parts { fields: Vec::new(), pieces: Vec::new() };
         ScoredRecord {
             record: record.to_vec(),

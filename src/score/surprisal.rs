@@ -1,8 +1,9 @@
 //! Records -> the surprisal of each of their tokens: minus the logarithm of the probability that the model gave it.
 
 use crate::engine::{Batch, Engine, IGNORE};
-use crate::tokens::Tokenizer;
+use crate::tokens::{StandIn, Tokenizer};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// The surprisals of one record.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Surprisals {
     pub tokens: Vec<u32>,
     /// The surprisal of each token, given all before it: (n + 1), nats.
     pub nats: Vec<f32>,
+    /// The tokens that stand for what the tokenizer lacks.
+    pub stand_ins: Vec<StandIn>,
 }
 
 impl Surprisals {
@@ -18,35 +21,53 @@ impl Surprisals {
     pub fn total(&self) -> f64 {
         self.nats.iter().map(|&nats| f64::from(nats)).sum()
     }
+
+    /// The bytes of the record that each token stands for.
+    pub fn places(&self, tokenizer: &Tokenizer) -> impl Iterator<Item = Range<usize>> {
+        let mut stand_ins = self.stand_ins.iter().peekable();
+        let mut at = 0;
+        self.tokens.iter().enumerate().map(move |(place, &id)| {
+            let start = at;
+            at += match stand_ins.next_if(|stand_in| stand_in.token == place) {
+                Some(stand_in) => stand_in.bytes,
+                None => tokenizer.token_bytes(id).len(),
+            };
+            start..at
+        })
+    }
 }
 
 /// Surprisals of each record, given only that a record begins, as at the start of a training window (`windows = "records"`).
-/// `batch` windows are computed at once.
+/// `batch` windows are computed at once; see [`sequence_surprisals`].
 ///
-/// A record that the tokenizer cannot encode (a character that a char tokenizer lacks) is an error of its own and does not
-/// affect the others. The outer error is the engine's. Memory: the records' tokens, and the engine's for `batch` x context.
+/// A record with a newline inside it is an error of its own and does not affect the others. The outer error is the engine's.
+/// Memory: the records' tokens, and the engine's for `batch` x context.
 pub fn surprisals(
     engine: &mut dyn Engine,
     tokenizer: &Tokenizer,
     records: &[&[u8]],
     batch: usize,
 ) -> Result<Vec<Result<Surprisals>>> {
-    let encoded: Vec<Result<Vec<u32>>> = records.iter().map(|record| encode(tokenizer, record)).collect();
-    let whole: Vec<&[u32]> = encoded.iter().flatten().map(Vec::as_slice).collect();
+    let encoded: Vec<Result<_>> = records.iter().map(|record| encode(tokenizer, record)).collect();
+    let whole: Vec<&[u32]> = encoded.iter().flatten().map(|(tokens, _)| tokens.as_slice()).collect();
     let mut nats = sequence_surprisals(engine, tokenizer.separator(), &whole, batch)?.into_iter();
-    let mut join = |tokens| Surprisals { tokens, nats: nats.next().expect("one for each encoded record") };
-    Ok(encoded.into_iter().map(|tokens| tokens.map(&mut join)).collect::<Vec<_>>())
+    let mut join =
+        |(tokens, stand_ins)| Surprisals { tokens, nats: nats.next().expect("one for each encoded record"), stand_ins };
+    Ok(encoded.into_iter().map(|encoded| encoded.map(&mut join)).collect::<Vec<_>>())
 }
 
-/// The record's tokens and the separator that ends it.
-pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
+/// Tokens, and which of them stand for what the tokenizer lacks.
+pub(super) type Encoded = (Vec<u32>, Vec<StandIn>);
+
+/// The record's tokens and the separator that ends it, and which of them stand for what the tokenizer lacks.
+pub(super) fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Encoded> {
     if record.contains(&b'\n') {
         return Err(Error::failed("a record must be one line, found a newline inside it"));
     }
     let mut tokens = Vec::with_capacity(record.len() / 2 + 1);
-    tokenizer.encode(record, &mut tokens)?;
+    let stand_ins = tokenizer.encode_any(record, &mut tokens);
     tokens.push(tokenizer.separator());
-    Ok(tokens)
+    Ok((tokens, stand_ins))
 }
 
 /// Surprisals in nats of the tokens of each sequence, after an opening separator: one record with its closing separator, or
@@ -54,6 +75,10 @@ pub fn encode(tokenizer: &Tokenizer, record: &[u8]) -> Result<Vec<u32>> {
 ///
 /// A sequence longer than the context is read in windows that overlap by half; each token is counted once, with at least half
 /// a context before it.
+///
+/// `batch` windows are computed at once. An engine beside the host takes as many more short ones as fill the place of
+/// `batch` x context tokens, or of 65,536 where these are fewer; in few different shapes, each of which costs it some
+/// preparation.
 pub fn sequence_surprisals(
     engine: &mut dyn Engine,
     separator: u32,
@@ -67,8 +92,12 @@ pub fn sequence_surprisals(
     windows.sort_by_key(|window| window.length);
     let mut nats: Vec<Vec<f32>> = sequences.iter().map(|tokens| vec![0.0; tokens.len()]).collect();
     let (mut tokens, mut targets, mut losses) = (Vec::new(), Vec::new(), Vec::new());
-    for group in windows.chunks(batch.max(1)) {
-        let time = group.last().map_or(0, |longest| longest.length);
+    let packed = engine.is_beside_host();
+    let mut left = &windows[..];
+    while !left.is_empty() {
+        let shape = if packed { Shape::packed(left, batch.max(1), context) } else { Shape::plain(left, batch.max(1)) };
+        let (group, time) = (&left[..shape.windows], shape.time);
+        left = &left[shape.windows..];
         tokens.clear();
         targets.clear();
         for window in group {
@@ -81,6 +110,8 @@ pub fn sequence_surprisals(
             tokens.extend(std::iter::repeat_n(separator, padding));
             targets.extend(std::iter::repeat_n(IGNORE, padding));
         }
+        tokens.resize(shape.rows * time, separator);
+        targets.resize(shape.rows * time, IGNORE);
         losses.clear();
         losses.resize(tokens.len(), 0.0);
         engine.losses(Batch { tokens: &tokens, targets: &targets, seq_len: time }, &mut losses)?;
@@ -91,6 +122,38 @@ pub fn sequence_surprisals(
         }
     }
     Ok(nats)
+}
+
+/// What an engine computes at once of windows that are sorted by length: the first `windows`, in `rows` of `time` tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shape {
+    windows: usize,
+    rows: usize,
+    time: usize,
+}
+
+/// Tokens that keep a large GPU busy: more would only take memory.
+const MOST_PACKED: usize = 1 << 16;
+
+impl Shape {
+    fn plain(left: &[Window], batch: usize) -> Self {
+        let windows = batch.min(left.len());
+        Shape { windows, rows: windows, time: left[windows - 1].length }
+    }
+
+    /// `batch` windows, or as many as fill their place, each as long as the longest, rounded up by at most an eighth. The last
+    /// group, which is not full, has a power of two of rows.
+    fn packed(left: &[Window], batch: usize, context: usize) -> Self {
+        let full = |time: usize| batch.max((batch * context).min(MOST_PACKED) / time);
+        let rounded = |length: usize| {
+            let step = (length.next_power_of_two() / 16).max(8);
+            length.next_multiple_of(step).min(context)
+        };
+        let windows = left.iter().zip(1..).take_while(|(window, count)| *count <= full(rounded(window.length))).count();
+        let time = rounded(left[windows - 1].length);
+        let rows = if windows < left.len() { full(time) } else { windows.next_power_of_two().min(full(time)) };
+        Shape { windows, rows, time }
+    }
 }
 
 /// Targets `start..start + length` of a sequence; the first `known` of them were counted in the window before.
@@ -120,6 +183,31 @@ fn windows_of(sequence: usize, tokens: usize, context: usize) -> Vec<Window> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_holds_as_many_short_windows_as_fill_it() {
+        let windows = |lengths: &[usize]| -> Vec<Window> {
+            lengths.iter().map(|&length| Window { sequence: 0, start: 0, length, known: 0 }).collect()
+        };
+        let shape = |windows, rows, time| Shape { windows, rows, time };
+        // 4 x 64 tokens: 16 of 16 tokens, of which the longest has 14.
+        assert_eq!(Shape::packed(&windows(&[10; 40]), 4, 64), shape(16, 16, 16));
+        // The 13th would make all as long as it is.
+        assert_eq!(Shape::packed(&windows(&[vec![10; 12], vec![60; 9]].concat()), 4, 64), shape(12, 16, 16));
+        assert_eq!(Shape::packed(&windows(&[60; 9]), 4, 64), shape(4, 4, 64));
+        assert_eq!(Shape::packed(&windows(&[60]), 4, 64), shape(1, 1, 64));
+        assert_eq!(Shape::packed(&windows(&[9, 10, 11]), 4, 64), shape(3, 4, 16));
+        assert_eq!(Shape::packed(&windows(&[5]), 1, 6), shape(1, 1, 6), "not beyond the context");
+        assert_eq!(Shape::plain(&windows(&[5, 6, 9, 9]), 3), shape(3, 3, 9));
+        // Not fewer than were asked for, and no more than a GPU has work for.
+        assert_eq!(Shape::packed(&windows(&[100; 4000]), 1024, 4096), shape(1024, 1024, 104));
+        assert_eq!(Shape::packed(&windows(&[100; 4000]), 64, 4096), shape(630, 630, 104));
+        // However long they are, at most a ninth is padding, but for the shortest.
+        for length in 64..1024 {
+            let time = Shape::packed(&windows(&[length]), 2, 1024).time;
+            assert!(time >= length && 8 * (time - length) <= length, "{length}: {time}");
+        }
+    }
 
     #[test]
     fn long_sequences_are_cut_into_half_overlapping_windows() {

@@ -1,6 +1,7 @@
 //! The threshold above which a score is an anomaly, learnt from normal records and kept with its model.
 
 use super::aggregate::{Aggregate, Selection};
+use super::course::NormalSessions;
 use super::evidence::NormalEvidence;
 use super::ranks::Ranks;
 use super::session::Grouping;
@@ -13,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// Name of the file in the folder that `--model` names.
 pub const FILE: &str = "calibration.json";
-/// Version of the file. Versions 1 and 2 held means and deviations of fields, of which no p-values can be made.
-const VERSION: u32 = 3;
+/// Version of the file. Versions 1 and 2 held means and deviations of fields, of which no p-values can be made; version 3 had no
+/// evidence of sessions and of characters.
+const VERSION: u32 = 4;
 
 /// How scores are made. Scores made in different ways cannot be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct Calibration {
     pub records_per_day: Option<f64>,
     /// What is normal.
     pub normal: NormalEvidence,
+    /// How normal sessions go, where sessions are scored by evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<NormalSessions>,
 }
 
 impl Calibration {
@@ -57,7 +62,7 @@ impl Calibration {
         normal: NormalEvidence,
     ) -> Result<Self> {
         let (version, model, records_per_day) = (VERSION, checksum(folder)?, None);
-        Ok(Self { version, model, method, threshold, fpr, scores, records_per_day, normal })
+        Ok(Self { version, model, method, threshold, fpr, scores, records_per_day, normal, sessions: None })
     }
 
     /// Writes the file atomically.
@@ -102,7 +107,7 @@ impl Calibration {
 
     /// Checks every number, as nothing that `score --calibrate` writes fails it. The error names the member.
     fn check(&self) -> std::result::Result<(), String> {
-        let Calibration { method, threshold, fpr, scores, normal, .. } = self;
+        let Calibration { method, threshold, fpr, scores, normal, sessions, .. } = self;
         if !threshold.is_finite() {
             return Err(format!("threshold is {threshold}, expected a number"));
         }
@@ -117,6 +122,12 @@ impl Calibration {
             return Err("records_per_day is not a number above 0".to_string());
         }
         method.check()?;
+        if sessions.is_some() != method.weighs_sessions() {
+            return Err(
+                "sessions: expected where records are grouped and scored by evidence, and only there".to_string()
+            );
+        }
+        sessions.as_ref().map_or(Ok(()), NormalSessions::check).map_err(|e| format!("sessions: {e}"))?;
         normal.check().map_err(|e| format!("normal: {e}"))
     }
 }
@@ -170,7 +181,7 @@ mod tests {
                 fields: vec![(0, nats)],
                 observed: Observed::of(br#"{"ip":"x"}"#),
                 places: vec![0],
-                disorder: 0.0,
+                ..Lesson::default()
             },
             paths: vec![0],
         };
@@ -206,7 +217,7 @@ mod tests {
         let old = r#"{"version": 2, "threshold": 1.0, "usual": {}}"#;
         std::fs::write(&path, old).unwrap();
         let refused = Calibration::load(&path, home.path()).unwrap_err().to_string();
-        assert!(refused.contains("version 2, expected 3; calibrate again"), "{refused}");
+        assert!(refused.contains("version 2, expected 4; calibrate again"), "{refused}");
         std::fs::write(&path, "{").unwrap();
         assert!(Calibration::load(&path, home.path()).unwrap_err().to_string().contains("not a complete calibration"));
     }
@@ -229,8 +240,10 @@ mod tests {
             group: Some(group),
         };
         let (normal, scores) = learnt();
+        let sessions = NormalSessions::learn(&[vec![(&Lesson::default(), None)]], &[1.0]).0;
         let good = json!({
-            "version": 3, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": scores, "normal": normal,
+            "version": 4, "model": "0", "method": method, "threshold": -1.5, "fpr": 0.01, "scores": scores, "normal": normal,
+            "sessions": sessions,
         });
         let check = |value: Value| serde_json::from_value::<Calibration>(value).unwrap().check();
         assert_eq!(check(good.clone()), Ok(()));
@@ -248,11 +261,15 @@ mod tests {
             ("/method/group/open", json!(u64::MAX), "method.group.open is 18446744073709551615"),
             ("/method/group/seconds", json!(-1.0), "method.group.seconds is -1"),
             ("/method/group/time_field", Value::Null, "method.group.time_field"),
+            ("/sessions", Value::Null, "sessions: expected where records are grouped"),
+            ("/sessions/kinds", json!([]), "sessions: kinds: found 0, expected 6"),
+            ("/sessions/records/tail", json!(0.0), "sessions: records: tail is 0"),
             ("/normal/paths/ip/count", json!(0), "normal: paths: ip has a count of 0"),
+            ("/normal/paths/ip/spread", json!(0.5), "normal: paths: ip has a spread of 0.5"),
             ("/normal/paths/ip/mean", json!(-0.5), "normal: paths: ip has a mean of -0.5"),
             ("/normal/rare_paths/tail", json!(-1), "normal: rare_paths: tail is -1"),
             ("/normal/fields/steps", json!([[1.0, 0]]), "normal: fields: expected steps"),
-            ("/normal/kinds", json!([]), "normal: kinds: found 0, expected 5"),
+            ("/normal/kinds", json!([]), "normal: kinds: found 0, expected 6"),
             ("/normal/kinds/2/common/tail", json!(0), "normal: kinds: distance: tail is 0"),
         ] {
             let mut bad = good.clone();

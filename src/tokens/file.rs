@@ -69,11 +69,37 @@ pub fn bpe(patterns: &[String], tokens: &[String], merges: &[(String, String)], 
     )
 }
 
-/// tokenizer_config.json, which `transformers.AutoTokenizer` needs. It names no special tokens: a record starts and ends
-/// with a plain newline, and decoding would drop a special token.
+/// tokenizer_config.json of a data folder, which `transformers.AutoTokenizer` needs.
 pub fn config() -> Value {
-    json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false, "add_bos_token": false,
-           "add_eos_token": false, "model_max_length": 1_000_000_000})
+    json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false,
+           "model_max_length": 1_000_000_000})
+}
+
+/// tokenizer_config.json of a model with this context. Every record stands between newlines, so the newline begins and ends texts, and
+/// fills shorter ones up from the left.
+pub fn config_of_model(kind: TokenizerKind, context: usize) -> Value {
+    let newline = newline(kind);
+    json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false, "model_max_length": context,
+           "bos_token": newline, "eos_token": newline, "pad_token": newline, "padding_side": "left"})
+}
+
+/// The document as `transformers` needs it for a model: each text begins behind a newline, as each record does in training. What this
+/// program encodes does not change.
+pub fn for_model(mut document: Value, kind: TokenizerKind, separator: u32) -> Value {
+    let newline = newline(kind);
+    let special = json!({"SpecialToken": {"id": newline, "type_id": 0}});
+    let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    document["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [special, text("A")], "pair": [special, text("A"), special, text("B")],
+        "special_tokens": {&newline: {"id": newline, "ids": [separator], "tokens": [newline]}},
+    });
+    document
+}
+
+/// The newline as the vocabulary spells it.
+fn newline(kind: TokenizerKind) -> String {
+    if kind == TokenizerKind::Char { "\n".into() } else { alphabet::char_of(b'\n').into() }
 }
 
 /// The kind of a parsed tokenizer.json and the bytes of each id. Errors say why logwright cannot use the tokenizer; they do

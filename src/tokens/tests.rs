@@ -1,5 +1,5 @@
 use super::file;
-use super::tokenizer::Scheme;
+use super::tokenizer::{Scheme, StandIn};
 use super::*;
 use crate::test_data::{content, real, sampled};
 use proptest::prelude::*;
@@ -102,6 +102,22 @@ fn an_unknown_character_is_named_and_leaves_the_output_alone() {
 }
 
 #[test]
+fn what_a_tokenizer_lacks_has_a_stand_in() {
+    let tokenizer = Tokenizer::chars(&"ab?".chars().collect());
+    let mut out = vec![7];
+    let found = tokenizer.encode_any("a\u{e9}b\n".as_bytes(), &mut out);
+    assert_eq!((tokenizer.decode(&out[1..]), found), (b"a?b\n".to_vec(), vec![StandIn { token: 2, bytes: 2 }]));
+    out.clear();
+    let found = tokenizer.encode_any(b"\xff\xfea", &mut out);
+    assert_eq!((tokenizer.decode(&out), found.iter().map(|found| found.bytes).sum()), (b"??a".to_vec(), 2));
+    out.clear();
+    Tokenizer::chars(&"ba".chars().collect()).encode_any(b"c", &mut out);
+    assert_eq!(out, [1], "its first character, where it has no question mark");
+    out.clear();
+    assert!(Tokenizer::bytes().encode_any(b"\xff", &mut out).is_empty() && out == [255]);
+}
+
+#[test]
 fn bpe_reaches_the_vocabulary_and_keeps_the_newline_apart() {
     for size in [257, 300, 512, 700] {
         let tokenizer = trained(size);
@@ -186,6 +202,29 @@ fn saved_and_loaded_is_the_same() {
         );
         assert_eq!(loaded.0.json, tokenizer.0.json);
         assert_eq!(ids(&loaded, "ba{é\n".as_bytes()), ids(&tokenizer, "ba{é\n".as_bytes()));
+    }
+}
+
+/// What a model folder adds for other programs changes nothing here, also where data is prepared with that folder's tokenizer.
+#[test]
+fn the_tokenizer_of_a_model_encodes_the_same() {
+    for tokenizer in [Tokenizer::bytes(), Tokenizer::chars(&"ab\n{é".chars().collect()), trained(512)] {
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer.save_for_model(folder.path(), 64).unwrap();
+        let loaded = Tokenizer::load(folder.path()).unwrap();
+        assert!(loaded.same_tokens(&tokenizer));
+        assert_eq!(loaded.separator(), tokenizer.separator());
+        assert_eq!(ids(&loaded, "ba{é\nb".as_bytes()), ids(&tokenizer, "ba{é\nb".as_bytes()));
+        // Others begin a text with the newline, by its id and under the name that the vocabulary has for it.
+        let document: Value = serde_json::from_slice(&loaded.0.json).unwrap();
+        let config = std::fs::read(folder.path().join("tokenizer_config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        let name = config["eos_token"].as_str().unwrap();
+        assert_eq!(document["model"]["vocab"][name], loaded.separator());
+        assert_eq!(document["post_processor"]["special_tokens"][name]["ids"], serde_json::json!([loaded.separator()]));
+        let again = tempfile::tempdir().unwrap();
+        loaded.save_for_model(again.path(), 64).unwrap();
+        assert_eq!(Tokenizer::load(again.path()).unwrap().0.json, loaded.0.json);
     }
 }
 

@@ -14,6 +14,15 @@ use tokenizers::ModelWrapper;
 #[derive(Clone)]
 pub struct Tokenizer(pub(super) Arc<Inner>);
 
+/// A token that stands for what the vocabulary lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// Its place among the tokens.
+    pub token: usize,
+    /// The number of bytes that it stands for.
+    pub bytes: usize,
+}
+
 pub(super) struct Inner {
     kind: TokenizerKind,
     pub json: Vec<u8>,
@@ -79,6 +88,32 @@ impl Tokenizer {
         result
     }
 
+    /// Appends the ids of any text. A character that a character tokenizer lacks, or bytes that are not UTF-8, become the token
+    /// of a stand-in: `?`, or the first character that it has. Returns the stand-ins: their places in `out`, and the numbers of
+    /// bytes that they stand for.
+    pub fn encode_any(&self, text: &[u8], out: &mut Vec<u32>) -> Vec<StandIn> {
+        let Scheme::Char(ids) = &self.0.scheme else {
+            self.encode(text, out).expect("all other tokenizers have a token for every byte");
+            return Vec::new();
+        };
+        let first = || ids.iter().filter(|(c, _)| **c != '\n').min_by_key(|(c, _)| **c).map(|(_, id)| *id);
+        let stand_in = ids.get(&'?').copied().or_else(first).unwrap_or(self.0.separator);
+        let mut stand_ins = Vec::new();
+        for chunk in text.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if !ids.contains_key(&c) {
+                    stand_ins.push(StandIn { token: out.len(), bytes: c.len_utf8() });
+                }
+                out.push(ids.get(&c).copied().unwrap_or(stand_in));
+            }
+            if !chunk.invalid().is_empty() {
+                stand_ins.push(StandIn { token: out.len(), bytes: chunk.invalid().len() });
+                out.push(stand_in);
+            }
+        }
+        stand_ins
+    }
+
     /// Replaces every character that the vocabulary lacks, and bytes that are not UTF-8, by `stand_in`, and adds their
     /// number to `count`. Only a character tokenizer lacks characters. Errors: the vocabulary lacks the stand-in, too.
     pub fn replace_unknown(&self, text: Vec<u8>, stand_in: char, count: &mut u64) -> Result<Vec<u8>> {
@@ -122,12 +157,15 @@ impl Tokenizer {
 
     /// Writes tokenizer.json and tokenizer_config.json, which `transformers.AutoTokenizer` can load.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let mut config = file::config().to_string();
-        config.push('\n');
-        for (name, content) in [(file::NAME, &self.0.json[..]), (file::CONFIG_NAME, config.as_bytes())] {
-            crate::files::write_new(&folder.join(name), content)?;
-        }
-        Ok(())
+        write(folder, &self.0.json, &file::config())
+    }
+
+    /// Writes them for a model with this context: `transformers` then begins, ends and fills texts as the model expects.
+    pub fn save_for_model(&self, folder: &Path, context: usize) -> Result<()> {
+        let document: Value = serde_json::from_slice(&self.0.json).map_err(Error::failed)?;
+        let document = file::for_model(document, self.0.kind, self.0.separator);
+        let text = serde_json::to_vec(&document).map_err(Error::failed)?;
+        write(folder, &text, &file::config_of_model(self.0.kind, context))
     }
 
     /// Reads `folder`/tokenizer.json, written by `save` or by another program (byte-level BPE).
@@ -193,6 +231,11 @@ impl Tokenizer {
             self.vocab_size()
         ))
     }
+}
+
+fn write(folder: &Path, document: &[u8], config: &Value) -> Result<()> {
+    crate::files::write_new(&folder.join(file::NAME), document)?;
+    crate::files::write_new(&folder.join(file::CONFIG_NAME), format!("{config}\n").as_bytes())
 }
 
 /// The token of each single byte. Errors: a byte without a token, because then some texts could not be encoded.

@@ -1,5 +1,6 @@
 //! All settings of a training run: from the preset, then the TOML file, then flags, each overriding the one before.
 
+use super::provenance::Provenance;
 use super::schedule::{LearningRates, Schedule};
 use crate::dataset::Windows;
 use crate::gpt::Config;
@@ -11,6 +12,8 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
+    /// The named settings over which the others were laid.
+    pub preset: String,
     pub layers: usize,
     pub heads: usize,
     pub channels: usize,
@@ -70,22 +73,32 @@ pub const MOST_TOKENS: usize = 1 << 26;
 /// Maximum number of steps; with [`MOST_TOKENS`], no count of tokens overflows.
 pub const MOST_STEPS: u64 = 1 << 32;
 
+/// The preset of a run that asks for none.
+const DEFAULT_PRESET: &str = "tiny";
+
 /// The settings of every preset that does not set them.
 const DEFAULTS: &str = include_str!("presets/defaults.toml");
 
 impl TrainConfig {
-    /// The settings of a new run; `overrides` are the flags that were given, as a TOML table.
-    pub fn resolve(preset: &str, file: Option<&Path>, overrides: toml::Table) -> Result<Self> {
+    /// The settings of a new run: those of the preset (else the file's, else `tiny`), of the file, and the flags that were given,
+    /// as a TOML table.
+    pub fn resolve(preset: Option<&str>, file: Option<&Path>, overrides: toml::Table) -> Result<Self> {
+        let given = file.map(read_table).transpose()?.unwrap_or_default();
+        let of_file = given.get("preset").map(|name| name.as_str().map_or_else(|| name.to_string(), String::from));
+        let (origin, preset) = match (preset, of_file) {
+            (Some(preset), _) => ("--preset".to_string(), preset.to_string()),
+            (None, Some(preset)) => (file.map_or(String::new(), |path| format!("{}: preset", path.display())), preset),
+            (None, None) => (String::new(), DEFAULT_PRESET.to_string()),
+        };
         let names = || PRESETS.map(|(name, _)| name).join(", ");
         let (_, preset_text) = PRESETS
             .iter()
             .find(|(name, _)| *name == preset)
-            .ok_or_else(|| Error::usage(format!("--preset {preset}: unknown; expected one of {}", names())))?;
+            .ok_or_else(|| Error::usage(format!("{origin} {preset}: unknown; expected one of {}", names())))?;
         let mut table: toml::Table = DEFAULTS.parse().expect("the defaults are valid TOML");
         table.extend(preset_text.parse::<toml::Table>().expect("presets are valid TOML"));
-        if let Some(path) = file {
-            table.extend(read_table(path)?);
-        }
+        table.extend(given);
+        table.insert("preset".into(), preset.into());
         table.extend(overrides);
         let origin = file.map_or("flags".to_string(), |path| format!("{} with the flags", path.display()));
         Self::from_table(table, &origin)
@@ -95,7 +108,10 @@ impl TrainConfig {
     /// the data.
     pub fn resume(path: &Path, overrides: toml::Table) -> Result<Self> {
         let mut table = read_table(path)?;
-        let saved = Self::from_table(table.clone(), &path.display().to_string())?;
+        // Runs of before version 0.2 do not name it.
+        table.entry("preset").or_insert_with(|| "not known".into());
+        let origin = format!("{}: expected the settings that a run saved", path.display());
+        let saved = Self::from_table(table.clone(), &origin)?;
         table.extend(overrides);
         let config = Self::from_table(table, "flags")?;
         match config.differences(&saved).first() {
@@ -229,9 +245,13 @@ impl TrainConfig {
     }
 }
 
+/// The settings in a file. What a run's config.toml says of where it comes from is none.
 fn read_table(path: &Path) -> Result<toml::Table> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-    text.parse().map_err(|e: toml::de::Error| Error::usage(format!("{}: {e}", path.display())))
+    let mut table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| Error::usage(format!("{}: {e}", path.display())))?;
+    Provenance::MEMBERS.iter().for_each(|name| drop(table.remove(*name)));
+    Ok(table)
 }
 
 #[cfg(test)]
@@ -241,14 +261,14 @@ mod tests {
     #[test]
     fn every_preset_resolves() {
         for (name, _) in PRESETS {
-            let config = TrainConfig::resolve(name, None, toml::Table::new()).unwrap();
+            let config = TrainConfig::resolve(Some(name), None, toml::Table::new()).unwrap();
             config.model(512).unwrap();
         }
     }
 
     #[test]
     fn the_seed_run_has_its_numbers() {
-        let config = TrainConfig::resolve("cyber-foundation", None, toml::Table::new()).unwrap();
+        let config = TrainConfig::resolve(Some("cyber-foundation"), None, toml::Table::new()).unwrap();
         assert_eq!(config.tokens_per_step(), 491_520);
         assert_eq!(
             (config.layers, config.heads, config.channels, config.context, config.bias),
@@ -261,17 +281,48 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "steps = 7\nbatch = 3\n").unwrap();
         let flags = toml::Table::from_iter([("steps".to_string(), toml::Value::from(9))]);
-        let config = TrainConfig::resolve("tiny", Some(file.path()), flags).unwrap();
+        let config = TrainConfig::resolve(Some("tiny"), Some(file.path()), flags).unwrap();
         assert_eq!((config.steps, config.batch), (9, 3));
         let saved: TrainConfig = toml::from_str(&config.to_toml()).unwrap();
         assert_eq!(saved, config);
     }
 
     #[test]
+    fn a_file_may_name_its_preset() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "preset = \"small\"\nsteps = 7\ndata = \"0badcafe\"\n").unwrap();
+        let config = TrainConfig::resolve(None, Some(file.path()), toml::Table::new()).unwrap();
+        assert_eq!((&*config.preset, config.layers, config.steps), ("small", 6, 7));
+        let config = TrainConfig::resolve(Some("tiny"), Some(file.path()), toml::Table::new()).unwrap();
+        assert_eq!((&*config.preset, config.layers), ("tiny", 3));
+        std::fs::write(file.path(), "preset = 7\n").unwrap();
+        let message = TrainConfig::resolve(None, Some(file.path()), toml::Table::new()).unwrap_err().to_string();
+        assert!(message.contains("preset 7: unknown") && message.contains("small"), "{message}");
+    }
+
+    #[test]
+    fn every_example_is_one_that_train_takes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.len() > 3);
+        for file in files {
+            let config = TrainConfig::resolve(None, Some(&file), toml::Table::new()).unwrap();
+            config.model(2048).unwrap();
+            // A line that only repeats the preset would be a setting that somebody forgot to change.
+            let preset = TrainConfig::resolve(Some(&config.preset), None, toml::Table::new()).unwrap();
+            let (own, preset) = (toml::Table::try_from(&config).unwrap(), toml::Table::try_from(&preset).unwrap());
+            for name in read_table(&file).unwrap().keys().filter(|name| *name != "preset" && *name != "replay_share") {
+                assert_ne!(own[name], preset[name], "{}: {name}", file.display());
+            }
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "stepz = 7\n").unwrap();
-        let message = TrainConfig::resolve("tiny", Some(file.path()), toml::Table::new()).unwrap_err().to_string();
+        let message =
+            TrainConfig::resolve(Some("tiny"), Some(file.path()), toml::Table::new()).unwrap_err().to_string();
         assert!(message.contains("stepz"), "{message}");
     }
 }

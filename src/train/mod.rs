@@ -1,11 +1,13 @@
 //! Training: what a run begins with, its loop of batches, learning rate, validation, checkpoints, metrics.
 
+mod card;
 pub mod config;
 pub mod evaluate;
 pub mod metrics;
 mod mixture;
 mod plan;
 mod profile;
+mod provenance;
 pub mod run;
 pub mod schedule;
 mod state;

@@ -29,7 +29,7 @@ pub struct RunRequest {
 pub enum Begin {
     /// A new run, with settings from the preset and then from the file.
     New {
-        preset: String,
+        preset: Option<String>,
         file: Option<PathBuf>,
         /// The model whose shape and parameters it starts from; none: random parameters.
         init_from: Option<PathBuf>,
@@ -56,7 +56,7 @@ impl RunPlan {
         match &request.begin {
             Begin::Resume => Self::resume(request, data, backend),
             Begin::New { preset, file, init_from } => {
-                let config = TrainConfig::resolve(preset, file.as_deref(), request.flags.clone())?;
+                let config = TrainConfig::resolve(preset.as_deref(), file.as_deref(), request.flags.clone())?;
                 match init_from {
                     None => Self::random(config, data, backend),
                     Some(folder) => Self::fine_tune(config, request, file.as_deref(), folder, data, backend),

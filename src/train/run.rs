@@ -1,9 +1,11 @@
 //! One training run in its folder: `best/` and `last/` (model folders), `config.toml`, `metrics.jsonl`, `loss.svg`.
 
+use super::card::Card;
 use super::config::TrainConfig;
 use super::metrics::{self, MetricsFile, StepMetrics};
 use super::mixture::Mixture;
 use super::profile::ProfileSteps;
+use super::provenance::Provenance;
 use super::state::{self, TrainState};
 use crate::dataset::Sampler;
 use crate::engine::{AdamW, Batch, Engine, State, Update};
@@ -46,6 +48,7 @@ pub struct Run<'a> {
     engine: &'a mut dyn Engine,
     mixture: Mixture<'a>,
     config: TrainConfig,
+    provenance: Provenance,
     folder: PathBuf,
     sampler: Sampler,
     /// The step's micro-batches, (accumulation, batch, context).
@@ -86,7 +89,9 @@ impl<'a> Run<'a> {
                 TrainState::new(fingerprint)
             }
         };
-        files::write_atomic(&folder.join("config.toml"), config.to_toml().as_bytes())?;
+        let provenance = Provenance::new(mixture.data.fingerprint());
+        let text = provenance.to_toml() + &config.to_toml();
+        files::write_atomic(&folder.join("config.toml"), text.as_bytes())?;
         let (metrics, curve) = MetricsFile::open(&folder.join("metrics.jsonl"), state.step)?;
         let flops = Flops::per_token(engine.config());
         let tokens = config.tokens_per_step() as usize;
@@ -94,6 +99,7 @@ impl<'a> Run<'a> {
             engine,
             mixture,
             config,
+            provenance,
             folder: folder.into(),
             sampler,
             tokens: vec![0; tokens],
@@ -284,9 +290,11 @@ impl<'a> Run<'a> {
         self.engine.read(State::Parameters, &mut parameters)?;
         files::replace_folder(folder, |to| {
             checkpoint::write_model(to, config, self.mixture.data.tokenizer.separator(), &parameters)?;
-            self.mixture.data.tokenizer.save(to)?;
+            self.mixture.data.tokenizer.save_for_model(to, config.context)?;
             self.mixture.data.records.save(to)?;
             self.mixture.data.sealed.as_ref().map_or(Ok(()), |sealed| sealed.save(to))?;
+            self.provenance.save(to, &self.config.preset, self.state.step)?;
+            self.card(layout.len).save(to)?;
             if !resumable {
                 return Ok(());
             }
@@ -296,6 +304,11 @@ impl<'a> Run<'a> {
             })?;
             self.state.save(to)
         })
+    }
+
+    fn card(&self, parameters: usize) -> Card<'_> {
+        let Run { mixture, config, provenance, state, .. } = self;
+        Card { data: mixture.data, config, provenance, state, parameters }
     }
 
     fn draw_curve(&self) -> Result<()> {

@@ -67,7 +67,7 @@ fn three_attacks_in_a_quiet_stream_are_at_most_ten_alerts_and_none_joins_two() {
     let said = run(home.path(), "score --model run stream.jsonl --alerts-per-day 10 --alert-quiet 1");
     said.has(0, &["the 400 scores of the calibration resolve", "alerts a day or more"]);
     let said = run(home.path(), "score --model run stream.jsonl --alerts-per-day 20000 --alert-quiet 1");
-    let found = lines(said.has(0, &["anomalous records in"]));
+    let found = lines(said.has(0, &[" anomalous records, "]));
     let alerts = closed(&found);
     assert!((3..=10).contains(&alerts.len()), "{found:?}");
     for (name, attack) in &attacks {

@@ -264,7 +264,7 @@ fn a_calibration_with_impossible_numbers_is_refused_with_a_remedy() {
     let good: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     for (pointer, value, part) in [
         ("/normal/paths/identity/mean", Value::from(-1.0), "normal: paths: identity has a mean of -1"),
-        ("/version", Value::from(2), "version 2, expected 3"),
+        ("/version", Value::from(2), "version 2, expected 4"),
         ("/fpr", Value::from(7), "fpr is 7"),
         ("/method/top_k", Value::from(0), "method.top_k is 0"),
         ("/threshold", Value::Null, "not a complete calibration"),

@@ -20,8 +20,21 @@ fn a_demo_leaves_its_parts_and_may_be_repeated() {
         assert!(["parse_rate", "val_loss", "seconds", "tokens_per_second"].iter().all(|key| facts[key].is_number()));
         assert_eq!(
             names(&home.path().join("demo")),
-            [".logwright-demo", "corpus.jsonl", "data", "loss.svg", "report.html", "report.json", "run", "samples.txt"]
+            [
+                ".logwright-demo",
+                "corpus.jsonl",
+                "data",
+                "heldout.jsonl",
+                "labels.jsonl",
+                "loss.svg",
+                "normal.jsonl",
+                "report.html",
+                "report.json",
+                "run",
+                "samples.txt"
+            ]
         );
+        said.has(0, &["The most unusual record:", "later records", "report.html", "What to do next:"]);
     }
     fs::write(home.path().join("demo/notes"), "mine").unwrap();
     run(home.path(), LINE).has(0, &[]);
@@ -35,4 +48,21 @@ fn what_no_demo_made_is_left_alone() {
     fs::write(home.path().join("demo/data/mine"), "mine").unwrap();
     run(home.path(), LINE).has(2, &["demo contains files that no demo made", "--out"]);
     assert_eq!(fs::read_to_string(home.path().join("demo/data/mine")).unwrap(), "mine");
+}
+
+#[test]
+fn what_the_demo_proposes_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let said = run(home.path(), LINE);
+    let next: Vec<&str> = said.err.lines().filter_map(|line| line.strip_prefix("  logwright ")).collect();
+    assert_eq!(next.len(), 3, "{}", said.err);
+    let scored = run(home.path(), next[0].split(" | ").next().unwrap());
+    scored.has(0, &["anomal"]);
+    assert!(scored.out.contains("threshold"), "{}", scored.out);
+    // A model of five steps does not end its records.
+    run(home.path(), &format!("{} --max-tokens 5", next[1])).has(0, &[]);
+    // The labels are those of the held-out records.
+    let labelled =
+        "evaluate --model demo/run --data demo/data --labelled demo/heldout.jsonl --labels demo/labels.jsonl";
+    run(home.path(), labelled).has(0, &[]);
 }

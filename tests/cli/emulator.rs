@@ -1,7 +1,8 @@
 //! The program from end to end on the CUDA engine, on the emulator: every command that takes `--device`.
 
-use crate::common::run;
+use crate::common::{Said, logwright, run};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 /// A few records, repeated: a tiny model learns them by heart, so that its likeliest tokens stand out.
@@ -136,4 +137,71 @@ fn a_head_size_without_a_kernel_is_an_error_with_advice() {
     let line =
         "train --data data --out run --device emulator --steps 1 --layers 1 --heads 3 --channels 48 --context 32";
     run(home.path(), line).has(1, &["head size", "16", "--device cpu"]);
+}
+
+/// The attention kernels that are asked for run, or it is said why not.
+#[test]
+fn the_attention_kernels_can_be_chosen() {
+    let home = tempfile::tempdir().unwrap();
+    let bench = |asked: &str| -> Said {
+        let line = "bench train --device emulator --layers 1 --heads 1 --channels 64 --context 32 --batch 1 --steps 1";
+        let mut command = logwright();
+        command.args(line.split_whitespace()).current_dir(home.path()).env("LOGWRIGHT_ATTENTION", asked);
+        command.output().unwrap().into()
+    };
+    bench("mma").has(0, &[]);
+    bench("").has(0, &[]);
+    bench("hopper").has(1, &["LOGWRIGHT_ATTENTION=hopper", "emulator has compute capability 8.0", "need 9.0", "mma"]);
+    bench("wgmma").has(2, &["LOGWRIGHT_ATTENTION=wgmma: expected hopper", "or mma"]);
+}
+
+fn trained() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    corpus(home.path());
+    run(home.path(), &format!("train --data data --out run --device cpu --steps 20 {SHAPE}")).has(0, &[]);
+    home
+}
+
+/// Batches are packed, and read ahead of what the device computes: the answers are those of one record at a time, in their
+/// order, faults among them.
+#[test]
+fn scoring_on_a_device_answers_alike_in_every_batch() {
+    let home = trained();
+    let line = |i: usize| match i % 7 {
+        6 => "too long ".repeat(200),
+        kind => format!("user=ann action=login ok{}", " disk sda1".repeat(kind * kind)),
+    };
+    fs::write(home.path().join("lines.txt"), (0..100).map(|i| line(i) + "\n").collect::<String>()).unwrap();
+    let score = |batch: u32| {
+        let said = run(
+            home.path(),
+            &format!(
+                "score --model run --no-calibration --device emulator --max-record-bytes 1000 --batch {batch} lines.txt"
+            ),
+        );
+        said.has(0, &["100 records", "14 of them could not be scored"]);
+        said.out
+    };
+    let alone = score(1);
+    let numbers = alone.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["record"].clone());
+    assert!(numbers.eq((1..=100u32).map(serde_json::Value::from)), "{alone}");
+    [3, 64].into_iter().for_each(|batch| assert_eq!(score(batch), alone, "batch {batch}"));
+}
+
+/// What was read is answered at once where no more lines are there.
+#[test]
+fn a_device_answers_a_line_before_the_next_one_comes() {
+    let home = trained();
+    let line = "score --model run --no-calibration --device emulator --batch 16 --format text";
+    let mut scoring = crate::score::start(home.path(), line);
+    let mut answers = BufReader::new(scoring.stdout.take().unwrap());
+    let mut lines = scoring.stdin.take().unwrap();
+    for number in 1..=3 {
+        writeln!(lines, "user=ann action=login ok").unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        assert!(answer.contains(&format!("\"record\":{number},")), "{answer}");
+    }
+    drop(lines);
+    assert!(scoring.wait().unwrap().success());
 }

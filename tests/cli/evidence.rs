@@ -1,6 +1,6 @@
 //! What `score` makes of normal records: evidence that layout does not change, drift, and calibrating again.
 
-use crate::common::run;
+use crate::common::{SMALL, run};
 use crate::score::{lines, own};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,8 +61,8 @@ fn records_of_another_system_are_told_as_drift() {
     said.has(0, &["from record 1 on, records are unlike those of the calibration", "moved: ", "host", "--recalibrate"]);
     assert_eq!(said.err.matches("are unlike").count(), 1, "said once: {}", said.err);
     let found = lines(&said);
-    assert_eq!(found[200].get("drift"), None);
-    let drift = &found[260]["drift"];
+    assert_eq!(found[490].get("drift"), None);
+    let drift = &found[510]["drift"];
     assert_eq!(drift["since"], 1);
     assert!(
         drift["paths"].as_array().unwrap().iter().any(|path| path["path"] == "host" && path["new"] == true),
@@ -100,4 +100,31 @@ fn calibrating_again_keeps_how_it_was_done_and_training_counts_as_seen() {
     assert_eq!(reason(), "never seen here");
     made("--calibrate corpus.jsonl --data data");
     assert_eq!(reason(), Value::Null);
+}
+
+#[test]
+fn what_the_tokenizer_lacks_is_evidence_and_no_error() {
+    let home = tempfile::tempdir().unwrap();
+    let line = |n: usize| format!("{{\"n\": {}, \"user\": \"{}\"}}\n", n % 10, ["ann", "bob", "cid"][n % 3]);
+    let normal = |from: usize, to: usize| (from..to).map(line).collect::<String>();
+    fs::write(home.path().join("fit.log"), normal(0, 300)).unwrap();
+    fs::write(home.path().join("cal.log"), normal(300, 500)).unwrap();
+    fs::write(
+        home.path().join("odd.log"),
+        [&line(1).into_bytes()[..], "{\"n\": 2, \"user\": \"b\u{f6}b\"}\n".as_bytes()].concat(),
+    )
+    .unwrap();
+    run(home.path(), "prepare fit.log --out data --tokenizer char").has(0, &[]);
+    run(home.path(), &format!("train --data data --out run --device cpu --steps 20 {SMALL}")).has(0, &[]);
+    run(home.path(), "score --model run --calibrate cal.log --fpr 0.01").has(0, &[]);
+    let said = run(home.path(), "score --model run odd.log --top-fields 1");
+    let found = lines(said.has(0, &[]));
+    assert_eq!((found[0]["anomaly"].as_bool(), found[1]["anomaly"].as_bool()), (Some(false), Some(true)), "{found:?}");
+    assert!(found[1]["evidence"]["characters"].as_f64() > Some(5.0), "no normal record of 200 has any: {}", found[1]);
+    let field = &found[1]["fields"][0];
+    assert_eq!((&field["path"], &field["value"]), (&"user".into(), &"b\u{f6}b".into()));
+    assert_eq!(field["reason"], "holds a character that training never had");
+    // The text of a token is that of the record, not of its stand-in.
+    let page = run(home.path(), "score --model run odd.log --explain");
+    assert!(page.out.contains("b\u{f6}b"), "{}", page.out);
 }

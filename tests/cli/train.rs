@@ -18,9 +18,12 @@ fn a_run_folder_holds_what_the_help_promises() {
     let folder = home.path().join("run");
     assert_eq!(names(&folder), [".lock", "best", "config.toml", "last", "loss.svg", "metrics.jsonl"]);
     let model = [
+        "README.md",
         "checksums.json",
         "config.json",
+        "generation_config.json",
         "model.safetensors",
+        "provenance.json",
         "records.json",
         "tokenizer.json",
         "tokenizer_config.json",

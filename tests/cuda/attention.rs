@@ -4,6 +4,7 @@ use crate::harness::{
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use logwright::cpu;
+use logwright::cuda::model::attention::AttentionKernels;
 use logwright::cuda::ops::attention::{self, AttentionShape, Backward, Forward, HEAD_SIZES};
 
 on_devices! { forward backward rising_scores }
@@ -147,11 +148,47 @@ fn true_backward(dout: &[f32], out: &[f32], lse: &[f32], qkv: &[f32], shape: Att
     dqkv
 }
 
+/// out and lse.
+pub fn run_forward(
+    kernels: AttentionKernels,
+    bench: &Bench,
+    qkv: &[f32],
+    shape: AttentionShape,
+) -> (Vec<bf16>, Vec<f32>) {
+    let (out, lse, qkv) = (bench.output(activations(shape)), bench.output(rows(shape)), bench.rounded(qkv));
+    let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: qkv.view(), shape };
+    kernels.forward(forward, bench.device()).unwrap();
+    (bench.read(out.view()), bench.read(lse.view()))
+}
+
+/// dqkv, where the forward pass gave `out` and `lse`.
+pub fn run_backward(
+    kernels: AttentionKernels,
+    bench: &Bench,
+    [qkv, dout]: [&[f32]; 2],
+    (out, lse): (&[f32], &[f32]),
+    shape: AttentionShape,
+) -> Vec<bf16> {
+    let dqkv = bench.output::<bf16>(qkv.len());
+    let scratch = bench.output(attention::scratch(shape));
+    let [dout, out, qkv] = [dout, out, qkv].map(|values| bench.rounded(values));
+    let lse = bench.input(lse);
+    let backward = Backward {
+        dqkv: dqkv.view_mut(),
+        scratch: scratch.view_mut(),
+        dout: dout.view(),
+        out: out.view(),
+        lse: lse.view(),
+        qkv: qkv.view(),
+        shape,
+    };
+    kernels.backward(backward, bench.device()).unwrap();
+    bench.read(dqkv.view())
+}
+
 fn check_forward(bench: &Bench, qkv: &[f32], shape: AttentionShape) {
-    let (out, lse, device_qkv) = (bench.output(activations(shape)), bench.output(rows(shape)), bench.rounded(qkv));
-    let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: device_qkv.view(), shape };
-    forward.run(bench.device()).unwrap();
-    compare_forward(&bench.read(out.view()), &bench.read(lse.view()), qkv, shape);
+    let (out, lse) = run_forward(AttentionKernels::Mma, bench, qkv, shape);
+    compare_forward(&out, &lse, qkv, shape);
 }
 
 pub fn compare_forward(out: &[bf16], lse: &[f32], qkv: &[f32], shape: AttentionShape) {
@@ -166,21 +203,8 @@ pub fn compare_forward(out: &[bf16], lse: &[f32], qkv: &[f32], shape: AttentionS
 fn check_backward(bench: &Bench, qkv: &[f32], dout: &[f32], shape: AttentionShape) {
     let (out, lse) = naive_forward(qkv, shape);
     let out = out.to_f32_vec();
-    let dqkv = bench.output::<bf16>(qkv.len());
-    let scratch = bench.output(attention::scratch(shape));
-    let [device_dout, device_out, device_qkv] = [dout, &out, qkv].map(|values| bench.rounded(values));
-    Backward {
-        dqkv: dqkv.view_mut(),
-        scratch: scratch.view_mut(),
-        dout: device_dout.view(),
-        out: device_out.view(),
-        lse: bench.input(&lse).view(),
-        qkv: device_qkv.view(),
-        shape,
-    }
-    .run(bench.device())
-    .unwrap();
-    compare_backward(&bench.read(dqkv.view()), dout, (&out, &lse), qkv, shape);
+    let dqkv = run_backward(AttentionKernels::Mma, bench, [qkv, dout], (&out, &lse), shape);
+    compare_backward(&dqkv, dout, (&out, &lse), qkv, shape);
 }
 
 /// `forward`: out and lse.
@@ -243,24 +267,10 @@ fn results_do_not_depend_on_the_schedule() {
     let run = |seed, shape: AttentionShape| {
         let bench = Bench::emulator(seed);
         let (qkv, dout) = inputs(shape, 2.0);
-        let (out, dqkv) = (bench.output::<bf16>(dout.len()), bench.output::<bf16>(qkv.len()));
-        let (lse, scratch) = (bench.output::<f32>(rows(shape)), bench.output(attention::scratch(shape)));
-        let (qkv, dout) = (bench.rounded(&qkv), bench.rounded(&dout));
-        let forward = Forward { out: out.view_mut(), lse: lse.view_mut(), qkv: qkv.view(), shape };
-        forward.run(bench.device()).unwrap();
-        Backward {
-            dqkv: dqkv.view_mut(),
-            scratch: scratch.view_mut(),
-            dout: dout.view(),
-            out: out.view(),
-            lse: lse.view(),
-            qkv: qkv.view(),
-            shape,
-        }
-        .run(bench.device())
-        .unwrap();
-        let lse: Vec<u32> = bench.read(lse.view()).iter().map(|x: &f32| x.to_bits()).collect();
-        (bench.read(out.view()), lse, bench.read(dqkv.view()))
+        let (out, lse) = run_forward(AttentionKernels::Mma, &bench, &qkv, shape);
+        let forward = (&out.to_f32_vec()[..], &lse[..]);
+        let dqkv = run_backward(AttentionKernels::Mma, &bench, [&qkv, &dout], forward, shape);
+        (out, lse.into_iter().map(f32::to_bits).collect::<Vec<u32>>(), dqkv)
     };
     for head_size in HEAD_SIZES {
         let shape = AttentionShape { batch: 2, seq_len: 145, heads: 2, head_size };

@@ -1,15 +1,13 @@
 //! The whole CUDA engine against the CPU engine.
 
-use crate::harness::{Bench, assert_close, on_devices};
+use crate::harness::{Bench, assert_close, on_devices, on_hopper};
 use crate::naive::Naive;
 use logwright::cpu::adamw::{self as cpu_adamw, Slices};
 use logwright::cpu::model::Model;
 use logwright::cpu::{CpuEngine, sampling};
-use logwright::cuda::device::seam::Device;
-use logwright::cuda::emulator::device::Emulator;
-use logwright::cuda::model::activations::{Purpose, Recompute};
+use logwright::cuda::model::activations::Recompute;
+use logwright::cuda::model::attention::AttentionKernels;
 use logwright::cuda::model::engine::{CudaEngine, Options};
-use logwright::cuda::model::memory;
 use logwright::cuda::perf::op_recorder::OpRecorder;
 use logwright::cuda::perf::roofline;
 use logwright::cuda::perf::roofline::Operation;
@@ -26,44 +24,58 @@ on_devices! {
     measured_draws_are_those_of_the_logits
 }
 
-const PLAIN: Config = Config { layers: 2, heads: 2, channels: 64, context: 80, vocab: 82, bias: false };
-const BIASED: Config = Config { layers: 2, heads: 1, channels: 64, context: 80, vocab: 200, bias: true };
-const WIDE_HEADS: Config = Config { layers: 1, heads: 2, channels: 256, context: 70, vocab: 130, bias: true };
+// What depends on the attention kernels, which are others for head sizes 64 and 128.
+on_hopper! {
+    losses_and_gradients ten_steps runs_twice_alike recorded_and_plain_steps_agree
+    logits_and_losses_of_a_smaller_batch cache_gives_the_logits_of_the_forward_pass
+}
+
+pub const PLAIN: Config = Config { layers: 2, heads: 2, channels: 64, context: 80, vocab: 82, bias: false };
+pub const BIASED: Config = Config { layers: 2, heads: 1, channels: 64, context: 80, vocab: 200, bias: true };
+pub const WIDE_HEADS: Config = Config { layers: 1, heads: 2, channels: 256, context: 70, vocab: 130, bias: true };
 const CONFIGS: [Config; 3] = [PLAIN, BIASED, WIDE_HEADS];
 
+/// The models of tests that take long: the usual ones, or those that have attention kernels of the device's own.
+fn of_device(bench: &Bench, usual: &[Config]) -> Vec<Config> {
+    match AttentionKernels::choose(bench.device(), BIASED.head_size()).unwrap() {
+        AttentionKernels::Mma => usual.to_vec(),
+        AttentionKernels::Hopper => vec![BIASED, WIDE_HEADS],
+    }
+}
+
 /// Weights well away from their tiny initial values, and weights and biases that matter.
-fn parameters(config: &Config) -> Vec<f32> {
+pub fn parameters(config: &Config) -> Vec<f32> {
     let mut parameters = init::parameters(&Layout::new(config), 3);
     let noise = crate::harness::random(parameters.len(), 9, 0.1);
     parameters.iter_mut().zip(noise).for_each(|(p, noise)| *p = half::bf16::from_f32(*p + noise).to_f32());
     parameters
 }
 
-fn tokens(config: &Config, n: usize, seed: u64) -> Vec<u32> {
+pub fn tokens(config: &Config, n: usize, seed: u64) -> Vec<u32> {
     let noise = crate::harness::random(n, seed, 1.0);
     // Squares, so that some tokens are common and some are missing.
     noise.iter().map(|x| ((x * x) as f64 * config.vocab as f64 * 0.9) as u32).collect()
 }
 
-struct Data {
+pub struct Data {
     tokens: Vec<u32>,
     targets: Vec<u32>,
     seq_len: usize,
 }
 
 impl Data {
-    fn new(config: &Config, batch: usize, seq_len: usize, seed: u64) -> Self {
+    pub fn new(config: &Config, batch: usize, seq_len: usize, seed: u64) -> Self {
         let tokens = tokens(config, batch * seq_len, seed);
         let mut targets = self::tokens(config, batch * seq_len, seed + 100);
         targets.iter_mut().step_by(7).for_each(|target| *target = IGNORE);
         Data { tokens, targets, seq_len }
     }
 
-    fn batch(&self) -> Batch<'_> {
+    pub fn batch(&self) -> Batch<'_> {
         Batch { tokens: &self.tokens, targets: &self.targets, seq_len: self.seq_len }
     }
 
-    fn scale(&self) -> f32 {
+    pub fn scale(&self) -> f32 {
         1.0 / self.batch().counted().max(1) as f32
     }
 }
@@ -78,7 +90,7 @@ fn read(engine: &dyn Engine, state: State) -> Vec<f32> {
     values
 }
 
-fn step(step: u64) -> AdamW {
+pub fn step(step: u64) -> AdamW {
     AdamW { lr: 1e-3, beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, step }
 }
 
@@ -157,7 +169,7 @@ fn batches(config: &Config) -> Vec<Data> {
 }
 
 fn ten_steps(bench: &Bench) {
-    for config in [PLAIN, BIASED] {
+    for config in of_device(bench, &[PLAIN, BIASED]) {
         let batches = batches(&config);
         let truth = engine_steps(&mut CpuEngine::new(config, parameters(&config)), &batches);
         let found = engine_steps(&mut engine(bench, config, Options::default()), &batches);
@@ -166,10 +178,13 @@ fn ten_steps(bench: &Bench) {
     }
 }
 
-fn trained_state(bench: &Bench, options: Options) -> (Vec<f64>, [Vec<f32>; 3]) {
-    let mut engine = engine(bench, BIASED, options);
-    let reports = engine_steps(&mut engine, &batches(&BIASED)[..6]);
-    (reports, [State::Parameters, State::ExpAvg, State::ExpAvgSq].map(|state| read(&engine, state)))
+fn trained_state(bench: &Bench, options: Options) -> Vec<(Vec<f64>, [Vec<f32>; 3])> {
+    let trained = |config| {
+        let mut engine = engine(bench, config, options);
+        let reports = engine_steps(&mut engine, &batches(&config)[..6]);
+        (reports, [State::Parameters, State::ExpAvg, State::ExpAvgSq].map(|state| read(&engine, state)))
+    };
+    of_device(bench, &[BIASED]).into_iter().map(trained).collect()
 }
 
 fn runs_twice_alike(bench: &Bench) {
@@ -242,13 +257,17 @@ fn recompute_levels_agree(bench: &Bench) {
 
 /// Buffers made for a large batch serve a small one, and what it leaves behind does not show.
 fn logits_and_losses_of_a_smaller_batch(bench: &Bench) {
-    let (large, small) = (Data::new(&PLAIN, 3, 80, 1), Data::new(&PLAIN, 3, 5, 2));
+    of_device(bench, &[PLAIN]).into_iter().for_each(|config| logits_and_losses_after_others(bench, config));
+}
+
+fn logits_and_losses_after_others(bench: &Bench, config: Config) {
+    let (large, small) = (Data::new(&config, 3, 70, 1), Data::new(&config, 3, 5, 2));
     let run = |before: Option<&Data>| {
-        let mut engine = engine(bench, PLAIN, Options::default());
+        let mut engine = engine(bench, config, Options::default());
         if let Some(data) = before {
             engine.accumulate(data.batch(), data.scale()).unwrap();
         }
-        let (mut losses, mut logits) = (vec![f32::NAN; 15], vec![f32::NAN; 15 * PLAIN.vocab]);
+        let (mut losses, mut logits) = (vec![f32::NAN; 15], vec![f32::NAN; 15 * config.vocab]);
         engine.losses(small.batch(), &mut losses).unwrap();
         engine.logits(&small.tokens, small.seq_len, &mut logits).unwrap();
         assert!(losses.iter().chain(&logits).all(|x| x.is_finite()));
@@ -361,12 +380,21 @@ fn a_head_size_without_a_kernel_is_refused() {
 /// The roofline lists the very operations of a step, as often as they happen.
 #[test]
 fn the_roofline_lists_what_a_step_runs() {
-    for (config, batch, seq_len) in [(PLAIN, 3, 65), (BIASED, 2, 17), (Config { vocab: 2500, ..BIASED }, 1, 33)] {
-        let (watched, mut engine) = watched(config);
+    let [ampere, hopper] = [Bench::emulator(0), Bench::hopper(0)];
+    let large_vocab = Config { vocab: 2500, ..BIASED };
+    for (bench, config, batch, seq_len, kernels) in [
+        (&ampere, PLAIN, 3, 65, AttentionKernels::Mma),
+        (&ampere, BIASED, 2, 17, AttentionKernels::Mma),
+        (&ampere, large_vocab, 1, 33, AttentionKernels::Mma),
+        (&hopper, PLAIN, 1, 9, AttentionKernels::Mma),
+        (&hopper, BIASED, 2, 17, AttentionKernels::Hopper),
+        (&hopper, WIDE_HEADS, 1, 33, AttentionKernels::Hopper),
+    ] {
+        let (watched, mut engine) = watched(bench, config);
         let data = Data::new(&config, batch, seq_len, 1);
         engine.accumulate(data.batch(), data.scale()).unwrap();
         engine.update(&step(1)).unwrap();
-        assert_eq!(counted(roofline::step(&config, batch, seq_len)), ran(&watched));
+        assert_eq!(counted(roofline::step(&config, batch, seq_len, kernels)), ran(&watched));
     }
 }
 
@@ -374,7 +402,7 @@ fn the_roofline_lists_what_a_step_runs() {
 #[test]
 fn the_roofline_lists_what_a_token_runs() {
     for (config, slots) in [(PLAIN, 1), (BIASED, 9)] {
-        let (watched, mut engine) = watched(config);
+        let (watched, mut engine) = watched(&Bench::emulator(0), config);
         engine.open_cache(slots).unwrap();
         let params = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0 };
         let draws = vec![SampleRequest { params, uniform: 0.5, allowed: None }; slots];
@@ -389,8 +417,8 @@ fn the_roofline_lists_what_a_token_runs() {
 }
 
 /// An engine whose operations are noted, none of them yet.
-fn watched(config: Config) -> (Arc<OpRecorder>, CudaEngine) {
-    let watched = Arc::new(OpRecorder::new(Bench::emulator(0).device.clone()));
+fn watched(bench: &Bench, config: Config) -> (Arc<OpRecorder>, CudaEngine) {
+    let watched = Arc::new(OpRecorder::new(bench.device.clone()));
     let options = Options { eager: true, recompute: roofline::RECOMPUTE, ..Options::default() };
     let engine = CudaEngine::new(watched.clone(), config, parameters(&config), options).unwrap();
     watched.take();
@@ -405,63 +433,4 @@ fn ran(watched: &OpRecorder) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     watched.take().iter().for_each(|work| *counts.entry(work.name()).or_default() += 1);
     counts
-}
-
-/// Room for the model and for a batch of `batch`, no more.
-fn device_for(config: &Config, batch: usize, seq_len: usize) -> Arc<dyn Device> {
-    let purpose = Purpose::Training(Recompute::Nothing);
-    Arc::new(Emulator::with_memory(0, memory::of(config, batch, seq_len, purpose).total()))
-}
-
-/// What the memory report counts is what training takes: a batch that it says fits does, and the error about the next names it.
-#[test]
-fn a_full_device_names_the_largest_batch() {
-    let device = device_for(&PLAIN, 3, 65);
-    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), Options::default()).unwrap();
-    let fits = Data::new(&PLAIN, 3, 65, 1);
-    engine.accumulate(fits.batch(), fits.scale()).unwrap();
-    engine.update(&step(1)).unwrap();
-    let large = Data::new(&PLAIN, 4, 65, 1);
-    let error = engine.accumulate(large.batch(), large.scale()).unwrap_err().to_string();
-    assert!(error.contains("the largest batch that fits is 3 sequences"), "{error}");
-    // The engine survives it.
-    engine.accumulate(fits.batch(), fits.scale()).unwrap();
-}
-
-#[test]
-fn a_cache_that_does_not_fit_names_the_one_that_does() {
-    let device = Arc::new(Emulator::with_memory(0, 4 << 20));
-    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), Options::default()).unwrap();
-    let error = engine.open_cache(4000).unwrap_err().to_string();
-    let most = error.split("--parallel ").nth(1).unwrap_or_else(|| panic!("{error}")).parse().unwrap();
-    assert!(error.contains("KV cache of 4000 sequences"), "{error}");
-    assert!(engine.open_cache(most).is_ok() && engine.open_cache(most + 1).is_err(), "{most}");
-}
-
-#[test]
-fn a_full_device_with_no_room_for_one_sequence_says_what_to_do() {
-    let enough = memory::of(&PLAIN, 1, 65, Purpose::Training(Recompute::Blocks)).total();
-    let device = Arc::new(Emulator::with_memory(0, enough));
-    let mut engine = CudaEngine::new(device.clone(), PLAIN, parameters(&PLAIN), Options::default()).unwrap();
-    let data = Data::new(&PLAIN, 1, 65, 1);
-    let error = engine.accumulate(data.batch(), data.scale()).unwrap_err().to_string();
-    assert!(error.contains("--recompute blocks"), "{error}");
-    drop(engine);
-    let options = Options { recompute: Recompute::Blocks, ..Options::default() };
-    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), options).unwrap();
-    engine.accumulate(data.batch(), data.scale()).unwrap();
-}
-
-#[test]
-fn a_lost_device_is_an_error_and_stays_one() {
-    let device = Arc::new(Emulator::lost_after(0, 40));
-    let mut engine = CudaEngine::new(device, PLAIN, parameters(&PLAIN), Options::default()).unwrap();
-    let data = Data::new(&PLAIN, 1, 9, 1);
-    let mut train = || -> logwright::Result<()> {
-        engine.accumulate(data.batch(), data.scale())?;
-        engine.update(&step(1)).map(drop)
-    };
-    let error = (0..3).find_map(|_| train().err()).expect("the device is lost on the way").to_string();
-    assert!(error.contains("lost"), "{error}");
-    assert!(train().is_err());
 }

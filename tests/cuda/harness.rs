@@ -42,6 +42,21 @@ macro_rules! on_devices {
 }
 pub(crate) use on_devices;
 
+/// Runs each named test body on the emulator in the place of a Hopper card, as [`on_devices`] does on the emulator.
+macro_rules! on_hopper {
+    ($($name:ident)*) => {
+        mod hopper {
+            $(
+                #[test]
+                fn $name() {
+                    [0, 5].into_iter().for_each(|seed| super::$name(&crate::harness::Bench::hopper(seed)));
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_hopper;
+
 const SENTINEL: u8 = 0xa5;
 const SENTINEL_BYTES: usize = 256;
 
@@ -76,6 +91,11 @@ impl Bench {
     pub fn emulator(seed: u32) -> Self {
         let device = Arc::new(Emulator::new(seed));
         Bench { device, behind: 0, fresh_is_nan: true, guards: RefCell::default() }
+    }
+
+    /// The emulator in the place of a Hopper card.
+    pub fn hopper(seed: u32) -> Self {
+        Bench { device: Arc::new(Emulator::new(seed).like_hopper()), ..Self::emulator(seed) }
     }
 
     /// The first GPU; each test has a stream of its own.

@@ -9,15 +9,15 @@ mod decode;
 mod device;
 mod embedding;
 mod engine;
+mod engine_memory;
 mod gelu;
 mod gemm;
 mod harness;
-#[path = "../emulator/launches.rs"]
-mod launches;
 mod layernorm;
 mod measure;
 mod naive;
 mod sampling;
+mod surprisals;
 
 #[test]
 fn the_kernel_table_agrees_with_the_sources() {

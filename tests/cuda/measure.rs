@@ -21,11 +21,11 @@ const CONFIG: Config = Config { layers: 3, heads: 1, channels: 32, context: 16, 
 const METHOD: MeasureOptions = MeasureOptions { rotate: 0, rounds: 1, round: 0.0 };
 
 /// An engine behind a watched device, and the operations of its forward and backward pass.
-fn step(bench: &Bench) -> (Arc<OpRecorder>, CudaEngine, Vec<Group>) {
+fn step(bench: &Bench, config: Config) -> (Arc<OpRecorder>, CudaEngine, Vec<Group>) {
     let watched = Arc::new(OpRecorder::new(bench.device.clone()));
-    let parameters = init::parameters(&Layout::new(&CONFIG), 1);
+    let parameters = init::parameters(&Layout::new(&config), 1);
     let options = Options { eager: true, ..Options::default() };
-    let mut engine = CudaEngine::new(watched.clone(), CONFIG, parameters, options).unwrap();
+    let mut engine = CudaEngine::new(watched.clone(), config, parameters, options).unwrap();
     watched.take();
     let tokens = [1; 16];
     engine.accumulate(Batch { tokens: &tokens, targets: &tokens, seq_len: 16 }, 1.0).unwrap();
@@ -35,7 +35,7 @@ fn step(bench: &Bench) -> (Arc<OpRecorder>, CudaEngine, Vec<Group>) {
 
 #[test]
 fn groups_hold_every_call_of_a_name() {
-    let (_, _engine, groups) = step(&Bench::emulator(0));
+    let (_, _engine, groups) = step(&Bench::emulator(0), CONFIG);
     let calls = |name: &str| groups.iter().find(|group| group.name == name).unwrap().calls.len();
     assert_eq!((calls("attention_forward_32"), calls("residual_layernorm_forward")), (3, 6));
     assert_eq!(calls("gemm 16x96x32 bias"), 3);
@@ -43,8 +43,12 @@ fn groups_hold_every_call_of_a_name() {
 
 #[test]
 fn moved_work_has_all_its_addresses_moved_and_nothing_else() {
-    let (_, _engine, groups) = step(&Bench::emulator(0));
-    for work in groups.iter().flat_map(|group| &group.calls) {
+    let (_, _engine, groups) = step(&Bench::emulator(0), CONFIG);
+    // Some of whose kernels have tensor maps among their arguments.
+    let (_, _hopper_engine, hopper) = step(&Bench::hopper(0), Config { channels: 64, ..CONFIG });
+    let keys = hopper.iter().find(|group| group.name == "attention_hopper_keys_64").unwrap();
+    assert_eq!(keys.calls[0].addresses().len(), 4, "three tensors and the rows");
+    for work in groups.iter().chain(&hopper).flat_map(|group| &group.calls) {
         let there = work.moved(&|address| address + 4096);
         let expected: Vec<u64> = work.addresses().iter().map(|address| address + 4096).collect();
         assert!(!expected.is_empty() && there.addresses() == expected, "{}", work.name());
@@ -58,7 +62,7 @@ fn moved_work_has_all_its_addresses_moved_and_nothing_else() {
 
 /// Buffers take turns, in so many sets as the bytes ask for; a copy holds what the original held.
 fn sets_of_buffers_take_turns(bench: &Bench) {
-    let (watched, _engine, groups) = step(bench);
+    let (watched, _engine, groups) = step(bench, CONFIG);
     let group = groups.iter().find(|group| group.name == "attention_forward_32").unwrap();
     for (rotate, sets) in [(0, 1), (1000, 1), (1001, 2), (4001, 5), (usize::MAX, 64)] {
         watched.take();

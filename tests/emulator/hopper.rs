@@ -62,7 +62,7 @@ fn warps_take_turns_and_hand_on_stages() {
 /// What the driver refuses is refused with the rule.
 #[test]
 fn impossible_tensor_maps_are_refused() {
-    let refused = |data, sizes: &[u64], tile: &[u32]| encode(data, 2, sizes, tile).err().unwrap();
+    let refused = |data, sizes: &[u64], tile: &[u32]| encode(data, 2, sizes, tile).err().unwrap().to_string();
     assert!(refused(8, &[64, 8], &[64, 8]).contains("address 8: it must be a multiple of 16"));
     assert!(refused(0, &[60, 8], &[32, 8]).contains("stride 120: it must be a multiple of 16"));
     assert!(refused(0, &[64, 8], &[64, 512]).contains("box of size 512: 1 to 256"));

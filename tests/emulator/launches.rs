@@ -2,8 +2,8 @@
 
 use logwright::Result;
 use logwright::cuda::device::seam::Device;
-use logwright::cuda::emulator::runtime::{Entry, LaunchConfig};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use logwright::cuda::emulator::runtime::{self, Entry, LaunchConfig};
+use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -77,46 +77,11 @@ macro_rules! entries {
 }
 pub(crate) use entries;
 
-/// `CUtensorMap`.
-#[repr(C, align(64))]
-struct TensorMap([u64; 16]);
-
-/// `cuemu::TensorMapRequest`.
-#[repr(C)]
-struct Request {
-    data: u64,
-    sizes: [u64; 5],
-    strides: [u64; 5],
-    tile: [u32; 5],
-    rank: u32,
-    element_bytes: u32,
-    swizzle_bytes: u32,
-}
-
-unsafe extern "C" {
-    fn cuemu_tensor_map(map: *mut TensorMap, request: *const Request, message: *mut c_char, room: usize) -> c_int;
-}
-
 /// A map of a tensor of these sizes without gaps, the dimension that runs fastest first, with the 128-byte swizzle.
 pub fn tensor_map<T: bytemuck::Pod>(of: &Allocation<T>, sizes: &[u64], tile: &[u32]) -> Passed {
     encode(of.address, size_of::<T>(), sizes, tile).unwrap()
 }
 
-pub fn encode(data: u64, element_bytes: usize, sizes: &[u64], tile: &[u32]) -> std::result::Result<Passed, String> {
-    let (rank, element_bytes) = (sizes.len() as u32, element_bytes as u32);
-    let mut request =
-        Request { data, sizes: [0; 5], strides: [0; 5], tile: [0; 5], rank, element_bytes, swizzle_bytes: 128 };
-    request.sizes.iter_mut().zip(sizes).for_each(|(to, size)| *to = *size);
-    request.tile.iter_mut().zip(tile).for_each(|(to, size)| *to = *size);
-    let mut stride = u64::from(element_bytes);
-    for (to, size) in request.strides.iter_mut().zip(sizes) {
-        *to = stride;
-        stride *= size;
-    }
-    let (mut map, mut message) = (TensorMap([0; 16]), [0u8; 500]);
-    // SAFETY: the layouts are those of the C++ side; the message has the room that is passed along.
-    match unsafe { cuemu_tensor_map(&mut map, &request, message.as_mut_ptr().cast(), message.len()) } {
-        0 => Ok(pass(map.0, b'p')),
-        _ => Err(CStr::from_bytes_until_nul(&message).expect("it ends").to_string_lossy().into_owned()),
-    }
+pub fn encode(data: u64, element_bytes: usize, sizes: &[u64], tile: &[u32]) -> Result<Passed> {
+    Ok(pass(runtime::tensor_map(data, element_bytes, sizes, tile)?.0, b'm'))
 }

@@ -4,3 +4,4 @@ mod cpu_batches;
 mod cpu_gradients;
 mod pytorch;
 mod resources;
+mod sass;

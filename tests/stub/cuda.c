@@ -18,11 +18,13 @@ static int number(const char *variable, int otherwise) {
     return text ? atoi(text) : otherwise;
 }
 
-#define STUB(name, parameters, body)       \
+// The body may hold commas.
+// The body may have commas.
+#define STUB(name, parameters, ...)        \
     int name parameters {                  \
         const int code = answer(#name);    \
         if (code) return code;             \
-        body;                              \
+        __VA_ARGS__;                       \
         return 0;                          \
     }
 static int something;
@@ -78,5 +80,17 @@ STUB(cuModuleGetFunction, (void **function, void *module, const char *name), (vo
 STUB(cuFuncGetAttribute, (int *value, int attribute, void *function), (void)attribute; (void)function; *value = 32)
 STUB(cuFuncSetAttribute, (void *function, int attribute, int value), (void)function; (void)attribute; (void)value)
 STUB(cuLaunchKernel, (void *function), (void)function)
+// The map as a list of what it was asked for, so that tests see it.
+STUB(cuTensorMapEncodeTiled,
+     (uint64_t *map, int type, unsigned rank, void *address, const uint64_t *sizes, const uint64_t *strides,
+      const unsigned *box, const unsigned *steps, int interleave, int swizzle, int promotion, int fill),
+     {
+         static int encoded;
+         const uint64_t words[16] = {++encoded, type, rank, (uint64_t)address, sizes[0], sizes[1], sizes[2], sizes[3],
+                                     strides[0], strides[1], strides[2], box[0] | (uint64_t)box[1] << 32,
+                                     box[2] | (uint64_t)box[3] << 32, steps[0] * steps[1] * steps[2] * steps[3],
+                                     interleave << 8 | swizzle, promotion << 8 | fill};
+         memcpy(map, words, sizeof words);
+     })
 STUB(cuProfilerStart, (void), )
 STUB(cuProfilerStop, (void), )

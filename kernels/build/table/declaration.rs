@@ -2,13 +2,17 @@
 
 use super::tokens::{Token, words};
 
-/// What a parameter is: a pointer to what a kernel reads or writes, or a number.
+/// What a parameter is: a pointer to what a kernel reads or writes, a tensor of which it does so box by box, or a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
     /// `const T *`
     Input,
     /// `T *`
     Output,
+    /// `LOAD_MAP`
+    InputMap,
+    /// `STORE_MAP`
+    OutputMap,
     Scalar,
 }
 
@@ -53,6 +57,9 @@ const TYPES: [(&str, &str, char, usize); 7] = [
 ];
 
 const POINTER_BYTES: usize = 8;
+
+/// `CUtensorMap`: its letter and its bytes.
+const TENSOR_MAP: (char, usize) = ('m', 128);
 
 /// Words that cannot be the name of a field.
 const RESERVED: [&str; 12] = ["as", "box", "fn", "impl", "in", "let", "loop", "match", "move", "ref", "self", "type"];
@@ -101,7 +108,8 @@ fn declaration(tokens: &[Token], at: usize, macro_parameter: Option<&str>) -> Re
 
 const EXPECTED: &str = "`extern \"C\" __global__ void [__launch_bounds__(N)] name(parameters) {`";
 const PARAMETERS: &str = "`[const] T *[__restrict__] [NULLABLE] name` or `T name`, where T is bf16 (behind a pointer only), \
-                          float, double, int, unsigned, uint32_t or long, and no name is a keyword of Rust";
+                          float, double, int, unsigned, uint32_t or long; `LOAD_MAP name` or `STORE_MAP name`; and no \
+                          name is a keyword of Rust";
 
 fn take(rest: &mut &[Token], text: &str) -> bool {
     let found = rest.first().is_some_and(|token| token.is(text));
@@ -145,6 +153,22 @@ fn name(rest: &mut &[Token], macro_parameter: Option<&str>) -> Result<Name, Stri
 }
 
 fn parameter(tokens: &[Token]) -> Option<Parameter> {
+    let name = tokens.last()?;
+    let lower = name.text.to_lowercase();
+    if !name.is_word() || RESERVED.contains(&lower.as_str()) {
+        return None;
+    }
+    let map = [("LOAD_MAP", Role::InputMap), ("STORE_MAP", Role::OutputMap)];
+    match (map.iter().find(|(word, _)| tokens[0].is(word)), TENSOR_MAP) {
+        (Some((_, role)), (kind, bytes)) if tokens.len() == 2 => {
+            Some(Parameter { name: lower, role: *role, nullable: false, rust: "bf16", kind, bytes })
+        }
+        _ => value_or_pointer(tokens, lower),
+    }
+}
+
+/// `name`: in lower case.
+fn value_or_pointer(tokens: &[Token], name: String) -> Option<Parameter> {
     let mut rest = tokens;
     let constant = take(&mut rest, "const");
     let (word, after) = rest.split_first()?;
@@ -153,18 +177,14 @@ fn parameter(tokens: &[Token]) -> Option<Parameter> {
     let pointer = take(&mut rest, "*");
     let restrict = take(&mut rest, "__restrict__");
     let nullable = take(&mut rest, "NULLABLE");
-    let [name] = rest else { return None };
-    let lower = name.text.to_lowercase();
-    if !name.is_word() || RESERVED.contains(&lower.as_str()) {
-        return None;
-    }
+    let [_] = rest else { return None };
     let (role, kind, bytes) = match (pointer, constant) {
         (true, true) => (Role::Input, letter.to_ascii_uppercase(), POINTER_BYTES),
         (true, false) => (Role::Output, letter.to_ascii_uppercase(), POINTER_BYTES),
         (false, _) if restrict || nullable || cpp == "bf16" => return None,
         (false, _) => (Role::Scalar, letter, bytes),
     };
-    Some(Parameter { name: lower, role, nullable, rust, kind, bytes })
+    Some(Parameter { name, role, nullable, rust, kind, bytes })
 }
 
 #[cfg(test)]
@@ -195,6 +215,16 @@ mod tests {
     }
 
     #[test]
+    fn tensor_maps_become_inputs_and_outputs() {
+        let text = "extern \"C\" __global__ void copy(LOAD_MAP from, STORE_MAP to, int T) {";
+        let [kernel] = &read(text, None).unwrap()[..] else { panic!("one kernel") };
+        let parameters: Vec<_> = kernel.parameters.iter().map(|p| (p.name.as_str(), p.role, p.kind, p.bytes)).collect();
+        let expected =
+            [("from", Role::InputMap, 'm', 128), ("to", Role::OutputMap, 'm', 128), ("t", Role::Scalar, 'i', 4)];
+        assert_eq!(parameters, expected);
+    }
+
+    #[test]
     fn a_macro_pastes_the_size_to_the_name() {
         let [kernel] = &read("extern \"C\" __global__ void a_b_##HS(int n) {", Some("HS")).unwrap()[..] else {
             panic!("one kernel")
@@ -215,6 +245,7 @@ mod tests {
             ("extern \"C\" __global__ void a(float **y) {", 1, "`float * * y` of kernel a"),
             ("extern \"C\" __global__ void a(int NULLABLE n) {", 1, "`int NULLABLE n` of kernel a"),
             ("extern \"C\" __global__ void a(int type) {", 1, "keyword of Rust"),
+            ("extern \"C\" __global__ void a(LOAD_MAP *x) {", 1, "`LOAD_MAP name`"),
             ("extern \"C\" __global__ void __launch_bounds__ a(int n) {", 1, "without its parentheses"),
         ] {
             let (at, message) = read(text, None).unwrap_err();

@@ -17,6 +17,9 @@ pub struct Kernel {
     pub line: usize,
 }
 
+/// The compute capability (major, minor) of the only cards that can run a file's kernels.
+pub type Capability = (u32, u32);
+
 /// A kernel is compiled once for each of these values, and `name_VALUE` is its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instances {
@@ -43,6 +46,8 @@ pub struct Constants {
 pub struct KernelFile {
     /// The file's name without its suffix.
     pub stem: String,
+    /// From its head: `//   card       sm_90a alone`. None: every card that the program supports.
+    pub only: Option<Capability>,
     pub kernels: Vec<Kernel>,
     /// Those of the headers first, its own last.
     pub constants: Vec<Constants>,
@@ -71,7 +76,18 @@ pub type Reader<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 pub fn parse(path: &Path, reader: Reader) -> Result<KernelFile, String> {
     let mut known = Known::default();
     let kernels = read(path, reader, &mut known)?;
-    Ok(KernelFile { stem: stem(path), kernels, constants: known.constants })
+    let only = only(&reader(path)?).map_err(|(line, message)| format!("{}:{line}: {message}", path.display()))?;
+    Ok(KernelFile { stem: stem(path), only, kernels, constants: known.constants })
+}
+
+/// The head's line on the cards that the file is for.
+fn only(text: &str) -> Result<Option<Capability>, Wrong> {
+    let mut lines = text.lines().zip(1..).filter_map(|(line, number)| Some((floor::head_line(line, "card")?, number)));
+    match lines.next() {
+        None => Ok(None),
+        Some(("sm_90a alone", _)) => Ok(Some((9, 0))),
+        Some((found, line)) => Err((line, format!("card `{found}`: expected `sm_90a alone`, or no such line"))),
+    }
 }
 
 fn stem(path: &Path) -> String {

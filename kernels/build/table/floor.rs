@@ -35,7 +35,7 @@ pub fn floors(source: &str) -> Result<Vec<Floor>, (usize, String)> {
 }
 
 /// What follows the keyword in a line such as `//   floor      4*N*C bytes`.
-fn head_line<'a>(line: &'a str, keyword: &str) -> Option<&'a str> {
+pub fn head_line<'a>(line: &'a str, keyword: &str) -> Option<&'a str> {
     let rest = line.strip_prefix("//   ")?.strip_prefix(keyword)?;
     rest.starts_with(' ').then(|| rest.trim())
 }

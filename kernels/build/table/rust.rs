@@ -24,12 +24,15 @@ fn table(files: &[KernelFile]) -> String {
         index += kernel.names().len();
     }
     code += "/// Every kernel, by file and place in it.\npub static ALL: &[Kernel] = &[\n";
-    let names = kernels(files).flat_map(|(_, kernel)| kernel.names().into_iter().map(move |name| (kernel, name)));
-    for (index, (kernel, name)) in names.enumerate() {
+    let names =
+        kernels(files).flat_map(|(file, kernel)| kernel.names().into_iter().map(move |name| (file.only, kernel, name)));
+    for (index, (only, kernel, name)) in names.enumerate() {
         let sizes: Vec<String> = kernel.parameters.iter().map(|parameter| parameter.bytes.to_string()).collect();
         let kinds: String = kernel.parameters.iter().map(|parameter| parameter.kind).collect();
         let sizes = sizes.join(", ");
-        code += &format!("    Kernel {{ index: {index}, name: {name:?}, sizes: &[{sizes}], kinds: b{kinds:?} }},\n");
+        code += &format!(
+            "    Kernel {{ index: {index}, name: {name:?}, only: {only:?}, sizes: &[{sizes}], kinds: b{kinds:?} }},\n"
+        );
     }
     code + "];\n"
 }
@@ -96,23 +99,22 @@ fn launch_struct(file: &KernelFile, kernel: &Kernel, index: usize) -> String {
     code += "    /// Queues the kernel on the device's stream.\n    ///\n    /// # Safety\n";
     code += "    /// No index that the kernel forms from these arguments leaves its buffers.\n";
     code += &format!("    pub unsafe fn launch(self, device: &dyn Device{more}, launch: Launch) -> Result<()> {{\n");
-    for (at, parameter) in kernel.parameters.iter().enumerate() {
-        code += &format!("        let mut argument_{at} = {};\n", argument(parameter));
-    }
-    code += "        let mut arguments = [\n";
-    for at in 0..kernel.parameters.len() {
-        code += &format!("            (&raw mut argument_{at}).cast::<c_void>(),\n");
+    code += "        let arguments = [\n";
+    for parameter in &kernel.parameters {
+        code += &format!("            {},\n", argument(parameter));
     }
     code += "        ];\n        // SAFETY: the list has the kernel's types; indices are the caller's promise.\n";
-    code + &format!("        unsafe {{ device.launch({kernel_value}, launch, &mut arguments) }}\n    }}\n}}\n\n")
+    code + &format!("        unsafe {{ device.launch({kernel_value}, launch, &arguments) }}\n    }}\n}}\n\n")
 }
 
-/// A `const T *` is a view, a `T *` a mutable one; a nullable one may be absent.
+/// A `const T *` is a view, a `T *` a mutable one; a nullable one may be absent. Maps of tensors are told apart likewise.
 fn field_type(parameter: &Parameter) -> String {
     let rust = parameter.rust;
     let field = match parameter.role {
         Role::Input => format!("View<'a, {rust}>"),
         Role::Output => format!("ViewMut<'a, {rust}>"),
+        Role::InputMap => return "TensorMap<'a>".to_string(),
+        Role::OutputMap => return "TensorMapMut<'a>".to_string(),
         Role::Scalar => return rust.to_string(),
     };
     if parameter.nullable { format!("Option<{field}>") } else { field }
@@ -121,9 +123,10 @@ fn field_type(parameter: &Parameter) -> String {
 fn argument(parameter: &Parameter) -> String {
     let name = &parameter.name;
     match (parameter.role, parameter.nullable) {
-        (Role::Scalar, _) => format!("self.{name}"),
-        (_, false) => format!("self.{name}.address()"),
-        (_, true) => format!("self.{name}.map_or(0, |view| view.address())"),
+        (Role::Scalar, _) => format!("Argument::value(self.{name})"),
+        (Role::InputMap | Role::OutputMap, _) => format!("Argument::Map(self.{name}.layout())"),
+        (_, false) => format!("Argument::value(self.{name}.address())"),
+        (_, true) => format!("Argument::value(self.{name}.map_or(0, |view| view.address()))"),
     }
 }
 
@@ -199,12 +202,12 @@ FOR_EACH(B)
         let code: String = generate(&files()).map(|(_, code)| code).concat();
         for part in [
             "pub struct AKernel<'a> {\n    pub y: ViewMut<'a, bf16>,\n    pub x: Option<View<'a, f32>>,\n    pub n: i32,\n}",
-            "let mut argument_1 = self.x.map_or(0, |view| view.address());",
-            "device.launch(&ALL[0], launch, &mut arguments)",
+            "Argument::value(self.x.map_or(0, |view| view.address())),",
+            "device.launch(&ALL[0], launch, &arguments)",
             "INSTANCES: [(usize, usize); 2] = [(32, 1), (64, 2)];",
-            "device.launch(instance(&Self::INSTANCES, hs), launch, &mut arguments)",
-            "Kernel { index: 0, name: \"a_kernel\", sizes: &[8, 8, 4], kinds: b\"BFi\" },",
-            "Kernel { index: 2, name: \"b_64\", sizes: &[8], kinds: b\"F\" },",
+            "device.launch(instance(&Self::INSTANCES, hs), launch, &arguments)",
+            "Kernel { index: 0, name: \"a_kernel\", only: None, sizes: &[8, 8, 4], kinds: b\"BFi\" },",
+            "Kernel { index: 2, name: \"b_64\", only: None, sizes: &[8], kinds: b\"F\" },",
             "pub mod k {\n    pub const SIZE: usize = 8;\n    pub const SIZES: [usize; 2] = [1, 2];\n}",
             "pub struct AKernel {\n    pub added: usize,\n    pub n: usize,\n}",
             "(2.0 + (2.0 * (self.added as f64))) * (self.n as f64)",
@@ -212,6 +215,26 @@ FOR_EACH(B)
         ] {
             assert!(code.contains(part), "{part}\nis missing in\n{code}");
         }
+    }
+
+    #[test]
+    fn a_file_for_one_kind_of_cards_says_so_in_its_head() {
+        const BOXES: &str = "//   card       sm_90a alone
+//   floor      0 bytes
+extern \"C\" __global__ void boxes(LOAD_MAP from, STORE_MAP to) {}
+KERNEL_EXPORT(boxes);
+";
+        let code = table(&[parse(Path::new("k.cu"), &|_| Ok(BOXES.to_string())).unwrap()]);
+        for part in [
+            "pub from: TensorMap<'a>,\n    pub to: TensorMapMut<'a>,",
+            "Argument::Map(self.from.layout()),",
+            "name: \"boxes\", only: Some((9, 0)), sizes: &[128, 128], kinds: b\"mm\" },",
+        ] {
+            assert!(code.contains(part), "{part}\nis missing in\n{code}");
+        }
+        let other = BOXES.replace("90a", "100a");
+        let message = parse(Path::new("k.cu"), &|_| Ok(other.clone())).unwrap_err();
+        assert!(message.contains("k.cu:1: card `sm_100a alone`: expected `sm_90a alone`"), "{message}");
     }
 
     #[test]

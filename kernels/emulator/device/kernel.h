@@ -1,6 +1,6 @@
 // The entry of a kernel: its name, its signature, and a function that calls it as cuLaunchKernel would.
 #pragma once
-#include "state.h"
+#include "hopper.h"
 
 namespace cuemu {
 struct KernelDesc {
@@ -11,8 +11,8 @@ struct KernelDesc {
     const char *kinds;
 };
 
-// The letter of an argument's kind: capitals for pointers, by the type that they point to. kernels/build/table
-// derives the same letters from the source text.
+// The letter of an argument's kind: capitals for pointers, by the type that they point to; m for a tensor map.
+// kernels/build/table derives the same letters from the source text.
 template <class T>
 constexpr char kind_of() {
     using U = std::remove_cv_t<T>;
@@ -33,7 +33,7 @@ constexpr char kind_of() {
         if (std::is_same_v<U, unsigned>) return 'u';
         if (std::is_same_v<U, long> || std::is_same_v<U, long long>) return 'l';
         if (std::is_same_v<U, unsigned long> || std::is_same_v<U, unsigned long long>) return 'w';
-        return 'p';
+        return std::is_same_v<U, CUtensorMap> ? 'm' : 'p';
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use logwright::backend::Backend;
 use logwright::cuda::device::op::Op;
 use logwright::cuda::device::seam::Device;
+use logwright::cuda::model::attention::AttentionKernels;
 use logwright::cuda::model::engine::{CudaEngine, Options};
 use logwright::cuda::perf::measure::{self, MeasureOptions, OpTiming};
 use logwright::cuda::perf::op_recorder::OpRecorder;
@@ -72,9 +73,10 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         true => token(&recorder, &mut engine, bench.step.batch)?,
         false => step(&recorder, &mut engine, bench.step.batch)?,
     };
+    let kernels = AttentionKernels::choose(&*recorder, config.head_size())?;
     let paper = match bench.generate {
         true => roofline::token(&config, bench.step.batch),
-        false => roofline::step(&config, bench.step.batch, config.context),
+        false => roofline::step(&config, bench.step.batch, config.context, kernels),
     };
     let mut rows = Vec::new();
     for group in measure::groups(works).into_iter().filter(|group| bench.wants(&group.name)) {

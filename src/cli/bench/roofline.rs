@@ -31,8 +31,10 @@ pub fn run(args: &RooflineArgs) -> Result<()> {
         .ok_or_else(|| Error::usage(format!("--roofline: no card is named; --gpu takes {}", known())))?;
     let unknown = || Error::usage(format!("--gpu {name}: unknown card; known cards are {}", known()));
     let card: &Peaks = peaks::by_name(name).ok_or_else(unknown)?;
-    let text = roofline::text(&roofline::step(&config, args.step.batch, config.context), card);
+    let kernels = roofline::attention_kernels(card, &config);
+    let step = roofline::step(&config, args.step.batch, config.context, kernels);
+    let (text, prediction) = (roofline::text(&step, card), roofline::prediction(&step, card));
     let Peaks { name, tflops, bandwidth, .. } = card;
     let title = format!("{name}: {tflops} TFLOP/s bf16 dense, {bandwidth} GB/s; {}", args.step.words());
-    print_line(&format!("{title}\n{}", text.trim_end()))
+    print_line(&format!("{title}\n{}\n{prediction}", text.trim_end()))
 }

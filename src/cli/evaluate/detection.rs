@@ -146,7 +146,7 @@ impl LabelArgs {
         let mut calibrator = Calibrator::new(method.clone())?;
         fit.iter().for_each(|record| calibrator.see(record));
         reader.each("records to calibrate on", calibrate, &mut |measured| {
-            let reduced = measured.map(|measured| calibrator.reduce(&measured));
+            let reduced = measured.map(|measured| calibrator.reduce(&measured, None));
             reduced.into_iter().for_each(|reduced| calibrator.add(vec![reduced], None));
         })?;
         let calibration = calibrator.finish(reader.folder, self.fpr)?;

@@ -113,7 +113,7 @@ impl Alerting {
             return None;
         }
         let template = Template::of(&measured.record);
-        let candidate = Candidate { finding, template, fields: &fields, least, threshold };
+        let candidate = Candidate { finding, template, fields: &fields, least, share, threshold };
         let opened = self.alerts.candidate(self.clock.now(), &candidate)?;
         self.opened += 1;
         self.budget.opened();

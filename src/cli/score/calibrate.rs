@@ -40,8 +40,8 @@ pub fn calibrate(
     if let Some(folder) = &args.data {
         see(&mut calibrator, folder)?;
     }
-    let (showing, mut span) = (args.showing(scorer.records)?, Span::default());
-    while let Some(lines) = feed.next(args.batch.into(), stop)? {
+    let (showing, mut span) = (args.showing(scorer.reader.records)?, Span::default());
+    while let Some(lines) = feed.next(args.at_once(scorer), stop)? {
         for (_, number, outcome) in measure(scorer, lines)? {
             if let Ok((read, _)) = &outcome {
                 span.record(showing.seconds(read));
@@ -49,7 +49,7 @@ pub fn calibrate(
             match (outcome, &mut grouped) {
                 (Err(_), _) => broken += 1,
                 (Ok((_, measured)), None) => {
-                    let reduced = calibrator.reduce(&measured);
+                    let reduced = calibrator.reduce(&measured, None);
                     calibrator.add(vec![reduced], None);
                 }
                 (Ok((_, measured)), Some((open, group))) => {

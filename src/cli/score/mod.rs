@@ -11,6 +11,7 @@ use logwright::{Error, Result};
 use std::path::Path;
 use stream::ScoreStream;
 
+mod ahead;
 mod alerts;
 mod args;
 mod calibrate;

@@ -4,9 +4,9 @@ use crate::cli::values;
 use clap::Args;
 use logwright::Result;
 use logwright::finding::Finding;
-use logwright::record::log_seconds;
+use logwright::record::{log_seconds, record_seconds};
 use logwright::score::session::{Grouping, Session, SessionScore, Sessions};
-use logwright::score::{Calibrator, Detector, Reduced, ScoredRecord, Scorer};
+use logwright::score::{Assessed, AssessedSession, Calibrator, Course, Detector, Reduced, ScoredRecord, Scorer};
 use serde_json::{Value, json};
 
 #[derive(Args)]
@@ -40,13 +40,13 @@ impl GroupArgs {
             score: self.session_score,
             window: self.group_window.unwrap_or(1000) as usize,
             seconds: self.group_seconds,
-            time_field: self.time_field.clone().filter(|_| self.group_seconds.is_some()),
+            time_field: self.time_field.clone(),
             open: self.group_open as usize,
         }))
     }
 }
 
-/// The record's key and, where sessions end by time, its time in seconds; else what is missing.
+/// The record's key, and its time in seconds if it has one; else what is missing.
 fn place(
     measured: &ScoredRecord,
     group: &Grouping,
@@ -56,8 +56,13 @@ fn place(
         let field = measured.parts.fields.iter().find(|field| field.path == path);
         field.map(|field| measured.value(field, in_clear)).ok_or(format!("no field {path} in this record"))
     };
-    let time = |path: &String| log_seconds(&value(path)?).ok_or(format!("the field {path} holds no time"));
-    Ok((value(&group.by)?, group.time_field.as_ref().map(time).transpose()?))
+    let key = value(&group.by)?;
+    let needed = group.time_field.as_ref().filter(|_| group.seconds.is_some());
+    let time = match needed {
+        Some(path) => Some(log_seconds(&value(path)?).ok_or(format!("the field {path} holds no time"))?),
+        None => record_seconds(&measured.record, group.time_field.as_deref()),
+    };
+    Ok((key, time))
 }
 
 /// The number of a record in its input, and the name of the input where there are several.
@@ -73,6 +78,7 @@ pub struct Gathered {
     worst: Option<(f64, Finding)>,
     /// The tokens of all its records, each with its separator, where they are scored as one sequence.
     tokens: Vec<u32>,
+    course: Course,
 }
 
 pub type Closed = Session<Gathered>;
@@ -97,7 +103,7 @@ impl Grouped {
         number: u64,
         (in_input, source): (u64, Option<&str>),
         measured: &ScoredRecord,
-        score: f64,
+        &Assessed { score, event, .. }: &Assessed,
         describe: impl FnOnce() -> Finding,
     ) -> std::result::Result<Vec<Closed>, String> {
         let (key, time) = place(measured, &self.group, self.in_clear)?;
@@ -107,6 +113,7 @@ impl Grouped {
             let first = seen.ends.take().map_or_else(|| here.clone(), |(first, _)| first);
             seen.ends = Some((first, here));
             seen.scores.push(score);
+            seen.course.add(event, time);
             if seen.worst.as_ref().is_none_or(|(worst, _)| score > *worst) {
                 seen.worst = Some((score, describe()));
             }
@@ -123,15 +130,20 @@ impl Grouped {
 
 /// The verdict on a session, and its line of output.
 pub fn describe(detector: &Detector, scorer: &mut Scorer, session: Closed) -> Result<(Option<bool>, Value)> {
-    let Gathered { scores, ends, worst, tokens } = session.gathered;
+    let Gathered { scores, ends, worst, tokens, course } = session.gathered;
     let (first, last) = ends.expect("a session has a record");
-    let score =
+    let by_records =
         if tokens.is_empty() { detector.method.of_session(scores.into_iter()) } else { scorer.sequence(&tokens)? };
+    let AssessedSession { score, evidence, reasons } = detector.assess_session(by_records, &course);
     let anomaly = detector.is_anomaly(score);
     let mut value = json!({
         "session": session.key, "first": first.0, "last": last.0, "records": session.records,
         "score": score, "threshold": detector.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
     });
+    if let Some(evidence) = evidence {
+        value["evidence"] = json!(evidence);
+        value["reasons"] = reasons.into();
+    }
     if let (Some(first), Some(last)) = (first.1, last.1) {
         (value["first_source"], value["last_source"]) = (first.into(), last.into());
     }
@@ -155,7 +167,7 @@ pub fn teach(
     measured: &ScoredRecord,
 ) -> Result<bool> {
     let Ok((key, time)) = place(measured, group, false) else { return Ok(false) };
-    let reduced = calibrator.reduce(measured);
+    let reduced = calibrator.reduce(measured, time);
     let closed = open.add(&key, time, number, |seen| {
         seen.records.push(reduced);
         if group.score == SessionScore::Sequence {

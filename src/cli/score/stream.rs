@@ -1,19 +1,21 @@
 //! The records of a stream, answered one by one on stdout.
 
+use super::ahead::{Turn, read_ahead};
 use super::alerts::Alerting;
 use super::args::ScoreArgs;
 use super::explain;
-use super::lines::measure;
+use super::lines::{LineResult, Lines};
 use super::sessions::{self, Grouped};
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::is_stopped;
 use crate::cli::stdout::write_failed;
 use logwright::alerts::Alert;
 use logwright::finding::Finding;
-use logwright::ingest::{FollowState, Input, InputRecord, RecordFault, head};
+use logwright::ingest::{Feed, FollowState, Input, Position, RecordFault, head};
 use logwright::known::Known;
 use logwright::report::visible;
 use logwright::score::{Assessed, Detector, DriftMonitor, ReadRecord, ScoredRecord, Scorer, Showing};
+use logwright::tokens::Tokenizer;
 use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::{Value, json};
@@ -80,18 +82,11 @@ impl<'a> ScoreStream<'a> {
             self.print(&logwright::report::explain::legend(self.colour))?;
         }
         let mut feed = self.args.feed(self.inputs.clone(), scorer)?;
-        let mut ended = Ok(());
-        loop {
-            match feed.next(self.args.batch.into(), stop) {
-                Ok(Some(lines)) => self.batch(scorer, lines)?,
-                Ok(None) => break,
-                // What was found before an input failed is still printed.
-                Err(error) => {
-                    ended = Err(error);
-                    break;
-                }
-            }
-        }
+        // What was found before an input failed is still printed.
+        let ended = match scorer.model.is_beside_host() && self.grouped.is_none() {
+            true => self.ahead(scorer, &mut feed, stop)?,
+            false => self.batch_by_batch(scorer, &mut feed, stop)?,
+        };
         if let Some(grouped) = self.grouped.take() {
             for session in grouped.finish() {
                 self.session(scorer, session)?;
@@ -109,43 +104,87 @@ impl<'a> ScoreStream<'a> {
         }
     }
 
-    fn batch(&mut self, scorer: &mut Scorer, lines: Vec<InputRecord>) -> Result<()> {
-        if lines.is_empty() {
-            let closed = self.alerting.as_mut().map(Alerting::idle).unwrap_or_default();
-            self.alerts(&closed)?;
-            self.flush()?;
-            return self.state.as_mut().map_or(Ok(()), FollowState::idle);
-        }
-        let answered = lines.iter().rev().find_map(|line| Some((line.end?, line.number)));
-        for (input, number, outcome) in measure(scorer, lines)? {
-            self.records += 1;
-            let excused = |(read, mut measured)| {
-                self.known.excuse(&mut measured);
-                (read, measured)
-            };
-            match outcome.map(excused) {
-                Err(fault) => self.broken(input, number, &fault)?,
-                Ok((read, measured)) if self.grouped.is_some() => {
-                    self.member(scorer, (input, number), &read, &measured)?
+    /// The device computes while the host reads and prints. The inner result is that of reading.
+    fn ahead(&mut self, scorer: &mut Scorer, feed: &mut Feed, stop: &AtomicBool) -> Result<Result<()>> {
+        let most = self.args.at_once(scorer);
+        read_ahead(scorer, feed, most, stop, &mut |reader, turn| match turn {
+            Turn::Idle => self.idle(),
+            Turn::Computed(lines, nats) => {
+                let (end, outcomes) = (lines.end(), lines.join(reader, nats));
+                self.answer(end, outcomes, |stream, place, read, measured| {
+                    stream.record(reader.tokenizer, place, read, measured)
+                })
+            }
+        })
+    }
+
+    /// One batch after another. The inner result is that of reading.
+    fn batch_by_batch(&mut self, scorer: &mut Scorer, feed: &mut Feed, stop: &AtomicBool) -> Result<Result<()>> {
+        loop {
+            let lines = match feed.next(self.args.at_once(scorer), stop) {
+                Ok(Some(lines)) if lines.is_empty() => {
+                    self.idle()?;
+                    continue;
                 }
-                Ok((read, measured)) => self.record(scorer, (input, number), &read, &measured)?,
+                Ok(Some(lines)) => Lines::read(&mut scorer.reader, lines),
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            let nats = scorer.model.surprisals(&lines.tokenized)?;
+            let (end, outcomes) = (lines.end(), lines.join(&scorer.reader, nats));
+            self.answer(end, outcomes, |stream, place, read, measured| match stream.grouped.is_some() {
+                true => stream.member(scorer, place, read, measured),
+                false => stream.record(scorer.reader.tokenizer, place, read, measured),
+            })?;
+        }
+    }
+
+    /// There was nothing to read for a moment.
+    fn idle(&mut self) -> Result<()> {
+        let closed = self.alerting.as_mut().map(Alerting::idle).unwrap_or_default();
+        self.alerts(&closed)?;
+        self.flush()?;
+        self.state.as_mut().map_or(Ok(()), FollowState::idle)
+    }
+
+    /// Answers the lines of a batch, whose last ends at `end`; `record` those that are records.
+    fn answer(
+        &mut self,
+        end: Option<(Position, u64)>,
+        outcomes: Vec<(usize, u64, LineResult)>,
+        mut record: impl FnMut(&mut Self, (usize, u64), &[u8], &ScoredRecord) -> Result<()>,
+    ) -> Result<()> {
+        for (input, number, outcome) in outcomes {
+            self.records += 1;
+            match outcome {
+                Err(fault) => self.broken(input, number, &fault)?,
+                Ok((read, mut measured)) => {
+                    self.known.excuse(&mut measured);
+                    record(self, (input, number), &read, &measured)?;
+                }
             }
         }
         self.flush()?;
-        match (&mut self.state, answered) {
+        match (&mut self.state, end) {
             (Some(state), Some((end, records))) => state.advance(end, records),
             _ => Ok(()),
         }
     }
 
-    fn record(&mut self, scorer: &Scorer, place: (usize, u64), read: &[u8], measured: &ScoredRecord) -> Result<()> {
+    fn record(
+        &mut self,
+        tokenizer: &Tokenizer,
+        place: (usize, u64),
+        read: &[u8],
+        measured: &ScoredRecord,
+    ) -> Result<()> {
         if let Some(alerting) = &mut self.alerting {
             let (threshold, closed) = alerting.record(self.showing.seconds(read));
             self.detector.threshold = Some(threshold);
             self.alerts(&closed)?;
         }
         let assessed = self.detector.assess(measured);
-        let mut finding = self.finding(scorer, place, read, measured, &assessed);
+        let mut finding = self.finding(tokenizer, place, read, measured, &assessed);
         self.watch(measured, &assessed, finding.anomaly == Some(true));
         finding.drift = self.monitor.as_ref().and_then(DriftMonitor::drift).cloned();
         self.anomalies += u64::from(finding.anomaly == Some(true));
@@ -197,7 +236,7 @@ impl<'a> ScoreStream<'a> {
 
     fn finding(
         &self,
-        scorer: &Scorer,
+        tokenizer: &Tokenizer,
         (input, number): (usize, u64),
         read: &[u8],
         measured: &ScoredRecord,
@@ -208,7 +247,7 @@ impl<'a> ScoreStream<'a> {
         let asked = self.args.top_fields;
         let compares = self.alerting.is_some() || self.known.has_templates();
         let top = if compares { Alerting::fields(asked) } else { asked };
-        let finding = self.detector.finding((measured, assessed), place, scorer.tokenizer, top, shaded);
+        let finding = self.detector.finding((measured, assessed), place, tokenizer, top, shaded);
         let read = ReadRecord { bytes: read, number, source: source.as_deref() };
         let (origin, attached) = (self.showing.origin(read, measured), self.showing.attached(read, measured));
         let finding = Finding { origin, attached, ..finding };
@@ -228,16 +267,15 @@ impl<'a> ScoreStream<'a> {
     ) -> Result<()> {
         let (assessed, source) = (self.detector.assess(measured), self.source(input));
         self.watch(measured, &assessed, false);
-        let score = assessed.score;
         let mut grouped = self.grouped.take().expect("records are grouped");
         // The threshold is for sessions, so a single record has no verdict.
         let describe = || Finding {
             threshold: None,
             anomaly: None,
             known: None,
-            ..self.finding(scorer, (input, number), read, measured, &assessed)
+            ..self.finding(scorer.reader.tokenizer, (input, number), read, measured, &assessed)
         };
-        let added = grouped.add(self.records, (number, source.as_deref()), measured, score, describe);
+        let added = grouped.add(self.records, (number, source.as_deref()), measured, &assessed, describe);
         self.grouped = Some(grouped);
         match added {
             Err(message) => self.broken(input, number, &RecordFault { message, head: head(read) }),
@@ -304,7 +342,7 @@ impl<'a> ScoreStream<'a> {
         let found = self.detector.threshold.map_or(String::new(), |_| format!(": {}", counted(self.anomalies, what)));
         let (records, speed) = (counted(self.records, "record"), self.records as f64 / seconds);
         let alerts = self.alerting.as_ref();
-        let alerts = alerts.map_or(String::new(), |alerting| format!(" in {}", counted(alerting.opened, "alert")));
+        let alerts = alerts.map_or(String::new(), |alerting| format!(", {}", counted(alerting.opened, "alert")));
         tracing::info!("{records} in {seconds:.1} s ({speed:.0} records/s){found}{alerts}");
         if self.broken > 0 {
             tracing::warn!("{} of them could not be scored; their errors are on stdout", self.broken);

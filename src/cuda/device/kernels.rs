@@ -2,18 +2,19 @@
 //!
 //! Every kernel of `kernels/*.cu` has a struct here, named after it, with a field for each of its parameters: a
 //! `const T *` is a [`View`], a `T *` a [`ViewMut`], and a pointer marked `NULLABLE` an `Option`. `launch` queues the
-//! kernel. A kernel that is compiled for several head sizes has one struct, and `launch` takes the head size.
+//! kernel. A tensor that the copy engine reads (`LOAD_MAP`) is a [`TensorMap`], one that it writes (`STORE_MAP`) a
+//! [`TensorMapMut`]. A kernel that is compiled for several head sizes has one struct, and `launch` takes the head size.
 //! `cargo doc` shows them all.
 //!
 //! The emulator compares the table with the signatures that the C++ compiler sees
 //! ([`check_signatures`](crate::cuda::emulator::device::check_signatures)).
 
-use super::kernel::{Kernel, Launch};
+use super::kernel::{Argument, Kernel, Launch};
 use super::memory::{View, ViewMut};
 use super::seam::Device;
+use super::tensor_map::{TensorMap, TensorMapMut};
 use crate::Result;
 use half::bf16;
-use std::ffi::c_void;
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 

@@ -9,3 +9,4 @@ pub mod kernels;
 pub mod memory;
 pub mod op;
 pub mod seam;
+pub mod tensor_map;

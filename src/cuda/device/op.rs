@@ -1,30 +1,22 @@
 //! One operation of a device, as a value that can be run again.
 
 use super::gemm::GemmCall;
-use super::kernel::{Kernel, Launch};
+use super::kernel::{Argument, Kernel, Launch};
 use super::seam::Device;
+use super::tensor_map::MapLayout;
 use crate::Result;
-use std::ffi::c_void;
 
-/// A kernel launch, a product or a fill. An argument has at most the size of a pointer.
+/// A kernel launch, a product or a fill.
 #[derive(Clone)]
 pub enum Op {
-    Launch { kernel: &'static Kernel, launch: Launch, arguments: Vec<[u8; 8]> },
+    Launch { kernel: &'static Kernel, launch: Launch, arguments: Vec<Argument> },
     Gemm(GemmCall),
     Clear { at: u64, bytes: usize },
 }
 
 impl Op {
-    /// # Safety
-    /// `arguments` match the kernel's signature.
-    pub unsafe fn launch(kernel: &'static Kernel, launch: Launch, arguments: &[*mut c_void]) -> Self {
-        let copy = |(&pointer, &size): (&*mut c_void, &u8)| {
-            let mut value = [0u8; 8];
-            // SAFETY: an argument of the table has the size that the table states, at most 8 bytes.
-            unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr(), size as usize) };
-            value
-        };
-        Op::Launch { kernel, launch, arguments: arguments.iter().zip(kernel.sizes).map(copy).collect() }
+    pub fn launch(kernel: &'static Kernel, launch: Launch, arguments: &[Argument]) -> Self {
+        Op::Launch { kernel, launch, arguments: arguments.to_vec() }
     }
 
     /// The kernel's name, or the product's [`GemmCall::label`].
@@ -48,10 +40,8 @@ impl Op {
     /// Its buffers are still allocated, with the lengths they had.
     pub unsafe fn queue(&self, device: &dyn Device) -> Result<()> {
         match self {
-            Op::Launch { kernel, launch, arguments } => {
-                // SAFETY: arguments and lengths are those of a launch that was sound.
-                with_pointers(arguments, |arguments| unsafe { device.launch(kernel, *launch, arguments) })
-            }
+            // SAFETY: arguments and lengths are those of a launch that was sound.
+            Op::Launch { kernel, launch, arguments } => unsafe { device.launch(kernel, *launch, arguments) },
             // SAFETY: the caller's promise.
             Op::Gemm(call) => unsafe { device.queue_gemm(call) },
             // SAFETY: the caller's promise.
@@ -74,9 +64,12 @@ impl Op {
         match self {
             Op::Launch { kernel, launch, arguments } => {
                 let is_pointer = |kind: &u8| kind.is_ascii_uppercase();
-                let moved = |(&value, kind): (&[u8; 8], &u8)| match u64::from_le_bytes(value) {
-                    address if is_pointer(kind) && address != 0 => to(address).to_le_bytes(),
-                    _ => value,
+                let moved = |(&argument, kind): (&Argument, &u8)| match argument {
+                    Argument::Map(map) => Argument::Map(MapLayout { address: to(map.address), ..map }),
+                    Argument::Value(value) if is_pointer(kind) && value != [0; 8] => {
+                        Argument::value(to(u64::from_le_bytes(value)))
+                    }
+                    number_or_null => number_or_null,
                 };
                 let arguments = arguments.iter().zip(kernel.kinds).map(moved).collect();
                 Op::Launch { kernel, launch: *launch, arguments }
@@ -85,11 +78,4 @@ impl Op {
             Op::Clear { at, bytes } => Op::Clear { at: to(*at), bytes: *bytes },
         }
     }
-}
-
-/// Calls with pointers to the arguments, as `cuLaunchKernel` takes them.
-pub fn with_pointers<T>(arguments: &[[u8; 8]], call: impl FnOnce(&mut [*mut c_void]) -> T) -> T {
-    let mut arguments = arguments.to_vec();
-    let mut pointers: Vec<_> = arguments.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
-    call(&mut pointers)
 }

@@ -1,10 +1,17 @@
 //! The seam between the CUDA engine's operations and the device that runs their kernels: a GPU, or the emulator.
 
 use super::gemm::{Gemm, GemmCall};
-use super::kernel::{Kernel, Launch};
+use super::kernel::{Argument, Kernel, Launch};
 use super::memory::DeviceMemory;
 use crate::Result;
-use std::ffi::c_void;
+
+/// What of a device decides which kernels run on it, and in how many blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceProperties {
+    /// Major, minor.
+    pub compute_capability: (u32, u32),
+    pub multiprocessors: usize,
+}
 
 /// A device. Work is queued in order on one stream; only `download` and `synchronize` wait for it.
 ///
@@ -14,16 +21,18 @@ pub trait Device: DeviceMemory {
     /// The device's name, for messages.
     fn name(&self) -> String;
 
+    fn properties(&self) -> DeviceProperties;
+
     /// Bytes of device memory that code, products and graphs take, besides allocations.
     fn overhead(&self) -> u64 {
         0
     }
 
-    /// Queues a kernel. `arguments` point to its arguments, as for `cuLaunchKernel`.
+    /// Queues a kernel.
     ///
     /// # Safety
     /// `arguments` match the kernel's signature, and no index the kernel forms from them leaves its buffers.
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()>;
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &[Argument]) -> Result<()>;
 
     /// Queues a matrix product.
     ///

@@ -7,20 +7,29 @@
 use super::runtime::LaunchConfig;
 use super::{entries, product, runtime};
 use crate::cuda::device::gemm::GemmCall;
-use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::kernel::{Argument, Kernel, Launch, with_pointers};
 use crate::cuda::device::kernels;
 use crate::cuda::device::memory::DeviceMemory;
-use crate::cuda::device::op::{Op, with_pointers};
-use crate::cuda::device::seam::{Device, Graph};
+use crate::cuda::device::op::Op;
+use crate::cuda::device::seam::{Device, DeviceProperties, Graph};
+use crate::cuda::device::tensor_map::MapLayout;
 use crate::{Error, Result};
+use half::bf16;
 use std::collections::HashMap;
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub struct Emulator {
     state: Arc<EmulatorState>,
+    /// Of the card that it stands for. It runs the kernels of every card.
+    properties: DeviceProperties,
 }
+
+/// An A100: the oldest card that the program supports.
+const AMPERE: DeviceProperties = DeviceProperties { compute_capability: (8, 0), multiprocessors: 108 };
+
+/// A Hopper card with so few multiprocessors that a block of threads has several pieces of work.
+const HOPPER: DeviceProperties = DeviceProperties { compute_capability: (9, 0), multiprocessors: 2 };
 
 struct EmulatorState {
     /// The order in which threads and blocks run: 0 forwards, 1 backwards, others shuffled.
@@ -56,6 +65,11 @@ impl Emulator {
         Self::build(seed, None, launches)
     }
 
+    /// The same device in the place of a Hopper card, for which the engine takes other kernels.
+    pub fn like_hopper(self) -> Self {
+        Emulator { properties: HOPPER, ..self }
+    }
+
     fn build(seed: u32, limit: Option<u64>, launches: u64) -> Self {
         let memory = EmulatedMemory { limit, used: 0, sizes: HashMap::new() };
         Emulator {
@@ -65,6 +79,7 @@ impl Emulator {
                 memory: Mutex::new(memory),
                 launches_left: AtomicU64::new(launches),
             }),
+            properties: AMPERE,
         }
     }
 }
@@ -103,22 +118,21 @@ impl EmulatorState {
         Ok(())
     }
 
-    fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+    fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &[Argument]) -> Result<()> {
         self.count_launch()?;
         let entry = entries::all()[kernel.index];
         let run =
             LaunchConfig { grid: launch.grid, block: [launch.block, 1, 1], shared: launch.shared, seed: self.seed };
+        let encode = |map: &MapLayout| runtime::tensor_map(map.address, size_of::<bf16>(), &map.sizes, &map.tile);
         // SAFETY: the arguments are those of the table, with its sizes and kinds.
-        unsafe { entry.run(run, arguments, kernel.sizes, kernel.kinds) }
+        with_pointers(arguments, encode, |pointers| unsafe { entry.run(run, pointers, kernel.sizes, kernel.kinds) })
     }
 
     /// # Safety
     /// The operation's buffers are allocated, with the lengths it needs.
     unsafe fn run(&self, work: &Op) -> Result<()> {
         match work {
-            Op::Launch { kernel, launch, arguments } => {
-                with_pointers(arguments, |arguments| self.launch(kernel, *launch, arguments))
-            }
+            Op::Launch { kernel, launch, arguments } => self.launch(kernel, *launch, arguments),
             Op::Gemm(work) => {
                 self.count_launch()?;
                 // SAFETY: the caller's promise.
@@ -228,7 +242,11 @@ impl Device for Emulator {
         "emulator".to_string()
     }
 
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+    fn properties(&self) -> DeviceProperties {
+        self.properties
+    }
+
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &[Argument]) -> Result<()> {
         // SAFETY: the caller's promise.
         unsafe { self.state.queue(Op::launch(kernel, launch, arguments)) }
     }

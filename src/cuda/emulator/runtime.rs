@@ -31,7 +31,30 @@ struct Request<'a> {
     workers: c_int,
 }
 
+/// `CUtensorMap`.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+pub struct TensorMap(pub [u64; 16]);
+
+/// `cuemu::TensorMapRequest`.
+#[repr(C)]
+struct TensorMapRequest {
+    data: u64,
+    sizes: [u64; 5],
+    strides: [u64; 5],
+    tile: [u32; 5],
+    rank: u32,
+    element_bytes: u32,
+    swizzle_bytes: u32,
+}
+
 unsafe extern "C" {
+    fn cuemu_tensor_map(
+        map: *mut TensorMap,
+        request: *const TensorMapRequest,
+        message: *mut c_char,
+        room: usize,
+    ) -> c_int;
     fn cuemu_launch(request: *const Request, message: *mut c_char, room: usize) -> c_int;
     fn cuemu_malloc(bytes: usize) -> *mut c_void;
     fn cuemu_free(at: *mut c_void);
@@ -101,6 +124,34 @@ impl Entry {
             0 => Ok(()),
             _ => Err(Error::failed(CStr::from_bytes_until_nul(&message).expect("it ends").to_string_lossy())),
         }
+    }
+}
+
+/// The map of a tensor without gaps, in boxes of `tile` with the 128-byte swizzle; sizes begin with the dimension that runs
+/// fastest. Refused is what the driver's `cuTensorMapEncodeTiled` refuses.
+pub fn tensor_map(data: u64, element_bytes: usize, sizes: &[u64], tile: &[u32]) -> Result<TensorMap> {
+    let (rank, element_bytes) = (sizes.len() as u32, element_bytes as u32);
+    let mut request = TensorMapRequest {
+        data,
+        sizes: [0; 5],
+        strides: [0; 5],
+        tile: [0; 5],
+        rank,
+        element_bytes,
+        swizzle_bytes: 128,
+    };
+    request.sizes.iter_mut().zip(sizes).for_each(|(to, size)| *to = *size);
+    request.tile.iter_mut().zip(tile).for_each(|(to, size)| *to = *size);
+    let mut stride = u64::from(element_bytes);
+    for (to, size) in request.strides.iter_mut().zip(sizes) {
+        *to = stride;
+        stride *= size;
+    }
+    let (mut map, mut message) = (TensorMap([0; 16]), [0u8; 500]);
+    // SAFETY: the layouts are those of the C++ side; the message has the room that is passed along.
+    match unsafe { cuemu_tensor_map(&mut map, &request, message.as_mut_ptr().cast(), message.len()) } {
+        0 => Ok(map),
+        _ => Err(Error::failed(CStr::from_bytes_until_nul(&message).expect("it ends").to_string_lossy())),
     }
 }
 

@@ -24,7 +24,7 @@ pub struct CublasLt {
 
 impl CublasLt {
     /// Workspace as NVIDIA recommends: 32 MiB, 64 on Hopper and later.
-    pub fn new(stream: &Arc<Stream>, capability: (i32, i32)) -> Result<Self> {
+    pub fn new(stream: &Arc<Stream>, capability: (u32, u32)) -> Result<Self> {
         let handle = Arc::new(CublasLtHandle::new(stream, if capability.0 >= 9 { 64 << 20 } else { 32 << 20 })?);
         tracing::debug!("cuBLASLt {} from {}", handle.library.version(), handle.library.path);
         let tune = std::env::var("LOGWRIGHT_TUNE_GEMM").is_ok_and(|value| value == "1");

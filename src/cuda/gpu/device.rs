@@ -8,12 +8,11 @@ use super::modules::Modules;
 use super::pinned_ring::PinnedRing;
 use super::stream::Stream;
 use crate::cuda::device::gemm::GemmCall;
-use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::kernel::{Argument, Kernel, Launch};
 use crate::cuda::device::memory::DeviceMemory;
-use crate::cuda::device::seam::{Device, Graph};
+use crate::cuda::device::seam::{Device, DeviceProperties, Graph};
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUgraphExec, CUstreamCaptureMode};
-use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,6 +26,7 @@ pub fn sync_launches() -> bool {
 /// Fields are dropped in this order: what uses the stream goes before it.
 pub struct Gpu {
     name: String,
+    properties: DeviceProperties,
     staging: Mutex<PinnedRing>,
     products: std::result::Result<CublasLt, String>,
     modules: Modules,
@@ -47,12 +47,14 @@ impl Gpu {
         let driver = Driver::get()?;
         let card = devices::find(driver, ordinal)?;
         let stream = Stream::new(driver, ordinal)?;
-        let modules = Modules::load(&stream)?;
+        let modules = Modules::load(&stream, card.capability)?;
         let staging = Mutex::new(PinnedRing::new(&stream)?);
         let products = CublasLt::new(&stream, card.capability).map_err(|error| error.to_string());
         let sync_launches = sync_launches();
         let (capturing, ranges) = (AtomicBool::new(false), Ranges::load());
-        Ok(Gpu { name: card.to_string(), staging, products, modules, ranges, capturing, sync_launches, stream })
+        let (name, multiprocessors) = (card.to_string(), card.processors as usize);
+        let properties = DeviceProperties { compute_capability: card.capability, multiprocessors };
+        Ok(Gpu { name, properties, staging, products, modules, ranges, capturing, sync_launches, stream })
     }
 
     /// An error where cuBLASLt is missing.
@@ -165,12 +167,16 @@ impl Device for Gpu {
         self.name.clone()
     }
 
+    fn properties(&self) -> DeviceProperties {
+        self.properties
+    }
+
     /// An estimate, not measured: cuBLASLt loads its kernels at their first use, and a graph is kept in device memory.
     fn overhead(&self) -> u64 {
         512 << 20
     }
 
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &[Argument]) -> Result<()> {
         self.stream.bind()?;
         // SAFETY: the caller's promise.
         unsafe { self.modules.launch(kernel, launch, arguments)? };

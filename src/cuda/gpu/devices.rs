@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::fmt;
 
 /// bf16 tensor cores and asynchronous copies came with 8.0.
-const OLDEST: (i32, i32) = (8, 0);
+const OLDEST: (u32, u32) = (8, 0);
 
 /// A GPU.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -15,7 +15,7 @@ pub struct Card {
     pub ordinal: usize,
     pub name: String,
     /// Compute capability: major, minor.
-    pub capability: (i32, i32),
+    pub capability: (u32, u32),
     /// Bytes.
     pub memory: u64,
     /// Streaming multiprocessors.
@@ -81,5 +81,11 @@ fn read(driver: &Driver, ordinal: i32) -> Result<Card> {
     // SAFETY: the last byte is zero whatever the driver wrote.
     let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
     let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-    Ok(Card { ordinal: ordinal as usize, name, capability: (major, minor), memory: memory as u64, processors })
+    Ok(Card {
+        ordinal: ordinal as usize,
+        name,
+        capability: (major as u32, minor as u32),
+        memory: memory as u64,
+        processors,
+    })
 }

@@ -5,14 +5,15 @@ use super::library::{Library, functions};
 use crate::{Error, Result};
 use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUdevice_attribute, CUevent, CUfunction, CUfunction_attribute, CUgraph, CUgraphExec,
-    CUmodule, CUresult, CUstream, CUstreamCaptureMode,
+    CUmodule, CUresult, CUstream, CUstreamCaptureMode, CUtensorMap, CUtensorMapDataType, CUtensorMapFloatOOBfill,
+    CUtensorMapInterleave, CUtensorMapL2promotion, CUtensorMapSwizzle,
 };
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::fmt::Display;
 use std::sync::OnceLock;
 
 functions! {
-    /// The functions of libcuda that the program calls. All headers from CUDA 11.4 to 13.4 have them in this form.
+    /// The functions of libcuda that the program calls. All headers from CUDA 12.0 to 13.4 have them in this form.
     Functions -> CUresult;
     cuInit(c_uint);
     cuDriverGetVersion(*mut c_int);
@@ -55,6 +56,9 @@ functions! {
     cuFuncSetAttribute(CUfunction, CUfunction_attribute, c_int);
     cuLaunchKernel(CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream, *mut *mut c_void,
         *mut *mut c_void);
+    cuTensorMapEncodeTiled(*mut CUtensorMap, CUtensorMapDataType, c_uint, *mut c_void, *const u64, *const u64,
+        *const c_uint, *const c_uint, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
+        CUtensorMapFloatOOBfill);
     cuProfilerStart();
     cuProfilerStop();
 }

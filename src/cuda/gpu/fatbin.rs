@@ -23,6 +23,8 @@ pub const HOW: &str = "install the CUDA toolkit (12 or 13) or run scripts/instal
 /// A kernel file as `cuModuleLoadData` takes it.
 pub struct Module {
     pub file: &'static str,
+    /// The compute capability of the only cards that it is for; None: all that the program supports.
+    pub only: Option<(u32, u32)>,
     pub image: &'static [u8],
     /// By kernel and architecture.
     pub usages: &'static [Usage],

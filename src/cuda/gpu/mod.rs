@@ -12,3 +12,4 @@ mod matmul_plan;
 mod modules;
 mod pinned_ring;
 mod stream;
+pub mod tensor_maps;

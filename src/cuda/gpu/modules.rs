@@ -3,11 +3,12 @@
 use super::driver::NOT_FOUND;
 use super::fatbin;
 use super::stream::Stream;
-use crate::cuda::device::kernel::{Kernel, Launch};
+use super::tensor_maps::TensorMaps;
+use crate::cuda::device::kernel::{Argument, Kernel, Launch, with_pointers};
 use crate::cuda::device::kernels;
 use crate::{Error, Result};
 use cudarc::driver::sys::{CUfunction, CUfunction_attribute as Attribute, CUmodule};
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,8 +19,9 @@ const FREE_SHARED: usize = 48 << 10;
 pub struct Modules {
     stream: Arc<Stream>,
     modules: Vec<CUmodule>,
-    /// In the order of the kernel table.
-    functions: Vec<Function>,
+    /// In the order of the kernel table; None where a kernel is for other cards alone.
+    functions: Vec<Option<Function>>,
+    tensor_maps: TensorMaps,
 }
 
 struct Function {
@@ -34,12 +36,15 @@ unsafe impl Send for Modules {}
 unsafe impl Sync for Modules {}
 
 impl Modules {
-    /// Loads every module and finds every kernel of the table, so that nothing is missing later or loaded during a
-    /// capture.
-    pub fn load(stream: &Arc<Stream>) -> Result<Self> {
+    /// Loads every module and finds every kernel of the table that is for a card of this capability, so that nothing is
+    /// missing later or loaded during a capture.
+    pub fn load(stream: &Arc<Stream>, capability: (u32, u32)) -> Result<Self> {
         stream.bind()?;
-        let mut modules = Modules { stream: stream.clone(), modules: Vec::new(), functions: Vec::new() };
-        for module in fatbin::MODULES {
+        let is_for_it = |only: Option<(u32, u32)>| only.is_none_or(|only| only == capability);
+        let tensor_maps = TensorMaps::new(stream.driver);
+        let (loaded, functions) = (Vec::new(), Vec::new());
+        let mut modules = Modules { stream: stream.clone(), modules: loaded, functions, tensor_maps };
+        for module in fatbin::MODULES.iter().filter(|module| is_for_it(module.only)) {
             let mut handle = null_mut();
             // SAFETY: the image is a whole fatbin, as nvcc wrote it.
             let code = unsafe { (stream.driver.call.cuModuleLoadData)(&mut handle, module.image.as_ptr().cast()) };
@@ -48,8 +53,9 @@ impl Modules {
         }
         // A build without nvcc has no modules to look in.
         for kernel in kernels::ALL.iter().filter(|_| !fatbin::MODULES.is_empty()) {
-            let function = modules.find(kernel)?;
-            modules.functions.push(Function { function, shared: AtomicUsize::new(FREE_SHARED) });
+            let function = is_for_it(kernel.only).then(|| modules.find(kernel)).transpose()?;
+            let function = function.map(|function| Function { function, shared: AtomicUsize::new(FREE_SHARED) });
+            modules.functions.push(function);
         }
         Ok(modules)
     }
@@ -86,18 +92,25 @@ impl Modules {
     ///
     /// # Safety
     /// As for `Device::launch`; the context is current.
-    pub unsafe fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+    pub unsafe fn launch(&self, kernel: &Kernel, launch: Launch, arguments: &[Argument]) -> Result<()> {
         let Launch { grid: [x, y, z], block, shared } = launch;
         let function = self.functions.get(kernel.index);
         let function = function.ok_or_else(|| Error::failed(format!("{}; {}", fatbin::NONE, fatbin::HOW)))?;
+        let function = function.as_ref().expect("who launches it asks for the card's capability first");
         self.allow(kernel, function, shared)?;
         let (call, stream) = (self.stream.driver.call.cuLaunchKernel, self.stream.handle);
-        // SAFETY: the caller's promise.
-        let code = unsafe {
-            let (arguments, shared) = (arguments.as_mut_ptr(), shared as u32);
-            call(function.function, x, y, z, block, 1, 1, shared, stream, arguments, null_mut())
-        };
-        self.stream.check(code, format_args!("launching {} as {launch:?}", kernel.name))
+        with_pointers(
+            arguments,
+            |layout| self.tensor_maps.get(layout),
+            |arguments| {
+                // SAFETY: the caller's promise.
+                let code = unsafe {
+                    let (arguments, shared) = (arguments.as_mut_ptr(), shared as u32);
+                    call(function.function, x, y, z, block, 1, 1, shared, stream, arguments, null_mut())
+                };
+                self.stream.check(code, format_args!("launching {} as {launch:?}", kernel.name))
+            },
+        )
     }
 
     /// Requests more dynamic shared memory for a kernel than it may use without a request.

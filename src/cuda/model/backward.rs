@@ -207,7 +207,7 @@ impl<'a> BackwardPass<'a> {
         let (residual, d_ln, dqkv) = (self.residual(), self.d_ln(), self.wide(3 * self.pass.channels()));
         self.linear(saved.attn_out, residual, &of.attn_proj)?;
         self.linear_input(d_ln, residual, &of.attn_proj)?;
-        attention::Backward {
+        let attend = attention::Backward {
             dqkv,
             scratch: self.buffers.attention.view_mut(),
             dout: d_ln.as_view(),
@@ -215,8 +215,8 @@ impl<'a> BackwardPass<'a> {
             lse: saved.lse.as_view(),
             qkv: saved.qkv.as_view(),
             shape: self.pass.shape(),
-        }
-        .run(self.pass.device())?;
+        };
+        self.pass.parameters.attention.backward(attend, self.pass.device())?;
         if self.recomputes(Recompute::Norms) && !self.recomputes(Recompute::Blocks) {
             self.norm_1(layer)?;
         }

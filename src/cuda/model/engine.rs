@@ -229,6 +229,10 @@ impl Engine for CudaEngine {
         parameters::upload(to, &self.parameters.layout, values, &self.layout)
     }
 
+    fn is_beside_host(&self) -> bool {
+        true
+    }
+
     fn device_memory(&self) -> Option<u64> {
         self.parameters.device.memory().ok().map(|(free, total)| total - free)
     }

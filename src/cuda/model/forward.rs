@@ -106,7 +106,8 @@ impl<'a> Pass<'a> {
         let (block, of) = (self.block(layer), &parameters.layout.blocks[layer]);
         let BlockActivations { norm_1, qkv, attn_out: out, lse, .. } = block;
         linear::Forward { y: qkv, x: norm_1.y.as_view(), params: parameters.linear(&of.qkv), n }.run(device)?;
-        attention::Forward { out, lse, qkv: qkv.as_view(), shape: self.shape() }.run(device)?;
+        let attend = attention::Forward { out, lse, qkv: qkv.as_view(), shape: self.shape() };
+        parameters.attention.forward(attend, device)?;
         let (y, params) = (self.sublayer_out(), parameters.linear(&of.attn_proj));
         linear::Forward { y, x: out.as_view(), params, n }.run(device)?;
         layernorm::ResidualForward {

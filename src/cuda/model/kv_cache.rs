@@ -329,7 +329,7 @@ impl CachedPasses {
             let shape = attention::AttentionShape { batch: 1, seq_len, heads: cache.heads, head_size: cache.head_size };
             let lse = buffers.lse.view_mut().first(seq_len * cache.heads);
             let (out, qkv) = (attn_out.slice(cells(c)), qkv.slice(cells(3 * c)));
-            attention::Forward { out, lse, qkv, shape }.run(self.device())?;
+            self.parameters.attention.forward(attention::Forward { out, lse, qkv, shape }, self.device())?;
             start += seq_len;
         }
         Ok(())

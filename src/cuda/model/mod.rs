@@ -1,6 +1,7 @@
 //! The model on a device: parameters, activations, the passes over them, the KV cache, and the engine on top.
 
 pub mod activations;
+pub mod attention;
 mod backward;
 pub mod engine;
 mod forward;

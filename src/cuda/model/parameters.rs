@@ -3,6 +3,7 @@
 //! Everything lies in flat buffers in the order of [`Layout`], here for a vocabulary padded to a multiple of 128 (Vp):
 //! products over the vocabulary then have whole tiles, and the rows behind V stay zero, since their gradients are.
 
+use super::attention::AttentionKernels;
 use crate::Result;
 use crate::cuda::device::allocator::Allocator;
 use crate::cuda::device::memory::{Buffer, View, ViewMut};
@@ -23,10 +24,11 @@ pub fn padded(config: &Config) -> Config {
     Config { vocab: config.vocab.next_multiple_of(VOCAB_MULTIPLE), ..*config }
 }
 
-/// The model's parameters and the device that holds them.
+/// The model's parameters, the device that holds them, and its kernels where there is a choice.
 pub struct Parameters {
     pub device: Arc<dyn Device>,
     pub config: Config,
+    pub attention: AttentionKernels,
     /// With Vp rows of token embedding.
     pub layout: Layout,
     buffers: ParameterBuffers,
@@ -56,9 +58,10 @@ impl Parameters {
 
     /// `values`: without padding, by the layout of `config`.
     pub fn new(device: Arc<dyn Device>, config: Config, values: &[f32]) -> Result<Self> {
-        let layout = Layout::new(&padded(&config));
+        let (layout, attention) =
+            (Layout::new(&padded(&config)), AttentionKernels::choose(&*device, config.head_size())?);
         let buffers = ParameterBuffers::new(&mut Allocator::on(device.clone()), &layout)?;
-        let parameters = Parameters { device, config, layout, buffers };
+        let parameters = Parameters { device, config, attention, layout, buffers };
         parameters.write(values, &Layout::new(&config))?;
         Ok(parameters)
     }

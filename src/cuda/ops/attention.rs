@@ -1,4 +1,4 @@
-//! Causal multi-head attention on the packed (B,T,3,NH,HS) queries, keys and values.
+//! Causal multi-head attention on the packed (B,T,3,NH,HS) queries, keys and values, by the kernels of every card.
 
 use crate::cuda::device::kernel::Launch;
 use crate::cuda::device::kernels::constants::attention::{ROW_PADDING, THREADS};
@@ -47,7 +47,7 @@ impl Tiles {
 
 impl AttentionShape {
     /// Elements of (B,T,NH,HS).
-    fn activations(&self) -> usize {
+    pub(super) fn activations(&self) -> usize {
         self.batch * self.seq_len * self.heads * self.head_size
     }
 
@@ -64,7 +64,7 @@ impl AttentionShape {
         Launch::new([self.batch * self.heads, blocks_per_head, 1], THREADS)
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         (1.0 / (self.head_size as f64).sqrt()) as f32
     }
 
@@ -95,7 +95,7 @@ pub fn supported(head_size: usize) -> Result<()> {
     )))
 }
 
-/// f32 elements of scratch that [`Backward`] needs: two statistics for each row of (B,NH,T), T padded.
+/// f32 elements of scratch that [`Backward`] needs, and Hopper's kernels too: two statistics for each row of (B,NH,T), T padded.
 pub fn scratch(shape: AttentionShape) -> usize {
     2 * shape.batch * shape.heads * shape.padded_time()
 }
@@ -111,6 +111,17 @@ pub struct Forward<'a> {
     pub lse: ViewMut<'a, f32>,
     pub qkv: View<'a, bf16>,
     pub shape: AttentionShape,
+}
+
+impl Forward<'_> {
+    /// What bounds every index that the kernels form.
+    pub(super) fn check(&self) {
+        let Forward { out, lse, qkv, shape } = self;
+        shape.check();
+        assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
+        assert_eq!(qkv.len(), 3 * shape.activations());
+        assert_aligned([out.is_aligned_to(ALIGNMENT), qkv.is_aligned_to(ALIGNMENT)]);
+    }
 }
 
 /// Gradient of [`Forward`] at dout (B,T,NH,HS), given its out and lse.
@@ -129,14 +140,11 @@ impl Forward<'_> {
     /// # Errors
     /// When the launch fails.
     pub fn run(self, device: &dyn Device) -> Result<()> {
+        self.check();
         let Forward { out, lse, qkv, shape } = self;
-        shape.check();
-        assert_eq!((out.len(), lse.len()), (shape.activations(), shape.rows()));
-        assert_eq!(qkv.len(), 3 * shape.activations());
-        assert_aligned([out.is_aligned_to(ALIGNMENT), qkv.is_aligned_to(ALIGNMENT)]);
         let launch = shape.tiles(&attention_forward::OWNED, &attention_forward::STREAMED).launch(1, shape);
         let (t, nh, scale) = (int(shape.seq_len), int(shape.heads), shape.scale());
-        // SAFETY: the assertions above bound every index.
+        // SAFETY: `check` bounds every index.
         unsafe { AttentionForward { out, lse, qkv, t, nh, scale }.launch(device, shape.head_size, launch) }
     }
 }
@@ -145,16 +153,21 @@ impl Backward<'_> {
     /// # Errors
     /// When a launch fails.
     pub fn run(self, device: &dyn Device) -> Result<()> {
-        let Backward { dqkv, scratch, dout, out, lse, qkv, shape } = self;
+        self.check();
+        self.row_statistics(device)?;
+        self.key_gradients(device)?;
+        self.query_gradients(device)
+    }
+
+    /// What bounds every index that the kernels form.
+    pub(super) fn check(&self) {
+        let &Backward { dqkv, scratch, dout, out, lse, qkv, shape } = self;
         shape.check();
         assert_eq!((dqkv.len(), qkv.len()), (3 * shape.activations(), 3 * shape.activations()));
         assert_eq!((dout.len(), out.len()), (shape.activations(), shape.activations()));
         assert_eq!((scratch.len(), lse.len()), (self::scratch(shape), shape.rows()));
         assert_aligned([dqkv.is_aligned_to(ALIGNMENT), scratch.is_aligned_to(ALIGNMENT)]);
         assert_aligned([dout, out, qkv].map(|input| input.is_aligned_to(ALIGNMENT)));
-        self.row_statistics(device)?;
-        self.key_gradients(device)?;
-        self.query_gradients(device)
     }
 
     /// scratch (B,NH,2,Tp) = lse in units of ln 2, and delta = sum of dout x out over the head size.
@@ -164,7 +177,7 @@ impl Backward<'_> {
         let launch = shape.grid(shape.padded_time() / (THREADS / lanes_per_row));
         let (rows, t, nh) = (scratch, int(shape.seq_len), int(shape.heads));
         let kernel = AttentionBackwardRows { rows, dout, out, lse, t, nh };
-        // SAFETY: the assertions of `run` bound every index.
+        // SAFETY: `check` bounds every index.
         unsafe { kernel.launch(device, shape.head_size, launch) }
     }
 
@@ -177,7 +190,7 @@ impl Backward<'_> {
         launch.shared += 2 * 2 * tiles.streamed * size_of::<f32>();
         let (rows, t, nh, scale) = (scratch.as_view(), int(shape.seq_len), int(shape.heads), shape.scale());
         let kernel = AttentionBackwardKeys { dqkv, rows, dout, qkv, t, nh, scale };
-        // SAFETY: the assertions of `run` bound every index.
+        // SAFETY: `check` bounds every index.
         unsafe { kernel.launch(device, shape.head_size, launch) }
     }
 
@@ -188,7 +201,7 @@ impl Backward<'_> {
         let launch = tiles.launch(2, shape);
         let (rows, t, nh, scale) = (scratch.as_view(), int(shape.seq_len), int(shape.heads), shape.scale());
         let kernel = AttentionBackwardQueries { dqkv, rows, dout, qkv, t, nh, scale };
-        // SAFETY: the assertions of `run` bound every index.
+        // SAFETY: `check` bounds every index.
         unsafe { kernel.launch(device, shape.head_size, launch) }
     }
 }

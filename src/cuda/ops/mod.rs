@@ -6,6 +6,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod attention_hopper;
 pub mod bias;
 pub mod cross_entropy;
 pub mod decode;

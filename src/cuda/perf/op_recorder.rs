@@ -3,12 +3,11 @@
 
 use crate::Result;
 use crate::cuda::device::gemm::GemmCall;
-use crate::cuda::device::kernel::{Kernel, Launch};
+use crate::cuda::device::kernel::{Argument, Kernel, Launch};
 use crate::cuda::device::memory::DeviceMemory;
 use crate::cuda::device::op::Op;
-use crate::cuda::device::seam::{Device, Graph};
+use crate::cuda::device::seam::{Device, DeviceProperties, Graph};
 use std::collections::BTreeMap;
-use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -121,17 +120,19 @@ impl Device for OpRecorder {
         self.inner.name()
     }
 
+    fn properties(&self) -> DeviceProperties {
+        self.inner.properties()
+    }
+
     fn overhead(&self) -> u64 {
         self.inner.overhead()
     }
 
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<()> {
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, arguments: &[Argument]) -> Result<()> {
         self.queues();
+        self.note(Op::launch(kernel, launch, arguments));
         // SAFETY: the caller's promise.
-        unsafe {
-            self.note(Op::launch(kernel, launch, arguments));
-            self.inner.launch(kernel, launch, arguments)
-        }
+        unsafe { self.inner.launch(kernel, launch, arguments) }
     }
 
     unsafe fn queue_gemm(&self, call: &GemmCall) -> Result<()> {

@@ -18,6 +18,11 @@ const fn card(name: &'static str, words: &'static [&'static str], tflops: f64, b
 }
 
 impl Peaks {
+    /// Whether it is of the Hopper generation.
+    pub fn is_hopper(&self) -> bool {
+        self.words.iter().any(|word| ["H100", "GH200", "H200"].contains(word))
+    }
+
     /// Measured peaks instead of those of the data sheet.
     pub fn measured(tflops: f64, bandwidth: f64) -> Self {
         card("measured", &[], tflops, bandwidth)
@@ -86,6 +91,12 @@ mod tests {
             assert_eq!(by_device_name(device).map(|card| card.name), Some(name), "{device}");
         }
         assert_eq!(by_device_name("Quadro P400"), None);
+    }
+
+    #[test]
+    fn hopper_cards_are_known() {
+        let hopper: Vec<&str> = PEAKS.iter().filter(|card| card.is_hopper()).map(|card| card.name).collect();
+        assert_eq!(hopper, ["h100-pcie", "h100-nvl", "h100", "gh200", "h200-nvl", "h200"]);
     }
 
     #[test]

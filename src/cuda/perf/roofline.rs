@@ -7,9 +7,10 @@
 use super::floors::{self, Floor};
 use super::peaks::Peaks;
 use crate::cuda::model::activations::{Recompute, head_rows};
+use crate::cuda::model::attention::AttentionKernels;
 use crate::cuda::model::new_rows;
 use crate::cuda::model::parameters::padded;
-use crate::cuda::ops::cross_entropy;
+use crate::cuda::ops::{attention_hopper, cross_entropy};
 use crate::gpt::{Config, Layout};
 
 /// One row of the table: all operations of one name in a step.
@@ -78,12 +79,12 @@ impl OperationList {
 
 /// Operations of one micro-batch, forward and backward, and of one update; with everything kept and GELU in the
 /// products.
-pub fn step(config: &Config, batch: usize, seq_len: usize) -> Vec<Operation> {
+pub fn step(config: &Config, batch: usize, seq_len: usize, kernels: AttentionKernels) -> Vec<Operation> {
     let Config { layers, channels: c, bias, .. } = *config;
     let sizes = Sizes { layers, n: batch * seq_len, c, vocab: padded(config).vocab, bias };
     let mut list = OperationList::default();
     blocks_forward(&mut list, &sizes);
-    attention(&mut list, config, batch, seq_len);
+    attention(&mut list, config, batch, seq_len, kernels);
     head(&mut list, &sizes, config);
     blocks_backward(&mut list, &sizes);
     embeddings(&mut list, &sizes, batch, seq_len);
@@ -141,13 +142,30 @@ fn blocks_backward(list: &mut OperationList, sizes: &Sizes) {
 
 /// The backward pass makes seven products where the forward pass makes two: the scores and the gradient of the
 /// probabilities are computed both by key block and by query block, so that no sum needs atomics.
-fn attention(list: &mut OperationList, config: &Config, b: usize, t: usize) {
+fn attention(list: &mut OperationList, config: &Config, b: usize, t: usize, kernels: AttentionKernels) {
     let Config { layers, heads: nh, .. } = *config;
     let hs = config.head_size();
-    list.kernel(layers, floors::AttentionForward { b, t, nh, hs });
-    list.kernel(layers, floors::AttentionBackwardRows { b, t, nh, hs });
-    list.kernel(layers, floors::AttentionBackwardKeys { b, t, nh, hs });
-    list.kernel(layers, floors::AttentionBackwardQueries { b, t, nh, hs });
+    match kernels {
+        AttentionKernels::Mma => {
+            list.kernel(layers, floors::AttentionForward { b, t, nh, hs });
+            list.kernel(layers, floors::AttentionBackwardRows { b, t, nh, hs });
+            list.kernel(layers, floors::AttentionBackwardKeys { b, t, nh, hs });
+            list.kernel(layers, floors::AttentionBackwardQueries { b, t, nh, hs });
+        }
+        AttentionKernels::Hopper => {
+            list.kernel(layers, floors::AttentionHopperForward { b, t, nh, hs });
+            list.kernel(layers, floors::AttentionHopperQueries { b, t, nh, hs });
+            list.kernel(layers, floors::AttentionHopperKeys { b, t, nh, hs });
+        }
+    }
+}
+
+/// The attention kernels that a card runs where nothing else is asked for.
+pub fn attention_kernels(card: &Peaks, config: &Config) -> AttentionKernels {
+    match card.is_hopper() && attention_hopper::HEAD_SIZES.contains(&config.head_size()) {
+        true => AttentionKernels::Hopper,
+        false => AttentionKernels::Mma,
+    }
 }
 
 fn head(list: &mut OperationList, sizes: &Sizes, config: &Config) {
@@ -201,6 +219,21 @@ pub fn text(operations: &[Operation], card: &Peaks) -> String {
     out + &line("sum", String::new(), flops, bytes, "", sum(&|row| row.floor(card)))
 }
 
+/// The share of the time of a step that its floor at the data sheet's peaks was, where both are known: NVIDIA H100 80GB HBM3,
+/// 12 layers, 12 heads, 768 channels, vocabulary 82, 24 sequences of 2048 tokens, attention by mma.sync (LOG.md).
+pub const FLOOR_SHARE_ON_H100: f64 = 0.527;
+
+/// What the floor lets expect of a card: how far the same method was off on the card that has run the program.
+pub fn prediction(operations: &[Operation], card: &Peaks) -> String {
+    let floor: f64 = operations.iter().map(|row| row.floor(card)).sum();
+    let (least, expected) = (floor * 1e3, floor * 1e3 / FLOOR_SHARE_ON_H100);
+    format!(
+        "prediction, not measured: {expected:.1} ms. The floor, {least:.1} ms, is what the card cannot beat; on an H100 the \
+         floor that was computed in this way was {:.1} % of the measured step (12 layers, 768 channels, 24 x 2048 tokens)",
+        100.0 * FLOOR_SHARE_ON_H100
+    )
+}
+
 /// Recompute level whose operations [`step`] lists.
 pub const RECOMPUTE: Recompute = Recompute::Nothing;
 
@@ -209,13 +242,28 @@ mod tests {
     use super::*;
     use crate::gpt::Flops;
 
+    /// The step took 75.7 ms (LOG.md); this is the floor that `bench --roofline --gpu h100` prints for it.
+    #[test]
+    fn the_share_on_the_h100_is_its_floor_over_the_measured_time() {
+        let config = Config { layers: 12, heads: 12, channels: 768, context: 2048, vocab: 82, bias: false };
+        let h100 = super::super::peaks::by_name("h100").unwrap();
+        let step = step(&config, 24, 2048, AttentionKernels::Mma);
+        let floor: f64 = step.iter().map(|row| row.floor(h100)).sum();
+        assert!((floor / 75.7e-3 - FLOOR_SHARE_ON_H100).abs() < 1e-3, "{}", floor / 75.7e-3);
+        let says = prediction(&step, h100);
+        assert!(says.starts_with("prediction, not measured: 75.") && says.contains("was 52.7 % of"), "{says}");
+    }
+
     /// Products are 6 FLOPs a weight and token; attention's deterministic backward pass adds two products to nanoGPT's
     /// and the causal formula's count.
     #[test]
     fn flops_agree_with_the_formula_of_mfu() {
         let config = Config { layers: 12, heads: 12, channels: 768, context: 1024, vocab: 128, bias: false };
         let (batch, seq_len) = (12, 1024);
-        let total: f64 = step(&config, batch, seq_len).iter().map(|operation| operation.flops).sum();
+        let total =
+            |kernels| step(&config, batch, seq_len, kernels).iter().map(|operation| operation.flops).sum::<f64>();
+        let (total, on_hopper) = (total(AttentionKernels::Mma), total(AttentionKernels::Hopper));
+        assert_eq!(total, on_hopper, "the same products on every card");
         let product = 2.0 * (12 * batch * 768) as f64 * (seq_len * (seq_len + 1) / 2) as f64;
         let weights = 6.0 * 25.0 * 768.0 * (batch * seq_len) as f64; // counted as weights by the formula, not products
         let diagonal = 6.0 * 12.0 * 768.0 * (batch * seq_len) as f64; // T (T + 1) / 2 against T^2 / 2

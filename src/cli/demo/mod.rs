@@ -1,20 +1,23 @@
-//! `logwright demo`: prepare, train and generate on built-in synthetic logs.
+//! `logwright demo`: prepare, train, find attacks and generate on built-in synthetic logs.
+
+mod corpus;
+mod detect;
+mod tell;
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
 use super::interrupt::{end_on_interrupt, is_stopped, save_on_interrupt};
 use super::mode::ModeArgs;
 use super::output::OutputArgs;
-use super::stdout::print_line;
 use super::training::train;
 use super::values;
 use clap::Args;
+use corpus::{CORPUS, HELD_OUT, LABELS, Logs, NORMAL};
 use logwright::dataset::{Dataset, PrepareOptions, prepare};
-use logwright::files::{Access, Lock, WholeFile};
+use logwright::files::Lock;
 use logwright::model_folder::LoadedModel;
-use logwright::report::{DemoReport, JudgedRecord, Summary, page, verdict};
+use logwright::report::{DemoReport, Detected, JudgedRecord, Summary, page, verdict};
 use logwright::sample::{Control, GenerationSettings, SamplingParams, generate};
-use logwright::synth::{SignIns, SynthSettings};
 use logwright::tokens::MOST_VOCABULARY;
 use logwright::train::config::MOST_STEPS;
 use logwright::train::metrics::{self, StepMetrics};
@@ -26,10 +29,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Prepare, train and generate on built-in synthetic logs, and write a report: the main workflow in minutes.
+/// Prepare, train, find attacks and generate on built-in synthetic logs, and write a report: the main workflow in minutes.
 ///
-/// FOLDER gets corpus.jsonl (synthetic sign-in records), data/ (the prepared corpus), run/ (the model), samples.txt,
-/// loss.svg, report.html and report.json, which is also printed.
+/// FOLDER gets corpus.jsonl (synthetic sign-in records), data/ (the prepared corpus), run/ (the model and its calibration),
+/// normal.jsonl (what it was calibrated on), heldout.jsonl and labels.jsonl (later records, and which belong to attacks),
+/// samples.txt, loss.svg, report.html and report.json, which is also printed where standard output is no terminal.
 #[derive(Args)]
 pub struct DemoArgs {
     /// Folder to write; the output of an earlier demo is replaced
@@ -64,8 +68,9 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     args.mode.apply();
     end_on_interrupt();
     let _lock = clear(&args.out)?;
-    let corpus = args.out.join("corpus.jsonl");
-    let mean_bytes = write_corpus(&args, &corpus)?;
+    let corpus = args.out.join(CORPUS);
+    let logs = corpus::write(&args.out, args.records as usize, args.seed)?;
+    let mean_bytes = logs.mean_bytes;
     tracing::info!("{}: {} synthetic sign-in records, {mean_bytes:.0} bytes each", corpus.display(), args.records);
     let mut options = PrepareOptions::new(vec![corpus.display().to_string()], args.out.join("data"));
     (options.vocab_size, options.seed) = (Some(args.vocab_size), args.seed);
@@ -75,20 +80,43 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     if is_stopped() {
         return Ok(Exit::Interrupted);
     }
+    tracing::info!("calibrating on {} normal records, and scoring as many later ones", logs.normal.len());
+    let Some(detected) = detect::detect(&args.device, &args.out.join("run"), &logs)? else {
+        return Ok(Exit::Interrupted);
+    };
     let records = sample(&args)?;
     if is_stopped() {
         return Ok(Exit::Interrupted);
     }
     let summary: Summary = records.iter().map(|record| &record.verdict).collect();
     let lines = metrics::read(&args.out.join("run/metrics.jsonl"))?;
-    let facts = facts(&args, &data, &lines, &summary, mean_bytes, started);
-    write_report(&args.out, &facts, records, &lines, &config)?;
-    print_line(&facts)?;
+    let mut facts = facts(&args, &data, &lines, &summary, mean_bytes, started);
+    add_detection(&mut facts, &detected);
+    let quality = logwright::report::quality(&records);
+    let told = tell::Told { folder: &args.out, detected: &detected, quality };
+    write_report(&args.out, &facts, (records, &detected, &logs), &lines, &config)?;
+    told.tell(&facts, output)?;
     Ok(Exit::Success)
 }
 
+/// Adds what was found of the attacks to `report.json`.
+fn add_detection(facts: &mut Value, detected: &Detected) {
+    let found = detected.counts();
+    for (name, value) in [
+        ("attacks", found.attacks),
+        ("attacks_found", found.attacks_found),
+        ("attack_records", found.attack_records),
+        ("attack_records_found", found.attack_records_found),
+        ("normal_records", found.normal_records),
+        ("false_alarms", found.false_alarms),
+    ] {
+        facts[name] = value.into();
+    }
+}
+
 /// What a demo writes besides its marker.
-const PARTS: [&str; 7] = ["corpus.jsonl", "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
+const PARTS: [&str; 10] =
+    [CORPUS, NORMAL, HELD_OUT, LABELS, "data", "run", "samples.txt", "report.html", "report.json", "loss.svg"];
 
 /// Makes the folder, or removes the output of an earlier demo from it; any other folder is left alone. No other demo may write
 /// it while the lock lives.
@@ -112,24 +140,10 @@ fn clear(folder: &Path) -> Result<Lock> {
     Ok(lock)
 }
 
-/// Writes the corpus; returns the mean record length in bytes.
-fn write_corpus(args: &DemoArgs, path: &Path) -> Result<f64> {
-    let mut out = WholeFile::create(path, Access::Private)?;
-    let mut bytes = 0;
-    let source = SignIns::new(SynthSettings { seed: args.seed, ..SynthSettings::default() })?;
-    for record in source.take(args.records as usize) {
-        bytes += record.json.len();
-        out.write(record.json.as_bytes())?;
-        out.write(b"\n")?;
-    }
-    out.publish()?;
-    Ok(bytes as f64 / f64::from(args.records))
-}
-
 fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConfig> {
     let mut overrides = toml::Table::from_iter([("seed".to_string(), toml::Value::Integer(args.seed as i64))]);
     overrides.extend(args.steps.map(|steps| ("steps".to_string(), toml::Value::Integer(steps as i64))));
-    let config = TrainConfig::resolve("tiny", None, overrides)?;
+    let config = TrainConfig::resolve(Some("tiny"), None, overrides)?;
     let device = args.device.open()?;
     let RunPlan { model, parameters, start, .. } = RunPlan::random(config.clone(), data, &device)?;
     let mut engine = device.engine(model, parameters)?;
@@ -193,7 +207,7 @@ fn facts(
 fn write_report(
     folder: &Path,
     facts: &Value,
-    samples: Vec<JudgedRecord>,
+    (samples, detected, logs): (Vec<JudgedRecord>, &Detected, &Logs),
     lines: &[StepMetrics],
     config: &TrainConfig,
 ) -> Result<()> {
@@ -212,7 +226,8 @@ fn write_report(
         title: "logwright demo".into(),
         facts: headline.collect(),
         curve,
-        form: logwright::record::Form::Json,
+        detected: detected.clone(),
+        real: logs.normal.clone(),
         samples,
         config: config.to_toml(),
     };

@@ -1,3 +1,5 @@
+#include "attention_hopper.cuh"
+
 // The forward pass of attention_hopper.cuh. The softmax of a tile runs beside the product of the probabilities of the
 // tile before it with the values; nothing of size T x T is stored.
 //   maths      s[i,j] = scale * q[i] . k[j] for j <= i;  lse[i] = log sum_j exp(s[i,j])
@@ -5,17 +7,18 @@
 //              exp(s[i,j] - running reference) is summed in f32, then rounded to bf16 for the tensor cores
 //   shapes     qkv (B,T,3,NH,HS), out (B,T,NH,HS) bf16, by their tensor maps; lse (B,NH,T) f32
 //   writes     out, lse: every element, overwritten (=)
+//   card       sm_90a alone
 //   launch     grid: as many blocks as the card has multiprocessors, or as there are pairs of pieces of work; block
-//              ForwardSizes::THREADS, dynamic shared memory for ForwardShared
+//              (WARPGROUPS + 1) * WARPGROUP, dynamic shared memory for ForwardShared
 //   floor      8*B*T*NH*HS + 4*B*T*NH bytes, 2*B*NH*HS*T*(T + 1) FLOPs
 //   reference  cpu::attention::forward
-#pragma once
-#include "attention_hopper.cuh"
+// For head sizes 64 and 128: warpgroups that compute, and bytes of ForwardShared.
+constexpr int WARPGROUPS[] = {4, 2}, SHARED_BYTES[] = {131216, 196688};
 
-// Keys to a tile, warpgroups that compute, tiles of keys and of values: the fastest on an H100.
+// Keys to a tile, tiles of keys and of values: with that many warpgroups the fastest on an H100, at every T.
 template <int HS>
 struct ForwardSizes {
-    static constexpr int WGS = HS == 64 ? 4 : 2, KEYS = HS == 64 ? 64 : 128, TILES = HS == 64 ? 4 : 2;
+    static constexpr int WGS = WARPGROUPS[HS / 128], KEYS = HS == 64 ? 64 : 128, TILES = HS == 64 ? 4 : 2;
     static constexpr int THREADS = (WGS + 1) * WARPGROUP, OWNED = WGS * BOX_ROWS;
 };
 
@@ -312,15 +315,8 @@ template <int HS>
 __device__ __forceinline__ void forward(ForwardShared<HS> &shared, const CUtensorMap *qkv_map,
                                         const CUtensorMap *out_map, float *lse, int B, int T, int NH, float scale) {
     typedef ForwardSizes<HS> Sizes;
-    if (threadIdx.x == 0) {
-        prefetch_map(qkv_map);
-        prefetch_map(out_map);
-        shared.queries.init();
-        shared.keys.init();
-        shared.values.init();
-        fence_mbarrier_init();
-    }
-    __syncthreads();
+    static_assert(sizeof(ForwardShared<HS>) == SHARED_BYTES[HS / 128], "the launch has room for it");
+    begin({qkv_map, out_map}, shared.queries, shared.keys, shared.values);
     const Pieces<true> pieces(B * NH, (T + Sizes::OWNED - 1) / Sizes::OWNED);
     if (threadIdx.x < WARPGROUP) {
         forward_load<HS>(shared, qkv_map, T, NH, pieces);
@@ -328,3 +324,13 @@ __device__ __forceinline__ void forward(ForwardShared<HS> &shared, const CUtenso
         forward_compute<HS>(shared, out_map, lse, T, NH, scale * LOG2_E, pieces);
     }
 }
+
+#define ATTENTION_HOPPER_FORWARD(HS)                                                                                   \
+    extern "C" __global__ void __launch_bounds__(ForwardSizes<HS>::THREADS, 1)                                         \
+        attention_hopper_forward_##HS(LOAD_MAP qkv, STORE_MAP out, float *__restrict__ lse, int B, int T, int NH,      \
+                                      float scale) {                                                                   \
+        DYN_SHARED(ForwardShared<HS>, shared);                                                                         \
+        forward<HS>(*shared, &qkv, &out, lse, B, T, NH, scale);                                                        \
+    }                                                                                                                  \
+    KERNEL_EXPORT(attention_hopper_forward_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_HOPPER_FORWARD)

@@ -1,19 +1,22 @@
+#include "attention_hopper.cuh"
+
 // The gradients of the keys and values in attention_hopper.cuh, by blocks of keys. Scores are computed transposed, keys
 // by queries: the probabilities are then the left side of the products for dv and dk, and stay in registers.
 //   maths      dv[j] = sum_i p[i,j] dout[i];  dk[j] = scale * sum_i p[i,j] (dout[i] . v[j] - delta[i]) q[i]
 //              the factors of dout and q are rounded to bf16
 //   shapes     qkv, dqkv (B,T,3,NH,HS), dout (B,T,NH,HS) bf16, by their tensor maps; rows: see the other pass
 //   writes     the keys' and the values' part of dqkv: every element, overwritten (=)
-//   launch     behind the pass over the queries; as the forward pass, with KeysSizes and KeysShared
+//   card       sm_90a alone
+//   launch     behind the pass over the queries; as the forward pass, with KeysShared
 //   floor      12*B*T*NH*HS + 8*B*T*NH bytes, 4*B*NH*HS*T*(T + 1) FLOPs
 //   reference  cpu::attention::backward
-#pragma once
-#include "attention_hopper_queries.cuh"
+// For head sizes 64 and 128: warpgroups that compute, and bytes of KeysShared.
+constexpr int WARPGROUPS[] = {2, 2}, SHARED_BYTES[] = {165952, 197680};
 
-// Queries to a tile, tiles of queries, tiles of own rows: the fastest on an H100.
+// Queries to a tile, tiles of queries, tiles of own rows: the fastest on an H100, at every T.
 template <int HS>
 struct KeysSizes {
-    static constexpr int WGS = 2, QUERIES = HS == 64 ? 128 : 64, TILES = 2, OWN = HS == 64 ? 2 : 1;
+    static constexpr int WGS = WARPGROUPS[HS / 128], QUERIES = HS == 64 ? 128 : 64, TILES = 2, OWN = HS == 64 ? 2 : 1;
     static constexpr int THREADS = (WGS + 1) * WARPGROUP, OWNED = WGS * BOX_ROWS;
     static_assert(ROW_PADDING % QUERIES == 0, "tiles end within the padded rows");
 };
@@ -204,12 +207,8 @@ template <int HS>
 __device__ __forceinline__ void keys(KeysShared<HS> &shared, const KeysMaps &maps, const float *rows, int B, int T,
                                      int NH, float scale) {
     typedef KeysSizes<HS> Sizes;
-    if (threadIdx.x == 0) {
-        shared.own.init();
-        shared.queries.init();
-        fence_mbarrier_init();
-    }
-    __syncthreads();
+    static_assert(sizeof(KeysShared<HS>) == SHARED_BYTES[HS / 128], "the launch has room for it");
+    begin({maps.qkv, maps.dout, maps.dqkv}, shared.own, shared.queries);
     const Pieces<false> pieces(B * NH, (T + Sizes::OWNED - 1) / Sizes::OWNED);
     if (threadIdx.x < WARPGROUP) {
         keys_load<HS>(shared, maps, rows, T, NH, pieces);
@@ -217,3 +216,13 @@ __device__ __forceinline__ void keys(KeysShared<HS> &shared, const KeysMaps &map
         keys_compute<HS>(shared, maps, T, NH, scale, pieces);
     }
 }
+
+#define ATTENTION_HOPPER_KEYS(HS)                                                                                      \
+    extern "C" __global__ void __launch_bounds__(KeysSizes<HS>::THREADS, 1)                                            \
+        attention_hopper_keys_##HS(LOAD_MAP qkv, LOAD_MAP dout, STORE_MAP dqkv, const float *__restrict__ rows, int B, \
+                                   int T, int NH, float scale) {                                                       \
+        DYN_SHARED(KeysShared<HS>, shared);                                                                            \
+        keys<HS>(*shared, {&qkv, &dout, &dqkv}, rows, B, T, NH, scale);                                                \
+    }                                                                                                                  \
+    KERNEL_EXPORT(attention_hopper_keys_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_HOPPER_KEYS)

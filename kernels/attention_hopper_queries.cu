@@ -1,3 +1,5 @@
+#include "attention_hopper.cuh"
+
 // The gradients of the queries in attention_hopper.cuh, by blocks of queries; with them the statistics of the rows,
 // which the pass over the keys (attention_hopper_keys.cuh) reads.
 //   maths      p[i,j] = exp(s[i,j] - lse[i]);  delta[i] = dout[i] . out[i]
@@ -5,19 +7,17 @@
 //   shapes     qkv, dqkv (B,T,3,NH,HS), dout, out (B,T,NH,HS) bf16, by their tensor maps; lse (B,NH,T) f32;
 //              rows (B*NH, 2, T padded to ROW_PADDING) f32: lse / ln 2, then delta; zeros from T on
 //   writes     the queries' part of dqkv, rows: every element, overwritten (=)
-//   launch     as the forward pass, with QueriesSizes and QueriesShared
+//   card       sm_90a alone
+//   launch     as the forward pass, with QueriesShared
 //   floor      12*B*T*NH*HS + 12*B*T*NH bytes, 3*B*NH*HS*T*(T + 1) FLOPs
 //   reference  cpu::attention::backward
-#pragma once
-#include "attention_hopper.cuh"
+// For head sizes 64 and 128: warpgroups that compute, and bytes of QueriesShared.
+constexpr int WARPGROUPS[] = {2, 2}, SHARED_BYTES[] = {180288, 196656};
 
-constexpr int ROW_PADDING = 128;
-__host__ __device__ constexpr int padded_rows(int T) { return (T + ROW_PADDING - 1) / ROW_PADDING * ROW_PADDING; }
-
-// Keys to a tile, tiles of keys and values, tiles of own rows: the fastest on an H100.
+// Keys to a tile, tiles of keys and values, tiles of own rows: the fastest on an H100, or as fast as any.
 template <int HS>
 struct QueriesSizes {
-    static constexpr int WGS = 2, KEYS = HS == 64 ? 128 : 64, TILES = 2, OWN = HS == 64 ? 2 : 1;
+    static constexpr int WGS = WARPGROUPS[HS / 128], KEYS = HS == 64 ? 128 : 64, TILES = 2, OWN = HS == 64 ? 2 : 1;
     static constexpr int THREADS = (WGS + 1) * WARPGROUP, OWNED = WGS * BOX_ROWS;
     static_assert(OWNED % ROW_PADDING == 0, "a block's rows end where padded rows may end");
 };
@@ -225,12 +225,8 @@ template <int HS>
 __device__ __forceinline__ void queries(QueriesShared<HS> &shared, const QueriesMaps &maps, float *rows,
                                         const float *lse, int B, int T, int NH, float scale) {
     typedef QueriesSizes<HS> Sizes;
-    if (threadIdx.x == 0) {
-        shared.own.init();
-        shared.keys.init();
-        fence_mbarrier_init();
-    }
-    __syncthreads();
+    static_assert(sizeof(QueriesShared<HS>) == SHARED_BYTES[HS / 128], "the launch has room for it");
+    begin({maps.qkv, maps.dout, maps.out, maps.dqkv}, shared.own, shared.keys);
     const Pieces<true> pieces(B * NH, (T + Sizes::OWNED - 1) / Sizes::OWNED);
     if (threadIdx.x < WARPGROUP) {
         queries_load<HS>(shared, maps, T, NH, pieces);
@@ -238,3 +234,14 @@ __device__ __forceinline__ void queries(QueriesShared<HS> &shared, const Queries
         queries_compute<HS>(shared, maps, rows, lse, T, NH, scale, pieces);
     }
 }
+
+#define ATTENTION_HOPPER_QUERIES(HS)                                                                                   \
+    extern "C" __global__ void __launch_bounds__(QueriesSizes<HS>::THREADS, 1)                                         \
+        attention_hopper_queries_##HS(LOAD_MAP qkv, LOAD_MAP dout, LOAD_MAP out, STORE_MAP dqkv,                       \
+                                      float *__restrict__ rows, const float *__restrict__ lse, int B, int T, int NH,   \
+                                      float scale) {                                                                   \
+        DYN_SHARED(QueriesShared<HS>, shared);                                                                         \
+        queries<HS>(*shared, {&qkv, &dout, &out, &dqkv}, rows, lse, B, T, NH, scale);                                  \
+    }                                                                                                                  \
+    KERNEL_EXPORT(attention_hopper_queries_##HS);
+FOR_EACH_HEAD_SIZE(ATTENTION_HOPPER_QUERIES)
