@@ -122,6 +122,7 @@ fn of_rule(text: &str, number: usize, rules: &mut Rules, agent: bool, found: &mu
             (Action::Secret, Some(key)) => rules.field(key).filter(|found| found.action == Action::Redact),
             (Action::Domain, _) if treatment.mark == "DOTTED" && !domains::is_name(text, &place) => None,
             (Action::Id, _) if !is_id(&treatment.mark, &text[place.clone()]) => None,
+            (Action::Host, _) if treatment.mark == "URL" && !is_host_of_url(text, &place, rules) => None,
             (Action::User | Action::Host, _)
                 if treatment.mark == "WORD" && !is_identity_word(&text[place.clone()], rules) =>
             {
@@ -162,6 +163,14 @@ fn is_id(mark: &str, text: &str) -> bool {
         "OPAQUE" => opaque::is_opaque(text) || text.bytes().all(|b| b.is_ascii_digit()),
         _ => true,
     }
+}
+
+/// Whether the word behind `://` is a machine's: images and buckets have addresses, too.
+fn is_host_of_url(text: &str, place: &Range<usize>, rules: &Rules) -> bool {
+    const OTHERS: [&str; 10] =
+        ["containerd", "docker", "cri-o", "file", "s3", "gs", "urn", "oci", "spiffe", "chrome-extension"];
+    let before = text[..place.start].rfind("://").map_or("", |at| &text[..at]);
+    !OTHERS.iter().any(|scheme| before.ends_with(scheme)) && is_identity_word(&text[place.clone()], rules)
 }
 
 /// Whether a word where an account or a machine may stand is no word of the language of logs.
