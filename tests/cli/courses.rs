@@ -45,7 +45,10 @@ fn order_length_and_time_of_a_session_are_evidence() {
 
     let found = scored(home, "fit.log");
     let alarms = found.iter().filter(|session| session["anomaly"] == true).count();
-    assert!(found.len() == 200 && alarms <= 12, "{alarms} of 200 where 4 are expected");
+    // Four standard deviations of the count (Poisson).
+    let expected = 0.02 * found.len() as f64;
+    let is_rate_kept = alarms as f64 <= expected + 4.0 * expected.sqrt();
+    assert!(found.len() == 200 && is_rate_kept, "{alarms} of 200 where {expected} are expected");
 
     let mut text = String::new();
     odd(&mut text, 3000, &["logout", "read", "login"], |n| 10.0 * n as f64);
