@@ -22,6 +22,8 @@ pub mod record;
 pub mod report;
 pub mod sample;
 pub mod score;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod stream;
 pub mod synth;
 #[cfg(test)]

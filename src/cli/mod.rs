@@ -26,6 +26,8 @@ mod prompt_pseudonyms;
 mod pseudonyms;
 mod reference;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod stdout;
 mod synth;
 mod train;
@@ -59,6 +61,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Score(Box<score::ScoreArgs>),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Say that a value, a kind of alert or a record is no anomaly, and why
     KnownGood(known::KnownArgs),
     /// Say that a value, a kind of alert or a record is always an anomaly, and why
@@ -136,6 +140,8 @@ impl Cli {
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args).map(done),
             Command::Score(args) => score::run(*args),
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => serve::run(*args).map(done),
             Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),
             Command::KnownBad(args) => known::run(args, Judgement::Bad).map(done),
             Command::Pseudonyms(args) => pseudonyms::run(args).map(done),
@@ -155,6 +161,8 @@ impl Command {
         match self {
             Command::Prepare(args) => args.prints(),
             Command::Train(_) => false,
+            #[cfg(feature = "serve")]
+            Command::Serve(_) => false,
             _ => true,
         }
     }
