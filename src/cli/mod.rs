@@ -19,12 +19,14 @@ mod known;
 mod left_out;
 mod messages;
 mod mode;
+mod next;
 mod output;
 mod outputs;
 mod prepare;
 mod prompt_pseudonyms;
 mod pseudonyms;
 mod reference;
+mod result;
 mod score;
 #[cfg(feature = "serve")]
 mod serve;
@@ -138,16 +140,16 @@ impl Cli {
             Command::Prepare(args) => prepare::run(args, output).map(done),
             Command::Train(args) => train::run(*args, output),
             Command::Generate(args) => generate::run(args, output),
-            Command::Evaluate(args) => evaluate::run(args).map(done),
+            Command::Evaluate(args) => evaluate::run(args, output).map(done),
             Command::Score(args) => score::run(*args),
             #[cfg(feature = "serve")]
             Command::Serve(args) => serve::run(*args).map(done),
             Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),
             Command::KnownBad(args) => known::run(args, Judgement::Bad).map(done),
-            Command::Pseudonyms(args) => pseudonyms::run(args).map(done),
+            Command::Pseudonyms(args) => pseudonyms::run(args, output).map(done),
             Command::Demo(args) => demo::run(args, output),
             Command::Synth(args) => args.run().map(done),
-            Command::Bench(args) => bench::run(args).map(done),
+            Command::Bench(args) => bench::run(args, output).map(done),
             Command::Doctor(args) => doctor::run(args).map(done),
             Command::Completions(args) => reference::completions(&args, program()).map(done),
             Command::Man(args) => reference::man(&args, program()).map(done),
