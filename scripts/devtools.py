@@ -105,19 +105,26 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
             self.call(f"{domain}.enable")
 
-    def call(self, method, **parameters):
-        """The result of a command of the protocol."""
+    def post(self, method, **parameters):
+        """Sends a command of the protocol; the number of its reply."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
         self.socket.send(json.dumps(message))
-        while self.number not in self.replies:
+        return self.number
+
+    def reply(self, number, method):
+        while number not in self.replies:
             self._note(json.loads(self.socket.receive()))
-        reply = self.replies.pop(self.number)
+        reply = self.replies.pop(number)
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error']}")
         return reply["result"]
+
+    def call(self, method, **parameters):
+        """The result of a command."""
+        return self.reply(self.post(method, **parameters), method)
 
     def _note(self, message):
         if "id" in message:
@@ -165,12 +172,13 @@ class Browser:
 
     def type(self, text):
         """Types a text into the element that has the focus, a key a character."""
+        sent = []
         for character in text:
-            if character == "\n":
-                self.press("Enter")
-                continue
-            self.call("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
-            self.call("Input.dispatchKeyEvent", type="keyUp", key=character)
+            about = {"text": "\r", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13} if character == "\n" else {"text": character, "key": character}
+            sent.append(self.post("Input.dispatchKeyEvent", type="keyDown", **about))
+            sent.append(self.post("Input.dispatchKeyEvent", type="keyUp", **{**about, "text": ""}))
+        for number in sent:
+            self.reply(number, "Input.dispatchKeyEvent")
 
     def look(self, width, height=900, dark=False):
         """Sets the size of the window, and light or dark."""

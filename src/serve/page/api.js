@@ -1,5 +1,7 @@
 // Requests to the server that sent this page. Addresses are relative, so that the page works below a path of a proxy, too.
 
+import { visible } from "./dom.js";
+
 const KEY = "logwright-token";
 
 /** What the server, or the way to it, answered instead of a result. */
@@ -42,10 +44,16 @@ async function refusal(response) {
 /** The words of `{"error": {"message": ...}}`, or a text that is short enough to be words. */
 function message(text) {
   try {
-    return String(JSON.parse(text).error.message);
+    return sentence(JSON.parse(text).error.message);
   } catch {
-    return text.length <= 300 && !text.includes("<") ? text.trim() : "";
+    return text.length <= 300 && !text.includes("<") ? sentence(text) : "";
   }
+}
+
+/** The server's messages begin in lower case, like those of a command line. */
+export function sentence(text) {
+  const words = visible(text).trim();
+  return words && `${words[0].toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
 }
 
 /** As `request`, but while the server is busy it waits as long as it is told to, a few times; `waiting` hears of it. */
@@ -100,7 +108,7 @@ export async function* events(response) {
     const data = line.slice("data:".length).trim();
     if (data === "[DONE]") return;
     const event = JSON.parse(data);
-    if (event.error) throw new Refused(String(event.error.message ?? event.error));
+    if (event.error) throw new Refused(sentence(event.error.message ?? event.error));
     yield event;
   }
   throw new Refused("The connection ended before the last record was whole. Try again.");

@@ -15,20 +15,22 @@ export function element(name, attributes = {}, ...children) {
 const UNSEEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\u{e0000}-\u{e0fff}\ud800-\udfff]/gu;
 
+// The characters from 0 on and the one of number 127, which have names.
+const NAMES = "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US".split(" ");
+NAMES[0x7f] = "DEL";
+
 function shown(character) {
+  // This one already is the mark of invalid text.
+  if (character === "\ufffd") return character;
   const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
-  // What is already a mark of invalid text stays it.
-  if (code === 0xfffd) return character;
-  return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
+  return `\u27e8${NAMES[code] ?? `U+${code.toString(16).toUpperCase().padStart(4, "0")}`}\u27e9`;
 }
 
-/** The text with every character visible: control characters as their pictures, others without a shape by their number. */
+/** The text with every character visible: those without a shape by their name or number, such as ⟨ESC⟩. */
 export const visible = (text) => String(text).replace(UNSEEN, shown);
 
 /** As `visible`, but a line ends where the text has it end. */
-export const visibleLines = (text) => String(text).split("\n").map(visible).join("\u240a\n");
+export const visibleLines = (text) => String(text).split("\n").map(visible).join(`${shown("\n")}\n`);
 
 /** `3 records`, `1 record`, `2,000 anomalies`. */
 export function counted(number, one, many = `${one}s`) {

@@ -40,7 +40,7 @@ function conditionFields({ name, date }, at) {
     element("div", {}, element("label", { for: id }, words), element("input", { id, ...attributes }));
   if (date) {
     return [["from", "from"], ["to", "to"]].map(([end, words]) =>
-      field(`condition-${end}`, `${name}, ${words}`, { type: "date", "data-end": end }));
+      field(`condition-${at}-${end}`, `${name}, ${words}`, { type: "date", "data-end": end }));
   }
   const attributes = { type: "text", "data-name": name, spellcheck: "false", autocapitalize: "off", autocomplete: "off" };
   return [field(`condition-${at}`, name, attributes)];

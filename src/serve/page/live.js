@@ -17,6 +17,7 @@ let isAsking = false;
 
 export function setUp(onRefused) {
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : start(onRefused)));
+  new ResizeObserver(() => readings.length && show()).observe(byId("rate-chart"));
   start(onRefused);
 }
 
@@ -114,7 +115,8 @@ function showRows() {
   byId("live-rows").replaceChildren(...rows);
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [600, 160, 46, 22, 8];
+// In pixels, like the width, so that texts keep their size in a narrow window.
+const [HEIGHT, LEFT, BOTTOM, TOP] = [170, 46, 22, 8];
 
 function drawn(name, attributes, text = "") {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -125,20 +127,21 @@ function drawn(name, attributes, text = "") {
 
 /** Draws one value of the readings over the last five minutes, and says it in words. */
 function chart(name, value, words) {
+  const width = Math.max(byId(`${name}-chart`).clientWidth, 240);
   const points = readings.filter((reading) => value(reading) !== null);
   const values = points.map(value);
   const most = Math.max(...values, 0);
   const end = readings.at(-1).at;
   const begin = end - KEPT * EVERY;
   const top = niceTop(most);
-  const x = (at) => LEFT + ((WIDTH - LEFT - 8) * (at - begin)) / (end - begin);
+  const x = (at) => LEFT + ((width - LEFT - 8) * (at - begin)) / (end - begin);
   const y = (number) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * number) / top;
-  const picture = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", class: name });
+  const picture = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true", class: name });
   for (const number of [0, top / 2, top]) {
-    picture.append(drawn("line", { class: "grid", x1: LEFT, x2: WIDTH - 8, y1: y(number), y2: y(number) }));
+    picture.append(drawn("line", { class: "grid", x1: LEFT, x2: width - 8, y1: y(number), y2: y(number) }));
     picture.append(drawn("text", { x: LEFT - 6, y: y(number) + 4, "text-anchor": "end" }, decimal(number)));
   }
-  for (const minutes of [5, 4, 3, 2, 1, 0]) {
+  for (const minutes of width < 420 ? [4, 2, 0] : [5, 4, 3, 2, 1, 0]) {
     const anchor = minutes === 0 ? "end" : "middle";
     picture.append(drawn("text", { x: x(end - minutes * 60_000), y: HEIGHT - 5, "text-anchor": anchor }, minutes ? `-${minutes} min` : "now"));
   }

@@ -13,7 +13,7 @@ function showView() {
   const named = location.hash.slice(1);
   if (!VIEWS.includes(named) && named !== "") return;
   const shown = named || VIEWS[0];
-  for (const view of VIEWS) byId(view).hidden = view !== shown;
+  for (const view of VIEWS) byId(`${view}-view`).hidden = view !== shown;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${shown}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -80,7 +80,7 @@ async function begin() {
   live.setUp(askForToken);
 }
 
-addEventListener("hashchange", showView);
+addEventListener("hashchange", () => (showView(), VIEWS.includes(location.hash.slice(1)) && scrollTo(0, 0)));
 byId("token-form").addEventListener("submit", useToken);
 byId("token-forget").addEventListener("click", () => (token.forget(), location.reload()));
 score.setUp(askForToken);

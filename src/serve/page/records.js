@@ -155,17 +155,14 @@ function fieldList(finding) {
 
 function fieldRow(field, isMarked) {
   const calibrated = field.evidence !== undefined;
-  const item = element("li", { class: isMarked ? "odd" : "" });
-  item.append(element("span", { class: "path" }, visible(field.path)));
-  if (isMarked) item.append(element("strong", { class: "tag" }, calibrated ? "unusual" : "most surprising"));
-  item.append(element("code", { dir: "ltr" }, visible(field.value)));
-  const reasons = [];
-  if (field.reason) reasons.push(visible(field.reason));
-  if (calibrated) reasons.push(`evidence ${decimal(field.evidence)}`);
-  const usual = field.expected === undefined ? "" : ` where ${decimal(field.expected)} are usual`;
-  reasons.push(`${decimal(field.nats)} nats${usual}`);
-  item.append(element("span", { class: "reason" }, reasons.join("; ")));
-  return item;
+  const path = element("span", { class: "path" }, visible(field.path));
+  if (isMarked) path.append(" ", element("strong", { class: "tag" }, calibrated ? "unusual" : "most surprising"));
+  const value = element("span", {}, element("code", { dir: "ltr" }, visible(field.value)));
+  if (field.reason) value.append(" ", element("span", { class: "reason" }, visible(field.reason)));
+  const usual = field.expected === undefined ? "" : `, usual ${decimal(field.expected)}`;
+  const nats = `${decimal(field.nats)} nats${usual}`;
+  const numbers = element("span", { class: "numbers" }, calibrated ? `evidence ${decimal(field.evidence)}; ${nats}` : nats);
+  return element("li", { class: isMarked ? "odd" : "" }, path, " ", value, " ", numbers);
 }
 
 /** What else is known of a record, in sentences. */

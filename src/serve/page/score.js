@@ -1,13 +1,13 @@
 // The view that scores lines: input in pieces, answers as they come, the list of records, findings to take along.
 
-import { Refused, lines, patientRequest } from "./api.js";
+import { Refused, lines, patientRequest, sentence } from "./api.js";
 import { byId, bytes, copy, counted, decimal, download, element, say, whole } from "./dom.js";
 import { TooLong, looksLikeTable, pieces, streamOf } from "./pieces.js";
 import { driftWords, isAnomaly, isBroken, meanings, oddness, row, tally } from "./records.js";
 
 // Rows that are kept for the list, and those that are opened by themselves.
 const SHOWN = 2000;
-const OPENED = 30;
+const OPENED = 10;
 const OPENED_ANOMALIES = 200;
 // How often the sentence about the progress changes: a screen reader says each one.
 const SAID_EVERY = 3000;
@@ -208,7 +208,7 @@ function showProgress(share) {
 /** Takes in one answer. */
 function take(answer) {
   // The answer had begun when this happened, so it has no status of its own.
-  if (typeof answer.error === "object" && answer.error !== null) throw new Refused(String(answer.error.message));
+  if (typeof answer.error === "object" && answer.error !== null) throw new Refused(sentence(answer.error.message));
   const { counts } = result;
   const { tokens, ...finding } = answer;
   const line = JSON.stringify(finding);
