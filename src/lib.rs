@@ -23,6 +23,7 @@ pub mod record;
 pub mod report;
 pub mod sample;
 pub mod score;
+pub mod stream;
 pub mod synth;
 #[cfg(test)]
 mod test_data;

@@ -54,6 +54,19 @@ impl Feed {
         Feed { lines, reader: Some(reader), failed: None }
     }
 
+    /// The same of one stream of bytes, which messages call `name`, up to its end.
+    pub fn of_stream(name: &str, raw: Box<dyn Read + Send>, options: ReadOptions, queue: usize) -> Self {
+        let (sender, lines) = sync_channel(queue);
+        let name = name.to_string();
+        let reader = std::thread::spawn(move || {
+            let mut out = RecordSender::new(&sender, 0, 0);
+            if let Err(error) = read_stream(&name, raw, &options, &mut out) {
+                let _ = sender.send(Err(error));
+            }
+        });
+        Feed { lines, reader: Some(reader), failed: None }
+    }
+
     /// Returns the records in the queue, at most `most` of them, and waits a moment for the first: none if there is none yet.
     /// Returns `None` at the end or after `stop` was set. A read error comes after all records that were read before it.
     pub fn next(&mut self, most: usize, stop: &AtomicBool) -> Result<Option<Vec<InputRecord>>> {
@@ -107,6 +120,11 @@ fn read(input: &Input, options: &ReadOptions, out: &mut RecordSender) -> Result<
         Input::Path(path) => read_path(path, options, out),
         Input::Stdin => read_path(Path::new("-"), options, out),
     }
+}
+
+fn read_stream(name: &str, raw: Box<dyn Read>, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
+    let Some(opened) = open(name, raw, 0, None, options)? else { return Ok(()) };
+    decode(opened, false, options, &mut ReadReport::default(), &mut |taken| out.send(taken)).map(|_| ())
 }
 
 fn read_path(path: &Path, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {

@@ -40,7 +40,7 @@ pub use evidence::{KINDS, NormalEvidence};
 pub use fields::{END, FieldSurprisal, PREFIX, Parts, Piece, parts};
 pub use original::Original;
 pub use ranks::Ranks;
-pub use scorer::{RecordReader, ScoredRecord, Scorer, ScoringModel, Tokenized};
+pub use scorer::{RecordReader, ScoredRecord, Scorer, ScoringModel, Tokenized, arrangement, mean_surprisal};
 pub use session::{Grouping, Session, SessionScore, Sessions};
 pub use showing::{ReadRecord, Showing};
 pub use surprisal::{Surprisals, sequence_surprisals, surprisals};

@@ -11,6 +11,7 @@ use clap::Args;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, ReadOptions, RecordStart};
 use logwright::record::Records;
 use logwright::score::{Aggregate, CALIBRATION, Calibration, Scorer, ScoringMethod, Showing};
+use logwright::stream::StreamOptions;
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -198,9 +199,18 @@ impl ScoreArgs {
         Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())
     }
 
-    /// Whether the lines that are no records may be shown: not where names are to be replaced, which is done in records alone.
-    pub(super) fn shows_broken_lines(&self) -> bool {
-        self.in_clear || !self.key.is_given()
+    pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {
+        let name = |input: &Input| match input {
+            Input::Stdin => "stdin".to_string(),
+            Input::Path(path) | Input::Growing { path, .. } => path.display().to_string(),
+        };
+        Ok(StreamOptions {
+            showing: self.showing(records)?,
+            top_fields: self.top_fields,
+            shaded: self.explain.is_asked(),
+            shows_broken_lines: self.in_clear || !self.key.is_given(),
+            sources: inputs.iter().map(name).collect(),
+        })
     }
 
     pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
