@@ -16,6 +16,7 @@ pub mod finding;
 pub mod gpt;
 pub mod ingest;
 pub mod known;
+pub mod launch;
 pub mod model_folder;
 pub mod pseudonyms;
 pub mod record;
