@@ -17,6 +17,7 @@ pub mod gpt;
 pub mod ingest;
 pub mod known;
 pub mod model_folder;
+pub mod output;
 pub mod pseudonyms;
 pub mod record;
 pub mod report;
