@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod known;
 pub mod launch;
 pub mod model_folder;
+pub mod output;
 pub mod pseudonyms;
 pub mod record;
 pub mod report;

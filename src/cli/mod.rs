@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(instead) => return tell(&instead),
     };
-    cli.output.init_logging();
+    cli.output.init_logging(cli.command.is_silent());
     let outcome = cli.run();
     interrupt::wait_if_ending();
     match outcome {
@@ -158,6 +158,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether it says nothing on stderr unless it fails.
+    fn is_silent(&self) -> bool {
+        matches!(self, Command::Score(args) if args.is_silent())
+    }
+
     /// Whether its results go to stdout.
     fn prints(&self) -> bool {
         match self {

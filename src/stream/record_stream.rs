@@ -1,7 +1,7 @@
 //! Takes the lines of a stream, one after another, to answers.
 
 use super::alerting::Alerting;
-use super::answer::{Answer, BrokenLine, Session};
+use super::answer::{Answer, BrokenLine};
 use super::lines::LineResult;
 use super::sessions::{self, Closed, Grouped, SequenceSurprisal};
 use crate::Result;
@@ -228,9 +228,9 @@ impl RecordStream {
     }
 
     fn session(&mut self, sequence: SequenceSurprisal, session: Closed, sink: AnswerSink) -> Result<()> {
-        let (anomaly, value) = sessions::describe(&self.detector, sequence, session)?;
-        self.counts.anomalies += u64::from(anomaly == Some(true));
-        sink(Answer::Session(Session { anomaly, value }))
+        let session = sessions::describe(&self.detector, sequence, session)?;
+        self.counts.anomalies += u64::from(session.anomaly == Some(true));
+        sink(Answer::Session(session))
     }
 
     fn broken(&mut self, (input, number): (usize, u64), fault: &RecordFault, sink: AnswerSink) -> Result<()> {

@@ -18,6 +18,7 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
+mod passthrough;
 mod sessions;
 mod stream;
 
@@ -72,7 +73,7 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let state = args.state()?;
     let inputs = args.streams(state.as_ref());
     let stream = RecordStream::new(detector, Arc::new(known), args.stream_options(&records, &inputs)?, alerting);
-    ScoreStream::new(&args, stream, inputs, state, page).run(&mut scorer, stop)
+    ScoreStream::new(&args, stream, inputs, state, page)?.run(&mut scorer, stop)
 }
 
 /// The calibration that `--recalibrate` repeats.
