@@ -7,6 +7,7 @@ use super::grammar_cost::GrammarCost;
 use super::interrupt::{is_stopped, save_on_interrupt};
 use super::key_file::KeyArgs;
 use super::left_out::{LeftOut, Wishes};
+use super::next::{self, Sink};
 use super::output::OutputArgs;
 use super::prompt_pseudonyms::{in_condition, in_prompt};
 use super::stdout::write_failed;
@@ -218,10 +219,26 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
             wanted - missing.len()
         )));
     }
+    args.lead_on();
     Ok(Exit::Success)
 }
 
 impl GenerateArgs {
+    fn lead_on(&self) {
+        let model = next::typed(&self.model);
+        let (file, how) = match next::sink() {
+            Sink::File(file) => (next::typed(&file), "compares them with real ones, and measures what they give away"),
+            Sink::Screen => {
+                ("synthetic.jsonl".to_string(), "compares records that > synthetic.jsonl has kept with real ones")
+            }
+            Sink::Pipe => return,
+        };
+        next::command(
+            format!("logwright evaluate --model {model} --data DATA --generated {file} --report report"),
+            how,
+        );
+    }
+
     /// Replaces names in prompts and conditions, for a model that was trained on pseudonyms.
     fn replace_names(&mut self, prompts: &mut [Vec<u8>], records: &Records, folder: &Path) -> Result<()> {
         // Without names in the arguments, a key changes nothing.

@@ -1,13 +1,16 @@
 //! Streams records from files, a pipe or a growing file: a reader thread with a short queue.
 
 use super::collect::{ReadOptions, ReadReport};
+use super::each_line;
 use super::follow::{Begin, Reader, segments};
 use super::prelude::prelude;
 use super::queue::{InputRecord, RecordSender};
 use super::read::{decode, open, read_all};
 use super::sniff::PEEK;
+use super::stdin::{STDIN, Stdin};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
+use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +52,19 @@ impl Feed {
                     let _ = sender.send(Err(error));
                     return;
                 }
+            }
+        });
+        Feed { lines, reader: Some(reader), failed: None }
+    }
+
+    /// The same of one stream of bytes, which messages call `name`, up to its end.
+    pub fn of_stream(name: &str, raw: Box<dyn Read + Send>, options: ReadOptions, queue: usize) -> Self {
+        let (sender, lines) = sync_channel(queue);
+        let name = name.to_string();
+        let reader = std::thread::spawn(move || {
+            let mut out = RecordSender::new(&sender, 0, 0);
+            if let Err(error) = read_stream(&name, raw, &options, &mut out) {
+                let _ = sender.send(Err(error));
             }
         });
         Feed { lines, reader: Some(reader), failed: None }
@@ -104,9 +120,21 @@ impl Feed {
 fn read(input: &Input, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
     match input {
         Input::Growing { path, begin, .. } => follow(path, begin, options, out),
+        Input::Stdin if options.each_line => {
+            each_line::read(STDIN, Box::new(Stdin::open()?), options, &mut |taken| out.send(taken))
+        }
+        Input::Path(path) if options.each_line => {
+            let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+            each_line::read(&path.display().to_string(), Box::new(file), options, &mut |taken| out.send(taken))
+        }
         Input::Path(path) => read_path(path, options, out),
         Input::Stdin => read_path(Path::new("-"), options, out),
     }
+}
+
+fn read_stream(name: &str, raw: Box<dyn Read>, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
+    let Some(opened) = open(name, raw, 0, None, options)? else { return Ok(()) };
+    decode(opened, false, options, &mut ReadReport::default(), &mut |taken| out.send(taken)).map(|_| ())
 }
 
 fn read_path(path: &Path, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {

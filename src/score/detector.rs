@@ -14,18 +14,20 @@ use crate::Result;
 use crate::finding::{Attached, Finding, FoundEvidence, FoundField, MaxToken, Origin, Shaded};
 use crate::tokens::Tokenizer;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The path under which an unusual order of members is found.
 pub const ORDER: &str = "(order)";
 
-/// Makes scores of records, and verdicts of scores.
+/// Makes scores of records, and verdicts of scores. A clone shares what was learnt.
+#[derive(Clone)]
 pub struct Detector {
     pub method: ScoringMethod,
     pub(super) selection: Selection,
     /// What is normal, and the scores of normal units, where there is a calibration.
-    learnt: Option<(NormalEvidence, Ranks)>,
+    learnt: Option<Arc<(NormalEvidence, Ranks)>>,
     /// How normal sessions go, where that counts.
-    sessions: Option<NormalSessions>,
+    sessions: Option<Arc<NormalSessions>>,
     pub threshold: Option<f64>,
     /// Whether findings show what pseudonyms stand for.
     pub in_clear: bool,
@@ -55,7 +57,9 @@ impl Detector {
         let selection = Selection::new(&method.only_field, &method.ignore_field)?;
         let threshold = threshold.or(calibration.as_ref().map(|calibration| calibration.threshold));
         let (learnt, sessions) = match calibration {
-            Some(Calibration { normal, scores, sessions, .. }) => (Some((normal, scores)), sessions),
+            Some(Calibration { normal, scores, sessions, .. }) => {
+                (Some(Arc::new((normal, scores))), sessions.map(Arc::new))
+            }
             None => (None, None),
         };
         Ok(Detector { method, selection, learnt, sessions, threshold, in_clear: false })
@@ -90,13 +94,13 @@ impl Detector {
 
     /// Watches records for drift from the calibration; None without one, or where another threshold was given.
     pub fn drift_monitor(&self) -> Option<DriftMonitor> {
-        let (_, scores) = self.learnt.as_ref()?;
+        let (_, scores) = self.learnt.as_deref()?;
         Some(DriftMonitor::new((-scores.evidence(self.threshold?)).exp(), scores.count()))
     }
 
     /// What is normal; None without a calibration.
     pub fn normal(&self) -> Option<&NormalEvidence> {
-        self.learnt.as_ref().map(|(normal, _)| normal)
+        self.learnt.as_deref().map(|(normal, _)| normal)
     }
 
     /// Whether a score is an anomaly; None without a threshold.
@@ -106,7 +110,7 @@ impl Detector {
 
     /// The share of normal records or sessions with a score at least this high; None without a calibration.
     pub fn p_value(&self, score: f64) -> Option<f64> {
-        self.learnt.as_ref().map(|(_, scores)| significant((-scores.evidence(score)).exp()))
+        self.learnt.as_deref().map(|(_, scores)| significant((-scores.evidence(score)).exp()))
     }
 
     /// The finding on record `number`, with its `top` most unusual fields (0: all) and, if `shaded`, all its tokens.

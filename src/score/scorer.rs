@@ -10,6 +10,7 @@ use crate::record::{Arranged, Arrangement, Form, Records, prefix_text, prefix_va
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A model, and what its records are like.
 pub struct Scorer<'a> {
@@ -29,7 +30,7 @@ pub struct ScoringModel<'a> {
 /// Makes tokens of raw records, and fields of their surprisals.
 pub struct RecordReader<'a> {
     /// How training wrote its records.
-    arrangement: Option<Arrangement>,
+    arrangement: Option<Arc<Arrangement>>,
     pub tokenizer: &'a Tokenizer,
     pub records: &'a Records,
     /// The pseudonyms that replace names in raw records, for a model that was trained on them.
@@ -38,6 +39,13 @@ pub struct RecordReader<'a> {
 
 /// Raw records as tokens, or why the model cannot read one.
 pub struct Tokenized(Vec<Result<(Trained, Encoded)>>);
+
+impl Tokenized {
+    /// The tokens of each record that has any, with its closing separator.
+    pub fn sequences(&self) -> impl Iterator<Item = &[u32]> {
+        self.0.iter().flatten().map(|(_, (tokens, _))| tokens.as_slice())
+    }
+}
 
 /// A record with the surprisal of its tokens and fields.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +139,11 @@ fn formed(record: Vec<u8>, like: &Records) -> Result<Vec<u8>> {
     Ok(like.with_prefix(&record).into_owned())
 }
 
+/// How training wrote records like these, where that is to be repeated.
+pub fn arrangement(records: &Records) -> Option<Arc<Arrangement>> {
+    Arrangement::new(records).filter(|_| records.form != Form::Text).map(Arc::new)
+}
+
 impl<'a> Scorer<'a> {
     /// `batch` sequences are computed at once; `pseudonyms` replace names in raw records, for a model that was trained on them.
     pub fn new(
@@ -140,9 +153,8 @@ impl<'a> Scorer<'a> {
         batch: usize,
         pseudonyms: Option<&'a mut RecordPseudonyms>,
     ) -> Self {
-        let arrangement = Arrangement::new(records).filter(|_| records.form != Form::Text);
         let model = ScoringModel { engine, separator: tokenizer.separator(), batch };
-        Scorer { model, reader: RecordReader { arrangement, tokenizer, records, pseudonyms } }
+        Scorer { model, reader: RecordReader::new(arrangement(records), tokenizer, records, pseudonyms) }
     }
 
     /// Measures a batch of records. A record that the model cannot read is an error of its own; the outer error is the
@@ -151,13 +163,6 @@ impl<'a> Scorer<'a> {
         let tokenized = self.reader.tokenize(records);
         let nats = self.model.surprisals(&tokenized)?;
         Ok(self.reader.join(tokenized, nats))
-    }
-
-    /// Mean surprisal in nats per token of a sequence of records, each with its closing separator.
-    pub fn sequence(&mut self, tokens: &[u32]) -> Result<f64> {
-        let ScoringModel { engine, separator, batch } = &mut self.model;
-        let nats = sequence_surprisals(*engine, *separator, &[tokens], *batch)?.remove(0);
-        Ok(rounded(nats.iter().map(|&nats| f64::from(nats)).sum::<f64>() / nats.len().max(1) as f64))
     }
 }
 
@@ -169,17 +174,33 @@ impl ScoringModel<'_> {
 
     /// The surprisals of the tokens of each record that has any.
     pub fn surprisals(&mut self, of: &Tokenized) -> Result<Vec<Vec<f32>>> {
-        let whole: Vec<&[u32]> = of.0.iter().flatten().map(|(_, (tokens, _))| tokens.as_slice()).collect();
+        let whole: Vec<&[u32]> = of.sequences().collect();
         sequence_surprisals(self.engine, self.separator, &whole, self.batch)
+    }
+
+    /// Mean surprisal in nats per token of a sequence of records, each with its closing separator.
+    pub fn sequence(&mut self, tokens: &[u32]) -> Result<f64> {
+        let nats = sequence_surprisals(self.engine, self.separator, &[tokens], self.batch)?.remove(0);
+        Ok(mean_surprisal(&nats))
     }
 }
 
-impl RecordReader<'_> {
+impl<'a> RecordReader<'a> {
+    /// `arrangement` is that of [`arrangement`] for the same records.
+    pub fn new(
+        arrangement: Option<Arc<Arrangement>>,
+        tokenizer: &'a Tokenizer,
+        records: &'a Records,
+        pseudonyms: Option<&'a mut RecordPseudonyms>,
+    ) -> Self {
+        RecordReader { arrangement, tokenizer, records, pseudonyms }
+    }
+
     /// A record that the model cannot read is an error of its own.
     pub fn tokenize(&mut self, records: Vec<Vec<u8>>) -> Tokenized {
         let RecordReader { arrangement, tokenizer, records: like, pseudonyms } = self;
         let mut tokenize = |record| {
-            let trained = as_trained(record, like, arrangement.as_ref(), pseudonyms.as_deref_mut())?;
+            let trained = as_trained(record, like, arrangement.as_deref(), pseudonyms.as_deref_mut())?;
             let encoded = encode(tokenizer, &trained.record)?;
             Ok((trained, encoded))
         };
@@ -202,6 +223,11 @@ impl RecordReader<'_> {
         };
         tokenized.0.into_iter().map(|record| record.and_then(&mut join)).collect()
     }
+}
+
+/// Mean surprisal in nats per token, as it is printed.
+pub fn mean_surprisal(nats: &[f32]) -> f64 {
+    rounded(nats.iter().map(|&nats| f64::from(nats)).sum::<f64>() / nats.len().max(1) as f64)
 }
 
 /// Rounds to four decimals.

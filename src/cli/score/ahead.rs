@@ -1,9 +1,9 @@
 //! Lines are read, made into tokens and answered while a device beside the host computes others.
 
-use super::lines::Lines;
 use logwright::Result;
 use logwright::ingest::Feed;
 use logwright::score::{RecordReader, Scorer};
+use logwright::stream::Lines;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 

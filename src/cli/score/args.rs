@@ -2,6 +2,7 @@
 
 use super::alerts::AlertArgs;
 use super::explain::ExplainArgs;
+use super::passthrough::{self, OutputFormArgs};
 use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
@@ -11,6 +12,7 @@ use clap::Args;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, ReadOptions, RecordStart};
 use logwright::record::Records;
 use logwright::score::{Aggregate, CALIBRATION, Calibration, Scorer, ScoringMethod, Showing};
+use logwright::stream::StreamOptions;
 use logwright::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -112,6 +114,8 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub(super) explain: ExplainArgs,
     #[command(flatten)]
+    pub(super) form: OutputFormArgs,
+    #[command(flatten)]
     pub(super) mode: ModeArgs,
 }
 /// Records of some hundred tokens that share a place of a thousand.
@@ -123,7 +127,12 @@ impl ScoreArgs {
         if self.follow && !file {
             return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));
         }
-        Ok(())
+        passthrough::check(self)
+    }
+
+    /// Whether nothing is said on stderr, whose lines some programs take for answers.
+    pub fn is_silent(&self) -> bool {
+        self.form.passthrough
     }
 
     /// How to score: as the flags say, else as the calibration was made.
@@ -154,6 +163,13 @@ impl ScoreArgs {
                  again with them, or give --threshold or --no-calibration",
                 self.model.join(CALIBRATION).display(),
                 made.aggregate.name()
+            )));
+        }
+        if method.group.is_some() && self.form.passthrough {
+            return Err(Error::usage(format!(
+                "--passthrough: {} is for sessions, which are of many lines; --no-calibration scores each line, or calibrate again \
+                 without --group-by",
+                self.model.join(CALIBRATION).display()
             )));
         }
         if method.group.is_some() && self.explain.is_asked() {
@@ -195,12 +211,22 @@ impl ScoreArgs {
     /// What findings show of their records.
     pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
         let time_field = self.group.time_field.clone();
-        Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())
+        let showing = Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())?;
+        if self.form.writer(&self.model)?.shows_entities() { showing.with_entities() } else { Ok(showing) }
     }
 
-    /// Whether the lines that are no records may be shown: not where names are to be replaced, which is done in records alone.
-    pub(super) fn shows_broken_lines(&self) -> bool {
-        self.in_clear || !self.key.is_given()
+    pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {
+        let name = |input: &Input| match input {
+            Input::Stdin => "stdin".to_string(),
+            Input::Path(path) | Input::Growing { path, .. } => path.display().to_string(),
+        };
+        Ok(StreamOptions {
+            showing: self.showing(records)?,
+            top_fields: self.top_fields,
+            shaded: self.explain.is_asked(),
+            shows_broken_lines: self.in_clear || !self.key.is_given(),
+            sources: inputs.iter().map(name).collect(),
+        })
     }
 
     pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
@@ -208,6 +234,7 @@ impl ScoreArgs {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
+            each_line: self.form.passthrough,
             ..ReadOptions::like(scorer.reader.records)?
         };
         if let Some(start) = &self.record_start {

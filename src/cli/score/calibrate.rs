@@ -1,8 +1,6 @@
 //! `score --calibrate`: normal records -> a calibration.
 
 use super::args::ScoreArgs;
-use super::lines::measure;
-use super::sessions;
 use crate::cli::evaluate::each_record;
 use crate::cli::interrupt::is_stopped;
 use crate::cli::stdout::print_line;
@@ -13,6 +11,7 @@ use logwright::fidelity::Reservoir;
 use logwright::ingest::Input;
 use logwright::score::session::Sessions;
 use logwright::score::{Calibration, Calibrator, Scorer};
+use logwright::stream::{measure, sessions};
 use logwright::words::counted;
 use serde_json::json;
 use std::path::Path;

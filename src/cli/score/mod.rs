@@ -7,8 +7,10 @@ use calibrate::{calibrate, tell};
 use logwright::known::{Known, KnownFile};
 use logwright::model_folder::LoadedModel;
 use logwright::score::{CALIBRATION, Calibration, Detector, Scorer};
+use logwright::stream::RecordStream;
 use logwright::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 use stream::ScoreStream;
 
 mod ahead;
@@ -16,7 +18,7 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
-mod lines;
+mod passthrough;
 mod sessions;
 mod stream;
 
@@ -68,7 +70,10 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     if args.only_anomalies && detector.threshold.is_none() {
         return Err(Error::usage("--only-anomalies: there is no threshold; give --threshold X, or --calibrate first"));
     }
-    ScoreStream::new(&args, detector, args.showing(&records)?, known, alerting, page)?.run(&mut scorer, stop)
+    let state = args.state()?;
+    let inputs = args.streams(state.as_ref());
+    let stream = RecordStream::new(detector, Arc::new(known), args.stream_options(&records, &inputs)?, alerting);
+    ScoreStream::new(&args, stream, inputs, state, page)?.run(&mut scorer, stop)
 }
 
 /// The calibration that `--recalibrate` repeats.

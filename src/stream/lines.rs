@@ -1,8 +1,8 @@
 //! The lines of a stream through the model, a batch at a time.
 
-use logwright::Result;
-use logwright::ingest::{InputRecord, Position, RecordFault, head};
-use logwright::score::{RecordReader, ScoredRecord, Scorer, Tokenized};
+use crate::Result;
+use crate::ingest::{InputRecord, Position, RecordFault, head};
+use crate::score::{RecordReader, ScoredRecord, Scorer, Tokenized};
 
 /// The record of a line as it was read, and measured, or why the line is not a record.
 pub type LineResult = std::result::Result<(Vec<u8>, ScoredRecord), RecordFault>;
