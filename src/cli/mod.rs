@@ -137,7 +137,7 @@ impl Cli {
             Command::Train(args) => train::run(*args, output),
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args, output).map(done),
-            Command::Score(args) => score::run(*args),
+            Command::Score(args) => score::run(*args, output),
             Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),
             Command::KnownBad(args) => known::run(args, Judgement::Bad).map(done),
             Command::Pseudonyms(args) => pseudonyms::run(args, output).map(done),
