@@ -11,7 +11,7 @@ numbers; landmarks and names for screen readers; contrast (4.5:1) and width in l
 was asked of another host and nothing complained about, the content security policy included. It prints one JSON object that counts
 what was checked. Exit code 0: all is well; 1: it is not, with the reason on stderr; 77: there is no Chromium, with that reason on stdout.
 
-It needs Python 3.9 without packages, and a Chromium on the PATH or in $CHROMIUM.
+It needs Python 3.9 without packages, devtools.py beside it, and a Chromium on the PATH or in $CHROMIUM.
 """
 import argparse
 import json
@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from devtools import CONTROL, Browser, find_browser
 
@@ -203,8 +204,10 @@ class Drive:
         require(self.text("#score-status").startswith(f"Done: {lines:,} records"), f"{self.text('#score-status')} of {lines} lines")
         last = self.text("#records > li:last-child summary")
         require(f"record {lines:,}:" in last, f"the last of {lines} records is {last}")
-        sent = [url for url in self.browser.requests if "/score?" in url][before:]
-        require(len(sent) > 1 and len(set(sent)) == 1, f"several pieces of one stream: {sent}")
+        sent = [parse_qs(urlsplit(url).query) for url in self.browser.requests if "/score?" in url][before:]
+        streams = {str(asked.get("stream")) for asked in sent}
+        require(len(sent) > 1 and len(streams) == 1 and "None" not in streams, f"several pieces of one stream: {sent}")
+        require(["end" in asked for asked in sent] == [False] * (len(sent) - 1) + [True], f"the last piece ends the stream: {sent}")
         self.browser.run("document.getElementById('file-away').focus()")
         self.browser.press("Enter")
         self.checked["pieces"] = self.checked.get("pieces", 0) + len(sent)
