@@ -212,7 +212,7 @@ impl ScoreArgs {
     pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
         let time_field = self.group.time_field.clone();
         let showing = Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())?;
-        if self.form.writer(&self.model)?.shows_entities() { showing.with_entities() } else { Ok(showing) }
+        Ok(showing.with_entities(self.form.writer(&self.model)?.shows_entities()))
     }
 
     pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {
