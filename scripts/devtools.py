@@ -186,8 +186,9 @@ class Browser:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=scheme)
 
-    def screenshot(self, path, whole=True):
-        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def screenshot(self, path):
+        """Saves what the window shows."""
+        picture = self.call("Page.captureScreenshot", format="png")
         Path(path).write_bytes(base64.b64decode(picture["data"]))
 
     def close(self):

@@ -135,6 +135,7 @@ class Drive:
         self.go_to("only-anomalies")
         self.go_to("open-all")
         self.browser.press("Enter")
+        self.browser.wait("!document.querySelector('#records details:not([open])')", 20, "all rows to open")
         shown = self.text("#records")
         require(MARKUP[:20] in shown, "the line of markup is not shown as text")
         require("\u202e" not in shown and "\u27e8U+202E\u27e9" in shown, "a character that turns the direction is not made visible")
@@ -197,8 +198,11 @@ class Drive:
         self.browser.press("Enter")
         self.settled("results")
         require(self.text("#score-problem") == "", self.text("#score-problem"))
+        self.browser.run("(document.getElementById('order').value = 'arrival', document.getElementById('order').dispatchEvent(new Event('change')))")
         lines = len(self.lines) * many
         require(self.text("#score-status").startswith(f"Done: {lines:,} records"), f"{self.text('#score-status')} of {lines} lines")
+        last = self.text("#records > li:last-child summary")
+        require(f"record {lines:,}:" in last, f"the last of {lines} records is {last}")
         sent = [url for url in self.browser.requests if "/score?" in url][before:]
         require(len(sent) > 1 and len(set(sent)) == 1, f"several pieces of one stream: {sent}")
         self.browser.run("document.getElementById('file-away').focus()")

@@ -96,9 +96,9 @@ impl ServeArgs {
             max_requests: self.max_requests.into(),
             max_body_bytes: self.max_body_bytes,
             max_record_bytes: self.max_record_bytes as usize,
-            timeout: Duration::from_secs_f64(self.timeout),
+            timeout: seconds(self.timeout),
             max_streams: self.max_streams as usize,
-            stream_idle: Duration::from_secs_f64(self.stream_idle),
+            stream_idle: seconds(self.stream_idle),
             batch: self.batch.into(),
             format: self.format,
             record_start: self.record_start.as_deref().map(RecordStart::parse).transpose()?,
@@ -106,6 +106,11 @@ impl ServeArgs {
             replaces_names: self.key.is_given(),
         })
     }
+}
+
+/// More than a century is for ever.
+fn seconds(number: f64) -> Duration {
+    Duration::from_secs_f64(number.min(4e9))
 }
 
 /// What clients call a model: the name of its folder.

@@ -5,6 +5,7 @@ use crate::alerts::{Alert, Alerts, Candidate, Template};
 use crate::finding::*;
 use crate::ingest::RecordFault;
 use crate::stream::{BrokenLine, Session};
+use crate::version::VERSION;
 use std::collections::BTreeMap;
 
 const NOW: f64 = 1_795_000_000.25;

@@ -28,7 +28,7 @@ pub struct RequestCounts {
 }
 
 /// Addresses that are counted by name, and whether they need a token.
-const ENDPOINTS: [(&str, bool); 9] = [
+const ENDPOINTS: [(&str, bool); 10] = [
     ("/", false),
     ("/healthz", false),
     ("/readyz", false),
@@ -37,6 +37,7 @@ const ENDPOINTS: [(&str, bool); 9] = [
     ("/v1/completions", true),
     ("/v1/models", true),
     ("/v1/logs", true),
+    ("/anomalies", true),
     ("/-/reload", true),
 ];
 

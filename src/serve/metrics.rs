@@ -1,5 +1,6 @@
 //! What Prometheus reads at `/metrics`.
 
+use crate::stream::StreamCounts;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -85,6 +86,13 @@ impl Metrics {
     pub fn loaded(&self, at: SystemTime) {
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.model_loaded.set(seconds as i64);
+    }
+
+    /// A stream has gone on from `before` to `now`.
+    pub fn count(&self, before: &StreamCounts, now: &StreamCounts) {
+        self.records.inc_by(now.records - before.records);
+        self.broken.inc_by(now.broken - before.broken);
+        self.anomalies.inc_by(now.anomalies - before.anomalies);
     }
 
     pub fn render(&self) -> String {

@@ -6,6 +6,7 @@
 //! | `router` | requests -> the function that answers them; who may ask; headers; the audit line |
 //! | `model`, `compute` | a loaded model, which a reload swaps; the one thread that owns its engine, where requests share batches |
 //! | `score`, `streams`, `body` | `POST /score`: lines in, answers out; streams that go on over several requests |
+//! | `otlp`, `recent` | `POST /v1/logs`: records from OpenTelemetry, and the last anomalies among them |
 //! | `metrics` | what Prometheus reads |
 //!
 //! A request that computes has a thread of its own, which reads and answers its records one after another; the runtime only moves
@@ -20,8 +21,10 @@ mod guard;
 mod listen;
 mod metrics;
 mod model;
+mod otlp;
 mod page;
 mod query;
+mod recent;
 mod router;
 mod score;
 mod server;

@@ -63,7 +63,7 @@ pub struct ScoreQuery {
 }
 
 /// The fields that a finding names where none are asked for, as in `logwright score`.
-const TOP_FIELDS: usize = 5;
+pub const TOP_FIELDS: usize = 5;
 const LONGEST_NAME: usize = 200;
 
 impl ScoreQuery {

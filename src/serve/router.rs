@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::metrics::CONTENT_TYPE;
 use super::score::score;
 use super::server::Server;
-use super::{guard, page};
+use super::{guard, otlp, page};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,6 +23,8 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/score", post(score))
+        .route("/v1/logs", post(otlp::logs))
+        .route("/anomalies", get(otlp::anomalies))
         .route("/-/reload", post(reload))
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, "there is nothing at this address; see docs/serve.md") })
         .method_not_allowed_fallback(|| async {

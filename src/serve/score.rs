@@ -229,9 +229,7 @@ impl Request {
         })?;
         let now = stream.counts();
         let (records, anomalies) = (now.records - before.records, now.anomalies - before.anomalies);
-        server.metrics.records.inc_by(records);
-        server.metrics.broken.inc_by(now.broken - before.broken);
-        server.metrics.anomalies.inc_by(anomalies);
+        server.metrics.count(&before, &now);
         counts.records.fetch_add(records, Ordering::Relaxed);
         counts.anomalies.fetch_add(anomalies, Ordering::Relaxed);
         Ok(())

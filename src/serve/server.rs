@@ -4,6 +4,7 @@ use super::body::BodyLimits;
 use super::fault::Fault;
 use super::metrics::Metrics;
 use super::model::{Load, ServedModel};
+use super::recent::Recent;
 use super::settings::Settings;
 use super::streams::Streams;
 use super::tls::Tls;
@@ -16,6 +17,7 @@ pub struct Server {
     pub settings: Settings,
     pub metrics: Arc<Metrics>,
     pub streams: Streams,
+    pub recent: Recent,
     pub tls: Option<Tls>,
     /// Set while the server stops.
     pub stopping: watch::Sender<bool>,
@@ -31,6 +33,7 @@ impl Server {
     pub fn new(settings: Settings, tls: Option<Tls>, load: Load) -> Self {
         Server {
             streams: Streams::new(settings.max_streams, settings.stream_idle),
+            recent: Recent::default(),
             places: Arc::new(Semaphore::new(settings.max_requests)),
             metrics: Arc::new(Metrics::new()),
             tls,

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::model::ServedModel;
+use super::query::TOP_FIELDS;
 use crate::stream::{RecordStream, StreamOptions};
 use axum::http::StatusCode;
 use std::collections::HashMap;
@@ -18,6 +19,14 @@ pub struct NamedStream {
 }
 
 impl NamedStream {
+    /// Goes on with the model that is served now.
+    fn adopt(&mut self, model: &Arc<ServedModel>) {
+        if !Arc::ptr_eq(&self.model, model) {
+            self.stream.adopt(model.detector.clone(), model.known.clone());
+            self.model = model.clone();
+        }
+    }
+
     /// A request has continued it to its own end.
     pub fn rest(&mut self) {
         self.used = Instant::now();
@@ -45,6 +54,24 @@ impl Streams {
         model: &Arc<ServedModel>,
         options: StreamOptions,
     ) -> Result<OwnedMutexGuard<NamedStream>, Fault> {
+        let mut named = self.named(name, model)?.try_lock_owned().map_err(|_| {
+            Fault::new(StatusCode::CONFLICT, format!("stream {name:?}: another request continues it; wait for its end"))
+        })?;
+        named.adopt(model);
+        named.stream.options = options;
+        Ok(named)
+    }
+
+    /// The same, after those requests that continue it.
+    ///
+    /// Errors: there are too many.
+    pub fn awaited(&self, name: &str, model: &Arc<ServedModel>) -> Result<OwnedMutexGuard<NamedStream>, Fault> {
+        let mut named = self.named(name, model)?.blocking_lock_owned();
+        named.adopt(model);
+        Ok(named)
+    }
+
+    fn named(&self, name: &str, model: &Arc<ServedModel>) -> Result<Arc<RequestMutex<NamedStream>>, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget_idle(&mut open);
         if !open.contains_key(name) && open.len() >= self.most {
@@ -54,19 +81,12 @@ impl Streams {
             ));
         }
         let entry = open.entry(name.to_string()).or_insert_with(|| {
-            let stream = RecordStream::new(model.detector.clone(), model.known.clone(), StreamOptions::default(), None);
+            let options = StreamOptions { top_fields: TOP_FIELDS, ..StreamOptions::default() };
+            let stream = RecordStream::new(model.detector.clone(), model.known.clone(), options, None);
             let (model, used) = (model.clone(), Instant::now());
             Arc::new(RequestMutex::new(NamedStream { stream, model, used }))
         });
-        let mut named = entry.clone().try_lock_owned().map_err(|_| {
-            Fault::new(StatusCode::CONFLICT, format!("stream {name:?}: another request continues it; wait for its end"))
-        })?;
-        if !Arc::ptr_eq(&named.model, model) {
-            named.stream.adopt(model.detector.clone(), model.known.clone());
-            named.model = model.clone();
-        }
-        named.stream.options = options;
-        Ok(named)
+        Ok(entry.clone())
     }
 
     pub fn end(&self, name: &str) {

@@ -16,6 +16,8 @@ let running = null;
 let chosen = null;
 let result = null;
 let isCalibrated = true;
+// The frame in which more rows are opened or closed.
+let opening = 0;
 
 /** What was found so far. */
 class Result {
@@ -276,8 +278,17 @@ function arrange() {
   byId("records").append(...rows.map(({ item }) => item));
 }
 
+/** Opens or closes all rows, some in each frame, because thousands of shaded records take seconds. */
 function setOpen(open) {
-  for (const { item } of shownRows()) item.open(open);
+  const rows = shownRows();
+  let next = 0;
+  cancelAnimationFrame(opening);
+  const some = () => {
+    const end = performance.now() + 30;
+    while (next < rows.length && performance.now() < end) rows[next++].item.open(open);
+    if (next < rows.length) opening = requestAnimationFrame(some);
+  };
+  some();
 }
 
 let isScheduled = false;
