@@ -18,6 +18,7 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
+mod form;
 mod passthrough;
 mod sessions;
 mod stream;
@@ -26,6 +27,7 @@ pub use args::ScoreArgs;
 
 pub fn run(args: ScoreArgs) -> Result<Exit> {
     args.check()?;
+    passthrough::check(&args)?;
     args.mode.apply();
     if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;
