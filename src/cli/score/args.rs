@@ -2,7 +2,7 @@
 
 use super::alerts::AlertArgs;
 use super::explain::ExplainArgs;
-use super::passthrough::{self, OutputFormArgs};
+use super::form::OutputFormArgs;
 use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
@@ -130,7 +130,7 @@ impl ScoreArgs {
         if self.follow && !file {
             return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));
         }
-        passthrough::check(self)
+        Ok(())
     }
 
     /// Whether nothing is said on stderr, whose lines some programs take for answers.
@@ -215,7 +215,7 @@ impl ScoreArgs {
     pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
         let time_field = self.group.time_field.clone();
         let showing = Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())?;
-        if self.form.writer(&self.model)?.shows_entities() { showing.with_entities() } else { Ok(showing) }
+        Ok(showing.with_entities(self.form.writer(&self.model)?.shows_entities()))
     }
 
     pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {

@@ -19,6 +19,7 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
+mod form;
 mod passthrough;
 mod progress;
 mod sessions;
@@ -28,6 +29,7 @@ pub use args::ScoreArgs;
 
 pub fn run(args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
     args.check()?;
+    passthrough::check(&args)?;
     args.mode.apply();
     if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;

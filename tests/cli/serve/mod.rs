@@ -2,6 +2,7 @@
 
 mod access;
 mod limits;
+mod otlp;
 mod scoring;
 
 use crate::common::logwright;
