@@ -1,7 +1,9 @@
 //! Requests -> who answers them. Every request passes a gate: who may ask, what headers the answer has, and a line for the audit.
 
+use super::completions::completions;
 use super::fault::Fault;
 use super::metrics::CONTENT_TYPE;
+use super::models::models;
 use super::score::score;
 use super::server::Server;
 use super::{guard, otlp, page};
@@ -25,6 +27,8 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/score", post(score))
         .route("/v1/logs", post(otlp::logs))
         .route("/anomalies", get(otlp::anomalies))
+        .route("/v1/completions", post(completions))
+        .route("/v1/models", get(models))
         .route("/-/reload", post(reload))
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, "there is nothing at this address; see docs/serve.md") })
         .method_not_allowed_fallback(|| async {

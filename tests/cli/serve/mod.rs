@@ -1,6 +1,7 @@
 //! `logwright serve` from outside: what it answers, whom, and what it bears.
 
 mod access;
+mod completions;
 mod limits;
 mod otlp;
 mod scoring;
