@@ -2,6 +2,7 @@
 
 mod access;
 mod completions;
+mod counterparts;
 mod limits;
 mod otlp;
 mod scoring;
