@@ -28,6 +28,8 @@ mod pseudonyms;
 mod reference;
 mod result;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod stdout;
 mod synth;
 mod train;
@@ -61,6 +63,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Score(Box<score::ScoreArgs>),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Say that a value, a kind of alert or a record is no anomaly, and why
     KnownGood(known::KnownArgs),
     /// Say that a value, a kind of alert or a record is always an anomaly, and why
@@ -93,7 +97,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(instead) => return tell(&instead),
     };
-    cli.output.init_logging();
+    cli.output.init_logging(cli.command.is_silent());
     let outcome = cli.run();
     interrupt::wait_if_ending();
     match outcome {
@@ -138,6 +142,8 @@ impl Cli {
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args, output).map(done),
             Command::Score(args) => score::run(*args, output),
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => serve::run(*args).map(done),
             Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),
             Command::KnownBad(args) => known::run(args, Judgement::Bad).map(done),
             Command::Pseudonyms(args) => pseudonyms::run(args, output).map(done),
@@ -152,11 +158,18 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether it says nothing on stderr unless it fails.
+    fn is_silent(&self) -> bool {
+        matches!(self, Command::Score(args) if args.is_silent())
+    }
+
     /// Whether its results go to stdout.
     fn prints(&self) -> bool {
         match self {
             Command::Prepare(args) => args.prints(),
             Command::Train(_) => false,
+            #[cfg(feature = "serve")]
+            Command::Serve(_) => false,
             _ => true,
         }
     }

@@ -17,6 +17,7 @@ mod costs;
 mod course;
 mod detector;
 mod drift;
+mod entities;
 mod evidence;
 mod fields;
 mod learn;

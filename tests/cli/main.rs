@@ -29,11 +29,14 @@ mod known;
 mod lead_on;
 mod members;
 mod pages;
+mod passthrough;
 mod prepare;
 mod pseudonyms;
 mod reference;
 mod safety;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod shown;
 mod sigma;
 mod sigma_rule;

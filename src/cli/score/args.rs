@@ -2,6 +2,7 @@
 
 use super::alerts::AlertArgs;
 use super::explain::ExplainArgs;
+use super::form::OutputFormArgs;
 use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
@@ -114,6 +115,8 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub(super) explain: ExplainArgs,
     #[command(flatten)]
+    pub(super) form: OutputFormArgs,
+    #[command(flatten)]
     pub(super) result: ResultArgs,
     #[command(flatten)]
     pub(super) mode: ModeArgs,
@@ -128,6 +131,11 @@ impl ScoreArgs {
             return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));
         }
         Ok(())
+    }
+
+    /// Whether nothing is said on stderr, whose lines some programs take for answers.
+    pub fn is_silent(&self) -> bool {
+        self.form.passthrough
     }
 
     /// How to score: as the flags say, else as the calibration was made.
@@ -158,6 +166,13 @@ impl ScoreArgs {
                  again with them, or give --threshold or --no-calibration",
                 self.model.join(CALIBRATION).display(),
                 made.aggregate.name()
+            )));
+        }
+        if method.group.is_some() && self.form.passthrough {
+            return Err(Error::usage(format!(
+                "--passthrough: {} is for sessions, which are of many lines; --no-calibration scores each line, or calibrate again \
+                 without --group-by",
+                self.model.join(CALIBRATION).display()
             )));
         }
         if method.group.is_some() && self.explain.is_asked() {
@@ -199,7 +214,8 @@ impl ScoreArgs {
     /// What findings show of their records.
     pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
         let time_field = self.group.time_field.clone();
-        Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())
+        let showing = Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())?;
+        Ok(showing.with_entities(self.form.writer(&self.model)?.shows_entities()))
     }
 
     pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {
@@ -221,6 +237,7 @@ impl ScoreArgs {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
+            each_line: self.form.passthrough,
             ..ReadOptions::like(records)?
         };
         if let Some(start) = &self.record_start {

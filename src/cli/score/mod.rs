@@ -19,6 +19,8 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
+mod form;
+mod passthrough;
 mod progress;
 mod sessions;
 mod stream;
@@ -27,6 +29,7 @@ pub use args::ScoreArgs;
 
 pub fn run(args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
     args.check()?;
+    passthrough::check(&args)?;
     args.mode.apply();
     if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;
@@ -75,7 +78,7 @@ pub fn run(args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
     let inputs = args.streams(state.as_ref());
     let stream = RecordStream::new(detector, Arc::new(known), args.stream_options(&records, &inputs)?, alerting);
     let progress = progress::records_of(args.files(), args.read_options(&records)?, output);
-    ScoreStream::new(&args, stream, inputs, state, page, progress).run(&mut scorer, stop)
+    ScoreStream::new(&args, stream, inputs, state, page, progress)?.run(&mut scorer, stop)
 }
 
 /// The calibration that `--recalibrate` repeats.

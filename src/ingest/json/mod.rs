@@ -15,6 +15,7 @@ use super::lines::HOLE;
 use super::window::Window;
 use crate::Result;
 use crate::record::json::{Scanner, Step};
+use crate::record::object_fault;
 use kinds::Kinds;
 use memchr::memchr;
 use text::{broken_json, compact, fill, next_byte, shown};
@@ -30,6 +31,14 @@ pub(super) fn read(window: &mut Window, live: bool, out: &mut Collector) -> Resu
     objects.kinds.finish(out)?;
     objects.tell(out);
     Ok(())
+}
+
+/// Takes the object of one line by itself, whatever lines may be before or behind it.
+pub(super) fn line(object: &[u8], place: Place, out: &mut Collector) -> Result<()> {
+    match object_fault(object) {
+        None => kinds::alone(object, place, out),
+        Some((column, fault)) => out.bad(Place { column, ..place }, &fault, object),
+    }
 }
 
 /// Whether the array that has just opened in the value that begins with `text` may hold the records of its object.
