@@ -48,18 +48,26 @@ fn records_of_services_are_scored_counted_and_remembered() {
     let second: Value = serde_json::from_str(scored.has(0, &[]).out.lines().nth(1).unwrap()).unwrap();
     assert!(second.as_object().unwrap().iter().all(|(name, value)| found[name] == *value), "{found}\n{second}");
     // A service's stream goes on; another one's begins anew. An object is a record too.
-    let members = |value: &Value| json!({ "kvlistValue": { "values": value.as_object().unwrap().iter().map(|(key, value)| {
+    let members = |value: &Value| {
+        json!({ "kvlistValue": { "values": value.as_object().unwrap().iter().map(|(key, value)| {
         json!({ "key": key, "value": any(value) })
-    }).collect::<Vec<_>>() } });
+    }).collect::<Vec<_>>() } })
+    };
     for (service, number) in [("shop", 4), ("office", 1)] {
-        assert_eq!(post(&request(service, &[members(&odd)]), "application/json; charset=utf-8").has(200, &[]).text, "{}");
+        assert_eq!(
+            post(&request(service, &[members(&odd)]), "application/json; charset=utf-8").has(200, &[]).text,
+            "{}"
+        );
         let last: Value = serde_json::from_str(served.get("/anomalies").text.lines().last().unwrap()).unwrap();
         assert_eq!((&last["service"], &last["record"]), (&json!(service), &json!(number)));
         assert_eq!(last["digest"], found["digest"], "the same record");
     }
     served.get("/anomalies?after=2").has(200, &["\"number\":3"]);
     assert_eq!(served.get("/anomalies?after=9").text, "");
-    assert_eq!((served.metric("logwright_anomalies_total"), served.metric("logwright_broken_records_total")), (3.0, 1.0));
+    assert_eq!(
+        (served.metric("logwright_anomalies_total"), served.metric("logwright_broken_records_total")),
+        (3.0, 1.0)
+    );
     post("{\"resourceLogs\":1}", "application/json").has(400, &["{\"message\":", "resourceLogs"]);
     post("x", "text/plain").has(415, &["application/x-protobuf"]);
     assert_eq!(post("", "application/x-protobuf").has(200, &[]).headers["content-type"], "application/x-protobuf");
