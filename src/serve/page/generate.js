@@ -38,7 +38,7 @@ export function setModel(data) {
   byId("conditions").hidden = conditions.length === 0;
   const choices = [["free", "no grammar"]];
   if (form !== "text") choices.push(["json_object", "any JSON object"]);
-  if (hasSchema) choices.push(["learned", "the schema learnt in training"]);
+  if (hasSchema) choices.push(["learned", "the learnt schema"]);
   byId("within").replaceChildren(...choices.map(([value, words]) => element("option", { value }, words)));
 }
 
