@@ -348,8 +348,8 @@ class Drive:
         """Ctrl+Enter in the lines, which are those that were typed before."""
         self.browser.run("document.getElementById('lines').focus()")
         self.browser.press("Enter", CONTROL)
-        self.settled("results")
-        require(self.text("#count-records") != "0", "Ctrl+Enter does not score")
+        rows = f"document.querySelectorAll('#records > li').length === {len(self.typed)}"
+        self.browser.wait(f"{rows} && document.getElementById('results').dataset.state === 'done'", 60, "Ctrl+Enter to score")
 
 
 def main():
