@@ -23,7 +23,6 @@ mod next;
 mod output;
 mod outputs;
 mod prepare;
-mod prompt_pseudonyms;
 mod pseudonyms;
 mod reference;
 mod result;
@@ -141,7 +140,7 @@ impl Cli {
             Command::Train(args) => train::run(*args, output),
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args, output).map(done),
-            Command::Score(args) => score::run(*args),
+            Command::Score(args) => score::run(*args, output),
             #[cfg(feature = "serve")]
             Command::Serve(args) => serve::run(*args).map(done),
             Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),

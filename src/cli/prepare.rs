@@ -15,7 +15,7 @@ use logwright::ingest::{BadRecords, InputFormat, ReadOptions, RecordStart};
 use logwright::pseudonyms::{SealedPseudonyms, SecretKey};
 use logwright::record::{OpenedReport, Opening, Prefix, Records};
 use logwright::tokens::{MOST_VOCABULARY, Tokenizer, TokenizerKind};
-use logwright::words::counted;
+use logwright::words::{counted, short};
 use logwright::{Error, Result, model_folder};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -385,10 +385,8 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
         bytes as f64 / tokens as f64,
         meta.longest_record
     );
-    info!(
-        "{} written: {:.1} MB of logs in {seconds:.1} s, {:.1} MB/s",
-        options.out.display(),
-        report.bytes as f64 / 1e6,
-        report.bytes as f64 / 1e6 / seconds
-    );
+    // Of a few records the time is that of starting.
+    let megabytes = report.bytes as f64 / 1e6;
+    let speed = if megabytes < 10.0 { String::new() } else { format!(", {:.1} MB/s", megabytes / seconds) };
+    info!("{} written: {}B of logs in {seconds:.1} s{speed}", options.out.display(), short(report.bytes));
 }

@@ -70,11 +70,18 @@ pub(super) fn first_pass(options: &PrepareOptions, folder: &Path, progress: &Pro
     Ok(FirstPass { records_file, report, tokenizer, pseudonyms, written })
 }
 
-/// Trains a BPE. Few or uniform logs give a smaller vocabulary than `wanted`, with a warning.
+/// Trains a BPE. Few or uniform logs give a smaller vocabulary, with a warning where a size was `wanted`.
 fn train_bpe(sample: RecordSample, wanted: Option<usize>, progress: &ProgressBar) -> Result<Tokenizer> {
     progress.set_message("training the tokenizer");
     let records = sample.into_records();
-    Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))
+    let tokenizer = Tokenizer::train_bpe(records.iter().map(Vec::as_slice), wanted.unwrap_or(VOCABULARY))?;
+    let found = tokenizer.vocab_size();
+    if let Some(wanted) = wanted.filter(|wanted| found < *wanted) {
+        tracing::warn!(
+            "the sample is too small or too uniform for a vocabulary of {wanted}: BPE found nothing more to merge at {found}"
+        );
+    }
+    Ok(tokenizer)
 }
 
 /// A temporary file with all records, each with a newline, so that the inputs are read only once. It has no name: no other user

@@ -7,6 +7,7 @@ use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
 use crate::cli::mode::ModeArgs;
+use crate::cli::result::ResultArgs;
 use crate::cli::values;
 use clap::Args;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, ReadOptions, RecordStart};
@@ -115,6 +116,8 @@ pub struct ScoreArgs {
     pub(super) explain: ExplainArgs,
     #[command(flatten)]
     pub(super) form: OutputFormArgs,
+    #[command(flatten)]
+    pub(super) result: ResultArgs,
     #[command(flatten)]
     pub(super) mode: ModeArgs,
 }
@@ -229,17 +232,22 @@ impl ScoreArgs {
         })
     }
 
-    pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
+    pub(super) fn read_options(&self, records: &Records) -> Result<ReadOptions> {
         let mut options = ReadOptions {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
             each_line: self.form.passthrough,
-            ..ReadOptions::like(scorer.reader.records)?
+            ..ReadOptions::like(records)?
         };
         if let Some(start) = &self.record_start {
             options.record_start = RecordStart::parse(start)?;
         }
+        Ok(options)
+    }
+
+    pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
+        let options = self.read_options(scorer.reader.records)?;
         Ok(Feed::start(inputs, options, 2 * self.at_once(scorer)))
     }
 

@@ -1,7 +1,10 @@
 //! `logwright serve` from outside: what it answers, whom, and what it bears.
 
 mod access;
+mod completions;
+mod counterparts;
 mod limits;
+mod otlp;
 mod scoring;
 
 use crate::common::logwright;
