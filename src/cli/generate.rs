@@ -2,14 +2,13 @@
 
 use super::device::DeviceArgs;
 use super::exit::Exit;
-use super::grammar::{Grammar, GrammarArgs};
+use super::grammar::GrammarArgs;
 use super::grammar_cost::GrammarCost;
 use super::interrupt::{is_stopped, save_on_interrupt};
 use super::key_file::KeyArgs;
 use super::left_out::{LeftOut, Wishes};
 use super::next::{self, Sink};
 use super::output::OutputArgs;
-use super::prompt_pseudonyms::{in_condition, in_prompt};
 use super::stdout::write_failed;
 use super::values;
 use chrono::NaiveDate;
@@ -17,9 +16,10 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use logwright::engine::Engine;
 use logwright::model_folder::LoadedModel;
+use logwright::pseudonyms::{in_condition, in_prompt};
 use logwright::record::{Form, Records};
 use logwright::report::{Summary, Verdict, verdict};
-use logwright::sample::{Conditions, Control, GeneratedRecord, GenerationSettings, SamplingParams, generate};
+use logwright::sample::{Conditions, Control, GeneratedRecord, GenerationSettings, Grammar, SamplingParams, generate};
 use logwright::tokens::Tokenizer;
 use logwright::words::counted;
 use logwright::{Error, Result};
@@ -99,7 +99,9 @@ impl ConditionArgs {
         if days.is_some_and(|(first, last)| last < first) {
             return Err(Error::usage("--to is earlier than --from; expected a later day"));
         }
-        Conditions::new(records, &self.wanted, days, seed)
+        let conditions = Conditions::new(records, &self.wanted, days, seed)?;
+        conditions.warn_of_the_unseen();
+        Ok(conditions)
     }
 }
 

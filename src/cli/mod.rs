@@ -24,7 +24,6 @@ mod next;
 mod output;
 mod outputs;
 mod prepare;
-mod prompt_pseudonyms;
 mod pseudonyms;
 mod reference;
 mod result;

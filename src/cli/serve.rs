@@ -9,7 +9,7 @@ use logwright::ingest::{InputFormat, RecordStart};
 use logwright::known::{Known, KnownFile};
 use logwright::model_folder::LoadedModel;
 use logwright::score::{Aggregate, CALIBRATION, Calibration, Detector, ScoringMethod};
-use logwright::serve::{Load, ModelParts, Settings, TlsFiles, Tokens};
+use logwright::serve::{ComputeLimits, Load, ModelParts, Settings, TlsFiles, Tokens};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +42,9 @@ pub struct ServeArgs {
     /// Number of records to compute at once, from however many requests
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
+    /// Number of records to generate at once, from however many requests; each takes memory for the model's context
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    parallel: u16,
     /// Number of requests to compute at once; a further one is refused with status 429 and may come again
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     max_requests: u16,
@@ -99,7 +102,7 @@ impl ServeArgs {
             timeout: seconds(self.timeout),
             max_streams: self.max_streams as usize,
             stream_idle: seconds(self.stream_idle),
-            batch: self.batch.into(),
+            limits: ComputeLimits { batch: self.batch.into(), parallel: self.parallel.into() },
             format: self.format,
             record_start: self.record_start.as_deref().map(RecordStart::parse).transpose()?,
             in_clear: self.in_clear,

@@ -6,7 +6,6 @@ use crate::finding::*;
 use crate::ingest::RecordFault;
 use crate::stream::{Answer, BrokenLine, Session};
 use crate::version::VERSION;
-use crate::version::VERSION;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -85,7 +85,7 @@ pub(super) struct Drawn<'a> {
 /// What a step brought.
 #[derive(Default)]
 pub(super) struct Gained {
-    pub text: String,
+    pub text: Vec<u8>,
     pub token: Option<TokenLogprob>,
 }
 
@@ -156,7 +156,7 @@ impl ActiveSample {
             max_tokens,
             logprobs,
             rng,
-            written: prompt.len() - owed.len(),
+            written: if told.is_empty() { prompt.len() - owed.len() } else { 0 },
             prompt_length: prompt.len(),
             pending: tokens.len(),
             finish: (max_tokens == 0 && told.is_empty()).then_some(Finish::Length),
@@ -240,13 +240,11 @@ impl ActiveSample {
 
     /// Takes the token just drawn.
     pub fn step(&mut self, drawn: &Drawn, tokenizer: &Tokenizer) -> Gained {
-        let logprob = |token| {
-            let (logits, wanted) = (drawn.logits?, self.logprobs?);
-            Some(TokenLogprob::new(logits, token, wanted.top))
-        };
+        let (wanted, at) = (self.logprobs, self.written);
+        let logprob = |token| Some(TokenLogprob::new(drawn.logits?, (token, at), wanted?.top));
         if let Some(token) = self.told.pop_front() {
             let gained = Gained { token: logprob(token), ..Gained::default() };
-            self.tell(token);
+            self.tell(token, tokenizer);
             return gained;
         }
         let ends = drawn.token == tokenizer.separator() && self.owed.is_empty();
@@ -257,8 +255,9 @@ impl ActiveSample {
     }
 
     /// A token of the prompt is read by itself.
-    fn tell(&mut self, token: u32) {
+    fn tell(&mut self, token: u32, tokenizer: &Tokenizer) {
         self.tokens.push(token);
+        self.written += tokenizer.token_bytes(token).len();
         self.pending = 1;
         if self.told.is_empty() {
             // The prompt is read again at once, so that the rest is the same as without log probabilities.
@@ -269,7 +268,7 @@ impl ActiveSample {
     }
 
     /// Adds the drawn token to the record, and returns the text that has become certain.
-    fn take(&mut self, drawn: &Drawn, ends: bool, tokenizer: &Tokenizer) -> String {
+    fn take(&mut self, drawn: &Drawn, ends: bool, tokenizer: &Tokenizer) -> Vec<u8> {
         let bytes = tokenizer.token_bytes(drawn.token);
         if self.owed.is_empty() {
             let removed = 1.0 - drawn.allowed_share;
@@ -282,7 +281,7 @@ impl ActiveSample {
         self.drawn += usize::from(self.owed.is_empty() || self.owed.len() < bytes.len());
         if ends {
             self.finish = Some(Finish::Ended);
-            return String::new();
+            return Vec::new();
         }
         let paid = bytes.len().min(self.owed.len());
         self.owed.drain(..paid);
@@ -315,7 +314,7 @@ impl ActiveSample {
     }
 
     /// The finished record with its last text, and why it is finished; None while it is in progress.
-    pub fn finished(&mut self, tokenizer: &Tokenizer) -> Option<(String, GeneratedRecord, Finish)> {
+    pub fn finished(&mut self, tokenizer: &Tokenizer) -> Option<(Vec<u8>, GeneratedRecord, Finish)> {
         let finish = self.finish?;
         let mut text = tokenizer.decode(&self.tokens[1..]);
         text.truncate(self.written);

@@ -16,8 +16,9 @@ pub struct SampleId(u64);
 #[derive(Debug)]
 pub struct Progress {
     pub id: SampleId,
-    /// Text behind the prompt that is certain now; all of them together are the record's text behind its prompt.
-    pub text: String,
+    /// Text behind the prompt that is certain now, in whole characters; all of them together are the record's text behind its
+    /// prompt.
+    pub text: Vec<u8>,
     /// The token that was read or drawn, where log probabilities are wanted; the end of the record is none.
     pub token: Option<TokenLogprob>,
     /// The record and why it is finished, once it is.
@@ -98,7 +99,7 @@ impl DecodeBatch {
             let gained = drawn.map(|drawn| sample.step(&drawn, &tokenizer));
             let Gained { mut text, token } = gained.unwrap_or_default();
             let finished = sample.finished(&tokenizer).map(|(rest, record, finish)| {
-                text.push_str(&rest);
+                text.extend(rest);
                 (record, finish)
             });
             Progress { id, text, token, finished }

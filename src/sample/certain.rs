@@ -17,9 +17,9 @@ impl CertainText {
         CertainText { stop, ..CertainText::default() }
     }
 
-    /// Takes in more text, and returns what has become certain; and the number of bytes before a stop sequence, if the text now
-    /// contains one. What is not UTF-8 becomes replacement characters.
-    pub fn push(&mut self, bytes: &[u8]) -> (String, Option<usize>) {
+    /// Takes in more text, and returns what has become certain, in whole characters; and the number of bytes before a stop
+    /// sequence, if the text now contains one.
+    pub fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<usize>) {
         self.held.extend_from_slice(bytes);
         if let Some(at) = self.stop.iter().filter_map(|stop| memchr::memmem::find(&self.held, stop.as_bytes())).min() {
             self.held.truncate(at);
@@ -29,14 +29,13 @@ impl CertainText {
         let certain = self.held.len() - self.open_stop();
         let certain = certain - open_character(&self.held[..certain]);
         self.passed += certain;
-        let text: Vec<u8> = self.held.drain(..certain).collect();
-        (String::from_utf8_lossy(&text).into_owned(), None)
+        (self.held.drain(..certain).collect(), None)
     }
 
     /// What is held back, once nothing follows.
-    pub fn rest(&mut self) -> String {
+    pub fn rest(&mut self) -> Vec<u8> {
         self.passed += self.held.len();
-        String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned()
+        std::mem::take(&mut self.held)
     }
 
     /// The length of the longest end of the text that begins a stop sequence.
@@ -69,12 +68,12 @@ mod tests {
         let mut pieces = Vec::new();
         for part in parts {
             let (piece, end) = text.push(part);
-            pieces.push(piece);
+            pieces.push(String::from_utf8_lossy(&piece).into_owned());
             if end.is_some() {
                 return (pieces, end);
             }
         }
-        pieces.push(text.rest());
+        pieces.push(String::from_utf8_lossy(&text.rest()).into_owned());
         (pieces, None)
     }
 

@@ -52,9 +52,7 @@ impl Conditions {
             None => Err(no_prefix("--from: no prefix of the model is a day (day=PATH,date)", &prefixes)),
         });
         let days = days.transpose()?;
-        let conditions = Conditions { prefixes, wanted, days, combinations: records.combinations.clone(), seed };
-        conditions.warn_of_the_unseen();
-        Ok(conditions)
+        Ok(Conditions { prefixes, wanted, days, combinations: records.combinations.clone(), seed })
     }
 
     /// Whether there are no conditions.
@@ -122,7 +120,8 @@ impl Conditions {
         drawn.map_or(vec![None; self.prefixes.len()], |(values, _)| values.iter().cloned().map(Some).collect())
     }
 
-    fn warn_of_the_unseen(&self) {
+    /// Warns of wanted values that no training record had. The warning has the values, so it is for who gave them.
+    pub fn warn_of_the_unseen(&self) {
         for (place, wanted) in self.wanted.iter().enumerate() {
             let Some(wanted) = wanted else { continue };
             if !self.combinations.iter().any(|(values, _)| values[place] == *wanted) {

@@ -13,19 +13,21 @@ pub struct Logprobs {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprob {
     pub token: u32,
+    /// Where its bytes begin in the record's text.
+    pub at: usize,
     pub logprob: f64,
     /// The likeliest tokens at this place, the likeliest first.
     pub top: Vec<(u32, f64)>,
 }
 
 impl TokenLogprob {
-    /// From the `logits` (V) before the token.
-    pub fn new(logits: &[f32], token: u32, top: usize) -> Self {
+    /// From the `logits` (V) before the token, which begins at byte `at`.
+    pub fn new(logits: &[f32], (token, at): (u32, usize), top: usize) -> Self {
         let largest = logits.iter().fold(f32::NEG_INFINITY, |largest, &logit| largest.max(logit)) as f64;
         let sum: f64 = logits.iter().map(|&logit| (logit as f64 - largest).exp()).sum();
         let logprob = |token: u32| logits[token as usize] as f64 - largest - sum.ln();
         let top = likeliest(logits, top).into_iter().map(|token| (token, logprob(token))).collect();
-        TokenLogprob { token, logprob: logprob(token), top }
+        TokenLogprob { token, at, logprob: logprob(token), top }
     }
 }
 
@@ -51,11 +53,11 @@ mod tests {
     #[test]
     fn probabilities_are_those_of_the_softmax() {
         let logits = [0.1f32, 0.4, 0.2, 0.3].map(|share| share.ln() + 7.0);
-        let found = TokenLogprob::new(&logits, 2, 3);
+        let found = TokenLogprob::new(&logits, (2, 7), 3);
         assert!((found.logprob - 0.2f64.ln()).abs() < 1e-6);
         assert_eq!(found.top.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [1, 3, 2]);
         assert_eq!(found.top[2].1, found.logprob);
-        assert_eq!(TokenLogprob::new(&logits, 0, 0).top, []);
+        assert_eq!(TokenLogprob::new(&logits, (0, 0), 0).top, []);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod certain;
 mod conditions;
 pub mod constraint;
 pub mod generate;
+mod grammar;
 mod heal;
 mod logprobs;
 
@@ -15,4 +16,5 @@ pub use batch::{DecodeBatch, Progress, SampleId};
 pub use conditions::Conditions;
 pub use constraint::{Constraint, DeadEnd, GrammarCompiler, Separators};
 pub use generate::{Control, GenerationSettings, generate};
+pub use grammar::{Grammar, GrammarKind, GrammarModel};
 pub use logprobs::{Logprobs, TokenLogprob};

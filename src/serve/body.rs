@@ -130,22 +130,40 @@ pub struct AnswerWriter {
 }
 
 /// The other end: the body of an answer, piece by piece.
-struct AnswerBody(Receiver<Result<Bytes>>);
+struct AnswerBody {
+    pieces: Receiver<Result<Bytes>>,
+    /// What breaks the answer off, once all before it was handed on.
+    broken: Option<Error>,
+}
 
 impl hyper::body::Body for AnswerBody {
     type Data = Bytes;
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match self.pieces.poll_recv(context) {
+            Poll::Ready(Some(Err(error))) => {
+                // An error makes hyper drop what it has not sent yet; while there is nothing for it to take, it sends that.
+                self.broken = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled.map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
     }
 }
 
 impl AnswerWriter {
     /// A writer, and the body that a client takes. Where it takes nothing for as long as `patience`, writing fails.
     pub fn new(patience: Duration) -> (Self, Body) {
-        let (pieces, receiver) = channel(WAITING_ANSWERS);
-        (AnswerWriter { pieces, runtime: Handle::current(), patience }, Body::new(AnswerBody(receiver)))
+        let (sender, pieces) = channel(WAITING_ANSWERS);
+        (
+            AnswerWriter { pieces: sender, runtime: Handle::current(), patience },
+            Body::new(AnswerBody { pieces, broken: None }),
+        )
     }
 
     /// Hands on some bytes; false if the client has left or takes nothing.

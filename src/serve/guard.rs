@@ -144,8 +144,8 @@ impl Drop for Answered {
         let seconds = begun.elapsed().as_secs_f64();
         server.metrics.requests.with_label_values(&[*endpoint, status.as_str()]).inc();
         server.metrics.request_seconds.with_label_values(&[*endpoint]).observe(seconds);
-        // Probes and scrapes come every few seconds, and say nothing.
-        if matches!(*endpoint, "/healthz" | "/readyz" | "/metrics") && status.is_success() {
+        // Probes and scrapes come every few seconds, files of the page by the dozen, and say nothing.
+        if matches!(*endpoint, "/healthz" | "/readyz" | "/metrics" | "page") && status.is_success() {
             return;
         }
         let count =

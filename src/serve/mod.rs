@@ -7,6 +7,7 @@
 //! | `model`, `compute` | a loaded model, which a reload swaps; the one thread that owns its engine, where requests share batches |
 //! | `score`, `streams`, `body` | `POST /score`: lines in, answers out; streams that go on over several requests |
 //! | `otlp`, `recent` | `POST /v1/logs`: records from OpenTelemetry, and the last anomalies among them |
+//! | `completions`, `models` | `POST /v1/completions` and `GET /v1/models`, as OpenAI's clients expect them |
 //! | `metrics` | what Prometheus reads |
 //!
 //! A request that computes has a thread of its own, which reads and answers its records one after another; the runtime only moves
@@ -15,12 +16,14 @@
 
 mod auth;
 mod body;
+mod completions;
 mod compute;
 mod fault;
 mod guard;
 mod listen;
 mod metrics;
 mod model;
+mod models;
 mod otlp;
 mod page;
 mod query;
@@ -33,6 +36,7 @@ mod streams;
 mod tls;
 
 pub use auth::Tokens;
+pub use compute::ComputeLimits;
 pub use listen::run;
 pub use model::{Load, ModelParts};
 pub use settings::Settings;

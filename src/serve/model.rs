@@ -1,14 +1,18 @@
 //! A model that is served: what a reload replaces as a whole. A request keeps the model that it began with.
 
-use super::compute::{Compute, Pending};
+use super::completions::{Generation, Grammars};
+use super::compute::{Compute, ComputeLimits, Pending};
 use super::metrics::Metrics;
 use crate::Result;
+use crate::gpt::Config;
 use crate::known::Known;
 use crate::model_folder::LoadedModel;
-use crate::pseudonyms::RecordPseudonyms;
+use crate::pseudonyms::{RecordPseudonyms, in_condition, in_prompt};
 use crate::record::{Arrangement, Records};
+use crate::sample::{Grammar, GrammarKind, GrammarModel};
 use crate::score::{Detector, RecordReader, arrangement, mean_surprisal};
 use crate::tokens::Tokenizer;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -31,15 +35,20 @@ pub struct ServedModel {
     pub detector: Detector,
     pub known: Arc<Known>,
     pub loaded_at: SystemTime,
+    pub config: Config,
+    folder: PathBuf,
+    grammars: Grammars,
     arrangement: Option<Arc<Arrangement>>,
     pseudonyms: Option<Mutex<RecordPseudonyms>>,
     compute: Compute,
 }
 
 impl ServedModel {
-    pub fn start(parts: ModelParts, batch: usize, metrics: Arc<Metrics>) -> Self {
-        let ModelParts { model: LoadedModel { engine, tokenizer, records, .. }, detector, known, pseudonyms } = parts;
-        let compute = Compute::start(engine, tokenizer.separator(), batch, metrics);
+    pub fn start(parts: ModelParts, limits: ComputeLimits, metrics: Arc<Metrics>) -> Self {
+        let ModelParts { model: LoadedModel { folder, engine, tokenizer, records }, detector, known, pseudonyms } =
+            parts;
+        let config = *engine.config();
+        let compute = Compute::start(engine, &tokenizer, limits, metrics);
         ServedModel {
             arrangement: arrangement(&records),
             tokenizer,
@@ -47,6 +56,9 @@ impl ServedModel {
             detector,
             known: Arc::new(known),
             loaded_at: SystemTime::now(),
+            config,
+            folder,
+            grammars: Grammars::default(),
             pseudonyms: pseudonyms.map(Mutex::new),
             compute,
         }
@@ -65,6 +77,33 @@ impl ServedModel {
     /// Lends a reader that joins surprisals with records, for which no names are replaced.
     pub fn joiner(&self) -> RecordReader<'_> {
         RecordReader::new(self.arrangement.clone(), &self.tokenizer, &self.records, None)
+    }
+
+    /// The grammar of this kind for records of the model, for one request at a time.
+    ///
+    /// Errors: a grammar that there is not for this model.
+    pub fn grammar(&self, kind: &GrammarKind) -> Result<Arc<Mutex<Grammar>>> {
+        let ServedModel { tokenizer, config, records, folder, .. } = self;
+        self.grammars.get(kind, &GrammarModel { tokenizer, vocab: config.vocab, records, folder })
+    }
+
+    /// Replaces names in prompts and conditions, for a model that was trained on pseudonyms.
+    pub fn replace_names(&self, prompts: &mut [Vec<u8>], wanted: &mut [(String, String)]) {
+        let Some(pseudonyms) = &self.pseudonyms else { return };
+        let mut pseudonyms = pseudonyms.lock().unwrap_or_else(PoisonError::into_inner);
+        prompts.iter_mut().for_each(|prompt| *prompt = in_prompt(prompt, &mut pseudonyms));
+        for condition in wanted {
+            condition.1 = in_condition(condition, &self.records, &mut pseudonyms);
+        }
+    }
+
+    pub fn generate(&self, generation: Generation) -> Result<()> {
+        self.compute.generate(generation)
+    }
+
+    /// False after a bug has ended the thread that computes.
+    pub fn is_running(&self) -> bool {
+        self.compute.is_running()
     }
 
     pub fn measure(&self, sequences: Vec<Vec<u32>>) -> Result<Pending> {

@@ -1,7 +1,9 @@
 //! Requests -> who answers them. Every request passes a gate: who may ask, what headers the answer has, and a line for the audit.
 
+use super::completions::completions;
 use super::fault::Fault;
 use super::metrics::CONTENT_TYPE;
+use super::models::models;
 use super::score::score;
 use super::server::Server;
 use super::{guard, otlp, page};
@@ -19,12 +21,14 @@ pub fn router(server: Arc<Server>) -> Router {
         router = router.route(path, get(move || async move { page::file(kind, text) }));
     }
     router
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/score", post(score))
         .route("/v1/logs", post(otlp::logs))
         .route("/anomalies", get(otlp::anomalies))
+        .route("/v1/completions", post(completions))
+        .route("/v1/models", get(models))
         .route("/-/reload", post(reload))
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, "there is nothing at this address; see docs/serve.md") })
         .method_not_allowed_fallback(|| async {
@@ -32,6 +36,16 @@ pub fn router(server: Arc<Server>) -> Router {
         })
         .layer(from_fn_with_state(server.clone(), guard::guard))
         .with_state(server)
+}
+
+/// Whether it is worth keeping: nothing but a new start helps after the thread that computes has ended.
+async fn healthy(State(server): State<Arc<Server>>) -> Result<&'static str, Fault> {
+    match server.model() {
+        Ok(model) if !model.is_running() => {
+            Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "the thread that computes has ended; see the messages"))
+        }
+        _ => Ok("ok\n"),
+    }
 }
 
 /// Whether it can answer: a model is loaded, and no end is near.

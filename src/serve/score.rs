@@ -48,7 +48,7 @@ pub async fn score(
     let broke = Arc::new(OnceLock::new());
     let reader = BodyReader::new(body, server.body_limits(), broke.clone());
     let read_options = settings.read_options(&model.records)?;
-    let feed = Feed::of_stream("the body of the request", Box::new(reader), read_options, 2 * settings.batch);
+    let feed = Feed::of_stream("the body of the request", Box::new(reader), read_options, 2 * settings.limits.batch);
     let (writer, answer) = AnswerWriter::new(settings.timeout);
     let (begin, begun) = oneshot::channel();
     let counts = Arc::new(RequestCounts::default());
@@ -153,7 +153,7 @@ impl Request {
     /// Answers the records of the feed; what was read before it failed is still answered.
     fn answer_all(&mut self, feed: &mut Feed, broke: &OnceLock<ErrorKind>) -> std::result::Result<(), Ended> {
         let before = self.stream.stream().counts().records;
-        let (most, never) = (self.server.settings.batch, AtomicBool::new(false));
+        let (most, never) = (self.server.settings.limits.batch, AtomicBool::new(false));
         let mut under_way = VecDeque::new();
         let failed = loop {
             let read = if under_way.is_empty() { feed.next(most, &never) } else { feed.available(most, &never) };

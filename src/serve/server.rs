@@ -55,7 +55,7 @@ impl Server {
             let parts = (server.load)()?;
             // Before the model is put in place, so that nothing changes if it fails.
             server.tls.as_ref().map_or(Ok(()), Tls::reload)?;
-            Ok(ServedModel::start(parts, server.settings.batch, server.metrics.clone()))
+            Ok(ServedModel::start(parts, server.settings.limits, server.metrics.clone()))
         });
         let model =
             loaded.await.unwrap_or_else(|panic| Err(crate::Error::failed(format!("loading the model: {panic}"))))?;

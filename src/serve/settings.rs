@@ -1,6 +1,7 @@
 //! What a server is told at its start.
 
 use super::auth::Tokens;
+use super::compute::ComputeLimits;
 use super::tls::TlsFiles;
 use crate::ingest::{InputFormat, ReadOptions, RecordStart};
 use crate::record::Records;
@@ -28,8 +29,7 @@ pub struct Settings {
     /// Named streams that are remembered, and for how long without a record.
     pub max_streams: usize,
     pub stream_idle: Duration,
-    /// Sequences that are computed at once.
-    pub batch: usize,
+    pub limits: ComputeLimits,
     pub format: Option<InputFormat>,
     pub record_start: Option<RecordStart>,
     /// Whether findings show what pseudonyms stand for, and whether names are replaced.

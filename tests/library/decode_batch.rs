@@ -44,7 +44,7 @@ fn step(batch: &mut DecodeBatch, engine: &mut CpuEngine, outcomes: &mut BTreeMap
     for progress in batch.step(engine).unwrap() {
         let outcome = outcomes.entry(progress.id).or_default();
         assert_eq!(outcome.finished, None, "nothing comes behind the end");
-        outcome.text += &progress.text;
+        outcome.text += std::str::from_utf8(&progress.text).expect("whole characters");
         outcome.tokens.extend(progress.token);
         outcome.finished = progress.finished;
     }
@@ -162,6 +162,7 @@ fn log_probabilities_are_minus_the_losses_and_change_nothing() {
         assert_eq!(found.tokens.len(), losses.len() - known);
         for ((token, id), loss) in found.tokens.iter().zip(&tokens[known + 1..]).zip(&losses[known..]) {
             assert_eq!(token.token, *id);
+            assert!(record(&found).text[token.at..].starts_with(tokenizer.token_bytes(*id)));
             assert!((token.logprob + f64::from(*loss)).abs() < 1e-4, "{token:?} {loss}");
             assert!(token.top.len() == 3 && token.top[0].1 >= token.logprob);
         }

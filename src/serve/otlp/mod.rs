@@ -107,7 +107,7 @@ fn score(
 ) -> std::result::Result<(u64, String), Fault> {
     let (mut rejected, mut message) = (0, String::new());
     for run in records.chunk_by(|a, b| a.service == b.service) {
-        for batch in run.chunks(server.settings.batch) {
+        for batch in run.chunks(server.settings.limits.batch) {
             score_batch(server, model, batch, counts, &mut |error| {
                 rejected += 1;
                 if message.is_empty() {

@@ -1,6 +1,8 @@
 //! `logwright serve` from outside: what it answers, whom, and what it bears.
 
 mod access;
+mod completions;
+mod counterparts;
 mod limits;
 mod otlp;
 mod scoring;

@@ -1,7 +1,7 @@
-//! Prompts and conditions of `generate` for a model trained on pseudonyms: names in them are replaced as in its records.
+//! Prompts and conditions of generation for a model trained on pseudonyms: names in them are replaced as in its records.
 
-use logwright::pseudonyms::RecordPseudonyms;
-use logwright::record::{Records, prefix_values};
+use super::one_record::RecordPseudonyms;
+use crate::record::{Records, prefix_values};
 
 /// Replaces names in a prompt, which is the beginning of a record. A JSON record is completed first, so that its fields are
 /// known; a string that the prompt leaves open is taken as a whole value.
@@ -39,7 +39,7 @@ fn completion(prompt: &[u8]) -> String {
     ends.into_iter().find(is_whole).unwrap_or_default()
 }
 
-/// The value of `--where` as the model knows it: that which the prefix of a record with the value has.
+/// The value of a condition, by the name of its prefix, as the model knows it: that which the prefix of a record with the value has.
 pub fn in_condition((name, value): &(String, String), records: &Records, pseudonyms: &mut RecordPseudonyms) -> String {
     let Some(prefix) = records.prefixes.iter().find(|prefix| prefix.name() == name) else { return value.clone() };
     let record = prefix.record_of(value).to_string();
