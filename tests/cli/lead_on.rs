@@ -36,7 +36,8 @@ fn follow(home: &Path, step: &str) {
     for (word, there) in [("NORMAL", "corpus.jsonl"), ("NEW", "corpus.jsonl"), ("DATA", "data"), ("RUN", "run")] {
         line = line.replace(word, there);
     }
-    line = line.replace("PATH", "location").replace("VALUE", "AU").replace("WHY", "office");
+    let value = if line.contains("known-bad") { "AQ" } else { "AU" };
+    line = line.replace("PATH", "location").replace("VALUE", value).replace("WHY", "office");
     // What is there already is kept, and a model of two steps ends no record.
     line = line.replace("--out run", "--out run-of-test").replace("-n 1000", "-n 2").replace("-n 20", "-n 2");
     let few = [

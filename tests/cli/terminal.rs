@@ -40,13 +40,14 @@ fn a_terminal_gets_tables_and_progress_and_a_pipe_gets_json() {
     let small = SMALL.replace("--context 48", "--context 16");
     run(home.path(), &format!("train --data data --out run {small} --steps 2")).has(0, &[]);
     let known = "known-good add --model run --path location --value AU --reason office";
+    let seen = on_terminal(home.path(), known);
+    assert!(seen.contains("location = AU  office") && seen.contains("next: "), "{seen}");
     let bench = "bench train --layers 1 --heads 1 --channels 8 --context 8 --vocab 8 --batch 1 --steps 1";
     let dry = "prepare corpus.jsonl --pseudonymise --key-file key --dry-run";
     let cases = [
         (dry, &["class", "most frequent", "next: "][..]),
         ("score --model run --calibrate corpus.jsonl", &["false positives at most  0.1 %", "next: "]),
         ("evaluate --model run --data data", &["Loss, nats per token", "real, held out", "next: "]),
-        (known, &["location = AU  office", "next: "]),
         ("known-good list --model run", &["location = AU  office", "next: "]),
         (bench, &["median step", "next: "]),
     ];
