@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod device;
 mod doctor;
+mod dry_run;
 mod evaluate;
 mod examples;
 mod exit;

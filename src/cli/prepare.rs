@@ -1,11 +1,12 @@
 //! `logwright prepare`: raw logs -> a data folder.
 
+use super::dry_run;
 use super::interrupt::end_on_interrupt;
 use super::mode::ModeArgs;
 use super::next;
 use super::output::OutputArgs;
 use super::outputs::{check_file, check_outside, lies_in};
-use super::stdout::print_line;
+use super::result::ResultArgs;
 use super::values;
 use clap::Args;
 use logwright::dataset::{
@@ -100,13 +101,15 @@ pub struct PrepareArgs {
     /// umask
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     write_records: Option<PathBuf>,
-    /// Print what would be replaced (JSON), and write nothing: the numbers by class and field; the words that occur most in each
+    /// Print what would be replaced (on a terminal a short table, else JSON), and write nothing: the numbers by class and field; the words that occur most in each
     /// class; those that are also seen where no identity stands, which --allow can keep
     #[arg(long, requires = "pseudonymise", conflicts_with_all = ["write_records", "canaries"])]
     dry_run: bool,
     /// Add N records with made-up secrets to the training split, 1, 2, 4, ... times each, to measure memorisation
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true, value_parser = values::whole::<usize>(0..=32))]
     canaries: usize,
+    #[command(flatten)]
+    result: ResultArgs,
     #[command(flatten)]
     mode: ModeArgs,
 }
@@ -120,14 +123,14 @@ impl PrepareArgs {
 
 pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     let begin = Instant::now();
-    let dry_run = args.dry_run;
+    let (is_dry, result) = (args.dry_run, args.result);
     args.mode.apply();
     end_on_interrupt();
     let lead = Lead::new(&args);
     let options = options(args)?;
-    if let Some(how) = options.pseudonymise.as_ref().filter(|_| dry_run) {
+    if let Some(how) = options.pseudonymise.as_ref().filter(|_| is_dry) {
         let replaced = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
-        print_line(&serde_json::to_string_pretty(&replaced).map_err(Error::failed)?)?;
+        result.print_long(&replaced, || dry_run::table(&replaced))?;
         next::step("words to keep belong into a file for --allow; without --dry-run, and with --out DATA, it is done");
         return Ok(());
     }

@@ -138,6 +138,7 @@ pages! {
     readme: "README.md",
     start: "docs/start.md",
     find_anomalies: "docs/find-anomalies.md",
+    soc: "docs/soc.md",
     alerts: "docs/alerts.md",
     generate: "docs/generate.md",
     share: "docs/share.md",

@@ -357,9 +357,9 @@ fn members_of_a_kafka_group_score_a_topic_between_them() {
     );
     Said::from(shell(&scorer).output().unwrap()).has(0, &[]);
     let said = Said::from(shell(&format!("{kcat} -C -t findings -e")).output().unwrap());
-    let mut scored: Vec<String> = lines(&said).iter().map(|line| line["raw"]["id"].to_string()).collect();
-    let mut sent: Vec<String> =
-        records.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string()).collect();
+    let mut scored: Vec<String> = lines(&said).iter().map(|line| line["raw"].to_string()).collect();
+    let whole = |line: &String| serde_json::from_str::<Value>(line).unwrap().to_string();
+    let mut sent: Vec<String> = records.iter().map(whole).collect();
     scored.sort();
     sent.sort();
     assert_eq!(scored, sent, "each record once");
