@@ -156,7 +156,7 @@ class Browser:
     def wait(self, script, seconds, what):
         """Waits until the expression is true."""
         end = time.monotonic() + seconds
-        while not (value := self.run(script)):
+        while not (value := self.run(f"Boolean({script})")):
             if time.monotonic() > end:
                 raise TimeoutError(f"waited {seconds} s for {what}")
             time.sleep(0.1)
@@ -186,6 +186,10 @@ class Browser:
             sent.append(self.post("Input.dispatchKeyEvent", type="keyUp", **{**about, "text": ""}))
         for number in sent:
             self.reply(number, "Input.dispatchKeyEvent")
+
+    def paste(self, text):
+        """Puts a text into the element that has the focus at once."""
+        self.call("Input.insertText", text=text)
 
     def look(self, width, height=900, dark=False):
         """Sets the size of the window, and light or dark."""

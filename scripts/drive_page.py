@@ -3,7 +3,7 @@
 
 usage: drive_page.py URL --lines FILE --odd VALUE [--token TOKEN] [--screenshot PATH.png] [--dark] [--width PIXELS]
 
-FILE has lines of the model's logs (a few kilobytes: they are typed key by key), and one of them has the unusual VALUE. Checked are:
+FILE has a few lines of the model's logs, and those with the unusual VALUE are typed key by key, the others pasted. Checked are:
 the token form (with --token); the order of the keys Tab, a visible focus and a name for everything that has it; that lines are
 scored, the unusual value is marked, and markup and control characters of a line are shown as text; the filter, the order and the
 download, whose findings must equal those of /score; a file of several pieces, chosen and dropped; generated records; the live
@@ -128,10 +128,8 @@ class Drive:
         self.browser.wait("!document.getElementById('token-form').hidden", 20, "the form for a token")
         require(self.browser.run(FOCUSED)["id"] == "token", "the field for the token has no focus")
         self.browser.type(f"not {self.asked.token}")
-        before = self.text("#token-why")
         self.browser.press("Enter")
-        script = f"document.getElementById('token-why').textContent !== {json.dumps(before)}"
-        self.browser.wait(script, 20, "the answer to a wrong token")
+        self.browser.wait("document.querySelector('#token[aria-invalid=true]')", 20, "the answer to a wrong token")
         self.browser.type(self.asked.token)
         self.browser.press("Enter")
         self.browser.wait("document.getElementById('token-form').hidden", 20, "the right token to be taken")
@@ -140,11 +138,13 @@ class Drive:
         self.checked["token"] = True
 
     def score_by_keyboard(self):
-        """Types the lines, and scores them."""
+        """Types and pastes the lines, and scores them."""
         way = self.go_to("lines")
         expected = [] if self.asked.token else ["#content", "#score", "#generate", "#live"]
         require(way[:-1] == expected, f"the way to the lines: {way}")
-        self.browser.type("\n".join(self.typed))
+        for line in self.lines:
+            self.browser.type(line + "\n") if self.asked.odd in line else self.browser.paste(line + "\n")
+        self.browser.type(f"{MARKUP}\n{HIDDEN}")
         require(self.go_to("score-start") == ["file", "options", "score-start"], "the way from the lines to Score")
         self.browser.press("Space")
         self.settled("results")

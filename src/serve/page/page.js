@@ -42,10 +42,12 @@ async function useToken(event) {
     await loadModel();
   } catch (error) {
     token.forget();
-    say(byId("token-why"), error.message);
+    say(byId("token-why"), error.status === 401 ? `The server does not take this token. ${error.message}` : error.message);
+    byId("token").setAttribute("aria-invalid", "true");
     byId("token").focus();
     return;
   }
+  byId("token").removeAttribute("aria-invalid");
   byId("token-form").hidden = true;
   byId("token-forget").hidden = false;
   const waiting = retries;
