@@ -17,6 +17,7 @@ mod interrupt;
 mod key_file;
 mod known;
 mod left_out;
+mod merge;
 mod messages;
 mod mode;
 mod output;
@@ -55,6 +56,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Prepare(prepare::PrepareArgs),
+    Merge(merge::MergeArgs),
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
@@ -132,6 +134,7 @@ impl Cli {
         let done = |()| Exit::Success;
         match self.command {
             Command::Prepare(args) => prepare::run(args, output).map(done),
+            Command::Merge(args) => merge::run(args, output).map(done),
             Command::Train(args) => train::run(*args, output),
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args).map(done),
@@ -154,7 +157,7 @@ impl Command {
     fn prints(&self) -> bool {
         match self {
             Command::Prepare(args) => args.prints(),
-            Command::Train(_) => false,
+            Command::Merge(_) | Command::Train(_) => false,
             _ => true,
         }
     }

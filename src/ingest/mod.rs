@@ -32,6 +32,7 @@ mod json;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod part;
 mod prelude;
 mod queue;
 mod read;
@@ -51,6 +52,7 @@ pub use feed::{Feed, Input};
 pub use follow::{Begin, FollowState, Position};
 pub use format::InputFormat;
 pub use queue::{InputRecord, RecordFault, head};
-pub(crate) use read::check_prefixes;
+pub use part::{InputShare, read_part};
 pub use read::read_records;
+pub(crate) use read::{check_prefixes, warn_of_mixture};
 pub use record_start::RecordStart;
