@@ -49,10 +49,17 @@ pub enum Backend {
     Cuda(Arc<dyn Device>, Options),
 }
 
-/// Says it once per process, however many engines are opened.
-fn say_why_cpu(why: Error) {
+/// The first GPU that can be used, else None, which is said once per process, however many engines are opened.
+fn first_gpu() -> Option<Arc<dyn Device>> {
     static SAID: Once = Once::new();
-    SAID.call_once(|| tracing::info!("computing on the CPU, no GPU: {why}"));
+    let found = open::first();
+    let why = match &found {
+        Ok(Some(_)) => return found.ok().flatten(),
+        Ok(None) => "no GPU found; logwright doctor says why".to_string(),
+        Err(why) => why.to_string(),
+    };
+    SAID.call_once(|| tracing::info!("computing on the CPU: {why}"));
+    None
 }
 
 /// The memory that training takes, and the largest micro-batch that fits.
@@ -74,7 +81,7 @@ impl Backend {
         let device = match choice {
             DeviceChoice::Cpu => None,
             DeviceChoice::Cuda(id) => Some(open::open(id)?),
-            DeviceChoice::Auto => open::first().map_err(say_why_cpu).ok(),
+            DeviceChoice::Auto => first_gpu(),
         };
         Ok(device.map_or(Backend::Cpu, |device| Backend::Cuda(device, options)))
     }

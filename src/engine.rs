@@ -157,12 +157,13 @@ pub trait Engine: Send {
     /// Like `extend`, then draws one token for each sequence: `draws` and `tokens` (sequences). Each draw must allow some token.
     fn sample(&mut self, sequences: &[(usize, &[u32])], draws: &[SampleRequest], tokens: &mut [u32]) -> Result<()>;
 
-    /// Like `sample`, and measures for each token the probability mass that its draw allowed: `shares` (sequences), 1 where
-    /// every token is allowed, at the draw's temperature but without `top_k` and `top_p`. The logits are copied to the host.
+    /// Like `sample`, and hands out the `logits` (sequences, V) and the probability mass that each draw allowed: `shares`
+    /// (sequences), 1 where every token is allowed, at the draw's temperature but without `top_k` and `top_p`.
     fn sample_measured(
         &mut self,
         sequences: &[(usize, &[u32])],
         draws: &[SampleRequest],
+        logits: &mut [f32],
         tokens: &mut [u32],
         shares: &mut [f64],
     ) -> Result<()>;

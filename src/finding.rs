@@ -29,7 +29,7 @@
 //! A line that is not a record has `record`, `source`, `error` and `head`, its first 200 bytes (not with `--key-file` alone,
 //! which cannot replace names in it). A session has `session` (its key), `first` and `last` (record
 //! numbers, with `first_source` and `last_source` if there are several inputs), `records`, `score`, `threshold`, `anomaly` and
-//! `worst`, the finding on the record with the highest score, without a verdict of its own; with a calibration also `evidence`, in nats:
+//! `worst`, the finding on the record with the highest score, without a verdict of its own; with a calibration also `p_value`, and `evidence`, in nats:
 //! `records` (their score), `order` (of events), `events` (their numbers), `many`, `few` (records), `pause` and `hurry` (time between
 //! records), and `reasons`, what is odd beside the records, in words.
 
@@ -95,6 +95,18 @@ pub struct Attached {
     pub kept: Option<Kept>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawJson>,
+    /// Who and what the record names, where that is asked for; other schemas have places for it.
+    #[serde(skip)]
+    pub entities: Entities,
+}
+
+/// Users, addresses, hosts and hashes that a record names, each once, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entities {
+    pub users: Vec<String>,
+    pub ips: Vec<String>,
+    pub hosts: Vec<String>,
+    pub hashes: Vec<String>,
 }
 
 /// Values by path, in the order of the record.
@@ -127,6 +139,11 @@ impl RawJson {
     /// `None` if the text is no JSON.
     pub fn new(text: &str) -> Option<Self> {
         serde_json::from_str::<&RawValue>(text).ok().map(|value| RawJson(value.get().to_string()))
+    }
+
+    /// The value of a string, and the text of any other value.
+    pub fn text(&self) -> String {
+        serde_json::from_str(&self.0).unwrap_or_else(|_| self.0.clone())
     }
 
     /// Bytes as a string; what is no character is U+FFFD.

@@ -65,7 +65,9 @@ impl FromStr for Part {
         let pair = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match pair {
             Some((number, of)) if (1..=of).contains(&number) && of <= MOST_PARTS => Ok(Part { index: number - 1, of }),
-            _ => Err(format!("expected I/N, the number of the part from 1 and how many there are, at most {MOST_PARTS}, such as 3/8")),
+            _ => Err(format!(
+                "expected I/N, the number of the part from 1 and how many there are, at most {MOST_PARTS}, such as 3/8"
+            )),
         }
     }
 }
@@ -129,7 +131,9 @@ impl Launched {
             match &inner {
                 None => inner = Some((found, launcher)),
                 // Around each process of the outer launcher there are as many of the inner one.
-                Some((own, by)) if own.part.of % found.part.of != 0 || own.part.of == found.part.of && own.part != found.part => {
+                Some((own, by))
+                    if own.part.of % found.part.of != 0 || own.part.of == found.part.of && own.part != found.part =>
+                {
                     return Err(contradiction(&format!(
                         "{}={} and {}={} (rank {}), but {}={} (rank {})",
                         by.rank,
@@ -155,7 +159,9 @@ impl Launcher {
         let (rank, size) = match (number(self.rank)?, number(self.size)?) {
             (None, None) => return Ok(None),
             // A variable of the allocation, which every shell in it has.
-            (None, Some(_)) | (Some(_), None) if self.name == SLURM.name && number(SLURM_STEP)?.is_none() => return Ok(None),
+            (None, Some(_)) | (Some(_), None) if self.name == SLURM.name && number(SLURM_STEP)?.is_none() => {
+                return Ok(None);
+            }
             (Some(rank), Some(size)) => (rank, size),
             (Some(_), None) => return Err(half_set(self.rank, self.size)),
             (None, Some(_)) => return Err(half_set(self.size, self.rank)),

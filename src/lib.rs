@@ -18,11 +18,14 @@ pub mod ingest;
 pub mod known;
 pub mod launch;
 pub mod model_folder;
+pub mod output;
 pub mod pseudonyms;
 pub mod record;
 pub mod report;
 pub mod sample;
 pub mod score;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod stream;
 pub mod synth;
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub fn features() -> Vec<&'static str> {
         ("emulator-check", cfg!(feature = "emulator-check")),
         ("evtx", cfg!(feature = "evtx")),
         ("parquet", cfg!(feature = "parquet")),
+        ("serve", cfg!(feature = "serve")),
         ("xz", cfg!(feature = "xz")),
     ];
     all.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect()

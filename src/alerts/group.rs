@@ -73,6 +73,13 @@ pub struct Alert {
     pub finding: Finding,
 }
 
+impl Alert {
+    /// Whether no further record belongs to it.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+}
+
 /// An alert, or records that may become one.
 struct Group {
     alert: Alert,

@@ -1,5 +1,6 @@
 //! `logwright doctor`: checks GPU, driver, libraries and kernels, and says how to get what is missing.
 
+use super::next;
 use super::stdout::print_line;
 use clap::Args;
 use logwright::cpu::memory;
@@ -36,7 +37,7 @@ impl Check {
 }
 
 pub fn run(args: DoctorArgs) -> Result<()> {
-    let checks = [
+    let mut checks = vec![
         Check::new("driver", driver()),
         Check::new("gpus", gpus()),
         Check::new("cublaslt", cublaslt()),
@@ -46,6 +47,8 @@ pub fn run(args: DoctorArgs) -> Result<()> {
         Check::new("cpu", cpu()),
         Check::new("memory", host_memory()),
     ];
+    let ready = ready(&checks);
+    checks.push(Check::new("ready", Ok(ready)));
     if args.json {
         let fields = checks.into_iter().map(|check| (check.name.to_string(), check.value));
         return print_line(&Value::Object(fields.collect()));
@@ -56,7 +59,19 @@ pub fn run(args: DoctorArgs) -> Result<()> {
             print_line(&format_args!("{:9} {line}", if i == 0 { name } else { "" }))?;
         }
     }
+    next::command("logwright demo", "finds attacks in logs of its own, in minutes");
     Ok(())
+}
+
+/// Where `--device auto` computes, and that nothing else is needed.
+fn ready(checks: &[Check]) -> (Vec<String>, Value) {
+    let is_there = |name: &str| checks.iter().any(|check| check.name == name && check.found.is_ok());
+    let usable =
+        Driver::get().and_then(devices::all).unwrap_or_default().into_iter().find(|card| card.refusal().is_none());
+    match usable.filter(|_| ["cublaslt", "kernels"].into_iter().all(is_there)) {
+        Some(card) => (vec![format!("on {card}")], json!("gpu")),
+        None => (vec!["on the CPU; what is missing above only a GPU or a test needs".to_string()], json!("cpu")),
+    }
 }
 
 fn driver() -> Result<(Vec<String>, Value)> {

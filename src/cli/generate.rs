@@ -7,7 +7,9 @@ use super::grammar_cost::GrammarCost;
 use super::interrupt::{is_stopped, save_on_interrupt};
 use super::key_file::KeyArgs;
 use super::left_out::{LeftOut, Wishes};
+use super::next::{self, Sink};
 use super::output::OutputArgs;
+use super::part::PartArgs;
 use super::prompt_pseudonyms::{in_condition, in_prompt};
 use super::stdout::write_failed;
 use super::values;
@@ -23,6 +25,7 @@ use logwright::tokens::Tokenizer;
 use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::json;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
@@ -76,6 +79,8 @@ pub struct GenerateArgs {
     key: KeyArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    part: PartArgs,
 }
 
 /// Conditions on the fields that `prepare --prefix-field` named.
@@ -163,8 +168,15 @@ const MOST_TRIES: usize = 20;
 const MOST_CHECKED: usize = 1000;
 
 pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
+    let share = args.part.share()?;
+    let reads_stdin = args.prompts.as_ref().is_some_and(|file| file.as_os_str() == "-");
+    share.refuse(reads_stdin, "--prompts -", "standard input can be read by one process only; name a file with the prompts")?;
+    args.device.spread(share.local_rank);
     let mut prompts = prompts(&args)?;
-    let wanted = prompts.len().saturating_mul(args.n);
+    let of_all = prompts.len().saturating_mul(args.n);
+    let own = share.part.range(of_all as u64);
+    let (own, wanted) = (own.start as usize..own.end as usize, (own.end - own.start) as usize);
+    share.tell();
     let settings = args.sampling.settings(wanted)?;
     let mut model = args.device.load(&args.model)?;
     let mut grammar = args.grammar.open(&mut model)?;
@@ -185,17 +197,20 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         Printer { args: &args, records: &records, conditions: &conditions, wishes, counts: Counts::default() };
     let started = Instant::now();
     let mut missing = Vec::new();
-    let all = (0..wanted).map(|number| (number / args.n, number % args.n));
+    let all = own.map(|number| (number / args.n, number % args.n));
     let mut round = Round {
         engine: engine.as_mut(),
         tokenizer: &tokenizer,
         prompts: &prompts,
         grammar: grammar.as_mut(),
         settings,
+        of_all,
+        number: 0,
+        tries: 0,
     };
     round.run(all, &mut printer, &bar, &mut missing)?;
     while args.only_valid && !missing.is_empty() && !is_stopped() {
-        let tries = wanted.saturating_mul(MOST_TRIES).saturating_sub(round.settings.first);
+        let tries = wanted.saturating_mul(MOST_TRIES).saturating_sub(round.tries);
         if tries == 0 {
             break;
         }
@@ -204,7 +219,7 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         round.run(now.iter().copied(), &mut printer, &bar, &mut missing)?;
         missing.extend(later);
     }
-    let tries = round.settings.first;
+    let tries = round.tries;
     bar.finish_and_clear();
     printer.tell(started.elapsed().as_secs_f64(), grammar.is_some());
     if is_stopped() {
@@ -218,10 +233,26 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
             wanted - missing.len()
         )));
     }
+    args.lead_on();
     Ok(Exit::Success)
 }
 
 impl GenerateArgs {
+    fn lead_on(&self) {
+        let model = next::typed(&self.model);
+        let (file, how) = match next::sink() {
+            Sink::File(file) => (next::typed(&file), "compares them with real ones, and measures what they give away"),
+            Sink::Screen => {
+                ("synthetic.jsonl".to_string(), "compares records that > synthetic.jsonl has kept with real ones")
+            }
+            Sink::Pipe => return,
+        };
+        next::command(
+            format!("logwright evaluate --model {model} --data DATA --generated {file} --report report"),
+            how,
+        );
+    }
+
     /// Replaces names in prompts and conditions, for a model that was trained on pseudonyms.
     fn replace_names(&mut self, prompts: &mut [Vec<u8>], records: &Records, folder: &Path) -> Result<()> {
         // Without names in the arguments, a key changes nothing.
@@ -245,6 +276,12 @@ struct Round<'a> {
     prompts: &'a [Vec<u8>],
     grammar: Option<&'a mut Grammar>,
     settings: GenerationSettings,
+    /// The number of records of all processes; each pass draws as many random streams anew, so a record is the same whoever makes it.
+    of_all: usize,
+    /// The number of this pass, from 0.
+    number: usize,
+    /// The number of records that were tried.
+    tries: usize,
 }
 
 impl Round<'_> {
@@ -256,7 +293,7 @@ impl Round<'_> {
         bar: &ProgressBar,
         missing: &mut Vec<(usize, usize)>,
     ) -> Result<()> {
-        let Round { engine, tokenizer, prompts, grammar, settings } = self;
+        let Round { engine, tokenizer, prompts, grammar, settings, of_all, number, tries } = self;
         let (of, conditions, only_valid) = (printer.args.n, printer.conditions, printer.args.only_valid);
         let each = wanted.clone().map(|(prompt, i)| [conditions.prompt(i, of).as_bytes(), &prompts[prompt]].concat());
         let mut in_progress = wanted.clone();
@@ -267,7 +304,12 @@ impl Round<'_> {
         let mut finished = wanted;
         let mut out = stdout().lock();
         let mut tried = 0;
-        let control = Control { grammars, stop: Some(save_on_interrupt()) };
+        let (before, places) = (*number * *of_all, RefCell::new(wanted.clone()));
+        let numbers = |_: usize| {
+            let (prompt, i) = places.borrow_mut().next().unwrap_or_default();
+            before + prompt * of + i
+        };
+        let control = Control { grammars, numbers: Some(&numbers), stop: Some(save_on_interrupt()) };
         generate(*engine, tokenizer, each, settings, control, &mut |record| {
             let place = finished.next().unwrap_or_default();
             let is_printed = printer.print(&record, place.1, &mut out)?;
@@ -278,7 +320,8 @@ impl Round<'_> {
             }
             Ok(())
         })?;
-        settings.first += tried;
+        *tries += tried;
+        *number += 1;
         out.flush().map_err(write_failed)
     }
 }

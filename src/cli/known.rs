@@ -1,9 +1,12 @@
 //! `logwright known-good` and `known-bad`: what analysts know of findings.
 
+use super::next;
 use super::outputs::check_writable;
+use super::result::ResultArgs;
 use super::stdout::print_line;
 use clap::{Args, Subcommand};
 use logwright::known::{Entry, Judgement, KnownFile, Scope, What, given};
+use logwright::report::columns;
 use logwright::{Error, Result, model_folder};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, stdin};
@@ -19,7 +22,7 @@ pub struct KnownArgs {
 enum KnownCommand {
     /// Add what findings or alerts show, as score prints them, or a value of a field
     Add(AddArgs),
-    /// Print what is known, one JSON object per line
+    /// Print what is known: a table on a terminal, else one JSON object per line
     List(ListArgs),
     /// Remove entries by their id
     Remove(RemoveArgs),
@@ -30,6 +33,8 @@ struct ListArgs {
     /// The folder that score has as --model; its known.json holds what is known
     #[arg(long, value_name = "RUN")]
     model: PathBuf,
+    #[command(flatten)]
+    result: ResultArgs,
 }
 
 #[derive(Args)]
@@ -67,22 +72,60 @@ pub fn run(args: KnownArgs, state: Judgement) -> Result<()> {
         KnownCommand::Add(args) => add(&args, state),
         KnownCommand::List(args) => {
             let file = KnownFile::read(args.folder()?)?;
-            file.entries.iter().filter(|entry| entry.state == state).try_for_each(print)
+            let entries: Vec<Entry> = file.entries.into_iter().filter(|entry| entry.state == state).collect();
+            args.print(&entries)?;
+            let (command, model) = (state.command(), next::typed(&args.model));
+            match entries.last() {
+                Some(entry) => {
+                    next::command(format!("logwright {command} remove --model {model} {}", entry.id), "takes it back");
+                }
+                None => next::command(
+                    format!("logwright {command} add --model {model} --path PATH --value VALUE --reason WHY"),
+                    "there are no entries yet; PATH and VALUE as in the fields of a finding",
+                ),
+            }
+            Ok(())
         }
         KnownCommand::Remove(args) => {
             let mut file = KnownFile::change(args.place.writable()?)?;
             let removed = args.ids.iter().map(|id| file.remove(state, id)).collect::<Result<Vec<_>>>()?;
             file.save()?;
-            removed.iter().try_for_each(print)
+            args.place.print(&removed)?;
+            next::command(
+                format!("logwright {} list --model {}", state.command(), next::typed(&args.place.model)),
+                "what is left; the next score follows it",
+            );
+            Ok(())
         }
     }
 }
 
-fn print(entry: &Entry) -> Result<()> {
-    print_line(&serde_json::to_string(entry).map_err(Error::failed)?)
+/// The cells of an entry in a table.
+fn cells(entry: &Entry) -> [String; 5] {
+    let (scope, what) = match &entry.what {
+        What::Field { path, value } => ("field", format!("{path} = {value}")),
+        What::Record { digest } => ("record", digest.clone()),
+        What::Template(kind) => {
+            let odd = |(path, value): (&String, &Option<String>)| match value {
+                Some(value) => format!("{path} = {value}"),
+                None => format!("{path} (any value)"),
+            };
+            ("template", kind.odd.iter().map(odd).collect::<Vec<_>>().join(", "))
+        }
+    };
+    [entry.id.clone(), scope.to_string(), what, entry.reason.clone(), entry.date.clone()]
 }
 
 impl ListArgs {
+    fn print(&self, entries: &[Entry]) -> Result<()> {
+        if !self.result.is_table() {
+            return entries.iter().try_for_each(|entry| self.result.print(entry, String::new));
+        }
+        let heads = ["id", "scope", "what", "reason", "since"].map(String::from);
+        let rows: Vec<_> = std::iter::once(heads).chain(entries.iter().map(cells)).collect();
+        print_line(&columns(&rows).trim_end())
+    }
+
     fn folder(&self) -> Result<&Path> {
         model_folder::find(&self.model)?;
         Ok(&self.model)
@@ -101,7 +144,15 @@ fn add(args: &AddArgs, state: Judgement) -> Result<()> {
     let mut file = KnownFile::change(folder)?;
     entries.iter().try_for_each(|entry| file.add(entry.clone()))?;
     file.save()?;
-    entries.iter().try_for_each(print)
+    args.place.print(&entries)?;
+    if let Some(entry) = entries.last() {
+        let (command, model) = (state.command(), next::typed(&args.place.model));
+        next::command(
+            format!("logwright {command} remove --model {model} {}", entry.id),
+            "takes it back; until then every score follows it",
+        );
+    }
+    Ok(())
 }
 
 impl AddArgs {

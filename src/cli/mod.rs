@@ -20,13 +20,18 @@ mod left_out;
 mod merge;
 mod messages;
 mod mode;
+mod next;
 mod output;
 mod outputs;
+mod part;
 mod prepare;
 mod prompt_pseudonyms;
 mod pseudonyms;
 mod reference;
+mod result;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod stdout;
 mod synth;
 mod train;
@@ -61,6 +66,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Score(Box<score::ScoreArgs>),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Say that a value, a kind of alert or a record is no anomaly, and why
     KnownGood(known::KnownArgs),
     /// Say that a value, a kind of alert or a record is always an anomaly, and why
@@ -93,7 +100,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(instead) => return tell(&instead),
     };
-    cli.output.init_logging();
+    cli.output.init_logging(cli.command.is_silent());
     let outcome = cli.run();
     interrupt::wait_if_ending();
     match outcome {
@@ -137,14 +144,16 @@ impl Cli {
             Command::Merge(args) => merge::run(args, output).map(done),
             Command::Train(args) => train::run(*args, output),
             Command::Generate(args) => generate::run(args, output),
-            Command::Evaluate(args) => evaluate::run(args).map(done),
+            Command::Evaluate(args) => evaluate::run(args, output).map(done),
             Command::Score(args) => score::run(*args),
+            #[cfg(feature = "serve")]
+            Command::Serve(args) => serve::run(*args).map(done),
             Command::KnownGood(args) => known::run(args, Judgement::Good).map(done),
             Command::KnownBad(args) => known::run(args, Judgement::Bad).map(done),
-            Command::Pseudonyms(args) => pseudonyms::run(args).map(done),
+            Command::Pseudonyms(args) => pseudonyms::run(args, output).map(done),
             Command::Demo(args) => demo::run(args, output),
             Command::Synth(args) => args.run().map(done),
-            Command::Bench(args) => bench::run(args).map(done),
+            Command::Bench(args) => bench::run(args, output).map(done),
             Command::Doctor(args) => doctor::run(args).map(done),
             Command::Completions(args) => reference::completions(&args, program()).map(done),
             Command::Man(args) => reference::man(&args, program()).map(done),
@@ -153,11 +162,18 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether it says nothing on stderr unless it fails.
+    fn is_silent(&self) -> bool {
+        matches!(self, Command::Score(args) if args.is_silent())
+    }
+
     /// Whether its results go to stdout.
     fn prints(&self) -> bool {
         match self {
             Command::Prepare(args) => args.prints(),
             Command::Merge(_) | Command::Train(_) => false,
+            #[cfg(feature = "serve")]
+            Command::Serve(_) => false,
             _ => true,
         }
     }

@@ -38,11 +38,13 @@ pub enum LogFormat {
 }
 
 impl OutputArgs {
-    /// Sends `tracing` events to stderr; the `LOGWRIGHT_LOG` variable overrides the level (`debug`, `warn`, ...).
-    pub fn init_logging(&self) {
+    /// Sends `tracing` events to stderr; the `LOGWRIGHT_LOG` variable overrides the level (`debug`, `warn`, ...). With `silent`
+    /// there are only errors, unless details are asked for.
+    pub fn init_logging(&self, silent: bool) {
         let level = match (self.quiet, self.verbose) {
-            (true, _) => LevelFilter::WARN,
             (_, true) => LevelFilter::DEBUG,
+            _ if silent => LevelFilter::ERROR,
+            (true, _) => LevelFilter::WARN,
             _ => LevelFilter::INFO,
         };
         let asked = std::env::var("LOGWRIGHT_LOG").ok().and_then(|levels| levels.parse().ok());

@@ -2,6 +2,7 @@
 
 use super::interrupt::end_on_interrupt;
 use super::mode::ModeArgs;
+use super::next;
 use super::output::OutputArgs;
 use super::outputs::{check_file, check_outside, lies_in};
 use super::stdout::print_line;
@@ -127,10 +128,13 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     let (dry_run, part) = (args.dry_run, args.part);
     args.mode.apply();
     end_on_interrupt();
+    let lead = Lead::new(&args);
     let options = options(args)?;
     if let Some(how) = options.pseudonymise.as_ref().filter(|_| dry_run) {
         let replaced = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
-        return print_line(&serde_json::to_string_pretty(&replaced).map_err(Error::failed)?);
+        print_line(&serde_json::to_string_pretty(&replaced).map_err(Error::failed)?)?;
+        next::step("words to keep belong into a file for --allow; without --dry-run, and with --out DATA, it is done");
+        return Ok(());
     }
     if let Some(part) = part {
         let report = prepare_part(&options, part, &output.progress(0, "bytes"))?;
@@ -141,7 +145,47 @@ pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     let prepared = prepare(&options, &output.progress(0, "bytes"))?;
     warn_of_oddities(&prepared, &options);
     summarise(&prepared, &options, begin.elapsed().as_secs_f64());
+    lead.on();
     Ok(())
+}
+
+/// What leads on from a data folder.
+struct Lead {
+    data: String,
+    /// The model whose tokenizer it has.
+    model: Option<String>,
+    /// Records to share, and the key that reverses them.
+    shared: Option<(PathBuf, String)>,
+}
+
+impl Lead {
+    fn new(args: &PrepareArgs) -> Self {
+        let is_model = |folder: &&PathBuf| !folder.join("meta.json").exists();
+        let key = args.key_file.as_deref().map(next::typed).unwrap_or_default();
+        Lead {
+            data: next::typed(args.out.as_deref().unwrap_or(Path::new(""))),
+            model: args.tokenizer_from.as_ref().filter(is_model).map(|folder| next::typed(folder)),
+            shared: args.write_records.clone().map(|file| (file, key)),
+        }
+    }
+
+    fn on(&self) {
+        let Lead { data, model, shared } = self;
+        if let Some((file, key)) = shared {
+            let file = next::typed(file);
+            next::command(
+                format!("logwright pseudonyms --undo --key-file {key} --of {data} {file}"),
+                "turns addresses and identifiers back; keep the key, read the records before you share them",
+            );
+        }
+        match model {
+            Some(model) => next::command(
+                format!("logwright evaluate --model {model} --data {data}"),
+                "or train --init-from that model on this data",
+            ),
+            None => next::command(format!("logwright train --data {data} --out run"), "tokens become a model"),
+        }
+    }
 }
 
 /// Refuses a file of records that would replace something else, or lie in the data folder, which is replaced as a whole.
@@ -331,7 +375,7 @@ fn summarise_part(report: &ReadReport, part: Part, options: &PrepareOptions, sec
     let (out, records) = (options.out.display(), counted(report.records, "record"));
     let mb = report.bytes as f64 / 1e6;
     info!("{out} written: part {part}, {records}, {mb:.1} MB in {seconds:.1} s, {:.1} MB/s", mb / seconds);
-    info!("when all {} are there: logwright merge PART... --out DATA", counted(part.of(), "part"));
+    next::step(format!("when all {} are there, logwright merge PART... --out DATA", counted(part.of(), "part")));
 }
 
 fn tell_sources(report: &ReadReport) {

@@ -3,6 +3,8 @@
 use super::interrupt::end_on_interrupt;
 use super::key_file::check;
 use super::mode::ModeArgs;
+use super::next::{self, Sink};
+use super::output::OutputArgs;
 use super::stdout::write_failed;
 use clap::Args;
 use logwright::pseudonyms::{Pseudonymizer, Rules, SEALED_FILE, SealedPseudonyms, SecretKey};
@@ -41,16 +43,19 @@ pub struct PseudonymsArgs {
     mode: ModeArgs,
 }
 
-pub fn run(args: PseudonymsArgs) -> Result<()> {
+pub fn run(args: PseudonymsArgs, output: &OutputArgs) -> Result<()> {
     args.mode.apply();
     end_on_interrupt();
     let key = SecretKey::read(&args.key_file)?;
     let rules = args.rules(&key)?;
     let mut undo = Pseudonymizer::undoing(key, rules);
     let file = args.open()?;
+    // Each line is read twice.
+    let progress = output.progress(2 * file.metadata().map_or(0, |about| about.len()), "bytes");
     // Account numbers in text are known by those in fields, as they were when they were replaced.
     each_line(&file, &args.input, &mut |line| {
         undo.learn(line.strip_suffix(b"\n").unwrap_or(line));
+        progress.inc(line.len() as u64);
         Ok(())
     })?;
     undo.finalize();
@@ -59,10 +64,16 @@ pub fn run(args: PseudonymsArgs) -> Result<()> {
         let body = line.strip_suffix(b"\n").unwrap_or(line);
         undo.rewrite(body, &mut record);
         record.extend_from_slice(&line[body.len()..]);
+        progress.inc(line.len() as u64);
         out.write_all(&record).map_err(write_failed)
     })?;
     out.flush().map_err(write_failed)?;
+    drop(out);
+    progress.finish_and_clear();
     tell(&undo, args.of.is_some());
+    if let Sink::File(file) = next::sink() {
+        next::step(format!("keep {} as private as the original logs: it has real names and addresses", file.display()));
+    }
     Ok(())
 }
 

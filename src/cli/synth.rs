@@ -1,6 +1,7 @@
 //! `logwright synth`: the built-in log source as a command.
 
 use super::interrupt::end_on_interrupt;
+use super::next::{self, Sink};
 use super::outputs::check_file;
 use super::values;
 use chrono::{DateTime, NaiveDate};
@@ -70,6 +71,15 @@ impl SynthArgs {
         keep_going(out.flush())?;
         labels.map_or(Ok(()), WholeFile::publish)?;
         tracing::debug!("{written} records");
+        match next::sink() {
+            Sink::File(file) => next::command(
+                format!("logwright prepare {} --out data", next::typed(&file)),
+                "records become tokens, which train learns from",
+            ),
+            Sink::Screen => next::step("> logs.jsonl behind the command keeps the records for prepare"),
+            // The next program goes on.
+            Sink::Pipe => {}
+        }
         Ok(())
     }
 }

@@ -139,15 +139,13 @@ impl Engine for CpuEngine {
         &mut self,
         sequences: &[(usize, &[u32])],
         draws: &[SampleRequest],
+        logits: &mut [f32],
         tokens: &mut [u32],
         shares: &mut [f64],
     ) -> Result<()> {
-        let mut logits = std::mem::take(&mut self.logits);
-        logits.resize(sequences.len() * self.model.config.vocab, 0.0);
-        self.extend(sequences, &mut logits)?;
-        check_finite(&logits)?;
-        sampling::draw_measured(&logits, draws, tokens, shares);
-        self.logits = logits;
+        self.extend(sequences, logits)?;
+        check_finite(logits)?;
+        sampling::draw_measured(logits, draws, tokens, shares);
         Ok(())
     }
 

@@ -32,17 +32,22 @@ fn gpu(ordinal: usize) -> Result<Gpu> {
     Gpu::open(ordinal)
 }
 
-/// The first GPU that can be used. The error says why there is none.
-pub fn first() -> Result<Arc<dyn Device>> {
-    let cards = devices::all(Driver::get()?)?;
-    let mut why = Error::failed("the driver shows none");
+/// The number of GPUs that the driver shows.
+pub fn gpus() -> usize {
+    Driver::get().and_then(devices::all).map_or(0, |cards| cards.len())
+}
+
+/// The first GPU that can be used; None where no driver shows one. The error says why those that it shows cannot be used.
+pub fn first() -> Result<Option<Arc<dyn Device>>> {
+    let cards = Driver::get().and_then(devices::all).unwrap_or_default();
+    let mut why = None;
     for card in cards {
         match gpu(card.ordinal).and_then(|gpu| gpu.require_products().map(|()| gpu)) {
-            Ok(gpu) => return Ok(Arc::new(gpu)),
-            Err(error) => why = error,
+            Ok(gpu) => return Ok(Some(Arc::new(gpu))),
+            Err(error) => why = Some(error),
         }
     }
-    Err(why)
+    why.map_or(Ok(None), Err)
 }
 
 #[cfg(feature = "emulator")]

@@ -32,6 +32,8 @@ pub struct ReadOptions {
     pub leave_out: Vec<std::path::PathBuf>,
     /// Whether a model reads the records: its answer to a bad or too long one is what is wrong with it, and reading goes on.
     pub answer_faults: bool,
+    /// Whether each line stands alone and is answered, whatever it holds, as it comes.
+    pub each_line: bool,
     /// Which lines of text begin a record.
     pub record_start: RecordStart,
     /// Whether records are text: a format that would make JSON of them is read as lines.
@@ -67,6 +69,7 @@ impl Default for ReadOptions {
             prefixes: Vec::new(),
             leave_out: Vec::new(),
             answer_faults: false,
+            each_line: false,
             record_start: RecordStart::Lines,
             text_only: false,
             share: Part::WHOLE,

@@ -1,13 +1,16 @@
 //! Streams records from files, a pipe or a growing file: a reader thread with a short queue.
 
 use super::collect::{ReadOptions, ReadReport};
+use super::each_line;
 use super::follow::{Begin, Reader, segments};
 use super::prelude::prelude;
 use super::queue::{InputRecord, RecordSender};
 use super::read::{decode, open, read_all};
 use super::sniff::PEEK;
+use super::stdin::{STDIN, Stdin};
 use crate::{Error, Result};
 use indicatif::ProgressBar;
+use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,6 +120,13 @@ impl Feed {
 fn read(input: &Input, options: &ReadOptions, out: &mut RecordSender) -> Result<()> {
     match input {
         Input::Growing { path, begin, .. } => follow(path, begin, options, out),
+        Input::Stdin if options.each_line => {
+            each_line::read(STDIN, Box::new(Stdin::open()?), options, &mut |taken| out.send(taken))
+        }
+        Input::Path(path) if options.each_line => {
+            let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+            each_line::read(&path.display().to_string(), Box::new(file), options, &mut |taken| out.send(taken))
+        }
         Input::Path(path) => read_path(path, options, out),
         Input::Stdin => read_path(Path::new("-"), options, out),
     }

@@ -17,6 +17,7 @@ mod collect;
 mod compression;
 mod cri;
 mod csv;
+mod each_line;
 mod events;
 #[cfg(feature = "evtx")]
 mod evtx;

@@ -84,5 +84,5 @@ pub use key::SecretKey;
 pub use one_record::{RecordPseudonyms, Rewritten};
 pub use parts::Change;
 pub use pseudonymizer::{PseudonymReport, Pseudonymizer};
-pub use rules::Rules;
+pub use rules::{Action, Rules};
 pub use sealed::{SEALED_FILE, SealedPseudonyms};

@@ -1,5 +1,6 @@
 //! What a person reads after a run: the loss curve, HTML pages, and verdicts on generated records.
 
+mod columns;
 mod curve;
 mod demo;
 mod detection;
@@ -10,6 +11,7 @@ mod html;
 mod judged;
 pub mod parse;
 
+pub use columns::columns;
 pub use curve::{LossCurve, loss_curve};
 pub use demo::{Attacked, DemoReport, Detected, page, quality};
 pub use detection::{DetectorScores, detection};

@@ -23,6 +23,9 @@ pub enum Answer {
 pub struct Session {
     #[serde(skip)]
     pub anomaly: Option<bool>,
+    /// The finding on the record with the highest score, which the value holds as JSON.
+    #[serde(skip)]
+    pub worst: Option<Box<Finding>>,
     pub value: Value,
 }
 

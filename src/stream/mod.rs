@@ -10,6 +10,6 @@ mod record_stream;
 pub mod sessions;
 
 pub use alerting::Alerting;
-pub use answer::{Answer, BrokenLine};
+pub use answer::{Answer, BrokenLine, Session};
 pub use lines::{LineResult, Lines, measure};
 pub use record_stream::{RecordStream, StreamCounts, StreamOptions};

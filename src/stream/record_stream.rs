@@ -1,7 +1,7 @@
 //! Takes the lines of a stream, one after another, to answers.
 
 use super::alerting::Alerting;
-use super::answer::{Answer, BrokenLine, Session};
+use super::answer::{Answer, BrokenLine};
 use super::lines::LineResult;
 use super::sessions::{self, Closed, Grouped, SequenceSurprisal};
 use crate::Result;
@@ -42,7 +42,8 @@ pub struct StreamCounts {
 pub struct RecordStream {
     pub detector: Detector,
     known: Arc<Known>,
-    options: StreamOptions,
+    /// May change between lines.
+    pub options: StreamOptions,
     /// Where alerts are wanted.
     alerting: Option<Alerting>,
     /// Open sessions, where records are grouped.
@@ -60,6 +61,16 @@ impl RecordStream {
         let grouped = detector.method.group.clone().map(|group| Grouped::new(group, detector.in_clear));
         let monitor = detector.drift_monitor();
         RecordStream { detector, known, options, alerting, grouped, monitor, counts: StreamCounts::default() }
+    }
+
+    /// Goes on with what was learnt anew. Open sessions stay open where sessions are still of the same kind; else they are
+    /// forgotten, since what is known of sessions is no longer about them.
+    pub fn adopt(&mut self, detector: Detector, known: Arc<Known>) {
+        if detector.method.group != self.detector.method.group {
+            self.grouped = detector.method.group.clone().map(|group| Grouped::new(group, detector.in_clear));
+        }
+        self.monitor = detector.drift_monitor();
+        (self.detector, self.known) = (detector, known);
     }
 
     pub fn counts(&self) -> StreamCounts {
@@ -217,9 +228,9 @@ impl RecordStream {
     }
 
     fn session(&mut self, sequence: SequenceSurprisal, session: Closed, sink: AnswerSink) -> Result<()> {
-        let (anomaly, value) = sessions::describe(&self.detector, sequence, session)?;
-        self.counts.anomalies += u64::from(anomaly == Some(true));
-        sink(Answer::Session(Session { anomaly, value }))
+        let session = sessions::describe(&self.detector, sequence, session)?;
+        self.counts.anomalies += u64::from(session.anomaly == Some(true));
+        sink(Answer::Session(session))
     }
 
     fn broken(&mut self, (input, number): (usize, u64), fault: &RecordFault, sink: AnswerSink) -> Result<()> {

@@ -5,7 +5,7 @@ use crate::finding::Finding;
 use crate::record::{log_seconds, record_seconds};
 use crate::score::session::{Grouping, Session, SessionScore, Sessions};
 use crate::score::{Assessed, AssessedSession, Calibrator, Course, Detector, Reduced, ScoredRecord, Scorer};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The record's key, and its time in seconds if it has one; else what is missing.
 fn place(
@@ -92,18 +92,22 @@ impl Grouped {
 /// Mean surprisal in nats per token of a sequence of records, each with its closing separator: see [`crate::score::ScoringModel::sequence`].
 pub type SequenceSurprisal<'a> = &'a mut dyn FnMut(&[u32]) -> Result<f64>;
 
-/// The verdict on a session, and its line of output.
-pub fn describe(detector: &Detector, sequence: SequenceSurprisal, session: Closed) -> Result<(Option<bool>, Value)> {
+/// The verdict on a session.
+pub fn describe(detector: &Detector, sequence: SequenceSurprisal, session: Closed) -> Result<super::answer::Session> {
     let Gathered { scores, ends, worst, tokens, course } = session.gathered;
     let (first, last) = ends.expect("a session has a record");
     let by_records =
         if tokens.is_empty() { detector.method.of_session(scores.into_iter()) } else { sequence(&tokens)? };
     let AssessedSession { score, evidence, reasons } = detector.assess_session(by_records, &course);
     let anomaly = detector.is_anomaly(score);
+    let worst = worst.map(|(_, finding)| Box::new(finding));
     let mut value = json!({
         "session": session.key, "first": first.0, "last": last.0, "records": session.records,
-        "score": score, "threshold": detector.threshold, "anomaly": anomaly, "worst": worst.map(|(_, finding)| finding),
+        "score": score, "threshold": detector.threshold, "anomaly": anomaly, "worst": worst,
     });
+    if let Some(p) = detector.p_value(score) {
+        value["p_value"] = p.into();
+    }
     if let Some(evidence) = evidence {
         value["evidence"] = json!(evidence);
         value["reasons"] = reasons.into();
@@ -111,7 +115,7 @@ pub fn describe(detector: &Detector, sequence: SequenceSurprisal, session: Close
     if let (Some(first), Some(last)) = (first.1, last.1) {
         (value["first_source"], value["last_source"]) = (first.into(), last.into());
     }
-    Ok((anomaly, value))
+    Ok(super::answer::Session { anomaly, worst, value })
 }
 
 /// What a calibration keeps of a session.

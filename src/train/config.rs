@@ -26,6 +26,9 @@ pub struct TrainConfig {
     pub windows: Windows,
     /// Total optimiser steps.
     pub steps: u64,
+    /// Passes over the training data, as it was asked for; [`super::plan`] turns them into `steps` once the data is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
     /// Peak learning rate.
     pub learning_rate: f32,
     /// Learning rate at the end of the schedule.
@@ -97,8 +100,17 @@ impl TrainConfig {
             .ok_or_else(|| Error::usage(format!("{origin} {preset}: unknown; expected one of {}", names())))?;
         let mut table: toml::Table = DEFAULTS.parse().expect("the defaults are valid TOML");
         table.extend(preset_text.parse::<toml::Table>().expect("presets are valid TOML"));
+        if let Some(path) = file.filter(|_| given.contains_key("epochs") && given.contains_key("steps")) {
+            return Err(Error::usage(format!(
+                "{}: it has steps and epochs, which say the same; remove one of the two",
+                path.display()
+            )));
+        }
         table.extend(given);
         table.insert("preset".into(), preset.into());
+        if overrides.contains_key("steps") {
+            table.remove("epochs");
+        }
         table.extend(overrides);
         let origin = file.map_or("flags".to_string(), |path| format!("{} with the flags", path.display()));
         Self::from_table(table, &origin)
@@ -154,6 +166,9 @@ impl TrainConfig {
         let window = self.batch.checked_mul(self.accumulation).and_then(|n| n.checked_mul(self.context));
         if window.is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!("batch x accumulation x context must be at most {MOST_TOKENS} tokens per step"));
+        }
+        if let Some(epochs) = self.epochs.filter(|epochs| !(*epochs > 0.0 && epochs.is_finite())) {
+            return wrong(format!("epochs must be a positive number, found {epochs}"));
         }
         let positive = [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)];
         for (name, value) in positive {
@@ -285,6 +300,23 @@ mod tests {
         assert_eq!((config.steps, config.batch), (9, 3));
         let saved: TrainConfig = toml::from_str(&config.to_toml()).unwrap();
         assert_eq!(saved, config);
+    }
+
+    #[test]
+    fn the_later_of_steps_and_epochs_wins() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = |text: &str, flags: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            TrainConfig::resolve(None, Some(file.path()), flags.parse().unwrap())
+        };
+        assert_eq!(of("steps = 7\n", "epochs = 2.5").unwrap().epochs, Some(2.5));
+        assert_eq!(of("epochs = 3\n", "").unwrap().epochs, Some(3.0));
+        let config = of("epochs = 3\n", "steps = 9").unwrap();
+        assert_eq!((config.epochs, config.steps), (None, 9));
+        for (text, said) in [("epochs = 3\nsteps = 9\n", "remove one"), ("epochs = 0\n", "epochs must be a positive")] {
+            let message = of(text, "").unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::dataset::{Sampler, Split};
 use crate::engine::{Batch, Engine, IGNORE};
+use indicatif::ProgressBar;
 
 /// Sums over the counted targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,8 +30,16 @@ impl Loss {
     }
 }
 
-/// Loss over the split's windows in order, `batch` at a time; `limit` > 0 takes that many, spread evenly.
-pub fn split_loss(engine: &mut dyn Engine, split: &Split, sampler: &Sampler, batch: usize, limit: u64) -> Result<Loss> {
+/// Loss over the split's windows in order, `batch` at a time; `limit` > 0 takes that many, spread evenly. `progress` counts
+/// windows.
+pub fn split_loss(
+    engine: &mut dyn Engine,
+    split: &Split,
+    sampler: &Sampler,
+    batch: usize,
+    limit: u64,
+    progress: &ProgressBar,
+) -> Result<Loss> {
     let (context, windows) = (engine.config().context, sampler.cover(split)?);
     let taken = if limit == 0 { windows } else { limit.min(windows) };
     // No more rows than there are windows.
@@ -48,13 +57,14 @@ pub fn split_loss(engine: &mut dyn Engine, split: &Split, sampler: &Sampler, bat
         let n = rows * context;
         engine.losses(Batch { tokens: &tokens[..n], targets: &targets[..n], seq_len: context }, &mut losses[..n])?;
         total.add(&losses[..n], &targets[..n]);
+        progress.inc(rows as u64);
     }
     Ok(total)
 }
 
 /// Loss over a token stream in consecutive windows of the model's context: window w predicts
-/// `stream[w*T+1 ..= w*T+T]` from `stream[w*T .. w*T+T]`.
-pub fn stream_loss(engine: &mut dyn Engine, stream: &[u32]) -> Result<Loss> {
+/// `stream[w*T+1 ..= w*T+T]` from `stream[w*T .. w*T+T]`. `progress` counts windows.
+pub fn stream_loss(engine: &mut dyn Engine, stream: &[u32], progress: &ProgressBar) -> Result<Loss> {
     let context = engine.config().context;
     let mut losses = vec![0.0; context];
     let mut total = Loss::default();
@@ -63,6 +73,7 @@ pub fn stream_loss(engine: &mut dyn Engine, stream: &[u32]) -> Result<Loss> {
         let (tokens, targets) = (&stream[start..start + n], &stream[start + 1..start + n + 1]);
         engine.losses(Batch { tokens, targets, seq_len: n }, &mut losses[..n])?;
         total.add(&losses[..n], targets);
+        progress.inc(1);
     }
     Ok(total)
 }

@@ -4,6 +4,7 @@ use super::evaluate::split_loss;
 use crate::dataset::{Dataset, Sampler, Split};
 use crate::engine::Engine;
 use crate::{Error, Result};
+use indicatif::ProgressBar;
 
 /// New data, and a fraction of windows replayed from old data (experience replay; Rolnick et al., "Experience Replay for
 /// Continual Learning", 2019).
@@ -72,8 +73,9 @@ impl<'a> Mixture<'a> {
 
     /// Validation losses in nats per token: of the new data, of the old data, and of both as they are mixed.
     pub fn validate(&self, engine: &mut dyn Engine, sampler: &Sampler, batch: usize, limit: u64) -> Result<Validation> {
-        let new = split_loss(engine, &self.data.val, sampler, batch, limit)?;
-        let old = self.old.map(|old| split_loss(engine, &old.val, sampler, batch, limit)).transpose()?;
+        let none = ProgressBar::hidden();
+        let new = split_loss(engine, &self.data.val, sampler, batch, limit, &none)?;
+        let old = self.old.map(|old| split_loss(engine, &old.val, sampler, batch, limit, &none)).transpose()?;
         let bits_per_byte = new.bits_per_byte(self.data.val.tokens(), self.data.val.bytes());
         let old = old.map(|loss| loss.mean());
         let mixed = old.map_or(new.mean(), |old| (1.0 - self.share) * new.mean() + self.share * old);

@@ -2,6 +2,7 @@
 
 mod card;
 pub mod config;
+pub mod epochs;
 pub mod evaluate;
 pub mod metrics;
 mod mixture;

@@ -5,6 +5,7 @@
 //! suffice, before any large buffer is allocated.
 
 use super::config::TrainConfig;
+use super::epochs;
 use super::run::Start;
 use crate::backend::Backend;
 use crate::dataset::Dataset;
@@ -23,6 +24,8 @@ pub struct RunRequest {
     pub begin: Begin,
     /// The settings given as flags; they override all others.
     pub flags: toml::Table,
+    /// Whether old data is mixed in.
+    pub replays: bool,
 }
 
 /// How a run begins.
@@ -53,16 +56,25 @@ impl RunPlan {
     /// # Errors
     /// Settings that contradict each other or the model, a model of another tokenizer, too little memory, no run to resume.
     pub fn new(request: &RunRequest, data: &Dataset, backend: &Backend) -> Result<Self> {
-        match &request.begin {
-            Begin::Resume => Self::resume(request, data, backend),
+        let plan = match &request.begin {
+            Begin::Resume => Self::resume(request, data, backend)?,
             Begin::New { preset, file, init_from } => {
                 let config = TrainConfig::resolve(preset.as_deref(), file.as_deref(), request.flags.clone())?;
                 match init_from {
-                    None => Self::random(config, data, backend),
-                    Some(folder) => Self::fine_tune(config, request, file.as_deref(), folder, data, backend),
+                    None => Self::random(config, data, backend)?,
+                    Some(folder) => Self::fine_tune(config, request, file.as_deref(), folder, data, backend)?,
                 }
             }
+        };
+        plan.with_steps(data, request.replays)
+    }
+
+    /// Turns the passes that were asked for into steps, which is what a run saves: it resumes the same where the data has grown.
+    fn with_steps(mut self, data: &Dataset, replays: bool) -> Result<Self> {
+        if let Some(epochs) = self.config.epochs.take() {
+            self.config.steps = epochs::steps(epochs, &self.config, data, replays)?;
         }
+        Ok(self)
     }
 
     /// A new model with random parameters.

@@ -15,7 +15,8 @@ const MEMORY: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The names of values in help texts that are not numbers.
-const WORDS: [&str; 27] = [
+const WORDS: [&str; 28] = [
+    "ADDRESS",
     "BOOL",
     "CHAR",
     "DATA",
@@ -220,6 +221,9 @@ fn numbers_of_what_reads_a_model() {
         ("--group-seconds", "--group-by identity --time-field time"),
     ];
     try_all(home.path(), "score", "score --model run few.jsonl", &BTreeMap::from(needs));
+    // Without a model it ends as soon as it has read its flags.
+    #[cfg(feature = "serve")]
+    try_all(home.path(), "serve", "serve --model none --listen 127.0.0.1:0", &BTreeMap::new());
 }
 
 #[test]

@@ -63,16 +63,17 @@ fn sampling_is_extending_and_drawing() {
     let draw = |uniform, allowed| SampleRequest { params, uniform, allowed };
     let draws = [draw(0.2, None), draw(0.99, Some(&[0b1010][..]))];
     let (mut tokens, mut logits) = ([0; 2], [f32::NAN; 22]);
-    let (mut same_tokens, mut shares) = ([0; 2], [f64::NAN; 2]);
+    let (mut same_tokens, mut same_logits, mut shares) = ([0; 2], [f32::NAN; 22], [f64::NAN; 2]);
     sampled.open_cache(3).unwrap();
     measured.open_cache(3).unwrap();
     extended.open_cache(3).unwrap();
     // A prompt, then a token a slot.
     for sequences in [[(2, &[1, 2, 3][..]), (0, &[4, 5])], [(2, &[6]), (0, &[7])]] {
         sampled.sample(&sequences, &draws, &mut tokens).unwrap();
-        measured.sample_measured(&sequences, &draws, &mut same_tokens, &mut shares).unwrap();
+        measured.sample_measured(&sequences, &draws, &mut same_logits, &mut same_tokens, &mut shares).unwrap();
         assert_eq!(same_tokens, tokens);
         extended.extend(&sequences, &mut logits).unwrap();
+        assert_eq!(same_logits, logits);
         let weights: Vec<f64> = logits[11..].iter().map(|&logit| (logit as f64).exp()).collect();
         assert_eq!(shares[0], 1.0);
         assert!((shares[1] - (weights[1] + weights[3]) / weights.iter().sum::<f64>()).abs() < 1e-6, "{shares:?}");

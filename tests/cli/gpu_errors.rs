@@ -52,7 +52,11 @@ fn no_driver_is_told_with_what_to_do() {
     let empty = tempfile::tempdir().unwrap();
     let said = run(empty.path(), "", &train("cuda"));
     said.has(1, &["no CUDA driver", "libcuda.so.1 not found", "install NVIDIA's driver"]);
-    run(empty.path(), "", &train("auto")).has(0, &["computing on the CPU, no GPU: no CUDA driver"]);
+    let said = run(empty.path(), "", &train("auto"));
+    said.has(0, &["computing on the CPU: no GPU found; logwright doctor says why"]);
+    assert!(!said.err.contains("libcuda"), "{}", said.err);
+    let doctor = run(empty.path(), "", "doctor");
+    assert!(doctor.out.contains("no CUDA driver (libcuda.so.1 not found"), "{}", doctor.out);
 }
 
 #[test]

@@ -33,6 +33,8 @@ mod pseudonyms;
 mod reference;
 mod safety;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod shown;
 mod sigma;
 mod sigma_rule;

@@ -30,7 +30,7 @@ fn a_record_has_the_loss_that_evaluation_gives_it() {
         let mut stream = vec![tokenizer.separator()];
         tokenizer.encode(record, &mut stream).unwrap();
         stream.push(tokenizer.separator());
-        let expected = stream_loss(&mut engine, &stream).unwrap();
+        let expected = stream_loss(&mut engine, &stream, &indicatif::ProgressBar::hidden()).unwrap();
         assert_eq!((found.tokens.len(), &found.tokens[..]), (record.len() + 1, &stream[1..]));
         assert!((found.total() - expected.sum).abs() < 1e-4, "{} {}", found.total(), expected.sum);
     }

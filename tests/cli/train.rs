@@ -159,7 +159,7 @@ fn an_interrupt_saves_and_resuming_finishes() {
     std::thread::sleep(Duration::from_millis(100));
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let said = Said::from(child.wait_with_output().unwrap());
-    said.has(130, &["interrupted; --resume continues from the last checkpoint"]);
+    said.has(130, &["interrupted at step", "next: logwright train --data data --out run --resume  #"]);
     let done = losses(&home.path().join("run")).len();
     run(home.path(), &format!("train --data data --out run --resume --steps {}", done + 3)).has(0, &["finished"]);
     assert_eq!(losses(&home.path().join("run")).len(), done + 3);

@@ -321,9 +321,11 @@ fn measured_draws_are_those_of_the_logits(bench: &Bench) {
     let draws =
         [(0.3, None), (0.9, Some(&allowed[..]))].map(|(uniform, allowed)| SampleRequest { params, uniform, allowed });
     let (mut tokens, mut shares, mut logits) = ([0; 2], [f64::NAN; 2], vec![f32::NAN; 2 * PLAIN.vocab]);
+    let mut handed_out = logits.clone();
     for sequences in [[(1, &[1, 2, 3][..]), (0, &[4, 5])], [(1, &[6]), (0, &[7])]] {
-        measured.sample_measured(&sequences, &draws, &mut tokens, &mut shares).unwrap();
+        measured.sample_measured(&sequences, &draws, &mut handed_out, &mut tokens, &mut shares).unwrap();
         extended.extend(&sequences, &mut logits).unwrap();
+        assert_eq!(handed_out, logits);
         let (mut same_tokens, mut same_shares) = ([0; 2], [f64::NAN; 2]);
         sampling::draw_measured(&logits, &draws, &mut same_tokens, &mut same_shares);
         assert_eq!((tokens, shares), (same_tokens, same_shares));

@@ -2,6 +2,7 @@
 
 mod cpu_batches;
 mod cpu_gradients;
+mod decode_batch;
 mod pytorch;
 mod resources;
 mod sass;

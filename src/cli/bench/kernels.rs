@@ -2,6 +2,7 @@
 
 use super::settings::{StepShape, adamw};
 use crate::cli::device::DeviceArgs;
+use crate::cli::next;
 use crate::cli::stdout::print_line;
 use crate::cli::values;
 use clap::Args;
@@ -93,9 +94,11 @@ pub fn run(bench: &KernelsBench) -> Result<()> {
         )));
     }
     match bench.json {
-        true => print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows)),
-        false => print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows)),
+        true => print_line(&report(&recorder.name(), &config, bench.step.batch, &card, &rows))?,
+        false => print_line(&text(&format!("{}; {}", recorder.name(), bench.step.words()), &card, rows))?,
     }
+    next::command("logwright bench train --device cuda", "the whole step");
+    Ok(())
 }
 
 impl KernelsBench {

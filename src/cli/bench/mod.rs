@@ -6,6 +6,7 @@ mod roofline;
 mod settings;
 mod train;
 
+use super::output::OutputArgs;
 use clap::{Args, Subcommand};
 use logwright::Result;
 
@@ -22,18 +23,18 @@ pub struct BenchArgs {
 
 #[derive(Subcommand)]
 enum What {
-    /// Measure training steps: forward, backward and update; prints one JSON object
+    /// Measure training steps: forward, backward and update; prints a table on a terminal, else one JSON object
     Train(train::TrainBench),
-    /// Measure generation with a KV cache, up to a full context; prints one JSON object
+    /// Measure generation with a KV cache, up to a full context; prints a table on a terminal, else one JSON object
     Generate(generate::GenerateBench),
     /// Measure every kernel and matrix product of a step by itself, as a fraction of the card's measured peak
     Kernels(kernels::KernelsBench),
 }
 
-pub fn run(args: BenchArgs) -> Result<()> {
+pub fn run(args: BenchArgs, output: &OutputArgs) -> Result<()> {
     match args.what {
-        Some(What::Train(bench)) => train::run(bench),
-        Some(What::Generate(bench)) => generate::run(bench),
+        Some(What::Train(bench)) => train::run(bench, output),
+        Some(What::Generate(bench)) => generate::run(bench, output),
         Some(What::Kernels(bench)) => kernels::run(&bench),
         None => roofline::run(&args.roofline),
     }

@@ -1,6 +1,7 @@
 //! `logwright bench --roofline`: the minimum time of a training step on a card, operation by operation.
 
 use super::settings::StepShape;
+use crate::cli::next;
 use crate::cli::stdout::print_line;
 use clap::Args;
 use logwright::cuda::perf::peaks::{self, PEAKS, Peaks};
@@ -36,5 +37,7 @@ pub fn run(args: &RooflineArgs) -> Result<()> {
     let (text, prediction) = (roofline::text(&step, card), roofline::prediction(&step, card));
     let Peaks { name, tflops, bandwidth, .. } = card;
     let title = format!("{name}: {tflops} TFLOP/s bf16 dense, {bandwidth} GB/s; {}", args.step.words());
-    print_line(&format!("{title}\n{}\n{prediction}", text.trim_end()))
+    print_line(&format!("{title}\n{}\n{prediction}", text.trim_end()))?;
+    next::command("logwright bench train --device cuda", "what this machine's card reaches");
+    Ok(())
 }

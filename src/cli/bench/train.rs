@@ -2,12 +2,15 @@
 
 use super::settings::{EngineShape, adamw, engine};
 use crate::cli::device::TrainingArgs;
-use crate::cli::stdout::print_line;
+use crate::cli::next;
+use crate::cli::output::OutputArgs;
+use crate::cli::result::ResultArgs;
 use crate::cli::values;
 use clap::Args;
 use logwright::engine::Batch;
 use logwright::gpt::Flops;
 use logwright::gpt::checkpoint::StoredModel;
+use logwright::report::columns;
 use logwright::train::ProfileSteps;
 use logwright::{Error, Result};
 use serde_json::json;
@@ -20,6 +23,8 @@ pub struct TrainBench {
     shape: EngineShape,
     #[command(flatten)]
     training: TrainingArgs,
+    #[command(flatten)]
+    result: ResultArgs,
     /// Peak of the hardware in TFLOP/s, to report model FLOPs utilisation [default: from the data sheets of known GPUs]
     #[arg(long, value_name = "X", value_parser = values::positive)]
     peak_tflops: Option<f64>,
@@ -43,7 +48,7 @@ pub struct TrainBench {
     tokens: Option<PathBuf>,
 }
 
-pub fn run(bench: TrainBench) -> Result<()> {
+pub fn run(bench: TrainBench, output: &OutputArgs) -> Result<()> {
     let shape = &bench.shape;
     let mut device = shape.device.open_for_training(bench.training)?;
     let recorder = device.record_ops();
@@ -63,6 +68,7 @@ pub fn run(bench: TrainBench) -> Result<()> {
     let (n, pieces) = (shape.batch * config.context, u64::from(bench.accumulation));
     let stream = bench.tokens.as_deref().map_or_else(|| Ok(shape.tokens(n + 1)), read_tokens)?;
     let (mut milliseconds, mut losses, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    let bar = output.progress(bench.warmup + bench.steps, "steps");
     for step in 0..bench.warmup + bench.steps {
         let (time, first) = (step + 1, step * pieces);
         let windows: Vec<Vec<u32>> = (first..first + pieces).map(|number| window(&stream, number, n)).collect();
@@ -76,8 +82,10 @@ pub fn run(bench: TrainBench) -> Result<()> {
             Ok(())
         })?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+        bar.inc(1);
         idle.extend(recorder.as_ref().map(|recorder| recorder.take_idle().as_secs_f64() * 1e3));
     }
+    bar.finish_and_clear();
     let warmup = bench.warmup as usize;
     let timed = milliseconds.split_off(warmup);
     let median = median(&timed).ok_or_else(|| Error::usage("--steps must be at least 1"))?;
@@ -85,11 +93,29 @@ pub fn run(bench: TrainBench) -> Result<()> {
     let tokens_per_second = (n as u64 * pieces) as f64 / median * 1e3;
     let peak = bench.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let (flops, mfu) = (Flops::per_token(&config), |flops| peak.map(|peak| tokens_per_second * flops / peak));
-    print_line(&json!({
+    let result = json!({
         "device": device.name(), "tokens_per_second": tokens_per_second, "step_ms": timed, "losses": losses,
         "mfu_nanogpt": mfu(flops.nanogpt), "mfu_causal": mfu(flops.causal), "idle_share": idle_share,
         "device_memory": engine.device_memory(), "batch": shape.batch, "accumulation": pieces, "config": config,
-    }))
+    });
+    let percent = |mfu: Option<f64>| {
+        mfu.map_or("the card's peak is not known".to_string(), |mfu| format!("{:.1} %", 100.0 * mfu))
+    };
+    bench.result.print(&result, || {
+        let rows = [
+            ["device", &device.name()],
+            ["tokens/s", &format!("{tokens_per_second:.0}")],
+            ["median step", &format!("{median:.1} ms")],
+            ["MFU (nanoGPT)", &percent(mfu(flops.nanogpt))],
+            ["MFU (causal)", &percent(mfu(flops.causal))],
+        ];
+        columns(&rows.map(|row| row.map(String::from)))
+    })?;
+    next::command(
+        "logwright train --data DATA --out RUN",
+        "says after a few steps how long a run takes on this machine",
+    );
+    Ok(())
 }
 
 fn median(values: &[f64]) -> Option<f64> {

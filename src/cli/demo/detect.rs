@@ -3,6 +3,7 @@
 use super::corpus::Logs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::interrupt::is_stopped;
+use crate::cli::output::OutputArgs;
 use logwright::Result;
 use logwright::finding::Finding;
 use logwright::model_folder::LoadedModel;
@@ -20,7 +21,7 @@ const BATCH: usize = 16;
 const FIELDS: usize = 4;
 
 /// Calibrates the model in `run`, which keeps the calibration, and scores what is held out. None where it was interrupted.
-pub fn detect(device: &DeviceArgs, run: &Path, logs: &Logs) -> Result<Option<Detected>> {
+pub fn detect(device: &DeviceArgs, run: &Path, logs: &Logs, output: &OutputArgs) -> Result<Option<Detected>> {
     let LoadedModel { folder, mut engine, tokenizer, records } = device.load(run)?;
     let mut scorer = Scorer::new(engine.as_mut(), &tokenizer, &records, BATCH, None);
     let method = ScoringMethod {
@@ -31,7 +32,9 @@ pub fn detect(device: &DeviceArgs, run: &Path, logs: &Logs) -> Result<Option<Det
         group: None,
     };
     let mut calibrator = Calibrator::new(method.clone())?;
+    let bar = output.progress((logs.normal.len() + logs.held_out.len()) as u64, "records");
     let whole = measured(&mut scorer, &logs.normal, &mut |_, one| {
+        bar.inc(1);
         let reduced = calibrator.reduce(&one, None);
         calibrator.add(vec![reduced], None);
     })?;
@@ -44,12 +47,14 @@ pub fn detect(device: &DeviceArgs, run: &Path, logs: &Logs) -> Result<Option<Det
     let lines: Vec<Vec<u8>> = logs.held_out.iter().map(|record| record.json.clone().into_bytes()).collect();
     let (mut findings, showing) = (Vec::<Finding>::new(), Showing::default());
     let whole = measured(&mut scorer, &lines, &mut |number, one| {
+        bar.inc(1);
         let assessed = detector.assess(&one);
         let place = (number as u64 + 1, None);
         let finding = detector.finding((&one, &assessed), place, &tokenizer, FIELDS, true);
         let read = ReadRecord { bytes: &lines[number], number: place.0, source: None };
         findings.push(Finding { origin: showing.origin(read, &one), ..finding });
     })?;
+    bar.finish_and_clear();
     let attacked = |finding| {
         let Finding { record, .. } = finding;
         let sign_in = &logs.held_out[record as usize - 1];

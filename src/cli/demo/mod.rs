@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::interrupt::{end_on_interrupt, is_stopped, save_on_interrupt};
 use super::mode::ModeArgs;
 use super::output::OutputArgs;
+use super::result::ResultArgs;
 use super::training::train;
 use super::values;
 use clap::Args;
@@ -57,6 +58,8 @@ pub struct DemoArgs {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
+    result: ResultArgs,
+    #[command(flatten)]
     mode: ModeArgs,
 }
 
@@ -81,10 +84,10 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     }
     tracing::info!("calibrating on {} normal records, and scoring as many later ones", logs.normal.len());
-    let Some(detected) = detect::detect(&args.device, &args.out.join("run"), &logs)? else {
+    let Some(detected) = detect::detect(&args.device, &args.out.join("run"), &logs, output)? else {
         return Ok(Exit::Interrupted);
     };
-    let records = sample(&args)?;
+    let records = sample(&args, output)?;
     if is_stopped() {
         return Ok(Exit::Interrupted);
     }
@@ -95,7 +98,7 @@ pub fn run(args: DemoArgs, output: &OutputArgs) -> Result<Exit> {
     let quality = logwright::report::quality(&records);
     let told = tell::Told { folder: &args.out, detected: &detected, quality };
     write_report(&args.out, &facts, (records, &detected, &logs), &lines, &config)?;
-    told.tell(&facts, output)?;
+    told.tell(&facts, output, args.result)?;
     Ok(Exit::Success)
 }
 
@@ -153,7 +156,7 @@ fn fit(args: &DemoArgs, data: &Dataset, output: &OutputArgs) -> Result<TrainConf
 }
 
 /// Generates records from nothing but the record start, at temperature 0.8, unconstrained, until Ctrl-C.
-fn sample(args: &DemoArgs) -> Result<Vec<JudgedRecord>> {
+fn sample(args: &DemoArgs, output: &OutputArgs) -> Result<Vec<JudgedRecord>> {
     let LoadedModel { mut engine, tokenizer, records: facts, .. } = args.device.load(&args.out.join("run"))?;
     let params = SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0 };
     let settings = GenerationSettings {
@@ -166,11 +169,14 @@ fn sample(args: &DemoArgs) -> Result<Vec<JudgedRecord>> {
     let mut records = Vec::new();
     let prompts = std::iter::repeat_n(Vec::new(), args.samples);
     let control = Control { stop: Some(save_on_interrupt()), ..Control::default() };
+    let bar = output.progress(args.samples as u64, "records");
     generate(engine.as_mut(), &tokenizer, prompts, &settings, control, &mut |record| {
         let verdict = verdict(&record.text, record.ended, facts.form);
         records.push(JudgedRecord { text: record.text, verdict });
+        bar.inc(1);
         Ok(())
     })?;
+    bar.finish_and_clear();
     Ok(records)
 }
 

@@ -2,11 +2,12 @@
 
 use super::corpus::{HELD_OUT, NORMAL};
 use crate::cli::output::{OutputArgs, refuses_colour};
+use crate::cli::result::ResultArgs;
 use crate::cli::stdout::print_line;
 use logwright::Result;
 use logwright::report::{Detected, explain};
 use serde_json::Value;
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{IsTerminal, stderr};
 use std::path::Path;
 
 pub struct Told<'a> {
@@ -18,11 +19,11 @@ pub struct Told<'a> {
 
 impl Told<'_> {
     /// Tells a person on stderr, and a program by the numbers on stdout, if that is no terminal.
-    pub fn tell(&self, facts: &Value, output: &OutputArgs) -> Result<()> {
+    pub fn tell(&self, facts: &Value, output: &OutputArgs, result: ResultArgs) -> Result<()> {
         if output.is_for_people() {
             eprintln!("\n{}", self.text(stderr().is_terminal() && !refuses_colour()));
         }
-        if stdout().is_terminal() { Ok(()) } else { print_line(facts) }
+        if result.is_table() { Ok(()) } else { print_line(facts) }
     }
 
     fn text(&self, colour: bool) -> String {

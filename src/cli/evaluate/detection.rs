@@ -45,6 +45,13 @@ pub struct Trial {
     calibrate: Vec<Vec<u8>>,
 }
 
+impl Trial {
+    /// Records that the model reads, where at most `sample` calibrate.
+    pub fn records(&self, sample: usize) -> u64 {
+        (self.test.len() + self.calibrate.len().min(sample)) as u64
+    }
+}
+
 impl LabelArgs {
     /// The files that are read.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {

@@ -10,10 +10,9 @@ use logwright::record::schema::Profile;
 use logwright::report::evaluation::Exposed;
 use logwright::score::{add_costs, surprisals};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Alternative secrets drawn for each canary: an exposure of at most log2 (n + 1), 10 bits, can be measured.
-const ALTERNATIVES: usize = 1023;
+pub const ALTERNATIVES: usize = 1023;
 
 /// The loss on the values at random paths, and on everything else, over at most `sample` validation records; None where the
 /// records are not JSON.
@@ -32,20 +31,26 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
     Ok(Some(by_path(&sums, &profile.random_paths())))
 }
 
-/// How well the model knows the canaries that `prepare --canaries` planted in the data; None where it planted none.
-pub fn canaries(reader: &mut Reader, folder: &Path, seed: u64) -> Result<Option<Vec<Exposed>>> {
-    let Some(Canaries { canaries, .. }) = Canaries::load(folder)? else { return Ok(None) };
-    tracing::info!("{} canaries, each compared with {ALTERNATIVES} records that have another secret", canaries.len());
+/// How well the model knows the canaries that `prepare --canaries` planted in the data.
+pub fn canaries(reader: &mut Reader, planted: &Canaries, seed: u64) -> Result<Vec<Exposed>> {
+    let Canaries { canaries, .. } = planted;
+    reader.progress.suspend(|| {
+        tracing::info!(
+            "{} canaries, each compared with {ALTERNATIVES} records that have another secret",
+            canaries.len()
+        );
+    });
     let mut draws = IndexRng::new(seed);
     let exposed = |canary: &Canary| {
         let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut draws)));
         let texts: Vec<String> = std::iter::once(canary.text()).chain(others).collect();
         let records: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
         let found = surprisals(reader.engine, reader.tokenizer, &records, reader.batch)?;
+        reader.progress.inc(records.len() as u64);
         let nats = found.into_iter().map(|one| Ok(one?.total())).collect::<Result<Vec<f64>>>()?;
         Ok(Exposed { repeats: canary.repeats, bits: canary.bits(), exposure: exposure(nats[0], &nats[1..]) })
     };
-    canaries.iter().map(exposed).collect::<Result<_>>().map(Some)
+    canaries.iter().map(exposed).collect()
 }
 
 fn secret(canary: &Canary, draws: &mut IndexRng) -> String {

@@ -10,33 +10,37 @@ use super::device::DeviceArgs;
 use super::interrupt::end_on_interrupt;
 use super::key_file::KeyArgs;
 use super::mode::ModeArgs;
+use super::next;
+use super::output::OutputArgs;
 use super::outputs::{check_file, check_outside, check_replaced, check_writable};
-use super::stdout::print_line;
+use super::result::ResultArgs;
 use super::values;
 use clap::Args;
 use detection::LabelArgs;
 use indicatif::ProgressBar;
-use logwright::dataset::{Dataset, Sampler, Windows};
+use logwright::dataset::{Canaries, Dataset, Sampler, Windows};
 use logwright::engine::Engine;
 use logwright::fidelity::privacy::Privacy;
 use logwright::fidelity::{Reservoir, measure};
 use logwright::ingest::{BadRecords, ReadOptions, read_records};
 use logwright::model_folder::LoadedModel;
 use logwright::pseudonyms::RecordPseudonyms;
-use logwright::record::Records;
-use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, REPORT_FILES, write_report};
+use logwright::record::{Form, Records};
+use logwright::report::evaluation::{Evaluation, GeneratedQuality, LanguageModel, REPORT_FILES, glance, write_report};
 use logwright::report::generated::read_generated;
 use logwright::tokens::Tokenizer;
 use logwright::train::evaluate::{split_loss, stream_loss};
 use logwright::{Error, Result, files};
+use memory::ALTERNATIVES;
 use reader::Reader;
 pub use reader::each_record;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Measure a model's loss, and how generated records compare with real ones; prints one JSON object.
+/// Measure a model's loss, and how generated records compare with real ones; prints a table on a terminal, else one JSON object.
 ///
 /// With --generated, records are compared with those of the data folder: its training split is what the model learnt, its
 /// validation split the baseline.
@@ -79,10 +83,12 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
+    result: ResultArgs,
+    #[command(flatten)]
     mode: ModeArgs,
 }
 
-pub fn run(args: EvaluateArgs) -> Result<()> {
+pub fn run(args: EvaluateArgs, output: &OutputArgs) -> Result<()> {
     args.mode.apply();
     end_on_interrupt();
     args.check_outputs()?;
@@ -93,7 +99,9 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let LoadedModel { mut engine, tokenizer, folder, records } = args.device.load(&args.model)?;
     let mut pseudonyms = args.pseudonyms(&folder, &records)?;
     let (engine, batch) = (engine.as_mut(), args.batch.into());
-    let mut reader = Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch };
+    let progress = output.progress(0, "sequences");
+    let mut reader =
+        Reader { engine, tokenizer: &tokenizer, records: &records, folder: &folder, batch, progress: &progress };
     let evaluation = match (&args.data, &args.text) {
         (Some(path), _) => with_data(&mut reader, path, &args, pseudonyms.as_mut())?,
         (None, Some(text)) => {
@@ -103,14 +111,45 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         }
         (None, None) => unreachable!("the parser requires one of the two"),
     };
+    progress.finish_and_clear();
     if let Some(folder) = &args.report {
         write_report(&evaluation, folder)?;
-        tracing::info!("wrote {}", folder.join("evaluation.html").display());
     }
-    print_line(&serde_json::to_string(&evaluation).map_err(Error::failed)?)
+    args.result.print(&evaluation, || glance(&evaluation))?;
+    args.lead_on();
+    Ok(())
 }
 
 impl EvaluateArgs {
+    fn lead_on(&self) {
+        let model = next::typed(&self.model);
+        match (&self.report, &self.data) {
+            (Some(folder), _) => {
+                next::step(format!("open {} in a browser", folder.join("evaluation.html").display()));
+            }
+            (None, Some(data)) if self.generated.is_none() && self.labels.files().next().is_none() => {
+                let data = next::typed(data);
+                next::command(
+                    format!(
+                        "logwright generate --model {model} -n 1000 > synthetic.jsonl && logwright evaluate --model {model} \
+                         --data {data} --generated synthetic.jsonl --report report"
+                    ),
+                    "compares generated records with real ones",
+                );
+            }
+            (None, Some(_)) => {
+                next::step("the same command with --report FOLDER writes a page that explains each number")
+            }
+            (None, None) => {
+                let text = self.text.as_deref().map(next::typed).unwrap_or_default();
+                next::command(
+                    format!("logwright score --model {model} {text}"),
+                    "the surprisal of each record and field",
+                );
+            }
+        }
+    }
+
     /// The pseudonyms for the raw records that the command reads.
     fn pseudonyms(&self, folder: &Path, records: &Records) -> Result<Option<RecordPseudonyms>> {
         match self.text.is_some() || self.labels.reads_logs() {
@@ -145,14 +184,26 @@ fn with_data(
     let data = open_data(reader.tokenizer, path, reader.folder)?;
     // Errors in the labels are reported before the long computation.
     let trial = args.labels.trial(&data, pseudonyms)?;
-    let (sample, seed) = (args.sample as usize, args.seed);
+    let (sample, seed, progress) = (args.sample as usize, args.seed, reader.progress);
     let (generated, privacy) = match &args.generated {
         None => (None, None),
-        Some(file) => compare(&data, file, args)?,
+        Some(file) => {
+            progress.set_message("comparing records");
+            progress.enable_steady_tick(Duration::from_millis(200));
+            compare(&data, file, args)?
+        }
     };
-    let mut language = on_data(reader.engine, &data, args)?;
+    let planted = Canaries::load(path)?;
+    let sampler = Sampler::new(args.windows, reader.engine.config().context, 0);
+    let by_path = if data.records.form == Form::Text { 0 } else { data.val.records().min(sample as u64) };
+    let known = planted.as_ref().map_or(0, |planted| planted.canaries.len() * (1 + ALTERNATIVES)) as u64;
+    let labelled = trial.as_ref().map_or(0, |trial| trial.records(sample));
+    progress.set_message("computing");
+    progress.set_length(sampler.cover(&data.val)? + by_path + known + labelled);
+    progress.reset();
+    let mut language = on_data(reader, &data, &sampler)?;
     language.by_path = memory::loss_by_path(reader, &data, sample, seed)?;
-    let canaries = memory::canaries(reader, path, seed)?;
+    let canaries = planted.map(|planted| memory::canaries(reader, &planted, seed)).transpose()?;
     let detection = trial.map(|trial| args.labels.detect(trial, reader, &data, sample, seed)).transpose()?;
     let title = format!("Evaluation of {} on {}", args.model.display(), path.display());
     Ok(Evaluation { language, generated, privacy, canaries, detection, title })
@@ -196,9 +247,8 @@ fn compare(data: &Dataset, file: &Path, args: &EvaluateArgs) -> Result<(Option<G
 }
 
 /// Loss on the validation split.
-fn on_data(engine: &mut dyn Engine, data: &Dataset, args: &EvaluateArgs) -> Result<LanguageModel> {
-    let sampler = Sampler::new(args.windows, engine.config().context, 0);
-    let loss = split_loss(engine, &data.val, &sampler, args.batch.into(), 0)?;
+fn on_data(reader: &mut Reader, data: &Dataset, sampler: &Sampler) -> Result<LanguageModel> {
+    let loss = split_loss(reader.engine, &data.val, sampler, reader.batch, 0, reader.progress)?;
     finite(LanguageModel::new(loss.sum, loss.targets, data.val.tokens(), data.val.bytes()))
 }
 
@@ -227,7 +277,8 @@ fn on_text(
     if let Some(out) = logits {
         write_logits(reader.engine, &stream, out)?;
     }
-    let loss = stream_loss(reader.engine, &stream)?;
+    reader.progress.set_length((stream.len() as u64).div_ceil(reader.engine.config().context as u64));
+    let loss = stream_loss(reader.engine, &stream, reader.progress)?;
     finite(LanguageModel::new(loss.sum, loss.targets, stream.len() as u64 - 1, bytes))
 }
 

@@ -1,5 +1,6 @@
 //! What every part of an evaluation reads with: the model, and the records of a data folder.
 
+use indicatif::ProgressBar;
 use logwright::Result;
 use logwright::dataset::{Dataset, Split};
 use logwright::engine::Engine;
@@ -16,16 +17,19 @@ pub struct Reader<'a> {
     pub folder: &'a Path,
     /// Sequences to compute at once.
     pub batch: usize,
+    /// Counts sequences: windows of a text, and records.
+    pub progress: &'a ProgressBar,
 }
 
 impl Reader<'_> {
     /// Measures each raw record and gives it to `sink`; None, and a warning, for one that the model cannot read. `what` names
     /// the records in the warning.
     pub fn each(&mut self, what: &str, records: &[Vec<u8>], sink: &mut dyn FnMut(Option<ScoredRecord>)) -> Result<()> {
-        let Reader { tokenizer, records: like, batch, .. } = *self;
+        let Reader { tokenizer, records: like, batch, progress, .. } = *self;
         let mut scorer = Scorer::new(self.engine, tokenizer, like, batch, None);
         let (mut refused, mut why) = (0, String::new());
         for records in records.chunks(4 * batch) {
+            progress.inc(records.len() as u64);
             for measured in scorer.measure(records.to_vec())? {
                 match measured {
                     Ok(measured) => sink(Some(measured)),

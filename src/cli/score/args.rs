@@ -2,10 +2,12 @@
 
 use super::alerts::AlertArgs;
 use super::explain::ExplainArgs;
+use super::passthrough::{self, OutputFormArgs};
 use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
 use crate::cli::mode::ModeArgs;
+use crate::cli::part::PartArgs;
 use crate::cli::values;
 use clap::Args;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, ReadOptions, RecordStart};
@@ -113,8 +115,13 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub(super) explain: ExplainArgs,
     #[command(flatten)]
+    pub(super) form: OutputFormArgs,
+    #[command(flatten)]
+    pub(super) part: PartArgs,
+    #[command(flatten)]
     pub(super) mode: ModeArgs,
 }
+
 /// Records of some hundred tokens that share a place of a thousand.
 const SHORT_RECORDS: usize = 8;
 
@@ -124,7 +131,12 @@ impl ScoreArgs {
         if self.follow && !file {
             return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));
         }
-        Ok(())
+        passthrough::check(self)
+    }
+
+    /// Whether nothing is said on stderr, whose lines some programs take for answers.
+    pub fn is_silent(&self) -> bool {
+        self.form.passthrough
     }
 
     /// How to score: as the flags say, else as the calibration was made.
@@ -155,6 +167,13 @@ impl ScoreArgs {
                  again with them, or give --threshold or --no-calibration",
                 self.model.join(CALIBRATION).display(),
                 made.aggregate.name()
+            )));
+        }
+        if method.group.is_some() && self.form.passthrough {
+            return Err(Error::usage(format!(
+                "--passthrough: {} is for sessions, which are of many lines; --no-calibration scores each line, or calibrate again \
+                 without --group-by",
+                self.model.join(CALIBRATION).display()
             )));
         }
         if method.group.is_some() && self.explain.is_asked() {
@@ -196,7 +215,8 @@ impl ScoreArgs {
     /// What findings show of their records.
     pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
         let time_field = self.group.time_field.clone();
-        Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())
+        let showing = Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())?;
+        if self.form.writer(&self.model)?.shows_entities() { showing.with_entities() } else { Ok(showing) }
     }
 
     pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {
@@ -218,6 +238,8 @@ impl ScoreArgs {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
+            each_line: self.form.passthrough,
+            share: self.part.share()?.part,
             ..ReadOptions::like(scorer.reader.records)?
         };
         if let Some(start) = &self.record_start {

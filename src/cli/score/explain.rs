@@ -39,6 +39,10 @@ impl ExplainArgs {
         self.explain || self.explain_html.is_some()
     }
 
+    pub fn writes_page(&self) -> bool {
+        self.explain_html.is_some()
+    }
+
     pub fn colour(&self) -> bool {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         match self.color {

@@ -18,13 +18,17 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
+mod passthrough;
 mod sessions;
+mod share;
 mod stream;
 
 pub use args::ScoreArgs;
 
-pub fn run(args: ScoreArgs) -> Result<Exit> {
+pub fn run(mut args: ScoreArgs) -> Result<Exit> {
     args.check()?;
+    let share = share::share(&args)?;
+    args.device.spread(share.local_rank);
     args.mode.apply();
     if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;
@@ -62,6 +66,8 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
         );
     }
     let method = args.method(calibration.as_ref())?;
+    let why = "RUN/calibration.json is for sessions, which are of many records; give --no-calibration, or score in one process";
+    share.refuse(method.group.is_some(), "--part", why)?;
     let known = Known::new(KnownFile::read(&args.model)?.entries);
     let alerting = args.alerts.open(calibration.as_ref())?;
     let mut detector = Detector::new(method, calibration, args.threshold)?;
@@ -72,7 +78,7 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let state = args.state()?;
     let inputs = args.streams(state.as_ref());
     let stream = RecordStream::new(detector, Arc::new(known), args.stream_options(&records, &inputs)?, alerting);
-    ScoreStream::new(&args, stream, inputs, state, page).run(&mut scorer, stop)
+    ScoreStream::new(&args, stream, inputs, state, page)?.run(&mut scorer, stop)
 }
 
 /// The calibration that `--recalibrate` repeats.

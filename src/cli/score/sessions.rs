@@ -30,6 +30,10 @@ pub struct GroupArgs {
 }
 
 impl GroupArgs {
+    pub fn is_asked(&self) -> bool {
+        self.group_by.is_some()
+    }
+
     pub fn grouping(&self) -> Result<Option<Grouping>> {
         Ok(self.group_by.clone().map(|by| Grouping {
             by,

@@ -6,12 +6,13 @@ use super::explain;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::is_stopped;
 use crate::cli::stdout::write_failed;
+use logwright::Result;
 use logwright::ingest::{Feed, FollowState, Input, Position};
+use logwright::output::Writer;
 use logwright::report::visible;
 use logwright::score::{RecordReader, Scorer};
 use logwright::stream::{Answer, BrokenLine, LineResult, Lines, RecordStream};
 use logwright::words::counted;
-use logwright::{Error, Result};
 use std::io::{Write, stdout};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -29,6 +30,7 @@ pub struct ScoreStream<'a> {
 /// Writes answers to stdout.
 struct Printer<'a> {
     args: &'a ScoreArgs,
+    writer: Writer,
     page: explain::Page,
     colour: bool,
     /// Whether alerts are printed instead of records.
@@ -43,9 +45,10 @@ impl<'a> ScoreStream<'a> {
         inputs: Vec<Input>,
         state: Option<FollowState>,
         page: explain::Page,
-    ) -> Self {
-        let printer = Printer { args, page, colour: args.explain.colour(), only_alerts: stream.has_alerts() };
-        ScoreStream { args, stream, inputs, printer, state }
+    ) -> Result<Self> {
+        let (writer, colour) = (args.form.writer(&args.model)?, args.explain.colour());
+        let printer = Printer { args, writer, page, colour, only_alerts: stream.has_alerts() };
+        Ok(ScoreStream { args, stream, inputs, printer, state })
     }
 
     pub fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
@@ -183,7 +186,7 @@ impl Printer<'_> {
                 let source = source.as_ref().map(|source| format!("{source}, ")).unwrap_or_default();
                 Ok(visible(format!("{source}record {record}: {error}").as_bytes()) + "\n\n")
             }
-            _ => Ok(serde_json::to_string(answer).map_err(Error::failed)? + "\n"),
+            _ => self.writer.line(answer),
         }
     }
 

@@ -195,13 +195,13 @@ impl Engine for CudaEngine {
         &mut self,
         sequences: &[(usize, &[u32])],
         draws: &[SampleRequest],
+        logits: &mut [f32],
         tokens: &mut [u32],
         shares: &mut [f64],
     ) -> Result<()> {
-        let mut logits = vec![0.0; sequences.len() * self.parameters.config.vocab];
-        self.extend(sequences, &mut logits)?;
-        check_finite(&logits)?;
-        crate::cpu::sampling::draw_measured(&logits, draws, tokens, shares);
+        self.extend(sequences, logits)?;
+        check_finite(logits)?;
+        crate::cpu::sampling::draw_measured(logits, draws, tokens, shares);
         Ok(())
     }
 

@@ -66,6 +66,16 @@ pub(super) fn is_operation(object: &[u8]) -> bool {
     OPERATIONS.contains(&name.as_str()) && inside.keys().all(|key| known.contains(&key.as_str()))
 }
 
+/// Passes on an object that stands alone: a part of a line is a record, and an operation is none.
+pub(super) fn alone(object: &[u8], place: Place, out: &mut Collector) -> Result<()> {
+    if is_operation(object) {
+        return out.bad(place, "an operation of a _bulk request, which is no record", object);
+    }
+    let mut kinds = Kinds::default();
+    kinds.take(object, place, out)?;
+    kinds.finish(out)
+}
+
 /// Passes objects on to the collector, as their kind wants it.
 #[derive(Default)]
 pub(super) struct Kinds {

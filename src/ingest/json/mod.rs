@@ -44,6 +44,14 @@ pub(super) fn read(
     Ok(())
 }
 
+/// Takes the object of one line by itself, whatever lines may be before or behind it.
+pub(super) fn line(object: &[u8], place: Place, out: &mut Collector) -> Result<()> {
+    match object_fault(object) {
+        None => kinds::alone(object, place, out),
+        Some((column, fault)) => out.bad(Place { column, ..place }, &fault, object),
+    }
+}
+
 /// Whether the array that has just opened in the value that begins with `text` may hold the records of its object.
 pub(super) fn wraps_records(text: &[u8], scanner: &Scanner) -> bool {
     wraps(text, scanner) != Wraps::No

@@ -59,6 +59,12 @@ pub(super) fn html(evaluation: &Evaluation) -> Result<String> {
 }
 
 fn headline(evaluation: &Evaluation) -> String {
+    let rows = headline_rows(evaluation);
+    section("At a glance", "Each number next to that of real records that the model has not seen.", &numbers(rows))
+}
+
+/// The numbers that say most.
+pub(super) fn headline_rows(evaluation: &Evaluation) -> Vec<NumberRow> {
     let mut rows = vec![NumberRow {
         name: "Bits per byte",
         generated: String::new(),
@@ -85,7 +91,7 @@ fn headline(evaluation: &Evaluation) -> String {
             "Identifiers, tokens and times that also occur in training. Lower is better; the real side shows what is chance.",
         ));
     }
-    section("At a glance", "Each number next to that of real records that the model has not seen.", &numbers(rows))
+    rows
 }
 
 fn parse_rows(generated: &GeneratedQuality) -> Vec<NumberRow> {

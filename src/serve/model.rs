@@ -1,0 +1,78 @@
+//! A model that is served: what a reload replaces as a whole. A request keeps the model that it began with.
+
+use super::compute::{Compute, Pending};
+use super::metrics::Metrics;
+use crate::Result;
+use crate::known::Known;
+use crate::model_folder::LoadedModel;
+use crate::pseudonyms::RecordPseudonyms;
+use crate::record::{Arrangement, Records};
+use crate::score::{Detector, RecordReader, arrangement, mean_surprisal};
+use crate::tokens::Tokenizer;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// Everything that serving needs of a model folder, read and checked.
+pub struct ModelParts {
+    pub model: LoadedModel,
+    /// With the calibration of the model, if it has one.
+    pub detector: Detector,
+    pub known: Known,
+    /// What replaces names in raw records, for a model that was trained on pseudonyms.
+    pub pseudonyms: Option<RecordPseudonyms>,
+}
+
+/// Reads the model: at the start, and again at each reload.
+pub type Load = Box<dyn Fn() -> Result<ModelParts> + Send + Sync>;
+
+pub struct ServedModel {
+    pub tokenizer: Tokenizer,
+    pub records: Records,
+    pub detector: Detector,
+    pub known: Arc<Known>,
+    pub loaded_at: SystemTime,
+    arrangement: Option<Arc<Arrangement>>,
+    pseudonyms: Option<Mutex<RecordPseudonyms>>,
+    compute: Compute,
+}
+
+impl ServedModel {
+    pub fn start(parts: ModelParts, batch: usize, metrics: Arc<Metrics>) -> Self {
+        let ModelParts { model: LoadedModel { engine, tokenizer, records, .. }, detector, known, pseudonyms } = parts;
+        let compute = Compute::start(engine, tokenizer.separator(), batch, metrics);
+        ServedModel {
+            arrangement: arrangement(&records),
+            tokenizer,
+            records,
+            detector,
+            known: Arc::new(known),
+            loaded_at: SystemTime::now(),
+            pseudonyms: pseudonyms.map(Mutex::new),
+            compute,
+        }
+    }
+
+    /// Lends a reader of records; names are replaced for one request at a time.
+    pub fn with_reader<T>(&self, use_it: impl FnOnce(&mut RecordReader) -> T) -> T {
+        // A panic while names were replaced leaves nothing of that record behind.
+        let mut pseudonyms =
+            self.pseudonyms.as_ref().map(|pseudonyms| pseudonyms.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut reader =
+            RecordReader::new(self.arrangement.clone(), &self.tokenizer, &self.records, pseudonyms.as_deref_mut());
+        use_it(&mut reader)
+    }
+
+    /// Lends a reader that joins surprisals with records, for which no names are replaced.
+    pub fn joiner(&self) -> RecordReader<'_> {
+        RecordReader::new(self.arrangement.clone(), &self.tokenizer, &self.records, None)
+    }
+
+    pub fn measure(&self, sequences: Vec<Vec<u32>>) -> Result<Pending> {
+        self.compute.measure(sequences)
+    }
+
+    /// Mean surprisal in nats per token of a sequence of records.
+    pub fn sequence(&self, tokens: &[u32]) -> Result<f64> {
+        Ok(mean_surprisal(&self.measure(vec![tokens.to_vec()])?.wait()?.remove(0)))
+    }
+}
