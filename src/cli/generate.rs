@@ -170,7 +170,11 @@ const MOST_CHECKED: usize = 1000;
 pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
     let share = args.part.share()?;
     let reads_stdin = args.prompts.as_ref().is_some_and(|file| file.as_os_str() == "-");
-    share.refuse(reads_stdin, "--prompts -", "standard input can be read by one process only; name a file with the prompts")?;
+    share.refuse(
+        reads_stdin,
+        "--prompts -",
+        "standard input can be read by one process only; name a file with the prompts",
+    )?;
     args.device.spread(share.local_rank);
     let mut prompts = prompts(&args)?;
     let of_all = prompts.len().saturating_mul(args.n);
@@ -301,10 +305,11 @@ impl Round<'_> {
             move |_: usize| grammar.with(&in_progress.next().map_or(Vec::new(), |(_, i)| conditions.fixed(i, of)))
         });
         let grammars = with_conditions.as_mut().map(|with| with as &mut dyn FnMut(usize) -> Result<_>);
+        let places = RefCell::new(wanted.clone());
         let mut finished = wanted;
         let mut out = stdout().lock();
         let mut tried = 0;
-        let (before, places) = (*number * *of_all, RefCell::new(wanted.clone()));
+        let before = *number * *of_all;
         let numbers = |_: usize| {
             let (prompt, i) = places.borrow_mut().next().unwrap_or_default();
             before + prompt * of + i

@@ -2,6 +2,7 @@
 
 use super::interrupt::end_on_interrupt;
 use super::mode::ModeArgs;
+use super::next;
 use super::output::OutputArgs;
 use super::outputs::{check_file, check_outside, lies_in};
 use super::prepare::{summarise, warn_of_oddities};
@@ -45,11 +46,13 @@ pub fn run(args: MergeArgs, output: &OutputArgs) -> Result<()> {
     end_on_interrupt();
     args.check()?;
     let MergeArgs { parts, out, overwrite, key_file, write_records, .. } = args;
+    let data = next::typed(&out);
     let key = key_file.as_deref().map(SecretKey::read).transpose()?;
     let (prepared, options) =
         merge(&parts, MergeOptions { out, overwrite, key, write_records }, &output.progress(0, "bytes"))?;
     warn_of_oddities(&prepared, &options);
     summarise(&prepared, &options, begin.elapsed().as_secs_f64());
+    next::command(format!("logwright train --data {data} --out run"), "tokens become a model");
     Ok(())
 }
 

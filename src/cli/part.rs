@@ -41,7 +41,10 @@ impl Share {
     pub fn refuse(&self, is_asked: bool, what: &str, why: &str) -> Result<()> {
         match is_asked && !self.part.is_whole() {
             false => Ok(()),
-            true => Err(Error::usage(format!("{what}: {why}; --part 1/1 does everything in this process ({})", self.source))),
+            true => Err(Error::usage(format!(
+                "{what}: {why}; --part 1/1 does everything in this process ({})",
+                self.source
+            ))),
         }
     }
 

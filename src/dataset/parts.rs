@@ -184,7 +184,12 @@ impl Parts {
     /// How the parts were prepared, and so is what they are merged into.
     ///
     /// Errors: a key for parts without pseudonyms, and the other way round.
-    pub fn options(&self, out: PathBuf, key: Option<SecretKey>, write_records: Option<PathBuf>) -> Result<PrepareOptions> {
+    pub fn options(
+        &self,
+        out: PathBuf,
+        key: Option<SecretKey>,
+        write_records: Option<PathBuf>,
+    ) -> Result<PrepareOptions> {
         let (flags, folder) = (&self.0[0].file.flags, &self.0[0].folder);
         let existing = flags.tokenizer_from.map(|_| Tokenizer::load(folder)).transpose()?;
         let pseudonymise = match (flags.pseudonymise, key) {

@@ -42,7 +42,11 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
 }
 
 /// The same from the inputs, or from parts that were read before.
-pub(super) fn prepare_from(options: &PrepareOptions, parts: Option<&Parts>, progress: &ProgressBar) -> Result<Prepared> {
+pub(super) fn prepare_from(
+    options: &PrepareOptions,
+    parts: Option<&Parts>,
+    progress: &ProgressBar,
+) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
     if let (Some(tokenizer), Some(stand_in)) = (&options.existing, options.replace_unknown) {
         // An invalid stand-in is an error before anything is read.

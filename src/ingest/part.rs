@@ -298,7 +298,8 @@ mod tests {
         let chosen = ReadOptions { format: Some(InputFormat::Jsonl), ..ReadOptions::default() };
         assert_eq!(check(&text, &chosen), 7);
         // Wrappers, arrays and objects over several lines are not cut, wherever they stand.
-        let odd = "{\"Records\":[\n{\"a\":1},\n{\"a\":2}\n]}\n[{\"b\":1},\n{\"b\":2}]\n{\n  \"c\": {\"d\":\n[{}\n]}\n}\n";
+        let odd =
+            "{\"Records\":[\n{\"a\":1},\n{\"a\":2}\n]}\n[{\"b\":1},\n{\"b\":2}]\n{\n  \"c\": {\"d\":\n[{}\n]}\n}\n";
         let mixed: String = (0..30).map(|n| if n % 3 == 1 { odd.to_string() } else { line(n) }).collect();
         assert_eq!(check(&mixed, &options), 7);
     }

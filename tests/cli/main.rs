@@ -28,6 +28,7 @@ mod key_file;
 mod known;
 mod members;
 mod pages;
+mod parts;
 mod prepare;
 mod pseudonyms;
 mod reference;

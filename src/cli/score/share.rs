@@ -15,7 +15,11 @@ pub fn share(args: &ScoreArgs) -> Result<Share> {
     let calibrates = args.normal().is_some();
     let reads_stdin = args.inputs.is_empty() || args.inputs.iter().any(|input| input.as_os_str() == "-");
     let others = [
-        (calibrates, "--calibrate and --recalibrate", "all normal records count together; calibrate in one process first"),
+        (
+            calibrates,
+            "--calibrate and --recalibrate",
+            "all normal records count together; calibrate in one process first",
+        ),
         (args.follow, "--follow", "each process would wait for records of the others; follow the file in one process"),
         (reads_stdin, "standard input", "it can be read by one process only; name a file that all processes can read"),
         (args.alerts.are_asked(), "--alerts-per-day", "an alert is of many records; ask for alerts in one process"),

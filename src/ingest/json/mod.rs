@@ -30,12 +30,7 @@ pub(super) struct LinesStart(Kind);
 
 /// Reads a source to its end. `live`: there may be more of it, so nothing depends on its end. `lines`: it is the middle of lines that
 /// begin so.
-pub(super) fn read(
-    window: &mut Window,
-    live: bool,
-    lines: Option<LinesStart>,
-    out: &mut Collector,
-) -> Result<()> {
+pub(super) fn read(window: &mut Window, live: bool, lines: Option<LinesStart>, out: &mut Collector) -> Result<()> {
     let kinds = lines.map_or_else(Kinds::default, |LinesStart(kind)| Kinds::of(kind));
     let mut objects = Objects { live, begun: lines.is_some(), kinds, ..Objects::default() };
     objects.all(window, out)?;
