@@ -33,6 +33,8 @@ pub(super) struct PartFile {
     pub records: Spool,
     /// The characters of the records, for a tokenizer of characters.
     pub characters: Option<String>,
+    /// A checksum of all this, with 0 in its place.
+    crc32: u32,
 }
 
 /// The flags of `prepare` that decide what a data folder holds, by their names.
@@ -170,6 +172,7 @@ impl PartFile {
             read: Counts::of(report),
             records,
             characters: None,
+            crc32: 0,
         }
     }
 
@@ -196,12 +199,21 @@ impl PartFile {
         }
         let file: Self = serde_json::from_str(&text)
             .map_err(|e| fault(format!("expected what prepare --part writes: {e}; {AGAIN}")))?;
+        if file.crc32 != file.checksum()? {
+            return Err(fault(format!("checksum mismatch; {AGAIN}")));
+        }
         let part = file.part.parse().map_err(|e| fault(format!("part: {e}; {AGAIN}")))?;
         Ok((file, part))
     }
 
-    pub fn save(&self, folder: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(Error::failed)? + "\n";
+    fn checksum(&self) -> Result<u32> {
+        let text = serde_json::to_vec(&PartFile { crc32: 0, ..self.clone() }).map_err(Error::failed)?;
+        Ok(crc32fast::hash(&text))
+    }
+
+    pub fn save(mut self, folder: &Path) -> Result<()> {
+        self.crc32 = self.checksum()?;
+        let text = serde_json::to_string_pretty(&self).map_err(Error::failed)? + "\n";
         write_new(&folder.join(FILE), text.as_bytes())
     }
 }

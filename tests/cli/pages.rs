@@ -144,6 +144,7 @@ pages! {
     train: "docs/train.md",
     gpu: "docs/gpu.md",
     reports: "docs/reports.md",
+    scale: "docs/scale.md",
 }
 
 #[test]

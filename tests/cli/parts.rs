@@ -21,8 +21,13 @@ fn logs() -> tempfile::TempDir {
     let sign_ins = run(home.path(), "synth -n 240").out;
     fs::write(logs.join("b.jsonl"), &sign_ins).unwrap();
     fs::copy(sampled_logs("azure_ad.jsonl.gz"), logs.join("c.jsonl.gz")).unwrap();
-    fs::write(logs.join("a.csv"), "user,host,note\njtaylor,fin-0815,\"two\nlines\"\nacole,web-01,x\nzed77,web-02,y\n").unwrap();
-    fs::write(logs.join("d.json"), "[{\"user\":\"acole\",\"m\":\"{\\\"a\\\":\\\"b\\\"}\"},\n{\"user\":\"Aaron Cole\"}]").unwrap();
+    fs::write(logs.join("a.csv"), "user,host,note\njtaylor,fin-0815,\"two\nlines\"\nacole,web-01,x\nzed77,web-02,y\n")
+        .unwrap();
+    fs::write(
+        logs.join("d.json"),
+        "[{\"user\":\"acole\",\"m\":\"{\\\"a\\\":\\\"b\\\"}\"},\n{\"user\":\"Aaron Cole\"}]",
+    )
+    .unwrap();
     fs::write(logs.join("empty.jsonl"), "").unwrap();
     fs::write(logs.join("z.jsonl"), sign_ins.lines().rev().take(30).collect::<Vec<_>>().join("\n")).unwrap();
     home
@@ -39,7 +44,8 @@ fn check(home: &Path, of: u64, flags: &str, merge: &str) {
     run(home, &format!("prepare {flags} --out whole --overwrite --threads 1")).has(0, &[]);
     let mut parts = String::new();
     for number in 1..=of {
-        run(home, &format!("prepare {flags} --part {number}/{of} --out part{number} --overwrite --threads 1")).has(0, &[]);
+        run(home, &format!("prepare {flags} --part {number}/{of} --out part{number} --overwrite --threads 1"))
+            .has(0, &[]);
         // In any order.
         parts = format!("part{number} {parts}");
     }
@@ -89,13 +95,15 @@ fn the_names_of_all_parts_get_the_pseudonyms_of_one_corpus() {
     let lost = run(home, "merge part1 part2 part3 --out lost");
     lost.has(2, &["part1: its names are to be replaced; give --key-file"]);
     run(home, "prepare logs --out other --pseudonymise --key-file other-key").has(0, &[]);
-    run(home, "merge part1 part2 part3 --out lost --key-file other-key").has(2, &["--key-file: part1 was prepared with another key"]);
+    run(home, "merge part1 part2 part3 --out lost --key-file other-key")
+        .has(2, &["--key-file: part1 was prepared with another key"]);
     fs::write(home.join("allow"), "web-02\n").unwrap();
     let flags = "prepare names.jsonl --pseudonymise --key-file key --allow allow --overwrite --out";
     run(home, &format!("{flags} part1 --part 1/2")).has(0, &[]);
     fs::write(home.join("allow"), "web-03\n").unwrap();
     run(home, &format!("{flags} part2 --part 2/2")).has(0, &[]);
-    run(home, "merge part1 part2 --out lost --key-file key").has(2, &["part2: --rules or --allow differs from that of part1"]);
+    run(home, "merge part1 part2 --out lost --key-file key")
+        .has(2, &["part2: --rules or --allow differs from that of part1"]);
     assert!(!home.join("lost").exists());
 }
 
@@ -151,7 +159,8 @@ fn a_part_is_a_folder_of_its_own_whole_and_private() {
     let home = logs();
     let home = home.path();
     let line = "prepare logs --part 2/3 --out part --pseudonymise --key-file key";
-    run(home, line).has(0, &["part written: part 2/3", "next: when all 3 parts are there, logwright merge PART... --out DATA"]);
+    run(home, line)
+        .has(0, &["part written: part 2/3", "next: when all 3 parts are there, logwright merge PART... --out DATA"]);
     assert_eq!(names(&home.join("part")), ["names.sealed", "part.json", "records.spool"]);
     for name in names(&home.join("part")) {
         assert_eq!(fs::metadata(home.join("part").join(&name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
@@ -185,7 +194,8 @@ fn processes_share_scoring_and_generating() {
     let folder = corpus(60, "--tokenizer bytes --prefix-field user=identity");
     let home = folder.path();
     run(home, &format!("train --data data --out run {SMALL} --steps 2 --device cpu")).has(0, &[]);
-    let broken = text_of(&home.join("corpus.jsonl")).lines().take(7).collect::<Vec<_>>().join("\n") + "\n{\"a\n{\"b\":1}\n";
+    let broken =
+        text_of(&home.join("corpus.jsonl")).lines().take(7).collect::<Vec<_>>().join("\n") + "\n{\"a\n{\"b\":1}\n";
     fs::write(home.join("broken.jsonl"), broken).unwrap();
     let score = "score --model run corpus.jsonl broken.jsonl --no-calibration --device cpu --threads 1";
     let whole = run(home, score);
@@ -231,7 +241,8 @@ fn what_one_process_must_do_is_refused_for_several() {
     }
     run_with(home, "generate --model run --prompts -", &rank).has(2, &["--prompts -", "name a file"]);
     // What the message says works.
-    let alone = run_with(home, "score --model run --no-calibration corpus.jsonl --explain-html page.html --part 1/1", &rank);
+    let alone =
+        run_with(home, "score --model run --no-calibration corpus.jsonl --explain-html page.html --part 1/1", &rank);
     assert_eq!((alone.code, alone.out.lines().count()), (0, 40), "{}", alone.err);
     let half = [("RANK", "1")];
     run_with(home, "score --model run corpus.jsonl", &half).has(2, &["RANK is set", "WORLD_SIZE is not", "--part I/N"]);
