@@ -9,7 +9,7 @@ use super::key_file::KeyArgs;
 use super::left_out::{LeftOut, Wishes};
 use super::next::{self, Sink};
 use super::output::OutputArgs;
-use super::part::PartArgs;
+use super::part::{PartArgs, Share};
 use super::prompt_pseudonyms::{in_condition, in_prompt};
 use super::stdout::write_failed;
 use super::values;
@@ -168,13 +168,7 @@ const MOST_TRIES: usize = 20;
 const MOST_CHECKED: usize = 1000;
 
 pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
-    let share = args.part.share()?;
-    let reads_stdin = args.prompts.as_ref().is_some_and(|file| file.as_os_str() == "-");
-    share.refuse(
-        reads_stdin,
-        "--prompts -",
-        "standard input can be read by one process only; name a file with the prompts",
-    )?;
+    let share = args.share()?;
     args.device.spread(share.local_rank);
     let mut prompts = prompts(&args)?;
     let of_all = prompts.len().saturating_mul(args.n);
@@ -213,16 +207,7 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         tries: 0,
     };
     round.run(all, &mut printer, &bar, &mut missing)?;
-    while args.only_valid && !missing.is_empty() && !is_stopped() {
-        let tries = wanted.saturating_mul(MOST_TRIES).saturating_sub(round.tries);
-        if tries == 0 {
-            break;
-        }
-        let again = std::mem::take(&mut missing);
-        let (now, later) = again.split_at(again.len().min(tries));
-        round.run(now.iter().copied(), &mut printer, &bar, &mut missing)?;
-        missing.extend(later);
-    }
+    round.run_again(wanted.saturating_mul(MOST_TRIES), &mut printer, &bar, &mut missing)?;
     let tries = round.tries;
     bar.finish_and_clear();
     printer.tell(started.elapsed().as_secs_f64(), grammar.is_some());
@@ -242,6 +227,15 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
 }
 
 impl GenerateArgs {
+    /// Which share of the records this process generates.
+    fn share(&self) -> Result<Share> {
+        let share = self.part.share()?;
+        let reads_stdin = self.prompts.as_ref().is_some_and(|file| file.as_os_str() == "-");
+        let why = "standard input can be read by one process only; name a file with the prompts";
+        share.refuse(reads_stdin, "--prompts -", why)?;
+        Ok(share)
+    }
+
     fn lead_on(&self) {
         let model = next::typed(&self.model);
         let (file, how) = match next::sink() {
@@ -289,6 +283,23 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// Generates those that are missing again, with --only-valid, until none is or `most` were tried.
+    fn run_again(
+        &mut self,
+        most: usize,
+        printer: &mut Printer,
+        bar: &ProgressBar,
+        missing: &mut Vec<(usize, usize)>,
+    ) -> Result<()> {
+        while printer.args.only_valid && !missing.is_empty() && self.tries < most && !is_stopped() {
+            let again = std::mem::take(missing);
+            let (now, later) = again.split_at(again.len().min(most - self.tries));
+            self.run(now.iter().copied(), printer, bar, missing)?;
+            missing.extend(later);
+        }
+        Ok(())
+    }
+
     /// Generates and prints the records, and adds to `missing` those that were not printed.
     fn run(
         &mut self,
