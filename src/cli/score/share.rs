@@ -1,6 +1,6 @@
 //! `score` as one of several processes: each takes its turns of the records.
 //!
-//! Every process reads all inputs, for reading takes a thousandth of the time that scoring does, and the number of a record is known
+//! Every process reads all inputs, for reading takes a small part of the time of scoring, and the number of a record is known
 //! by no other means. What depends on all records of a stream is refused.
 
 use super::args::ScoreArgs;
