@@ -70,7 +70,7 @@ fn name_commit() {
 
 /// What some tests need and not every machine has; where it is absent they are ignored, and say so.
 fn find_what_tests_need() {
-    println!("cargo:rustc-check-cfg=cfg(real_logs, nvidia_driver)");
+    println!("cargo:rustc-check-cfg=cfg(real_logs, nvidia_driver, rsyslog, kcat, chromium, prometheus)");
     println!("cargo:rerun-if-env-changed=LOGWRIGHT_REAL_LOGS");
     // A folder that is absent is not watched: cargo would run this at every build.
     let folder = std::env::var_os("LOGWRIGHT_REAL_LOGS").map_or("../shared/data".into(), PathBuf::from);
@@ -81,6 +81,13 @@ fn find_what_tests_need() {
     }
     if Path::new("/dev/nvidiactl").exists() {
         println!("cargo:rustc-cfg=nvidia_driver");
+    }
+    let programs = [("rsyslog", "rsyslogd"), ("kcat", "kcat"), ("chromium", "chromium"), ("prometheus", "prometheus")];
+    for (name, program) in programs {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+            println!("cargo:rustc-cfg={name}");
+        }
     }
 }
 

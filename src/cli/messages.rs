@@ -1,7 +1,26 @@
 //! Messages on stderr, which never end work and never control the terminal.
 
+use indicatif::{ProgressBar, WeakProgressBar};
 use logwright::report::visible;
 use std::io::{self, Write, stderr};
+use std::sync::{Mutex, PoisonError};
+
+/// The progress bar at the bottom of the terminal.
+static BAR: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// From here on, messages and what [`above_bar`] writes appear above this bar.
+pub fn stay_above(bar: &ProgressBar) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+}
+
+/// Writes something to the terminal without the progress bar in between. It may not be nested.
+pub fn above_bar<T>(write: impl FnOnce() -> T) -> T {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
+    match bar.filter(|bar| !bar.is_hidden() && !bar.is_finished()) {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
 
 /// Writes messages to stderr. That one cannot be written (a full disk, a reader that has left) ends no work and is no error.
 #[derive(Clone, Copy)]
@@ -18,11 +37,10 @@ impl Messages {
 
 impl Write for Messages {
     fn write(&mut self, message: &[u8]) -> io::Result<usize> {
-        let mut out = stderr().lock();
-        let _ = match self.is_text {
-            true => out.write_all(printable(&String::from_utf8_lossy(message)).as_bytes()),
-            false => out.write_all(message),
-        };
+        let _ = above_bar(|| match self.is_text {
+            true => stderr().lock().write_all(printable(&String::from_utf8_lossy(message)).as_bytes()),
+            false => stderr().lock().write_all(message),
+        });
         Ok(message.len())
     }
 

@@ -1,6 +1,6 @@
 //! Flags that every command takes: what it says on stderr, and how many threads it computes with.
 
-use super::messages::Messages;
+use super::messages::{Messages, stay_above};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use logwright::{Error, Result};
@@ -83,6 +83,8 @@ impl OutputArgs {
             unit => format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}}"),
         };
         let style = ProgressStyle::with_template(&template).expect("the template is a constant");
-        ProgressBar::new(total).with_style(style)
+        let bar = ProgressBar::new(total).with_style(style);
+        stay_above(&bar);
+        bar
     }
 }

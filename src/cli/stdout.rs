@@ -1,5 +1,6 @@
 //! Results on standard output.
 
+use super::messages::above_bar;
 use logwright::{Error, Result};
 use std::io::{self, ErrorKind, Write, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,8 +34,10 @@ pub fn check_open() -> Result<()> {
 
 /// Prints a result.
 pub fn print_line(line: &impl std::fmt::Display) -> Result<()> {
-    let mut out = stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(write_failed)
+    above_bar(|| {
+        let mut out = stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(write_failed)
+    })
 }
 
 /// The error of a failed write to stdout. A reader that has left (`| head`) has what it wanted, which is no failure; a full

@@ -33,7 +33,7 @@ pub fn train(run: Run, output: &OutputArgs) -> Result<RunOutcome> {
                 LogFormat::Text => tell(line, config, &bar, left),
             }
         }
-        pace.announce(line, config, &bar, left);
+        pace.announce(line, config, left);
     });
     bar.finish_and_clear();
     outcome
@@ -56,7 +56,7 @@ impl Pace {
     }
 
     /// Says once, after a few steps, how long a run that takes longer will take.
-    fn announce(&mut self, line: &StepMetrics, config: &TrainConfig, bar: &ProgressBar, left: Duration) {
+    fn announce(&mut self, line: &StepMetrics, config: &TrainConfig, left: Duration) {
         let is_early = line.step < self.first + STEPS_BEFORE_ESTIMATE || self.begun.elapsed() < TIME_BEFORE_ESTIMATE;
         if self.is_told || is_early {
             return;
@@ -64,11 +64,9 @@ impl Pace {
         self.is_told = true;
         if left > SHORT {
             let (left, steps) = (HumanDuration(left), config.steps - line.step);
-            bar.suspend(|| {
-                tracing::info!(
-                    "the {steps} steps to come take about {left} on this machine; Ctrl-C saves, and --resume continues"
-                );
-            });
+            tracing::info!(
+                "the {steps} steps to come take about {left} on this machine; Ctrl-C saves, and --resume continues"
+            );
         }
     }
 }
@@ -110,17 +108,15 @@ fn tell(line: &StepMetrics, config: &TrainConfig, bar: &ProgressBar, left: Durat
     let memory =
         line.device_memory.or_else(resident).map(|bytes| format!(", {}", HumanBytes(bytes))).unwrap_or_default();
     let eta = if bar.is_hidden() { format!(", ETA {}", HumanDuration(left)) } else { String::new() };
-    bar.suspend(|| {
-        tracing::info!(
-            "step {}/{}: loss {:.4}{val}{replay}, norm {:.3}, rate {:.2e}, {:.0} tokens/s{mfu}{memory}{eta}",
-            line.step,
-            config.steps,
-            line.loss,
-            line.grad_norm,
-            line.learning_rate,
-            line.tokens_per_second
-        );
-    });
+    tracing::info!(
+        "step {}/{}: loss {:.4}{val}{replay}, norm {:.3}, rate {:.2e}, {:.0} tokens/s{mfu}{memory}{eta}",
+        line.step,
+        config.steps,
+        line.loss,
+        line.grad_norm,
+        line.learning_rate,
+        line.tokens_per_second
+    );
 }
 
 /// Resident memory of this process.

@@ -7,8 +7,8 @@
 //! | an alert that opens or closes | `alert` | the alert's, so that what closes replaces what opened |
 //! | a line that is no record | `pipeline_error` | none |
 
+use super::document::{Context, filled, members};
 use super::summary::{Subject, Summary};
-use super::{Context, filled, members};
 use crate::Result;
 use crate::finding::Finding;
 use crate::stream::{Answer, BrokenLine};

@@ -3,8 +3,8 @@
 //! A finding is created once (`activity_id` 1). An alert that closes updates the one that opened (2): that no record of it came
 //! for a while does not say that somebody has dealt with it. What is known to be good is suppressed (`status_id` 3).
 
+use super::document::{Context, filled, members};
 use super::summary::{Subject, Summary};
-use super::{Context, filled, members};
 use crate::Result;
 use crate::finding::{Entities, Finding, FoundField};
 use crate::record::log_seconds;

@@ -4,8 +4,9 @@ use super::*;
 use crate::alerts::{Alert, Alerts, Candidate, Template};
 use crate::finding::*;
 use crate::ingest::RecordFault;
-use crate::stream::{BrokenLine, Session};
+use crate::stream::{Answer, BrokenLine, Session};
 use crate::version::VERSION;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const NOW: f64 = 1_795_000_000.25;

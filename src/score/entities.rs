@@ -4,12 +4,10 @@
 
 use super::fields::{END, FieldSurprisal, PREFIX};
 use super::scorer::ScoredRecord;
-use crate::Result;
 use crate::finding::Entities;
 use crate::pseudonyms::{Action, Rules};
-use std::fmt;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// The most entities of a kind, and the longest one in bytes: what is beyond is no name.
 const MOST: usize = 32;
@@ -23,67 +21,55 @@ const HASH_DIGITS: [usize; 5] = [32, 40, 64, 96, 128];
 /// Parts of the names that hashes have.
 const HASH_NAMES: [&str; 6] = ["md5", "sha1", "sha256", "sha384", "sha512", "hash"];
 
-/// Finds entities in records.
-pub struct EntityFinder {
-    /// They remember the paths that they have seen.
-    rules: Mutex<Rules>,
+/// The built-in rules, which remember the paths that they have seen.
+fn rules() -> &'static Mutex<Rules> {
+    static RULES: OnceLock<Mutex<Rules>> = OnceLock::new();
+    RULES.get_or_init(|| Mutex::new(Rules::load(None).expect("the built-in rules are valid")))
 }
 
-impl EntityFinder {
-    pub fn new() -> Result<Self> {
-        Ok(EntityFinder { rules: Mutex::new(Rules::load(None)?) })
+/// What the fields of a record name: pseudonyms where they replace names, or with `in_clear` the names.
+pub fn entities(measured: &ScoredRecord, in_clear: bool) -> Entities {
+    let mut found = Entities::default();
+    let is_field = |field: &&FieldSurprisal| field.path != END && field.path != PREFIX;
+    for field in measured.parts.fields.iter().filter(is_field) {
+        add_field(&field.path, &measured.value(field, in_clear), &mut found);
     }
-
-    /// What the fields of a record name: pseudonyms where they replace names, or with `in_clear` the names.
-    pub fn find(&self, measured: &ScoredRecord, in_clear: bool) -> Entities {
-        let mut found = Entities::default();
-        let is_field = |field: &&FieldSurprisal| field.path != END && field.path != PREFIX;
-        for field in measured.parts.fields.iter().filter(is_field) {
-            self.field(&field.path, &measured.value(field, in_clear), &mut found);
-        }
-        found
-    }
-
-    fn field(&self, path: &str, value: &str, found: &mut Entities) {
-        if NOBODY.iter().any(|nobody| value.eq_ignore_ascii_case(nobody)) {
-            return;
-        }
-        // Words of a text may be `user=ann`, where the name stands in the value.
-        let pair = value.split_once('=').filter(|(name, _)| is_word(path) && !name.is_empty());
-        let (path, value) = match pair {
-            Some((name, value)) => (name, value.trim_matches(|c| "\"',;".contains(c))),
-            None => (path, value),
-        };
-        let treatment = self.rules.lock().expect("no holder of the rules panics").field(path);
-        let action = treatment.map(|treatment| treatment.action);
-        let list = match action {
-            Some(Action::User) if is_group(path) => return,
-            Some(Action::User | Action::Logon | Action::Session | Action::Email | Action::Name | Action::Sid) => {
-                Some(&mut found.users)
-            }
-            Some(Action::Host | Action::Domain) => Some(&mut found.hosts),
-            // Dotted numbers are versions there.
-            Some(Action::Agent | Action::Redact | Action::Cookie) => return,
-            _ => None,
-        };
-        // What stays as it is may be a version, or a hash.
-        let ip = address(value).filter(|_| action != Some(Action::Keep));
-        match (ip, list) {
-            (Some(ip), _) => add(&mut found.ips, &ip.to_string()),
-            (None, Some(list)) => add(list, value),
-            (None, None) => {
-                if action != Some(Action::Keep) {
-                    addresses(value).for_each(|ip| add(&mut found.ips, &ip.to_string()));
-                }
-                hashes(path, value).for_each(|hash| add(&mut found.hashes, hash));
-            }
-        }
-    }
+    found
 }
 
-impl fmt::Debug for EntityFinder {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("EntityFinder")
+fn add_field(path: &str, value: &str, found: &mut Entities) {
+    if NOBODY.iter().any(|nobody| value.eq_ignore_ascii_case(nobody)) {
+        return;
+    }
+    // Words of a text may be `user=ann`, where the name stands in the value.
+    let pair = value.split_once('=').filter(|(name, _)| is_word(path) && !name.is_empty());
+    let (path, value) = match pair {
+        Some((name, value)) => (name, value.trim_matches(|c| "\"',;".contains(c))),
+        None => (path, value),
+    };
+    let treatment = rules().lock().expect("no holder of the rules panics").field(path);
+    let action = treatment.map(|treatment| treatment.action);
+    let list = match action {
+        Some(Action::User) if is_group(path) => return,
+        Some(Action::User | Action::Logon | Action::Session | Action::Email | Action::Name | Action::Sid) => {
+            Some(&mut found.users)
+        }
+        Some(Action::Host | Action::Domain) => Some(&mut found.hosts),
+        // Dotted numbers are versions there.
+        Some(Action::Agent | Action::Redact | Action::Cookie) => return,
+        _ => None,
+    };
+    // What stays as it is may be a version, or a hash.
+    let ip = address(value).filter(|_| action != Some(Action::Keep));
+    match (ip, list) {
+        (Some(ip), _) => add(&mut found.ips, &ip.to_string()),
+        (None, Some(list)) => add(list, value),
+        (None, None) => {
+            if action != Some(Action::Keep) {
+                addresses(value).for_each(|ip| add(&mut found.ips, &ip.to_string()));
+            }
+            hashes(path, value).for_each(|hash| add(&mut found.hashes, hash));
+        }
     }
 }
 
@@ -158,9 +144,8 @@ mod tests {
     use super::*;
 
     fn found(fields: &[(&str, &str)]) -> [String; 4] {
-        let finder = EntityFinder::new().unwrap();
         let mut found = Entities::default();
-        fields.iter().for_each(|(path, value)| finder.field(path, value, &mut found));
+        fields.iter().for_each(|(path, value)| add_field(path, value, &mut found));
         [found.users, found.ips, found.hosts, found.hashes].map(|list| list.join(" "))
     }
 

@@ -37,7 +37,6 @@ pub use costs::add_costs;
 pub use course::{Course, NormalSessions};
 pub use detector::{Assessed, AssessedSession, Detector, ORDER};
 pub use drift::DriftMonitor;
-pub use entities::EntityFinder;
 pub use evidence::{KINDS, NormalEvidence};
 pub use fields::{END, FieldSurprisal, PREFIX, Parts, Piece, parts};
 pub use original::Original;

@@ -1,8 +1,8 @@
 //! What a finding says of its record beside the scores: which one it is, when it was, and the parts of it that were asked for.
 
-use super::entities::EntityFinder;
+use super::entities::entities;
 use super::scorer::ScoredRecord;
-use crate::finding::{Attached, Kept, Origin, RawJson};
+use crate::finding::{Attached, Entities, Kept, Origin, RawJson};
 use crate::record::fields::leaves;
 use crate::record::{Opening, check_object, record_seconds, rfc3339, text_fields};
 use crate::{Error, Result};
@@ -25,8 +25,8 @@ pub struct Showing {
     in_clear: bool,
     /// How strings of the records were opened.
     opening: Opening,
-    /// Finds who and what records name, where that is shown.
-    entities: Option<EntityFinder>,
+    /// Whether it is shown who and what records name.
+    entities: bool,
 }
 
 /// A record as its input had it, and where.
@@ -55,12 +55,12 @@ impl Showing {
             })
         };
         let keep = keep.iter().map(compile).collect::<Result<_>>()?;
-        Ok(Self { keep, with_record, time_field, in_clear, opening, entities: None })
+        Ok(Self { keep, with_record, time_field, in_clear, opening, entities: false })
     }
 
     /// The same, with the users, addresses, hosts and hashes that each record names.
-    pub fn with_entities(self) -> Result<Self> {
-        Ok(Self { entities: Some(EntityFinder::new()?), ..self })
+    pub fn with_entities(self, shown: bool) -> Self {
+        Self { entities: shown, ..self }
     }
 
     /// The time of a record in seconds since 1970.
@@ -91,7 +91,7 @@ impl Showing {
         Attached {
             kept: (!self.keep.is_empty()).then(|| self.kept(record)),
             raw: self.with_record.then(|| whole(self.opening.closed(record))),
-            entities: self.entities.as_ref().map(|finder| finder.find(measured, self.in_clear)).unwrap_or_default(),
+            entities: if self.entities { entities(measured, self.in_clear) } else { Entities::default() },
         }
     }
 

@@ -6,13 +6,14 @@ use super::fault::Fault;
 use axum::body::Body;
 use axum::http::StatusCode;
 use http_body_util::BodyExt;
-use http_body_util::channel::{Channel, Sender};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Frame};
 use std::io::{Error, ErrorKind, Read, Result};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -123,28 +124,61 @@ pub async fn whole(body: Body, most: usize, limits: &BodyLimits) -> std::result:
 
 /// Takes an answer from a thread to the client.
 pub struct AnswerWriter {
-    sender: Sender<Bytes, Error>,
+    pieces: Sender<Result<Bytes>>,
     runtime: Handle,
     patience: Duration,
+}
+
+/// The other end: the body of an answer, piece by piece.
+struct AnswerBody {
+    pieces: Receiver<Result<Bytes>>,
+    /// What breaks the answer off, once all before it was handed on.
+    broken: Option<Error>,
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match self.pieces.poll_recv(context) {
+            Poll::Ready(Some(Err(error))) => {
+                // An error makes hyper drop what it has not sent yet; while there is nothing for it to take, it sends that.
+                self.broken = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled.map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
 }
 
 impl AnswerWriter {
     /// A writer, and the body that a client takes. Where it takes nothing for as long as `patience`, writing fails.
     pub fn new(patience: Duration) -> (Self, Body) {
-        let (sender, body) = Channel::new(WAITING_ANSWERS);
-        (AnswerWriter { sender, runtime: Handle::current(), patience }, Body::new(body))
+        let (sender, pieces) = channel(WAITING_ANSWERS);
+        (
+            AnswerWriter { pieces: sender, runtime: Handle::current(), patience },
+            Body::new(AnswerBody { pieces, broken: None }),
+        )
     }
 
     /// Hands on some bytes; false if the client has left or takes nothing.
-    pub fn write(&mut self, bytes: Vec<u8>) -> bool {
-        let AnswerWriter { sender, runtime, patience } = self;
-        // Inside of the runtime, which keeps the time.
-        let sent = runtime.block_on(async { timeout(*patience, sender.send_data(bytes.into())).await });
-        matches!(sent, Ok(Ok(())))
+    pub fn write(&self, bytes: Vec<u8>) -> bool {
+        self.send(Ok(bytes.into()))
     }
 
-    /// Ends the answer so that the client sees that it is not whole.
+    /// Ends the answer, after what was written, so that the client sees that it is not whole.
     pub fn abort(self) {
-        self.sender.abort(Error::other("the answer is not whole"));
+        self.send(Err(Error::other("the answer is not whole")));
+    }
+
+    fn send(&self, piece: Result<Bytes>) -> bool {
+        // Inside of the runtime, which keeps the time.
+        let sent = self.runtime.block_on(async { timeout(self.patience, self.pieces.send(piece)).await });
+        matches!(sent, Ok(Ok(())))
     }
 }

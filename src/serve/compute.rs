@@ -10,8 +10,8 @@ use crate::score::sequence_surprisals;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Weak};
 
 /// Jobs that may wait; who gives one more waits itself, and its client with it.
 const MOST_WAITING: usize = 1024;
@@ -40,6 +40,8 @@ pub struct ComputeLimits {
 #[derive(Clone)]
 pub struct Compute {
     jobs: SyncSender<Job>,
+    /// What the thread holds as long as it runs.
+    running: Weak<()>,
     metrics: Arc<Metrics>,
 }
 
@@ -61,6 +63,8 @@ impl Compute {
     /// Starts the thread.
     pub fn start(engine: Box<dyn Engine>, tokenizer: &Tokenizer, limits: ComputeLimits, metrics: Arc<Metrics>) -> Self {
         let (jobs, waiting) = sync_channel(MOST_WAITING);
+        let running = Arc::new(());
+        let watched = Arc::downgrade(&running);
         let worker = Worker {
             engine,
             separator: tokenizer.separator(),
@@ -70,8 +74,16 @@ impl Compute {
             decoding: Decoding::new(tokenizer.clone(), limits.parallel),
             metrics: metrics.clone(),
         };
-        std::thread::spawn(move || worker.run());
-        Compute { jobs, metrics }
+        std::thread::spawn(move || {
+            let _running = running;
+            worker.run();
+        });
+        Compute { jobs, running: watched, metrics }
+    }
+
+    /// False after a bug has ended the thread.
+    pub fn is_running(&self) -> bool {
+        self.running.strong_count() > 0
     }
 
     /// Measures sequences of tokens, each with its closing separator.

@@ -101,6 +101,11 @@ impl ServedModel {
         self.compute.generate(generation)
     }
 
+    /// False after a bug has ended the thread that computes.
+    pub fn is_running(&self) -> bool {
+        self.compute.is_running()
+    }
+
     pub fn measure(&self, sequences: Vec<Vec<u32>>) -> Result<Pending> {
         self.compute.measure(sequences)
     }

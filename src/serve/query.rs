@@ -1,9 +1,11 @@
 //! The parameters of a request's address.
 
 use super::fault::Fault;
+use crate::output::{Schema, Writer};
 use crate::record::Records;
 use crate::score::Showing;
 use crate::stream::StreamOptions;
+use clap::ValueEnum;
 use std::str::FromStr;
 
 /// The parameters in their order; some may be repeated.
@@ -52,6 +54,8 @@ pub struct ScoreQuery {
     with_record: bool,
     pub only_anomalies: bool,
     pub shade: bool,
+    /// The schema of answers.
+    schema: Schema,
     /// The stream that these records continue.
     pub stream: Option<String>,
     /// Whether that stream ends with them.
@@ -64,7 +68,7 @@ const LONGEST_NAME: usize = 200;
 
 impl ScoreQuery {
     pub fn parse(text: Option<&str>) -> Result<Self, Fault> {
-        let known = ["top_fields", "keep", "with_record", "only_anomalies", "shade", "stream", "end"];
+        let known = ["top_fields", "keep", "with_record", "only_anomalies", "shade", "output", "stream", "end"];
         let query = Query::parse(text, &known)?;
         let asked = ScoreQuery {
             top_fields: query.value("top_fields", "a number of fields (0: all)", TOP_FIELDS)?,
@@ -72,6 +76,7 @@ impl ScoreQuery {
             with_record: query.flag("with_record")?,
             only_anomalies: query.flag("only_anomalies")?,
             shade: query.flag("shade")?,
+            schema: query.last("output").map_or(Ok(Schema::default()), schema)?,
             stream: query.last("stream").map(str::to_string),
             end: query.flag("end")?,
         };
@@ -80,9 +85,17 @@ impl ScoreQuery {
                 "stream",
                 format!("stream: expected a name of 1 to {LONGEST_NAME} bytes, found {}", name.len()),
             )),
+            _ if asked.shade && asked.schema != Schema::Jsonl => {
+                Err(Fault::of("shade", "shade: only our own lines have a place for tokens; leave out shade or output"))
+            }
             None if asked.end => Err(Fault::of("end", "end: it ends a stream; name one with stream=NAME")),
             _ => Ok(asked),
         }
+    }
+
+    /// Writes answers of the model of this name.
+    pub fn writer(&self, model: &str) -> Writer {
+        Writer::new(self.schema, model)
     }
 
     pub fn stream_options(
@@ -92,14 +105,20 @@ impl ScoreQuery {
         replaces_names: bool,
     ) -> Result<StreamOptions, Fault> {
         let showing = Showing::new(&self.keep, self.with_record, None, in_clear, records.open.clone());
+        let showing = showing.map_err(|error| Fault::of("keep", error.to_string().replace("--keep ", "keep: ")))?;
         Ok(StreamOptions {
-            showing: showing.map_err(|error| Fault::of("keep", error.to_string().replace("--keep ", "keep: ")))?,
+            showing: showing.with_entities(self.writer("").shows_entities()),
             top_fields: self.top_fields,
             shaded: self.shade,
             shows_broken_lines: in_clear || !replaces_names,
             sources: Vec::new(),
         })
     }
+}
+
+fn schema(name: &str) -> Result<Schema, Fault> {
+    Schema::from_str(name, false)
+        .map_err(|_| Fault::of("output", format!("output: expected jsonl, ecs or ocsf, found {name:?}")))
 }
 
 #[cfg(test)]
@@ -119,6 +138,8 @@ mod tests {
             ("shade=yes", "shade"),
             ("end=1", "end"),
             ("stream=", "stream"),
+            ("output=xml", "output"),
+            ("output=ecs&shade=1", "shade"),
         ] {
             assert_eq!(ScoreQuery::parse(Some(text)).err().unwrap().param.as_deref(), Some(param));
         }

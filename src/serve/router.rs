@@ -21,7 +21,7 @@ pub fn router(server: Arc<Server>) -> Router {
         router = router.route(path, get(move || async move { page::file(kind, text) }));
     }
     router
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/score", post(score))
@@ -36,6 +36,16 @@ pub fn router(server: Arc<Server>) -> Router {
         })
         .layer(from_fn_with_state(server.clone(), guard::guard))
         .with_state(server)
+}
+
+/// Whether it is worth keeping: nothing but a new start helps after the thread that computes has ended.
+async fn healthy(State(server): State<Arc<Server>>) -> Result<&'static str, Fault> {
+    match server.model() {
+        Ok(model) if !model.is_running() => {
+            Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, "the thread that computes has ended; see the messages"))
+        }
+        _ => Ok("ok\n"),
+    }
 }
 
 /// Whether it can answer: a model is loaded, and no end is near.

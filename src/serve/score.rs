@@ -9,6 +9,7 @@ use super::server::Server;
 use super::streams::NamedStream;
 use crate::finding::Finding;
 use crate::ingest::{Feed, InputRecord};
+use crate::output::Writer;
 use crate::stream::{Answer, Lines, RecordStream};
 use crate::{Error, Result};
 use axum::body::Body;
@@ -51,7 +52,8 @@ pub async fn score(
     let (writer, answer) = AnswerWriter::new(settings.timeout);
     let (begin, begun) = oneshot::channel();
     let counts = Arc::new(RequestCounts::default());
-    let out = Output { begin: Some(begin), writer, text: Vec::new() };
+    let lines = asked.writer(&settings.model_name);
+    let out = Output { begin: Some(begin), writer, lines, text: Vec::new() };
     let request = Request { server, model, asked, stream, out, counts: counts.clone(), _place: place };
     std::thread::spawn(move || request.run(feed, &broke));
     begun
@@ -113,6 +115,7 @@ struct Request {
 struct Output {
     begin: Option<oneshot::Sender<std::result::Result<(), Fault>>>,
     writer: AnswerWriter,
+    lines: Writer,
     text: Vec<u8>,
 }
 
@@ -222,7 +225,7 @@ impl Request {
             {
                 return Ok(());
             }
-            write_answer(&answer, asked.shade, &mut out.text)
+            write_answer(&answer, asked.shade, out)
         })?;
         let now = stream.counts();
         let (records, anomalies) = (now.records - before.records, now.anomalies - before.anomalies);
@@ -273,18 +276,15 @@ struct ShadedFinding<'a> {
     tokens: Vec<Value>,
 }
 
-fn write_answer(answer: &Answer, shade: bool, out: &mut Vec<u8>) -> Result<()> {
+fn write_answer(answer: &Answer, shade: bool, out: &mut Output) -> Result<()> {
     match answer {
         Answer::Finding(finding) if shade => {
-            let token = |token: &crate::finding::Shaded| {
-                json!({ "text": String::from_utf8_lossy(&token.text), "nats": token.nats, "found": token.found })
-            };
+            let token = |token: &crate::finding::Shaded| json!({ "text": String::from_utf8_lossy(&token.text), "nats": token.nats, "found": token.found });
             let tokens = finding.tokens.iter().map(token).collect();
-            serde_json::to_writer(&mut *out, &ShadedFinding { finding, tokens })
+            serde_json::to_writer(&mut out.text, &ShadedFinding { finding, tokens }).map_err(Error::failed)?;
+            out.text.push(b'\n');
         }
-        _ => serde_json::to_writer(&mut *out, answer),
+        _ => out.text.extend_from_slice(out.lines.line(answer)?.as_bytes()),
     }
-    .map_err(Error::failed)?;
-    out.push(b'\n');
     Ok(())
 }

@@ -34,7 +34,7 @@ type PieceCounts = BTreeMap<String, u64>;
 impl Tokenizer {
     /// Trains a byte-level BPE of `vocab_size` tokens on `sample`, records without their newline, of which the first GiB is
     /// used. Ids below 256 are the bytes. The same sample gives the same bytes of tokenizer.json. If the sample has too few
-    /// merges, the vocabulary is smaller and there is a warning. Errors: `vocab_size` is less than 257.
+    /// merges, the vocabulary is smaller. Errors: `vocab_size` is less than 257.
     pub fn train_bpe<'a>(sample: impl Iterator<Item = &'a [u8]> + Send, vocab_size: usize) -> Result<Self> {
         if vocab_size < SMALLEST {
             return Err(Error::usage(format!(
@@ -56,12 +56,6 @@ impl Tokenizer {
             }
         }
         let (_, tokenizer) = best.expect("single characters need no room, so that candidate always trains");
-        if tokenizer.vocab_size() < vocab_size {
-            tracing::warn!(
-                "the sample is too small or too uniform for a vocabulary of {vocab_size}: BPE found nothing more to merge at {}",
-                tokenizer.vocab_size()
-            );
-        }
         Ok(tokenizer)
     }
 }

@@ -80,6 +80,8 @@ fn doctor_reports_whatever_is_there() {
     assert_eq!((found["gpus"][0]["sms"].as_u64(), found["driver"]["cuda"].as_str()), (Some(108), Some("13.0")));
     assert!(found["cublaslt"]["path"].as_str().unwrap().ends_with("libcublasLt.so.13"));
     assert!(found["cpu"]["cores"].as_u64().unwrap() > 0);
+    let ready = if cfg!(gpu_kernels) { "gpu" } else { "cpu" };
+    assert_eq!((&found["ready"], &json("STUB_CAPABILITY=75")["ready"]), (&ready.into(), &"cpu".into()));
     assert!(json("STUB_CAPABILITY=75")["gpus"][0]["refusal"].as_str().unwrap().contains("7.5"));
     assert!(json("STUB_CUDA=cuInit=100")["gpus"]["missing"].as_str().unwrap().contains("no GPU is visible"));
 }

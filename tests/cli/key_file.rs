@@ -23,7 +23,7 @@ fn sign_ins() -> String {
     (0..200).map(|n| record(n) + "\n").collect()
 }
 
-const PREPARE: &str = "prepare in.jsonl --out data --tokenizer bytes --quiet --pseudonymise --key-file key \
+pub const PREPARE: &str = "prepare in.jsonl --out data --tokenizer bytes --quiet --pseudonymise --key-file key \
                        --prefix-field user=user.name,before=@ --prefix-field corp=user.name,after=@ --write-records out.jsonl";
 const TRAIN: &str = "train --data data --out run --steps 4 --layers 1 --heads 2 --channels 16 --context 48 --batch 2 --warmup 2 \
                      --eval-windows 4 --device cpu --quiet";

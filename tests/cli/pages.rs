@@ -138,12 +138,14 @@ pages! {
     readme: "README.md",
     start: "docs/start.md",
     find_anomalies: "docs/find-anomalies.md",
+    soc: "docs/soc.md",
     alerts: "docs/alerts.md",
     generate: "docs/generate.md",
     share: "docs/share.md",
     train: "docs/train.md",
     gpu: "docs/gpu.md",
     reports: "docs/reports.md",
+    scale: "docs/scale.md",
 }
 
 #[test]

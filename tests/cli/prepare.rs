@@ -92,7 +92,7 @@ fn files_of_different_formats_make_one_corpus() {
     fs::write(more.path().join("2.csv"), "time,user\n1,bob\n2,al\n3,jo\n").unwrap();
     fs::write(more.path().join("3"), zstd::encode_all(&b"Jan 1 host sshd: ok\r\n\nlast"[..], 1).unwrap()).unwrap();
     let said = case.prepare_from(&[&case.input, more.path(), Path::new("-")], b"from stdin", BYTES);
-    said.has(0, &["12 records (11 train, 1 val)", "MB/s", "tokens/record", "1 empty line skipped"]);
+    said.has(0, &["12 records (11 train, 1 val)", "B of logs in", "tokens/record", "1 empty line skipped"]);
     said.has(0, &["as the names of 2 columns; --format text", "3: plain text among inputs of JSON"]);
     let records = case.records();
     assert_eq!(records[3..6], [r#"{"i":3,"user":{"name":"u3@x.org"}}"#, r#"{"a":1}"#, r#"{"a":2}"#]);
@@ -265,6 +265,8 @@ fn wrong_use() {
 fn logs_that_give_fewer_tokens_than_wanted_give_those() {
     let case = Case::new(json_lines(8).as_bytes());
     case.prepare(&["--vocab-size", "50000"]).has(0, &["a vocabulary of 50000: BPE found nothing more to merge at"]);
+    // The default is as many as there are.
+    assert!(!case.prepare(&["--overwrite"]).has(0, &[]).err.contains("WARN"));
     assert_eq!(case.records().len(), 8);
 }
 

@@ -2,6 +2,8 @@
 
 use crate::common::{SMALL, Said, corpus, logwright, losses, names, real_logs, run, sampled_logs};
 use logwright::gpt::{Layout, checkpoint};
+use logwright::train::TrainConfig;
+use logwright::words::short;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -45,6 +47,64 @@ fn training_learns_and_overfitting_learns_by_heart() {
     let (first, last) = (losses[0].1, losses[149].1);
     assert!((first - 300f64.ln()).abs() < 0.5, "an untrained model knows nothing: {first}");
     assert!(last < 0.3, "one batch is learnt by heart: {last}");
+}
+
+#[test]
+fn epochs_are_passes_over_the_data_and_many_of_them_are_warned_of() {
+    let home = corpus(60, BYTES);
+    let meta: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(home.path().join("data/meta.json")).unwrap()).unwrap();
+    let tokens = meta["train"]["tokens"].as_f64().unwrap();
+    let train = |flags: &str| run(home.path(), &format!("train --data data {SMALL} {flags}"));
+    let said = train("--out run --epochs 0.5");
+    // Two sequences of 48 tokens a step.
+    let steps = (0.5 * tokens / 96.0).ceil();
+    said.has(0, &[&format!("step {steps}/{steps}"), "0.5 passes over the training data"]);
+    let saved = fs::read_to_string(home.path().join("run/config.toml")).unwrap();
+    assert!(saved.contains(&format!("steps = {steps}\n")) && !saved.contains("epochs"), "{saved}");
+    let more = (0.6 * tokens / 96.0).ceil();
+    train("--out run --resume --epochs 0.6").has(0, &[&format!("step {more}/{more}")]);
+    train("--out other --epochs 1 --steps 2").has(2, &["--epochs", "--steps"]);
+}
+
+#[test]
+fn a_run_that_sees_its_records_too_often_is_told_what_to_do() {
+    let home = corpus(6, BYTES);
+    let train = |flags: &str| run(home.path(), &format!("train --data data {SMALL} --eval-every 0 {flags}"));
+    let said = train("--out run --steps 900");
+    said.has(0, &["the model sees each record about", "give --epochs 20,"]);
+    // A window that is wider than the data is not full, and does not count as if it were.
+    train("--out wide --context 8192 --batch 1 --steps 1").has(0, &[": 1.0 passes"]);
+    let said = train("--out fewer --epochs 20");
+    assert!(!said.has(0, &["20.0 passes"]).err.contains("memorises"), "{}", said.err);
+}
+
+#[test]
+fn metrics_are_fields_of_json_messages() {
+    let home = corpus(60, BYTES);
+    let said = run(home.path(), &format!("train --data data --out run {SMALL} --steps 2 --log-format json"));
+    said.has(0, &[]);
+    let lines: Vec<serde_json::Value> = said.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = &lines.iter().rfind(|line| line["fields"]["message"] == "step").unwrap()["fields"];
+    assert_eq!((last["step"].as_u64(), last["val_loss"].is_number()), (Some(2), true), "{last}");
+    assert!(
+        ["loss", "grad_norm", "learning_rate", "tokens_per_second"].iter().all(|name| last[name].is_number()),
+        "{last}"
+    );
+    assert!(!said.err.contains(r#"{\""#), "JSON in JSON: {}", said.err);
+}
+
+#[test]
+fn the_help_gives_the_sizes_of_the_presets() {
+    let help = logwright().args(["train", "--help"]).env("COLUMNS", "110").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    for (preset, vocabulary) in
+        [("tiny", 2048), ("small", 2048), ("cyber-foundation", 82), ("gpt2", 50257), ("gpt2-medium", 50257)]
+    {
+        let config = TrainConfig::resolve(Some(preset), None, toml::Table::new()).unwrap();
+        let size = short(Layout::new(&config.model(vocabulary).unwrap()).len as u64);
+        assert!(help.contains(&format!("{preset} ({size}")), "{preset} ({size} in {help}");
+    }
 }
 
 #[test]

@@ -34,12 +34,7 @@ pub fn loss_by_path(reader: &mut Reader, data: &Dataset, sample: usize, seed: u6
 /// How well the model knows the canaries that `prepare --canaries` planted in the data.
 pub fn canaries(reader: &mut Reader, planted: &Canaries, seed: u64) -> Result<Vec<Exposed>> {
     let Canaries { canaries, .. } = planted;
-    reader.progress.suspend(|| {
-        tracing::info!(
-            "{} canaries, each compared with {ALTERNATIVES} records that have another secret",
-            canaries.len()
-        );
-    });
+    tracing::info!("{} canaries, each compared with {ALTERNATIVES} records that have another secret", canaries.len());
     let mut draws = IndexRng::new(seed);
     let exposed = |canary: &Canary| {
         let others = (0..ALTERNATIVES).map(|_| canary.with(&secret(canary, &mut draws)));

@@ -2,11 +2,13 @@
 
 use super::alerts::AlertArgs;
 use super::explain::ExplainArgs;
-use super::passthrough::{self, OutputFormArgs};
+use super::form::OutputFormArgs;
 use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
 use crate::cli::mode::ModeArgs;
+use crate::cli::part::PartArgs;
+use crate::cli::result::ResultArgs;
 use crate::cli::values;
 use clap::Args;
 use logwright::ingest::{Begin, Feed, FollowState, Input, InputFormat, ReadOptions, RecordStart};
@@ -116,8 +118,13 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub(super) form: OutputFormArgs,
     #[command(flatten)]
+    pub(super) result: ResultArgs,
+    #[command(flatten)]
+    pub(super) part: PartArgs,
+    #[command(flatten)]
     pub(super) mode: ModeArgs,
 }
+
 /// Records of some hundred tokens that share a place of a thousand.
 const SHORT_RECORDS: usize = 8;
 
@@ -127,7 +134,7 @@ impl ScoreArgs {
         if self.follow && !file {
             return Err(Error::usage("--follow: expected the name of one file; a pipe (-) is followed without it"));
         }
-        passthrough::check(self)
+        Ok(())
     }
 
     /// Whether nothing is said on stderr, whose lines some programs take for answers.
@@ -212,7 +219,7 @@ impl ScoreArgs {
     pub(super) fn showing(&self, records: &Records) -> Result<Showing> {
         let time_field = self.group.time_field.clone();
         let showing = Showing::new(&self.keep, self.with_record, time_field, self.in_clear, records.open.clone())?;
-        if self.form.writer(&self.model)?.shows_entities() { showing.with_entities() } else { Ok(showing) }
+        Ok(showing.with_entities(self.form.writer(&self.model)?.shows_entities()))
     }
 
     pub(super) fn stream_options(&self, records: &Records, inputs: &[Input]) -> Result<StreamOptions> {
@@ -229,17 +236,23 @@ impl ScoreArgs {
         })
     }
 
-    pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
+    pub(super) fn read_options(&self, records: &Records) -> Result<ReadOptions> {
         let mut options = ReadOptions {
             format: self.format,
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
             each_line: self.form.passthrough,
-            ..ReadOptions::like(scorer.reader.records)?
+            share: self.part.share()?.part,
+            ..ReadOptions::like(records)?
         };
         if let Some(start) = &self.record_start {
             options.record_start = RecordStart::parse(start)?;
         }
+        Ok(options)
+    }
+
+    pub(super) fn feed(&self, inputs: Vec<Input>, scorer: &Scorer) -> Result<Feed> {
+        let options = self.read_options(scorer.reader.records)?;
         Ok(Feed::start(inputs, options, 2 * self.at_once(scorer)))
     }
 

@@ -1,14 +1,17 @@
 //! `score --calibrate`: normal records -> a calibration.
 
 use super::args::ScoreArgs;
+use super::progress::records_of;
 use crate::cli::evaluate::each_record;
 use crate::cli::interrupt::is_stopped;
-use crate::cli::stdout::print_line;
+use crate::cli::next;
+use crate::cli::output::OutputArgs;
 use logwright::Result;
 use logwright::alerts::Span;
 use logwright::dataset::Dataset;
 use logwright::fidelity::Reservoir;
 use logwright::ingest::Input;
+use logwright::report::columns;
 use logwright::score::session::Sessions;
 use logwright::score::{Calibration, Calibrator, Scorer};
 use logwright::stream::{measure, sessions};
@@ -29,6 +32,7 @@ pub fn calibrate(
     normal: &Path,
     folder: &Path,
     args: &ScoreArgs,
+    output: &OutputArgs,
     stop: &AtomicBool,
 ) -> Result<Option<Calibration>> {
     let input = if normal.as_os_str() == "-" { Input::Stdin } else { Input::Path(normal.to_owned()) };
@@ -40,7 +44,9 @@ pub fn calibrate(
         see(&mut calibrator, folder)?;
     }
     let (showing, mut span) = (args.showing(scorer.reader.records)?, Span::default());
+    let progress = records_of(vec![normal.to_owned()], args.read_options(scorer.reader.records)?, output);
     while let Some(lines) = feed.next(args.at_once(scorer), stop)? {
+        progress.inc(lines.len() as u64);
         for (_, number, outcome) in measure(scorer, lines)? {
             if let Ok((read, _)) = &outcome {
                 span.record(showing.seconds(read));
@@ -57,6 +63,7 @@ pub fn calibrate(
             }
         }
     }
+    progress.finish_and_clear();
     if is_stopped() {
         return Ok(None);
     }
@@ -84,14 +91,29 @@ fn see(calibrator: &mut Calibrator, folder: &Path) -> Result<()> {
 }
 
 /// Reports the calibration: on stdout where it is the command's only result.
-pub fn tell(made: &Calibration, path: &Path, alone: bool) -> Result<()> {
+pub fn tell(made: &Calibration, path: &Path, args: &ScoreArgs) -> Result<()> {
     let Calibration { threshold, fpr, scores, method, normal, .. } = made;
-    if alone {
-        return print_line(&json!({
-            "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr,
-            "scores": scores.count(), "paths": normal.paths.len(), "layouts": normal.common_layouts.len(),
-        }));
+    if !args.inputs.is_empty() {
+        tracing::info!("threshold {threshold} from {} normal scores; {}", scores.count(), path.display());
+        return Ok(());
     }
-    tracing::info!("threshold {threshold} from {} normal scores; {}", scores.count(), path.display());
+    let result = json!({
+        "calibration": path, "aggregate": method.aggregate, "threshold": threshold, "fpr": fpr,
+        "scores": scores.count(), "paths": normal.paths.len(), "layouts": normal.common_layouts.len(),
+    });
+    args.result.print(&result, || {
+        let rows = [
+            ["calibration", &path.display().to_string()],
+            ["normal scores", &scores.count().to_string()],
+            ["threshold", &format!("{threshold:.3}")],
+            ["false positives at most", &format!("{} %", 100.0 * fpr)],
+            ["fields", &normal.paths.len().to_string()],
+        ];
+        columns(&rows.map(|row| row.map(String::from)))
+    })?;
+    next::command(
+        format!("logwright score --model {} NEW --only-anomalies", next::typed(&args.model)),
+        "NEW: a log to search; tail -F into the command watches one",
+    );
     Ok(())
 }

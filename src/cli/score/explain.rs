@@ -39,6 +39,11 @@ impl ExplainArgs {
         self.explain || self.explain_html.is_some()
     }
 
+    /// The page that is written.
+    pub fn page_file(&self) -> Option<&Path> {
+        self.explain_html.as_deref()
+    }
+
     pub fn colour(&self) -> bool {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         match self.color {

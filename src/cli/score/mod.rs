@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::interrupt::stop_on_interrupt;
+use super::output::OutputArgs;
 use super::outputs::check_writable;
 use calibrate::{calibrate, tell};
 use logwright::known::{Known, KnownFile};
@@ -18,14 +19,20 @@ mod alerts;
 mod args;
 mod calibrate;
 mod explain;
+mod form;
 mod passthrough;
+mod progress;
 mod sessions;
+mod share;
 mod stream;
 
 pub use args::ScoreArgs;
 
-pub fn run(args: ScoreArgs) -> Result<Exit> {
+pub fn run(mut args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
     args.check()?;
+    passthrough::check(&args)?;
+    let share = share::share(&args)?;
+    args.device.spread(share.local_rank);
     args.mode.apply();
     if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;
@@ -40,12 +47,12 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let calibration = match args.normal() {
         Some(normal) => {
             let before = before(&args, &path, &folder)?;
-            let Some(made) = calibrate(&mut scorer, before.as_ref(), normal, &folder, &args, stop)? else {
+            let Some(made) = calibrate(&mut scorer, before.as_ref(), normal, &folder, &args, output, stop)? else {
                 tracing::warn!("interrupted; no calibration was written");
                 return Ok(Exit::Interrupted);
             };
             made.save(&path)?;
-            tell(&made, &path, args.inputs.is_empty())?;
+            tell(&made, &path, &args)?;
             Some(made)
         }
         None if args.no_calibration => None,
@@ -63,6 +70,8 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
         );
     }
     let method = args.method(calibration.as_ref())?;
+    let why = "RUN/calibration.json is for sessions, which are of many records; give --no-calibration, or score in one process";
+    share.refuse(method.group.is_some(), "--part", why)?;
     let known = Known::new(KnownFile::read(&args.model)?.entries);
     let alerting = args.alerts.open(calibration.as_ref())?;
     let mut detector = Detector::new(method, calibration, args.threshold)?;
@@ -73,7 +82,8 @@ pub fn run(args: ScoreArgs) -> Result<Exit> {
     let state = args.state()?;
     let inputs = args.streams(state.as_ref());
     let stream = RecordStream::new(detector, Arc::new(known), args.stream_options(&records, &inputs)?, alerting);
-    ScoreStream::new(&args, stream, inputs, state, page)?.run(&mut scorer, stop)
+    let progress = progress::records_of(args.files(), args.read_options(&records)?, output);
+    ScoreStream::new(&args, stream, inputs, state, page, progress)?.run(&mut scorer, stop)
 }
 
 /// The calibration that `--recalibrate` repeats.

@@ -5,7 +5,10 @@ use super::args::ScoreArgs;
 use super::explain;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::is_stopped;
+use crate::cli::messages::above_bar;
+use crate::cli::next;
 use crate::cli::stdout::write_failed;
+use indicatif::ProgressBar;
 use logwright::Result;
 use logwright::ingest::{Feed, FollowState, Input, Position};
 use logwright::output::Writer;
@@ -25,6 +28,8 @@ pub struct ScoreStream<'a> {
     printer: Printer<'a>,
     /// How far a growing file was answered, where that is to be kept.
     state: Option<FollowState>,
+    /// Counts records.
+    progress: ProgressBar,
 }
 
 /// Writes answers to stdout.
@@ -45,24 +50,28 @@ impl<'a> ScoreStream<'a> {
         inputs: Vec<Input>,
         state: Option<FollowState>,
         page: explain::Page,
+        progress: ProgressBar,
     ) -> Result<Self> {
         let (writer, colour) = (args.form.writer(&args.model)?, args.explain.colour());
         let printer = Printer { args, writer, page, colour, only_alerts: stream.has_alerts() };
-        Ok(ScoreStream { args, stream, inputs, printer, state })
+        Ok(ScoreStream { args, stream, inputs, printer, state, progress })
     }
 
     pub fn run(mut self, scorer: &mut Scorer, stop: &AtomicBool) -> Result<Exit> {
         let begin = Instant::now();
         let ended = self.answer_all(scorer, stop);
+        self.progress.finish_and_clear();
         // A reader of stdout that has left may still want the page.
         self.printer.page.write(&self.stream.detector)?;
         let ended = ended?;
         self.state.as_mut().map_or(Ok(()), FollowState::save)?;
         self.conclude(begin.elapsed().as_secs_f64());
-        match is_stopped() && !self.args.follow {
-            true => Ok(Exit::Interrupted),
-            false => ended.map(|()| Exit::Success),
+        if is_stopped() && !self.args.follow {
+            return Ok(Exit::Interrupted);
         }
+        ended?;
+        self.lead_on();
+        Ok(Exit::Success)
     }
 
     /// The inner result is that of reading: what was found before an input failed is still printed.
@@ -127,6 +136,7 @@ impl<'a> ScoreStream<'a> {
         sequence: &mut dyn FnMut(&[u32]) -> Result<f64>,
     ) -> Result<()> {
         let printer = &mut self.printer;
+        self.progress.inc(lines.len() as u64);
         for (input, number, line) in lines {
             self.stream.line(reader.tokenizer, sequence, (input, number), line, &mut |answer| printer.print(answer))?;
         }
@@ -148,6 +158,32 @@ impl<'a> ScoreStream<'a> {
         tracing::info!("{records} in {seconds:.1} s ({speed:.0} records/s){found}{alerts}");
         if counts.broken > 0 {
             tracing::warn!("{} of them could not be scored; their errors are on stdout", counts.broken);
+        }
+    }
+
+    /// What to do with the findings of files; who feeds a pipe knows.
+    fn lead_on(&self) {
+        let args = self.args;
+        let (model, files): (_, Vec<_>) =
+            (next::typed(&args.model), args.inputs.iter().map(|file| next::typed(file)).collect());
+        let (detector, files) = (&self.stream.detector, files.join(" "));
+        if files.is_empty() || files == "-" || args.follow {
+            return;
+        }
+        if let Some(page) = args.explain.page_file() {
+            next::step(format!("open {} in a browser", page.display()));
+        } else if detector.threshold.is_none() {
+            next::command(
+                format!("logwright score --model {model} --calibrate NORMAL"),
+                "NORMAL: normal records that training did not see; with them come a threshold and reasons",
+            );
+        } else if detector.method.group.is_none() && !args.explain.is_asked() {
+            next::command(
+                format!("logwright score --model {model} {files} --explain-html odd.html"),
+                "a page that shows the unusual records and why",
+            );
+        } else {
+            next::command("logwright known-good add --help", "how to say that a finding is no anomaly");
         }
     }
 }
@@ -191,10 +227,10 @@ impl Printer<'_> {
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
-        stdout().lock().write_all(text.as_bytes()).map_err(write_failed)
+        above_bar(|| stdout().lock().write_all(text.as_bytes())).map_err(write_failed)
     }
 
     fn flush(&mut self) -> Result<()> {
-        stdout().flush().map_err(write_failed)
+        above_bar(|| stdout().flush()).map_err(write_failed)
     }
 }

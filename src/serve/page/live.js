@@ -73,8 +73,10 @@ function take(sums, at) {
 function show() {
   const now = readings.at(-1);
   showFacts(now);
-  const drift = now.sums.get("drift") > 0;
-  say(byId("live-drift"), drift ? "Drift: the records are unlike the normal ones of the calibration. If they are normal, score --recalibrate learns anew." : "");
+  const drifting = now.sums.get("drifting_streams") ?? 0;
+  const are = drifting === 1 ? "1 stream is" : `${whole(drifting)} streams are`;
+  const warning = `Drift: ${are} unlike the normal records of the calibration. If they are normal, score --recalibrate learns anew.`;
+  say(byId("live-drift"), drifting > 0 ? warning : "");
   // Said once, and then again only after it failed: what changes every two seconds is in the facts, which nobody reads aloud.
   say(byId("live-status"), "Measured every two seconds.");
   chart("rate", (reading) => reading.rate, "records a second");
@@ -93,7 +95,7 @@ function showFacts({ at, sums, tokens, batch }) {
     ["requests in progress", total("active_requests")],
     ["records a batch", batch == null ? "none now" : decimal(batch)],
     ["tokens a second", tokens == null ? "not yet known" : whole(tokens)],
-    ["drift", sums.get("drift") > 0 ? "yes" : "no"],
+    ["streams that drift", total("drifting_streams")],
     ["model loaded", loaded ? `${duration(at / 1000 - loaded)} ago` : "not said"],
   ];
   const list = byId("live-facts");

@@ -24,13 +24,20 @@ const KINDS = {
   "2-gram": "a rare step from one value to the next",
   order: "an order of members never seen",
   characters: "characters that training lacked",
+  records: "the scores of its records",
+  events: "unusual numbers of events",
+  many: "unusually many records",
+  few: "unusually few records",
+  pause: "an unusually long pause",
+  hurry: "records that follow each other unusually fast",
 };
 
-const isRecord = (answer) => answer.error === undefined;
-export const isAnomaly = (answer) => isRecord(answer) && answer.anomaly === true;
-export const isBroken = (answer) => !isRecord(answer);
+export const isBroken = (answer) => answer.error !== undefined;
+export const isAnomaly = (answer) => answer.anomaly === true;
+/** Where the calibration groups records, sessions are answered instead of them. */
+export const isSession = (answer) => answer.session !== undefined;
 /** By which rows are ordered: lines that are no record come last. */
-export const oddness = (answer) => (isRecord(answer) ? answer.score : -Infinity);
+export const oddness = (answer) => (isBroken(answer) ? -Infinity : answer.score);
 
 /** Whether a field is far from what is usual for it. Without a calibration nothing says what is usual. */
 const isOdd = (field) => (field.evidence ?? 0) > ODD;
@@ -51,14 +58,15 @@ function verdict(answer) {
 /** The row of an answer. What is inside is made when it is first opened, because there may be thousands of rows. */
 export function row(answer) {
   const [kind, words] = verdict(answer);
-  const summary = element("summary", {}, element("span", { class: "verdict" }, words), ` record ${whole(answer.record)}`);
-  if (isRecord(answer)) summary.append(`: score ${decimal(answer.score)}`);
+  const name = isSession(answer) ? `session ${visible(answer.session)}` : `record ${whole(answer.record)}`;
+  const summary = element("summary", {}, element("span", { class: "verdict" }, words), ` ${name}`);
+  if (!isBroken(answer)) summary.append(`: score ${decimal(answer.score)}`);
   const short = why(answer);
   if (short) summary.append(element("span", { class: "short" }, short));
   const details = element("details", {}, summary);
   const item = element("li", { class: kind }, details);
   const fill = () => {
-    if (details.open && details.childElementCount === 1) details.append(isRecord(answer) ? inside(answer) : broken(answer));
+    if (details.open && details.childElementCount === 1) details.append(content(answer));
   };
   details.addEventListener("toggle", fill);
   item.oddness = oddness(answer);
@@ -66,10 +74,16 @@ export function row(answer) {
   return item;
 }
 
+function content(answer) {
+  if (isBroken(answer)) return broken(answer);
+  return isSession(answer) ? session(answer) : inside(answer);
+}
+
 /** The strongest reason in a few words. */
 function why(answer) {
   if (isBroken(answer)) return visible(answer.error);
-  const [field] = markedFields(answer);
+  if (answer.reasons?.length) return visible(answer.reasons[0]);
+  const [field] = markedFields(answer.worst ?? answer);
   if (!field) return "";
   return field.reason ? `${visible(field.path)}: ${visible(field.reason)}` : visible(field.path);
 }
@@ -78,6 +92,19 @@ function broken(answer) {
   const box = element("div", { class: "inside" });
   if (answer.head !== undefined) {
     box.append(element("p", {}, "It begins with"), element("pre", { dir: "ltr" }, visibleLines(answer.head)));
+  }
+  return box;
+}
+
+function session(answer) {
+  const box = element("div", { class: "inside" }, bar(answer));
+  const { first, last, records, reasons = [], worst } = answer;
+  box.append(element("p", {}, `${counted(records, "record")}, from record ${whole(first)} to record ${whole(last)} of the input.`));
+  for (const reason of reasons) box.append(element("p", { class: "reason" }, `${visible(reason)}.`));
+  for (const sentence of sentences(answer)) box.append(element("p", {}, sentence));
+  if (worst) {
+    box.append(element("p", {}, `The most unusual of them is record ${whole(worst.record)}, with a score of ${decimal(worst.score)}:`));
+    box.append(fieldList(worst));
   }
   return box;
 }
@@ -155,7 +182,9 @@ function fieldList(finding) {
 
 function fieldRow(field, isMarked) {
   const calibrated = field.evidence !== undefined;
-  const path = element("span", { class: "path" }, visible(field.path));
+  // A long path may be broken behind its dots.
+  const parts = visible(field.path).split(/(?<=\.)/).flatMap((part) => [part, element("wbr")]);
+  const path = element("span", { class: "path" }, ...parts);
   if (isMarked) path.append(" ", element("strong", { class: "tag" }, calibrated ? "unusual" : "most surprising"));
   const value = element("span", {}, element("code", { dir: "ltr" }, visible(field.value)));
   if (field.reason) value.append(" ", element("span", { class: "reason" }, visible(field.reason)));
@@ -185,9 +214,9 @@ function sentences(finding) {
 }
 
 function share(probability) {
-  if (probability > 0.5) return "Most normal records score at least as high.";
-  if (probability < 1e-9) return "Fewer than one in a billion normal records would score as high.";
-  return `About one in ${whole(Math.round(1 / probability))} normal records scores as high.`;
+  if (probability > 0.5) return "Most normal ones score at least as high.";
+  if (probability < 1e-9) return "Fewer than one in a billion normal ones would score as high.";
+  return `About one in ${whole(Math.round(1 / probability))} normal ones scores as high.`;
 }
 
 /** A drift of the stream, in words. */
@@ -199,8 +228,9 @@ export function driftWords(drift) {
 }
 
 /** `12 records, 3 anomalies, 1 line that is no record`. */
-export function tally({ records, anomalies, broken }, calibrated) {
+export function tally({ records, sessions, anomalies, broken }, calibrated) {
   const parts = [counted(records, "record")];
+  if (sessions > 0) parts.push(counted(sessions, "session"));
   if (calibrated) parts.push(counted(anomalies, "anomaly", "anomalies"));
   if (broken > 0) parts.push(broken === 1 ? "1 line that is no record" : `${whole(broken)} lines that are no record`);
   return parts.join(", ");

@@ -1,9 +1,9 @@
 // The view that scores lines: input in pieces, answers as they come, the list of records, findings to take along.
 
-import { Refused, lines, patientRequest, sentence } from "./api.js";
+import { Refused, lines, patientRequest, request, sentence } from "./api.js";
 import { byId, bytes, copy, counted, decimal, download, element, say, whole } from "./dom.js";
 import { TooLong, looksLikeTable, pieces, streamOf } from "./pieces.js";
-import { driftWords, isAnomaly, isBroken, meanings, oddness, row, tally } from "./records.js";
+import { driftWords, isAnomaly, isBroken, isSession, meanings, oddness, row, tally } from "./records.js";
 
 // Rows that are kept for the list, and those that are opened by themselves.
 const SHOWN = 2000;
@@ -16,15 +16,19 @@ let running = null;
 let chosen = null;
 let result = null;
 let isCalibrated = true;
+// The frame in which more rows are opened or closed.
+let opening = 0;
 
 /** What was found so far. */
 class Result {
-  counts = { records: 0, anomalies: 0, broken: 0 };
+  counts = { records: 0, sessions: 0, anomalies: 0, broken: 0 };
   // Rows as { answer, item }, in the order of the records.
   rows = [];
   threshold = null;
   highest = 0;
   opened = 0;
+  // When the sentence about the progress last changed.
+  said = performance.now();
   // All findings as JSON lines, and those that the filter leaves.
   all = new LineFile();
   filtered = new LineFile();
@@ -171,31 +175,47 @@ function failed(error) {
   byId("results").dataset.state = "failed";
   const stopped = error.name === "AbortError";
   if (!stopped && !(error instanceof Refused) && !(error instanceof TooLong)) console.error(error);
-  if (result.counts.records + result.counts.broken === 0) byId("results").hidden = true;
+  if (result.all.count === 0) byId("results").hidden = true;
   say(byId("score-status"), `${stopped ? "Stopped" : "It ended early"} after ${tally(result.counts, isCalibrated)}.`);
   if (!stopped) say(byId("score-problem"), error.message);
 }
 
 /** Sends the source piece by piece, and takes in the answers to each. */
 async function scoreAll(source, signal) {
-  const query = new URLSearchParams({ shade: "true", top_fields: String(byId("top-fields").valueAsNumber) });
   // Pieces of one name continue one stream, so that numbers of records, sessions and drift go on.
   const name = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  query.set("stream", `page-${name}`);
+  const all = pieces(await streamOf(source), byId("has-header").checked);
+  let next = await all.next();
   let sent = 0;
-  let said = performance.now();
-  for await (const piece of pieces(await streamOf(source), byId("has-header").checked)) {
-    const options = { method: "POST", body: piece, headers: { "Content-Type": "text/plain; charset=utf-8" }, signal };
-    const waiting = (seconds) => say(byId("score-status"), `The server is busy; waiting ${counted(seconds, "second")}.`);
-    const response = await patientRequest(`score?${query}`, options, waiting);
-    for await (const line of lines(response)) {
-      take(JSON.parse(line));
-      if (performance.now() - said < SAID_EVERY) continue;
-      said = performance.now();
-      say(byId("score-status"), `Scored ${tally(result.counts, isCalibrated)} so far.`);
+  let isOpen = false;
+  try {
+    while (!next.done) {
+      const piece = next.value;
+      next = await all.next();
+      const query = new URLSearchParams({ shade: "true", top_fields: String(byId("top-fields").valueAsNumber) });
+      if (isOpen || !next.done) query.set("stream", `page-${name}`);
+      if (isOpen && next.done) query.set("end", "true");
+      isOpen = !next.done;
+      await scorePiece(piece, query, signal);
+      sent += piece.length;
+      showProgress(sent / source.size);
     }
-    sent += piece.length;
-    showProgress(sent / source.size);
+  } finally {
+    await all.return();
+    // The server would keep the stream for as long as it waits for the next piece.
+    if (isOpen) request(`score?stream=page-${name}&end=true`, { method: "POST", body: "", keepalive: true }).catch(() => {});
+  }
+}
+
+async function scorePiece(piece, query, signal) {
+  const options = { method: "POST", body: piece, headers: { "Content-Type": "text/plain; charset=utf-8" }, signal };
+  const waiting = (seconds) => say(byId("score-status"), `The server is busy; waiting ${counted(seconds, "second")}.`);
+  const response = await patientRequest(`score?${query}`, options, waiting);
+  for await (const line of lines(response)) {
+    take(JSON.parse(line));
+    if (performance.now() - result.said < SAID_EVERY) continue;
+    result.said = performance.now();
+    say(byId("score-status"), `Scored ${tally(result.counts, isCalibrated)} so far.`);
   }
 }
 
@@ -215,6 +235,7 @@ function take(answer) {
   result.all.add(line);
   if (isAnomaly(answer) || isBroken(answer)) result.filtered.add(line);
   if (isBroken(answer)) counts.broken += 1;
+  else if (isSession(answer)) [counts.sessions, counts.records] = [counts.sessions + 1, counts.records + answer.records];
   else counts.records += 1;
   if (isAnomaly(answer)) counts.anomalies += 1;
   if (typeof answer.threshold === "number") result.threshold = answer.threshold;
@@ -276,8 +297,17 @@ function arrange() {
   byId("records").append(...rows.map(({ item }) => item));
 }
 
+/** Opens or closes all rows, some in each frame, because thousands of shaded records take seconds. */
 function setOpen(open) {
-  for (const { item } of shownRows()) item.open(open);
+  const rows = shownRows();
+  let next = 0;
+  cancelAnimationFrame(opening);
+  const some = () => {
+    const end = performance.now() + 30;
+    while (next < rows.length && performance.now() < end) rows[next++].item.open(open);
+    if (next < rows.length) opening = requestAnimationFrame(some);
+  };
+  some();
 }
 
 let isScheduled = false;
@@ -290,14 +320,14 @@ function scheduleShow() {
 }
 
 function show() {
-  const { records, anomalies, broken } = result.counts;
+  const { records, sessions, anomalies, broken } = result.counts;
   byId("count-records").textContent = whole(records);
   byId("count-anomalies").textContent = isCalibrated || result.threshold !== null ? whole(anomalies) : "no threshold";
   byId("count-broken").textContent = whole(broken);
   byId("records").style.setProperty("--highest", result.highest || 1);
   byId("threshold").textContent = result.threshold === null ? "none" : decimal(result.threshold);
   const rows = result.rows.filter(({ answer }) => !isFilteredOut(answer)).length;
-  const all = byId("only-anomalies").checked ? anomalies + broken : records + broken;
+  const all = byId("only-anomalies").checked ? anomalies + broken : (sessions || records) + broken;
   const rest = all - rows;
   const left = rest > 0 ? `; ${whole(rest)} more are counted and in the download, but not listed` : "";
   byId("shown").textContent = rows === 0 && !running ? "Nothing to list." : `${counted(rows, "row")} listed${left}.`;

@@ -64,7 +64,9 @@ fn a_server_is_not_open_to_others_by_accident() {
     run(home.path(), &format!("{serve} --token-file tokens")).has(2, &["give --tls-cert and --tls-key"]);
     let served = Served::start(home.path(), "--listen 0.0.0.0:0 --insecure");
     served.get("/healthz").has(200, &["ok"]);
-    run(home.path(), &format!("serve --model run --listen {}", served.address)).has(1, &["--listen", "in use"]);
+    let port = served.address.rsplit(':').next().unwrap();
+    run(home.path(), &format!("serve --model run --listen 127.0.0.1:{port}"))
+        .has(1, &["--listen", "in use", "another port"]);
     fs::write(home.path().join("short"), "abc\n").unwrap();
     run(home.path(), "serve --model run --token-file short").has(2, &["short:1", "openssl rand -hex 32"]);
     run(home.path(), "serve --model none --listen 127.0.0.1:0").has(1, &["none", "does not exist"]);

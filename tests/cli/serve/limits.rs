@@ -15,9 +15,9 @@ fn what_is_too_much_is_refused_by_name() {
     let home = own();
     let line = line(home.path());
     let served =
-        Served::start(home.path(), "--max-body-bytes 2000 --max-record-bytes 1500 --max-requests 1 --format jsonl");
-    let long = "x".repeat(3000);
-    served.score("", &long).has(413, &["3000 bytes", "--max-body-bytes"]);
+        Served::start(home.path(), "--max-body-bytes 4000 --max-record-bytes 1500 --max-requests 1 --format jsonl");
+    let long = "x".repeat(5000);
+    served.score("", &long).has(413, &["5000 bytes", "--max-body-bytes"]);
     let mut stream = served.open("POST", "/score", &[("transfer-encoding", "chunked")]);
     stream.write_all(piece(&long).as_bytes()).unwrap();
     answered(&mut stream).has(413, &["--max-body-bytes"]);
@@ -26,7 +26,7 @@ fn what_is_too_much_is_refused_by_name() {
     served.score("?top_fields=x", &line).has(400, &["\"param\":\"top_fields\""]);
     // A place is taken until its request ends.
     let mut stream = served.open("POST", "/score", &[("transfer-encoding", "chunked")]);
-    until("the place is taken", || served.score("", "").status == 429);
+    until("the place is taken", || served.metric("logwright_active_requests") == 1.0);
     let refused = served.score("", &line);
     assert_eq!(refused.has(429, &["--max-requests", "overloaded_error"]).headers["retry-after"], "1");
     stream.write_all((piece(&line) + "0\r\n\r\n").as_bytes()).unwrap();
@@ -39,7 +39,8 @@ fn bodies_that_are_no_logs_are_answered_in_words() {
     let home = own();
     let served = Served::start(home.path(), "");
     let asked = |body: &[u8]| served.ask("POST", "/score", &[], body);
-    asked(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0").has(400, &["the body of the request", "not"]);
+    asked(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0")
+        .has(400, &["the body of the request", "expected logs as text"]);
     asked(b"\x1f\x8b\x08\0broken").has(400, &["invalid_request_error"]);
     asked(b"\xff\xfe\xfd bytes\n").has(200, &["\"record\":1,\"error\""]);
     asked(b"\n\n\n").has(200, &[]);

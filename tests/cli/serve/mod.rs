@@ -2,7 +2,9 @@
 
 mod access;
 mod completions;
+mod counterparts;
 mod limits;
+mod otlp;
 mod scoring;
 
 use crate::common::logwright;

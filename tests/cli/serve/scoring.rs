@@ -108,7 +108,8 @@ fn a_named_stream_goes_on_over_requests_and_reloads() {
     // Only one request at a time continues a stream.
     let mut stream = served.open("POST", "/score?stream=busy", &[("transfer-encoding", "chunked")]);
     stream.write_all(piece(&text(&lines[..1])).as_bytes()).unwrap();
-    super::until("the stream is open", || served.score("?stream=busy", "").status == 409);
+    super::until("the stream is open", || served.metric("logwright_active_requests") == 1.0);
+    served.score("?stream=busy", "").has(409, &["another request continues it"]);
     stream.write_all(b"0\r\n\r\n").unwrap();
     answered(&mut stream).has(200, &[]);
     served.score("?stream=busy&end=true", "").has(200, &["\"records\":1"]);
