@@ -70,7 +70,7 @@ fn name_commit() {
 
 /// What some tests need and not every machine has; where it is absent they are ignored, and say so.
 fn find_what_tests_need() {
-    println!("cargo:rustc-check-cfg=cfg(real_logs, nvidia_driver, rsyslog, kcat, chromium, prometheus)");
+    println!("cargo:rustc-check-cfg=cfg(real_logs, nvidia_driver, rsyslog, kcat, chromium, prometheus, openai)");
     println!("cargo:rerun-if-env-changed=LOGWRIGHT_REAL_LOGS");
     // A folder that is absent is not watched: cargo would run this at every build.
     let folder = std::env::var_os("LOGWRIGHT_REAL_LOGS").map_or("../shared/data".into(), PathBuf::from);
@@ -88,6 +88,11 @@ fn find_what_tests_need() {
         if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
             println!("cargo:rustc-cfg={name}");
         }
+    }
+    let look = "import importlib.util as u, sys; sys.exit(u.find_spec('openai') is None)";
+    let python = std::process::Command::new("python3").args(["-c", look]).status();
+    if python.is_ok_and(|status| status.success()) {
+        println!("cargo:rustc-cfg=openai");
     }
 }
 
