@@ -85,10 +85,20 @@ fn a_stop_ends_what_is_under_way() {
     stream.write_all(piece(&line).as_bytes()).unwrap();
     let mut begun = [0; 15];
     stream.read_exact(&mut begun).unwrap();
+    let two = line.repeat(2);
+    let (first, rest) = two.as_bytes().split_at(line.len() / 2);
+    let mut whole = served.open("POST", "/score", &[("content-length", &two.len().to_string())]);
+    whole.write_all(first).unwrap();
+    until("both are under way", || served.metric("logwright_active_requests") == 2.0);
     served.signal("-TERM");
     served.says("stopping");
-    let answer = answered(&mut Read::chain(&begun[..], stream));
+    // A body that still comes is read on, and one that comes no more is said to be cut.
+    whole.write_all(rest).unwrap();
+    let answer = answered(&mut whole);
     assert!(answer.is_whole, "{answer:?}");
-    answer.has(200, &["\"record\":1"]);
+    answer.has(200, &["\"record\":1", "\"record\":2"]);
+    let answer = answered(&mut Read::chain(&begun[..], stream));
+    assert!(!answer.is_whole, "{answer:?}");
+    answer.has(200, &["\"record\":1", "the server stops", "send again"]);
     assert_eq!(served.wait().code(), Some(0));
 }
