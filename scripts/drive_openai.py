@@ -45,7 +45,8 @@ def main():
         for choice in chunk.choices:
             pieces[choice.index] += choice.text
         usage = chunk.usage or usage
-    assert pieces == expected and count > 10 and usage == whole.usage, (pieces, count, usage)
+    # A piece for each record at least, and the usage.
+    assert pieces == expected and count >= 4 and usage == whole.usage, (pieces, count, usage)
 
     first = expected[0]
     stop = first[4:7]

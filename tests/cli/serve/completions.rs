@@ -4,6 +4,7 @@ use super::{Answered, Served, until};
 use crate::common::{SMALL, logwright, run};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -183,7 +184,8 @@ fn pieces_come_as_they_are_written() {
     let served = Served::start(home(), "");
     let body = json!({ "n": 2, "seed": 1, "stream": true, "stream_options": { "include_usage": true }, "logprobs": 0, "max_tokens": 60 });
     let events = events(&ask(&served, &body));
-    assert!(events.len() > 20, "a piece is a token or few: {}", events.len());
+    // How many tokens are joined depends on the machine; records are not.
+    assert!(events.len() >= 3, "{events:?}");
     let ids: std::collections::BTreeSet<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 1);
     let (usage, pieces) = events.split_last().unwrap();
@@ -194,6 +196,18 @@ fn pieces_come_as_they_are_written() {
     let second = choices().filter(|choice| choice["index"] == 1);
     let tokens: usize = second.map(|choice| choice["logprobs"]["tokens"].as_array().unwrap().len()).sum();
     assert_eq!(tokens, joined(&events, 2)[1].len(), "each byte is a token of some piece");
+    // The first piece is there long before the last.
+    let body = json!({ "n": 900, "stream": true }).to_string();
+    let mut open = served.open("POST", "/v1/completions", &[("content-length", &body.len().to_string())]);
+    open.write_all(body.as_bytes()).unwrap();
+    let mut begun = Vec::new();
+    while !String::from_utf8_lossy(&begun).contains("data: {") {
+        let mut more = [0; 512];
+        let count = open.read(&mut more).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&begun));
+        begun.extend_from_slice(&more[..count]);
+    }
+    assert_eq!(served.metric("logwright_active_requests"), 1.0);
 }
 
 #[test]
@@ -221,7 +235,7 @@ fn what_cannot_be_answered_is_refused_by_name() {
         (json!({ "n": 0 }), 400, "n", "found 0"),
         (json!({ "best_of": 5 }), 400, "best_of", "not supported"),
         (json!({ "prompt": "a\nb" }), 400, "prompt", "newline"),
-        (json!({ "prompt": "[1]", "response_format": { "type": "json_object" } }), 400, "prompt", "accepts"),
+        (json!({ "prompt": "al {]", "response_format": { "type": "json_object" } }), 400, "prompt", "accepts"),
         (json!({ "where": { "colour": "red" } }), 400, "where", "where colour="),
         (json!({ "from": "2026-01-01" }), 400, "from", "no prefix of the model is a day"),
     ] {
@@ -250,7 +264,7 @@ fn records_of_a_client_that_leaves_are_given_up() {
         let body = json!({ "n": 1000, "stream": stream }).to_string();
         let before = served.metric("logwright_generated_tokens_total");
         let mut left = served.open("POST", "/v1/completions", &[("content-length", &body.len().to_string())]);
-        std::io::Write::write_all(&mut left, body.as_bytes()).unwrap();
+        left.write_all(body.as_bytes()).unwrap();
         until("tokens are drawn", || served.metric("logwright_generated_tokens_total") > before + 20.0);
         drop(left);
         until("the request is over", || served.metric("logwright_active_requests") == 0.0);
