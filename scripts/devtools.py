@@ -52,9 +52,13 @@ class WebSocket:
         data = text.encode()
         mask = os.urandom(4)
         length = len(data)
-        head = b"\x81" + (bytes([0x80 | length]) if length < 126 else b"\xfe" + struct.pack(">H", length) if length < 1 << 16 else b"\xff" + struct.pack(">Q", length))
+        # The length stands in one byte up to 125, else in the two or eight that follow; its first bit says that there is a mask.
+        if length < 126:
+            size = bytes([0x80 | length])
+        else:
+            size = b"\xfe" + struct.pack(">H", length) if length < 1 << 16 else b"\xff" + struct.pack(">Q", length)
         masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-        self.socket.sendall(head + mask + masked)
+        self.socket.sendall(b"\x81" + size + mask + masked)
 
     def receive(self):
         """The next text message, whole."""
@@ -76,8 +80,9 @@ class Browser:
 
     def __init__(self, program):
         self.folder = tempfile.mkdtemp(prefix="drive-page-")
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions", "--mute-audio"]
-        flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0"]
+        # Chromium refuses its sandbox to root, who runs the tests in containers.
+        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-extensions --mute-audio"
+        flags = flags.split() + "--disable-background-networking --disable-component-update --disable-sync --remote-debugging-port=0".split()
         with open(Path(self.folder) / "browser.log", "wb") as log:
             command = [program, *flags, f"--user-data-dir={self.folder}/profile", "about:blank"]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -151,7 +156,7 @@ class Browser:
     def wait(self, script, seconds, what):
         """Waits until the expression is true."""
         end = time.monotonic() + seconds
-        while not (value := self.run(script)):
+        while not (value := self.run(f"Boolean({script})")):
             if time.monotonic() > end:
                 raise TimeoutError(f"waited {seconds} s for {what}")
             time.sleep(0.1)
@@ -174,11 +179,17 @@ class Browser:
         """Types a text into the element that has the focus, a key a character."""
         sent = []
         for character in text:
-            about = {"text": "\r", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13} if character == "\n" else {"text": character, "key": character}
+            about = {"text": character, "key": character}
+            if character == "\n":
+                about = {"text": "\r", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": KEYS["Enter"]}
             sent.append(self.post("Input.dispatchKeyEvent", type="keyDown", **about))
             sent.append(self.post("Input.dispatchKeyEvent", type="keyUp", **{**about, "text": ""}))
         for number in sent:
             self.reply(number, "Input.dispatchKeyEvent")
+
+    def paste(self, text):
+        """Puts a text into the element that has the focus at once."""
+        self.call("Input.insertText", text=text)
 
     def look(self, width, height=900, dark=False):
         """Sets the size of the window, and light or dark."""

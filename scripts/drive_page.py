@@ -3,7 +3,7 @@
 
 usage: drive_page.py URL --lines FILE --odd VALUE [--token TOKEN] [--screenshot PATH.png] [--dark] [--width PIXELS]
 
-FILE has lines of the model's logs (a few kilobytes: they are typed key by key), and one of them has the unusual VALUE. Checked are:
+FILE has a few lines of the model's logs, and those with the unusual VALUE are typed key by key, the others pasted. Checked are:
 the token form (with --token); the order of the keys Tab, a visible focus and a name for everything that has it; that lines are
 scored, the unusual value is marked, and markup and control characters of a line are shown as text; the filter, the order and the
 download, whose findings must equal those of /score; a file of several pieces, chosen and dropped; generated records; the live
@@ -11,7 +11,7 @@ numbers; landmarks and names for screen readers; contrast (4.5:1) and width in l
 was asked of another host and nothing complained about, the content security policy included. It prints one JSON object that counts
 what was checked. Exit code 0: all is well; 1: it is not, with the reason on stderr; 77: there is no Chromium, with that reason on stdout.
 
-It needs Python 3.9 without packages, and a Chromium on the PATH or in $CHROMIUM.
+It needs Python 3.9 without packages, devtools.py beside it, and a Chromium on the PATH or in $CHROMIUM.
 """
 import argparse
 import json
@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from devtools import CONTROL, Browser, find_browser
 
@@ -57,8 +58,34 @@ CONTRAST = """(() => {
 
 FOCUSED = """(() => {
   const at = document.activeElement;
-  const style = getComputedStyle(at);
-  return { id: at.id || at.getAttribute("href") || at.closest("details")?.id || at.tagName, seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 };
+  const { outlineStyle, outlineWidth } = getComputedStyle(at);
+  const id = at.id || at.getAttribute("href") || at.closest("details")?.id || at.tagName;
+  return { id, seen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+})()"""
+
+# How inputs are cut: each kind as [name, text, has a header, how a piece begins, what is repeated]; null for one that stays whole.
+CUTS = """(async () => {
+  const { pieces } = await import("./pieces.js");
+  const many = (count, line) => Array.from({ length: count }, (_, at) => line(at)).join("");
+  const kinds = [
+    ["JSON lines", many(9000, (at) => `{"a":${at},"b":"${"x".repeat(at % 40)}"}\\r\\n`), false, "{", ""],
+    ["pretty JSON", many(9000, (at) => `{\\n  "a": ${at}\\n}\\n`), false, "{", ""],
+    ["one JSON array", `[${many(9000, (at) => `{"a":${at}},\\n`)}{}]`, false, null, ""],
+    ["stack traces", many(9000, (at) => `2026 ERROR ${at}\\n  at x\\n\\tat y\\n`), false, "2026", ""],
+    ["a table", `time,user\\n${many(9000, (at) => `2026-01-01,u${at}\\n`)}`, true, "time,user\\n", "time,user\\n"],
+    ["a W3C log", `#V: 1\\n#Fields: a b\\n${many(30000, (at) => `${at} 2\\n`)}`, false, "#V: 1\\n#Fields: a b\\n", "#V: 1\\n#Fields: a b\\n"],
+    ["no newline at the end", many(9000, (at) => `line ${at}\\n`) + "x", false, "", ""],
+    ["two bytes a character", many(90000, (at) => `${at % 10}\\0\\n\\0`), false, null, ""],
+  ];
+  const wrong = [];
+  for (const [name, text, hasHeader, begin, repeated] of kinds) {
+    const found = [];
+    for await (const piece of pieces(new Blob([text]).stream(), hasHeader)) found.push(new TextDecoder("utf-8", { ignoreBOM: true }).decode(piece));
+    const isWhole = found.map((piece, at) => (at ? piece.slice(repeated.length) : piece)).join("") === text;
+    const isCut = begin === null ? found.length === 1 : found.length > 1 && found.every((piece) => piece.startsWith(begin) && piece.length < 70000);
+    if (!isWhole || !isCut) wrong.push(`${name}: ${found.length} pieces, whole: ${isWhole}`);
+  }
+  return wrong;
 })()"""
 
 
@@ -101,10 +128,8 @@ class Drive:
         self.browser.wait("!document.getElementById('token-form').hidden", 20, "the form for a token")
         require(self.browser.run(FOCUSED)["id"] == "token", "the field for the token has no focus")
         self.browser.type(f"not {self.asked.token}")
-        before = self.text("#token-why")
         self.browser.press("Enter")
-        script = f"document.getElementById('token').value === '' && document.getElementById('token-why').textContent !== {json.dumps(before)}"
-        self.browser.wait(script, 20, "the answer to a wrong token")
+        self.browser.wait("document.querySelector('#token[aria-invalid=true]')", 20, "the answer to a wrong token")
         self.browser.type(self.asked.token)
         self.browser.press("Enter")
         self.browser.wait("document.getElementById('token-form').hidden", 20, "the right token to be taken")
@@ -113,11 +138,13 @@ class Drive:
         self.checked["token"] = True
 
     def score_by_keyboard(self):
-        """Types the lines, and scores them."""
+        """Types and pastes the lines, and scores them."""
         way = self.go_to("lines")
         expected = [] if self.asked.token else ["#content", "#score", "#generate", "#live"]
         require(way[:-1] == expected, f"the way to the lines: {way}")
-        self.browser.type("\n".join(self.typed))
+        for line in self.lines:
+            self.browser.type(line + "\n") if self.asked.odd in line else self.browser.paste(line + "\n")
+        self.browser.type(f"{MARKUP}\n{HIDDEN}")
         require(self.go_to("score-start") == ["file", "options", "score-start"], "the way from the lines to Score")
         self.browser.press("Space")
         self.settled("results")
@@ -158,7 +185,8 @@ class Drive:
         require(len(self.browser.run(shown)) == all_rows, "the filter does not give the rows back")
         self.browser.press("Tab")
         self.browser.press("ArrowDown")
-        numbers = self.browser.run("[...document.querySelectorAll('#records > li')].map((row) => Number.isFinite(row.oddness) ? row.oddness : -1)")
+        number = "(row) => (Number.isFinite(row.oddness) ? row.oddness : -1)"
+        numbers = self.browser.run(f"[...document.querySelectorAll('#records > li')].map({number})")
         require(numbers == sorted(numbers, reverse=True) and len(numbers) > 1, f"the order of the scores: {numbers}")
 
     def download(self, folder):
@@ -198,13 +226,16 @@ class Drive:
         self.browser.press("Enter")
         self.settled("results")
         require(self.text("#score-problem") == "", self.text("#score-problem"))
-        self.browser.run("(document.getElementById('order').value = 'arrival', document.getElementById('order').dispatchEvent(new Event('change')))")
+        order = "document.getElementById('order')"
+        self.browser.run(f"({order}.value = 'arrival', {order}.dispatchEvent(new Event('change')))")
         lines = len(self.lines) * many
         require(self.text("#score-status").startswith(f"Done: {lines:,} records"), f"{self.text('#score-status')} of {lines} lines")
         last = self.text("#records > li:last-child summary")
         require(f"record {lines:,}:" in last, f"the last of {lines} records is {last}")
-        sent = [url for url in self.browser.requests if "/score?" in url][before:]
-        require(len(sent) > 1 and len(set(sent)) == 1, f"several pieces of one stream: {sent}")
+        sent = [parse_qs(urlsplit(url).query) for url in self.browser.requests if "/score?" in url][before:]
+        streams = {str(asked.get("stream")) for asked in sent}
+        require(len(sent) > 1 and len(streams) == 1 and "None" not in streams, f"several pieces of one stream: {sent}")
+        require(["end" in asked for asked in sent] == [False] * (len(sent) - 1) + [True], f"the last piece ends the stream: {sent}")
         self.browser.run("document.getElementById('file-away').focus()")
         self.browser.press("Enter")
         self.checked["pieces"] = self.checked.get("pieces", 0) + len(sent)
@@ -218,6 +249,10 @@ class Drive:
         for kind in ("dragEnter", "dragOver", "drop"):
             data = {"items": [], "files": [path], "dragOperationsMask": 1}
             self.browser.call("Input.dispatchDragEvent", type=kind, x=200, y=300, data=data)
+
+    def cuts(self):
+        wrong = self.browser.run(CUTS)
+        require(not wrong, f"inputs cut wrongly: {wrong}")
 
     def generate(self):
         self.browser.run("document.querySelector('a[href=\"#generate\"]').focus()")
@@ -237,8 +272,9 @@ class Drive:
     def live(self):
         self.browser.run("document.querySelector('a[href=\"#live\"]').focus()")
         self.browser.press("Enter")
-        self.browser.wait("document.querySelectorAll('#live-rows tr').length > 0 && document.querySelector('#rate-chart path')?.getAttribute('d')", 20, "two measurements")
-        records = self.browser.run("[...document.querySelectorAll('#live-facts div')].find((fact) => fact.firstChild.textContent === 'records').lastChild.textContent")
+        drawn = "document.querySelector('#rate-chart path')?.getAttribute('d')"
+        self.browser.wait(f"document.querySelectorAll('#live-rows tr').length > 0 && {drawn}", 20, "two measurements")
+        records = self.text("#live-facts > div:first-child > dd")
         require(int(records.replace(",", "")) >= len(self.lines), f"live records: {records}")
         require("measurement" in self.text("#rate-words"), "the chart is not said in words")
         self.checked["live"] = True
@@ -299,6 +335,7 @@ class Drive:
             self.browser.run("document.getElementById('open-all').focus()")
         self.filter_and_order()
         self.download(folder)
+        self.cuts()
         self.score_file(folder, self.choose_file)
         self.score_file(folder, self.drop_file)
         self.score_by_keys()
@@ -311,8 +348,8 @@ class Drive:
         """Ctrl+Enter in the lines, which are those that were typed before."""
         self.browser.run("document.getElementById('lines').focus()")
         self.browser.press("Enter", CONTROL)
-        self.settled("results")
-        require(self.text("#count-records") != "0", "Ctrl+Enter does not score")
+        rows = f"document.querySelectorAll('#records > li').length === {len(self.typed)}"
+        self.browser.wait(f"{rows} && document.getElementById('results').dataset.state === 'done'", 60, "Ctrl+Enter to score")
 
 
 def main():

@@ -3,8 +3,9 @@
 use clap::Command;
 
 /// A command, one of its arguments, and a letter for it.
-const SHORT: [(&str, &str, char); 13] = [
+const SHORT: [(&str, &str, char); 14] = [
     ("prepare", "out", 'o'),
+    ("merge", "out", 'o'),
     ("train", "out", 'o'),
     ("demo", "out", 'o'),
     ("generate", "model", 'm'),

@@ -5,6 +5,7 @@ use logwright::Result;
 use logwright::backend::{Backend, DeviceChoice};
 use logwright::cuda::model::activations::Recompute;
 use logwright::cuda::model::engine::Options;
+use logwright::cuda::open::{self, DeviceId};
 use logwright::model_folder::{LoadedModel, ModelFolder};
 use std::path::Path;
 
@@ -54,6 +55,13 @@ impl TrainingArgs {
 }
 
 impl DeviceArgs {
+    /// Where several processes of a machine compute, each takes the next GPU if it may choose; `local_rank` is its number there.
+    pub fn spread(&mut self, local_rank: Option<usize>) {
+        if let (DeviceChoice::Auto, Some(rank), gpus @ 2..) = (self.device, local_rank, open::gpus()) {
+            self.device = DeviceChoice::Cuda(DeviceId::Gpu(rank % gpus));
+        }
+    }
+
     /// Opens the device for inference, or for training with the default options.
     pub fn open(&self) -> Result<Backend> {
         Backend::open(self.device, Options::default())

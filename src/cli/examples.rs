@@ -4,7 +4,7 @@ use super::aliases::change;
 use clap::Command;
 
 /// A command, and its examples.
-const EXAMPLES: [(&str, &[&str]); 24] = [
+const EXAMPLES: [(&str, &[&str]); 25] = [
     (
         "",
         &[
@@ -21,6 +21,14 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
             "logwright prepare today.jsonl --tokenizer-from run -o week2",
             "logwright prepare logs.jsonl --pseudonymise --key-file key --dry-run",
             "logwright prepare logs.jsonl --pseudonymise --key-file key -o private --write-records shareable.jsonl",
+        ],
+    ),
+    (
+        "merge",
+        &[
+            "logwright prepare logs.jsonl --part 1/2 -o part1",
+            "logwright prepare logs.jsonl --part 2/2 -o part2",
+            "logwright merge part1 part2 -o merged",
         ],
     ),
     (

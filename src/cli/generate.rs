@@ -9,6 +9,7 @@ use super::key_file::KeyArgs;
 use super::left_out::{LeftOut, Wishes};
 use super::next::{self, Sink};
 use super::output::OutputArgs;
+use super::part::{PartArgs, Share};
 use super::stdout::write_failed;
 use super::values;
 use chrono::NaiveDate;
@@ -24,6 +25,7 @@ use logwright::tokens::Tokenizer;
 use logwright::words::counted;
 use logwright::{Error, Result};
 use serde_json::json;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
@@ -77,6 +79,8 @@ pub struct GenerateArgs {
     key: KeyArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    part: PartArgs,
 }
 
 /// Conditions on the fields that `prepare --prefix-field` named.
@@ -166,8 +170,13 @@ const MOST_TRIES: usize = 20;
 const MOST_CHECKED: usize = 1000;
 
 pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
+    let share = args.share()?;
+    args.device.spread(share.local_rank);
     let mut prompts = prompts(&args)?;
-    let wanted = prompts.len().saturating_mul(args.n);
+    let of_all = prompts.len().saturating_mul(args.n);
+    let own = share.part.range(of_all as u64);
+    let (own, wanted) = (own.start as usize..own.end as usize, (own.end - own.start) as usize);
+    share.tell();
     let settings = args.sampling.settings(wanted)?;
     let mut model = args.device.load(&args.model)?;
     let mut grammar = args.grammar.open(&mut model)?;
@@ -188,26 +197,20 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
         Printer { args: &args, records: &records, conditions: &conditions, wishes, counts: Counts::default() };
     let started = Instant::now();
     let mut missing = Vec::new();
-    let all = (0..wanted).map(|number| (number / args.n, number % args.n));
+    let all = own.map(|number| (number / args.n, number % args.n));
     let mut round = Round {
         engine: engine.as_mut(),
         tokenizer: &tokenizer,
         prompts: &prompts,
         grammar: grammar.as_mut(),
         settings,
+        of_all,
+        number: 0,
+        tries: 0,
     };
     round.run(all, &mut printer, &bar, &mut missing)?;
-    while args.only_valid && !missing.is_empty() && !is_stopped() {
-        let tries = wanted.saturating_mul(MOST_TRIES).saturating_sub(round.settings.first);
-        if tries == 0 {
-            break;
-        }
-        let again = std::mem::take(&mut missing);
-        let (now, later) = again.split_at(again.len().min(tries));
-        round.run(now.iter().copied(), &mut printer, &bar, &mut missing)?;
-        missing.extend(later);
-    }
-    let tries = round.settings.first;
+    round.run_again(wanted.saturating_mul(MOST_TRIES), &mut printer, &bar, &mut missing)?;
+    let tries = round.tries;
     bar.finish_and_clear();
     printer.tell(started.elapsed().as_secs_f64(), grammar.is_some());
     if is_stopped() {
@@ -226,6 +229,15 @@ pub fn run(mut args: GenerateArgs, output: &OutputArgs) -> Result<Exit> {
 }
 
 impl GenerateArgs {
+    /// Which share of the records this process generates.
+    fn share(&self) -> Result<Share> {
+        let share = self.part.share()?;
+        let reads_stdin = self.prompts.as_ref().is_some_and(|file| file.as_os_str() == "-");
+        let why = "standard input can be read by one process only; name a file with the prompts";
+        share.refuse(reads_stdin, "--prompts -", why)?;
+        Ok(share)
+    }
+
     fn lead_on(&self) {
         let model = next::typed(&self.model);
         let (file, how) = match next::sink() {
@@ -264,9 +276,32 @@ struct Round<'a> {
     prompts: &'a [Vec<u8>],
     grammar: Option<&'a mut Grammar>,
     settings: GenerationSettings,
+    /// The number of records of all processes; each pass draws as many random streams anew, so a record is the same whoever makes it.
+    of_all: usize,
+    /// The number of this pass, from 0.
+    number: usize,
+    /// The number of records that were tried.
+    tries: usize,
 }
 
 impl Round<'_> {
+    /// Generates those that are missing again, with --only-valid, until none is or `most` were tried.
+    fn run_again(
+        &mut self,
+        most: usize,
+        printer: &mut Printer,
+        bar: &ProgressBar,
+        missing: &mut Vec<(usize, usize)>,
+    ) -> Result<()> {
+        while printer.args.only_valid && !missing.is_empty() && self.tries < most && !is_stopped() {
+            let again = std::mem::take(missing);
+            let (now, later) = again.split_at(again.len().min(most - self.tries));
+            self.run(now.iter().copied(), printer, bar, missing)?;
+            missing.extend(later);
+        }
+        Ok(())
+    }
+
     /// Generates and prints the records, and adds to `missing` those that were not printed.
     fn run(
         &mut self,
@@ -275,7 +310,7 @@ impl Round<'_> {
         bar: &ProgressBar,
         missing: &mut Vec<(usize, usize)>,
     ) -> Result<()> {
-        let Round { engine, tokenizer, prompts, grammar, settings } = self;
+        let Round { engine, tokenizer, prompts, grammar, settings, of_all, number, tries } = self;
         let (of, conditions, only_valid) = (printer.args.n, printer.conditions, printer.args.only_valid);
         let each = wanted.clone().map(|(prompt, i)| [conditions.prompt(i, of).as_bytes(), &prompts[prompt]].concat());
         let mut in_progress = wanted.clone();
@@ -283,10 +318,16 @@ impl Round<'_> {
             move |_: usize| grammar.with(&in_progress.next().map_or(Vec::new(), |(_, i)| conditions.fixed(i, of)))
         });
         let grammars = with_conditions.as_mut().map(|with| with as &mut dyn FnMut(usize) -> Result<_>);
+        let places = RefCell::new(wanted.clone());
         let mut finished = wanted;
         let mut out = stdout().lock();
         let mut tried = 0;
-        let control = Control { grammars, stop: Some(save_on_interrupt()) };
+        let before = *number * *of_all;
+        let numbers = |_: usize| {
+            let (prompt, i) = places.borrow_mut().next().unwrap_or_default();
+            before + prompt * of + i
+        };
+        let control = Control { grammars, numbers: Some(&numbers), stop: Some(save_on_interrupt()) };
         generate(*engine, tokenizer, each, settings, control, &mut |record| {
             let place = finished.next().unwrap_or_default();
             let is_printed = printer.print(&record, place.1, &mut out)?;
@@ -297,7 +338,8 @@ impl Round<'_> {
             }
             Ok(())
         })?;
-        settings.first += tried;
+        *tries += tried;
+        *number += 1;
         out.flush().map_err(write_failed)
     }
 }

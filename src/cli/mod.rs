@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod device;
 mod doctor;
+mod dry_run;
 mod evaluate;
 mod examples;
 mod exit;
@@ -17,11 +18,13 @@ mod interrupt;
 mod key_file;
 mod known;
 mod left_out;
+mod merge;
 mod messages;
 mod mode;
 mod next;
 mod output;
 mod outputs;
+mod part;
 mod prepare;
 mod pseudonyms;
 mod reference;
@@ -58,6 +61,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Prepare(prepare::PrepareArgs),
+    Merge(merge::MergeArgs),
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
@@ -137,6 +141,7 @@ impl Cli {
         let done = |()| Exit::Success;
         match self.command {
             Command::Prepare(args) => prepare::run(args, output).map(done),
+            Command::Merge(args) => merge::run(args, output).map(done),
             Command::Train(args) => train::run(*args, output),
             Command::Generate(args) => generate::run(args, output),
             Command::Evaluate(args) => evaluate::run(args, output).map(done),
@@ -166,7 +171,7 @@ impl Command {
     fn prints(&self) -> bool {
         match self {
             Command::Prepare(args) => args.prints(),
-            Command::Train(_) => false,
+            Command::Merge(_) | Command::Train(_) => false,
             #[cfg(feature = "serve")]
             Command::Serve(_) => false,
             _ => true,

@@ -1,17 +1,19 @@
 //! `logwright prepare`: raw logs -> a data folder.
 
+use super::dry_run;
 use super::interrupt::end_on_interrupt;
 use super::mode::ModeArgs;
 use super::next;
 use super::output::OutputArgs;
 use super::outputs::{check_file, check_outside, lies_in};
-use super::stdout::print_line;
+use super::result::ResultArgs;
 use super::values;
 use clap::Args;
 use logwright::dataset::{
-    PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare,
+    PrepareOptions, Prepared, PseudonymOptions, SplitCounts, SplitMode, count_pseudonyms, prepare, prepare_part,
 };
-use logwright::ingest::{BadRecords, InputFormat, ReadOptions, RecordStart};
+use logwright::ingest::{BadRecords, InputFormat, ReadOptions, ReadReport, RecordStart};
+use logwright::launch::Part;
 use logwright::pseudonyms::{SealedPseudonyms, SecretKey};
 use logwright::record::{OpenedReport, Opening, Prefix, Records};
 use logwright::tokens::{MOST_VOCABULARY, Tokenizer, TokenizerKind};
@@ -100,13 +102,19 @@ pub struct PrepareArgs {
     /// umask
     #[arg(long, value_name = "FILE", requires = "pseudonymise")]
     write_records: Option<PathBuf>,
-    /// Print what would be replaced (JSON), and write nothing: the numbers by class and field; the words that occur most in each
+    /// Print what would be replaced (on a terminal a short table, else JSON), and write nothing: the numbers by class and field; the words that occur most in each
     /// class; those that are also seen where no identity stands, which --allow can keep
     #[arg(long, requires = "pseudonymise", conflicts_with_all = ["write_records", "canaries"])]
     dry_run: bool,
     /// Add N records with made-up secrets to the training split, 1, 2, 4, ... times each, to measure memorisation
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true, value_parser = values::whole::<usize>(0..=32))]
     canaries: usize,
+    /// Read part I of N of the inputs alone, as one of several processes or machines, into the folder that --out names;
+    /// `logwright merge` makes the data folder of all parts. A part holds the original records
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["dry_run", "write_records", "mode"])]
+    part: Option<Part>,
+    #[command(flatten)]
+    result: ResultArgs,
     #[command(flatten)]
     mode: ModeArgs,
 }
@@ -120,15 +128,21 @@ impl PrepareArgs {
 
 pub fn run(args: PrepareArgs, output: &OutputArgs) -> Result<()> {
     let begin = Instant::now();
-    let dry_run = args.dry_run;
+    let (is_dry, part, result) = (args.dry_run, args.part, args.result);
     args.mode.apply();
     end_on_interrupt();
     let lead = Lead::new(&args);
     let options = options(args)?;
-    if let Some(how) = options.pseudonymise.as_ref().filter(|_| dry_run) {
+    if let Some(how) = options.pseudonymise.as_ref().filter(|_| is_dry) {
         let replaced = count_pseudonyms(&options.inputs, &options.read, how, &output.progress(0, "bytes"))?;
-        print_line(&serde_json::to_string_pretty(&replaced).map_err(Error::failed)?)?;
+        result.print_long(&replaced, || dry_run::table(&replaced))?;
         next::step("words to keep belong into a file for --allow; without --dry-run, and with --out DATA, it is done");
+        return Ok(());
+    }
+    if let Some(part) = part {
+        let report = prepare_part(&options, part, &output.progress(0, "bytes"))?;
+        warn_of_reading(&report, &options);
+        summarise_part(&report, part, &options, begin.elapsed().as_secs_f64());
         return Ok(());
     }
     let prepared = prepare(&options, &output.progress(0, "bytes"))?;
@@ -294,8 +308,26 @@ fn tokenizer_folder(folder: PathBuf) -> PathBuf {
     }
 }
 
-fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
+pub fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     let report = &prepared.report;
+    warn_of_reading(report, options);
+    if prepared.doubled > 0 {
+        warn!(
+            "{} of the training split with the same name twice in an object kept unchanged; generated ones are not valid",
+            counted(prepared.doubled, "record")
+        );
+    }
+    for (prefix, missing) in options.read.prefixes.iter().zip(&report.missing_prefix).filter(|(_, n)| **n > 0) {
+        warn!("{} without the prefix field {}: the prefix there is '-'", counted(*missing, "record"), prefix.field());
+    }
+    if prepared.replaced > 0 {
+        let characters = counted(prepared.replaced, "character");
+        warn!("{characters} unknown to the tokenizer replaced (--replace-unknown)");
+    }
+}
+
+/// What was odd about the inputs.
+fn warn_of_reading(report: &ReadReport, options: &PrepareOptions) {
     if report.bad_records > 0 {
         let done = if options.read.bad_records == BadRecords::Keep { "kept unchanged" } else { "left out" };
         let records = counted(report.bad_records, "bad record");
@@ -307,22 +339,9 @@ fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     if report.invalid_utf8_records > 0 {
         warn!("{} with bytes that are not UTF-8", counted(report.invalid_utf8_records, "record"));
     }
-    if prepared.doubled > 0 {
-        warn!(
-            "{} of the training split with the same name twice in an object kept unchanged; generated ones are not valid",
-            counted(prepared.doubled, "record")
-        );
-    }
     if report.lossy_rows > 0 {
         let rows = counted(report.lossy_rows, "row");
         warn!("{rows} of tables with bytes that are not UTF-8; U+FFFD replaces each of these bytes");
-    }
-    for (prefix, missing) in options.read.prefixes.iter().zip(&report.missing_prefix).filter(|(_, n)| **n > 0) {
-        warn!("{} without the prefix field {}: the prefix there is '-'", counted(*missing, "record"), prefix.field());
-    }
-    if prepared.replaced > 0 {
-        let characters = counted(prepared.replaced, "character");
-        warn!("{characters} unknown to the tokenizer replaced (--replace-unknown)");
     }
     if report.empty_lines > 0 {
         info!("{} skipped", counted(report.empty_lines, "empty line"));
@@ -354,7 +373,22 @@ fn tell_opened(report: &OpenedReport, asked: &Opening) {
     }
 }
 
-fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
+fn summarise_part(report: &ReadReport, part: Part, options: &PrepareOptions, seconds: f64) {
+    tell_sources(report);
+    let (out, records) = (options.out.display(), counted(report.records, "record"));
+    let mb = report.bytes as f64 / 1e6;
+    info!("{out} written: part {part}, {records}, {mb:.1} MB in {seconds:.1} s, {:.1} MB/s", mb / seconds);
+    next::step(format!("when all {} are there, logwright merge PART... --out DATA", counted(part.of(), "part")));
+}
+
+fn tell_sources(report: &ReadReport) {
+    for source in &report.sources {
+        let (format, records) = (source.format.label(), counted(source.records, "record"));
+        info!("{}: {format}, {records}, {}", source.name, counted(source.bytes, "byte"));
+    }
+}
+
+pub fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
     let (meta, report) = (&prepared.meta, &prepared.report);
     if let Some(replaced) = &prepared.pseudonyms {
         let places: u64 = replaced.by_class.values().sum();
@@ -365,10 +399,7 @@ fn summarise(prepared: &Prepared, options: &PrepareOptions, seconds: f64) {
             counted(replaced.records, "record")
         );
     }
-    for source in &report.sources {
-        let (format, records) = (source.format.label(), counted(source.records, "record"));
-        info!("{}: {format}, {records}, {}", source.name, counted(source.bytes, "byte"));
-    }
+    tell_sources(report);
     let sum = |of: fn(&SplitCounts) -> u64| of(&meta.train) + of(&meta.val);
     let (records, bytes, tokens) = (sum(|split| split.records), sum(|split| split.bytes), sum(|split| split.tokens));
     if records > report.records {

@@ -19,6 +19,14 @@ impl ResultArgs {
         !self.json && stdout().is_terminal()
     }
 
+    /// Prints the table on a terminal, else the result as JSON of many lines.
+    pub fn print_long(self, result: &impl Serialize, table: impl FnOnce() -> String) -> Result<()> {
+        match self.is_table() {
+            true => print_line(&table().trim_end()),
+            false => print_line(&serde_json::to_string_pretty(result).map_err(Error::failed)?),
+        }
+    }
+
     /// Prints the table on a terminal, else the result as one line of JSON.
     pub fn print(self, result: &impl Serialize, table: impl FnOnce() -> String) -> Result<()> {
         match self.is_table() {

@@ -11,7 +11,6 @@ use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, Windows};
 use logwright::gpt::config::{MOST, MOST_LAYERS};
-use logwright::gpt::{Config, Layout};
 use logwright::train::config::{MOST_STEPS, MOST_TOKENS};
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
@@ -165,12 +164,11 @@ impl TrainArgs {
     }
 
     /// Says how large the run is, and warns where it sees its records too often.
-    fn tell_size(&self, config: &TrainConfig, model: &Config, data: &Dataset) {
+    fn tell_size(&self, config: &TrainConfig, data: &Dataset) {
         let tokens = config.steps * config.tokens_per_step();
         let passes = epochs::passes(config, data, self.replay.is_some());
         tracing::info!(
-            "{} parameters; {} of {} tokens, {} in all: {passes:.1} passes over the training data",
-            short(Layout::new(model).len as u64),
+            "{} of {} tokens, {} in all: {passes:.1} passes over the training data",
             counted(config.steps, "step"),
             config.tokens_per_step(),
             short(tokens)
@@ -215,7 +213,7 @@ pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<Exit> {
     let request = args.request()?;
     let device = args.device.open_for_training(args.training)?;
     let RunPlan { config, model, parameters, start } = RunPlan::new(&request, &data, &device)?;
-    args.tell_size(&config, &model, &data);
+    args.tell_size(&config, &data);
     let peak = args.peak_tflops.map(|tflops| tflops * 1e12).or(device.peak());
     let mut engine = device.engine(model, parameters)?;
     let mixture = match &old {

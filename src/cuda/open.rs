@@ -32,6 +32,11 @@ fn gpu(ordinal: usize) -> Result<Gpu> {
     Gpu::open(ordinal)
 }
 
+/// The number of GPUs that the driver shows.
+pub fn gpus() -> usize {
+    Driver::get().and_then(devices::all).map_or(0, |cards| cards.len())
+}
+
 /// The first GPU that can be used; None where no driver shows one. The error says why those that it shows cannot be used.
 pub fn first() -> Result<Option<Arc<dyn Device>>> {
     let cards = Driver::get().and_then(devices::all).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The first pass over the records: they are read once, collected in a temporary file, and give the tokenizer.
 
 use super::options::PrepareOptions;
+use super::parts::Parts;
 use super::pseudonymise::{Pseudonymised, read_pseudonymised};
 use super::splitmix::mix;
 use crate::Result;
@@ -31,19 +32,30 @@ pub(super) struct FirstPass {
     pub written: Option<WholeFile>,
 }
 
-/// Reads all inputs into a temporary file in `folder` and makes the tokenizer.
-pub(super) fn first_pass(options: &PrepareOptions, folder: &Path, progress: &ProgressBar) -> Result<FirstPass> {
+/// How the inputs are read into `folder`, which is no input itself, and nor is the folder that is made.
+pub(super) fn how_to_read(options: &PrepareOptions, folder: &Path) -> ReadOptions {
+    let own = [options.out.clone(), folder.to_owned()];
+    ReadOptions {
+        require_utf8: options.tokenizer == TokenizerKind::Char && options.replace_unknown.is_none(),
+        leave_out: options.read.leave_out.iter().cloned().chain(own).collect(),
+        ..options.read.clone()
+    }
+}
+
+/// Reads all records, of the inputs or of `parts` that were read before, into a temporary file in `folder`, and makes the tokenizer.
+pub(super) fn first_pass(
+    options: &PrepareOptions,
+    parts: Option<&Parts>,
+    folder: &Path,
+    progress: &ProgressBar,
+) -> Result<FirstPass> {
     let mut records_file = TemporaryRecords::create(folder)?;
     let make = |kind| options.existing.is_none() && options.tokenizer == kind;
-    let mut alphabet = make(TokenizerKind::Char).then(Alphabet::new);
+    // The parts have counted them already, unless names are still to be replaced.
+    let counted = parts.and_then(Parts::characters).filter(|_| make(TokenizerKind::Char));
+    let mut alphabet = (make(TokenizerKind::Char) && counted.is_none()).then(Alphabet::new);
     let mut sample = make(TokenizerKind::Bpe).then(|| RecordSample::new(options.seed));
-    let own = [options.out.clone(), folder.to_owned()];
-    let leave_out = options.read.leave_out.iter().cloned().chain(own).collect();
-    let read = ReadOptions {
-        require_utf8: options.tokenizer == TokenizerKind::Char && options.replace_unknown.is_none(),
-        leave_out,
-        ..options.read.clone()
-    };
+    let read = how_to_read(options, folder);
     let mut take = |record: &[u8]| {
         if let Some(alphabet) = &mut alphabet {
             alphabet.add(record);
@@ -53,17 +65,20 @@ pub(super) fn first_pass(options: &PrepareOptions, folder: &Path, progress: &Pro
         }
         records_file.push(record)
     };
-    let (report, pseudonyms, written) = match &options.pseudonymise {
-        None => (read_records(&options.inputs, &read, progress, &mut take)?, None, None),
-        Some(how) => {
-            let Pseudonymised { report, replaced, sealed, written, .. } =
-                read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?;
+    let (report, pseudonyms, written) = match (&options.pseudonymise, parts) {
+        (None, None) => (read_records(&options.inputs, &read, progress, &mut take)?, None, None),
+        (None, Some(parts)) => (parts.read(progress, &mut take)?, None, None),
+        (Some(how), parts) => {
+            let Pseudonymised { report, replaced, sealed, written, .. } = match parts {
+                None => read_pseudonymised(&options.inputs, &read, how, folder, progress, &mut take)?,
+                Some(parts) => parts.replace_names(&read, how, progress, &mut take)?,
+            };
             (report, Some((replaced, sealed)), written)
         }
     };
     let records_file = records_file.finish()?;
-    let tokenizer = match (alphabet, sample) {
-        (Some(alphabet), _) => Tokenizer::chars(&alphabet.chars()),
+    let tokenizer = match (alphabet.map(|alphabet| alphabet.chars()).or(counted), sample) {
+        (Some(characters), _) => Tokenizer::chars(&characters),
         (_, Some(sample)) => train_bpe(sample, options.vocab_size, progress)?,
         _ => options.existing.clone().unwrap_or_else(Tokenizer::bytes),
     };

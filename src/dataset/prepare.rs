@@ -7,10 +7,11 @@
 use super::first_pass::{FirstPass, first_pass};
 use super::meta::Meta;
 use super::options::PrepareOptions;
+use super::parts::Parts;
 use super::plant::plant;
 use super::second_pass::{SplitWriters, Written, tokenise};
 use super::split_assignment::SplitAssignment;
-use super::target::check_target;
+use super::target::{Target, check_target};
 use crate::files::{StagedFolder, WholeFile, write_atomic};
 use crate::ingest::ReadReport;
 use crate::pseudonyms::PseudonymReport;
@@ -37,18 +38,27 @@ pub struct Prepared {
 /// characters, 231 MB for a BPE of 2048. Disk: a copy of the corpus during the run. The same options and inputs give the
 /// same bytes, whatever the number of threads.
 pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepared> {
+    prepare_from(options, None, progress)
+}
+
+/// The same from the inputs, or from parts that were read before.
+pub(super) fn prepare_from(
+    options: &PrepareOptions,
+    parts: Option<&Parts>,
+    progress: &ProgressBar,
+) -> Result<Prepared> {
     check_fraction(options.val_fraction)?;
     if let (Some(tokenizer), Some(stand_in)) = (&options.existing, options.replace_unknown) {
         // An invalid stand-in is an error before anything is read.
         tokenizer.replace_unknown(Vec::new(), stand_in, &mut 0)?;
     }
-    check_target(&options.out, options.overwrite)?;
+    check_target(&options.out, options.overwrite, Target::Data)?;
     let staged = StagedFolder::create_alone(&options.out).map_err(|e| Error::failed(format!("--out {e}")))?;
     // Another process may have made it before this one was alone.
-    check_target(&options.out, options.overwrite)?;
+    check_target(&options.out, options.overwrite, Target::Data)?;
     progress.set_message("reading");
     let FirstPass { records_file, report, tokenizer, pseudonyms, written } =
-        first_pass(options, &staged.folder, progress)?;
+        first_pass(options, parts, &staged.folder, progress)?;
     let assignment = SplitAssignment::new(&report, options)?;
     let builder = RecordsBuilder::new(form(&report, options)?, &options.read.prefixes);
     let planted = plant(options, &staged.folder, &records_file, &tokenizer, &assignment, report.records)?;
@@ -71,14 +81,14 @@ pub fn prepare(options: &PrepareOptions, progress: &ProgressBar) -> Result<Prepa
         write_atomic(&staged.folder.join("pseudonyms.json"), text.as_bytes())?;
     }
     // Somebody else may have put something of their own into it in the meantime.
-    check_target(&options.out, options.overwrite)?;
+    check_target(&options.out, options.overwrite, Target::Data)?;
     staged.publish().map_err(|e| Error::failed(format!("--out: {e}")))?;
     written.map_or(Ok(()), WholeFile::publish)?;
     progress.finish_and_clear();
     Ok(Prepared { meta, report, replaced, doubled, pseudonyms: pseudonyms.map(|(report, _)| report) })
 }
 
-fn check_fraction(fraction: f64) -> Result<()> {
+pub(super) fn check_fraction(fraction: f64) -> Result<()> {
     if fraction > 0.0 && fraction < 1.0 {
         return Ok(());
     }

@@ -2,7 +2,8 @@
 //! are replaced record by record.
 
 use crate::files::{Access, WholeFile, temporary, write_error};
-use crate::ingest::{ReadOptions, ReadReport, check_prefixes, read_records};
+use crate::ingest::{InputShare, ReadOptions, ReadReport, check_prefixes, read_part, read_records};
+use crate::launch::Part;
 use crate::pseudonyms::{PseudonymReport, Pseudonymizer, Rules, SealedPseudonyms, SecretKey, WordReport};
 use crate::record::put_prefix;
 use crate::{Error, Result};
@@ -53,42 +54,93 @@ pub(super) fn read_pseudonymised(
     progress: &ProgressBar,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Pseudonymised> {
-    let mut pseudonyms = begun(how)?;
+    let mut replacing = Replacing::new(begun(how)?, read, how)?;
     if how.count_words {
-        pseudonyms.count_words(&how.key);
+        replacing.pseudonyms.count_words(&how.key);
     }
-    let mut written = how.write_records.as_deref().map(|path| WholeFile::create(path, Access::Shared)).transpose()?;
     let failed = |e| write_error(folder, e);
     let mut originals = BufWriter::with_capacity(1 << 20, temporary(folder)?);
-    let plain = ReadOptions { prefixes: Vec::new(), ..read.clone() };
-    let mut report = read_records(inputs, &plain, progress, &mut |record| {
-        pseudonyms.learn(record);
+    let report = read_records(inputs, &without_prefixes(read), progress, &mut |record| {
+        replacing.pseudonyms.learn(record);
         originals.write_all(record).and_then(|()| originals.write_all(b"\n")).map_err(failed)
     })?;
-    pseudonyms.finalize();
     let mut originals = originals.into_inner().map_err(|e| write_error(folder, e.into_error()))?;
     originals.rewind().map_err(failed)?;
-    progress.set_message("replacing names");
-    progress.set_length(report.bytes);
-    progress.reset();
-    report.bytes = 0;
-    let (mut replaced, mut whole) = (Vec::new(), Vec::new());
-    each_record(originals, folder, &mut |record| {
-        progress.inc(record.len() as u64 + 1);
-        pseudonyms.rewrite(record, &mut replaced);
-        if let Some(file) = &mut written {
-            file.write(&read.open.closed(&replaced))?;
-            file.write(b"\n")?;
-        }
-        whole.clear();
-        put_prefix(&read.prefixes, &replaced, &mut report.missing_prefix, &mut whole);
-        whole.extend_from_slice(&replaced);
-        report.bytes += whole.len() as u64 + 1;
-        sink(&whole)
+    replacing.all(report, |each| each_record(originals, folder, each), progress, sink)
+}
+
+/// Originals get their prefixes after the names in them are replaced.
+fn without_prefixes(read: &ReadOptions) -> ReadOptions {
+    ReadOptions { prefixes: Vec::new(), ..read.clone() }
+}
+
+/// Reads one part of the inputs, passes its original records to `sink`, and learns their names.
+pub(super) fn learn_part(
+    inputs: &[PathBuf],
+    read: &ReadOptions,
+    how: &PseudonymOptions,
+    part: Part,
+    progress: &ProgressBar,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<(ReadReport, Vec<InputShare>, SealedPseudonyms)> {
+    let mut pseudonyms = begun(how)?;
+    let (report, shares) = read_part(inputs, &without_prefixes(read), part, progress, &mut |record| {
+        pseudonyms.learn(record);
+        sink(record)
     })?;
-    check_prefixes(&read.prefixes, &report)?;
-    let (replaced, sealed) = (pseudonyms.report(), pseudonyms.seal(&how.key));
-    Ok(Pseudonymised { report, replaced, words: pseudonyms.word_report(), sealed, written })
+    Ok((report, shares, pseudonyms.seal_learnt(&how.key)))
+}
+
+/// Takes a record.
+pub(super) type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
+
+/// Replaces the names that were learnt.
+pub(super) struct Replacing<'a> {
+    pub pseudonyms: Pseudonymizer,
+    read: &'a ReadOptions,
+    how: &'a PseudonymOptions,
+    written: Option<WholeFile>,
+}
+
+impl<'a> Replacing<'a> {
+    pub fn new(pseudonyms: Pseudonymizer, read: &'a ReadOptions, how: &'a PseudonymOptions) -> Result<Self> {
+        let written = how.write_records.as_deref().map(|path| WholeFile::create(path, Access::Shared)).transpose()?;
+        Ok(Replacing { pseudonyms, read, how, written })
+    }
+
+    /// Replaces names in all the records that `each` gives, adds prefixes, and passes the records to `sink`. `report` is that of the
+    /// originals.
+    pub fn all(
+        self,
+        mut report: ReadReport,
+        each: impl FnOnce(Sink) -> Result<()>,
+        progress: &ProgressBar,
+        sink: Sink,
+    ) -> Result<Pseudonymised> {
+        let Replacing { mut pseudonyms, read, how, mut written } = self;
+        pseudonyms.finalize();
+        progress.set_message("replacing names");
+        progress.set_length(report.bytes);
+        progress.reset();
+        report.bytes = 0;
+        let (mut replaced, mut whole) = (Vec::new(), Vec::new());
+        each(&mut |record| {
+            progress.inc(record.len() as u64 + 1);
+            pseudonyms.rewrite(record, &mut replaced);
+            if let Some(file) = &mut written {
+                file.write(&read.open.closed(&replaced))?;
+                file.write(b"\n")?;
+            }
+            whole.clear();
+            put_prefix(&read.prefixes, &replaced, &mut report.missing_prefix, &mut whole);
+            whole.extend_from_slice(&replaced);
+            report.bytes += whole.len() as u64 + 1;
+            sink(&whole)
+        })?;
+        check_prefixes(&read.prefixes, &report)?;
+        let (replaced, sealed) = (pseudonyms.report(), pseudonyms.seal(&how.key));
+        Ok(Pseudonymised { report, replaced, words: pseudonyms.word_report(), sealed, written })
+    }
 }
 
 /// What replaces names: anew, or going on from a corpus.
@@ -99,7 +151,7 @@ fn begun(how: &PseudonymOptions) -> Result<Pseudonymizer> {
     Pseudonymizer::continuing(how.key.clone(), sealed, given)
 }
 
-fn each_record(originals: File, folder: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn each_record(originals: File, folder: &Path, each: Sink) -> Result<()> {
     let mut reader = BufReader::with_capacity(1 << 20, originals);
     let mut line = Vec::new();
     loop {

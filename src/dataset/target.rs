@@ -1,14 +1,49 @@
 //! Whether a data folder may be written where the user wants it.
 
 use super::meta::Meta;
+use super::part_file::{self, PartFile};
+use super::{parts, spool};
 use crate::pseudonyms::SEALED_FILE;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns an error for a target that exists, unless it is an empty folder, or `overwrite` is set and it is a data folder with
+/// A kind of folder that `prepare` writes.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Target {
+    Data,
+    Part,
+}
+
+impl Target {
+    fn noun(self) -> &'static str {
+        if self == Target::Data { "data" } else { "part" }
+    }
+
+    /// The file that says what the folder is.
+    fn says(self) -> &'static str {
+        if self == Target::Data { "meta.json" } else { part_file::FILE }
+    }
+
+    fn is_in(self, folder: &Path) -> bool {
+        if self == Target::Data { Meta::is_in(folder) } else { PartFile::is_in(folder) }
+    }
+
+    /// Whether `prepare` writes files of this name into it.
+    fn owns(self, name: &str) -> bool {
+        match self {
+            Target::Data => is_own(name),
+            Target::Part => PART_FILES.contains(&name),
+        }
+    }
+}
+
+const PART_FILES: [&str; 6] =
+    [part_file::FILE, spool::FILE, parts::NAMES, SEALED_FILE, "tokenizer.json", "tokenizer_config.json"];
+
+/// Returns an error for a target that exists, unless it is an empty folder, or `overwrite` is set and it is a folder of this kind with
 /// nothing in it but the files that `prepare` writes.
-pub(super) fn check_target(target: &Path, overwrite: bool) -> Result<()> {
+pub(super) fn check_target(target: &Path, overwrite: bool, kind: Target) -> Result<()> {
     let empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
     if !target.exists() || empty {
         return Ok(());
@@ -17,36 +52,38 @@ pub(super) fn check_target(target: &Path, overwrite: bool) -> Result<()> {
     if !overwrite {
         return refused("this already exists; choose another name, or replace it with --overwrite".into());
     }
-    if !Meta::is_in(target) {
-        return refused(
-            "this is not a data folder (it has no meta.json as prepare writes it), so --overwrite does not replace it; choose \
-             another name, or remove it yourself"
-                .into(),
-        );
+    if !kind.is_in(target) {
+        return refused(format!(
+            "this is not a {} folder (it has no {} as prepare writes it), so --overwrite does not replace it; choose another name, \
+             or remove it yourself",
+            kind.noun(),
+            kind.says()
+        ));
     }
-    match foreign(target)? {
+    match foreign(target, kind)? {
         None => Ok(()),
         Some(path) => refused(format!(
-            "{} is not a file of a data folder, and --overwrite would delete it; move it elsewhere, or choose another name",
-            path.display()
+            "{} is not a file of a {} folder, and --overwrite would delete it; move it elsewhere, or choose another name",
+            path.display(),
+            kind.noun()
         )),
     }
 }
 
 /// Something in the folder that `prepare` did not write.
-fn foreign(folder: &Path) -> Result<Option<PathBuf>> {
+fn foreign(folder: &Path, kind: Target) -> Result<Option<PathBuf>> {
     let failed = |e| Error::io("list the folder", folder, e);
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let is_file = entry.file_type().map_err(failed)?.is_file();
-        if !is_file || !entry.file_name().to_str().is_some_and(is_own) {
+        if !is_file || !entry.file_name().to_str().is_some_and(|name| kind.owns(name)) {
             return Ok(Some(entry.path()));
         }
     }
     Ok(None)
 }
 
-/// Whether `prepare` writes files of this name.
+/// Whether `prepare` writes files of this name into a data folder.
 fn is_own(name: &str) -> bool {
     let fixed = [
         "meta.json",

@@ -4,16 +4,15 @@
 use super::compression::Compression;
 use super::format::InputFormat;
 use super::record_start::RecordStart;
+use crate::launch::Part;
 use crate::record::{Form, OpenedReport, Opening, Prefix, Records, put_prefix};
 use crate::words::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io;
-
-/// The number of bad records whose places a report lists.
-const LISTED_PLACES: usize = 5;
 
 /// How to read the inputs.
 #[derive(Clone, Debug)]
@@ -39,6 +38,8 @@ pub struct ReadOptions {
     pub record_start: RecordStart,
     /// Whether records are text: a format that would make JSON of them is read as lines.
     pub text_only: bool,
+    /// Of the records of a stream, which are counted all, those that are passed on.
+    pub share: Part,
 }
 
 impl ReadOptions {
@@ -71,12 +72,14 @@ impl Default for ReadOptions {
             each_line: false,
             record_start: RecordStart::Lines,
             text_only: false,
+            share: Part::WHOLE,
         }
     }
 }
 
 /// What to do with a record that violates the format of its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum BadRecords {
     /// Stop with an error that names the file, line and column
     Fail,
@@ -104,12 +107,24 @@ pub struct ReadReport {
     /// For each prefix, the number of records that lack its field and get the placeholder `-`.
     pub missing_prefix: Vec<u64>,
     /// What is part of the files but no record, as a noun and what follows it, and how often it was left out or joined.
-    pub announced: BTreeMap<(&'static str, &'static str), u64>,
+    pub announced: BTreeMap<(Cow<'static, str>, Cow<'static, str>), u64>,
     /// The strings with JSON that were opened.
     pub opened: OpenedReport,
     /// The patterns by which lines of text were joined.
     pub record_starts: BTreeSet<String>,
     pub sources: Vec<SourceReport>,
+}
+
+impl ReadReport {
+    /// The number of bad records whose places are listed.
+    pub const LISTED_PLACES: usize = 5;
+
+    /// Adds what was read from a file that follows.
+    pub(super) fn add(&mut self, source: SourceReport) {
+        self.records += source.records;
+        self.bytes += source.bytes;
+        self.sources.push(source);
+    }
 }
 
 /// What was read from one file.
@@ -202,7 +217,7 @@ impl Collector<'_> {
 
     /// Counts something that is no record of its own, for the summary.
     pub fn announce(&mut self, noun: &'static str, rest: &'static str) {
-        *self.report.announced.entry((noun, rest)).or_default() += 1;
+        *self.report.announced.entry((noun.into(), rest.into())).or_default() += 1;
     }
 
     /// Takes a record that violates the format. `fault` says what was expected and found; `kept` replaces the record under
@@ -224,7 +239,7 @@ impl Collector<'_> {
             )));
         }
         self.report.bad_records += 1;
-        if self.report.bad_places.len() < LISTED_PLACES {
+        if self.report.bad_places.len() < ReadReport::LISTED_PLACES {
             self.report.bad_places.push(shown);
         }
         if self.options.bad_records == BadRecords::Keep && !kept.trim_ascii().is_empty() {

@@ -46,7 +46,7 @@ impl Feed {
         let reader = std::thread::spawn(move || {
             for (number, input) in inputs.iter().enumerate() {
                 let before = if let Input::Growing { records, .. } = input { *records } else { 0 };
-                let mut out = RecordSender::new(&sender, number, before);
+                let mut out = RecordSender::new(&sender, number, before, options.share);
                 if let Err(error) = read(input, &options, &mut out) {
                     // The send fails only if the receiver is gone, and then nobody needs the error.
                     let _ = sender.send(Err(error));
@@ -62,7 +62,7 @@ impl Feed {
         let (sender, lines) = sync_channel(queue);
         let name = name.to_string();
         let reader = std::thread::spawn(move || {
-            let mut out = RecordSender::new(&sender, 0, 0);
+            let mut out = RecordSender::new(&sender, 0, 0, options.share);
             if let Err(error) = read_stream(&name, raw, &options, &mut out) {
                 let _ = sender.send(Err(error));
             }

@@ -16,8 +16,10 @@ use std::path::PathBuf;
 
 /// What a decoder knows of its source beside the bytes.
 pub(super) struct Known {
-    /// Whether the source may grow for ever.
+    /// Whether more of the source may follow than is read here: it grows, or others read the rest.
     pub live: bool,
+    /// What the beginning of JSON lines said, where they are read from their middle.
+    pub lines: Option<json::LinesStart>,
     /// The separator of cells that a CSV file seems to have.
     pub delimiter: u8,
     /// Whether the user has chosen the format.
@@ -79,7 +81,7 @@ pub const FORMATS: &[Format] = &[
         recognise: sniff::json_lines,
         decode: |window, known, out| match known.chosen {
             true => lines::each(window, out, lines::json_line),
-            false => json::read(window, known.live, out),
+            false => json::read(window, known.live, known.lines, out),
         },
     },
     Format {
@@ -95,7 +97,7 @@ pub const FORMATS: &[Format] = &[
         gives_json: true,
         feature: None,
         recognise: sniff::json,
-        decode: |window, known, out| json::read(window, known.live, out),
+        decode: |window, known, out| json::read(window, known.live, None, out),
     },
     Format {
         format: InputFormat::W3c,

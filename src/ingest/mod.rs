@@ -33,6 +33,7 @@ mod json;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod part;
 mod prelude;
 mod queue;
 mod read;
@@ -51,7 +52,8 @@ pub use compression::Compression;
 pub use feed::{Feed, Input};
 pub use follow::{Begin, FollowState, Position};
 pub use format::InputFormat;
+pub use part::{InputShare, read_part};
 pub use queue::{InputRecord, RecordFault, head};
-pub(crate) use read::check_prefixes;
 pub use read::read_records;
+pub(crate) use read::{check_prefixes, warn_of_mixture};
 pub use record_start::RecordStart;

@@ -2,6 +2,7 @@
 
 use super::collect::Taken;
 use super::follow::{Position, Segment};
+use crate::launch::Part;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -39,14 +40,15 @@ pub(super) struct RecordSender<'a> {
     sender: &'a SyncSender<Result<InputRecord>>,
     input: usize,
     records: u64,
+    share: Part,
     /// The growing file that is read.
     segment: Option<Arc<Segment>>,
 }
 
 impl<'a> RecordSender<'a> {
-    /// A sender for an input of which `records` were read before.
-    pub fn new(sender: &'a SyncSender<Result<InputRecord>>, input: usize, records: u64) -> Self {
-        RecordSender { sender, input, records, segment: None }
+    /// A sender for the share of an input of which `records` were read before.
+    pub fn new(sender: &'a SyncSender<Result<InputRecord>>, input: usize, records: u64, share: Part) -> Self {
+        RecordSender { sender, input, records, share, segment: None }
     }
 
     /// From here on records come from this file; `None`: their offsets are none of the file.
@@ -56,6 +58,10 @@ impl<'a> RecordSender<'a> {
 
     pub fn send(&mut self, taken: Taken) -> Result<()> {
         self.records += 1;
+        // By turns, of which another one begins each input, so that many short ones are divided too.
+        if !self.share.takes(self.input as u64 + self.records - 1) {
+            return Ok(());
+        }
         let (record, end) = match taken {
             Taken::Record { record, end } => (Ok(record.to_vec()), end),
             Taken::Fault { fault: message, bytes, end } => (Err(RecordFault { message, head: head(bytes) }), end),

@@ -10,7 +10,7 @@ use super::record_start::RecordStart;
 use super::sniff::{self, Beginning};
 use super::stdin::Stdin;
 use super::window::Window;
-use super::{binary, events};
+use super::{binary, events, json};
 use crate::record::Prefix;
 use crate::{Error, Result};
 use indicatif::ProgressBar;
@@ -52,23 +52,8 @@ pub(super) fn read_all(
     progress.set_length(sources.iter().map(|s| s.bytes).sum());
     let mut report = ReadReport::default();
     for source in &sources {
-        let opened = open_file(source, progress).and_then(|raw| open(&source.name, raw, source.bytes, None, options));
-        let done = match opened {
-            Ok(Some(mut opened)) => {
-                opened.file = source.path.clone().filter(|path| opened.seekable && path.is_file());
-                decode(opened, false, options, &mut report, sink)?
-            }
-            Ok(None) => empty_source(source, options)?,
-            Err(error) if source.named => return Err(error),
-            Err(error) => {
-                tracing::warn!("{error} (left out)");
-                *report.announced.entry(("file", " left out: no log")).or_default() += 1;
-                continue;
-            }
-        };
-        report.records += done.records;
-        report.bytes += done.bytes;
-        report.sources.push(done);
+        let raw = open_file(source, progress);
+        read_source(source, raw, options, &mut report, sink)?;
     }
     warn_of_mixture(&report);
     if report.records == 0 && !options.answer_faults {
@@ -76,6 +61,31 @@ pub(super) fn read_all(
     }
     check_prefixes(&options.prefixes, &report)?;
     Ok(report)
+}
+
+/// Reads a source as a whole, and adds it to the report; one that was found and is no log is left out.
+pub(super) fn read_source(
+    source: &Source,
+    raw: Result<Box<dyn Read>>,
+    options: &ReadOptions,
+    report: &mut ReadReport,
+    sink: &mut dyn FnMut(Taken) -> Result<()>,
+) -> Result<()> {
+    let done = match raw.and_then(|raw| open(&source.name, raw, source.bytes, None, options)) {
+        Ok(Some(mut opened)) => {
+            opened.file = source.path.clone().filter(|path| opened.seekable && path.is_file());
+            decode(opened, false, options, report, sink)?
+        }
+        Ok(None) => empty_source(source, options)?,
+        Err(error) if source.named => return Err(error),
+        Err(error) => {
+            tracing::warn!("{error} (left out)");
+            *report.announced.entry(("file".into(), " left out: no log".into())).or_default() += 1;
+            return Ok(());
+        }
+    };
+    report.add(done);
+    Ok(())
 }
 
 /// Returns an error for a prefix field that no record has.
@@ -93,7 +103,7 @@ pub(crate) fn check_prefixes(prefixes: &[Prefix], report: &ReadReport) -> Result
 }
 
 /// Warns of plain text among JSON logs: a licence or a README is probably not meant as input.
-fn warn_of_mixture(report: &ReadReport) {
+pub(crate) fn warn_of_mixture(report: &ReadReport) {
     let mut full = report.sources.iter().filter(|source| source.records > 0);
     if full.clone().any(|source| source.format.gives_json())
         && let Some(text) = full.find(|source| !source.format.gives_json())
@@ -117,9 +127,11 @@ pub(super) struct Opened {
     pub window: Window<'static>,
     pub report: SourceReport,
     delimiter: u8,
-    start: Option<Regex>,
+    pub start: Option<Regex>,
     /// Whether an offset in the text is one in the file.
     pub seekable: bool,
+    /// What the beginning of JSON lines said, where the window is on their middle.
+    pub lines: Option<json::LinesStart>,
     /// The file of which it is the plain content, if it is one that can seek.
     file: Option<PathBuf>,
 }
@@ -181,6 +193,7 @@ pub(super) fn open(
         delimiter,
         start,
         seekable: compression == Compression::None && !utf16,
+        lines: None,
         file: None,
     }))
 }
@@ -226,10 +239,10 @@ pub(super) fn decode(
     report: &mut ReadReport,
     sink: &mut dyn FnMut(Taken) -> Result<()>,
 ) -> Result<SourceReport> {
-    let Opened { mut window, report: source, delimiter, start, file, .. } = opened;
+    let Opened { mut window, report: source, delimiter, start, lines, file, .. } = opened;
     report.record_starts.extend(start.iter().map(|start| start.as_str().to_string()));
     let row = source.format.row();
-    let known = Known { live, delimiter, chosen: options.format.is_some(), start, file };
+    let known = Known { live, lines, delimiter, chosen: options.format.is_some(), start, file };
     let mut collector = Collector { options, source, label: row.label, report, sink, scratch: Vec::new() };
     (row.decode)(&mut window, &known, &mut collector)?;
     Ok(collector.source)
@@ -255,7 +268,7 @@ fn warn_of_lines(name: &str, seen: &Beginning) {
     }
 }
 
-fn open_file(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {
+pub(super) fn open_file(source: &Source, progress: &ProgressBar) -> Result<Box<dyn Read>> {
     let raw: Box<dyn Read> = match &source.path {
         None => Box::new(Stdin::open()?),
         Some(path) => Box::new(File::open(path).map_err(|e| Error::io("open", path, e))?),

@@ -35,7 +35,10 @@ impl SecretKey {
     pub fn open(path: &Path) -> Result<Self> {
         match fs::metadata(path) {
             Ok(facts) => load(path, &facts),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path),
+            // Another process of several that begin together may have been faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                create(path).or_else(|error| fs::metadata(path).map_err(|_| error).and_then(|facts| load(path, &facts)))
+            }
             Err(error) => Err(Error::io("read the key file", path, error)),
         }
     }

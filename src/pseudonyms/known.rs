@@ -73,6 +73,13 @@ impl KnownNames {
         self.entries.sorted()
     }
 
+    /// Takes in what records taught that come behind all that is known here.
+    pub fn absorb(&mut self, hash: NameHash, later: NameEntry) {
+        let own = self.entry(hash);
+        let entry = NameEntry { action: own.action.or(later.action), words: own.words.max(later.words) };
+        self.entries.put(hash, entry);
+    }
+
     /// Takes in an entry of a corpus.
     pub fn restore(&mut self, hash: NameHash, entry: NameEntry) {
         self.entries.put(hash, entry);

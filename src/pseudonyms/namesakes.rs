@@ -4,13 +4,14 @@
 //! is a person's name; all others are forgotten.
 
 use super::people::Person;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// The most pairs that are collected; a log of many more has other words in them.
 const MOST: usize = 50_000;
 
+/// The pairs, and their numbers in the order in which they came.
 #[derive(Default)]
-pub struct Namesakes(HashSet<Person>);
+pub struct Namesakes(HashMap<Person, usize>);
 
 impl Namesakes {
     /// Adds two words that may be a name, in either order.
@@ -18,8 +19,23 @@ impl Namesakes {
         if self.0.len() < MOST
             && let Some(person) = Person::from_name(&format!("{first} {second}"))
         {
-            self.0.insert(person);
+            self.insert(person);
         }
+    }
+
+    /// Adds a pair that was read as a name.
+    pub fn insert(&mut self, person: Person) {
+        let number = self.0.len();
+        if number < MOST {
+            self.0.entry(person).or_insert(number);
+        }
+    }
+
+    /// The pairs in the order in which they came.
+    pub fn in_order(&self) -> Vec<&Person> {
+        let mut pairs: Vec<_> = self.0.iter().collect();
+        pairs.sort_unstable_by_key(|(_, number)| **number);
+        pairs.into_iter().map(|(person, _)| person).collect()
     }
 
     /// The persons among the pairs, of which an account is a form, in alphabetical order. The pairs are forgotten.
@@ -27,7 +43,7 @@ impl Namesakes {
         let pairs = std::mem::take(&mut self.0);
         let is_named = |person: &Person| person.accounts().any(|form| is_account(&form));
         let named = |person: Person| [person.turned(), person].into_iter().rev().find(is_named);
-        let mut found: Vec<Person> = pairs.into_iter().filter_map(named).collect();
+        let mut found: Vec<Person> = pairs.into_keys().filter_map(named).collect();
         found.sort_unstable();
         found
     }

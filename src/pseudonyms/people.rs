@@ -119,6 +119,11 @@ impl Person {
         &self.last
     }
 
+    /// The person of two words in lower case.
+    pub fn of_words(given: String, last: String) -> Self {
+        Self { given, last }
+    }
+
     pub fn words(&self) -> [&str; 2] {
         [&self.given, &self.last]
     }
@@ -173,6 +178,25 @@ impl People {
     /// The persons that are learnt and not finalized yet.
     pub fn learnt(&self) -> impl Iterator<Item = &Person> {
         self.learnt.iter()
+    }
+
+    /// The accounts that were seen beside the name of which they are a form, with the person and the form, ordered by hash.
+    pub fn linked(&self) -> Vec<(NameHash, &Person, u8)> {
+        let mut linked: Vec<_> = self.linked.iter().map(|(hash, (person, form))| (*hash, person, *form)).collect();
+        linked.sort_unstable_by_key(|(hash, ..)| *hash);
+        linked
+    }
+
+    /// Takes in a person that records taught which come behind all that is learnt here.
+    pub fn absorb(&mut self, person: Person) {
+        self.learnt.insert(person);
+    }
+
+    /// Takes in such an account, whose person is learnt; false if there is no such form.
+    pub fn absorb_linked(&mut self, account: NameHash, person: Person, form: u8) -> bool {
+        let fits = usize::from(form) < FORMS.len() && self.learnt.contains(&person);
+        self.linked.entry(account).or_insert((person, form));
+        fits
     }
 
     /// Decides whose name each spelling is, after all persons are known, and gives the persons their pseudonyms.

@@ -33,7 +33,7 @@ pub struct Pseudonymizer {
     pub(super) replacer: Replacer,
     pub(super) known: KnownNames,
     kept: PlacesOfTexts,
-    namesakes: Namesakes,
+    pub(super) namesakes: Namesakes,
     report: PseudonymReport,
     /// The numbers of pseudonyms by class that could not be undone.
     left: BTreeMap<&'static str, u64>,
@@ -111,7 +111,8 @@ impl Pseudonymizer {
             }
         }
         for member in members::members(record, &parts) {
-            for (place, treatment) in self.name_places(&member.name.text) {
+            // Names that are known by now teach nothing new, so what is learnt does not depend on the order of the records.
+            for (place, treatment) in self.name_places(&member.name.text, None) {
                 self.learn_value(treatment.action, &member.name.text[place], &mut learnt);
             }
         }
@@ -332,7 +333,8 @@ impl Pseudonymizer {
         let mut images = Vec::with_capacity(members.len());
         for member in &members {
             let text = member.name.text.as_ref();
-            let places = self.name_places(text);
+            let known = self.known.action(&text.to_lowercase());
+            let places = self.name_places(text, known);
             let mut image = String::new();
             let mut done = 0;
             for (place, treatment) in &places {
@@ -354,12 +356,10 @@ impl Pseudonymizer {
     }
 
     /// The places that are replaced in the name of a member, in order: identifiers with a fixed format, and known names
-    /// unless they could also be the name of a field.
-    fn name_places(&mut self, text: &str) -> Vec<(Range<usize>, Treatment)> {
-        let lower = text.to_lowercase();
-        let known = self.known.action(&lower);
+    /// unless they could also be the name of a field. `known` is the kind of the whole as a known name.
+    fn name_places(&mut self, text: &str, known: Option<Action>) -> Vec<(Range<usize>, Treatment)> {
         if text.chars().all(|c| c.is_alphabetic() || c == '_') {
-            let person = self.replacer.people.whose(&lower).filter(|person| !person.is_common);
+            let person = self.replacer.people.whose(&text.to_lowercase()).filter(|person| !person.is_common);
             let named = known == Some(Action::Name) && text.contains('_') || known.is_some() && person.is_some();
             return if named { vec![(0..text.len(), Treatment::of(Action::User))] } else { Vec::new() };
         }

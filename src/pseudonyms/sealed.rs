@@ -56,13 +56,17 @@ impl SealedPseudonyms {
 
     /// Reads the file of a data or model folder; `None` if it has none.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(SEALED_FILE);
-        match fs::read(&path) {
+        Self::load_from(&folder.join(SEALED_FILE), REMEDY)
+    }
+
+    /// Reads a file; `None` if there is none. `remedy` says what to do where it is damaged.
+    pub fn load_from(path: &Path, remedy: &str) -> Result<Option<Self>> {
+        match fs::read(path) {
             Ok(bytes) => Self::from_bytes(&bytes).map(Some).map_err(|fault| {
-                Error::failed(format!("{}: expected sealed pseudonyms: {fault}; {REMEDY}", path.display()))
+                Error::failed(format!("{}: expected sealed pseudonyms: {fault}; {remedy}", path.display()))
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &path, error)),
+            Err(error) => Err(Error::io("read", path, error)),
         }
     }
 
@@ -86,9 +90,14 @@ impl SealedPseudonyms {
     }
 
     pub fn save(&self, folder: &Path) -> Result<()> {
+        self.save_as(&folder.join(SEALED_FILE))
+    }
+
+    /// Writes a file with a name of its own.
+    pub fn save_as(&self, path: &Path) -> Result<()> {
         let rest = [&self.check[..], &self.tag, &self.content].concat();
         let head = [&MAGIC[..], &VERSION.to_le_bytes(), &crc32fast::hash(&rest).to_le_bytes()].concat();
-        write_new(&folder.join(SEALED_FILE), &[head, rest].concat())
+        write_new(path, &[head, rest].concat())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::key::SecretKey;
 use super::known::NameEntry;
-use super::people::PersonImage;
+use super::people::{Person, PersonImage};
 use super::pseudonymizer::Pseudonymizer;
 use super::rules::{Action, RuleText, Rules};
 use super::sealed::SealedPseudonyms;
@@ -17,20 +17,8 @@ impl Pseudonymizer {
     /// What this one has learnt and given, for `reopen`.
     pub fn seal(&self, key: &SecretKey) -> SealedPseudonyms {
         let mut out = Writer(Vec::new());
-        out.list(self.rules.texts.iter(), |out, text| {
-            out.text(&text.name);
-            out.text(&text.text);
-        });
-        let kind = |action: &Option<Action>| {
-            let number = action.and_then(|action| KINDS.iter().position(|kind| *kind == action));
-            number.map_or(NO_KIND, |number| number as u8)
-        };
-        out.byte(u8::from(self.known.has_edges));
-        out.list(self.known.entries().into_iter(), |out, (hash, entry)| {
-            out.number(hash);
-            out.byte(kind(&entry.action));
-            out.byte(entry.words);
-        });
+        self.write_rules(&mut out);
+        self.write_known(&mut out);
         let (persons, forms) = self.replacer.people.entries();
         out.list(persons.iter(), |out, person| {
             out.text(&person.given);
@@ -77,12 +65,81 @@ impl Pseudonymizer {
         Ok(all)
     }
 
+    /// What this one has learnt of one part of a corpus, and not given pseudonyms yet, for `absorb`. It holds names.
+    pub fn seal_learnt(&self, key: &SecretKey) -> SealedPseudonyms {
+        let mut out = Writer(Vec::new());
+        self.write_rules(&mut out);
+        self.write_known(&mut out);
+        let person = |out: &mut Writer, person: &Person| person.words().iter().for_each(|word| out.text(word));
+        out.list(self.replacer.people.learnt(), person);
+        out.list(self.replacer.people.linked().into_iter(), |out, (account, of, form)| {
+            out.number(account);
+            person(out, of);
+            out.byte(form);
+        });
+        out.list(self.replacer.domains(), |out, hash| out.number(hash));
+        out.list(self.namesakes.in_order().into_iter(), person);
+        SealedPseudonyms::seal(key, out.0)
+    }
+
+    /// Takes in what another one has learnt of the next part of a corpus, so that this one knows what it would have learnt itself.
+    /// False if that one had other rules or allowed words.
+    ///
+    /// Errors: another key, or a file that was changed.
+    pub fn absorb(&mut self, key: &SecretKey, learnt: &SealedPseudonyms) -> Result<bool> {
+        let content = opened(key, learnt)?;
+        let mut reader = Reader(&content);
+        let rules = texts(&mut reader)?;
+        if !rules.iter().map(|rules| &rules.text).eq(self.rules.texts.iter().map(|rules| &rules.text)) {
+            return Ok(false);
+        }
+        self.take_in(&mut reader).filter(|()| reader.0.is_empty()).ok_or_else(damaged)?;
+        Ok(true)
+    }
+
+    fn take_in(&mut self, reader: &mut Reader) -> Option<()> {
+        let person = |reader: &mut Reader| Some(Person::of_words(reader.text()?, reader.text()?));
+        self.known.has_edges |= reader.byte()? > 0;
+        reader.list(|reader| {
+            let (hash, entry) = known_entry(reader)?;
+            self.known.absorb(hash, entry);
+            Some(())
+        })?;
+        reader.list(|reader| person(reader).map(|person| self.replacer.people.absorb(person)))?;
+        reader.list(|reader| {
+            let (account, of, form) = (reader.number()?, person(reader)?, reader.byte()?);
+            self.replacer.people.absorb_linked(account, of, form).then_some(())
+        })?;
+        reader.list(|reader| reader.number().map(|hash| self.replacer.restore_domain(hash)))?;
+        reader.list(|reader| person(reader).map(|pair| self.namesakes.insert(pair)))?;
+        Some(())
+    }
+
+    fn write_rules(&self, out: &mut Writer) {
+        out.list(self.rules.texts.iter(), |out, text| {
+            out.text(&text.name);
+            out.text(&text.text);
+        });
+    }
+
+    fn write_known(&self, out: &mut Writer) {
+        let kind = |action: &Option<Action>| {
+            let number = action.and_then(|action| KINDS.iter().position(|kind| *kind == action));
+            number.map_or(NO_KIND, |number| number as u8)
+        };
+        out.byte(u8::from(self.known.has_edges));
+        out.list(self.known.entries().into_iter(), |out, (hash, entry)| {
+            out.number(hash);
+            out.byte(kind(&entry.action));
+            out.byte(entry.words);
+        });
+    }
+
     fn restore(&mut self, reader: &mut Reader) -> Option<()> {
         self.known.has_edges = reader.byte()? > 0;
         reader.list(|reader| {
-            let (hash, kind, words) = (reader.number()?, reader.byte()?, reader.byte()?);
-            let action = if kind == NO_KIND { None } else { Some(*KINDS.get(usize::from(kind))?) };
-            self.known.restore(hash, NameEntry { action, words });
+            let (hash, entry) = known_entry(reader)?;
+            self.known.restore(hash, entry);
             Some(())
         })?;
         let persons = reader.list(|reader| {
@@ -111,6 +168,12 @@ impl SealedPseudonyms {
     pub fn rules(&self, key: &SecretKey) -> Result<Rules> {
         rules(&mut Reader(&opened(key, self)?))
     }
+}
+
+fn known_entry(reader: &mut Reader) -> Option<(u64, NameEntry)> {
+    let (hash, kind, words) = (reader.number()?, reader.byte()?, reader.byte()?);
+    let action = if kind == NO_KIND { None } else { Some(*KINDS.get(usize::from(kind))?) };
+    Some((hash, NameEntry { action, words }))
 }
 
 fn opened(key: &SecretKey, sealed: &SealedPseudonyms) -> Result<Vec<u8>> {

@@ -42,6 +42,18 @@ pub struct OpenedReport {
     pub left: u64,
 }
 
+impl OpenedReport {
+    /// Adds what was opened later.
+    pub fn add(&mut self, later: &Self) {
+        for (path, count) in &later.opened {
+            if self.opened.len() < LISTED_PATHS || self.opened.contains_key(path) {
+                *self.opened.entry(path.clone()).or_default() += count;
+            }
+        }
+        self.left += later.left;
+    }
+}
+
 impl Opening {
     /// Reads the values of `--open`: none of them opens what is found, an empty one nothing.
     pub fn parse(paths: &[String]) -> Self {

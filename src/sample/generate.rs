@@ -7,7 +7,7 @@ use super::constraint::Constraint;
 use crate::Result;
 use crate::engine::Engine;
 use crate::tokens::Tokenizer;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,6 +32,8 @@ pub type Grammars<'a> = &'a mut dyn FnMut(usize) -> Result<Arc<Constraint>>;
 #[derive(Default)]
 pub struct Control<'a> {
     pub grammars: Option<Grammars<'a>>,
+    /// The number of a record, by that of its prompt: numbers increase. None: they follow [`GenerationSettings::first`].
+    pub numbers: Option<&'a dyn Fn(usize) -> usize>,
     /// Once set, generation ends after the current token; finished records are handed on, unfinished ones dropped.
     pub stop: Option<&'a AtomicBool>,
 }
@@ -50,13 +52,14 @@ pub fn generate(
     let GenerationSettings { params, max_tokens, seed, first, parallel } = *settings;
     let mut prompts = prompts.enumerate();
     let mut batch = DecodeBatch::new(engine, tokenizer, parallel)?;
-    let mut finished = InOrder { handed_on: first, ..InOrder::default() };
+    let mut finished = InOrder::default();
     while !control.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         while batch.has_room() {
             let Some((index, prompt)) = prompts.next() else { break };
-            finished.expect_one();
+            let number = control.numbers.map_or(first + index, |numbers| numbers(index));
+            finished.expect(number);
             let grammar = control.grammars.as_mut().map(|grammars| grammars(index)).transpose()?;
-            let (number, stop, logprobs) = (first + index, Vec::new(), None);
+            let (stop, logprobs) = (Vec::new(), None);
             batch.admit(GenerationRequest { prompt, params, max_tokens, seed, number, stop, grammar, logprobs })?;
         }
         if batch.active() == 0 {
@@ -72,31 +75,31 @@ pub fn generate(
 /// Hands records on in order, though they end out of order.
 #[derive(Default)]
 struct InOrder {
-    waiting: VecDeque<Option<GeneratedRecord>>,
-    handed_on: usize,
+    /// By number.
+    waiting: BTreeMap<usize, Option<GeneratedRecord>>,
 }
 
 impl InOrder {
-    fn expect_one(&mut self) {
-        self.waiting.push_back(None);
+    fn expect(&mut self, number: usize) {
+        self.waiting.insert(number, None);
     }
 
     fn put(&mut self, done: GeneratedRecord) {
-        let place = done.index - self.handed_on;
-        self.waiting[place] = Some(done);
+        self.waiting.insert(done.index, Some(done));
     }
 
     /// Hands on the records before which none is missing.
     fn hand_on(&mut self, sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>) -> Result<()> {
-        while let Some(done) = self.waiting.front_mut().and_then(Option::take) {
-            self.waiting.pop_front();
-            self.handed_on += 1;
+        while let Some(mut first) = self.waiting.first_entry()
+            && let Some(done) = first.get_mut().take()
+        {
+            first.remove();
             sink(done)?;
         }
         Ok(())
     }
 
     fn hand_on_all(self, sink: &mut dyn FnMut(GeneratedRecord) -> Result<()>) -> Result<()> {
-        self.waiting.into_iter().flatten().try_for_each(sink)
+        self.waiting.into_values().flatten().try_for_each(sink)
     }
 }

@@ -86,12 +86,15 @@ pub async fn guard(
 fn admit(server: &Server, headers: &HeaderMap, needs_token: bool) -> Result<Option<String>, Fault> {
     check_site(headers, server.settings.tokens.is_some())?;
     let Some(tokens) = server.settings.tokens.as_ref().filter(|_| needs_token) else { return Ok(None) };
-    let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-    match tokens.holder(given) {
+    let Some(given) = headers.get(header::AUTHORIZATION) else {
+        let needed = "a token is needed: send the header Authorization: Bearer TOKEN with one of --token-file";
+        return Err(Fault::new(StatusCode::UNAUTHORIZED, needed));
+    };
+    match tokens.holder(given.as_bytes()) {
         Some(holder) => Ok(Some(holder.to_string())),
         None => Err(Fault::new(
             StatusCode::UNAUTHORIZED,
-            "a token is needed: send the header Authorization: Bearer TOKEN with one of --token-file",
+            "the Authorization header holds none of the tokens of --token-file; expected Bearer TOKEN",
         )),
     }
 }
@@ -144,8 +147,8 @@ impl Drop for Answered {
         let seconds = begun.elapsed().as_secs_f64();
         server.metrics.requests.with_label_values(&[*endpoint, status.as_str()]).inc();
         server.metrics.request_seconds.with_label_values(&[*endpoint]).observe(seconds);
-        // Probes and scrapes come every few seconds, and say nothing.
-        if matches!(*endpoint, "/healthz" | "/readyz" | "/metrics") && status.is_success() {
+        // Probes and scrapes come every few seconds, files of the page by the dozen, and say nothing.
+        if matches!(*endpoint, "/healthz" | "/readyz" | "/metrics" | "page") && status.is_success() {
             return;
         }
         let count =

@@ -15,7 +15,7 @@ const MEMORY: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The names of values in help texts that are not numbers.
-const WORDS: [&str; 28] = [
+const WORDS: [&str; 30] = [
     "ADDRESS",
     "BOOL",
     "CHAR",
@@ -29,12 +29,14 @@ const WORDS: [&str; 28] = [
     "FORMAT",
     "HF_FOLDER",
     "HOW",
+    "I/N",
     "KIND",
     "LEVEL",
     "MODE",
     "NAME",
     "NAME=VALUE",
     "OLD_DATA",
+    "PART",
     "PATH",
     "REGEX",
     "RUN",

@@ -36,21 +36,22 @@ fn follow(home: &Path, step: &str) {
     for (word, there) in [("NORMAL", "corpus.jsonl"), ("NEW", "corpus.jsonl"), ("DATA", "data"), ("RUN", "run")] {
         line = line.replace(word, there);
     }
-    line = line.replace("PATH", "location").replace("VALUE", "AU").replace("WHY", "office");
+    let value = if line.contains("known-bad") { "AQ" } else { "AU" };
+    line = line.replace("PATH", "location").replace("VALUE", value).replace("WHY", "office");
     // What is there already is kept, and a model of two steps ends no record.
     line = line.replace("--out run", "--out run-of-test").replace("-n 1000", "-n 2").replace("-n 20", "-n 2");
-    let few = |part: &str| -> String {
-        let flags = match part.split(' ').nth(1) {
-            Some("train") => format!(" {SMALL} --steps 4"),
-            Some("generate") => " --max-tokens 5 --format jsonl".to_string(),
-            _ => String::new(),
-        };
-        match part.split_once(" > ") {
+    let few = [
+        ("logwright train", format!(" {SMALL} --steps 4")),
+        ("logwright generate", " --max-tokens 5 --format jsonl".into()),
+    ];
+    let mut parts: Vec<String> = line.split(" && ").map(String::from).collect();
+    for part in &mut parts {
+        let Some((_, flags)) = few.iter().find(|(command, _)| part.starts_with(command)) else { continue };
+        *part = match part.split_once(" > ") {
             Some((before, file)) => format!("{before}{flags} > {file}"),
             None => format!("{part}{flags}"),
-        }
-    };
-    let parts: Vec<String> = line.split(" && ").map(few).collect();
+        };
+    }
     let said = shell(home, &parts.join(" && "));
     assert_eq!(said.code, 0, "{step}: {}", said.err);
     fs::remove_dir_all(home.join("run-of-test")).ok();

@@ -29,6 +29,7 @@ mod known;
 mod lead_on;
 mod members;
 mod pages;
+mod parts;
 mod passthrough;
 mod prepare;
 mod pseudonyms;

@@ -67,6 +67,7 @@ fn members() -> BTreeSet<String> {
     let shape = "--layers 1 --heads 1 --channels 8 --context 8 --vocab 8 --batch 1 --device cpu";
     for line in [
         "prepare corpus.jsonl --out private --pseudonymise --key-file key",
+        "prepare corpus.jsonl --out part --part 1/2",
         "prepare corpus.jsonl --pseudonymise --key-file key --dry-run",
         &format!("train --data data --out run {SMALL} --steps 2"),
         "score --model run corpus.jsonl --no-calibration",
@@ -96,6 +97,7 @@ fn members() -> BTreeSet<String> {
         "data/records.json",
         "data/canaries.json",
         "private/pseudonyms.json",
+        "part/part.json",
         "labels.jsonl",
         "run/metrics.jsonl",
         "run/calibration.json",

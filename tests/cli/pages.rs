@@ -145,6 +145,7 @@ pages! {
     train: "docs/train.md",
     gpu: "docs/gpu.md",
     reports: "docs/reports.md",
+    scale: "docs/scale.md",
 }
 
 #[test]

@@ -31,11 +31,12 @@ impl Told<'_> {
         let most = self.detected.most_unusual().first().map(|one| explain::terminal(&one.finding, colour));
         let [looked, found] = self.detected.sentences();
         format!(
-            "The most unusual record:\n{}{looked}\n{found}\n{}\n\nThe report: {folder}/report.html\nWhat to do next:\n  \
+            "The most unusual record:\n{}{looked}\n{found}\n{}\n\nThe report: {folder}/report.html\n\
+             The model is calibrated on {folder}/{NORMAL}; calibrate yours on normal records of your own (score --calibrate).\n\
+             What to do next:\n  \
              logwright score --model {folder}/run {folder}/{HELD_OUT} --explain | less -R\n  \
              logwright generate --model {folder}/run -n 20 --schema learned\n  \
-             logwright prepare YOUR.log --out data && logwright train --data data --out run\n\
-             The model is calibrated on {folder}/{NORMAL}; calibrate yours on normal records of your own (score --calibrate).",
+             logwright prepare YOUR.log --out data && logwright train --data data --out run",
             most.unwrap_or_default(),
             self.quality,
         )

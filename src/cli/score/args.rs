@@ -7,6 +7,7 @@ use super::sessions::GroupArgs;
 use crate::cli::device::DeviceArgs;
 use crate::cli::key_file::KeyArgs;
 use crate::cli::mode::ModeArgs;
+use crate::cli::part::PartArgs;
 use crate::cli::result::ResultArgs;
 use crate::cli::values;
 use clap::Args;
@@ -119,8 +120,11 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub(super) result: ResultArgs,
     #[command(flatten)]
+    pub(super) part: PartArgs,
+    #[command(flatten)]
     pub(super) mode: ModeArgs,
 }
+
 /// Records of some hundred tokens that share a place of a thousand.
 const SHORT_RECORDS: usize = 8;
 
@@ -238,6 +242,7 @@ impl ScoreArgs {
             max_record_bytes: self.max_record_bytes as usize,
             answer_faults: true,
             each_line: self.form.passthrough,
+            share: self.part.share()?.part,
             ..ReadOptions::like(records)?
         };
         if let Some(start) = &self.record_start {

@@ -23,13 +23,16 @@ mod form;
 mod passthrough;
 mod progress;
 mod sessions;
+mod share;
 mod stream;
 
 pub use args::ScoreArgs;
 
-pub fn run(args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
+pub fn run(mut args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
     args.check()?;
     passthrough::check(&args)?;
+    let share = share::share(&args)?;
+    args.device.spread(share.local_rank);
     args.mode.apply();
     if args.normal().is_some() && args.model.is_dir() {
         check_writable("--calibrate", &args.model)?;
@@ -67,6 +70,8 @@ pub fn run(args: ScoreArgs, output: &OutputArgs) -> Result<Exit> {
         );
     }
     let method = args.method(calibration.as_ref())?;
+    let why = "RUN/calibration.json is for sessions, which are of many records; give --no-calibration, or score in one process";
+    share.refuse(method.group.is_some(), "--part", why)?;
     let known = Known::new(KnownFile::read(&args.model)?.entries);
     let alerting = args.alerts.open(calibration.as_ref())?;
     let mut detector = Detector::new(method, calibration, args.threshold)?;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const OPERATIONS: [&str; 4] = ["index", "create", "update", "delete"];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     /// Nothing was read yet.
     #[default]
     Unknown,
@@ -26,7 +26,7 @@ fn members(record: &[u8]) -> Option<Members<'_>> {
 }
 
 /// What the first object of a source says about those that follow.
-fn kind(first: &[u8]) -> Kind {
+pub(super) fn kind(first: &[u8]) -> Kind {
     let Some(members) = members(first) else { return Kind::Plain };
     let has = |name: &str| members.contains_key(name);
     if has("__REALTIME_TIMESTAMP") || has("__CURSOR") {
@@ -39,7 +39,7 @@ fn kind(first: &[u8]) -> Kind {
 }
 
 /// Whether an object is an operation of a `_bulk` request.
-fn is_operation(object: &[u8]) -> bool {
+pub(super) fn is_operation(object: &[u8]) -> bool {
     let name = object[1..].trim_ascii_start();
     if !OPERATIONS.iter().any(|operation| name.starts_with(b"\"") && name[1..].starts_with(operation.as_bytes())) {
         return false;
@@ -96,6 +96,11 @@ struct Parts {
 }
 
 impl Kinds {
+    /// Objects of which the first, which was read before, is of this kind.
+    pub fn of(kind: Kind) -> Self {
+        Kinds { kind, ..Kinds::default() }
+    }
+
     /// Takes a valid object.
     pub fn take(&mut self, object: &[u8], place: Place, out: &mut Collector) -> Result<()> {
         if is_operation(object) {

@@ -16,7 +16,7 @@ use super::window::Window;
 use crate::Result;
 use crate::record::json::{Scanner, Step};
 use crate::record::object_fault;
-use kinds::Kinds;
+use kinds::{Kind, Kinds, is_operation, kind};
 use memchr::memchr;
 use text::{broken_json, compact, fill, next_byte, shown};
 use wrapper::{Wraps, is_of_the_page, others, wraps};
@@ -24,9 +24,15 @@ use wrapper::{Wraps, is_of_the_page, others, wraps};
 /// The number of names that a warning lists.
 const LISTED: usize = 20;
 
-/// Reads a source to its end. `live`: it may grow for ever, so nothing waits for its end.
-pub(super) fn read(window: &mut Window, live: bool, out: &mut Collector) -> Result<()> {
-    let mut objects = Objects { live, ..Objects::default() };
+/// What the beginning of JSON lines says of the objects in their middle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinesStart(Kind);
+
+/// Reads a source to its end. `live`: there may be more of it, so nothing depends on its end. `lines`: it is the middle of lines that
+/// begin so.
+pub(super) fn read(window: &mut Window, live: bool, lines: Option<LinesStart>, out: &mut Collector) -> Result<()> {
+    let kinds = lines.map_or_else(Kinds::default, |LinesStart(kind)| Kinds::of(kind));
+    let mut objects = Objects { live, begun: lines.is_some(), kinds, ..Objects::default() };
     objects.all(window, out)?;
     objects.kinds.finish(out)?;
     objects.tell(out);
@@ -44,6 +50,33 @@ pub(super) fn line(object: &[u8], place: Place, out: &mut Collector) -> Result<(
 /// Whether the array that has just opened in the value that begins with `text` may hold the records of its object.
 pub(super) fn wraps_records(text: &[u8], scanner: &Scanner) -> bool {
     wraps(text, scanner) != Wraps::No
+}
+
+/// What the lines at the beginning of a source say, if each of its objects can be read by itself wherever a line begins with one: the
+/// first is whole, wraps no records, and is none of Docker's, which are joined.
+pub(super) fn lines_start(head: &[u8]) -> Option<LinesStart> {
+    let whole = head.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    for line in whole.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        if object_fault(line).is_some() || may_wrap(line) {
+            return None;
+        }
+        if !is_operation(line) {
+            return Some(kind(line)).filter(|kind| *kind != Kind::Docker).map(LinesStart);
+        }
+    }
+    None
+}
+
+/// Whether an object has an array that may hold its records.
+fn may_wrap(object: &[u8]) -> bool {
+    let (mut scanner, mut at) = (Scanner::watching(), 0);
+    while let Step::Array(length) = scanner.push(&object[at..]) {
+        at += length;
+        if wraps(object, &scanner) != Wraps::No {
+            return true;
+        }
+    }
+    false
 }
 
 #[derive(Default)]

@@ -50,10 +50,11 @@ function message(text) {
   }
 }
 
-/** The server's messages begin in lower case, like those of a command line. */
+/** The server's messages begin in lower case, like those of a command line; some with the name of a parameter, which stays. */
 export function sentence(text) {
   const words = visible(text).trim();
-  return words && `${words[0].toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
+  const begin = /^[\w.]+:/.test(words) ? words.slice(0, 1) : words.slice(0, 1).toUpperCase();
+  return words && `${begin}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
 }
 
 /** As `request`, but while the server is busy it waits as long as it is told to, a few times; `waiting` hears of it. */

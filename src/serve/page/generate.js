@@ -3,7 +3,14 @@
 import { Refused, events, patientRequest } from "./api.js";
 import { byId, copy, counted, download, element, say, visibleLines, whole } from "./dom.js";
 
+// How often the sentence about the progress changes: a screen reader says each one.
+const SAID_EVERY = 3000;
+
+// What can be done with whole records, when there are some.
+const TAKING = ["generated-copy", "generated-download", "generated-score"];
+
 let running = null;
+let said = 0;
 let model = null;
 // By index: { text, reason, item, pre, verdict }.
 let samples = [];
@@ -12,7 +19,7 @@ export function setUp(onRefused, onScore) {
   byId("generate-form").addEventListener("submit", (event) => (event.preventDefault(), start(onRefused)));
   byId("generate-stop").addEventListener("click", () => running?.abort());
   byId("generated-download").addEventListener("click", () => {
-    const name = model?.logwright?.form === "json" ? "generated.jsonl" : "generated.log";
+    const name = isJson() ? "generated.jsonl" : "generated.log";
     download(new Blob([finishedText()], { type: "text/plain" }), name);
   });
   byId("generated-copy").addEventListener("click", async () => {
@@ -30,10 +37,13 @@ export function setModel(data) {
   byId("condition-fields").replaceChildren(...conditions.flatMap(conditionFields));
   byId("conditions").hidden = conditions.length === 0;
   const choices = [["free", "no grammar"]];
-  if (form === "json") choices.push(["json_object", "any JSON object"]);
-  if (hasSchema) choices.push(["learned", "the schema learnt in training"]);
+  if (form !== "text") choices.push(["json_object", "any JSON object"]);
+  if (hasSchema) choices.push(["learned", "the learnt schema"]);
   byId("within").replaceChildren(...choices.map(([value, words]) => element("option", { value }, words)));
 }
+
+/** Whether records are JSON, which a prefix may precede in training. */
+const isJson = () => (model?.logwright?.form ?? "text") !== "text";
 
 function conditionFields({ name, date }, at) {
   const field = (id, words, attributes) =>
@@ -92,6 +102,7 @@ async function start(onRefused) {
 
 function begin() {
   running = new AbortController();
+  said = performance.now();
   samples = [];
   byId("samples").replaceChildren();
   byId("generated").hidden = false;
@@ -101,6 +112,7 @@ function begin() {
   say(byId("generate-status"), "Generating.");
   byId("generate-start").disabled = true;
   byId("generate-stop").disabled = false;
+  for (const id of TAKING) byId(id).disabled = true;
 }
 
 function end() {
@@ -108,6 +120,7 @@ function end() {
   running = null;
   byId("generate-start").disabled = false;
   byId("generate-stop").disabled = true;
+  for (const id of TAKING) byId(id).disabled = finished().length === 0;
   if (hadFocus) byId("generate-start").focus();
 }
 
@@ -129,6 +142,11 @@ function take(choice, asked) {
   sample.pre.textContent = visibleLines(sample.text);
   if (!choice.finish_reason) return;
   sample.reason = choice.finish_reason;
+  if (performance.now() - said > SAID_EVERY) {
+    said = performance.now();
+    const done = samples.filter((other) => other?.reason).length;
+    say(byId("generate-status"), `Generating: ${whole(done)} of ${counted(asked.n, "record")} so far.`);
+  }
   if (choice.finish_reason === "length") finish(sample, "broken", `cut off after ${counted(asked.max_tokens, "token")}`);
   else if (choice.finish_reason !== "stop") finish(sample, "broken", choice.finish_reason);
   else finish(sample, ...verdict(sample.text));
@@ -136,7 +154,7 @@ function take(choice, asked) {
 
 /** Whether a whole record is what its form says. */
 function verdict(text) {
-  if (model?.logwright?.form !== "json") return ["normal", "whole"];
+  if (!isJson()) return ["normal", "whole"];
   try {
     JSON.parse(text);
     return ["normal", "whole, valid JSON"];

@@ -42,10 +42,12 @@ async function useToken(event) {
     await loadModel();
   } catch (error) {
     token.forget();
-    say(byId("token-why"), error.message);
+    say(byId("token-why"), error.status === 401 ? `The server does not take this token. ${error.message}` : error.message);
+    byId("token").setAttribute("aria-invalid", "true");
     byId("token").focus();
     return;
   }
+  byId("token").removeAttribute("aria-invalid");
   byId("token-form").hidden = true;
   byId("token-forget").hidden = false;
   const waiting = retries;
@@ -61,7 +63,7 @@ async function loadModel() {
   const facts = [`Model ${visible(model.id)}`];
   if (parameters) facts.push(`${whole(parameters)} parameters`);
   if (context) facts.push(`context of ${whole(context)} tokens`);
-  if (form) facts.push(form === "json" ? "learnt from JSON records" : "learnt from lines of text");
+  if (form) facts.push(form === "text" ? "learnt from lines of text" : "learnt from JSON records");
   facts.push(calibrated ? "calibrated" : "not calibrated, so there are scores, but no verdicts (score --calibrate learns what is normal)");
   if (version) facts.push(`logwright ${visible(version)}`);
   byId("model").textContent = `${facts.join("; ")}.`;

@@ -182,7 +182,9 @@ function fieldList(finding) {
 
 function fieldRow(field, isMarked) {
   const calibrated = field.evidence !== undefined;
-  const path = element("span", { class: "path" }, visible(field.path));
+  // A long path may be broken behind its dots.
+  const parts = visible(field.path).split(/(?<=\.)/).flatMap((part) => [part, element("wbr")]);
+  const path = element("span", { class: "path" }, ...parts);
   if (isMarked) path.append(" ", element("strong", { class: "tag" }, calibrated ? "unusual" : "most surprising"));
   const value = element("span", {}, element("code", { dir: "ltr" }, visible(field.value)));
   if (field.reason) value.append(" ", element("span", { class: "reason" }, visible(field.reason)));

@@ -20,6 +20,7 @@ const fn target(file: &'static str, kind: Kind, command: &'static str) -> Target
 const TRAIN: &str = "train --data data --out out --steps 1 --layers 1 --heads 2 --channels 16 --context 48 --batch 2 --eval-windows 1 --device cpu";
 const RESUME: &str = "train --data data --out run --steps 4 --resume --device cpu";
 const GENERATE: &str = "generate --model run/best -n 1 --max-tokens 8 --device cpu";
+const MERGE: &str = "merge parts/1 parts/2 --key-file key --out out";
 const SCORE: &str = "score --model run three.jsonl --device cpu";
 
 /// The files. A command is spelt out where it is not one of the above.
@@ -54,6 +55,10 @@ pub static TARGETS: &[Target] = &[
     target("bpe/tokenizer.json", Json, "prepare corpus.jsonl --tokenizer-from bpe --out out"),
     target("char/tokenizer.json", Json, "prepare corpus.jsonl --tokenizer-from char --out out"),
     target("planted/canaries.json", Json, "evaluate --model run/best --data planted --device cpu"),
+    // Parts of a corpus.
+    target("parts/1/part.json", Json, MERGE),
+    target("parts/2/records.spool", Sealed, MERGE),
+    target("parts/2/names.sealed", Sealed, MERGE),
     // A model folder, with checksums and, as other programs write them, without.
     target("run/best/config.json", Json, GENERATE),
     target("run/best/tokenizer.json", Json, GENERATE),
@@ -166,6 +171,11 @@ fn make() -> tempfile::TempDir {
     write("finding.json", finding.lines().last().unwrap().as_bytes());
     in_home("prepare corpus.jsonl --out named --pseudonymise --key-file key");
     fs::remove_dir_all(path.join("named")).unwrap();
+    for part in [1, 2] {
+        in_home(&format!(
+            "prepare corpus.jsonl --out parts/{part} --part {part}/2 --pseudonymise --key-file key --tokenizer bytes"
+        ));
+    }
     in_home("prepare corpus.jsonl --out bpe --vocab-size 300");
     in_home("prepare corpus.jsonl --out char --tokenizer char");
     in_home("prepare corpus.jsonl --out planted --tokenizer-from data --canaries 2");
