@@ -63,9 +63,9 @@ fn every_command_leads_on_by_a_command_that_works() {
     let train = format!("logwright train --data data --out 'other run' {SMALL} --steps 2");
     for line in [
         "logwright synth -n 20 > made.jsonl",
-        "logwright prepare corpus.jsonl --out data2",
-        "logwright prepare corpus.jsonl --out data3 --tokenizer-from run",
-        "logwright prepare corpus.jsonl --out data4 --pseudonymise --key-file key --write-records shareable.jsonl",
+        "logwright prepare corpus.jsonl --out tokens",
+        "logwright prepare corpus.jsonl --out week2 --tokenizer-from run",
+        "logwright prepare corpus.jsonl --out private --pseudonymise --key-file key --write-records shareable.jsonl",
         &train,
         generated,
         "logwright evaluate --model run --data data",
