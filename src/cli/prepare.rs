@@ -186,7 +186,10 @@ impl Lead {
                 format!("logwright evaluate --model {model} --data {data}"),
                 "or train --init-from that model on this data",
             ),
-            None => next::command(format!("logwright train --data {data} --out run"), "tokens become a model"),
+            None => next::command(
+                format!("logwright train --data {data} --out {}", next::fresh("run")),
+                "tokens become a model",
+            ),
         }
     }
 }
