@@ -28,7 +28,6 @@ fn logs() -> tempfile::TempDir {
         "[{\"user\":\"acole\",\"m\":\"{\\\"a\\\":\\\"b\\\"}\"},\n{\"user\":\"Aaron Cole\"}]",
     )
     .unwrap();
-    fs::write(logs.join("empty.jsonl"), "").unwrap();
     fs::write(logs.join("z.jsonl"), sign_ins.lines().rev().take(30).collect::<Vec<_>>().join("\n")).unwrap();
     home
 }
