@@ -230,3 +230,22 @@ pub struct Shaded {
     /// Lies in the value of one of the fields found.
     pub found: bool,
 }
+
+/// Tokens that split a character, joined with those that complete it.
+pub fn whole_characters(tokens: &[Shaded]) -> Vec<Shaded> {
+    let mut joined: Vec<Shaded> = Vec::new();
+    let mut open = false;
+    for token in tokens {
+        match joined.last_mut() {
+            Some(before) if open => {
+                before.text.extend_from_slice(&token.text);
+                (before.nats, before.found) = (before.nats + token.nats, before.found || token.found);
+            }
+            _ => joined.push(token.clone()),
+        }
+        // Bytes that can never become a character are shown one by one.
+        let text = joined.last().map_or(&[][..], |token| &token.text);
+        open = std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none());
+    }
+    joined
+}

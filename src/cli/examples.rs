@@ -4,7 +4,7 @@ use super::aliases::change;
 use clap::Command;
 
 /// A command, and its examples.
-const EXAMPLES: [(&str, &[&str]); 25] = [
+const EXAMPLES: [(&str, &[&str]); 26] = [
     (
         "",
         &[
@@ -61,6 +61,13 @@ const EXAMPLES: [(&str, &[&str]); 25] = [
             "tail -F today.jsonl | logwright score -m run --only-anomalies --with-record",
             "logwright score -m run today.jsonl --explain-html odd.html",
             "logwright score -m run today.jsonl --alerts-per-day 10",
+        ],
+    ),
+    (
+        "serve",
+        &[
+            "logwright serve --model run",
+            "logwright serve --model run --listen 0.0.0.0:8443 --token-file tokens --tls-cert certificate.pem --tls-key key.pem",
         ],
     ),
     (

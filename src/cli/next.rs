@@ -24,6 +24,12 @@ pub fn typed(path: &Path) -> String {
     }
 }
 
+/// A name for a new folder here: this one, or with a number where something has it already.
+pub fn fresh(name: &str) -> String {
+    let numbered = (2..).map(|number| format!("{name}{number}"));
+    std::iter::once(name.to_string()).chain(numbered).find(|name| !Path::new(name).exists()).unwrap_or_default()
+}
+
 /// Where results on standard output go.
 pub enum Sink {
     File(PathBuf),

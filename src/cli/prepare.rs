@@ -186,7 +186,10 @@ impl Lead {
                 format!("logwright evaluate --model {model} --data {data}"),
                 "or train --init-from that model on this data",
             ),
-            None => next::command(format!("logwright train --data {data} --out run"), "tokens become a model"),
+            None => next::command(
+                format!("logwright train --data {data} --out {}", next::fresh("run")),
+                "tokens become a model",
+            ),
         }
     }
 }
@@ -311,6 +314,7 @@ fn tokenizer_folder(folder: PathBuf) -> PathBuf {
 pub fn warn_of_oddities(prepared: &Prepared, options: &PrepareOptions) {
     let report = &prepared.report;
     warn_of_reading(report, options);
+    tell_opened(&report.opened, &options.read.open);
     if prepared.doubled > 0 {
         warn!(
             "{} of the training split with the same name twice in an object kept unchanged; generated ones are not valid",
@@ -346,7 +350,6 @@ fn warn_of_reading(report: &ReadReport, options: &PrepareOptions) {
     if report.empty_lines > 0 {
         info!("{} skipped", counted(report.empty_lines, "empty line"));
     }
-    tell_opened(&report.opened, &options.read.open);
     for ((noun, rest), count) in &report.announced {
         info!("{}{rest}", counted(*count, noun));
     }

@@ -36,6 +36,10 @@ pub struct ServeArgs {
     /// Key of the certificate, in PEM form
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A name by which browsers reach this server, such as that of a proxy in front of it; may be repeated. Pages of other sites
+    /// are refused
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
     /// Listen beyond this machine without token or TLS: where something else protects it
     #[arg(long)]
     insecure: bool,
@@ -94,6 +98,7 @@ impl ServeArgs {
             listen: self.listen,
             tokens: self.token_file.as_deref().map(Tokens::read).transpose()?,
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+            hosts: self.host.iter().map(|name| name.to_ascii_lowercase()).collect(),
             insecure: self.insecure,
             model_name: name(&self.model),
             max_requests: self.max_requests.into(),

@@ -73,7 +73,7 @@ impl SynthArgs {
         tracing::debug!("{written} records");
         match next::sink() {
             Sink::File(file) => next::command(
-                format!("logwright prepare {} --out data", next::typed(&file)),
+                format!("logwright prepare {} --out {}", next::typed(&file), next::fresh("data")),
                 "records become tokens, which train learns from",
             ),
             Sink::Screen => next::step("> logs.jsonl behind the command keeps the records for prepare"),

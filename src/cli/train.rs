@@ -173,7 +173,9 @@ impl TrainArgs {
             config.tokens_per_step(),
             short(tokens)
         );
-        if passes > epochs::MANY_PASSES && !config.overfit {
+        // As many steps as the remedy makes are not too many.
+        let enough = epochs::steps(epochs::MANY_PASSES, config, data, self.replay.is_some());
+        if enough.is_ok_and(|enough| config.steps > enough) && !config.overfit {
             tracing::warn!(
                 "the model sees each record about {passes:.0} times, and memorises records that it sees more than {:.0} times; \
                  give --epochs {:.0}, a smaller --preset or more logs",

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn formats_that_need_other_lines_are_refused() {
         let read = |format| {
-            let options = ReadOptions { format: Some(format), ..Default::default() };
+            let options = ReadOptions { format: Some(format), answer_faults: true, ..Default::default() };
             read("a", Box::new(&b"a,b\n"[..]), &options, &mut |_| Ok(()))
         };
         assert!(read(InputFormat::Csv).unwrap_err().to_string().contains("--format csv"));

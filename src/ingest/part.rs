@@ -9,6 +9,7 @@ use super::format::InputFormat;
 use super::inputs::{self, Source};
 use super::json::{LinesStart, lines_start};
 use super::read::{Opened, decode, open, open_file, read_source};
+use super::sniff::PEEK;
 use super::window::{Line, Window};
 use crate::launch::Part;
 use crate::{Error, Result};
@@ -106,7 +107,8 @@ impl PartReader<'_> {
     fn piece(&mut self, source: &Source, from: u64, to: u64) -> Result<Option<(u64, u64)>> {
         let raw = open_file(source, &ProgressBar::hidden());
         let opened = raw.and_then(|raw| open(&source.name, raw, source.bytes, None, self.options));
-        let cut = opened.ok().flatten().and_then(|opened| Cut::of(&opened, self.options).map(|cut| (opened, cut)));
+        let cut =
+            opened.ok().flatten().and_then(|mut opened| Cut::of(&mut opened, self.options).map(|cut| (opened, cut)));
         let (Some((opened, cut)), Some(path)) = (cut, &source.path) else {
             return if from == 0 { self.whole(source) } else { Ok(None) };
         };
@@ -169,7 +171,7 @@ enum Cut {
 
 impl Cut {
     /// Where a source may be cut; `None`: nowhere.
-    fn of(opened: &Opened, options: &ReadOptions) -> Option<Self> {
+    fn of(opened: &mut Opened, options: &ReadOptions) -> Option<Self> {
         if !opened.seekable {
             return None;
         }
@@ -179,6 +181,10 @@ impl Cut {
             (InputFormat::Jsonl, _) if options.format.is_some() => Some(Cut::Line),
             // How broken JSON is passed over depends on what was before it.
             (InputFormat::Jsonl, _) if options.bad_records == BadRecords::Fail => {
+                // What told the format may be less than a line.
+                while opened.window.bytes().len() < PEEK && !opened.window.ended() {
+                    opened.window.look_further();
+                }
                 lines_start(opened.window.bytes()).map(Cut::Object)
             }
             _ => None,

@@ -133,7 +133,7 @@ fn an_anomaly_as_ecs() {
             "category": ["intrusion_detection"],
             "type": ["info"],
             "id": "5d0f6bd4b1a7c0e2",
-            "created": "2026-11-18T12:26:40.250000Z",
+            "created": "2026-11-18T11:06:40.250000Z",
             "module": "logwright",
             "dataset": "logwright.records",
             "action": "unusual-record",
@@ -168,7 +168,7 @@ fn what_ecs_says_of_other_answers() {
     );
     assert_eq!(
         (said(1, "/@timestamp"), said(1, "/event/category")),
-        (json!("2026-11-18T12:26:40.250000Z"), Value::Null)
+        (json!("2026-11-18T11:06:40.250000Z"), Value::Null)
     );
     assert_eq!((said(2, "/rule/name"), said(3, "/rule/id")), (json!("known-good"), json!("k1")));
     assert_eq!((said(4, "/event/id"), said(5, "/event/id")), (said(0, "/event/id"), said(0, "/event/id")));

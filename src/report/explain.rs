@@ -3,7 +3,7 @@
 use super::html::{self, escape, fact};
 use crate::Result;
 use crate::files::write_atomic;
-use crate::finding::{Finding, FoundField, Shaded};
+use crate::finding::{Finding, FoundField, Shaded, whole_characters};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -120,7 +120,7 @@ fn headline(finding: &Finding) -> String {
 /// The tokens as HTML, each with its nats where it is shaded.
 fn shaded(tokens: &[Shaded]) -> String {
     let mut out = String::new();
-    for (text, nats, found) in whole_characters(tokens) {
+    for Shaded { text, nats, found } in shown(tokens) {
         let found = if found { " found" } else { "" };
         let _ = match shade(nats) {
             0 if found.is_empty() => write!(out, "{}", html::plain(&text)),
@@ -132,28 +132,12 @@ fn shaded(tokens: &[Shaded]) -> String {
     out
 }
 
-/// Tokens as (text, nats, found). Tokens that split a character are joined with those that complete it, and the separator at
-/// the end is dropped.
-fn whole_characters(tokens: &[Shaded]) -> Vec<(Vec<u8>, f64, bool)> {
-    let tokens = match tokens.split_last() {
-        Some((last, before)) if last.text == b"\n" => before,
-        _ => tokens,
-    };
-    let mut joined: Vec<(Vec<u8>, f64, bool)> = Vec::new();
-    let mut open = false;
-    for token in tokens {
-        match joined.last_mut() {
-            Some((text, nats, found)) if open => {
-                text.extend_from_slice(&token.text);
-                (*nats, *found) = (*nats + token.nats, *found || token.found);
-            }
-            _ => joined.push((token.text.clone(), token.nats, token.found)),
-        }
-        // Bytes that can never become a character are shown one by one.
-        let text = joined.last().map_or(&[][..], |(text, ..)| text);
-        open = std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none());
+/// Whole characters, without the separator at the end.
+fn shown(tokens: &[Shaded]) -> Vec<Shaded> {
+    match tokens.split_last() {
+        Some((last, before)) if last.text == b"\n" => whole_characters(before),
+        _ => whole_characters(tokens),
     }
-    joined
 }
 
 fn table(fields: &[FoundField]) -> String {
@@ -208,7 +192,7 @@ pub fn terminal(finding: &Finding, colour: bool) -> String {
         out = format!("\x1b[1;31m{out}\x1b[0m");
     }
     out.push('\n');
-    for (text, nats, found) in whole_characters(&finding.tokens) {
+    for Shaded { text, nats, found } in shown(&finding.tokens) {
         let text = html::visible(&text);
         match colour {
             true => out.push_str(&painted(&text, shade(nats), found)),
@@ -339,7 +323,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_character_stay_apart() {
         let tokens = [token(b"\xff", 1.0, false), token(b"a", 2.0, false), token(b"\xc3", 1.0, false)];
-        let joined: Vec<_> = whole_characters(&tokens).into_iter().map(|(text, nats, _)| (text, nats)).collect();
+        let joined: Vec<_> = shown(&tokens).into_iter().map(|token| (token.text, token.nats)).collect();
         assert_eq!(joined, [(b"\xff".to_vec(), 1.0), (b"a".to_vec(), 2.0), (b"\xc3".to_vec(), 1.0)]);
     }
 }

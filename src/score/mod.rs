@@ -44,5 +44,5 @@ pub use ranks::Ranks;
 pub use scorer::{RecordReader, ScoredRecord, Scorer, ScoringModel, Tokenized, arrangement, mean_surprisal};
 pub use session::{Grouping, Session, SessionScore, Sessions};
 pub use showing::{ReadRecord, Showing};
-pub use surprisal::{Surprisals, sequence_surprisals, surprisals};
+pub use surprisal::{SurprisalRun, Surprisals, sequence_surprisals, surprisals};
 pub use threshold::{Calibration, FILE as CALIBRATION, ScoringMethod};

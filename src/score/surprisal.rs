@@ -85,21 +85,47 @@ pub fn sequence_surprisals(
     sequences: &[&[u32]],
     batch: usize,
 ) -> Result<Vec<Vec<f32>>> {
-    let context = engine.config().context;
-    let mut windows: Vec<Window> =
-        sequences.iter().enumerate().flat_map(|(i, tokens)| windows_of(i, tokens.len(), context)).collect();
-    // Windows of similar length share a batch, so that little of it is padding.
-    windows.sort_by_key(|window| window.length);
-    let mut nats: Vec<Vec<f32>> = sequences.iter().map(|tokens| vec![0.0; tokens.len()]).collect();
-    let (mut tokens, mut targets, mut losses) = (Vec::new(), Vec::new(), Vec::new());
-    let packed = engine.is_beside_host();
-    let mut left = &windows[..];
-    while !left.is_empty() {
-        let shape = if packed { Shape::packed(left, batch.max(1), context) } else { Shape::plain(left, batch.max(1)) };
+    let mut run = SurprisalRun::new(sequences, engine.config().context);
+    while run.step(engine, separator, sequences, batch)? {}
+    Ok(run.nats)
+}
+
+/// The surprisals of sequences, in steps between which the engine may do something else.
+pub struct SurprisalRun {
+    /// Those of similar length share a batch, so that little of it is padding.
+    windows: Vec<Window>,
+    /// Windows that are computed.
+    done: usize,
+    /// What is known so far.
+    pub nats: Vec<Vec<f32>>,
+}
+
+impl SurprisalRun {
+    pub fn new(sequences: &[&[u32]], context: usize) -> Self {
+        let mut windows: Vec<Window> =
+            sequences.iter().enumerate().flat_map(|(i, tokens)| windows_of(i, tokens.len(), context)).collect();
+        windows.sort_by_key(|window| window.length);
+        SurprisalRun { windows, done: 0, nats: sequences.iter().map(|tokens| vec![0.0; tokens.len()]).collect() }
+    }
+
+    /// Computes the next `batch` windows, or what fills their place, of the same sequences as before; false where all are done.
+    pub fn step(
+        &mut self,
+        engine: &mut dyn Engine,
+        separator: u32,
+        sequences: &[&[u32]],
+        batch: usize,
+    ) -> Result<bool> {
+        let left = &self.windows[self.done..];
+        if left.is_empty() {
+            return Ok(false);
+        }
+        let shape = match engine.is_beside_host() {
+            true => Shape::packed(left, batch.max(1), engine.config().context),
+            false => Shape::plain(left, batch.max(1)),
+        };
         let (group, time) = (&left[..shape.windows], shape.time);
-        left = &left[shape.windows..];
-        tokens.clear();
-        targets.clear();
+        let (mut tokens, mut targets) = (Vec::new(), Vec::new());
         for window in group {
             let sequence = sequences[window.sequence];
             let range = window.start..window.start + window.length;
@@ -112,16 +138,16 @@ pub fn sequence_surprisals(
         }
         tokens.resize(shape.rows * time, separator);
         targets.resize(shape.rows * time, IGNORE);
-        losses.clear();
-        losses.resize(tokens.len(), 0.0);
+        let mut losses = vec![0.0; tokens.len()];
         engine.losses(Batch { tokens: &tokens, targets: &targets, seq_len: time }, &mut losses)?;
         for (window, losses) in group.iter().zip(losses.chunks(time)) {
             let counted = window.known..window.length;
             let into = window.start + window.known..window.start + window.length;
-            nats[window.sequence][into].copy_from_slice(&losses[counted]);
+            self.nats[window.sequence][into].copy_from_slice(&losses[counted]);
         }
+        self.done += shape.windows;
+        Ok(self.done < self.windows.len())
     }
-    Ok(nats)
 }
 
 /// What an engine computes at once of windows that are sorted by length: the first `windows`, in `rows` of `time` tokens.

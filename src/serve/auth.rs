@@ -29,7 +29,7 @@ impl Tokens {
 
     fn parse(text: &str, name: &str) -> Result<Self> {
         let mut tokens: Vec<(String, [u8; 32])> = Vec::new();
-        for (line, number) in text.lines().zip(1..) {
+        for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -37,7 +37,12 @@ impl Tokens {
             let words: Vec<&str> = line.split_whitespace().collect();
             let (holder, token) = match words[..] {
                 [token] => (format!("token {}", tokens.len() + 1), token),
-                [holder, token] => (holder.to_string(), token),
+                [holder, token] if holder.len() <= token.len() => (holder.to_string(), token),
+                [_, _] => {
+                    return Err(Error::usage(format!(
+                        "--token-file {name}:{number}: expected a name and then its token, found the longer word first"
+                    )));
+                }
                 _ => {
                     return Err(Error::usage(format!(
                         "--token-file {name}:{number}: expected a token, or a name and a token, found {} words",
@@ -113,6 +118,7 @@ mod tests {
         assert!(refusal("# nothing\n").contains("no token"));
         assert!(refusal("short\n").contains("f:1") && refusal("short\n").contains("openssl"));
         assert!(refusal("a b c\n").contains("3 words"));
+        assert!(refusal("0123456789abcdef siem\n").contains("the longer word first"));
         assert!(refusal("0123456789abcdef\nx 0123456789abcdef\n").contains("f:2"));
     }
 }

@@ -9,16 +9,22 @@ use http_body_util::BodyExt;
 use hyper::body::{Bytes, Frame};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Bytes of a body that may wait to be read: what a client may send before it takes the first answer.
 const WAITING_BYTES: usize = 8 << 20;
+/// What a piece takes beside its bytes; and below so many bytes a piece is copied, so that it does not hold a whole buffer.
+const PIECE_BYTES: usize = 256;
+const SMALL_PIECE: usize = 4096;
+/// While the server stops: how long nothing may come of a body that is under way.
+const STOP_IDLE: Duration = Duration::from_secs(1);
 /// Pieces of an answer that may wait to be taken.
 const WAITING_ANSWERS: usize = 8;
 
@@ -29,7 +35,7 @@ type Piece = (Bytes, OwnedSemaphorePermit);
 pub struct BodyReader {
     pieces: UnboundedReceiver<Result<Piece>>,
     current: Option<Piece>,
-    /// Why the body could not be read to its end.
+    /// Why the body could not be read to its end; once it is set, reading fails.
     broke: Arc<OnceLock<ErrorKind>>,
 }
 
@@ -39,7 +45,7 @@ pub struct BodyLimits {
     pub bytes: u64,
     /// How long nothing may come.
     pub idle: Duration,
-    /// Set while the server stops: what has come is answered, and no more is read.
+    /// Set while the server stops: a body that still comes is read on.
     pub stop: watch::Receiver<bool>,
 }
 
@@ -56,37 +62,67 @@ impl BodyReader {
 async fn take(mut body: Body, mut limits: BodyLimits, sender: UnboundedSender<Result<Piece>>) {
     let room = Arc::new(Semaphore::new(WAITING_BYTES));
     let mut left = limits.bytes;
-    loop {
-        let next = tokio::select! {
-            next = timeout(limits.idle, body.frame()) => next,
-            _ = limits.stop.wait_for(|stopped| *stopped) => return,
-        };
-        let failed = |kind, message: String| drop(sender.send(Err(Error::new(kind, message))));
-        let frame = match next {
-            Err(_) => {
-                let idle = limits.idle.as_secs_f64();
-                return failed(ErrorKind::TimedOut, format!("nothing of the body came for {idle} s (--timeout)"));
-            }
+    let outcome = loop {
+        let frame = match next_frame(&mut body, &mut limits).await {
+            Ok(Some(frame)) => frame,
             Ok(None) => return,
-            Ok(Some(Err(error))) => return failed(ErrorKind::UnexpectedEof, format!("the body broke off: {error}")),
-            Ok(Some(Ok(frame))) => frame,
+            Err(error) => break error,
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(mut data) = frame.into_data() else { continue };
         if data.len() as u64 > left {
             let most = limits.bytes;
-            return failed(ErrorKind::FileTooLarge, format!("the body has more than {most} bytes (--max-body-bytes)"));
+            let message = format!("the body has more than {most} bytes (--max-body-bytes)");
+            break Error::new(ErrorKind::FileTooLarge, message);
         }
         left -= data.len() as u64;
-        let places = data.len().min(WAITING_BYTES) as u32;
-        let Ok(place) = room.clone().acquire_many_owned(places).await else { return };
-        if sender.send(Ok((data, place))).is_err() {
+        if data.len() < SMALL_PIECE {
+            data = Bytes::copy_from_slice(&data);
+        }
+        let places = (data.len() + PIECE_BYTES).min(WAITING_BYTES) as u32;
+        let taken = tokio::select! {
+            place = room.clone().acquire_many_owned(places) => place.is_ok_and(|place| sender.send(Ok((data, place))).is_ok()),
+            () = sender.closed() => false,
+        };
+        if !taken {
             return;
         }
+    };
+    // Nobody reads it if the request has ended.
+    let _ = sender.send(Err(outcome));
+}
+
+/// The next frame of a body; None at its end.
+async fn next_frame(body: &mut Body, limits: &mut BodyLimits) -> Result<Option<Frame<Bytes>>> {
+    let idle = limits.idle;
+    let ended_by_stop = async {
+        // The sender lives as long as the server.
+        let _ = limits.stop.wait_for(|stopped| *stopped).await;
+        sleep(STOP_IDLE.min(idle)).await;
+    };
+    let next = tokio::select! {
+        biased;
+        next = timeout(idle, body.frame()) => next,
+        () = ended_by_stop => {
+            let message = "the server stops, and the body was not whole; send again what has no answer";
+            return Err(Error::new(ErrorKind::ConnectionAborted, message));
+        }
+    };
+    match next {
+        Err(_) => {
+            let message = format!("nothing of the body came for {} s (--timeout)", idle.as_secs_f64());
+            Err(Error::new(ErrorKind::TimedOut, message))
+        }
+        Ok(None) => Ok(None),
+        Ok(Some(Err(error))) => Err(Error::new(ErrorKind::UnexpectedEof, format!("the body broke off: {error}"))),
+        Ok(Some(Ok(frame))) => Ok(Some(frame)),
     }
 }
 
 impl Read for BodyReader {
     fn read(&mut self, out: &mut [u8]) -> Result<usize> {
+        if let Some(kind) = self.broke.get() {
+            return Err(Error::new(*kind, "the request has ended"));
+        }
         while self.current.as_ref().is_none_or(|(bytes, _)| bytes.is_empty()) {
             self.current = match self.pieces.blocking_recv() {
                 Some(piece) => Some(piece.inspect_err(|error| _ = self.broke.set(error.kind()))?),
@@ -105,6 +141,7 @@ pub fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::ConnectionAborted => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -125,6 +162,8 @@ pub async fn whole(body: Body, most: usize, limits: &BodyLimits) -> std::result:
 /// Takes an answer from a thread to the client.
 pub struct AnswerWriter {
     pieces: Sender<Result<Bytes>>,
+    /// Set behind the last piece.
+    is_whole: Arc<AtomicBool>,
     runtime: Handle,
     patience: Duration,
 }
@@ -132,6 +171,7 @@ pub struct AnswerWriter {
 /// The other end: the body of an answer, piece by piece.
 struct AnswerBody {
     pieces: Receiver<Result<Bytes>>,
+    is_whole: Arc<AtomicBool>,
     /// What breaks the answer off, once all before it was handed on.
     broken: Option<Error>,
 }
@@ -144,15 +184,17 @@ impl hyper::body::Body for AnswerBody {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        match self.pieces.poll_recv(context) {
-            Poll::Ready(Some(Err(error))) => {
-                // An error makes hyper drop what it has not sent yet; while there is nothing for it to take, it sends that.
-                self.broken = Some(error);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            polled => polled.map(|piece| piece.map(|piece| piece.map(Frame::data))),
-        }
+        let error = match ready!(self.pieces.poll_recv(context)) {
+            Some(Ok(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None if self.is_whole.load(Ordering::Acquire) => return Poll::Ready(None),
+            Some(Err(error)) => error,
+            // Its writer is gone without a word: a panic.
+            None => Error::other("the answer is not whole"),
+        };
+        // An error makes hyper drop what it has not sent yet; while there is nothing for it to take, it sends that.
+        self.broken = Some(error);
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -160,15 +202,24 @@ impl AnswerWriter {
     /// A writer, and the body that a client takes. Where it takes nothing for as long as `patience`, writing fails.
     pub fn new(patience: Duration) -> (Self, Body) {
         let (sender, pieces) = channel(WAITING_ANSWERS);
-        (
-            AnswerWriter { pieces: sender, runtime: Handle::current(), patience },
-            Body::new(AnswerBody { pieces, broken: None }),
-        )
+        let is_whole = Arc::new(AtomicBool::new(false));
+        let body = AnswerBody { pieces, is_whole: is_whole.clone(), broken: None };
+        (AnswerWriter { pieces: sender, is_whole, runtime: Handle::current(), patience }, Body::new(body))
     }
 
     /// Hands on some bytes; false if the client has left or takes nothing.
     pub fn write(&self, bytes: Vec<u8>) -> bool {
         self.send(Ok(bytes.into()))
+    }
+
+    /// Whether the client has left.
+    pub fn is_left(&self) -> bool {
+        self.pieces.is_closed()
+    }
+
+    /// Ends the answer.
+    pub fn finish(self) {
+        self.is_whole.store(true, Ordering::Release);
     }
 
     /// Ends the answer, after what was written, so that the client sees that it is not whole.

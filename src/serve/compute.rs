@@ -1,17 +1,18 @@
 //! The one thread that owns an engine. Requests give it token sequences to measure, and those that wait share a batch; and
-//! records to generate, which share steps. Batches and steps take turns.
+//! records to generate, which share steps. Batches and steps take turns, and so do the batches of long records.
 //!
 //! The score of a sequence does not depend on its batch, so answers are those of `logwright score`.
 
 use super::completions::{Decoding, Generation};
 use super::metrics::Metrics;
 use crate::engine::Engine;
-use crate::score::sequence_surprisals;
+use crate::score::SurprisalRun;
 use crate::tokens::Tokenizer;
 use crate::{Error, Result};
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Jobs that may wait; who gives one more waits itself, and its client with it.
 const MOST_WAITING: usize = 1024;
@@ -25,6 +26,24 @@ enum Job {
 struct Measurement {
     sequences: Vec<Vec<u32>>,
     done: Sender<Result<Vec<Vec<f32>>>>,
+    /// What who waits holds.
+    wanted: Weak<()>,
+}
+
+/// Measurements that share batches. A long record takes many batches, and those of others stand between them.
+struct Shared {
+    jobs: Vec<Measurement>,
+    run: SurprisalRun,
+}
+
+impl Shared {
+    fn sequences(jobs: &[Measurement]) -> Vec<&[u32]> {
+        jobs.iter().flat_map(|job| job.sequences.iter().map(Vec::as_slice)).collect()
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.jobs.iter().any(|job| job.wanted.strong_count() > 0)
+    }
 }
 
 /// How much is computed at once.
@@ -45,13 +64,26 @@ pub struct Compute {
     metrics: Arc<Metrics>,
 }
 
-/// Surprisals that are on their way.
-pub struct Pending(Receiver<Result<Vec<Vec<f32>>>>);
+/// Surprisals that are on their way. Without it they are given up.
+pub struct Pending {
+    done: Receiver<Result<Vec<Vec<f32>>>>,
+    _wanted: Arc<()>,
+}
+
+/// How often who waits looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Pending {
-    /// The surprisals of the tokens of each sequence in nats; waits for them.
-    pub fn wait(self) -> Result<Vec<Vec<f32>>> {
-        self.0.recv().map_err(|_| gone())?
+    /// The surprisals of the tokens of each sequence in nats; waits for them. None if they are no longer wanted.
+    pub fn wait(self, is_wanted: impl Fn() -> bool) -> Result<Option<Vec<Vec<f32>>>> {
+        loop {
+            match self.done.recv_timeout(LOOK) {
+                Ok(nats) => return nats.map(Some),
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+                Err(RecvTimeoutError::Timeout) if !is_wanted() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => (),
+            }
+        }
     }
 }
 
@@ -70,7 +102,7 @@ impl Compute {
             separator: tokenizer.separator(),
             batch: limits.batch,
             waiting,
-            taken: VecDeque::new(),
+            shared: VecDeque::new(),
             decoding: Decoding::new(tokenizer.clone(), limits.parallel),
             metrics: metrics.clone(),
         };
@@ -88,10 +120,11 @@ impl Compute {
 
     /// Measures sequences of tokens, each with its closing separator.
     pub fn measure(&self, sequences: Vec<Vec<u32>>) -> Result<Pending> {
-        let (done, pending) = channel();
+        let ((done, pending), wanted) = (channel(), Arc::new(()));
         self.metrics.queued.add(sequences.len() as i64);
-        self.jobs.send(Job::Measure(Measurement { sequences, done })).map_err(|_| gone())?;
-        Ok(Pending(pending))
+        let measurement = Measurement { sequences, done, wanted: Arc::downgrade(&wanted) };
+        self.jobs.send(Job::Measure(measurement)).map_err(|_| gone())?;
+        Ok(Pending { done: pending, _wanted: wanted })
     }
 
     /// Generates records, and tells of them as they grow.
@@ -105,8 +138,8 @@ struct Worker {
     separator: u32,
     batch: usize,
     waiting: Receiver<Job>,
-    /// What is measured in the next batch.
-    taken: VecDeque<Measurement>,
+    /// What is being measured, batch by batch in turns.
+    shared: VecDeque<Shared>,
     decoding: Decoding,
     metrics: Arc<Metrics>,
 }
@@ -114,21 +147,22 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         loop {
-            let mut count = 0;
-            if self.decoding.is_idle() {
+            let mut taken = Vec::new();
+            if self.decoding.is_idle() && self.shared.is_empty() {
                 match self.waiting.recv() {
-                    Ok(job) => count += self.take(job),
+                    Ok(job) => self.take(job, &mut taken),
                     Err(_) => return,
                 }
             }
-            while count < self.batch
+            while taken.iter().map(|job: &Measurement| job.sequences.len()).sum::<usize>() < self.batch
                 && let Ok(job) = self.waiting.try_recv()
             {
-                count += self.take(job);
+                self.take(job, &mut taken);
             }
-            if count > 0 {
-                self.measure(count);
+            if !taken.is_empty() {
+                self.begin(taken);
             }
+            self.measure();
             if !self.decoding.is_idle() {
                 let tokens = self.decoding.step(self.engine.as_mut());
                 self.metrics.generated_tokens.inc_by(tokens as u64);
@@ -136,32 +170,38 @@ impl Worker {
         }
     }
 
-    /// Takes a job; returns the number of sequences that it adds to the next batch.
-    fn take(&mut self, job: Job) -> usize {
+    fn take(&mut self, job: Job, taken: &mut Vec<Measurement>) {
         match job {
-            Job::Generate(generation) => {
-                self.decoding.push(generation);
-                0
-            }
-            Job::Measure(measurement) => {
-                let count = measurement.sequences.len();
-                self.taken.push_back(measurement);
-                count
-            }
+            Job::Generate(generation) => self.decoding.push(generation),
+            Job::Measure(measurement) => taken.push(measurement),
         }
     }
 
-    /// Measures what was taken, `count` sequences, and answers.
-    fn measure(&mut self, count: usize) {
-        let all: Vec<&[u32]> = self.taken.iter().flat_map(|job| job.sequences.iter().map(Vec::as_slice)).collect();
-        let tokens: usize = all.iter().map(|sequence| sequence.len()).sum();
-        let measured = sequence_surprisals(self.engine.as_mut(), self.separator, &all, self.batch);
-        self.metrics.queued.sub(count as i64);
+    /// Lets measurements share batches.
+    fn begin(&mut self, jobs: Vec<Measurement>) {
+        let all = Shared::sequences(&jobs);
         self.metrics.batches.inc();
-        self.metrics.batch_records.inc_by(count as u64);
-        self.metrics.scored_tokens.inc_by(tokens as u64);
-        let mut measured = measured.map(Vec::into_iter);
-        for job in self.taken.drain(..) {
+        self.metrics.batch_records.inc_by(all.len() as u64);
+        self.metrics.scored_tokens.inc_by(all.iter().map(|sequence| sequence.len() as u64).sum());
+        let run = SurprisalRun::new(&all, self.engine.config().context);
+        self.shared.push_back(Shared { jobs, run });
+    }
+
+    /// Computes one batch, and answers where it was the last.
+    fn measure(&mut self) {
+        let Some(mut shared) = self.shared.pop_front() else { return };
+        let all = Shared::sequences(&shared.jobs);
+        let count = all.len();
+        let step = match shared.is_wanted() {
+            true => shared.run.step(self.engine.as_mut(), self.separator, &all, self.batch),
+            false => Ok(false),
+        };
+        if let Ok(true) = step {
+            return self.shared.push_back(shared);
+        }
+        self.metrics.queued.sub(count as i64);
+        let mut measured = step.map(|_| shared.run.nats.into_iter());
+        for job in shared.jobs {
             let own = match &mut measured {
                 Ok(nats) => Ok(nats.by_ref().take(job.sequences.len()).collect()),
                 Err(error) => Err(Error::failed(error)),

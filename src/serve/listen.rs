@@ -2,6 +2,7 @@
 
 use super::guard::Peer;
 use super::model::Load;
+use super::patient::Patient;
 use super::router::router;
 use super::server::Server;
 use super::settings::Settings;
@@ -157,6 +158,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>) -> GracefulShutdown 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, server: &Server, watcher: Watcher) {
     // Answers are small and wanted at once.
     let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream, server.settings.timeout);
     let Some(tls) = &server.tls else { return http(stream, peer, router, watcher).await };
     match timeout(HEAD_TIMEOUT, TlsAcceptor::from(tls.config()).accept(stream)).await {
         Ok(Ok(stream)) => http(stream, peer, router, watcher).await,

@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listen` | connections: TCP, TLS, limits of time and number, a graceful stop |
+//! | `listen`, `patient` | connections: TCP, TLS, limits of time and number, a graceful stop |
 //! | `router` | requests -> the function that answers them; who may ask; headers; the audit line |
 //! | `model`, `compute` | a loaded model, which a reload swaps; the one thread that owns its engine, where requests share batches |
 //! | `score`, `streams`, `body` | `POST /score`: lines in, answers out; streams that go on over several requests |
@@ -26,6 +26,7 @@ mod model;
 mod models;
 mod otlp;
 mod page;
+mod patient;
 mod query;
 mod recent;
 mod router;

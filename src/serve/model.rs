@@ -101,6 +101,10 @@ impl ServedModel {
         self.compute.generate(generation)
     }
 
+    pub fn is_calibrated(&self) -> bool {
+        self.detector.normal().is_some()
+    }
+
     /// False after a bug has ended the thread that computes.
     pub fn is_running(&self) -> bool {
         self.compute.is_running()
@@ -112,6 +116,7 @@ impl ServedModel {
 
     /// Mean surprisal in nats per token of a sequence of records.
     pub fn sequence(&self, tokens: &[u32]) -> Result<f64> {
-        Ok(mean_surprisal(&self.measure(vec![tokens.to_vec()])?.wait()?.remove(0)))
+        let nats = self.measure(vec![tokens.to_vec()])?.wait(|| true)?;
+        Ok(mean_surprisal(&nats.expect("it is wanted to the end").remove(0)))
     }
 }

@@ -88,6 +88,9 @@ impl ScoreQuery {
             _ if asked.shade && asked.schema != Schema::Jsonl => {
                 Err(Fault::of("shade", "shade: only our own lines have a place for tokens; leave out shade or output"))
             }
+            Some(name) if name.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(Fault::of("stream", "stream: expected a name in UTF-8, found other bytes"))
+            }
             None if asked.end => Err(Fault::of("end", "end: it ends a stream; name one with stream=NAME")),
             _ => Ok(asked),
         }
@@ -111,6 +114,8 @@ impl ScoreQuery {
             top_fields: self.top_fields,
             shaded: self.shade,
             shows_broken_lines: in_clear || !replaces_names,
+            // Messages hold nothing of records; answers and metrics say it.
+            tells_drift: false,
             sources: Vec::new(),
         })
     }

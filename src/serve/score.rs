@@ -7,7 +7,7 @@ use super::model::ServedModel;
 use super::query::ScoreQuery;
 use super::server::Server;
 use super::streams::NamedStream;
-use crate::finding::Finding;
+use crate::finding::{Finding, Shaded, whole_characters};
 use crate::ingest::{Feed, InputRecord};
 use crate::output::Writer;
 use crate::stream::{Answer, Lines, RecordStream};
@@ -42,7 +42,7 @@ pub async fn score(
     let settings = &server.settings;
     let options = asked.stream_options(&model.records, settings.in_clear, settings.replaces_names)?;
     let stream = match &asked.stream {
-        Some(name) => Continued::Named(server.streams.continued(name, &model, options)?),
+        Some(name) => Continued::Named(server.streams.continued(&of_score(name), &model, options)?),
         None => Continued::Own(Box::new(RecordStream::new(model.detector.clone(), model.known.clone(), options, None))),
     };
     let broke = Arc::new(OnceLock::new());
@@ -63,6 +63,11 @@ pub async fn score(
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     response.extensions_mut().insert(counts);
     Ok(response)
+}
+
+/// The key of a stream that a client named.
+fn of_score(name: &str) -> String {
+    format!("score:{name}")
 }
 
 /// Refuses at once what cannot be read.
@@ -135,16 +140,21 @@ struct UnderWay {
 impl Request {
     fn run(mut self, mut feed: Feed, broke: &OnceLock<ErrorKind>) {
         let outcome = self.answer_all(&mut feed, broke);
+        // What still reads the body stops.
+        let _ = broke.set(ErrorKind::ConnectionAborted);
         let Request { server, stream, mut out, asked, .. } = self;
         if let (Continued::Named(mut named), Some(name)) = (stream, &asked.stream) {
             named.rest();
-            drop(named);
-            if asked.end {
-                server.streams.end(name);
+            // A stream whose end was not answered goes on.
+            if asked.end && outcome.is_ok() {
+                server.streams.end(&of_score(name));
             }
         }
         match outcome {
-            Ok(()) => drop(out.flush()),
+            Ok(()) => {
+                out.flush();
+                out.writer.finish();
+            }
             Err(Ended::ClientLeft) => out.writer.abort(),
             Err(Ended::Faulty(fault)) => out.fail(fault),
         }
@@ -169,6 +179,9 @@ impl Request {
             if under_way.len() == UNDER_WAY || none_there {
                 under_way.pop_front().map_or(Ok(()), |batch| self.answer(batch, before))?;
             }
+            if none_there && self.out.is_left() {
+                return Err(Ended::ClientLeft);
+            }
         };
         under_way.into_iter().try_for_each(|batch| self.answer(batch, before))?;
         if let Some(error) = failed {
@@ -192,7 +205,8 @@ impl Request {
 
     /// Waits for the surprisals of a batch and answers its lines, of a stream that had `before` records before this request.
     fn answer(&mut self, UnderWay { lines, pending, read }: UnderWay, before: u64) -> std::result::Result<(), Ended> {
-        let nats = pending.map_or(Ok(Vec::new()), |pending| pending.wait())?;
+        let nats = pending.map_or(Ok(Some(Vec::new())), |pending| pending.wait(|| !self.out.is_left()))?;
+        let nats = nats.ok_or(Ended::ClientLeft)?;
         let model = self.model.clone();
         let lines = lines.join(&model.joiner(), nats);
         let count = lines.len();
@@ -243,6 +257,10 @@ impl From<Error> for Ended {
 }
 
 impl Output {
+    fn is_left(&self) -> bool {
+        self.begin.as_ref().map_or_else(|| self.writer.is_left(), oneshot::Sender::is_closed)
+    }
+
     /// Sends what is ready; false if the client has left.
     fn flush(&mut self) -> bool {
         if let Some(begin) = self.begin.take()
@@ -279,8 +297,8 @@ struct ShadedFinding<'a> {
 fn write_answer(answer: &Answer, shade: bool, out: &mut Output) -> Result<()> {
     match answer {
         Answer::Finding(finding) if shade => {
-            let token = |token: &crate::finding::Shaded| json!({ "text": String::from_utf8_lossy(&token.text), "nats": token.nats, "found": token.found });
-            let tokens = finding.tokens.iter().map(token).collect();
+            let token = |token: &Shaded| json!({ "text": String::from_utf8_lossy(&token.text), "nats": token.nats, "found": token.found });
+            let tokens = whole_characters(&finding.tokens).iter().map(token).collect();
             serde_json::to_writer(&mut out.text, &ShadedFinding { finding, tokens }).map_err(Error::failed)?;
             out.text.push(b'\n');
         }

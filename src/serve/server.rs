@@ -8,7 +8,8 @@ use super::recent::Recent;
 use super::settings::Settings;
 use super::streams::Streams;
 use super::tls::Tls;
-use crate::Result;
+use crate::score::CALIBRATION;
+use crate::{Error, Result};
 use axum::http::StatusCode;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
@@ -25,8 +26,8 @@ pub struct Server {
     /// None until it is loaded.
     model: RwLock<Option<Arc<ServedModel>>>,
     places: Arc<Semaphore>,
-    /// Held by who loads a model.
-    loading: Mutex<()>,
+    /// Held by who loads a model, also after the client that asked for it has left.
+    loading: Arc<Mutex<()>>,
 }
 
 impl Server {
@@ -40,7 +41,7 @@ impl Server {
             stopping: watch::channel(false).0,
             load,
             model: RwLock::new(None),
-            loading: Mutex::new(()),
+            loading: Arc::new(Mutex::new(())),
             settings,
         }
     }
@@ -49,16 +50,26 @@ impl Server {
     ///
     /// Errors: what cannot be read; then everything stays as it was.
     pub async fn load(self: &Arc<Self>) -> Result<()> {
-        let _alone = self.loading.lock().await;
+        let alone = self.loading.clone().lock_owned().await;
         let server = self.clone();
         let loaded = tokio::task::spawn_blocking(move || {
-            let parts = (server.load)()?;
-            // Before the model is put in place, so that nothing changes if it fails.
-            server.tls.as_ref().map_or(Ok(()), Tls::reload)?;
-            Ok(ServedModel::start(parts, server.settings.limits, server.metrics.clone()))
+            let _alone = alone;
+            server.load_now()
         });
-        let model =
-            loaded.await.unwrap_or_else(|panic| Err(crate::Error::failed(format!("loading the model: {panic}"))))?;
+        loaded.await.unwrap_or_else(|panic| Err(Error::failed(format!("loading the model: {panic}"))))
+    }
+
+    fn load_now(&self) -> Result<()> {
+        let parts = (self.load)()?;
+        let before = self.model.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if before.is_some_and(|model| model.is_calibrated()) && parts.detector.normal().is_none() {
+            return Err(Error::failed(format!(
+                "{CALIBRATION} is gone, and without it nothing is an anomaly; calibrate again, or restart the server to serve without it"
+            )));
+        }
+        // Before the model is put in place, so that nothing changes if it fails.
+        self.tls.as_ref().map_or(Ok(()), Tls::reload)?;
+        let model = ServedModel::start(parts, self.settings.limits, self.metrics.clone());
         self.metrics.loaded(model.loaded_at);
         *self.model.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(model));
         Ok(())

@@ -15,6 +15,8 @@ pub struct Settings {
     /// Who may ask; None: anybody who reaches it.
     pub tokens: Option<Tokens>,
     pub tls: Option<TlsFiles>,
+    /// Names of this server beside its addresses, in lower case and without port.
+    pub hosts: Vec<String>,
     /// Whether it may listen beyond this machine without tokens or without TLS.
     pub insecure: bool,
     /// The name of the model in answers.

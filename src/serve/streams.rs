@@ -54,9 +54,10 @@ impl Streams {
         model: &Arc<ServedModel>,
         options: StreamOptions,
     ) -> Result<OwnedMutexGuard<NamedStream>, Fault> {
-        let mut named = self.named(name, model)?.try_lock_owned().map_err(|_| {
-            Fault::new(StatusCode::CONFLICT, format!("stream {name:?}: another request continues it; wait for its end"))
-        })?;
+        let mut named = self
+            .named(name, model)?
+            .try_lock_owned()
+            .map_err(|_| Fault::new(StatusCode::CONFLICT, "stream: another request continues it; wait for its end"))?;
         named.adopt(model);
         named.stream.options = options;
         Ok(named)

@@ -23,6 +23,8 @@ pub struct StreamOptions {
     pub shaded: bool,
     /// Whether lines that are no records may be shown: not where names are to be replaced, which is done in records alone.
     pub shows_broken_lines: bool,
+    /// Whether a message says when drift begins, and in which fields.
+    pub tells_drift: bool,
     /// The names of the inputs, where there are several.
     pub sources: Vec<String>,
 }
@@ -163,9 +165,11 @@ impl RecordStream {
         };
         let path = |place: usize| measured.parts.fields[place].path.as_str();
         if monitor.observe(evidence, path, is_anomaly, normal)
+            && self.options.tells_drift
             && let Some(drift) = monitor.drift()
         {
-            let paths: Vec<&str> = drift.paths.iter().map(|path| path.path.as_str()).collect();
+            // Names of members may hold anything.
+            let paths: Vec<String> = drift.paths.iter().map(|path| path.path.escape_debug().to_string()).collect();
             let moved = if paths.is_empty() { String::new() } else { format!("; moved: {}", paths.join(", ")) };
             tracing::warn!(
                 "from record {} on, records are unlike those of the calibration: {:.1} % anomalies where {:.1} % are usual{moved}. If \

@@ -15,7 +15,7 @@ const MEMORY: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The names of values in help texts that are not numbers.
-const WORDS: [&str; 30] = [
+const WORDS: [&str; 31] = [
     "ADDRESS",
     "BOOL",
     "CHAR",
@@ -41,6 +41,7 @@ const WORDS: [&str; 30] = [
     "REGEX",
     "RUN",
     "SCHEDULE",
+    "SCHEMA",
     "TEXT",
     "TIME",
     "WHAT",

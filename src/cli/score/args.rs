@@ -232,6 +232,7 @@ impl ScoreArgs {
             top_fields: self.top_fields,
             shaded: self.explain.is_asked(),
             shows_broken_lines: self.in_clear || !self.key.is_given(),
+            tells_drift: true,
             sources: inputs.iter().map(name).collect(),
         })
     }

@@ -28,14 +28,16 @@ const MOST_BODY: usize = 16 << 20;
 const LOOK: Duration = Duration::from_millis(200);
 
 pub async fn completions(State(server): State<Arc<Server>>, body: Body) -> std::result::Result<Response, Fault> {
+    let (model, place) = (server.model()?, server.place()?);
     let body = whole(body, MOST_BODY, &server.body_limits()).await?;
-    let asked = CompletionRequest::parse(&body)?;
+    // A large body takes a while, and others wait for this thread.
+    let asked = tokio::task::spawn_blocking(move || CompletionRequest::parse(&body)).await;
+    let asked = asked.map_err(|panic| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, panic.to_string()))??;
     let name = &server.settings.model_name;
     if let Some(other) = asked.model.as_ref().filter(|other| *other != name) {
         let message = format!("model: this server has {name:?} (GET /v1/models), found {other:?}");
         return Err(Fault { status: StatusCode::NOT_FOUND, ..Fault::of("model", message) });
     }
-    let (model, place) = (server.model()?, server.place()?);
     let (writer, answer) = AnswerWriter::new(server.settings.timeout);
     let (begin, begun) = oneshot::channel();
     let counts = Arc::new(RequestCounts::default());
@@ -91,7 +93,7 @@ impl Request {
             if asked.stream { answer.stream(&inbox) } else { answer.whole(&inbox) }
         });
         match answered {
-            Ok(()) => {}
+            Ok(()) => out.writer.finish(),
             Err(Ended::ClientLeft) => out.writer.abort(),
             Err(Ended::Faulty(fault)) => out.fail(fault, asked.stream),
         }

@@ -12,6 +12,8 @@ pub const MOST_CHOICES: usize = 1024;
 /// Most tokens of one request that its answer may hold, and where each has log probabilities.
 const MOST_TOKENS: usize = 1 << 22;
 const MOST_MEASURED_TOKENS: usize = 1 << 18;
+/// Most bytes of the prompts and stops of all records of one request.
+const MOST_COPIED: usize = 64 << 20;
 /// Most likely tokens that are named beside each.
 const MOST_LOGPROBS: u64 = 20;
 const MOST_STOPS: usize = 16;
@@ -86,6 +88,15 @@ impl CompletionRequest {
         let choices = self.choices();
         if choices > MOST_CHOICES {
             let message = format!("n: at most {MOST_CHOICES} records in one request, found {choices} over all prompts");
+            return Err(Fault::of("n", message));
+        }
+        // Each record has a copy of its prompt and of what stops it.
+        let stops: usize = self.stop.iter().map(|stop| stop.len()).sum();
+        let bytes = self.n.saturating_mul(self.prompts.iter().map(|prompt| prompt.len() + stops).sum());
+        if bytes > MOST_COPIED {
+            let message = format!(
+                "n: prompts and stops of all records of one request may have {MOST_COPIED} bytes, found {bytes}; ask in several"
+            );
             return Err(Fault::of("n", message));
         }
         let (most, with) = match self.logprobs {

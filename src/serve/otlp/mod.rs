@@ -11,7 +11,7 @@ use super::model::ServedModel;
 use super::query::Query;
 use super::server::Server;
 use crate::Result;
-use crate::ingest::InputRecord;
+use crate::ingest::{InputRecord, RecordFault, head};
 use crate::stream::{Answer, Lines};
 use axum::body::Body;
 use axum::extract::State;
@@ -20,11 +20,11 @@ use axum::response::{IntoResponse, Response};
 use flate2::read::MultiGzDecoder;
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wire::{Form, ServiceRecord};
 
 /// The largest request, unpacked: exporters send some hundred records at once.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 16 << 20;
 
 pub async fn logs(State(server): State<Arc<Server>>, headers: HeaderMap, body: Body) -> Response {
     let form = match form(&headers) {
@@ -64,21 +64,33 @@ async fn answer(
     counts: Arc<RequestCounts>,
 ) -> std::result::Result<Vec<u8>, Fault> {
     let (model, place) = (server.model()?, server.place()?);
-    let body = unpacked(whole(body, MOST_BYTES, &server.body_limits()).await?, headers)?;
-    let records = form.records(&body).map_err(|why| Fault::new(StatusCode::BAD_REQUEST, why))?;
-    let server = server.clone();
+    let body = whole(body, MOST_BYTES, &server.body_limits()).await?;
+    let packed = headers.get(header::CONTENT_ENCODING).cloned();
+    let (server, left) = (server.clone(), Arc::new(AtomicBool::new(false)));
+    let _leaving = Leaving(left.clone());
     let scored = tokio::task::spawn_blocking(move || {
-        let outcome = score(&server, &model, records, &counts);
-        drop(place);
-        outcome
+        let _place = place;
+        let records = form.records(&unpacked(body, packed.as_ref())?);
+        let records = records.map_err(|why| Fault::new(StatusCode::BAD_REQUEST, why))?;
+        Exports { server: &server, model: &model, counts: &counts, left: &left, rejected: 0, message: String::new() }
+            .score(&records)
     });
     let failed = |why: String| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, why);
     let (rejected, message) = scored.await.map_err(|panic| failed(panic.to_string()))??;
     Ok(form.response(rejected, &message))
 }
 
-fn unpacked(body: Vec<u8>, headers: &HeaderMap) -> std::result::Result<Vec<u8>, Fault> {
-    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+/// Tells the thread that scores when its request has ended, because the client has left or because it is done.
+struct Leaving(Arc<AtomicBool>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn unpacked(body: Vec<u8>, packed: Option<&HeaderValue>) -> std::result::Result<Vec<u8>, Fault> {
+    match packed.map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(body),
         Some(b"gzip") => {
             let mut plain = Vec::new();
@@ -98,73 +110,94 @@ fn unpacked(body: Vec<u8>, headers: &HeaderMap) -> std::result::Result<Vec<u8>, 
     }
 }
 
-/// Scores the records, service by service: how many were rejected, and why the first of them.
-fn score(
-    server: &Server,
-    model: &Arc<ServedModel>,
-    records: Vec<ServiceRecord>,
-    counts: &RequestCounts,
-) -> std::result::Result<(u64, String), Fault> {
-    let (mut rejected, mut message) = (0, String::new());
-    for run in records.chunk_by(|a, b| a.service == b.service) {
-        for batch in run.chunks(server.settings.limits.batch) {
-            score_batch(server, model, batch, counts, &mut |error| {
-                rejected += 1;
-                if message.is_empty() {
-                    message = error;
-                }
-            })?;
-        }
-    }
-    Ok((rejected, message))
+/// The records of one request on their way.
+struct Exports<'a> {
+    server: &'a Server,
+    model: &'a Arc<ServedModel>,
+    counts: &'a RequestCounts,
+    /// Set once nobody waits for the answer.
+    left: &'a AtomicBool,
+    rejected: u64,
+    /// Why the first of the rejected was.
+    message: String,
 }
 
-/// Scores records of one service, whose stream they continue.
-fn score_batch(
-    server: &Server,
-    model: &Arc<ServedModel>,
-    records: &[ServiceRecord],
-    counts: &RequestCounts,
-    reject: &mut dyn FnMut(String),
-) -> std::result::Result<(), Fault> {
-    let service = &records[0].service;
-    let mut named = server.streams.awaited(&format!("otlp:{service}"), model)?;
-    let before = named.stream.counts();
-    let lines = records.iter().zip(before.records + 1..).map(|(record, number)| InputRecord {
-        input: 0,
-        number,
-        record: Ok(one_line(&record.body, model)),
-        end: None,
-    });
-    let lines = model.with_reader(|reader| Lines::read(reader, lines.collect()));
-    let sequences: Vec<Vec<u32>> = lines.tokenized.sequences().map(<[u32]>::to_vec).collect();
-    let nats = if sequences.is_empty() { Vec::new() } else { model.measure(sequences)?.wait()? };
-    for (input, number, line) in lines.join(&model.joiner(), nats) {
-        named.stream.line(
-            &model.tokenizer,
-            &mut |tokens| model.sequence(tokens),
-            (input, number),
-            line,
-            &mut |answer| {
+impl Exports<'_> {
+    /// Scores the records, service by service: how many were rejected, and why the first of them.
+    fn score(mut self, records: &[ServiceRecord]) -> std::result::Result<(u64, String), Fault> {
+        for run in records.chunk_by(|a, b| a.service == b.service) {
+            for batch in run.chunks(self.server.settings.limits.batch) {
+                if !self.left.load(Ordering::Relaxed) {
+                    self.score_batch(batch)?;
+                }
+            }
+        }
+        Ok((self.rejected, self.message))
+    }
+
+    fn reject(&mut self, records: u64, why: &str) {
+        self.rejected += records;
+        if self.message.is_empty() {
+            self.message = why.to_string();
+        }
+    }
+
+    /// Scores records of one service, whose stream they continue. Where there is no room for its stream they are rejected, and not the whole
+    /// request, whose other records an exporter would send again.
+    fn score_batch(&mut self, records: &[ServiceRecord]) -> Result<()> {
+        let Exports { server, model, counts, left, .. } = *self;
+        let service = &records[0].service;
+        let mut named = match server.streams.awaited(&format!("otlp:{service}"), model) {
+            Ok(named) => named,
+            Err(fault) => {
+                self.reject(records.len() as u64, &fault.message);
+                return Ok(());
+            }
+        };
+        let before = named.stream.counts();
+        let read = |(record, number): (&ServiceRecord, u64)| InputRecord {
+            input: 0,
+            number,
+            record: one_line(&record.body, model, server.settings.max_record_bytes),
+            end: None,
+        };
+        let lines = records.iter().zip(before.records + 1..).map(read).collect();
+        let lines = model.with_reader(|reader| Lines::read(reader, lines));
+        let sequences: Vec<Vec<u32>> = lines.tokenized.sequences().map(<[u32]>::to_vec).collect();
+        let is_wanted = || !left.load(Ordering::Relaxed);
+        let nats = match sequences.is_empty() {
+            true => Some(Vec::new()),
+            false => model.measure(sequences)?.wait(is_wanted)?,
+        };
+        let Some(nats) = nats else { return Ok(()) };
+        for (input, number, line) in lines.join(&model.joiner(), nats) {
+            let mut sequence = |tokens: &[u32]| model.sequence(tokens);
+            named.stream.line(&model.tokenizer, &mut sequence, (input, number), line, &mut |answer| {
                 match &answer {
-                    Answer::Broken(line) => reject(line.error.clone()),
+                    Answer::Broken(line) => self.reject(1, &line.error),
                     _ if answer.anomaly() == Some(true) => server.recent.add(service, &answer)?,
                     _ => (),
                 }
                 Result::Ok(())
-            },
-        )?;
+            })?;
+        }
+        let now = named.stream.counts();
+        named.rest();
+        server.metrics.count(&before, &now);
+        counts.records.fetch_add(now.records - before.records, Ordering::Relaxed);
+        counts.anomalies.fetch_add(now.anomalies - before.anomalies, Ordering::Relaxed);
+        Ok(())
     }
-    let now = named.stream.counts();
-    named.rest();
-    server.metrics.count(&before, &now);
-    counts.records.fetch_add(now.records - before.records, Ordering::Relaxed);
-    counts.anomalies.fetch_add(now.anomalies - before.anomalies, Ordering::Relaxed);
-    Ok(())
 }
 
 /// A body as the model's records are: one line, in which JSON strings are opened as in training.
-fn one_line(body: &[u8], model: &ServedModel) -> Vec<u8> {
+///
+/// Errors: one of more than `most` bytes.
+fn one_line(body: &[u8], model: &ServedModel, most: usize) -> std::result::Result<Vec<u8>, RecordFault> {
+    if body.len() > most {
+        let message = format!("the record has {} bytes, more than {most} (--max-record-bytes)", body.len());
+        return Err(RecordFault { message, head: head(body) });
+    }
     let mut line = Vec::with_capacity(body.len());
     let body = body.trim_ascii_end();
     for (number, part) in body.split(|&byte| byte == b'\n').enumerate() {
@@ -172,7 +205,7 @@ fn one_line(body: &[u8], model: &ServedModel) -> Vec<u8> {
         line.extend_from_slice(if number == 0 { b"" } else { br"\n" });
         line.extend_from_slice(part);
     }
-    model.records.open.open(&line, &mut Default::default()).unwrap_or(line)
+    Ok(model.records.open.open(&line, &mut Default::default()).unwrap_or(line))
 }
 
 /// `GET /anomalies`: those of `POST /v1/logs` that are remembered, the oldest first.

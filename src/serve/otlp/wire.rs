@@ -2,13 +2,18 @@
 //! body, and the name of the service that wrote it.
 
 use prost::Message;
+use serde::Deserialize;
 use serde_json::{Map, Number, Value};
+use std::sync::Arc;
+
+/// The longest name of a service, in bytes: many are remembered.
+const LONGEST_NAME: usize = 200;
 
 /// A record as its service wrote it.
 #[derive(Debug, PartialEq)]
 pub struct ServiceRecord {
     /// `service.name` of its resource; empty where it has none.
-    pub service: String,
+    pub service: Arc<str>,
     /// The body: a text, or a JSON value.
     pub body: Vec<u8>,
 }
@@ -34,11 +39,14 @@ impl Form {
             Form::Protobuf => {
                 let request =
                     Request::decode(body).map_err(|e| format!("no ExportLogsServiceRequest in protobuf: {e}"))?;
-                Ok(request.resource_logs.into_iter().flat_map(ResourceLogs::records).collect())
+                let records = request.resource_logs.into_iter().map(ResourceLogs::records);
+                Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
             Form::Json => {
-                let request: Value = serde_json::from_slice(body).map_err(|e| format!("no JSON: {e}"))?;
-                json_records(&request)
+                let request: JsonRequest =
+                    serde_json::from_slice(body).map_err(|e| format!("no ExportLogsServiceRequest in JSON: {e}"))?;
+                let records = request.resource_logs.into_iter().map(JsonResourceLogs::records);
+                Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
         }
     }
@@ -77,27 +85,67 @@ fn body_text(value: Value) -> Vec<u8> {
     }
 }
 
-fn json_records(request: &Value) -> Result<Vec<ServiceRecord>, String> {
-    let list = |value: &Value, name: &str| match value.get(name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(list)) => Ok(list.clone()),
-        Some(other) => Err(format!("{name}: expected an array, found {other}")),
-    };
-    if !request.is_object() {
-        return Err("expected an object with resourceLogs".to_string());
+fn service(name: &str) -> Result<Arc<str>, String> {
+    match name.len() > LONGEST_NAME {
+        true => Err(format!("service.name: at most {LONGEST_NAME} bytes, found {}", name.len())),
+        false => Ok(name.into()),
     }
-    let mut records = Vec::new();
-    for resource in list(request, "resourceLogs")? {
-        let attributes = list(&resource["resource"], "attributes")?;
-        let name = attributes.iter().find(|attribute| attribute["key"] == "service.name");
-        let service = name.and_then(|name| name["value"]["stringValue"].as_str()).unwrap_or("").to_string();
-        for scope in list(&resource, "scopeLogs")? {
-            for record in list(&scope, "logRecords")? {
-                records.push(ServiceRecord { service: service.clone(), body: body_text(json_value(&record["body"])) });
-            }
-        }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonRequest {
+    #[serde(default)]
+    resource_logs: Vec<JsonResourceLogs>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonResourceLogs {
+    #[serde(default)]
+    resource: JsonResource,
+    #[serde(default)]
+    scope_logs: Vec<JsonScopeLogs>,
+}
+
+#[derive(Default, Deserialize)]
+struct JsonResource {
+    #[serde(default)]
+    attributes: Vec<JsonKeyValue>,
+}
+
+#[derive(Deserialize)]
+struct JsonKeyValue {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    value: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonScopeLogs {
+    #[serde(default)]
+    log_records: Vec<JsonLogRecord>,
+}
+
+#[derive(Deserialize)]
+struct JsonLogRecord {
+    #[serde(default)]
+    body: Value,
+}
+
+impl JsonResourceLogs {
+    fn records(self) -> Result<Vec<ServiceRecord>, String> {
+        let name = self.resource.attributes.iter().find(|attribute| attribute.key == "service.name");
+        let service = service(name.and_then(|name| name.value["stringValue"].as_str()).unwrap_or(""))?;
+        let records = self.scope_logs.into_iter().flat_map(|scope| scope.log_records);
+        let record = |record: JsonLogRecord| ServiceRecord {
+            service: service.clone(),
+            body: body_text(json_value(&record.body)),
+        };
+        Ok(records.map(record).collect())
     }
-    Ok(records)
 }
 
 /// An `AnyValue` in the JSON of protobuf as the value that it stands for.
@@ -217,20 +265,19 @@ struct Status {
 }
 
 impl ResourceLogs {
-    fn records(self) -> Vec<ServiceRecord> {
+    fn records(self) -> Result<Vec<ServiceRecord>, String> {
         let attributes = self.resource.map(|resource| resource.attributes).unwrap_or_default();
         let name = attributes.into_iter().find(|attribute| attribute.key == "service.name");
         let service = match name.and_then(|name| name.value).and_then(|any| any.value) {
-            Some(Any::Text(service)) => service,
-            _ => String::new(),
+            Some(Any::Text(name)) => service(&name)?,
+            _ => service("")?,
         };
         let records = self.scope_logs.into_iter().flat_map(|scope| scope.log_records);
-        records
-            .map(|record| ServiceRecord {
-                service: service.clone(),
-                body: record.body.map_or(Vec::new(), AnyValue::text),
-            })
-            .collect()
+        let record = |record: LogRecord| ServiceRecord {
+            service: service.clone(),
+            body: record.body.map_or(Vec::new(), AnyValue::text),
+        };
+        Ok(records.map(record).collect())
     }
 }
 
@@ -289,7 +336,7 @@ mod tests {
         let found = Form::Protobuf.records(&request).unwrap();
         let bodies: Vec<&[u8]> = found.iter().map(|record| &record.body[..]).collect();
         assert_eq!(bodies, [&b"a line"[..], br#"{"z":"x","a":[-7,0.5],"b":true}"#, b""]);
-        assert!(found.iter().all(|record| record.service == "shop"));
+        assert!(found.iter().all(|record| &*record.service == "shop"));
         let same = json!({ "resourceLogs": [{
             "resource": { "attributes": [{ "key": "service.name", "value": { "stringValue": "shop" } }] },
             "scopeLogs": [{ "logRecords": [
@@ -303,10 +350,14 @@ mod tests {
         }] });
         assert_eq!(Form::Json.records(same.to_string().as_bytes()).unwrap(), found[..2]);
         assert_eq!(Form::Json.records(b"{}").unwrap(), []);
-        for wrong in ["", "[]", "{\"resourceLogs\":1}", "{\"resourceLogs\":[{\"scopeLogs\":{}}]}"] {
+        for wrong in
+            ["", "[]", "{\"resourceLogs\":1}", "{\"resourceLogs\":[{\"scopeLogs\":{}}]}", "{\"resourceLogs\":[0]}"]
+        {
             assert!(Form::Json.records(wrong.as_bytes()).is_err(), "{wrong}");
         }
         assert!(Form::Protobuf.records(b"\xff\xff").is_err());
+        let long = same.to_string().replace("shop", &"s".repeat(201));
+        assert!(Form::Json.records(long.as_bytes()).unwrap_err().contains("service.name: at most 200"));
     }
 
     #[test]

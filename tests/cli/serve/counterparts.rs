@@ -15,9 +15,11 @@ fn a_browser_shows_what_is_unusual() {
     run(home.path(), "score --model run --calibrate corpus.jsonl --fpr 0.01").has(0, &[]);
     let corpus = fs::read_to_string(home.path().join("corpus.jsonl")).unwrap();
     let mut lines: Vec<String> = corpus.lines().take(4).map(str::to_string).collect();
-    let location = serde_json::from_str::<Value>(&lines[2]).unwrap()["location"].as_str().unwrap().to_string();
-    lines[2] = lines[2].replacen(&format!("\"location\": \"{location}\""), "\"location\": \"Qzxj\"", 1);
-    assert!(lines[2].contains("Qzxj"), "{}", lines[2]);
+    let mut odd: Value = serde_json::from_str(&lines[2]).unwrap();
+    for (_, value) in odd.as_object_mut().unwrap().iter_mut().filter(|(_, value)| value.is_string()) {
+        *value = "Qzxj".into();
+    }
+    lines[2] = odd.to_string();
     fs::write(home.path().join("typed.jsonl"), lines.join("\n") + "\n").unwrap();
     let token = "0123456789abcdef0123456789abcdef";
     fs::write(home.path().join("tokens"), token).unwrap();

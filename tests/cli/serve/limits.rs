@@ -4,6 +4,7 @@ use super::{Served, answered, piece, until};
 use crate::score::own;
 use std::fs;
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 fn line(home: &std::path::Path) -> String {
     let corpus = fs::read_to_string(home.join("corpus.jsonl")).unwrap();
@@ -69,11 +70,32 @@ fn slow_and_lost_clients_end_and_others_do_not_notice() {
     // A client that takes nothing of a long answer is cut off, and its place is free again.
     let mut deaf = served.open("POST", "/score?shade=true", &[("transfer-encoding", "chunked")]);
     let many = piece(&line.repeat(400));
-    deaf.set_write_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
     // The server may end the connection before it has taken all.
     let _ = (0..3).try_for_each(|_| deaf.write_all(many.as_bytes()));
     until("all places are free", || served.metric("logwright_active_requests") == 0.0);
     served.score("", &line).has(200, &[]);
+    // Its connection ends, too: what it reads now has an end.
+    let started = Instant::now();
+    let _ = deaf.read_to_end(&mut Vec::new());
+    assert!(started.elapsed() < Duration::from_secs(30), "the connection is still open");
+}
+
+#[test]
+fn a_long_record_delays_nobody_and_is_given_up_with_its_client() {
+    let home = own();
+    let line = line(home.path());
+    let served = Served::start(home.path(), "--format jsonl");
+    let long = format!("{{\"a\": \"{}\"}}\n", "é x".repeat(250_000));
+    let mut client = served.open("POST", "/score", &[("content-length", &long.len().to_string())]);
+    client.write_all(long.as_bytes()).unwrap();
+    until("it is computed", || served.metric("logwright_batches_total") == 1.0);
+    served.score("", &line).has(200, &["\"record\":1"]);
+    assert_eq!(served.metric("logwright_active_requests"), 1.0, "the long record is still being computed");
+    drop(client);
+    until("it is given up", || served.metric("logwright_active_requests") == 0.0);
+    until("nothing waits", || served.metric("logwright_queued_sequences") == 0.0);
+    served.says("status=499");
 }
 
 #[test]
@@ -85,10 +107,20 @@ fn a_stop_ends_what_is_under_way() {
     stream.write_all(piece(&line).as_bytes()).unwrap();
     let mut begun = [0; 15];
     stream.read_exact(&mut begun).unwrap();
+    let two = line.repeat(2);
+    let (first, rest) = two.as_bytes().split_at(line.len() / 2);
+    let mut whole = served.open("POST", "/score", &[("content-length", &two.len().to_string())]);
+    whole.write_all(first).unwrap();
+    until("both are under way", || served.metric("logwright_active_requests") == 2.0);
     served.signal("-TERM");
     served.says("stopping");
-    let answer = answered(&mut Read::chain(&begun[..], stream));
+    // A body that still comes is read on, and one that comes no more is said to be cut.
+    whole.write_all(rest).unwrap();
+    let answer = answered(&mut whole);
     assert!(answer.is_whole, "{answer:?}");
-    answer.has(200, &["\"record\":1"]);
+    answer.has(200, &["\"record\":1", "\"record\":2"]);
+    let answer = answered(&mut Read::chain(&begun[..], stream));
+    assert!(!answer.is_whole, "{answer:?}");
+    answer.has(200, &["\"record\":1", "the server stops", "send again"]);
     assert_eq!(served.wait().code(), Some(0));
 }

@@ -68,7 +68,7 @@ fn records_of_services_are_scored_counted_and_remembered() {
         (served.metric("logwright_anomalies_total"), served.metric("logwright_broken_records_total")),
         (3.0, 1.0)
     );
-    post("{\"resourceLogs\":1}", "application/json").has(400, &["{\"message\":", "resourceLogs"]);
+    post("{\"resourceLogs\":1}", "application/json").has(400, &["{\"message\":", "expected a sequence"]);
     post("x", "text/plain").has(415, &["application/x-protobuf"]);
     assert_eq!(post("", "application/x-protobuf").has(200, &[]).headers["content-type"], "application/x-protobuf");
     post("\u{7f}\u{7f}", "application/x-protobuf").has(400, &[]);

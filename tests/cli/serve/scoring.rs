@@ -132,5 +132,7 @@ fn a_reload_takes_what_is_new_or_leaves_all_as_it_was() {
     served.ask("POST", "/-/reload", &[], b"").has(500, &["the model before stays", "calibration.json"]);
     served.signal("-HUP");
     served.says("reload failed");
+    fs::remove_file(home.path().join("run/calibration.json")).unwrap();
+    served.ask("POST", "/-/reload", &[], b"").has(500, &["calibration.json is gone", "calibrate again"]);
     assert_eq!(served.score("", line).text, finding.text);
 }
