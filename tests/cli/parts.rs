@@ -210,7 +210,7 @@ fn processes_share_scoring_and_generating() {
     // A number of any length, of which about half fit.
     let schema = r#"{"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":999999999999}},"required":["a"],"additionalProperties":false}"#;
     fs::write(home.join("schema.json"), schema).unwrap();
-    for flags in ["", "--prompts prompts", "--only-valid --schema schema.json --max-tokens 14"] {
+    for flags in ["", "--prompts prompts", "--only-valid --schema schema.json --max-tokens 14 --format raw"] {
         let whole = run(home, &format!("{generate} {flags}"));
         whole.has(0, &[]);
         let steps = ["0", "1", "2"].map(|rank| {
