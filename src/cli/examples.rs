@@ -67,7 +67,7 @@ const EXAMPLES: [(&str, &[&str]); 26] = [
         "serve",
         &[
             "logwright serve --model run",
-            "logwright serve --model run --listen 0.0.0.0:8443 --token-file tokens --tls-cert certificate.pem --tls-key key.pem",
+            "logwright serve -m run --listen 0.0.0.0:8443 --token-file tokens --tls-cert tls.crt --tls-key tls.key",
         ],
     ),
     (
