@@ -11,6 +11,7 @@ use super::values;
 use clap::Args;
 use logwright::dataset::{Dataset, Windows};
 use logwright::gpt::config::{MOST, MOST_LAYERS};
+use logwright::launch::Launched;
 use logwright::train::config::{MOST_STEPS, MOST_TOKENS};
 use logwright::train::run::Ended;
 use logwright::train::schedule::Schedule;
@@ -207,9 +208,23 @@ impl TrainArgs {
     }
 }
 
+/// Refuses to train once in each process of a launcher.
+fn refuse_many() -> Result<()> {
+    match Launched::find()? {
+        Some(Launched { by, part, .. }) if !part.is_whole() => Err(Error::usage(format!(
+            "{by} has started process {} of {}, and each would train a model of its own: training on several GPUs is not there yet; \
+             start one process",
+            part.number(),
+            part.of()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 pub fn run(args: TrainArgs, output: &OutputArgs) -> Result<Exit> {
     args.mode.apply();
     args.check_out()?;
+    refuse_many()?;
     let data = Dataset::open(&args.data)?;
     let old = args.replay.as_deref().map(Dataset::open).transpose()?;
     let request = args.request()?;

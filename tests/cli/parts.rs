@@ -253,6 +253,8 @@ fn what_one_process_must_do_is_refused_for_several() {
         said.has(2, &[what, "--part 1/1 does everything in this process", "torchrun has started process 2 of 2"]);
     }
     run_with(home, "generate --model run --prompts -", &rank).has(2, &["--prompts -", "name a file"]);
+    let train = "train --data data --out run-of-many --steps 1 --device cpu";
+    run_with(home, train, &rank).has(2, &["torchrun has started process 2 of 2", "start one process"]);
     // What the message says works.
     let alone =
         run_with(home, "score --model run --no-calibration corpus.jsonl --explain-html page.html --part 1/1", &rank);
