@@ -59,7 +59,7 @@ pub fn run(args: MergeArgs, output: &OutputArgs) -> Result<()> {
 impl MergeArgs {
     fn check(&self) -> Result<()> {
         let out = self.out.as_path();
-        for part in self.parts.iter().filter(|part| lies_in(part, out) || lies_in(out, part)) {
+        if let Some(part) = self.parts.iter().find(|part| lies_in(part, out) || lies_in(out, part)) {
             return Err(Error::usage(format!(
                 "--out {}: {} lies in it, or it in that, but the parts are read and the folder is replaced as a whole; choose another \
                  place",

@@ -20,7 +20,7 @@ pub struct MergeOptions {
 
 /// Writes the data folder, which appears complete or not at all; returns also how it was prepared. The parts stay as they are.
 ///
-/// Time and memory are those of [`super::prepare`] without reading and decoding the inputs, and without learning names.
+/// Time and memory are those of [`super::prepare()`] without reading and decoding the inputs, and without learning names.
 pub fn merge(folders: &[PathBuf], how: MergeOptions, progress: &ProgressBar) -> Result<(Prepared, PrepareOptions)> {
     let parts = Parts::open(folders)?;
     let options = parts.options(how.out, how.key, how.write_records)?;

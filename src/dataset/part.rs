@@ -1,4 +1,4 @@
-//! `prepare --part`: the first pass over one part of the inputs, in a folder that [`super::merge`] reads.
+//! `prepare --part`: the first pass over one part of the inputs, in a folder that [`super::merge()`] reads.
 //!
 //! The folder holds the records as they were read, what was counted, and the names in them. Nothing in it depends on other parts;
 //! whatever does (pseudonyms, tokenizer, split, schema) is settled when all are there.

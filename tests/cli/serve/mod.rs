@@ -30,9 +30,10 @@ impl Served {
     pub fn start(home: &Path, flags: &str) -> Self {
         let mut command = logwright();
         command.args("serve --model run --listen 127.0.0.1:0 --device cpu".split(' ')).args(flags.split_whitespace());
-        let mut child = command.current_dir(home).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let (messages, lines) = (Arc::new(Mutex::new(String::new())), BufReader::new(child.stderr.take().unwrap()));
-        let (all, (sender, receiver)) = (messages.clone(), std::sync::mpsc::channel());
+        let child = command.current_dir(home).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut served = Served { child, address: String::new(), messages: Arc::default() };
+        let lines = BufReader::new(served.child.stderr.take().unwrap());
+        let (all, (sender, receiver)) = (served.messages.clone(), std::sync::mpsc::channel());
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 *all.lock().unwrap() += &format!("{line}\n");
@@ -40,16 +41,15 @@ impl Served {
                 let _ = sender.send(line);
             }
         });
-        let mut address = String::new();
         loop {
             let Ok(line) = receiver.recv_timeout(Duration::from_secs(60)) else {
-                panic!("it is not ready: {}", messages.lock().unwrap());
+                panic!("it is not ready: {}", served.messages());
             };
             if let Some((_, found)) = line.split_once("://") {
-                address = found.trim().to_string();
+                served.address = found.trim().to_string();
             }
             if line.trim_end().ends_with("ready") {
-                return Served { child, address, messages };
+                return served;
             }
         }
     }
