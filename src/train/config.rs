@@ -26,7 +26,7 @@ pub struct TrainConfig {
     pub windows: Windows,
     /// Total optimiser steps.
     pub steps: u64,
-    /// Passes over the training data, as it was asked for; [`super::plan`] turns them into `steps` once the data is known.
+    /// Passes over the training data, as it was asked for; `plan` turns them into `steps` once the data is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
     /// Peak learning rate.
