@@ -42,6 +42,10 @@ impl Form {
                 let records = request.resource_logs.into_iter().map(ResourceLogs::records);
                 Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
+            // To serde an array of members is an object, too.
+            Form::Json if body.trim_ascii_start().first() != Some(&b'{') => {
+                Err("no ExportLogsServiceRequest in JSON: expected an object".to_string())
+            }
             Form::Json => {
                 let request: JsonRequest =
                     serde_json::from_slice(body).map_err(|e| format!("no ExportLogsServiceRequest in JSON: {e}"))?;
