@@ -3,8 +3,10 @@
 //! long.
 
 use super::fault::Fault;
+use super::metrics::RequestCounts;
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Frame};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -15,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 /// Bytes of a body that may wait to be read: what a client may send before it takes the first answer.
@@ -160,7 +162,7 @@ pub async fn whole(body: Body, most: usize, limits: &BodyLimits) -> std::result:
 }
 
 /// Takes an answer from a thread to the client.
-pub struct AnswerWriter {
+struct AnswerWriter {
     pieces: Sender<Result<Bytes>>,
     /// Set behind the last piece.
     is_whole: Arc<AtomicBool>,
@@ -231,5 +233,79 @@ impl AnswerWriter {
         // Inside of the runtime, which keeps the time.
         let sent = self.runtime.block_on(async { timeout(self.patience, self.pieces.send(piece)).await });
         matches!(sent, Ok(Ok(())))
+    }
+}
+
+/// An answer from its first word on. Its status is 200 as soon as some of it is ready, and else says what is wrong.
+pub struct Reply {
+    begin: Option<oneshot::Sender<std::result::Result<(), Fault>>>,
+    writer: AnswerWriter,
+}
+
+/// The other end: what a handler gives to the client.
+pub struct Begun {
+    begun: oneshot::Receiver<std::result::Result<(), Fault>>,
+    body: Body,
+}
+
+impl Reply {
+    pub fn new(patience: Duration) -> (Self, Begun) {
+        let (begin, begun) = oneshot::channel();
+        let (writer, body) = AnswerWriter::new(patience);
+        (Reply { begin: Some(begin), writer }, Begun { begun, body })
+    }
+
+    /// Whether the client has left.
+    pub fn is_left(&self) -> bool {
+        self.begin.as_ref().map_or_else(|| self.writer.is_left(), oneshot::Sender::is_closed)
+    }
+
+    /// Hands on some bytes, or just the status; false if the client has left or takes nothing.
+    pub fn write(&mut self, bytes: Vec<u8>) -> bool {
+        if let Some(begin) = self.begin.take()
+            && begin.send(Ok(())).is_err()
+        {
+            return false;
+        }
+        bytes.is_empty() || self.writer.write(bytes)
+    }
+
+    pub fn finish(self) {
+        self.writer.finish();
+    }
+
+    pub fn abort(self) {
+        self.writer.abort();
+    }
+
+    /// Says what is wrong: as the status, or by `last` words where the answer has begun, which then breaks off.
+    pub fn fail(mut self, fault: Fault, last: Vec<u8>) {
+        match self.begin.take() {
+            // The client may have left.
+            Some(begin) => _ = begin.send(Err(fault)),
+            None => {
+                self.write(last);
+                self.abort();
+            }
+        }
+    }
+}
+
+impl Begun {
+    /// Waits for the first word.
+    ///
+    /// Errors: what is wrong with the request, or a bug that ended its thread.
+    pub async fn response(
+        self,
+        kind: &'static str,
+        counts: Arc<RequestCounts>,
+    ) -> std::result::Result<Response, Fault> {
+        let ended =
+            || Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed because of a bug in logwright");
+        self.begun.await.map_err(|_| ended())??;
+        let mut response = self.body.into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response.extensions_mut().insert(counts);
+        Ok(response)
     }
 }

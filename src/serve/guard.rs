@@ -2,6 +2,7 @@
 //! which says who asked for what and holds nothing of any record.
 
 use super::fault::Fault;
+use super::metrics::RequestCounts;
 use super::server::Server;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -19,13 +20,6 @@ use std::time::Instant;
 /// The other end of a connection.
 #[derive(Clone, Copy)]
 pub struct Peer(pub SocketAddr);
-
-/// What a request had to do with, for the audit line.
-#[derive(Default)]
-pub struct RequestCounts {
-    pub records: AtomicU64,
-    pub anomalies: AtomicU64,
-}
 
 /// Addresses that are counted by name, and whether they need a token.
 const ENDPOINTS: [(&str, bool); 10] = [

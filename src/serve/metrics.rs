@@ -6,6 +6,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 pub struct Metrics {
@@ -28,6 +29,13 @@ pub struct Metrics {
     /// Named streams that are unlike the calibration.
     pub drift: IntGauge,
     pub model_loaded: IntGauge,
+}
+
+/// What a request had to do with, for the audit line.
+#[derive(Default)]
+pub struct RequestCounts {
+    pub records: AtomicU64,
+    pub anomalies: AtomicU64,
 }
 
 /// The content type of the text format.

@@ -1,8 +1,8 @@
 //! `POST /score`: lines in, answers out, in order, while they come.
 
-use super::body::{AnswerWriter, BodyReader, status_of};
+use super::body::{BodyReader, Reply, status_of};
 use super::fault::Fault;
-use super::guard::RequestCounts;
+use super::metrics::RequestCounts;
 use super::model::ServedModel;
 use super::query::ScoreQuery;
 use super::server::Server;
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 /// Encodings of a body that reading recognises by its first bytes.
 const ENCODINGS: [&str; 4] = ["identity", "gzip", "x-gzip", "zstd"];
@@ -49,20 +49,12 @@ pub async fn score(
     let reader = BodyReader::new(body, server.body_limits(), broke.clone());
     let read_options = settings.read_options(&model.records)?;
     let feed = Feed::of_stream("the body of the request", Box::new(reader), read_options, 2 * settings.limits.batch);
-    let (writer, answer) = AnswerWriter::new(settings.timeout);
-    let (begin, begun) = oneshot::channel();
+    let (reply, begun) = Reply::new(settings.timeout);
     let counts = Arc::new(RequestCounts::default());
-    let lines = asked.writer(&settings.model_name);
-    let out = Output { begin: Some(begin), writer, lines, text: Vec::new() };
+    let out = Output { lines: asked.writer(&settings.model_name), text: Vec::new(), reply };
     let request = Request { server, model, asked, stream, out, counts: counts.clone(), _place: place };
     std::thread::spawn(move || request.run(feed, &broke));
-    begun
-        .await
-        .unwrap_or_else(|_| Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "scoring failed because of a bug")))?;
-    let mut response = answer.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    response.extensions_mut().insert(counts);
-    Ok(response)
+    begun.response("application/x-ndjson", counts).await
 }
 
 /// The key of a stream that a client named.
@@ -116,12 +108,11 @@ struct Request {
     _place: OwnedSemaphorePermit,
 }
 
-/// The answer on its way to the client. Its status is 200 as soon as its first line is ready, and else says what is wrong.
+/// Answers that are ready, and the way to the client.
 struct Output {
-    begin: Option<oneshot::Sender<std::result::Result<(), Fault>>>,
-    writer: AnswerWriter,
     lines: Writer,
     text: Vec<u8>,
+    reply: Reply,
 }
 
 /// Why a request ends early.
@@ -153,9 +144,9 @@ impl Request {
         match outcome {
             Ok(()) => {
                 out.flush();
-                out.writer.finish();
+                out.reply.finish();
             }
-            Err(Ended::ClientLeft) => out.writer.abort(),
+            Err(Ended::ClientLeft) => out.reply.abort(),
             Err(Ended::Faulty(fault)) => out.fail(fault),
         }
     }
@@ -179,7 +170,7 @@ impl Request {
             if under_way.len() == UNDER_WAY || none_there {
                 under_way.pop_front().map_or(Ok(()), |batch| self.answer(batch, before))?;
             }
-            if none_there && self.out.is_left() {
+            if none_there && self.out.reply.is_left() {
                 return Err(Ended::ClientLeft);
             }
         };
@@ -205,7 +196,7 @@ impl Request {
 
     /// Waits for the surprisals of a batch and answers its lines, of a stream that had `before` records before this request.
     fn answer(&mut self, UnderWay { lines, pending, read }: UnderWay, before: u64) -> std::result::Result<(), Ended> {
-        let nats = pending.map_or(Ok(Some(Vec::new())), |pending| pending.wait(|| !self.out.is_left()))?;
+        let nats = pending.map_or(Ok(Some(Vec::new())), |pending| pending.wait(|| !self.out.reply.is_left()))?;
         let nats = nats.ok_or(Ended::ClientLeft)?;
         let model = self.model.clone();
         let lines = lines.join(&model.joiner(), nats);
@@ -257,32 +248,18 @@ impl From<Error> for Ended {
 }
 
 impl Output {
-    fn is_left(&self) -> bool {
-        self.begin.as_ref().map_or_else(|| self.writer.is_left(), oneshot::Sender::is_closed)
-    }
-
     /// Sends what is ready; false if the client has left.
     fn flush(&mut self) -> bool {
-        if let Some(begin) = self.begin.take()
-            && begin.send(Ok(())).is_err()
-        {
-            return false;
-        }
-        self.text.is_empty() || self.writer.write(std::mem::take(&mut self.text))
+        self.reply.write(std::mem::take(&mut self.text))
     }
 
-    /// Says what is wrong: as the status, or in a last line where the answer has begun.
+    /// Ends with what is wrong, after what is ready.
     fn fail(mut self, fault: Fault) {
-        if self.text.is_empty()
-            && let Some(begin) = self.begin.take()
-        {
-            // The client may have left.
-            let _ = begin.send(Err(fault));
-            return;
+        if !self.text.is_empty() {
+            self.flush();
         }
-        self.text.extend_from_slice(format!("{}\n", fault.to_json()).as_bytes());
-        self.flush();
-        self.writer.abort();
+        let last = format!("{}\n", fault.to_json()).into_bytes();
+        self.reply.fail(fault, last);
     }
 }
 

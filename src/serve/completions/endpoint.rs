@@ -1,8 +1,8 @@
 //! `POST /v1/completions`: records in OpenAI's shape, whole or while they are written.
 
-use super::super::body::{AnswerWriter, whole};
+use super::super::body::{Reply, whole};
 use super::super::fault::Fault;
-use super::super::guard::RequestCounts;
+use super::super::metrics::RequestCounts;
 use super::super::model::ServedModel;
 use super::super::server::Server;
 use super::answer::{AnswerHead, DONE, Usage, choice, event};
@@ -15,12 +15,12 @@ use crate::sample::Finish;
 use crate::{Error, Result};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes of a request: prompts, and a schema.
 const MOST_BODY: usize = 16 << 20;
@@ -38,35 +38,21 @@ pub async fn completions(State(server): State<Arc<Server>>, body: Body) -> std::
         let message = format!("model: this server has {name:?} (GET /v1/models), found {other:?}");
         return Err(Fault { status: StatusCode::NOT_FOUND, ..Fault::of("model", message) });
     }
-    let (writer, answer) = AnswerWriter::new(server.settings.timeout);
-    let (begin, begun) = oneshot::channel();
+    let (reply, begun) = Reply::new(server.settings.timeout);
     let counts = Arc::new(RequestCounts::default());
     let kind = if asked.stream { "text/event-stream" } else { "application/json" };
-    let out = Output { begin: Some(begin), writer };
-    let request = Request { name: name.clone(), asked, out, counts: counts.clone(), _place: place };
+    let request = Request { name: name.clone(), asked, out: reply, counts: counts.clone(), _place: place };
     std::thread::spawn(move || request.run(&model));
-    begun.await.unwrap_or_else(|_| {
-        Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "generating failed because of a bug in logwright"))
-    })?;
-    let mut response = answer.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.extensions_mut().insert(counts);
-    Ok(response)
+    begun.response(kind, counts).await
 }
 
 /// A request in its thread.
 struct Request {
     name: String,
     asked: CompletionRequest,
-    out: Output,
+    out: Reply,
     counts: Arc<RequestCounts>,
     _place: OwnedSemaphorePermit,
-}
-
-/// The answer on its way to the client. Its status is 200 as soon as some of it is ready, and else says what is wrong.
-struct Output {
-    begin: Option<oneshot::Sender<std::result::Result<(), Fault>>>,
-    writer: AnswerWriter,
 }
 
 /// Why a request ends early.
@@ -93,9 +79,12 @@ impl Request {
             if asked.stream { answer.stream(&inbox) } else { answer.whole(&inbox) }
         });
         match answered {
-            Ok(()) => out.writer.finish(),
-            Err(Ended::ClientLeft) => out.writer.abort(),
-            Err(Ended::Faulty(fault)) => out.fail(fault, asked.stream),
+            Ok(()) => out.finish(),
+            Err(Ended::ClientLeft) => out.abort(),
+            Err(Ended::Faulty(fault)) => {
+                let last = if asked.stream { event(&fault.to_json()) } else { String::new() };
+                out.fail(fault, last.into_bytes());
+            }
         }
     }
 }
@@ -106,7 +95,7 @@ struct Answer<'a> {
     head: AnswerHead,
     texts: Vec<ChoiceText<'a>>,
     usage: Usage,
-    out: &'a mut Output,
+    out: &'a mut Reply,
     counts: &'a RequestCounts,
 }
 
@@ -124,11 +113,11 @@ impl Answer<'_> {
                 }
             }
             if !events.is_empty() {
-                self.out.write(events)?;
+                self.write(events)?;
             }
         }
         let usage = if include_usage { self.head.usage_piece(self.usage) } else { String::new() };
-        self.out.write(usage + DONE)
+        self.write(usage + DONE)
     }
 
     /// Waits for all records.
@@ -145,7 +134,12 @@ impl Answer<'_> {
         let with_logprobs = self.asked.logprobs.is_some();
         let choices = records.iter().enumerate();
         let choices = choices.map(|(index, (piece, finish))| choice(index, piece, with_logprobs, *finish)).collect();
-        self.out.write(self.head.whole(choices, self.usage))
+        let whole = self.head.whole(choices, self.usage);
+        self.write(whole)
+    }
+
+    fn write(&mut self, text: String) -> std::result::Result<(), Ended> {
+        if self.out.write(text.into_bytes()) { Ok(()) } else { Err(Ended::ClientLeft) }
     }
 
     /// What has become visible of the records, by their numbers. Waits a moment at most.
@@ -163,35 +157,6 @@ impl Answer<'_> {
             (index, self.texts[index].push(gathered), finish)
         };
         Ok(news.into_iter().map(&mut show).collect())
-    }
-}
-
-impl Output {
-    /// Whether the client has left before the answer began.
-    fn is_left(&self) -> bool {
-        self.begin.as_ref().is_some_and(oneshot::Sender::is_closed)
-    }
-
-    fn write(&mut self, text: String) -> std::result::Result<(), Ended> {
-        if let Some(begin) = self.begin.take()
-            && begin.send(Ok(())).is_err()
-        {
-            return Err(Ended::ClientLeft);
-        }
-        if self.writer.write(text.into_bytes()) { Ok(()) } else { Err(Ended::ClientLeft) }
-    }
-
-    /// Says what is wrong: as the status, or in a last event where the answer has begun.
-    fn fail(mut self, fault: Fault, stream: bool) {
-        if let Some(begin) = self.begin.take() {
-            // The client may have left.
-            let _ = begin.send(Err(fault));
-            return;
-        }
-        if stream {
-            self.writer.write(event(&fault.to_json()).into_bytes());
-        }
-        self.writer.abort();
     }
 }
 

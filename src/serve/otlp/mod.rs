@@ -6,7 +6,7 @@ mod wire;
 
 use super::body::whole;
 use super::fault::Fault;
-use super::guard::RequestCounts;
+use super::metrics::RequestCounts;
 use super::model::ServedModel;
 use super::query::Query;
 use super::server::Server;
